@@ -1,0 +1,285 @@
+"""FederatedJob: one model trained by many sites. The spec (the user's); its status is in job_status.py.
+
+Read by the operator, the embedded runner and the documentation. A field is here only when it works.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from fedapi.crd.fields import (
+    INT_OR_STRING,
+    LIST_TYPE,
+    Decimal,
+    Duration,
+    Labels,
+    Name,
+    ObjectMeta,
+    Part,
+    PodPatch,
+    Quantity,
+    Resources,
+    Short,
+    immutable,
+    rule,
+    rules,
+)
+from fedapi.crd.job_status import FederatedJobStatus
+
+OPERATOR_CONTROLLER = "fedloom.dev/operator"
+
+
+class Task(Part):
+    """What is trained."""
+
+    entrypoint: Annotated[str, Field(min_length=3, max_length=253, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")] = (
+        Field(
+            description="`package.module:factory`, a callable in the task image that returns a Task (see the Task API page)."
+        )
+    )
+    image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description="Container image with Fedloom's trainer and the task's code. The embedded runner does not use it."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        None, description="When the image is pulled; as in a container's spec."
+    )
+    args: Annotated[dict[Short, Annotated[str, Field(max_length=1024)] | int], Field(max_length=32)] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the factory: strings (numbers with a fraction too) and integers.",
+    )
+
+
+class Stop(Part):
+    """When training ends before `rounds`."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="Name of the evaluation metric that is watched."
+    )
+    goal: Literal["Maximize", "Minimize"] = Field("Maximize", description="Whether more or less of it is better.")
+    target: Decimal | None = Field(None, description="Stop when the metric reaches this value; a decimal string.")
+    patience: int | None = Field(
+        None, ge=1, le=10000, description="Stop when the metric has not improved for this many rounds."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("has(self.target) || has(self.patience)", "stop needs target or patience: set at least one")
+        )
+    )
+
+
+class Strategy(Part):
+    """How updates become the next model."""
+
+    name: Literal["FedAvg"] = Field(
+        "FedAvg",
+        description="FedAvg: the mean of the sites' updates weighted by their samples (McMahan et al. 2017).",
+        json_schema_extra=immutable("strategy.name"),
+    )
+
+
+class Requirement(Part):
+    """One requirement of a label selector."""
+
+    key: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Label key.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="Relation of key and values.")
+    values: Annotated[list[Short], Field(max_length=32, json_schema_extra={LIST_TYPE: "set"})] | None = Field(
+        None, description="Values for In and NotIn."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                "values are required with In and NotIn, and must be absent with Exists and DoesNotExist",
+            )
+        )
+    )
+
+
+class Selector(Part):
+    """A label selector over the FLClients of the job's namespace. An empty selector selects all."""
+
+    match_labels: Labels | None = Field(None, description="Labels that must all be equal.")
+    match_expressions: (
+        Annotated[list[Requirement], Field(max_length=16, json_schema_extra={LIST_TYPE: "atomic"})] | None
+    ) = Field(None, description="Requirements that must all hold.")
+
+
+class Clients(Part):
+    """Which sites take part."""
+
+    selector: Selector = Field(
+        default_factory=Selector, description="Labels of the FLClients that belong to the job; empty selects all."
+    )
+    policy: Literal["All", "Random"] = Field(
+        "All",
+        description="All: every eligible site in every round. Random: `perRound` or `fraction` of them, drawn by seed.",
+    )
+    per_round: int | None = Field(None, ge=1, le=100000, description="Sites drawn per round; with policy Random.")
+    fraction: Decimal | None = Field(
+        None, description="Share of the eligible sites drawn per round, over 0 and at most 1; with policy Random."
+    )
+    min_available: int = Field(
+        1, ge=1, le=100000, description="Sites that must be connected before the first round begins."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.policy == 'Random' ? has(self.perRound) != has(self.fraction) : !has(self.perRound) && !has(self.fraction)",
+                "policy Random needs perRound or fraction, one of them; policy All takes neither",
+            ),
+            rule(
+                "!has(self.fraction) || (double(self.fraction) > 0.0 && double(self.fraction) <= 1.0)",
+                "fraction must be over 0 and at most 1, for example '0.5'",
+                ".fraction",
+            ),
+            rule(
+                "!has(self.perRound) || self.perRound >= self.minAvailable",
+                "perRound is below minAvailable: raise perRound or lower minAvailable",
+                ".perRound",
+            ),
+        )
+    )
+
+
+class Round(Part):
+    """When a round ends."""
+
+    quorum: int | Annotated[str, Field(max_length=8)] = Field(
+        "100%",
+        description="Updates that a round needs: a count, or a percentage of the selected sites such as 60%.",
+        json_schema_extra={INT_OR_STRING: True}
+        | rules(
+            rule(
+                "type(self) == int ? self >= 1 : string(self).matches('^([1-9][0-9]?|100)%$')",
+                "quorum must be a count of at least 1 or a percentage from 1% to 100%",
+            )
+        ),
+    )
+    deadline: Duration = Field("1h", description="Time from the plan of a round until it is closed.")
+    grace_after_quorum: Duration | None = Field(
+        None,
+        description="How long a round stays open for the other sites once quorum is reached; absent: until the deadline.",
+    )
+    max_failures: int = Field(
+        3, ge=0, le=1000, description="Failed attempts of one round (deadline without quorum) before the job fails."
+    )
+
+
+class Optimizer(Part):
+    """The optimizer at the sites."""
+
+    name: Literal["SGD", "Adam", "AdamW"] = Field("SGD", description="Optimizer of torch.optim.")
+    learning_rate: Decimal = Field("0.01", description="Learning rate; a decimal string.")
+    momentum: Decimal | None = Field(None, description="Momentum, with SGD; a decimal string.")
+    weight_decay: Decimal | None = Field(None, description="Weight decay; a decimal string.")
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("double(self.learningRate) > 0.0", "learningRate must be over 0", ".learningRate"),
+            rule(
+                "!has(self.momentum) || self.name == 'SGD'", "momentum goes with SGD: remove it or use SGD", ".momentum"
+            ),
+        )
+    )
+
+
+class Training(Part):
+    """What a site does in a round, and the pods it does it in."""
+
+    epochs: int | None = Field(None, ge=1, le=10000, description="Passes over the site's data per round; default 1.")
+    local_steps: int | None = Field(
+        None, ge=1, le=10_000_000, description="Optimizer steps per round, instead of epochs."
+    )
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Samples per optimizer step.")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer at the sites.")
+    resources: Resources | None = Field(None, description="Compute resources of a training container.")
+    pod_template: PodPatch | None = Field(None, description="Additions to the training pods.")
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!(has(self.epochs) && has(self.localSteps))", "epochs and localSteps exclude each other: keep one")
+        )
+    )
+
+
+class Aggregator(Part):
+    """The aggregator's pod."""
+
+    resources: Resources | None = Field(None, description="Compute resources of the aggregator.")
+    pod_template: PodPatch | None = Field(None, description="Additions to the aggregator's pod.")
+
+
+class Volume(Part):
+    """A volume that holds models, updates and the record of rounds."""
+
+    size: Quantity = Field("10Gi", description="Size of the claim.")
+    storage_class_name: Name | None = Field(None, description="Storage class; absent: the cluster's default.")
+    when_deleted: Literal["Retain", "Delete"] = Field(
+        "Retain", description="What happens to the volume when the job is deleted or expires. Retain keeps the model."
+    )
+
+
+class Storage(Part):
+    """Where the job's models, updates and records are kept."""
+
+    volume: Volume = Field(default_factory=Volume, description="A volume claim that Fedloom makes.")
+
+
+class FederatedJobSpec(Part):
+    """What a user asks for. Fields that may change act at the next round."""
+
+    task: Task = Field(description="What is trained.", json_schema_extra=immutable("task"))
+    rounds: int = Field(ge=1, le=100000, description="How many rounds.")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**53 - 1,
+        description="Where all randomness that is not secret comes from: the same manifest and seed give the same model.",
+        json_schema_extra=immutable("seed"),
+    )
+    stop: Stop | None = Field(None, description="When training ends before `rounds`.")
+    strategy: Strategy = Field(default_factory=Strategy, description="How updates become the next model.")
+    clients: Clients = Field(default_factory=Clients, description="Which sites take part.")
+    round: Round = Field(default_factory=Round, description="When a round ends.")
+    training: Training = Field(default_factory=Training, description="What a site does in a round.")
+    aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
+    storage: Storage = Field(
+        default_factory=Storage,
+        description="Where models and records are kept.",
+        json_schema_extra=immutable("storage"),
+    )
+    suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
+    ttl_seconds_after_finished: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="Seconds after the end at which the job deletes itself (not a retained volume).",
+    )
+    active_deadline_seconds: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Seconds from the start of the job after which it fails."
+    )
+    pending_deadline: Duration = Field(
+        "10m", description="How long a pod may stay pending before the job says so and, for the aggregator, fails."
+    )
+    managed_by: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        OPERATOR_CONTROLLER,
+        description="Controller that acts on the job; Fedloom's operator leaves a job with any other value alone.",
+        json_schema_extra=immutable("managedBy"),
+    )
+    priority_class_name: Name | None = Field(None, description="Priority class of all pods of the job.")
+
+
+class FederatedJob(Part):
+    """A FederatedJob as the API server returns it."""
+
+    metadata: ObjectMeta
+    spec: FederatedJobSpec
+    status: FederatedJobStatus = Field(default_factory=FederatedJobStatus)
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> "FederatedJob":
+        """From an API object; unknown spec fields are refused (pydantic.ValidationError)."""
+        return cls.model_validate({k: body[k] for k in ("metadata", "spec", "status") if body.get(k) is not None})

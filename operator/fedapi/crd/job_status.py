@@ -1,0 +1,124 @@
+"""Status of a FederatedJob: every leaf has one writer, the operator or the job's aggregator.
+
+Read and written as these models by both writers and by the embedded runner; printer columns are in manifest.py.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
+
+MAX_LISTED = 100  # entries of status.clients and status.sites
+
+
+class Outcome(StatusPart):
+    """That training finished, and how. Written by the aggregator."""
+
+    result: Literal["Succeeded", "Failed"] = Field(description="How it ended.")
+    reason: Short = Field(description="Enumerated reason, CamelCase.")
+    message: Text = Field("", description="The same for a person.")
+    time: str = Field(description="When it ended.", json_schema_extra={"format": "date-time"})
+
+
+class RoundStatus(StatusPart):
+    """The round under way. Written by the aggregator."""
+
+    current: int = Field(description="Number of the round, from 1; 0 before the first.", ge=0)
+    total: int = Field(description="Rounds asked for.", ge=0)
+    attempt: int = Field(1, description="Attempt of this round, from 1.", ge=0)
+    start_time: str | None = Field(None, description="When it was planned.", json_schema_extra={"format": "date-time"})
+    deadline: str | None = Field(None, description="When it is closed.", json_schema_extra={"format": "date-time"})
+    selected: Annotated[list[Name], Field(max_length=MAX_LISTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
+        default_factory=list, description="Sites of this round (the first 100)."
+    )
+    accepted: int = Field(0, description="Updates accepted in this round.", ge=0)
+    committed: int = Field(0, description="Last committed round.", ge=0)
+    progress: Short = Field("", description="Committed and total rounds, as in 7/20.")
+
+
+class Metric(StatusPart):
+    """A metric of the last evaluated model, over all sites."""
+
+    name: Short = Field(description="Name of the metric.")
+    value: Decimal = Field(description="Mean over the sites weighted by their evaluation samples; a decimal string.")
+    round: int = Field(description="Round of the model that was evaluated.", ge=0)
+
+
+class BestRound(StatusPart):
+    """The best evaluated round by the headline metric."""
+
+    round: int = Field(description="Its number.", ge=0)
+    metric: Short = Field(description="Name of the metric.")
+    value: Decimal = Field(description="Its value; a decimal string.")
+
+
+class ClientStatus(StatusPart):
+    """One site as the aggregator sees it."""
+
+    name: Name = Field(description="Name of the FLClient.")
+    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle"] = Field(
+        description="Waiting: not heard from yet. Training, Accepted, Failed, Late: in this round. Idle: not selected."
+    )
+    last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
+    samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)
+    rounds: int = Field(0, description="Accepted updates in committed rounds.", ge=0)
+    failures: int = Field(0, description="Failures and refusals, over all rounds.", ge=0)
+    message: Text = Field("", description="Reason of the last failure.")
+
+
+class SiteStatus(StatusPart):
+    """One site's training Job as the operator sees it."""
+
+    name: Name = Field(description="Name of the FLClient.")
+    job: Short = Field("", description="Name of the training Job.")
+    ready: int = Field(0, description="Pods ready.", ge=0)
+    reason: Short = Field("", description="Enumerated reason when it is not running.")
+    message: Text = Field("", description="The same for a person, with the way out.")
+
+
+class ModelStatus(StatusPart):
+    """The committed model."""
+
+    uri: Text = Field(description="Where it is: volume://<claim>/<key>.")
+    sha256: Sha256 = Field(description="SHA-256 of the file.")
+    round: int = Field(description="Round that made it; 0 is the initial model.", ge=0)
+
+
+class Children(StatusPart):
+    """Names of what the operator made."""
+
+    aggregator: Short = Field("", description="Deployment, Service and ServiceAccount of the aggregator.")
+    volume_claim: Short = Field("", description="PersistentVolumeClaim of the store.")
+
+
+class FederatedJobStatus(StatusPart):
+    """What happened. Every leaf has one writer: the operator or the job's aggregator."""
+
+    # Operator.
+    conditions: Conditions | None = Field(
+        None, description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, Complete, Failed."
+    )
+    phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
+    observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")
+    start_time: str | None = Field(
+        None, description="When the job was first acted on.", json_schema_extra={"format": "date-time"}
+    )
+    completion_time: str | None = Field(None, description="When it ended.", json_schema_extra={"format": "date-time"})
+    children: Children | None = Field(None, description="Names of what the operator made.")
+    sites: Annotated[list[SiteStatus], Field(max_length=MAX_LISTED, json_schema_extra=listed_by("name"))] | None = (
+        Field(None, description="Training Jobs, those with trouble first (at most 100).")
+    )
+    # Aggregator.
+    outcome: Outcome | None = Field(None, description="That training finished, and how.")
+    round: RoundStatus | None = Field(None, description="The round under way.")
+    participants: Short | None = Field(None, description="Updates accepted of sites selected in this round, as in 4/4.")
+    headline_metric: Short | None = Field(None, description="The first metric, as in `accuracy 0.79`.")
+    metrics: Annotated[list[Metric], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
+        None, description="Metrics of the last evaluated model."
+    )
+    best_round: BestRound | None = Field(None, description="The best evaluated round.")
+    clients: Annotated[list[ClientStatus], Field(max_length=MAX_LISTED, json_schema_extra=listed_by("name"))] | None = (
+        Field(None, description="Sites, failing first (at most 100).")
+    )
+    model: ModelStatus | None = Field(None, description="The last committed model.")

@@ -1,0 +1,72 @@
+"""From a pydantic model to a structural OpenAPI schema, as a CustomResourceDefinition wants it. Pure.
+
+Called by manifest.py. What pydantic writes and Kubernetes refuses is folded away here: `$ref`, `anyOf` with
+null, titles, exclusive bounds, `additionalProperties: false`. Everything `x-kubernetes-*` passes through.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from fedapi.crd.fields import INT_OR_STRING
+
+Schema = dict[str, Any]
+_PASSED = ("description", "default", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "format")
+_PASSED_SIZES = ("minItems", "maxItems", "minProperties", "maxProperties")
+
+
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+    """The structural schema of a model, properties in order of declaration. `defaults=False` for status."""
+    raw = model.model_json_schema(by_alias=True, mode="validation")
+    return _fold(raw, raw.get("$defs", {}), defaults=defaults)
+
+
+def _fold(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
+    node = _resolved(node, defs)
+    out: Schema = {key: node[key] for key in (*_PASSED, *_PASSED_SIZES) if key in node and node[key] is not None}
+    out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    if not defaults:
+        out.pop("default", None)
+    if out.get(INT_OR_STRING):
+        return {key: value for key, value in out.items() if key not in _PASSED_SIZES and key != "maxLength"}
+    if "const" in node:
+        out["enum"] = [node["const"]]
+    out["type"] = node.get("type", "string")
+    if out["type"] == "object":
+        out |= _object(node, defs, defaults=defaults)
+    elif out["type"] == "array":
+        out["items"] = _fold(node["items"], defs, defaults=defaults)
+    elif out["type"] == "integer":
+        out["format"] = "int64"
+    return out
+
+
+def _object(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
+    if "properties" not in node:
+        return {"additionalProperties": _fold(node.get("additionalProperties") or {}, defs, defaults=defaults)}
+    required = node.get("required", [])
+    properties = {name: _fold(child, defs, defaults=defaults) for name, child in node["properties"].items()}
+    if defaults:
+        # Pydantic leaves out what a default_factory makes; an empty value lets the API server fill in nested defaults.
+        for name, child in node["properties"].items():
+            if name not in required and "default" not in child:
+                properties[name]["default"] = [] if properties[name]["type"] == "array" else {}
+    return {"properties": properties} | ({"required": required} if required else {})
+
+
+def _resolved(node: Schema, defs: dict[str, Schema]) -> Schema:
+    """References and `X | null` replaced by X; what stands beside them (description, default, rules) wins."""
+    while "$ref" in node or "anyOf" in node:
+        beside = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}
+        if "$ref" in node:
+            target = defs[node["$ref"].rsplit("/", 1)[1]]
+        else:
+            options = [option for option in node["anyOf"] if option.get("type") != "null"]
+            target = options[0] if len(options) == 1 else {INT_OR_STRING: True}
+        node = _merged(target, beside)
+    return node
+
+
+def _merged(target: Schema, beside: Schema) -> Schema:
+    rules = [*target.get("x-kubernetes-validations", ()), *beside.get("x-kubernetes-validations", ())]
+    return {**target, **beside, **({"x-kubernetes-validations": rules} if rules else {})}

@@ -1,0 +1,120 @@
+"""Names that two processes, or a process and a user, must spell the same way.
+
+Labels, annotations, environment names, ports, paths and field managers, a sentence each, and the naming
+of child objects. Read by every package; nothing here depends on anything but the standard library.
+"""
+
+import hashlib
+
+GROUP = "fedloom.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+JOB_KIND, JOB_PLURAL = "FederatedJob", "federatedjobs"
+CLIENT_KIND, CLIENT_PLURAL = "FLClient", "flclients"
+CATEGORY = "federated"
+
+# Field managers of server-side apply: one writer per leaf.
+OPERATOR_MANAGER = "fedloom-operator"  # children, conditions, phase, sites
+AGGREGATOR_MANAGER = "fedloom-aggregator"  # outcome, round, metrics, clients, model
+
+# Labels.
+LABEL_JOB = f"{GROUP}/job"  # full name of the FederatedJob that an object belongs to
+LABEL_JOB_UID = f"{GROUP}/job-uid"  # its uid: tells a recreated job from its predecessor
+LABEL_CLIENT = f"{GROUP}/client"  # full name of the FLClient that an object belongs to
+LABEL_ROLE = f"{GROUP}/role"  # aggregator, init, trainer, store, site or model-reader
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"  # always "fedloom": what the operator watches
+MANAGED_BY = "fedloom"
+ROLE_AGGREGATOR, ROLE_INIT, ROLE_TRAINER, ROLE_STORE, ROLE_SITE = "aggregator", "init", "trainer", "store", "site"
+ROLE_READER = "model-reader"
+
+# Annotations.
+ANNOTATION_CONFIG_HASH = f"{GROUP}/config-hash"  # of what a pod must be restarted for
+ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
+
+# Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
+ENV_JOB = "FEDLOOM_JOB"  # name of the FederatedJob
+ENV_NAMESPACE = "FEDLOOM_NAMESPACE"  # its namespace
+ENV_JOB_UID = "FEDLOOM_JOB_UID"  # its uid
+ENV_CLIENT = "FEDLOOM_CLIENT"  # name of the FLClient that a trainer works for
+ENV_CONFIG_FILE = "FEDLOOM_CONFIG_FILE"  # aggregator: wire.job.JobConfig as JSON
+ENV_STORE_DIR = "FEDLOOM_STORE_DIR"  # aggregator: root of the volume store
+ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
+ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
+ENV_HOST = "FEDLOOM_HOST"  # aggregator: address to bind
+ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that it signs
+ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
+ENV_AGGREGATOR_URL = "FEDLOOM_AGGREGATOR_URL"  # trainer: https://…
+ENV_ENTRYPOINT = "FEDLOOM_ENTRYPOINT"  # trainer: package.module:factory
+ENV_TASK_ARGS = "FEDLOOM_TASK_ARGS"  # trainer: JSON object of the factory's keyword arguments
+ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
+ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes
+ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints, on the site's state volume
+ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written
+ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
+
+# Files inside a process's credentials directory (keys of its Secret).
+FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
+FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
+FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
+FILE_TOKEN = "token"  # noqa: S105 - a file name; trainer: the site's bearer token for this job (hex)
+
+# Paths inside containers. The embedded runner rewrites them to folders of its own.
+PATH_CONFIG = "/etc/fedloom/config"
+PATH_CREDENTIALS = "/etc/fedloom/credentials"
+PATH_STORE = "/var/lib/fedloom/store"
+PATH_INIT = "/var/lib/fedloom/init"
+PATH_DATA = "/data"
+PATH_STATE = "/var/lib/fedloom/state"
+PATH_TMP = "/tmp"  # noqa: S108 - an emptyDir of the container, not a shared folder
+PATH_TERMINATION_LOG = "/dev/termination-log"
+CONFIG_FILE = "job.json"
+INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says the init step is done
+
+AGGREGATOR_PORT = 8443  # HTTPS: control, blobs, probes, metrics
+OPERATOR_PROBE_PORT = 8080  # HTTP: /healthz, /readyz
+OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
+
+SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many seconds is active
+SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
+
+MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix
+
+
+def digest8(*parts: str) -> str:
+    """First 8 hex digits of the SHA-256 of the parts, which may hold any character."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _bounded(stem: str, suffix: str, limit: int) -> str:
+    return f"{stem[: limit - len(suffix) - 1].rstrip('-.')}-{suffix}".replace(".", "-")
+
+
+def aggregator_name(job: str) -> str:
+    """Deployment, Service, ServiceAccount, Role, RoleBinding, ConfigMap and Secret of a job's aggregator (≤ 63)."""
+    name = f"{job}-aggregator"
+    return name if len(name) <= 63 and "." not in name else _bounded(job, f"{digest8(job)}-aggregator", 63)
+
+
+def init_job_name(job: str, template_hash: str) -> str:
+    """The init Job, which writes round 0's model."""
+    return _bounded(f"{job}-init", template_hash, MAX_JOB_NAME)
+
+
+def training_job_name(job: str, client: str, template_hash: str) -> str:
+    """A site's training Job: readable stem, then 8 hex digits of job, client and template."""
+    return _bounded(f"{job}-{client}", digest8(job, client, template_hash), MAX_JOB_NAME)
+
+
+def site_secret_name(job: str, client: str) -> str:
+    """The Secret with a site's token for a job and the CA certificate."""
+    return _bounded(f"{job}-{client}", f"{digest8(job, client)}-site", 63)
+
+
+def store_claim_name(job: str, job_uid: str) -> str:
+    """The store volume of one job: the uid keeps a recreated job off its predecessor's retained volume."""
+    return _bounded(f"{job}-store", digest8(job_uid), 63)
+
+
+def site_lease_name(client: str) -> str:
+    """The Lease that is a site's heartbeat."""
+    return f"fedloom-site-{client}" if len(client) <= 200 else _bounded(f"fedloom-site-{client}", digest8(client), 253)

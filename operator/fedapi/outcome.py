@@ -1,0 +1,48 @@
+"""Exit codes of the trainer and the aggregator: the contract with `podFailurePolicy` and the operator.
+
+Raised by process entry points, read by fedoperator (rendering and deciding) and fedlocal. Codes are classed
+by what to do next; a code outside this table is an ordinary failure that is retried within the budget.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """8-bit exit codes, distinct and documented (docs/reference/exit-codes.md)."""
+
+    OK = 0
+    # Fatal: running again cannot help until somebody changes something.
+    BAD_SETTINGS = 10  # a setting or the job configuration is missing or malformed
+    TASK_IMPORT = 11  # task.entrypoint does not import, or its factory fails
+    DATA_MISSING = 12  # the task says that this site's data is absent or unreadable
+    REFUSED = 13  # the aggregator does not know this site or its token
+    TASK_INVALID = 14  # the task breaks its contract: wrong shapes, no parameters, non-numeric metrics
+    # Retried within the failure budget.
+    TASK_FAILED = 20  # the task raised while training or evaluating
+    AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
+    STORE_FAILED = 22  # the aggregator cannot write its store (volume full, read-only)
+    # Ignored: not a failure of this process.
+    SUPERSEDED = 30  # an aggregator with a newer epoch took over
+
+
+FATAL = (Exit.BAD_SETTINGS, Exit.TASK_IMPORT, Exit.DATA_MISSING, Exit.REFUSED, Exit.TASK_INVALID)
+
+# Enumerated reason that conditions and status show for an exit code.
+REASON = {
+    Exit.BAD_SETTINGS: "BadSettings",
+    Exit.TASK_IMPORT: "TaskImportFailed",
+    Exit.DATA_MISSING: "DataMissing",
+    Exit.REFUSED: "SiteRefused",
+    Exit.TASK_INVALID: "TaskInvalid",
+    Exit.TASK_FAILED: "TaskFailed",
+    Exit.AGGREGATOR_LOST: "AggregatorLost",
+    Exit.STORE_FAILED: "StoreFailed",
+    Exit.SUPERSEDED: "Superseded",
+}
+
+
+def reason(code: int) -> str:
+    """Reason for any exit code; unknown codes read `ExitCode<N>`, signals `Signal<N>`."""
+    if code in REASON:
+        return REASON[Exit(code)]
+    return f"Signal{code - 128}" if code > 128 else f"ExitCode{code}"

@@ -1,0 +1,70 @@
+"""JobConfig: what the operator tells the aggregator, as JSON in a mounted file.
+
+Written by fedoperator.desired, read anew by the aggregator before every plan, so that changes act at the next
+round. Durations are seconds here and numbers are numbers: the API's strings end at the operator.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedapi.wire.message import Message
+
+
+class OptimizerSettings(Message):
+    """The optimizer at the sites."""
+
+    name: Literal["SGD", "Adam", "AdamW"] = "SGD"
+    learning_rate: float = Field(0.01, gt=0)
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+class TrainingSettings(Message):
+    """What a site does in a round; delivered with every plan."""
+
+    epochs: int | None = 1
+    local_steps: int | None = None
+    batch_size: int = Field(32, ge=1)
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+class StopRule(Message):
+    """When training ends before the last round."""
+
+    metric: str
+    goal: Literal["Maximize", "Minimize"] = "Maximize"
+    target: float | None = None
+    patience: int | None = None
+
+
+class RosterEntry(Message):
+    """A site that belongs to the job. Not eligible: paused or not Ready; it takes no part in new rounds."""
+
+    name: str
+    eligible: bool = True
+    reason: str = ""
+
+
+class JobConfig(Message):
+    """Everything that the aggregator needs to know of a FederatedJob."""
+
+    namespace: str
+    name: str
+    uid: str
+    rounds: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+    strategy: Literal["FedAvg"] = "FedAvg"
+    policy: Literal["All", "Random"] = "All"
+    per_round: int | None = None
+    fraction: float | None = None
+    min_available: int = 1
+    quorum: int | str = "100%"
+    deadline_s: float = Field(3600.0, gt=0)
+    grace_after_quorum_s: float | None = None
+    max_failures: int = 3
+    stop: StopRule | None = None
+    training: TrainingSettings = TrainingSettings()
+    image: str = ""
+    store_uri: str = Field("", description="Prefix of model URIs in status, e.g. volume://<claim>.")
+    roster: tuple[RosterEntry, ...] = ()

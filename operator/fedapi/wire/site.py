@@ -1,0 +1,143 @@
+"""Messages between a site's trainer (agent) and the aggregator: JSON over HTTPS, the site always asks.
+
+Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose URL is the authorization):
+
+    POST /v1/sites/{client}/next         NextRequest    -> Assignment   (long poll: held up to wait_s)
+    POST /v1/sites/{client}/uploads      UploadRequest  -> UploadGrant
+    POST /v1/sites/{client}/updates      UpdateManifest -> Receipt
+    POST /v1/sites/{client}/evaluations  EvaluationReport -> Receipt
+    POST /v1/sites/{client}/failures     FailureReport  -> Receipt
+    GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
+
+An error answer is a Refusal with a 4xx or 5xx status: 401/403 the site is not known (give up), 409 stale or duplicate
+(drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 429/503 retry.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.message import Message, ObjectRef, Sha256
+
+Metrics = Annotated[dict[str, float], Field(max_length=32)]
+
+
+class NextRequest(Message):
+    """A site asks what to do. `doing` is the (round, attempt) that it works on, when it asks in mid-work."""
+
+    wait_s: float = Field(25.0, ge=0, le=60)
+    doing: tuple[int, int] | None = None
+
+
+class Download(Message):
+    """An expiring URL for a file, with what its content must be."""
+
+    url: str
+    sha256: Sha256
+    size: int
+    expires_at: float
+
+
+class TrainOrder(Message):
+    """Take part in a round: start from `model`, which is also evaluated first when `evaluate` is set."""
+
+    round: int
+    attempt: int
+    model: Download
+    evaluate: bool = Field(description="Evaluate the model (of round - 1) on local test data before training.")
+    deadline: float = Field(description="Time at which the round closes, by the aggregator's clock.")
+    seed: int = Field(description="spec.seed; sites derive their own by wire.seeds.")
+    training: TrainingSettings
+
+
+class EvaluateOrder(Message):
+    """Evaluate the model of `round` and train nothing."""
+
+    round: int
+    model: Download
+
+
+class Assignment(Message):
+    """What a site is to do. Wait: nothing yet, ask again. Drop: what it does is void, ask again. Done: exit 0."""
+
+    kind: Literal["Train", "Evaluate", "Wait", "Drop", "Done"]
+    train: TrainOrder | None = None
+    evaluate: EvaluateOrder | None = None
+    message: str = ""
+
+
+class UploadRequest(Message):
+    """Announces an update: what will be sent."""
+
+    round: int
+    attempt: int
+    sha256: Sha256
+    size: int = Field(ge=1)
+
+
+class UploadGrant(Message):
+    """How to send it. `object` goes into the manifest."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str
+    headers: dict[str, str] = {}
+    expires_at: float
+    object: ObjectRef
+
+
+class UpdateManifest(Message):
+    """What an update is. Once it is answered 200 it is durable and never trained again.
+
+    A seam for signatures: `canonical()` are the bytes that will be signed.
+    """
+
+    job_uid: str
+    round: int
+    attempt: int
+    client: str
+    base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
+    payload: ObjectRef = Field(description="The update file: local - base, safetensors.")
+    samples: int = Field(ge=0, description="Training samples: the update's weight.")
+    metrics: Metrics = {}
+    training_s: float = Field(ge=0, description="Seconds spent in training alone.")
+    nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
+
+
+class EvaluationReport(Message):
+    """Metrics of a global model on the site's own test data."""
+
+    job_uid: str
+    round: int = Field(ge=0)
+    client: str
+    model_sha256: Sha256
+    samples: int = Field(ge=0)
+    metrics: Metrics
+
+
+class FailureReport(Message):
+    """The site cannot deliver in this round (training diverged, data unreadable, …)."""
+
+    job_uid: str
+    round: int
+    attempt: int
+    client: str
+    reason: Annotated[str, Field(max_length=63)]
+    message: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Receipt(Message):
+    """Taken and durable. `duplicate`: it was there already."""
+
+    accepted: bool = True
+    duplicate: bool = False
+
+
+class Refusal(Message):
+    """Why a request was not taken. `code` is enumerated, `message` names field, value and way out."""
+
+    code: Literal[
+        "Unauthorized", "NotInJob", "StaleRound", "StaleAttempt", "NotSelected", "WrongBase", "WrongDigest", "WrongSize",
+        "WrongShape", "NotFinite", "TooLarge", "Malformed", "Expired", "Missing", "Duplicate", "StoreFull", "Stopping",
+    ]  # fmt: skip
+    message: str

@@ -1,0 +1,141 @@
+"""The store's records and layout (design: "Store layout and commit rule"). Pure: names and values, no I/O.
+
+Written by the aggregator, read by it on recovery, by the embedded runner and by `fedloom model`.
+Every object but HEAD is write-once; HEAD is replaced by compare-and-swap only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.message import Message, ObjectRef, Sha256
+from fedapi.wire.site import Metrics
+
+
+class Head(Message):
+    """The only mutable object: which commit is the newest, and whose epoch may move it."""
+
+    epoch: int = Field(
+        ge=1, description="Grows by one whenever an aggregator starts; an older one can no longer commit."
+    )
+    round: int = Field(ge=-1, description="Last committed round; -1 before the initial model.")
+    commit_key: str | None = None
+    commit_sha256: Sha256 | None = None
+    finished: Literal["Succeeded", "Failed"] | None = None
+    reason: str = ""
+    message: str = ""
+    finished_at: float | None = None
+
+
+class PlanRecord(Message):
+    """plan.json: a round as it was planned. Durable before the first site hears of it."""
+
+    job_uid: str
+    round: int = Field(ge=1)
+    attempt: int = Field(ge=1)
+    epoch: int
+    base: ObjectRef
+    selected: tuple[str, ...] = Field(description="In the order in which updates are folded.")
+    planned_at: float
+    deadline_s: float
+    evaluate_base: bool
+    training: TrainingSettings
+    image: str = ""
+
+
+class Participant(Message):
+    """A site whose update is in a commit."""
+
+    client: str
+    samples: int
+    payload_sha256: Sha256
+    training_s: float = 0.0
+
+
+class CommitRecord(Message):
+    """commit.json: a round that happened. Round 0 is the initial model."""
+
+    job_uid: str
+    round: int = Field(ge=0)
+    attempt: int = Field(ge=0)
+    epoch: int
+    model: ObjectRef
+    participants: tuple[Participant, ...] = ()
+    total_samples: int = 0
+    training_metrics: Metrics = {}
+    evaluation_sha256: Sha256 | None = Field(None, description="evaluation.json of the round before, bound by digest.")
+    previous_sha256: Sha256 | None = Field(None, description="Digest of the previous commit record.")
+    planned_at: float
+    committed_at: float
+    image: str = ""
+
+
+class EvaluationRecord(Message):
+    """evaluation.json: metrics of the model of `round`, as far as sites reported them when it was closed."""
+
+    job_uid: str
+    round: int = Field(ge=0)
+    model_sha256: Sha256
+    metrics: Metrics
+    samples: int
+    clients: dict[str, Metrics] = {}
+    client_samples: dict[str, int] = {}
+
+
+class FailureRecord(Message):
+    """failure.json of an attempt that ended without quorum."""
+
+    job_uid: str
+    round: int
+    attempt: int
+    reason: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Keys of one job's objects, relative to the store's root."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def _job(self) -> str:
+        return f"{self.namespace}/{self.name}-{self.uid}"
+
+    @property
+    def head(self) -> str:
+        """Key of HEAD."""
+        return f"control/{self._job}/HEAD.json"
+
+    def attempt(self, round_: int, epoch: int, attempt: int) -> str:
+        """Prefix of the records of one attempt by one aggregator."""
+        return f"control/{self._job}/rounds/{round_:06d}/e{epoch}-a{attempt}"
+
+    def rounds(self) -> str:
+        """Prefix of all rounds."""
+        return f"control/{self._job}/rounds"
+
+    def round(self, round_: int) -> str:
+        """Prefix of one round: every attempt by every epoch."""
+        return f"{self.rounds()}/{round_:06d}"
+
+    def model(self, round_: int, sha256: str) -> str:
+        """Key of a model."""
+        return f"models/{self._job}/{round_:06d}-{sha256}.safetensors"
+
+    def updates(self, client: str) -> str:
+        """Prefix of one client's updates: a department can be isolated by it."""
+        return f"updates/{self._job}/{client}"
+
+    def update(self, client: str, round_: int, sha256: str) -> str:
+        """Key of an update."""
+        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}.safetensors"
+
+    def evaluation_report(self, client: str, round_: int) -> str:
+        """Key of one client's evaluation of a model."""
+        return f"{self.updates(client)}/client_{client}_round_{round_}.evaluation.json"

@@ -1,0 +1,33 @@
+"""How a job's secrets derive from one another, so that nobody keeps a list. Pure.
+
+Used by the operator's and the embedded runner's credential shells and by the aggregator.
+HKDF is RFC 5869 with SHA-256 and an empty salt.
+"""
+
+import hashlib
+import hmac
+
+
+def hkdf(key: bytes, info: bytes, length: int = 32) -> bytes:
+    """HKDF-SHA256 (RFC 5869): `length` bytes (≤ 8160) bound to `info`."""
+    prk = hmac.digest(bytes(32), key, hashlib.sha256)
+    out, block = b"", b""
+    for counter in range(1, -(-length // 32) + 1):
+        block = hmac.digest(prk, block + info + bytes([counter]), hashlib.sha256)
+        out += block
+    return out[:length]
+
+
+def job_key(master: bytes, job_uid: str) -> bytes:
+    """The 32-byte key of one job, from the operator's master key."""
+    return hkdf(master, b"fedloom job\0" + job_uid.encode())
+
+
+def site_token(job_key_: bytes, client: str) -> str:
+    """A site's bearer token for one job, hex."""
+    return hmac.digest(job_key_, b"site\0" + client.encode(), hashlib.sha256).hex()
+
+
+def blob_key(job_key_: bytes) -> bytes:
+    """The key that signs blob URLs of one job's aggregator."""
+    return hkdf(job_key_, b"fedloom blob urls")
