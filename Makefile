@@ -1,0 +1,60 @@
+# Fedloom's commands. `make help` lists them; each works on a fresh machine and installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" $(BIN)/python
+CLUSTER := $(PYTHON) -m tests.cluster
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help install generate check test test-long demo demo-cluster bench cluster cluster-tools cluster-down images wheel clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: ## .venv with everything that development needs (torch is most of it; cached)
+	@$(PYTHON) tools/dev_environment.py
+
+generate: install ## writes CRDs, reference pages and the chart's tables
+	$(RUN) -m fedapi.crd crds charts/fedloom/crd-bases
+	$(RUN) tools/reference_docs.py
+	$(RUN) tools/values_docs.py
+
+check: install ## lint, types, import contracts, unit tests: under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy operator trainer tools tests/cluster
+	$(BIN)/lint-imports
+	$(RUN) -m pytest -q tests/unit tests/repo
+
+test: ## everything needed to trust a change, the real cluster included, from nothing
+	bash tools/test_all.sh
+
+test-long: test ## what takes longer; results in build/
+	$(RUN) -m pytest -q -m long tests
+
+demo: install ## the heart-disease consortium on this machine, no Kubernetes: build/demo/result.json
+	$(RUN) examples/heart-disease/prepare.py
+	$(BIN)/fedloom run examples/heart-disease/ --workdir build/demo/state --fresh --result build/demo/result.json
+
+demo-cluster: install ## the same manifests on a real Kubernetes: build/demo-cluster/result.json
+	$(RUN) tools/demo_cluster.py
+
+bench: install ## measures; build/bench/results.json
+	$(RUN) -m tests.bench
+
+cluster-tools: ## builds the local cluster's programs into the cache (minutes, once)
+	$(CLUSTER) tools
+
+cluster: cluster-tools ## a real one-node Kubernetes on this machine (Linux, root)
+	$(CLUSTER) up
+
+cluster-down: ## ends it
+	$(CLUSTER) down
+
+wheel: install ## dist/fedloom-*.whl
+	rm -rf dist && $(RUN) -m hatchling build -t wheel
+
+images: wheel cluster ## container images, loaded into the local cluster
+	$(CLUSTER) images
+
+clean: ## removes what was built in the checkout (caches stay)
+	rm -rf build dist .venv

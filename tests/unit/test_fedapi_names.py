@@ -1,0 +1,37 @@
+"""Names of child objects stay legal, short and apart, whatever the users' names are."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedapi import names
+
+DNS_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+job_names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
+client_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,60}[a-z0-9])?", fullmatch=True)
+
+
+@given(job=job_names, client=client_names)
+def test_child_names_are_legal(job, client):
+    assert len(names.training_job_name(job, client, "template")) <= names.MAX_JOB_NAME
+    for name in (
+        names.aggregator_name(job),
+        names.training_job_name(job, client, "template"),
+        names.init_job_name(job, names.digest8("template")),
+        names.site_secret_name(job, client),
+        names.store_claim_name(job, "uid"),
+    ):
+        assert DNS_LABEL.match(name), name
+        assert len(name) <= 63
+
+
+def test_long_names_with_equal_beginnings_stay_apart():
+    stem = "a" * 60
+    assert names.training_job_name("job", stem + "1", "t") != names.training_job_name("job", stem + "2", "t")
+    assert names.site_secret_name("job", stem + "1") != names.site_secret_name("job", stem + "2")
+    assert names.store_claim_name("job", "uid-1") != names.store_claim_name("job", "uid-2")
+
+
+def test_a_changed_template_changes_the_job_name():
+    assert names.training_job_name("job", "site", "one") != names.training_job_name("job", "site", "two")

@@ -1,0 +1,95 @@
+"""Makes the development environment: one cached virtual environment with the dependencies, a thin one here.
+
+`make install` runs this with the system's Python (standard library only). Torch's wheel is several gigabytes, so
+third-party packages live once under the user's cache folder, keyed by what they were made from; .venv in the
+checkout only points to them and holds the editable install of Fedloom itself.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:
+    sys.exit(
+        f"Fedloom needs Python 3.11 or newer, this is {sys.version.split()[0]}: run make with PYTHON=/path/to/python3.11"
+    )
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cache_root() -> Path:
+    """Where everything that may be deleted is kept."""
+    fallback = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedloom"
+    return Path(os.environ.get("FEDLOOM_CACHE") or fallback)
+
+
+def requirements() -> list[str]:
+    """Every third-party requirement of every extra and of development, from pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    groups.append(project["dependency-groups"]["dev"])
+    return sorted({entry for group in groups for entry in group if not entry.startswith("fedloom")})
+
+
+def dependencies_venv() -> Path:
+    """The cached environment that fits pyproject.toml and constraints.txt; made when it is not there."""
+    constraints = ROOT / "constraints.txt"
+    wanted = requirements()
+    key = hashlib.sha256("\n".join([sys.version, *wanted, constraints.read_text()]).encode()).hexdigest()[:12]
+    home = cache_root() / "venv" / key
+    if (home / "complete").exists():
+        return home
+    print(f"installing dependencies into {home} (several GB, once)", flush=True)
+    shutil.rmtree(home, ignore_errors=True)
+    venv.create(home, with_pip=True)
+    environment = os.environ | {"PIP_CACHE_DIR": str(cache_root() / "pip")}
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--constraint", str(constraints), *wanted], check=True, env=environment)
+    (home / "complete").touch()
+    return home
+
+
+def main() -> None:
+    """Makes .venv fit the checkout; quick when it does already."""
+    dependencies = dependencies_venv()
+    here = ROOT / ".venv"
+    stamp = here / "made-from"
+    mark = f"{dependencies}\n{hashlib.sha256((ROOT / 'pyproject.toml').read_bytes()).hexdigest()}\n{ROOT}\n"
+    if stamp.exists() and stamp.read_text() == mark:
+        return
+    venv.create(here, with_pip=True, clear=True)
+    site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(here), "platbase": str(here)}))
+    shared = Path(
+        sysconfig.get_path("purelib", "venv", vars={"base": str(dependencies), "platbase": str(dependencies)})
+    )
+    (site / "fedloom_dependencies.pth").write_text(f"{shared}\n")
+    pip = [str(here / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True)
+    for tool in ("ruff", "mypy", "lint-imports", "pytest"):
+        link = here / "bin" / tool
+        link.unlink(missing_ok=True)
+        if tool == "ruff":
+            link.symlink_to(dependencies / "bin" / tool)
+        else:
+            module = {
+                "lint-imports": "importlinter.cli:lint_imports_command",
+                "mypy": "mypy.__main__:console_entry",
+                "pytest": "pytest:console_main",
+            }[tool]
+            name, attribute = module.split(":")
+            link.write_text(
+                f"#!{here / 'bin' / 'python'}\nimport sys\nfrom {name} import {attribute}\nsys.exit({attribute}())\n"
+            )
+            link.chmod(0o755)
+    stamp.write_text(mark)
+
+
+if __name__ == "__main__":
+    main()
