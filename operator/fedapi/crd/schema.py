@@ -47,11 +47,18 @@ def _object(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
     required = node.get("required", [])
     properties = {name: _fold(child, defs, defaults=defaults) for name, child in node["properties"].items()}
     if defaults:
-        # Pydantic leaves out what a default_factory makes; an empty value lets the API server fill in nested defaults.
+        # Pydantic leaves out what a default_factory makes. The API server evaluates an object's rules on the default as
+        # it stands in the schema, so the defaults of its fields are written out.
         for name, child in node["properties"].items():
             if name not in required and "default" not in child:
-                properties[name]["default"] = [] if properties[name]["type"] == "array" else {}
+                properties[name]["default"] = [] if properties[name]["type"] == "array" else _filled(properties[name])
     return {"properties": properties} | ({"required": required} if required else {})
+
+
+def _filled(schema: Schema) -> Schema:
+    """The defaults of an object's fields."""
+    fields: dict[str, Schema] = schema.get("properties", {})
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 def _resolved(node: Schema, defs: dict[str, Schema]) -> Schema:

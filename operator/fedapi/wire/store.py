@@ -95,6 +95,20 @@ class FailureRecord(Message):
     at: float
 
 
+class CloseRecord(Message):
+    """close.json of an attempt that closed without an update of every selected site: only `accepted` is folded.
+
+    Durable before the fold, so that an update which arrives while a restarted aggregator recovers changes nothing.
+    """
+
+    job_uid: str
+    round: int
+    attempt: int
+    accepted: tuple[str, ...]
+    reason: str
+    at: float
+
+
 @dataclass(frozen=True)
 class Layout:
     """Keys of one job's objects, relative to the store's root."""
@@ -135,6 +149,10 @@ class Layout:
     def update(self, client: str, round_: int, sha256: str) -> str:
         """Key of an update."""
         return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}.safetensors"
+
+    def manifest(self, client: str, round_: int, attempt: int) -> str:
+        """Key of one client's accepted manifest: write-once, so an update counts once per round and attempt."""
+        return f"{self.updates(client)}/client_{client}_round_{round_}-a{attempt}.manifest.json"
 
     def evaluation_report(self, client: str, round_: int) -> str:
         """Key of one client's evaluation of a model."""

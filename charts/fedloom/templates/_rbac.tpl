@@ -1,0 +1,87 @@
+{{/*
+Rights in a watched namespace; a ClusterRole in cluster mode, a Role per namespace otherwise.
+Secrets are created and never read here. The verbs on federatedjobs, their status and leases are also
+what an aggregator's Role holds: the operator may only grant what it has itself.
+*/}}
+{{- define "fedloom.watchedRules" -}}
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs]
+  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
+- apiGroups: [fedloom.dev]
+  resources: [flclients]
+  verbs: [get, list, watch]
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs/status, flclients/status]
+  verbs: [get, patch]
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs/finalizers, flclients/finalizers]
+  verbs: [update] # owner references that block deletion
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, list, watch, create, patch] # a site's heartbeat
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* Rights in the operator's own namespace, in both modes: its keys and its leadership. */}}
+{{- define "fedloom.ownRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "fedloom.keysSecret" . | quote }}]
+  verbs: [get]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "fedloom.leaseName" . | quote }}]
+  verbs: [get, update]
+{{- end -}}
+
+{{/* Rights of people. */}}
+{{- define "fedloom.viewerRules" -}}
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs, flclients]
+  verbs: [get, list, watch]
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs/status, flclients/status]
+  verbs: [get]
+{{- end -}}
+
+{{- define "fedloom.editorRules" -}}
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs, flclients]
+  verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+- apiGroups: [fedloom.dev]
+  resources: [federatedjobs/status, flclients/status]
+  verbs: [get]
+{{- end -}}
+
+{{/* The operator's service account as the subject of a binding. */}}
+{{- define "fedloom.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "fedloom.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
+{{- end -}}

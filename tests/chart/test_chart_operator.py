@@ -1,0 +1,128 @@
+"""The real operator with the environment and the rights that the chart gives it, on a real API server.
+
+It runs as a process of this machine with a token of the chart's ServiceAccount, authenticated as in a pod.
+There are no nodes: what is shown is that every call it makes is allowed, and what it makes.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from fedapi import names
+from tests.chart.rendering import NAMESPACE, ROOT, environment, of_values
+from tests.chart.server import HEART, apply
+
+pytestmark = pytest.mark.apiserver
+
+SITE = {
+    "apiVersion": names.API_VERSION,
+    "kind": names.CLIENT_KIND,
+    "metadata": {"name": "ward", "namespace": "hospital-a"},
+    "spec": {"provider": "OnPremises"},
+}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def operator(cluster, values, folder):
+    """The operator's process; its log is in folder/log. Yields the URL of its probes."""
+    account = "fedloom-operator"
+    (folder / "token").write_text(cluster.kubectl("create", "token", account, "-n", NAMESPACE).strip())
+    (folder / "ca.crt").write_text((cluster.dirs.pki / "ca.crt").read_text())
+    address, port = urlsplit(cluster.server), free_port()
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "FEDLOOM_"))}
+    env |= environment(of_values(values)) | {
+        "FEDLOOM_OPERATOR_NAMESPACE": NAMESPACE,
+        "FEDLOOM_OPERATOR_POD_NAME": "test",
+        "FEDLOOM_OPERATOR_PROBE_PORT": str(port),
+        "FEDLOOM_OPERATOR_METRICS_PORT": str(free_port()),
+        "FEDLOOM_OPERATOR_SERVICE_ACCOUNT_DIR": str(folder),
+        "KUBERNETES_SERVICE_HOST": str(address.hostname),
+        "KUBERNETES_SERVICE_PORT": str(address.port),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT / "trainer")]),
+        "no_proxy": "*",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "fedoperator"], env=env, stdout=log, stderr=log)
+        try:
+            yield f"http://127.0.0.1:{port}"
+            process.terminate()
+            assert process.wait(timeout=30) == 0, (folder / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def until(fact, log, timeout_s=60):
+    """Waits for a fact; the operator's log when it does not come."""
+    end = time.monotonic() + timeout_s
+    while not (found := fact()):
+        assert time.monotonic() < end, log.read_text()[-4000:]
+        time.sleep(0.3)
+    return found
+
+
+def ready(url):
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("mode", "values"), [("installed", "default"), ("namespaced", "namespaced")])
+def test_the_operator_does_its_work_with_the_rights_of_the_chart(cluster, mode, values, request, tmp_path):
+    request.getfixturevalue(mode)
+    log = tmp_path / "log"
+    with operator(cluster, values, tmp_path) as url:
+        until(lambda: ready(url), log)
+        apply(cluster, SITE, HEART)
+
+        def made():
+            kinds = "deploy,svc,sa,role,rolebinding,cm,secret,pvc,job,lease"
+            words = ("get", kinds, "-n", "hospital-a", "-o", "name", "-l", "app.kubernetes.io/managed-by=fedloom")
+            return {each.partition("/")[0].partition(".")[0] for each in cluster.kubectl(*words).split()}
+
+        children = {
+            "deployment", "service", "serviceaccount", "role", "rolebinding", "configmap", "secret",
+            "persistentvolumeclaim", "job", "lease",
+        }  # fmt: skip
+        until(lambda: made() == children, log)
+        until(lambda: "Accepted" in cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "json"), log)
+        image = (
+            "get",
+            "deploy",
+            "-n",
+            "hospital-a",
+            "-o",
+            "jsonpath={.items[0].spec.template.spec.containers[0].image}",
+        )
+        assert cluster.kubectl(*image) == "fedloom/aggregator:0.1.0"
+        assert "fedloom-operator-keys" in cluster.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
+        # an expired job deletes itself: the one custom resource that the operator deletes
+        cluster.kubectl(
+            "patch", "fj", "heart", "-n", "hospital-a", "--type=merge",
+            "-p", json.dumps({"spec": {"activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 0}}),
+        )  # fmt: skip
+        until(lambda: cluster.kubectl("get", "fj", "-n", "hospital-a", "-o", "name") == "", log)
+        cluster.kubectl("delete", "flc", "ward", "-n", "hospital-a")
+    cluster.kubectl("delete", "pvc", "--all", "-n", "hospital-a", "--wait=false")
+    assert "forbidden" not in log.read_text().lower()
+    refused = [
+        entry["requestURI"]
+        for entry in map(json.loads, cluster.audit_log.read_text().splitlines())
+        if entry["user"]["username"].endswith(":fedloom-operator") and entry["responseStatus"]["code"] == 403
+    ]
+    assert refused == []
