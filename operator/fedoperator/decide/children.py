@@ -1,0 +1,94 @@
+"""Policy: which objects a job has. Builds them with fedoperator.desired; applied only where they differ.
+
+A child that still carries the uid of a deleted job of the same name is deleted first and made afterwards.
+"""
+
+from collections.abc import Iterable
+
+from fedapi import names
+from fedapi.wire.job import RosterEntry
+from fedoperator.decide.failures import site_failure
+from fedoperator.decide.model import Key, Manifest, SecretRequest
+from fedoperator.decide.scene import Scene
+from fedoperator.decide.sites import Site
+from fedoperator.decide.view import dig, labels
+from fedoperator.desired import access, aggregator, config, store_claim
+from fedoperator.desired.credentials import secret_requests
+
+
+def _entry(scene: Scene, site: Site) -> RosterEntry:
+    """A site in the aggregator's roster. One whose Job failed for good is not waited for in new rounds."""
+    failure = site_failure(scene, site.name)
+    reason = site.barred or (failure.reason if failure else "")
+    return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+
+
+def roster(scene: Scene) -> tuple[RosterEntry, ...]:
+    """The job's sites as the aggregator is told of them."""
+    return tuple(_entry(scene, site) for site in scene.sites)
+
+
+def deployment(scene: Scene, replicas: int) -> Manifest:
+    """The aggregator's Deployment."""
+    settings = scene.observed.settings
+    image, pull = settings.aggregator_image, settings.image_pull_policy
+    return aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas)
+
+
+def fixed(scene: Scene) -> tuple[Manifest, ...]:
+    """Every child but the training Jobs, in the order in which they are needed."""
+    identity, job = scene.identity, scene.observed.job
+    objects: tuple[Manifest, ...] = (
+        access.service_account(identity),
+        access.role(identity, (site.name for site in scene.sites)),
+        access.role_binding(identity),
+        config.config_map(job, roster(scene)),
+        store_claim.store_claim(job, _claim_size(scene)),
+        aggregator.service(identity),
+        deployment(scene, replicas=0 if scene.spec.suspend else 1),
+    )
+    return (*objects, scene.wanted_init) if _init_wanted(scene) else objects
+
+
+def _claim_size(scene: Scene) -> str | None:
+    live = scene.observed.children.get(Key("PersistentVolumeClaim", scene.identity.claim))
+    size: str | None = dig(live, "spec", "resources", "requests", "storage")
+    return size
+
+
+def _init_wanted(scene: Scene) -> bool:
+    name = scene.wanted_init["metadata"]["name"]
+    if scene.initialized or any(job.name != name or job.deleting for job in scene.init_jobs):
+        return False
+    return bool(scene.init_jobs) or not scene.spec.suspend
+
+
+def stale_init(scene: Scene) -> tuple[Key, ...]:
+    """Init Jobs whose template is no longer the wanted one, while the initial model is still missing."""
+    name = scene.wanted_init["metadata"]["name"]
+    stale = (job for job in scene.init_jobs if job.name != name and not job.deleting)
+    return () if scene.initialized else tuple(Key("Job", job.name) for job in stale)
+
+
+def _key(manifest: Manifest) -> Key:
+    return Key(manifest["kind"], manifest["metadata"]["name"])
+
+
+def predecessors(scene: Scene, objects: Iterable[Manifest]) -> tuple[Key, ...]:
+    """Live objects in the way that belong to a deleted job of the same name. Never a volume: its name has the uid."""
+    live, uid = scene.observed.children, scene.identity.uid
+    keys = (_key(manifest) for manifest in objects)
+    return tuple(key for key in keys if key in live and labels(live[key]).get(names.LABEL_JOB_UID) != uid)
+
+
+def without(objects: Iterable[Manifest], keys: Iterable[Key]) -> tuple[Manifest, ...]:
+    """The objects that have none of the keys."""
+    left_out = frozenset(keys)
+    return tuple(manifest for manifest in objects if _key(manifest) not in left_out)
+
+
+def secrets(scene: Scene) -> tuple[SecretRequest, ...]:
+    """Secrets that are not known to exist yet."""
+    clients = (site.name for site in scene.sites)
+    requests = secret_requests(scene.identity, clients, scene.observed.settings.cluster_domain)
+    return tuple(request for request in requests if request.name not in scene.observed.secrets)

@@ -1,0 +1,131 @@
+"""decide_client: what an FLClient's status says, and the Lease that is its heartbeat.
+
+Ready says whether the site can take part at all: its spec is readable and it is not paused. Missing data does not
+make a site unready: one job's task says so, another's may find its own data, and a site that is not Ready could
+never run the pod that proves the repair. DataAvailable tells; after a change of the FLClient it is Unknown again
+until a newer pod has looked.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from fedapi import names, outcome
+from fedapi.crd.fields import find
+from fedapi.crd.flclient import FLClient, FLClientStatus, Pool
+from fedapi.outcome import Exit
+from fedoperator.decide.conditions import conditions
+from fedoperator.decide.facts import Fact, clipped, instant
+from fedoperator.decide.model import Decision, ObservedClient
+from fedoperator.decide.reasons import ClientCondition as Type
+from fedoperator.decide.reasons import Reason
+from fedoperator.decide.view import PodView, dig
+from fedoperator.desired.site_lease import site_lease
+
+ACTIVE = timedelta(seconds=names.SITE_LEASE_ACTIVE_S)
+SETTLED = timedelta(seconds=30)  # a trainer that lives this long has not ended for lack of data
+_BEFORE_DATA = frozenset({Exit.BAD_SETTINGS, Exit.TASK_IMPORT, Exit.REFUSED})  # ended before it looked
+
+
+def accelerators(pool: Pool) -> str:
+    """Accelerator and count per training pod: `CPU`, or for example `nvidia.com/gpu x8`."""
+    return f"{pool.resource_name} x{pool.count or 1}" if pool.accelerator == "GPU" else "CPU"
+
+
+def _heard(observed: ObservedClient) -> datetime | None:
+    renewed = dig(observed.lease, "spec", "renewTime")
+    return instant(renewed) if renewed else None
+
+
+def _ready(observed: ObservedClient) -> Fact:
+    if observed.invalid:
+        return Fact("False", Reason.INVALID_SPEC, clipped(observed.invalid))
+    if observed.client.spec.paused:
+        return Fact("False", Reason.PAUSED, "spec.paused is true: the site takes no part in new rounds")
+    return Fact("True", Reason.READY, "the site can take part in rounds")
+
+
+def _connected(heard: datetime | None, now: datetime) -> Fact:
+    if heard is None:
+        return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
+    if now < heard + ACTIVE:
+        return Fact("True", Reason.HEARTBEAT, "the site was heard from within 5 minutes")
+    return Fact("False", Reason.HEARTBEAT_LOST, "the site was not heard from for 5 minutes")
+
+
+def _told(pod: PodView, now: datetime) -> bool:
+    """Whether a pod has got far enough to tell whether the data is there."""
+    if pod.ended is not None:
+        return pod.ended.code not in _BEFORE_DATA and not pod.disrupted
+    return pod.ready_since is not None and now >= pod.ready_since + SETTLED
+
+
+def _looked(pods: Iterable[PodView], now: datetime) -> PodView | None:
+    """The newest training pod that tells."""
+    return max((p for p in pods if _told(p, now)), key=lambda pod: (pod.created, pod.name), default=None)
+
+
+def _repaired(client: FLClient, pod: PodView) -> bool:
+    """Whether the FLClient changed after this pod had missed its data."""
+    old = find(client.status.conditions, Type.DATA_AVAILABLE)
+    if old is None:
+        return False
+    if old.reason == Reason.SPEC_CHANGED:
+        return pod.ended is not None and pod.ended.finished <= instant(old.last_transition_time)
+    return old.reason == Reason.DATA_MISSING and (old.observed_generation or 0) < client.metadata.generation
+
+
+def _data(observed: ObservedClient, now: datetime) -> Fact:
+    pod = _looked(map(PodView.of, observed.pods), now)
+    if pod is None:
+        return _kept(observed.client) or Fact("Unknown", Reason.NOT_TRIED, "no training pod has looked at the data yet")
+    if pod.ended is None or pod.ended.code != Exit.DATA_MISSING:
+        return Fact("True", Reason.DATA_FOUND, "the newest training pod found its data")
+    if _repaired(observed.client, pod):
+        return Fact("Unknown", Reason.SPEC_CHANGED, "the FLClient changed after its data was found missing")
+    return Fact("False", outcome.reason(Exit.DATA_MISSING), clipped(pod.ended.message or "the task found no data"))
+
+
+def _kept(client: FLClient) -> Fact | None:
+    """What an earlier pod said stays true when the pod is gone, until the FLClient changes."""
+    old = find(client.status.conditions, Type.DATA_AVAILABLE)
+    if old is None or old.reason == Reason.NOT_TRIED:
+        return None
+    if old.status == "False" and (old.observed_generation or 0) < client.metadata.generation:
+        return Fact("Unknown", Reason.SPEC_CHANGED, "the FLClient changed after its data was found missing")
+    return Fact(old.status, old.reason, old.message)
+
+
+def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
+    client, heard = observed.client, _heard(observed)
+    facts: dict[str, Fact] = {Type.READY: _ready(observed), Type.CONNECTED: _connected(heard, now)}
+    generation = client.metadata.generation
+    if not observed.invalid:
+        facts[Type.DATA_AVAILABLE] = _data(observed, now)
+    return FLClientStatus(
+        conditions=conditions(client.status.conditions, facts, generation, now),
+        active=heard is not None and now < heard + ACTIVE,
+        accelerators=client.status.accelerators if observed.invalid else accelerators(client.spec.pool),
+        observed_generation=generation,
+    )
+
+
+def _due(observed: ObservedClient, heard: datetime | None) -> Iterator[datetime]:
+    """When the clock alone changes the status."""
+    if heard:
+        yield heard + ACTIVE
+    for pod in map(PodView.of, observed.pods):
+        if pod.ready_since and pod.ended is None:
+            yield pod.ready_since + SETTLED
+
+
+def decide_client(observed: ObservedClient, now: datetime) -> Decision:
+    """What must be true next for an FLClient: its Lease, and its status where that changes."""
+    if observed.client.metadata.deletion_timestamp:
+        return Decision()
+    new = _status(observed, now)
+    ahead = [(at - now).total_seconds() for at in _due(observed, _heard(observed)) if at > now]
+    return Decision(
+        objects=() if observed.invalid else (site_lease(observed.client),),
+        status=None if new == observed.client.status else new.dump(),
+        requeue_after=min(ahead, default=None),
+    )

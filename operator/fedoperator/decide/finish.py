@@ -1,0 +1,92 @@
+"""Policy: how a job ends, and what is cleaned up then. The first reason found is kept for good.
+
+The aggregator's outcome comes before the operator's own reasons to fail. After an outcome the aggregator stays
+until every training Job has heard of it (at most 60 s); after a failure that the operator found it stops at once.
+"""
+
+from datetime import datetime, timedelta
+
+from fedapi.crd.fields import find
+from fedoperator.decide import failures, lifetime, pending
+from fedoperator.decide.facts import Ending, clipped, instant
+from fedoperator.decide.reasons import ConditionType, Reason
+from fedoperator.decide.scene import Scene
+from fedoperator.decide.view import PodView, dig
+
+GRACE = timedelta(seconds=60)  # for the sites to hear that training is over
+
+
+def _recorded(scene: Scene) -> Ending | None:
+    for type_ in (ConditionType.COMPLETE, ConditionType.FAILED):
+        found = find(scene.status.conditions, type_)
+        if found is not None and found.status == "True":
+            time = instant(scene.status.completion_time or found.last_transition_time)
+            return Ending(
+                complete=type_ == ConditionType.COMPLETE,
+                reason=found.reason,
+                message=found.message,
+                time=time,
+                by_aggregator=scene.status.outcome is not None,
+                recorded=True,
+            )
+    return None
+
+
+def _outcome(scene: Scene) -> Ending | None:
+    outcome = scene.status.outcome
+    if outcome is None:
+        return None
+    complete = outcome.result == "Succeeded"
+    reason = outcome.reason or (Reason.COMPLETED if complete else Reason.FAILED)
+    return Ending(complete, reason, outcome.message, instant(outcome.time), by_aggregator=True)
+
+
+def _failed(scene: Scene, reason: str, message: str) -> Ending:
+    return Ending(complete=False, reason=reason, message=clipped(message), time=scene.now, by_aggregator=False)
+
+
+def _init_failed(scene: Scene) -> Ending | None:
+    if scene.initialized:
+        return None
+    name = scene.wanted_init["metadata"]["name"]
+    jobs = [job for job in scene.init_jobs if job.name == name]
+    found = failures.job_failure(scene, jobs[0], Reason.INIT_FAILED) if jobs else None
+    return _failed(scene, found.reason, f"the init Job failed: {found.message}") if found else None
+
+
+def _no_sites_left(scene: Scene) -> Ending | None:
+    able = [site.name for site in scene.sites if not site.barred]
+    found = {name: failures.site_failure(scene, name) for name in able}
+    broken = [(name, trouble) for name, trouble in found.items() if trouble]
+    if not broken or len(broken) < len(able):
+        return None
+    name, first = broken[0]
+    return _failed(
+        scene, Reason.NO_SITES_LEFT, f"all {len(able)} sites failed; {name}: {first.reason}: {first.message}"
+    )
+
+
+def _never_starts(scene: Scene) -> Ending | None:
+    """The aggregator or the init Job cannot get its image, for longer than the pending deadline."""
+    init = () if scene.initialized else tuple(pod for job in scene.init_jobs for pod in scene.pods_of(job.name))
+    pods: tuple[PodView, ...] = (*scene.aggregator_pods, *init)
+    found = [t for t in (pending.trouble(scene, pod) for pod in pods) if t and t.fatal and t.overdue]
+    return _failed(scene, found[0].reason, found[0].message) if found else None
+
+
+def ending(scene: Scene) -> Ending | None:
+    """Whether and how the job has ended."""
+    facts = (_recorded, _outcome, _init_failed, _no_sites_left, _never_starts, lifetime.deadline_exceeded)
+    return next((found for fact in facts if (found := fact(scene))), None)
+
+
+def released(scene: Scene, end: Ending) -> datetime | None:
+    """When the aggregator may stop: None means now."""
+    last = end.time + GRACE
+    waits = end.by_aggregator and any(job.running for job in scene.training_jobs) and scene.now < last
+    return last if waits else None
+
+
+def scaled_down(scene: Scene) -> bool:
+    """Whether there is no aggregator left to stop."""
+    return scene.deployment is None or dig(scene.deployment, "spec", "replicas") == 0

@@ -1,0 +1,95 @@
+"""Observed and Decision: the two values that every decision stands between. Pure.
+
+Filled by fedoperator.cluster.observe (or fedlocal), carried out by fedoperator.cluster.apply (or fedlocal).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.flclient import FLClient
+
+Manifest = Mapping[str, Any]  # a Kubernetes object as JSON
+
+
+@dataclass(frozen=True)
+class Key:
+    """Identity of an object within a namespace: (kind, name)."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's settings that decisions depend on."""
+
+    aggregator_image: str
+    image_pull_policy: str = "IfNotPresent"
+    cluster_domain: str = "cluster.local"
+    pod_failures_per_round: int = 6
+    site_retry_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that a decision about one FederatedJob may depend on; all from one namespace."""
+
+    job: FederatedJob
+    clients: tuple[FLClient, ...]  # of the namespace, unfiltered, with valid specs only
+    children: Mapping[
+        Key, Manifest
+    ]  # live objects that carry the job's labels (Deployment, Job, PVC, Lease of sites, …)
+    pods: tuple[Manifest, ...]  # pods that carry the job's label
+    secrets: frozenset[str]  # names of Secrets that the shell knows to exist for this job
+    settings: Settings
+    invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
+
+
+@dataclass(frozen=True)
+class SecretRequest:
+    """A Secret that must exist; its content is made by the shell and never seen here."""
+
+    name: str
+    kind: Literal["Aggregator", "Site"]
+    labels: Mapping[str, str]
+    owner: Manifest  # ownerReference
+    client: str = ""
+    hosts: tuple[str, ...] = ()  # DNS names of the server certificate
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes event on the job, emitted after the writes."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What must be true next. Applying it twice changes nothing the second time."""
+
+    objects: tuple[Manifest, ...] = ()  # applied by server-side apply, only where an owned leaf differs
+    secrets: tuple[SecretRequest, ...] = ()  # create if absent
+    suspend: Mapping[str, bool] = field(
+        default_factory=dict
+    )  # Job name -> spec.suspend, a merge patch of that field alone
+    delete: tuple[Key, ...] = ()  # background propagation, preconditioned on the uid that was observed
+    status: Manifest | None = None  # the operator's leaves of .status; None: leave it alone
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None  # seconds
+    delete_self: bool = False  # ttlSecondsAfterFinished has passed
+
+
+@dataclass(frozen=True)
+class ObservedClient:
+    """Everything that a decision about one FLClient may depend on."""
+
+    client: FLClient
+    lease: Manifest | None  # its heartbeat
+    jobs: tuple[Manifest, ...] = ()  # training Jobs that carry the client's label
+    pods: tuple[Manifest, ...] = ()  # their pods
+    invalid: str = ""

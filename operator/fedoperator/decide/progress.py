@@ -1,0 +1,89 @@
+"""Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
+
+from fedapi import names
+from fedoperator.decide import failures, pending
+from fedoperator.decide.facts import Fact, Trouble
+from fedoperator.decide.reasons import Reason
+from fedoperator.decide.scene import Scene
+from fedoperator.decide.view import PodView
+
+
+def _first_trouble(scene: Scene, pods: tuple[PodView, ...]) -> Trouble | None:
+    found = (pending.trouble(scene, pod) for pod in pods)
+    return next((trouble for trouble in found if trouble), None)
+
+
+def aggregator_fact(scene: Scene) -> Fact:
+    """The AggregatorReady condition."""
+    if scene.spec.suspend:
+        return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
+    if scene.aggregator_ready:
+        return Fact("True", Reason.READY, "the aggregator holds a model and answers")
+    trouble = _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
+    if trouble:
+        return Fact("False", trouble.reason, trouble.message)
+    return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
+
+
+def quorum_fact(scene: Scene) -> Fact:
+    """The QuorumReached condition: about the newest closed round, so that it does not flap within each."""
+    status = scene.status.round
+    if status is not None and status.attempt > 1:
+        message = f"round {status.current} ended without quorum {status.attempt - 1} times: see status.clients"
+        return Fact("False", Reason.QUORUM_MISSED, message)
+    if status is not None and status.committed > 0:
+        return Fact("True", Reason.QUORUM_REACHED, "the last round was committed")
+    return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
+
+
+def suspended_fact(scene: Scene) -> Fact:
+    """The Suspended condition."""
+    if scene.spec.suspend:
+        return Fact("True", Reason.SUSPEND_REQUESTED, "spec.suspend is true: pods are freed, the state is kept")
+    return Fact("False", Reason.NOT_SUSPENDED, "spec.suspend is false")
+
+
+def in_rounds(scene: Scene) -> bool:
+    """Whether the first round has been planned."""
+    return scene.status.round is not None and scene.status.round.current > 0
+
+
+def _stuck(scene: Scene) -> Trouble | None:
+    """A pod that has been pending too long and holds the job up: the hub's always, a site's before the first round."""
+    roles = {names.ROLE_AGGREGATOR}
+    if not scene.initialized:
+        roles.add(names.ROLE_INIT)
+    if not in_rounds(scene):
+        roles.add(names.ROLE_TRAINER)
+    found = (pending.trouble(scene, pod) for pod in scene.pods if pod.role in roles)
+    return next((trouble for trouble in found if trouble and trouble.overdue), None)
+
+
+def _able(scene: Scene) -> int:
+    return sum(not site.barred and failures.site_failure(scene, site.name) is None for site in scene.sites)
+
+
+def _waiting(scene: Scene) -> Fact:
+    able, needed = _able(scene), scene.spec.clients.min_available
+    if able < needed:
+        message = (
+            f"{able} of {len(scene.sites)} sites can take part, clients.minAvailable is {needed}: see status.sites"
+        )
+        return Fact("False", Reason.TOO_FEW_SITES, message)
+    return Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {needed} sites to connect")
+
+
+def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
+    """The Progressing condition."""
+    if scene.spec.suspend:
+        return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
+    if not scene.sites:
+        return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
+    stuck = _stuck(scene)
+    if stuck:
+        return Fact("False", stuck.reason, stuck.message)
+    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
+        return Fact("False", aggregator.reason, aggregator.message)
+    if not scene.initialized and not in_rounds(scene):
+        return Fact("True", Reason.INITIALIZING, "the initial model is being made")
+    return Fact("True", Reason.TRAINING, "rounds are under way") if in_rounds(scene) else _waiting(scene)

@@ -1,0 +1,126 @@
+"""Every enumerated word that users meet: condition types, reasons, phases, event reasons, each with its meaning.
+
+Read by the policies beside this module, the embedded runner and the documentation, which lists them from here.
+Reasons of exit codes are in fedapi.outcome; an outcome's reason is the aggregator's.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Word(StrEnum):
+    """A string with its meaning as docstring."""
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        """The member for `value`; `meaning` becomes its `__doc__`."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.__doc__ = meaning
+        return member
+
+
+class ConditionType(Word):
+    """Types of the conditions in `.status.conditions`."""
+
+    ACCEPTED = "Accepted", "The spec can be acted on."
+    AGGREGATOR_READY = "AggregatorReady", "The aggregator holds a model and answers."
+    QUORUM_REACHED = "QuorumReached", "The newest closed round got the updates that it needs."
+    PROGRESSING = "Progressing", "Training goes on, or will without anybody's help."
+    SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
+    COMPLETE = "Complete", "Training ended well."
+    FAILED = "Failed", "Training ended badly."
+
+
+class ClientCondition(Word):
+    """Types of the conditions of an FLClient."""
+
+    READY = "Ready", "The site can take part in rounds."
+    CONNECTED = "Connected", "The site was heard from within 5 minutes."
+    DATA_AVAILABLE = "DataAvailable", "The newest training pod found the site's data."
+
+
+class Phase(Word):
+    """The one word for the eye; nothing reads it back."""
+
+    PENDING = "Pending", "Not accepted yet, or the aggregator's pod does not run."
+    INITIALIZING = "Initializing", "The initial model is being made."
+    WAITING = "Waiting", "The aggregator waits for sites before the first round."
+    RUNNING = "Running", "Rounds are under way."
+    SUSPENDED = "Suspended", "spec.suspend is true."
+    COMPLETE = "Complete", "Training ended well."
+    FAILED = "Failed", "Training ended badly."
+
+
+class Reason(Word):
+    """Reasons of conditions and of `.status.sites[]`."""
+
+    # Accepted.
+    ACCEPTED = "Accepted", "The spec is valid and selects at least one site."
+    INVALID_SPEC = "InvalidSpec", "The spec cannot be read by this version of the operator."
+    NO_MATCHING_SITES = "NoMatchingSites", "No FLClient of the namespace has the labels that the selector asks for."
+    # AggregatorReady.
+    READY = "Ready", "Ready."
+    STARTING = "Starting", "Pods are being made or are not ready yet."
+    FINISHED = "Finished", "The job has ended."
+    # QuorumReached.
+    NO_ROUND_YET = "NoRoundYet", "No round has been closed yet."
+    QUORUM_REACHED = "QuorumReached", "The last round was committed."
+    QUORUM_MISSED = "QuorumMissed", "The deadline passed without quorum; the round is planned afresh."
+    # Progressing.
+    INITIALIZING = "Initializing", "The initial model is being made."
+    WAITING_FOR_SITES = "WaitingForSites", "Fewer sites than minAvailable are connected."
+    TOO_FEW_SITES = "TooFewSites", "Fewer sites can take part than minAvailable asks for."
+    TRAINING = "Training", "Rounds are under way."
+    NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
+    # Suspended.
+    SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true."
+    NOT_SUSPENDED = "NotSuspended", "spec.suspend is false."
+    # Complete and Failed.
+    NOT_FINISHED = "NotFinished", "The job has not ended."
+    COMPLETED = "Completed", "Training ended well."
+    FAILED = "Failed", "Training ended badly."
+    NO_SITES_LEFT = "NoSitesLeft", "At every site the training Job failed in a way that running again cannot cure."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "activeDeadlineSeconds have passed since the start of the job."
+    INIT_FAILED = "InitFailed", "The init Job failed and left no pod that tells why."
+    # Pods that do not start.
+    IMAGE_ERROR = "ImageError", "The image cannot be pulled or its name is malformed."
+    UNSCHEDULABLE = "Unschedulable", "No node has what the pod asks for; it waits for capacity."
+    CONFIG_ERROR = "ConfigError", "A ConfigMap, Secret or key that the container needs is missing."
+    VOLUME_MISSING = "VolumeMissing", "A volume claim that the pod mounts does not exist or is not bound."
+    MOUNT_PENDING = "MountPending", "The pod has a node, but a volume cannot be mounted."
+    # Sites.
+    OOM_KILLED = "OOMKilled", "The container used more memory than its limit."
+    JOB_FAILED = "JobFailed", "The training Job failed and left no pod that tells why."
+    TOO_MANY_FAILURES = "TooManyFailures", "The site's pods failed too often in this round; it rests until the next."
+    AWAITING_AGGREGATOR = "AwaitingAggregator", "The training Job starts when the aggregator is ready."
+    AWAITING_QUEUE = "AwaitingQueue", "A queue decides when the training Job starts."
+    PAUSED = "Paused", "The FLClient is paused."
+    NOT_READY = "NotReady", "The FLClient is not Ready."
+    REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
+    REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced when this round is over."
+    # FLClients.
+    HEARTBEAT = "Heartbeat", "The site's Lease was renewed within 5 minutes."
+    HEARTBEAT_LOST = "HeartbeatLost", "The site's Lease was not renewed for 5 minutes."
+    NEVER_HEARD = "NeverHeard", "The site's Lease was never renewed."
+    DATA_FOUND = "DataFound", "A training pod runs or ran without missing its data."
+    DATA_MISSING = "DataMissing", "The task says that the site's data is absent or unreadable."
+    NOT_TRIED = "NotTried", "No training pod has looked at the data yet."
+    SPEC_CHANGED = "SpecChanged", "The FLClient changed after its data was found missing; not tried again yet."
+
+
+class EventReason(Word):
+    """Reasons of Kubernetes events on a FederatedJob."""
+
+    ACCEPTED = "Accepted", "The job was accepted."
+    REFUSED = "Refused", "The job cannot be acted on."
+    AGGREGATOR_READY = "AggregatorReady", "The aggregator is ready; training Jobs are started."
+    AGGREGATOR_LOST = "AggregatorLost", "The aggregator is no longer ready."
+    QUORUM_MISSED = "QuorumMissed", "A round ended without quorum."
+    STALLED = "Stalled", "The job cannot go on without help."
+    RECOVERED = "Recovered", "The job goes on again."
+    SUSPENDED = "Suspended", "The job was suspended."
+    RESUMED = "Resumed", "The job was resumed."
+    SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
+    COMPLETED = "Completed", "Training ended well."
+    FAILED = "Failed", "Training ended badly."
+    EXPIRED = "Expired", "ttlSecondsAfterFinished have passed; the job deletes itself."

@@ -1,0 +1,63 @@
+"""Policy: a changed template means a new Job. Two pods of one site never run side by side.
+
+The old Job is deleted when the site does not work on the round under way, so a change acts at the next round;
+the new one is made when the old one and its pods are gone. Sites that no longer belong to the job go the same way.
+"""
+
+from dataclasses import dataclass
+
+from fedapi import names
+from fedoperator.decide.model import Key, Manifest
+from fedoperator.decide.scene import Scene
+from fedoperator.decide.view import JobView
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Training Jobs to apply, Jobs to delete, and sites whose new Job waits."""
+
+    apply: tuple[Manifest, ...]
+    delete: tuple[Key, ...]
+    waiting: frozenset[str]  # the old Job or its pods are still going
+    busy: frozenset[str]  # the old Job works on the round under way
+
+
+def in_training(scene: Scene, job: JobView) -> bool:
+    """Whether deleting or suspending the Job would throw away work of the round under way."""
+    return job.running and not job.deleting and scene.in_round(job.client) and not scene.spec.suspend
+
+
+def _stale(scene: Scene, client: str) -> list[JobView]:
+    wanted = scene.wanted.get(client)
+    return [
+        job for job in scene.jobs_of(client) if not wanted or job.deleting or job.name != wanted["metadata"]["name"]
+    ]
+
+
+def _leftovers(scene: Scene, client: str) -> bool:
+    """Whether pods of a Job that is not the wanted one still run at the site."""
+    name = scene.wanted[client]["metadata"]["name"]
+    return any(
+        pod.role == names.ROLE_TRAINER and pod.client == client and pod.job != name and not pod.finished
+        for pod in scene.pods
+    )
+
+
+def replacement(scene: Scene) -> Replacement:
+    """What to do about every site's training Job."""
+    clients = sorted(set(scene.wanted) | {job.client for job in scene.training_jobs})
+    apply, delete, waiting, busy = [], [], set(), set()
+    for client in clients:
+        stale = _stale(scene, client)
+        going = [job for job in stale if not job.deleting]
+        at_work = [job for job in going if in_training(scene, job)]
+        delete += [Key("Job", job.name) for job in going if job not in at_work]
+        if at_work:
+            busy.add(client)
+        if client not in scene.wanted:
+            continue
+        if stale or (scene.job_of(client) is None and _leftovers(scene, client)):
+            waiting.add(client)
+        else:
+            apply.append(scene.wanted[client])
+    return Replacement(tuple(apply), tuple(delete), frozenset(waiting), frozenset(busy))

@@ -1,0 +1,144 @@
+"""One Observed, read once: the job's sites, its own Jobs and pods, the aggregator. What every policy looks at.
+
+Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJobSpec
+from fedapi.crd.job_status import FederatedJobStatus
+from fedoperator.decide.facts import instant
+from fedoperator.decide.model import Key, Manifest, Observed
+from fedoperator.decide.sites import Site, sites
+from fedoperator.decide.view import JobView, PodView, dig, labels
+from fedoperator.desired.identity import Identity
+from fedoperator.desired.init_job import init_job
+from fedoperator.desired.training_job import training_job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An observation with `now`, indexed."""
+
+    observed: Observed
+    now: datetime
+    identity: Identity
+    sites: tuple[Site, ...]
+    wanted: Mapping[str, Manifest]  # FLClient -> its training Job as it should be
+    wanted_init: Manifest
+    jobs: tuple[JobView, ...]
+    pods: tuple[PodView, ...]
+
+    @classmethod
+    def of(cls, observed: Observed, now: datetime) -> "Scene":
+        """Index an observation."""
+        identity = Identity.of(observed.job)
+        jobs = (JobView.of(m) for k, m in observed.children.items() if k.kind == "Job" and _ours(m, identity.uid))
+        pods = (PodView.of(pod) for pod in observed.pods if _ours(pod, identity.uid))
+        chosen, domain = sites(observed), observed.settings.cluster_domain
+        return cls(
+            observed=observed,
+            now=now,
+            identity=identity,
+            sites=chosen,
+            wanted={site.name: training_job(observed.job, site.client, domain) for site in chosen},
+            wanted_init=init_job(observed.job),
+            jobs=tuple(sorted(jobs, key=lambda job: job.name)),
+            pods=tuple(sorted(pods, key=lambda pod: (pod.created, pod.name))),
+        )
+
+    @property
+    def spec(self) -> FederatedJobSpec:
+        """The job's spec."""
+        return self.observed.job.spec
+
+    @property
+    def status(self) -> FederatedJobStatus:
+        """The job's status as it was observed."""
+        return self.observed.job.status
+
+    @property
+    def started(self) -> datetime | None:
+        """When the job was first acted on."""
+        return instant(self.status.start_time) if self.status.start_time else None
+
+    @property
+    def deployment(self) -> Manifest | None:
+        """The aggregator's live Deployment."""
+        found = self.observed.children.get(Key("Deployment", self.identity.aggregator))
+        return found if found is not None and _ours(found, self.identity.uid) else None
+
+    @property
+    def aggregator_ready(self) -> bool:
+        """Whether the Deployment's newest template has a ready pod."""
+        seen = dig(self.deployment, "status", "observedGeneration")
+        fresh = (seen or 0) >= (dig(self.deployment, "metadata", "generation") or 0)
+        return fresh and (dig(self.deployment, "status", "readyReplicas") or 0) > 0
+
+    @property
+    def aggregator_pods(self) -> tuple[PodView, ...]:
+        """The aggregator's pods, oldest first."""
+        return tuple(pod for pod in self.pods if pod.role == names.ROLE_AGGREGATOR)
+
+    @property
+    def init_jobs(self) -> tuple[JobView, ...]:
+        """Init Jobs; more than one while a changed template replaces the old."""
+        return tuple(job for job in self.jobs if job.role == names.ROLE_INIT)
+
+    @property
+    def training_jobs(self) -> tuple[JobView, ...]:
+        """Training Jobs of all sites, also of sites that no longer belong to the job."""
+        return tuple(job for job in self.jobs if job.role == names.ROLE_TRAINER)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the initial model exists: the init Job is done, or the aggregator has committed a model."""
+        return self.status.model is not None or any(job.complete for job in self.init_jobs)
+
+    @cached_property
+    def _jobs_by_client(self) -> Mapping[str, tuple[JobView, ...]]:
+        return _grouped(self.training_jobs, lambda job: job.client)
+
+    @cached_property
+    def _pods_by_job(self) -> Mapping[str, tuple[PodView, ...]]:
+        return _grouped(self.pods, lambda pod: pod.job)
+
+    @cached_property
+    def _at_work(self) -> frozenset[str]:
+        return frozenset(entry.name for entry in self.status.clients or () if entry.state == "Training")
+
+    def job_of(self, client: str) -> JobView | None:
+        """The site's live training Job, when its template is the wanted one."""
+        manifest = self.wanted.get(client)
+        name = manifest["metadata"]["name"] if manifest else ""
+        return next((job for job in self.jobs_of(client) if job.name == name and not job.deleting), None)
+
+    def jobs_of(self, client: str) -> tuple[JobView, ...]:
+        """Training Jobs of one site."""
+        return self._jobs_by_client.get(client, ())
+
+    def pods_of(self, job: str) -> tuple[PodView, ...]:
+        """Pods of one Job, oldest first."""
+        return self._pods_by_job.get(job, ())
+
+    def in_round(self, client: str) -> bool:
+        """Whether the site works on the round under way, as the aggregator says."""
+        return client in self._at_work
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Mapping[str, tuple[T, ...]]:
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+def _ours(body: Manifest, uid: str) -> bool:
+    return labels(body).get(names.LABEL_JOB_UID) == uid

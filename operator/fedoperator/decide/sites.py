@@ -1,0 +1,61 @@
+"""Which sites belong to a job (label selector), and which of them may take part in new rounds (Ready, not paused)."""
+
+from dataclasses import dataclass
+
+from fedapi.crd.federatedjob import Requirement, Selector
+from fedapi.crd.fields import find
+from fedapi.crd.flclient import FLClient
+from fedoperator.decide.model import Observed
+from fedoperator.decide.reasons import ClientCondition, Reason
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site of the job. `barred`: why it takes no part in new rounds; empty when it does."""
+
+    client: FLClient
+    barred: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the FLClient."""
+        return self.client.metadata.name
+
+
+def _holds(requirement: Requirement, labels: dict[str, str]) -> bool:
+    value, values = labels.get(requirement.key), requirement.values or []
+    match requirement.operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+
+
+def matches(selector: Selector, labels: dict[str, str]) -> bool:
+    """Whether an object with these labels is selected, as Kubernetes defines it. An empty selector selects all."""
+    equal = all(labels.get(key) == value for key, value in (selector.match_labels or {}).items())
+    return equal and all(_holds(requirement, labels) for requirement in selector.match_expressions or ())
+
+
+def barred(client: FLClient) -> str:
+    """Why a site takes no part in new rounds, or "". A Ready condition about an older generation says nothing."""
+    if client.spec.paused:
+        return Reason.PAUSED
+    ready = find(client.status.conditions, ClientCondition.READY)
+    current = ready is not None and (ready.observed_generation or 0) >= client.metadata.generation
+    return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
+
+
+def sites(observed: Observed) -> tuple[Site, ...]:
+    """The job's sites by name. A site that is being deleted no longer belongs to it."""
+    selector = observed.job.spec.clients.selector
+    found = (
+        Site(client, barred(client))
+        for client in observed.clients
+        if not client.metadata.deletion_timestamp and matches(selector, client.metadata.labels)
+    )
+    return tuple(sorted(found, key=lambda site: site.name))

@@ -1,0 +1,100 @@
+"""The operator's leaves of `.status`, put together; and whether they say anything new."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fedapi.crd.job_status import Children, FederatedJobStatus, SiteStatus
+from fedoperator.decide.accepted import accepted
+from fedoperator.decide.conditions import conditions
+from fedoperator.decide.facts import Ending, Fact, stamp
+from fedoperator.decide.model import Manifest
+from fedoperator.decide.phase import phase
+from fedoperator.decide.progress import aggregator_fact, progress_fact, quorum_fact, suspended_fact
+from fedoperator.decide.reasons import ConditionType as Type
+from fedoperator.decide.reasons import Reason
+from fedoperator.decide.scene import Scene
+
+OWNED = ("conditions", "phase", "observed_generation", "start_time", "completion_time", "children", "sites")
+
+
+@dataclass(frozen=True)
+class StatusParts:
+    """What the status of a job says beyond what the scene tells."""
+
+    ending: Ending | None
+    sites: Sequence[SiteStatus] | None
+
+
+def _end_facts(ending: Ending | None) -> Mapping[str, Fact]:
+    open_ = Fact("False", Reason.NOT_FINISHED, "")
+    if ending is None:
+        return {Type.COMPLETE: open_, Type.FAILED: open_}
+    told = Fact("True", ending.reason, ending.message)
+    other = Fact("False", Reason.FINISHED, "")
+    pair = (told, other) if ending.complete else (other, told)
+    return {Type.COMPLETE: pair[0], Type.FAILED: pair[1]}
+
+
+def _facts(scene: Scene, ending: Ending | None) -> Mapping[str, Fact]:
+    aggregator, progress = aggregator_fact(scene), progress_fact(scene, aggregator_fact(scene))
+    suspended = suspended_fact(scene)
+    if ending is not None:
+        aggregator = progress = Fact("False", Reason.FINISHED, "the job has ended")
+        suspended = Fact("False", Reason.FINISHED, "the job has ended")
+    elif not acted_on(scene):
+        progress = Fact("False", Reason.NOT_ACCEPTED, "see the Accepted condition")
+    return {
+        Type.ACCEPTED: accepted(scene),
+        Type.AGGREGATOR_READY: aggregator,
+        Type.QUORUM_REACHED: quorum_fact(scene),
+        Type.PROGRESSING: progress,
+        Type.SUSPENDED: suspended,
+        **_end_facts(ending),
+    }
+
+
+def acted_on(scene: Scene) -> bool:
+    """Whether the job has children: it is accepted, or was."""
+    return scene.started is not None or accepted(scene).status == "True"
+
+
+def _start_time(scene: Scene) -> str | None:
+    return scene.status.start_time or (stamp(scene.now) if acted_on(scene) else None)
+
+
+def status(scene: Scene, parts: StatusParts) -> FederatedJobStatus:
+    """The operator's half of the status."""
+    generation, ending = scene.observed.job.metadata.generation, parts.ending
+    children = Children(aggregator=scene.identity.aggregator, volume_claim=scene.identity.claim)
+    return FederatedJobStatus(
+        conditions=conditions(scene.status.conditions, _facts(scene, ending), generation, scene.now),
+        phase=phase(scene, ending),
+        observed_generation=generation,
+        start_time=_start_time(scene),
+        completion_time=_completion_time(scene, ending),
+        children=children if acted_on(scene) else None,
+        sites=list(parts.sites) if parts.sites is not None else None,
+    )
+
+
+def _completion_time(scene: Scene, ending: Ending | None) -> str | None:
+    return (scene.status.completion_time or stamp(ending.time)) if ending else None
+
+
+def refused_status(old: FederatedJobStatus, fact: Fact, generation: int, now: datetime) -> FederatedJobStatus:
+    """The status of a job whose spec cannot be read: only Accepted is decided, the rest stays."""
+    mine = conditions(old.conditions, {Type.ACCEPTED: fact}, generation, now)
+    others = [condition for condition in old.conditions or () if condition.type != Type.ACCEPTED]
+    return old.model_copy(update={"conditions": [*mine, *others]})
+
+
+def owned(value: FederatedJobStatus) -> Manifest:
+    """The operator's leaves as JSON: what is applied."""
+    dumped: Manifest = value.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(OWNED))
+    return dumped
+
+
+def news(old: FederatedJobStatus, new: FederatedJobStatus) -> Manifest | None:
+    """The new leaves, or None where they say what the old ones say."""
+    return None if owned(old) == owned(new) else owned(new)

@@ -1,0 +1,175 @@
+"""Live pods and Jobs as small values: the only place of `decide` that reads the API's raw JSON of them.
+
+Absent fields read as empty: an object that the API server has just made says little.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fedapi import names
+from fedoperator.decide.facts import instant
+from fedoperator.decide.model import Manifest
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"  # a Job with this label is started and stopped by a queue alone
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def dig(body: Any, *path: str) -> Any:
+    """The value below nested keys, or None."""
+    for key in path:
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(key)
+    return body
+
+
+def labels(body: Manifest) -> Mapping[str, str]:
+    """Labels of an object."""
+    return dig(body, "metadata", "labels") or {}
+
+
+def condition(body: Manifest, type_: str) -> Mapping[str, Any]:
+    """The condition of that type in an object's status, or {}."""
+    found: Sequence[Mapping[str, Any]] = dig(body, "status", "conditions") or ()
+    return next((c for c in found if c.get("type") == type_), {})
+
+
+def _time(text: str | None) -> datetime | None:
+    return instant(text) if text else None
+
+
+@dataclass(frozen=True)
+class Termination:
+    """How a container ended."""
+
+    code: int
+    reason: str
+    message: str
+    finished: datetime
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any] | None, default: datetime) -> "Termination | None":
+        """From a container state; the last line of the message, which may be a tail of the log."""
+        ended = dig(state, "terminated")
+        if not ended:
+            return None
+        lines = [line.strip() for line in (ended.get("message") or "").splitlines() if line.strip()]
+        code, reason = int(ended.get("exitCode", 0)), ended.get("reason") or ""
+        return cls(code, reason, lines[-1] if lines else "", _time(ended.get("finishedAt")) or default)
+
+
+@dataclass(frozen=True)
+class PodView:
+    """What decisions need to know of a pod."""
+
+    name: str
+    role: str
+    client: str
+    job: str  # the Job that made it
+    phase: str
+    created: datetime
+    scheduled: datetime | None
+    scheduling: tuple[str, str]  # reason and message while it has no node
+    ready: bool
+    ready_since: datetime | None
+    deleting: bool
+    disrupted: bool
+    waiting: tuple[str, str]  # reason and message of a waiting container
+    ended: Termination | None
+    previous: Termination | None  # the container before a restart
+    sources: tuple[str, ...]  # ConfigMaps, Secrets and claims that it mounts
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will never run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @classmethod
+    def of(cls, body: Manifest) -> "PodView":
+        """From the API's JSON."""
+        label, container = labels(body), (dig(body, "status", "containerStatuses") or [{}])[0]
+        created = _time(dig(body, "metadata", "creationTimestamp")) or _EPOCH
+        placed, ready = condition(body, "PodScheduled"), condition(body, "Ready")
+        waiting = dig(container, "state", "waiting") or {}
+        return cls(
+            name=dig(body, "metadata", "name") or "",
+            role=label.get(names.LABEL_ROLE, ""),
+            client=label.get(names.LABEL_CLIENT, ""),
+            job=_owner(body, "Job"),
+            phase=dig(body, "status", "phase") or "Pending",
+            created=created,
+            scheduled=_time(placed.get("lastTransitionTime")) if placed.get("status") == "True" else None,
+            scheduling=(placed.get("reason") or "", placed.get("message") or "")
+            if placed.get("status") == "False"
+            else ("", ""),
+            ready=ready.get("status") == "True",
+            ready_since=_time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
+            deleting=bool(dig(body, "metadata", "deletionTimestamp")),
+            disrupted=condition(body, "DisruptionTarget").get("status") == "True",
+            waiting=(waiting.get("reason") or "", waiting.get("message") or ""),
+            ended=Termination.of(container.get("state"), created),
+            previous=Termination.of(container.get("lastState"), created),
+            sources=tuple(_sources(dig(body, "spec", "volumes") or ())),
+        )
+
+
+def _owner(body: Manifest, kind: str) -> str:
+    owners = dig(body, "metadata", "ownerReferences") or ()
+    return next((str(owner["name"]) for owner in owners if owner.get("kind") == kind), "")
+
+
+def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for volume in volumes:
+        for kind, key, word in (
+            ("configMap", "name", "ConfigMap"),
+            ("secret", "secretName", "Secret"),
+            ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
+        ):
+            name = dig(volume, kind, key)
+            if name:
+                found.append(f"{word} {name}")
+    return found
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What decisions need to know of a Job."""
+
+    name: str
+    role: str
+    client: str
+    suspended: bool
+    complete: bool
+    failed: bool
+    message: str  # of the Failed condition
+    queued: bool
+    deleting: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will never run a pod again."""
+        return self.complete or self.failed
+
+    @property
+    def running(self) -> bool:
+        """Whether it may have a pod."""
+        return not (self.finished or self.suspended)
+
+    @classmethod
+    def of(cls, body: Manifest) -> "JobView":
+        """From the API's JSON."""
+        label, failed = labels(body), condition(body, "Failed")
+        return cls(
+            name=dig(body, "metadata", "name") or "",
+            role=label.get(names.LABEL_ROLE, ""),
+            client=label.get(names.LABEL_CLIENT, ""),
+            suspended=bool(dig(body, "spec", "suspend")),
+            complete=condition(body, "Complete").get("status") == "True",
+            failed=failed.get("status") == "True",
+            message=failed.get("message") or "",
+            queued=QUEUE_LABEL in label,
+            deleting=bool(dig(body, "metadata", "deletionTimestamp")),
+        )

@@ -1,0 +1,116 @@
+"""The aggregator's Deployment and Service, and the address under which sites find it.
+
+One replica, Recreate: the store volume is ReadWriteOnce and two aggregators would only fight over HEAD's epoch.
+"""
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.fields import Resources
+from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, secret_source, template
+
+CONTAINER = "aggregator"
+DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})
+PORT_NAME = "https"
+
+
+def hosts(identity: Identity, cluster_domain: str) -> tuple[str, ...]:
+    """DNS names of the Service: what the server certificate is made out to, shortest first."""
+    name = identity.aggregator
+    local = f"{name}.{identity.namespace}"
+    return name, local, f"{local}.svc", f"{local}.svc.{cluster_domain}"
+
+
+def url(identity: Identity, cluster_domain: str) -> str:
+    """The aggregator's base URL as sites use it."""
+    return f"https://{hosts(identity, cluster_domain)[-1]}:{names.AGGREGATOR_PORT}"
+
+
+def selector(identity: Identity) -> dict[str, str]:
+    """Labels of the aggregator's pod. The uid keeps a recreated job's Service off its predecessor's dying pod."""
+    labels = identity.labels(names.ROLE_AGGREGATOR)
+    return {key: labels[key] for key in (names.LABEL_JOB, names.LABEL_JOB_UID, names.LABEL_ROLE)}
+
+
+def service(identity: Identity) -> Json:
+    """The Service in front of the aggregator."""
+    port = {"name": PORT_NAME, "port": names.AGGREGATOR_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": identity.metadata(identity.aggregator, names.ROLE_AGGREGATOR),
+        "spec": {"type": "ClusterIP", "selector": selector(identity), "ports": [port]},
+    }
+
+
+def _mounts(identity: Identity) -> tuple[Mount, ...]:
+    return (
+        Mount("config", {"configMap": {"name": identity.aggregator}}, names.PATH_CONFIG, read_only=True),
+        Mount("credentials", secret_source(identity.aggregator), names.PATH_CREDENTIALS, read_only=True),
+        Mount("store", {"persistentVolumeClaim": {"claimName": identity.claim}}, names.PATH_STORE),
+    )
+
+
+def _environment(identity: Identity, public_url: str) -> dict[str, str]:
+    return {
+        names.ENV_JOB: identity.name,
+        names.ENV_NAMESPACE: identity.namespace,
+        names.ENV_JOB_UID: identity.uid,
+        names.ENV_CONFIG_FILE: f"{names.PATH_CONFIG}/{names.CONFIG_FILE}",
+        names.ENV_STORE_DIR: names.PATH_STORE,
+        names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
+        names.ENV_INIT_DIR: f"{names.PATH_STORE}/{identity.incoming}",
+        names.ENV_HOST: "0.0.0.0",  # noqa: S104 - the pod's own address; NetworkPolicy and TLS guard it
+        names.ENV_PORT: str(names.AGGREGATOR_PORT),
+        names.ENV_PUBLIC_URL: public_url,
+        names.ENV_STATUS: "kubernetes",
+        names.ENV_TERMINATION_LOG: names.PATH_TERMINATION_LOG,
+    }
+
+
+def _probe(path: str, period_s: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": PORT_NAME, "scheme": "HTTPS"},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+_CONTAINER_EXTRA: Json = {
+    "ports": [{"name": PORT_NAME, "containerPort": names.AGGREGATOR_PORT, "protocol": "TCP"}],
+    "readinessProbe": _probe("/readyz", 1, 3),
+    "livenessProbe": _probe("/healthz", 10, 6),
+}
+
+
+def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int) -> Json:
+    """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
+    identity, spec = Identity.of(job), job.spec.aggregator
+    patch = spec.pod_template
+    parts = PodParts(
+        labels=identity.labels(names.ROLE_AGGREGATOR),
+        container=CONTAINER,
+        image=image,
+        pull_policy=pull_policy,
+        env=_environment(identity, url(identity, cluster_domain)),
+        user_env=patch_env(patch),
+        mounts=_mounts(identity),
+        resources=resources(DEFAULT_RESOURCES, spec.resources),
+        patch=patch,
+        priority_class=job.spec.priority_class_name,
+        container_extra=_CONTAINER_EXTRA,
+        spec_extra={"serviceAccountName": identity.aggregator, "terminationGracePeriodSeconds": 30},
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": identity.metadata(identity.aggregator, names.ROLE_AGGREGATOR),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": selector(identity)},
+            "template": template(parts),
+        },
+    }

@@ -1,0 +1,139 @@
+"""The parts that all pods of Fedloom share: security contexts, environment, volumes, the user's podTemplate patch.
+
+Used by the aggregator, init and training builders. The security context is Fedloom's own: a patch never reaches it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fedapi import names
+from fedapi.crd.fields import PodPatch, Resources
+from fedoperator.desired.identity import Json
+
+USER_ID = 65532  # the user `nonroot` of distroless images; owns nothing outside the mounted volumes
+TMP_VOLUME = {"name": "tmp", "emptyDir": {}}
+TMP_MOUNT = {"name": "tmp", "mountPath": names.PATH_TMP}
+POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume and where the container sees it."""
+
+    name: str
+    source: Mapping[str, object]
+    path: str
+    read_only: bool = False
+    sub_path: str = ""
+
+    def volume(self) -> Json:
+        """The pod's volume."""
+        return {"name": self.name, **self.source}
+
+    def volume_mount(self) -> Json:
+        """The container's volume mount."""
+        mount: Json = {"name": self.name, "mountPath": self.path}
+        if self.sub_path:
+            mount["subPath"] = self.sub_path
+        return mount | ({"readOnly": True} if self.read_only else {})
+
+
+@dataclass(frozen=True)
+class PodParts:
+    """What differs between the pods that Fedloom makes."""
+
+    labels: Mapping[str, str]
+    container: str
+    image: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    user_env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    pull_policy: str | None = None
+    resources: Json = field(default_factory=dict)
+    patch: PodPatch | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Json, ...] = ()
+    priority_class: str | None = None
+    container_extra: Json = field(default_factory=dict)
+    spec_extra: Json = field(default_factory=dict)
+
+
+def environment(own: Mapping[str, str], users: Mapping[str, str]) -> list[Json]:
+    """Environment of a container: the users' variables first, Fedloom's win."""
+    merged = dict(users) | {"HOME": names.PATH_TMP} | dict(own)
+    return [{"name": name, "value": value} for name, value in merged.items()]
+
+
+def resources(*layers: Resources | None) -> Json:
+    """Compute resources: the last layer that is set wins as a whole."""
+    chosen = [layer.dump() for layer in layers if layer is not None]
+    return {key: dict(value) for key, value in chosen[-1].items()} if chosen else {}
+
+
+def secret_source(name: str) -> Json:
+    """A volume source for a Secret that only the pod's user may read."""
+    return {"secret": {"secretName": name, "defaultMode": 0o440}}
+
+
+def patch_env(patch: PodPatch | None) -> dict[str, str]:
+    """Environment of a podTemplate patch."""
+    return {entry.name: entry.value for entry in (patch.env if patch else None) or ()}
+
+
+def _container(parts: PodParts) -> Json:
+    container: Json = {
+        "name": parts.container,
+        "image": parts.image,
+        "env": environment(parts.env, parts.user_env),
+        "volumeMounts": [*(mount.volume_mount() for mount in parts.mounts), TMP_MOUNT],
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePath": names.PATH_TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    optional = {
+        "args": list(parts.args),
+        "imagePullPolicy": parts.pull_policy,
+        "resources": parts.resources,
+        **parts.container_extra,
+    }
+    return container | _set(optional.items())
+
+
+def _set(items: Iterable[tuple[str, object]]) -> Json:
+    return {key: value for key, value in items if value not in (None, [], {}, "")}
+
+
+def template(parts: PodParts) -> Json:
+    """A pod template: restricted security, a private /tmp, the users' additions, Fedloom's labels on top."""
+    patch = parts.patch or PodPatch()
+    spec: Json = {
+        "containers": [_container(parts)],
+        "volumes": [*(mount.volume() for mount in parts.mounts), TMP_VOLUME],
+        "securityContext": POD_SECURITY,
+        "enableServiceLinks": False,
+    }
+    optional = {
+        "nodeSelector": dict(patch.node_selector or {}) | dict(parts.node_selector),
+        "tolerations": [*(t.dump() for t in patch.tolerations or ()), *parts.tolerations],
+        "imagePullSecrets": [{"name": name} for name in patch.image_pull_secrets or ()],
+        "priorityClassName": parts.priority_class,
+        **parts.spec_extra,
+    }
+    metadata = {
+        "labels": dict(patch.labels or {}) | dict(parts.labels),
+        "annotations": dict(patch.annotations or {}),
+    }
+    return {"metadata": _set(metadata.items()), "spec": spec | _set(optional.items())}

@@ -1,0 +1,160 @@
+"""Builders: the few properties that the golden files do not show."""
+
+import pytest
+
+from fedapi import names, outcome
+from fedapi.crd.federatedjob import FederatedJob
+from fedoperator.desired import access, config, jobs, store_claim
+from fedoperator.desired.aggregator import deployment
+from fedoperator.desired.identity import Identity
+from fedoperator.desired.init_job import init_job
+from fedoperator.desired.training_job import training_job
+from tests.unit.operator_pure import samples as s
+
+DOMAIN = "cluster.local"
+
+
+def _container(manifest: s.Json) -> s.Json:
+    return manifest["spec"]["template"]["spec"]["containers"][0]
+
+
+def _env(manifest: s.Json) -> dict[str, str]:
+    entries = _container(manifest)["env"]
+    assert len({entry["name"] for entry in entries}) == len(entries)
+    return {entry["name"]: entry["value"] for entry in entries}
+
+
+def _pods() -> list[s.Json]:
+    job = s.job()
+    return [training_job(job, s.site("a"), DOMAIN), init_job(job), deployment(job, "img", "Never", DOMAIN, 1)]
+
+
+@pytest.mark.parametrize("manifest", _pods(), ids=["training", "init", "aggregator"])
+def test_every_pod_meets_the_restricted_standard(manifest):
+    pod, container = manifest["spec"]["template"]["spec"], _container(manifest)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert {v["name"] for v in pod["volumes"]} == {m["name"] for m in container["volumeMounts"]}
+    assert not [v for v in pod["volumes"] if "hostPath" in v]
+
+
+def test_only_the_aggregator_has_an_api_token():
+    training, init, aggregator = _pods()
+    for manifest in (training, init):
+        assert manifest["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert "automountServiceAccountToken" not in aggregator["spec"]["template"]["spec"]
+    assert aggregator["spec"]["template"]["spec"]["serviceAccountName"] == "heart-aggregator"
+
+
+def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
+    for manifest in _pods()[:2]:
+        ignore, fail = manifest["spec"]["podFailurePolicy"]["rules"]
+        assert ignore["action"] == "Ignore"
+        assert fail["onExitCodes"]["values"] == sorted(outcome.FATAL)
+        assert fail["onExitCodes"]["containerName"] == _container(manifest)["name"]
+        assert manifest["spec"]["podReplacementPolicy"] == "Failed"
+        assert "suspend" not in manifest["spec"]
+
+
+def test_only_training_jobs_are_created_suspended():
+    training, init, aggregator = _pods()
+    assert jobs.created(training)["spec"]["suspend"] is True
+    assert "suspend" not in training["spec"]
+    assert jobs.created(init) == init
+    assert jobs.created(aggregator) == aggregator
+
+
+def test_devices_and_the_sites_resources_win():
+    job = s.job(training={"resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}})
+    gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8}
+    assert _container(training_job(job, s.site("a", pool=gpu), DOMAIN))["resources"] == {
+        "requests": {"cpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "8"},
+    }  # fmt: skip
+    own = gpu | {"resources": {"limits": {"memory": "9Gi"}}}
+    assert _container(training_job(job, s.site("a", pool=own), DOMAIN))["resources"] == {
+        "limits": {"memory": "9Gi", "nvidia.com/gpu": "8"}
+    }
+    assert "resources" not in _container(training_job(s.job(), s.site("a"), DOMAIN))
+
+
+def test_environment_fedloom_wins_then_the_site_then_the_job():
+    patch = {"env": [{"name": "X", "value": "job"}, {"name": "Y", "value": "job"}, {"name": "HOME", "value": "/"}]}
+    data = {"env": [{"name": "X", "value": "site"}]}
+    env = _env(training_job(s.job(training={"podTemplate": patch}), s.site("a", data=data), DOMAIN))
+    assert (env["X"], env["Y"], env["HOME"]) == ("site", "job", "/tmp")
+    assert env[names.ENV_TASK_ARGS] == '{"features": 13}'
+    assert env[names.ENV_AGGREGATOR_URL] == "https://heart-aggregator.research.svc.cluster.local:8443"
+
+
+def test_a_patch_never_takes_our_labels():
+    patch = {"labels": {names.LABEL_ROLE: "x", "team": "a"}, "annotations": {"b": "c"}}
+    manifest = training_job(s.job(training={"podTemplate": patch}), s.site("a"), DOMAIN)
+    metadata = manifest["spec"]["template"]["metadata"]
+    assert metadata["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER
+    assert (metadata["labels"]["team"], metadata["annotations"]) == ("a", {"b": "c"})
+
+
+def _name(job: FederatedJob, **site: object) -> str:
+    return training_job(job, s.site("a", **site), DOMAIN)["metadata"]["name"]
+
+
+def test_a_jobs_name_changes_with_its_template_and_with_nothing_else():
+    base = _name(s.job())
+    assert base == _name(s.job(rounds=3, training={"batchSize": 8}, round={"deadline": "9m"}), region="x", paused=True)
+    others = {
+        _name(s.job(training={"resources": {"limits": {"cpu": "1"}}})),
+        _name(s.job(), data={"volumes": [{"name": "d", "configMap": {"name": "c"}}]}),
+        _name(s.job(), pool={"nodeSelector": {"a": "b"}}),
+        _name(s.job(priorityClassName="high")),
+        _name(s.job(meta={"uid": "another"})),
+    }
+    assert base not in others
+    assert len(others) == 5
+
+
+def test_names_fit_whatever_the_user_writes():
+    long = "a" * 52
+    job = s.job(meta={"name": long})
+    for manifest in (training_job(job, s.site("b" * 63), DOMAIN), init_job(job)):
+        assert len(manifest["metadata"]["name"]) <= names.MAX_JOB_NAME
+    assert len(store_claim.store_claim(job)["metadata"]["name"]) <= 63
+
+
+def test_the_role_without_sites_names_no_leases():
+    identity = Identity.of(s.job())
+    assert [rule["resources"] for rule in access.role(identity, [])["rules"]] == [
+        ["federatedjobs"], ["federatedjobs/status"],
+    ]  # fmt: skip
+    assert all(rule["resourceNames"] for rule in access.role(identity, ["a"])["rules"])
+
+
+@pytest.mark.parametrize(("when", "owned"), [("Retain", False), ("Delete", True)])
+def test_the_store_outlives_the_job_unless_asked(when, owned):
+    claim = store_claim.store_claim(s.job(storage={"volume": {"whenDeleted": when}}))
+    assert ("ownerReferences" in claim["metadata"]) is owned
+
+
+@pytest.mark.parametrize(("live", "size"), [(None, "10Gi"), ("5Gi", "10Gi"), ("20Gi", "20Gi")])
+def test_an_enlarged_claim_is_never_shrunk(live, size):
+    assert store_claim.store_claim(s.job(), live)["spec"]["resources"]["requests"]["storage"] == size
+
+
+def test_numbers_and_seconds_for_the_aggregator():
+    spec = {
+        "round": {"quorum": "60%", "deadline": "1h30m", "graceAfterQuorum": "90s"},
+        "clients": {"policy": "Random", "fraction": "0.5", "minAvailable": 2},
+        "stop": {"metric": "accuracy", "target": "0.9"},
+        "training": {"localSteps": 10, "optimizer": {"name": "SGD", "learningRate": "1e-2", "momentum": "0.9"}},
+    }
+    made = config.job_config(s.job(**spec), ())
+    assert (made.deadline_s, made.grace_after_quorum_s, made.fraction, made.quorum) == (5400.0, 90.0, 0.5, "60%")
+    assert made.stop is not None
+    assert (made.stop.target, made.stop.patience) == (0.9, None)
+    assert (made.training.epochs, made.training.local_steps) == (None, 10)
+    assert (made.training.optimizer.learning_rate, made.training.optimizer.momentum) == (0.01, 0.9)
+    plain = config.job_config(s.job(), ())
+    assert (plain.training.epochs, plain.stop, plain.fraction, plain.grace_after_quorum_s) == (1, None, None, None)
