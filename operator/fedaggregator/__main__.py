@@ -1,0 +1,111 @@
+"""`python -m fedaggregator`: puts settings, store, engine, status and server together, and ends with an exit code."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import uvloop
+from pydantic import ValidationError
+
+from fedaggregator import jsonlog
+from fedaggregator.adapters.sitetokens import SiteTokens
+from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.clock import steady_clock
+from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.intake import Intake
+from fedaggregator.errors import Fatal
+from fedaggregator.http.app import application
+from fedaggregator.http.blobs import Blobs
+from fedaggregator.http.server import server
+from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.http.sites import SiteRoutes
+from fedaggregator.ports import StatusSink
+from fedaggregator.publisher import Publisher
+from fedaggregator.settings import Settings, credentials
+from fedapi import names
+from fedapi.outcome import Exit
+from fedapi.wire.tokens import blob_key
+from fedstore.disk import DiskStore
+from fedstore.errors import StoreError
+
+_LOG = logging.getLogger("fedaggregator")
+_THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
+
+
+def main() -> int:
+    """Runs until the end; the exit code is one of fedapi.outcome."""
+    termination_log: Path | None = None
+    try:
+        settings = Settings()
+        termination_log = settings.termination_log
+        jsonlog.configure(settings.log_level)
+        _LOG.info("settings", extra={"fields": settings.model_dump(mode="json")})
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except ValidationError as error:
+        return _ended(Exit.BAD_SETTINGS, _setting_errors(error), termination_log)
+    except Fatal as error:
+        return _ended(error.code, str(error), termination_log)
+    except StoreError as error:
+        return _ended(Exit.STORE_FAILED, str(error), termination_log)
+    return Exit.OK
+
+
+async def serve(settings: Settings) -> None:
+    """Serves one job until SIGTERM or a fatal error."""
+    secrets = credentials(settings.credentials_dir)
+    store = DiskStore(settings.store_dir)
+    store.clean()
+    config = ConfigFile(settings.config_file, settings.job_uid)
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
+    init_model = settings.init_dir / names.INIT_MODEL_FILE
+    engine = Engine(store, config, init_model, steady_clock(), pool, settings.store_retry_s)
+    await engine.start()
+    publisher = Publisher(engine, _sink(settings))
+    urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
+    intake = Intake(engine, store)
+    sites = SiteRoutes(engine, intake, publisher, SiteTokens(secrets.job_key), urls)
+    https = server(application(engine, sites, Blobs(engine, intake, store, urls)), settings, secrets)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, engine.stop)
+    publishing = asyncio.create_task(publisher.run())
+    serving = asyncio.create_task(https.serve())
+    try:
+        await engine.run(serving)
+    finally:
+        await https.stopped(serving)
+        await publishing
+        pool.shutdown(cancel_futures=True)
+
+
+def _sink(settings: Settings) -> StatusSink:
+    if settings.status.startswith("file:"):
+        return StatusFile(Path(settings.status.removeprefix("file:")))
+    if settings.status == "kubernetes":
+        from fedaggregator.adapters.kubernetes import KubernetesStatus  # noqa: PLC0415 - costs 100 MB where it is not used
+
+        return KubernetesStatus(settings.namespace, settings.job, settings.job_uid)
+    raise Fatal(Exit.BAD_SETTINGS, f"{names.ENV_STATUS}={settings.status!r}: must be 'kubernetes' or 'file:PATH'")
+
+
+def _setting_errors(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+
+
+def _ended(code: Exit, message: str, termination_log: Path | None) -> int:
+    _LOG.error("ended", extra={"fields": {"code": int(code), "reason": message}})
+    print(message, file=sys.stderr)
+    if termination_log is not None:
+        with contextlib.suppress(OSError):
+            termination_log.write_text(message[:2000])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Status and heartbeats on Kubernetes, by server-side apply. The only module here that knows the Kubernetes client.
+
+Every status apply names metadata.uid and the resourceVersion that was read with that uid: on the status of a custom
+resource the API server ignores a wrong uid, but not a wrong version, so a recreated job is never written to.
+A site's Lease is renewed by the aggregator on the site's behalf (placement Local); raw dictionaries, no client models.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from fedaggregator.errors import StatusUnavailable
+from fedapi import names
+
+_APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_CONFLICT, _TRIES = 409, 5
+_TIMEOUT_S = 10
+
+
+class KubernetesStatus:
+    """Writes `.status` of one FederatedJob and Leases of its sites, with the pod's service account."""
+
+    def __init__(self, namespace: str, job: str, uid: str, api: client.ApiClient | None = None) -> None:
+        if api is None:
+            config.load_incluster_config()
+            api = client.ApiClient()
+        self._namespace, self._job, self._uid, self._api = namespace, job, uid, api
+        self._version = ""  # the job's resourceVersion after our last write
+
+    def publish(self, status: Mapping[str, Any]) -> None:
+        """Applies the aggregator's leaves. Another writer's change in between makes it read and apply again."""
+        path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.JOB_PLURAL}/{self._job}"
+        for _ in range(_TRIES):
+            metadata = {"name": self._job, "namespace": self._namespace, "uid": self._uid}
+            metadata["resourceVersion"] = self._version or self._read_version(path)
+            body = {
+                "apiVersion": names.API_VERSION,
+                "kind": names.JOB_KIND,
+                "metadata": metadata,
+                "status": dict(status),
+            }
+            code, answer = self._apply(f"{path}/status", body)
+            if code < 300:
+                self._version = str(answer["metadata"]["resourceVersion"])
+                return
+            self._version = ""
+            if code != _CONFLICT:
+                raise StatusUnavailable(f"status: {code} {answer.get('message', '')}")
+        raise StatusUnavailable(f"status: {_TRIES} conflicts in a row")
+
+    def heard(self, client: str) -> None:
+        """Renews the site's Lease."""
+        name = names.site_lease_name(client)
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/{name}"
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        spec = {
+            "holderIdentity": names.aggregator_name(self._job),
+            "leaseDurationSeconds": names.SITE_LEASE_ACTIVE_S,
+            "renewTime": now,
+        }
+        metadata = {"name": name, "namespace": self._namespace}
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        code, answer = self._apply(path, lease)
+        if code >= 300:
+            raise StatusUnavailable(f"lease {name}: {code} {answer.get('message', '')}")
+
+    def _read_version(self, path: str) -> str:
+        """The job's resourceVersion; StatusUnavailable when it is gone or recreated."""
+        code, answer = self._call("GET", path, None)
+        if code >= 300:
+            raise StatusUnavailable(f"job {self._job}: {code} {answer.get('message', '')}")
+        if answer["metadata"]["uid"] != self._uid:
+            raise StatusUnavailable(f"job {self._job} was recreated: its uid is not {self._uid}")
+        return str(answer["metadata"]["resourceVersion"])
+
+    def _apply(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        return self._call(
+            "PATCH", path, json.dumps(body), ("fieldManager", names.AGGREGATOR_MANAGER), ("force", "true")
+        )
+
+    def _call(self, method: str, path: str, body: str | None, *query: tuple[str, str]) -> tuple[int, dict[str, Any]]:
+        """Status code and JSON of a request."""
+        headers = {"Accept": "application/json"} | ({"Content-Type": _APPLY} if body else {})
+        request = self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = self._api.call_api(*request, _request_timeout=_TIMEOUT_S)
+            return answer.status, json.loads(answer.read())
+        except (ApiException, HTTPError, OSError, ValueError) as error:
+            raise StatusUnavailable(f"{path}: {type(error).__name__}") from error

@@ -1,0 +1,29 @@
+"""Status as a JSON file, replaced by rename: what the embedded runner reads."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedaggregator.errors import StatusUnavailable
+
+
+class StatusFile:
+    """Writes the status object to a path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def publish(self, status: Mapping[str, Any]) -> None:
+        """Writes beside the file, then renames."""
+        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(json.dumps(status, indent=1))
+            beside.replace(self._path)
+        except OSError as error:
+            raise StatusUnavailable(f"{self._path}: {error.strerror}") from error
+
+    def heard(self, client: str) -> None:
+        """Nobody reads heartbeats here."""

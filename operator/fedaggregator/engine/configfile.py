@@ -1,0 +1,60 @@
+"""The job's configuration file, read anew when it changes. Called by the engine before every plan and while waiting."""
+
+import logging
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedaggregator.errors import Fatal
+from fedapi.outcome import Exit
+from fedapi.wire.job import JobConfig
+
+_LOG = logging.getLogger(__name__)
+
+
+class ConfigFile:
+    """A mounted file that is replaced by rename; a version that cannot be read is logged and the last one stays."""
+
+    def __init__(self, path: Path, job_uid: str) -> None:
+        self._path, self._uid = path, job_uid
+        self._seen: tuple[int, int, int] | None = None
+
+    def first(self) -> JobConfig:
+        """The configuration at start; Fatal when there is none."""
+        self._seen = self._version()
+        try:
+            return self._parsed()
+        except (OSError, ValueError) as error:
+            raise Fatal(Exit.BAD_SETTINGS, f"{self._path}: {_short(error)}") from error
+
+    def changed(self) -> JobConfig | None:
+        """A configuration that was not seen before, or None."""
+        version = self._version()
+        if version is None or version == self._seen:
+            return None
+        self._seen = version
+        try:
+            return self._parsed()
+        except (OSError, ValueError) as error:
+            _LOG.warning("new job configuration is not usable", extra={"fields": {"reason": _short(error)}})
+            return None
+
+    def _version(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - follows the link of the mounted folder, every time
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _parsed(self) -> JobConfig:
+        config = JobConfig.model_validate_json(self._path.read_bytes())
+        if config.uid != self._uid:
+            raise ValueError(f"uid {config.uid!r} is another job's, this one is {self._uid!r}")
+        return config
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+    return str(error)

@@ -1,0 +1,256 @@
+"""The aggregator's one actor: takes events one after the other, makes their effects durable, then shows the new state.
+
+HTTP handlers read `state` and wait on `changed`; intake hands in what sites send; `run` drives time and configuration.
+What a site hears about is durable, because a state is shown only after its effects.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedaggregator import metrics
+from fedaggregator.engine import modelfile, records
+from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.modelfile import FoldCancelled
+from fedaggregator.errors import Fatal
+from fedaggregator.ports import Clock
+from fedapi import names
+from fedapi.outcome import Exit
+from fedcore import recovery, rounds
+from fedcore.effects import Commit, Discard, Effect, Fold, WriteFailure
+from fedcore.events import (
+    Configured,
+    Event,
+    Folded,
+    Heard,
+    InitialModelFound,
+    Ticked,
+)
+from fedcore.state import State
+from fedstore.errors import HeadMoved, StoreError, StoreFailed, StoreFull
+from fedstore.objectstore import ObjectStore
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_POLL_S = 0.25  # configuration and initial model are looked for so often
+_HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
+_RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
+
+
+class Engine:
+    """State, effects and time of one job."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        config: ConfigFile,
+        init_model: Path,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+        store_retry_s: float,
+    ) -> None:
+        self._store, self._config, self._init_model, self.clock = store, config, init_model, clock
+        self._pool, self._store_retry_s = pool, store_retry_s
+        self.lock = asyncio.Lock()
+        self.interpreter: Interpreter
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.changed = asyncio.Event()
+        self.stopping = False
+        self.state: State
+
+    async def start(self) -> None:
+        """Takes HEAD and goes on from what the store holds."""
+        config = self._config.first()
+        layout = State(config, 0).layout
+        head, tag = await self.blocking(records.take_head, self._store, layout)
+        log = await self.blocking(records.load_log, self._store, layout, head)
+        self.interpreter = Interpreter(self._store, layout, head, tag)
+        self.state, effects = recovery.recovered(config, log, self.clock())
+        metrics.EPOCH.set(head.epoch)
+        _log(
+            "recovered",
+            epoch=head.epoch,
+            committed=head.round,
+            phase=self.state.phase.value,
+            manifests=len(log.manifests),
+        )
+        await self._perform_all(effects)
+        await self.handle(Ticked(self.clock()))
+
+    async def run(self, serving: asyncio.Task[None]) -> None:
+        """Until the process stops or the server ends; raises Fatal when it cannot go on."""
+        ticker = asyncio.create_task(self._tick())
+        try:
+            await asyncio.wait((ticker, self._fatal, serving), return_when=asyncio.FIRST_COMPLETED)
+            if self._fatal.done():
+                self._fatal.result()
+            if ticker.done():
+                ticker.result()
+        finally:
+            ticker.cancel()
+            self.stop()
+
+    def stop(self) -> None:
+        """Wakes every long poll and ends folds at the next block."""
+        self.stopping = True
+        self._show(self.state)
+
+    async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
+        """Runs a blocking function in the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    async def handle(self, event: Event) -> None:
+        """Takes one event; returns when everything that follows from it is durable."""
+        async with self.lock:
+            await self.handle_locked(event)
+
+    async def heard(self, client: str) -> None:
+        """A site made itself known."""
+        await self.handle(Heard(self.clock(), client))
+
+    async def handle_locked(self, event: Event) -> None:
+        """The same, for a caller that holds the lock."""
+        before = self.state
+        after, effects = rounds.step(before, event)
+        if effects:
+            config = await self.blocking(self._config.changed)
+            if config is not None:  # what is planned now follows the newest configuration
+                before = replace(before, config=config)
+                after, effects = rounds.step(before, event)
+        await self._perform_all(effects)
+        first_heard = isinstance(event, Heard) and before.site(event.client).heard_at is None
+        if isinstance(event, Heard | Ticked) and not effects and not first_heard and after.phase is before.phase:
+            self.state = after
+        else:
+            self._show(after)
+
+    def _show(self, state: State) -> None:
+        """The new state becomes visible, and whoever waits looks at it."""
+        self.state = state
+        woken, self.changed = self.changed, asyncio.Event()
+        woken.set()
+
+    async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case Fold():
+                    self._spawn(self._fold(effect))
+                case Discard():
+                    self._spawn(self._discard(effect))
+                case _:
+                    await self._retried(partial(self.interpreter.perform, effect))
+                    _observe(effect)
+
+    async def _fold(self, order: Fold) -> None:
+        with metrics.FOLD_SECONDS.time():
+            try:
+                model = await self._retried(lambda: self.interpreter.fold(order, lambda: self.stopping))
+            except FoldCancelled:
+                return
+        await self.handle(Folded(self.clock(), order.round, order.attempt, model))
+
+    async def _discard(self, effect: Discard) -> None:
+        try:
+            await self.blocking(self.interpreter.discard, effect)
+        except StoreError as error:
+            _LOG.warning("old objects stay", extra={"fields": {"reason": str(error)}})
+
+    async def _retried(self, work: Callable[[], _T]) -> _T:
+        """Tries again while the store is full or failing, for a bounded time; then the process gives up."""
+        give_up, pause = self.clock() + self._store_retry_s, _RETRY_FIRST_S
+        while True:
+            try:
+                return await self.blocking(work)
+            except HeadMoved as error:
+                raise self._ended(Exit.SUPERSEDED, "an aggregator with a newer epoch took over") from error
+            except (StoreFull, StoreFailed) as error:
+                metrics.STORE_RETRIES.inc()
+                if self.clock() + pause > give_up or self.stopping:
+                    raise self._ended(Exit.STORE_FAILED, f"the store cannot be written: {error}") from error
+                _LOG.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
+            except StoreError as error:
+                raise self._ended(Exit.STORE_FAILED, f"the store is damaged: {error}") from error
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(_RETRY_MAX_S, pause * 2)
+
+    def _ended(self, code: Exit, message: str) -> Fatal:
+        """The error that ends the process, wherever it is caught first."""
+        error = Fatal(code, message)
+        if not self._fatal.done():
+            self._fatal.set_exception(error)
+        return error
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """An error in a background task ends the process: what it should have done is done after the restart."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - handed on to run()
+            if not self._fatal.done():
+                self._fatal.set_exception(error)
+
+    async def _tick(self) -> None:
+        next_head_check = self.clock() + _HEAD_CHECK_S
+        while not self.stopping:
+            await self._find_initial_model()
+            config = await self.blocking(self._config.changed)
+            event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), config)
+            await self.handle(event)
+            if self.clock() >= next_head_check:
+                next_head_check = self.clock() + _HEAD_CHECK_S
+                await self._check_head()
+            metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        wakes_at = rounds.wakes_at(self.state)
+        return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
+
+    async def _find_initial_model(self) -> None:
+        if self.state.tip is not None or not await self.blocking(self._init_model.exists):
+            return
+        work = partial(modelfile.import_initial, self._store, self.state.layout, self._init_model)
+        model = await self._retried(work)
+        await self.handle(InitialModelFound(self.clock(), model))
+
+    async def _check_head(self) -> None:
+        async with self.lock:
+            with contextlib.suppress(StoreError):
+                if await self.blocking(self.interpreter.superseded):
+                    raise Fatal(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+
+
+def _connected(state: State, now: float) -> int:
+    heard = (site.heard_at for site in state.sites.values())
+    return sum(1 for at in heard if at is not None and now - at <= names.SITE_LEASE_ACTIVE_S)
+
+
+def _observe(effect: Effect) -> None:
+    """Metrics and log lines of what became durable."""
+    match effect:
+        case Commit(commit):
+            metrics.ROUND.set(commit.round)
+            metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
+            _log("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))
+        case WriteFailure(failure):
+            metrics.ATTEMPT_FAILURES.inc()
+            _log("attempt failed", round=failure.round, attempt=failure.attempt, reason=failure.message)
+        case _:
+            _log(type(effect).__name__)
+
+
+def _log(message: str, **fields: object) -> None:
+    _LOG.info(message, extra={"fields": fields})

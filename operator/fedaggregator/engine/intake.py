@@ -1,0 +1,127 @@
+"""Takes what sites send: updates, evaluations, failure reports; records what is refused. Called by the HTTP routes.
+
+Content is verified outside the engine's lock; admission is decided again under it, and the record is durable before
+the event, so nothing that was answered 200 can be lost and nothing stale can slip in.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from fedaggregator import metrics
+from fedaggregator.engine import content
+from fedaggregator.engine.engine import Engine
+from fedaggregator.errors import RefusedRequest
+from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
+from fedcore import admission
+from fedcore.events import Accepted, Evaluated, Refused, SiteFailed
+from fedcore.tensorfile import TensorFile
+from fedstore.errors import StoreFailed, StoreFull
+from fedstore.objectstore import ObjectStore
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
+# Lateness, the hub's own trouble, and what was counted already are no failures of a site.
+_NO_FAILURE = _FATAL_CONTENT | {
+    "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
+}  # fmt: skip
+
+
+class Intake:
+    """The way in for what sites send."""
+
+    def __init__(self, engine: Engine, store: ObjectStore) -> None:
+        self._engine, self._store = engine, store
+        self._base: tuple[str, TensorFile] | None = None
+
+    async def update(self, client: str, manifest: UpdateManifest) -> Receipt:
+        """Verifies an update and makes its manifest durable; RefusedRequest says why not."""
+        engine = self._engine
+        try:
+            if _known(admission.update(engine.state, client, manifest)):
+                return Receipt(duplicate=True)
+            await self._check_content(client, manifest)
+            async with engine.lock:  # while the content was checked the round may have closed
+                if _known(admission.update(engine.state, client, manifest)):
+                    return Receipt(duplicate=True)
+                durable = await self._durable(engine.interpreter.write_manifest, manifest)
+                await engine.handle_locked(Accepted(engine.clock(), durable))
+                if durable != manifest:  # one that another process took before: it counts, this one does not
+                    return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
+        except RefusedRequest as error:
+            await self.refused(client, error.refusal)
+            raise
+        metrics.UPDATES.inc()
+        return Receipt()
+
+    async def evaluation(self, client: str, report: EvaluationReport) -> Receipt:
+        """Makes an evaluation durable."""
+        engine = self._engine
+        try:
+            async with engine.lock:
+                if _known(admission.evaluated(engine.state, client, report)):
+                    return Receipt(duplicate=True)
+                durable = await self._durable(engine.interpreter.write_report, report)
+                await engine.handle_locked(Evaluated(engine.clock(), durable))
+        except RefusedRequest as error:
+            await self.refused(client, error.refusal)
+            raise
+        metrics.EVALUATIONS.inc()
+        return Receipt(duplicate=durable != report)
+
+    async def failure(self, client: str, report: FailureReport) -> Receipt:
+        """Notes that a site cannot deliver."""
+        _known(admission.failed(self._engine.state, client, report))
+        metrics.SITE_FAILURES.inc()
+        fields = {"site": client, "round": report.round, "attempt": report.attempt, "reason": report.reason}
+        _LOG.info("site failed", extra={"fields": fields})
+        now = self._engine.clock()
+        await self._engine.handle(SiteFailed(now, client, report.round, report.attempt, report.reason, report.message))
+        return Receipt()
+
+    async def refused(self, client: str, refusal: Refusal) -> None:
+        """Records a refusal, and counts it against the site where it is the site's doing. No client: a stranger."""
+        metrics.REFUSALS.labels(refusal.code).inc()
+        fields = {"site": client, "code": refusal.code, "reason": refusal.message}
+        _LOG.info("refused", extra={"fields": fields})
+        if client and refusal.code not in _NO_FAILURE:
+            await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
+
+    async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
+        """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
+        engine, base = self._engine, await self._base_table()
+        try:
+            await engine.blocking(content.check_update, self._store, manifest.payload, base)
+        except RefusedRequest as error:
+            refusal = error.refusal
+            if refusal.code in _FATAL_CONTENT:
+                now, round_, attempt = engine.clock(), manifest.round, manifest.attempt
+                await engine.handle(SiteFailed(now, client, round_, attempt, refusal.code, refusal.message))
+            raise
+
+    async def _durable(self, write: Callable[[_T], _T], record: _T) -> _T:
+        """Writes a record; what is durable under its key afterwards. A full store is the hub's trouble: try again."""
+        try:
+            return await self._engine.blocking(write, record)
+        except (StoreFull, StoreFailed) as error:
+            _LOG.warning("store cannot take a record", extra={"fields": {"reason": str(error)}})
+            message = "the store cannot take it now: send it again"
+            raise RefusedRequest(Refusal(code="StoreFull", message=message)) from error
+
+    async def _base_table(self) -> TensorFile:
+        """The tensors of the base of the round under way, read once a round."""
+        attempt = admission.open_attempt(self._engine.state)
+        if attempt is None:
+            raise RefusedRequest(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
+        base = attempt.plan.base
+        if self._base is None or self._base[0] != base.sha256:
+            self._base = (base.sha256, await self._engine.blocking(content.read_table, self._store, base.key))
+        return self._base[1]
+
+
+def _known(answer: Refusal | UpdateManifest | EvaluationReport | None) -> bool:
+    """Whether it was taken before; RefusedRequest when it is refused."""
+    if isinstance(answer, Refusal):
+        raise RefusedRequest(answer)
+    return answer is not None

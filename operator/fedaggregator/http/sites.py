@@ -1,0 +1,163 @@
+"""The routes of a site: next (long poll), uploads, updates, evaluations, failures. All need the site's token."""
+
+import asyncio
+from typing import TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.intake import Intake
+from fedaggregator.errors import RefusedRequest
+from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.ports import Authenticator
+from fedaggregator.publisher import Publisher
+from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.site import (
+    Assignment,
+    Download,
+    EvaluateOrder,
+    EvaluationReport,
+    FailureReport,
+    NextRequest,
+    Refusal,
+    TrainOrder,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+from fedcore import admission, assignment
+from fedcore.state import State
+
+MAX_BODY_BYTES = 1 << 20
+_M = TypeVar("_M", bound=Message)
+
+
+class SiteRoutes:
+    """What sites ask."""
+
+    def __init__(
+        self, engine: Engine, intake: Intake, publisher: Publisher, authenticator: Authenticator, urls: UrlSigner
+    ) -> None:
+        self._engine, self._intake, self._publisher = engine, intake, publisher
+        self._authenticator, self._urls = authenticator, urls
+
+    def routes(self) -> list[Route]:
+        """The routes of fedapi.wire.site."""
+        posts = {
+            "next": self.next,
+            "uploads": self.upload,
+            "updates": self.update,
+            "evaluations": self.evaluation,
+            "failures": self.failure,
+        }
+        return [Route(f"/v1/sites/{{client}}/{name}", post, methods=["POST"]) for name, post in posts.items()]
+
+    async def next(self, request: Request) -> Response:
+        """What to do now; held until there is something or the time is over."""
+        client = await self._client(request)
+        asked = await _body(request, NextRequest)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + asked.wait_s
+        while True:
+            changed = self._engine.changed
+            assigned = self._assigned(client, asked)
+            if assigned.kind != "Wait" or self._engine.stopping or loop.time() >= until:
+                return _json(assigned)
+            try:
+                async with asyncio.timeout_at(until):
+                    await changed.wait()
+            except TimeoutError:
+                pass
+
+    async def upload(self, request: Request) -> Response:
+        """Where to send an update."""
+        client = await self._client(request)
+        answer = admission.upload(self._engine.state, client, await _body(request, UploadRequest))
+        if isinstance(answer, Refusal):
+            await self._intake.refused(client, answer)
+            raise RefusedRequest(answer)
+        url, expires_at = self._urls.signed("PUT", answer, self._engine.clock())
+        return _json(UploadGrant(url=url, expires_at=expires_at, object=answer))
+
+    async def update(self, request: Request) -> Response:
+        """Takes an update."""
+        client = await self._client(request)
+        return _json(await self._intake.update(client, await _body(request, UpdateManifest)))
+
+    async def evaluation(self, request: Request) -> Response:
+        """Takes an evaluation."""
+        client = await self._client(request)
+        return _json(await self._intake.evaluation(client, await _body(request, EvaluationReport)))
+
+    async def failure(self, request: Request) -> Response:
+        """Takes a failure report."""
+        client = await self._client(request)
+        return _json(await self._intake.failure(client, await _body(request, FailureReport)))
+
+    async def _client(self, request: Request) -> str:
+        """The site that asks, proven and of this job."""
+        client = str(request.path_params["client"])
+        if not self._authenticator.proves(client, request.headers):
+            refusal = Refusal(code="Unauthorized", message=f"the token is not that of site {client!r}")
+            await self._intake.refused("", refusal)
+            raise RefusedRequest(refusal)
+        stranger = admission.stranger(self._engine.state, client)
+        if stranger is not None:
+            await self._intake.refused("", stranger)
+            raise RefusedRequest(stranger)
+        await self._engine.heard(client)
+        self._publisher.heard(client)
+        return client
+
+    def _assigned(self, client: str, asked: NextRequest) -> Assignment:
+        state = self._engine.state
+        match assignment.kind(state, client, asked.doing):
+            case "Train":
+                return Assignment(kind="Train", train=self._train(state))
+            case "Evaluate":
+                return Assignment(kind="Evaluate", evaluate=self._evaluate(state))
+            case kind:
+                return Assignment(kind=kind)
+
+    def _train(self, state: State) -> TrainOrder | None:
+        attempt = state.current
+        if attempt is None:
+            return None
+        plan = attempt.plan
+        return TrainOrder(
+            round=plan.round,
+            attempt=plan.attempt,
+            model=self._download(plan.base),
+            evaluate=plan.evaluate_base,
+            deadline=attempt.deadline_at,
+            seed=state.config.seed,
+            training=plan.training,
+        )
+
+    def _evaluate(self, state: State) -> EvaluateOrder | None:
+        return EvaluateOrder(round=state.tip.round, model=self._download(state.tip.model)) if state.tip else None
+
+    def _download(self, blob: ObjectRef) -> Download:
+        url, expires_at = self._urls.signed("GET", blob, self._engine.clock())
+        return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
+
+
+async def _body(request: Request, model: type[_M]) -> _M:
+    """The message of a request; RefusedRequest when it is too large or none."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise RefusedRequest(Refusal(code="TooLarge", message=f"a message has at most {MAX_BODY_BYTES} bytes"))
+    try:
+        return model.model_validate_json(bytes(data))
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise RefusedRequest(Refusal(code="Malformed", message=f"not a {model.__name__}: {where}"[:900])) from error
+
+
+def _json(message: Message) -> Response:
+    return Response(message.model_dump_json(), media_type="application/json")

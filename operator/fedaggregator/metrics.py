@@ -1,0 +1,25 @@
+"""Prometheus metrics of the aggregator, all named fedloom_aggregator_*. Filled by engine/ and http/, read at /metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
+
+ROUND = Gauge("fedloom_aggregator_round_committed", "Last committed round.", registry=REGISTRY)
+ATTEMPT = Gauge("fedloom_aggregator_round_attempt", "Attempt of the round under way.", registry=REGISTRY)
+EPOCH = Gauge("fedloom_aggregator_epoch", "Epoch of this process.", registry=REGISTRY)
+SITES_CONNECTED = Gauge("fedloom_aggregator_sites_connected", "Sites heard within 5 minutes.", registry=REGISTRY)
+UPDATES = Counter("fedloom_aggregator_updates_accepted", "Updates accepted.", registry=REGISTRY)
+EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
+REFUSALS = Counter("fedloom_aggregator_refusals", "Requests refused, by code.", ["code"], registry=REGISTRY)
+SITE_FAILURES = Counter("fedloom_aggregator_site_failures", "Failures that sites reported.", registry=REGISTRY)
+ATTEMPT_FAILURES = Counter("fedloom_aggregator_attempts_failed", "Attempts without quorum.", registry=REGISTRY)
+FOLD_SECONDS = Histogram("fedloom_aggregator_fold_seconds", "Duration of a fold.", buckets=_SECONDS, registry=REGISTRY)
+ROUND_SECONDS = Histogram(
+    "fedloom_aggregator_round_seconds", "From the plan of a round to its commit.", buckets=_SECONDS, registry=REGISTRY
+)
+BYTES = Counter(
+    "fedloom_aggregator_blob_bytes", "Bytes of models and updates, by direction.", ["direction"], registry=REGISTRY
+)
+STORE_RETRIES = Counter("fedloom_aggregator_store_retries", "Store operations tried again.", registry=REGISTRY)
+STATUS_FAILURES = Counter("fedloom_aggregator_status_failures", "Status writes that failed.", registry=REGISTRY)

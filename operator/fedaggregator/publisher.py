@@ -1,0 +1,74 @@
+"""Writes the status when the state changes: at most a few times a second, the last state always. Runs beside the engine."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fedaggregator import metrics
+from fedaggregator.engine.engine import Engine
+from fedaggregator.errors import StatusUnavailable
+from fedaggregator.ports import StatusSink
+from fedaggregator.status import status
+from fedapi.names import SITE_LEASE_RENEW_S
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL_S = 0.25  # between two writes
+_RETRY_S = 2.0
+
+
+class Publisher:
+    """Keeps a sink up to date."""
+
+    def __init__(self, engine: Engine, sink: StatusSink) -> None:
+        self._engine, self._sink = engine, sink
+        self._written = ""
+        self._renewed: dict[str, float] = {}
+        self._renewals: set[asyncio.Task[None]] = set()
+
+    def heard(self, client: str) -> None:
+        """Renews a site's heartbeat, at most once in SITE_LEASE_RENEW_S."""
+        now = self._engine.clock()
+        if now - self._renewed.get(client, -SITE_LEASE_RENEW_S) < SITE_LEASE_RENEW_S:
+            return
+        self._renewed[client] = now
+        renewal = asyncio.get_running_loop().create_task(self._renew(client))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewals.discard)
+
+    async def _renew(self, client: str) -> None:
+        try:
+            await asyncio.to_thread(self._sink.heard, client)
+        except StatusUnavailable as error:
+            metrics.STATUS_FAILURES.inc()
+            _LOG.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
+
+    async def run(self) -> None:
+        """Until the engine stops; the last state is written before it returns."""
+        while True:
+            changed, last = self._engine.changed, self._engine.stopping
+            done = await self.publish()
+            if last:
+                return
+            await asyncio.sleep(_INTERVAL_S if done else _RETRY_S)
+            if done:
+                await changed.wait()
+
+    async def publish(self) -> bool:
+        """Writes the status if it differs from the last one written; whether the sink has it now."""
+        now = status(self._engine.state)
+        text = json.dumps(now, sort_keys=True)
+        if text == self._written:
+            return True
+        return await self._write(now, text)
+
+    async def _write(self, now: Mapping[str, Any], text: str) -> bool:
+        try:
+            await asyncio.to_thread(self._sink.publish, now)
+        except StatusUnavailable as error:
+            metrics.STATUS_FAILURES.inc()
+            _LOG.warning("status was not written", extra={"fields": {"reason": str(error)}})
+            return False
+        self._written = text
+        return True

@@ -1,0 +1,75 @@
+"""The process's settings: read once from the environment into a frozen object, printed at start.
+
+Names are those of fedapi.names; defaults below are for what the operator does not set. Keys are not settings: they
+are read from the credentials folder into `Credentials`, whose repr shows none of them.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fedaggregator.errors import Fatal
+from fedapi import names
+from fedapi.outcome import Exit
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between two aggregators."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    job: str = Field(validation_alias=names.ENV_JOB, description="Name of the FederatedJob.")
+    namespace: str = Field(validation_alias=names.ENV_NAMESPACE, description="Its namespace.")
+    job_uid: str = Field(validation_alias=names.ENV_JOB_UID, description="Its uid.")
+    config_file: Path = Field(
+        Path(names.PATH_CONFIG) / names.CONFIG_FILE,
+        validation_alias=names.ENV_CONFIG_FILE,
+        description="JobConfig, JSON.",
+    )
+    store_dir: Path = Field(Path(names.PATH_STORE), validation_alias=names.ENV_STORE_DIR, description="Store's root.")
+    credentials_dir: Path = Field(
+        Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
+    )
+    init_dir: Path = Field(
+        Path(names.PATH_INIT), validation_alias=names.ENV_INIT_DIR, description="Where the init step leaves the model."
+    )
+    host: str = Field("0.0.0.0", validation_alias=names.ENV_HOST, description="Address to bind.")  # noqa: S104 - a pod
+    port: int = Field(names.AGGREGATOR_PORT, validation_alias=names.ENV_PORT, description="HTTPS port.")
+    public_url: str = Field(validation_alias=names.ENV_PUBLIC_URL, description="Base of the blob URLs.")
+    status: str = Field("kubernetes", validation_alias=names.ENV_STATUS, description="`kubernetes` or `file:PATH`.")
+    termination_log: Path | None = Field(
+        None, validation_alias=names.ENV_TERMINATION_LOG, description="File for one line of why the process ended."
+    )
+    log_level: str = Field("INFO", validation_alias="FEDLOOM_LOG_LEVEL", description="Least level that is logged.")
+    url_lifetime_s: float = Field(
+        1800.0, validation_alias="FEDLOOM_URL_LIFETIME_S", gt=0, description="Seconds that a blob URL is good for."
+    )
+    store_retry_s: float = Field(
+        60.0,
+        validation_alias="FEDLOOM_STORE_RETRY_S",
+        ge=0,
+        description="Seconds of retries before the store is given up.",
+    )
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The job's key and the files of the server certificate."""
+
+    job_key: bytes = field(repr=False)
+    certificate: Path
+    private_key: Path
+
+
+def credentials(folder: Path) -> Credentials:
+    """Reads the credentials folder; Fatal names what is missing."""
+    certificate, private_key = folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY
+    for path in (folder / names.FILE_JOB_KEY, certificate, private_key):
+        if not path.is_file():
+            raise Fatal(Exit.BAD_SETTINGS, f"{path} is missing: the aggregator's Secret must hold {path.name}")
+    key = (folder / names.FILE_JOB_KEY).read_bytes()
+    if len(key) != 32:
+        raise Fatal(Exit.BAD_SETTINGS, f"{folder / names.FILE_JOB_KEY} has {len(key)} bytes, 32 are needed")
+    return Credentials(key, certificate, private_key)

@@ -1,0 +1,124 @@
+"""The job's status as the aggregator tells it: a pure function of the state. Called by the publisher.
+
+Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing else is ever written.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fedapi.crd import job_status as api
+from fedcore import closing, evaluation
+from fedcore.state import Attempt, Phase, Score, State
+
+
+def status(state: State) -> Mapping[str, Any]:
+    """The status object with API names."""
+    scores = evaluation.measured(state)
+    return api.FederatedJobStatus(
+        outcome=_outcome(state),
+        round=_round(state),
+        participants=_participants(state),
+        headline_metric=_headline(state, scores),
+        metrics=_metrics(scores[-1]) if scores else None,
+        best_round=_best(state, scores),
+        clients=_clients(state),
+        model=_model(state),
+    ).dump()
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _outcome(state: State) -> api.Outcome | None:
+    end = state.end
+    if end is None or state.phase is not Phase.FINISHED:
+        return None
+    return api.Outcome(result=end.result, reason=end.reason, message=end.message, time=_time(end.at))
+
+
+def _round(state: State) -> api.RoundStatus:
+    attempt, done = state.current, state.tip.round if state.tip else 0
+    shown = attempt.plan.selected[: api.MAX_LISTED] if attempt else ()
+    return api.RoundStatus(
+        current=attempt.plan.round if attempt else done,
+        total=state.config.rounds,
+        attempt=attempt.plan.attempt if attempt else max(1, state.tip.attempt if state.tip else 1),
+        start_time=_time(attempt.plan.planned_at) if attempt else None,
+        deadline=_time(closing.ends_at(attempt)) if attempt else None,
+        selected=list(shown),
+        accepted=len(attempt.accepted) if attempt else 0,
+        committed=done,
+        progress=f"{done}/{state.config.rounds}",
+    )
+
+
+def _participants(state: State) -> str | None:
+    if state.current is not None:
+        return f"{len(state.current.accepted)}/{len(state.current.plan.selected)}"
+    return f"{len(state.tip.participants)}/{state.tip_selected}" if state.tip and state.tip_selected else None
+
+
+def _headline(state: State, scores: tuple[Score, ...]) -> str | None:
+    name = evaluation.headline(state.config.stop, scores[-1].metrics) if scores else None
+    return f"{name} {scores[-1].metrics[name]:.2f}"[-63:] if name else None
+
+
+def _metrics(score: Score) -> list[api.Metric]:
+    items = sorted(score.metrics.items())[:32]
+    return [api.Metric(name=name, value=_decimal(value), round=score.round) for name, value in items]
+
+
+def _best(state: State, scores: tuple[Score, ...]) -> api.BestRound | None:
+    best = evaluation.best(state.config.stop, scores)
+    return api.BestRound(round=best.round, metric=best.metric, value=_decimal(best.value)) if best else None
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _clients(state: State) -> list[api.ClientStatus]:
+    """Sites of the roster, failing first."""
+    entries = [_client(state, entry.name) for entry in state.config.roster]
+    entries.sort(key=lambda c: (c.state != "Failed", c.failures == 0, c.name))
+    return entries[: api.MAX_LISTED]
+
+
+def _client(state: State, name: str) -> api.ClientStatus:
+    site = state.site(name)
+    return api.ClientStatus(
+        name=name,
+        state=_client_state(state, name),
+        last_round=site.last_round,
+        samples=site.samples,
+        rounds=site.rounds,
+        failures=site.failures,
+        message=site.message,
+    )
+
+
+def _client_state(state: State, name: str) -> Any:
+    attempt = state.current
+    if attempt is not None and name in attempt.plan.selected:
+        return _state_in_attempt(state, attempt, name)
+    return "Waiting" if state.site(name).heard_at is None and state.phase is not Phase.FINISHED else "Idle"
+
+
+def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
+    if name in attempt.accepted:
+        return "Accepted"
+    if name in attempt.failed:
+        return "Failed"
+    if attempt.closed is not None:
+        return "Late"
+    return "Waiting" if state.site(name).heard_at is None else "Training"
+
+
+def _model(state: State) -> api.ModelStatus | None:
+    if state.tip is None:
+        return None
+    model = state.tip.model
+    uri = f"{state.config.store_uri}/{model.key}" if state.config.store_uri else model.key
+    return api.ModelStatus(uri=uri, sha256=model.sha256, round=state.tip.round)

@@ -1,0 +1,95 @@
+"""When an attempt is over, and what becomes of it: fold, or try again, or give up. Pure; called by rounds."""
+
+from dataclasses import replace
+from typing import Literal
+
+from fedapi.wire.store import CloseRecord, FailureRecord
+from fedcore.effects import Effect, Fold, Weighted, WriteClose, WriteFailure
+from fedcore.state import Attempt, End, Phase, State
+from fedcore.strategies import STRATEGIES
+
+Verdict = Literal["Open", "Fold", "Fail"]
+
+
+def verdict(attempt: Attempt, now: float) -> Verdict:
+    """Whether the attempt is over. Quorum reached is never undone; without it only time or despair ends it."""
+    reached = len(attempt.accepted) >= attempt.quorum
+    over = not attempt.pending or now >= attempt.deadline_at
+    if reached:
+        return "Fold" if over or _grace_over(attempt, now) else "Open"
+    hopeless = len(attempt.accepted) + len(attempt.pending) < attempt.quorum
+    return "Fail" if over or hopeless else "Open"
+
+
+def ends_at(attempt: Attempt) -> float:
+    """The time at which `verdict` can change by itself."""
+    if attempt.quorum_at is None or attempt.grace_s is None:
+        return attempt.deadline_at
+    return min(attempt.deadline_at, attempt.quorum_at + attempt.grace_s)
+
+
+def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after the attempt under way, when it is over."""
+    attempt = state.current
+    if state.phase is not Phase.COLLECTING or attempt is None:
+        return state, ()
+    match verdict(attempt, now):
+        case "Fold":
+            return _folding(state, attempt, now)
+        case "Fail":
+            return _failed(state, attempt, now)
+    return state, ()
+
+
+def fold_of(attempt: Attempt) -> Fold:
+    """The fold of a closed attempt, in plan order; sites without samples add nothing, not even a rounding."""
+    manifests = [attempt.accepted[client] for client in attempt.closed or ()]
+    factors = STRATEGIES["FedAvg"].weights([m.samples for m in manifests])
+    terms = tuple(Weighted(m.payload, w) for m, w in zip(manifests, factors, strict=True) if w > 0)
+    return Fold(attempt.plan.round, attempt.plan.attempt, attempt.plan.base, terms)
+
+
+def _grace_over(attempt: Attempt, now: float) -> bool:
+    return attempt.quorum_at is not None and attempt.grace_s is not None and now >= attempt.quorum_at + attempt.grace_s
+
+
+def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
+    names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
+    attempt = replace(attempt, closed=names)
+    effects: tuple[Effect, ...] = (fold_of(attempt),)
+    if names != attempt.plan.selected:
+        reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
+        plan = attempt.plan
+        close = CloseRecord(
+            job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, accepted=names, reason=reason, at=now
+        )
+        effects = (WriteClose(close), *effects)
+    return replace(state, phase=Phase.FOLDING, current=attempt), effects
+
+
+def _failed(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
+    plan = attempt.plan
+    message = _shortfall(attempt)
+    failure = FailureRecord(
+        job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason="QuorumNotReached", message=message, at=now
+    )
+    state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1)
+    return out_of_attempts(state, message, now), (WriteFailure(failure),)
+
+
+def out_of_attempts(state: State, message: str, now: float) -> State:
+    """The state with an end, when more attempts failed than round.maxFailures allows."""
+    if state.attempt - 1 <= state.config.max_failures:
+        return state
+    text = f"{message}; that was attempt {state.attempt - 1}, round.maxFailures is {state.config.max_failures}"
+    return replace(state, end=End("Failed", "QuorumNotReached", text[:1024], now))
+
+
+def _shortfall(attempt: Attempt) -> str:
+    plan = attempt.plan
+    text = (
+        f"round {plan.round} had {len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
+    )
+    troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
+    troubles += [f"{client}: no update before the deadline" for client in attempt.pending]
+    return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

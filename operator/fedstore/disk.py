@@ -1,0 +1,265 @@
+"""The disk adapter: objects are files below a root, on one volume that one node writes (ReadWriteOnce).
+
+An object is written to a temporary file, synced, and linked to its name: link(2) fails where the name exists, so
+objects are write-once, and nobody sees half of one. HEAD is replaced under a lock: compare, sync, rename, sync of the
+folder. What a killed process left in the temporary folder is removed by `clean`.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedapi.wire.message import ObjectRef
+from fedstore.errors import (
+    AlreadyExists,
+    ContentMismatch,
+    HeadMoved,
+    Missing,
+    StoreFailed,
+    StoreFull,
+)
+from fedstore.objectstore import DIGEST, Head, checked_key
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TEMPORARY, _LOCKS = ".tmp", ".locks"
+
+
+@contextmanager
+def _typed_errors(what: str) -> Iterator[None]:
+    """Turns OSErrors into this package's errors."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Missing(f"{what}: there is no such object") from error
+    except OSError as error:
+        kind = StoreFull if error.errno in _FULL else StoreFailed
+        raise kind(f"{what}: {error.strerror} ({errno.errorcode.get(error.errno or 0, '?')})") from error
+
+
+class DiskWriter:
+    """An object in the making, in the temporary folder."""
+
+    def __init__(self, store: "DiskStore", key: str, size: int | None, sha256: str | None) -> None:
+        self._store, self._key, self._size, self._sha256 = store, key, size, sha256
+        self._hash = hashlib.sha256()
+        self._written = 0
+        self._path = store.temporary()
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Appends to the file and the digest."""
+        with memoryview(chunk) as view, _typed_errors(self._key):
+            self._written += view.nbytes
+            if self._size is not None and self._written > self._size:
+                raise ContentMismatch("WrongSize", f"more than the announced {self._size} bytes were sent")
+            self._hash.update(view)
+            done = 0
+            while done < view.nbytes:
+                done += os.write(self._fd, view[done:])
+
+    def finish(self) -> ObjectRef:
+        """Checks, syncs, links."""
+        digest = self._hash.hexdigest()
+        if self._size is not None and self._written != self._size:
+            raise ContentMismatch("WrongSize", f"{self._written} bytes were sent, {self._size} announced")
+        if self._sha256 is not None and digest != self._sha256:
+            raise ContentMismatch("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
+        key = self._key.replace(DIGEST, digest)
+        with _typed_errors(key):
+            os.fsync(self._fd)
+            self._store.link(self._path, key, digest)
+        return ObjectRef(key=key, sha256=digest, size=self._written)
+
+    def close(self) -> None:
+        """Forgets the temporary file; a finished object keeps its own name."""
+        os.close(self._fd)
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
+
+class DiskReader:
+    """An open file."""
+
+    def __init__(self, fd: int, key: str) -> None:
+        self._fd, self._key = fd, key
+        self._bytes = os.fstat(fd).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._bytes
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Reads until the buffer is full."""
+        done = 0
+        with _typed_errors(self._key):
+            while done < buffer.nbytes:
+                count = os.preadv(self._fd, [buffer[done:]], offset + done)
+                if count == 0:
+                    raise StoreFailed(f"{self._key}: the object ends at {offset + done}, more was expected")
+                done += count
+
+
+class DiskStore:
+    """Objects below a root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        with _typed_errors(str(root)):
+            for name in (_TEMPORARY, _LOCKS):
+                (self._root / name).mkdir(parents=True, exist_ok=True)
+        self._durable_folders: set[Path] = {self._root}
+
+    def clean(self) -> None:
+        """Removes what killed writers left. A writer of another process that still lives fails, nothing else."""
+        for path in (self._root / _TEMPORARY).iterdir():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def temporary(self) -> Path:
+        """A name for a new temporary file."""
+        return self._root / _TEMPORARY / secrets.token_hex(16)
+
+    @contextmanager
+    def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> Iterator[DiskWriter]:
+        """Begins an object; see the port."""
+        self._path(key.replace(DIGEST, ""))
+        with _typed_errors(key):
+            writer = DiskWriter(self, key, size, sha256)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def put_once(self, key: str, data: bytes) -> ObjectRef:
+        """A small object in one call."""
+        with self.writer(key, size=len(data)) as writer:
+            writer.write(data)
+            return writer.finish()
+
+    def get(self, key: str) -> bytes:
+        """A small object as bytes."""
+        path = self._path(key)
+        with _typed_errors(key):
+            return path.read_bytes()
+
+    @contextmanager
+    def reader(self, key: str) -> Iterator[DiskReader]:
+        """Opens an object; it stays readable even when it is deleted meanwhile."""
+        path = self._path(key)
+        with _typed_errors(key):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield DiskReader(fd, key)
+        finally:
+            os.close(fd)
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object."""
+        try:
+            with _typed_errors(key):
+                return self._path(key).stat().st_size
+        except Missing:
+            return None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with this text."""
+        folder = prefix.rpartition("/")[0]
+        top = self._path(folder) if folder else self._root
+        found = []
+        for where, folders, files in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += [str((Path(where) / name).relative_to(self._root)) for name in files]
+        return iter(sorted(key for key in found if key.startswith(prefix)))
+
+    def delete(self, key: str) -> None:
+        """Removes an object."""
+        with contextlib.suppress(Missing), _typed_errors(key):
+            self._path(key).unlink()
+
+    def head(self, key: str) -> Head | None:
+        """The HEAD object."""
+        try:
+            data = self.get(key)
+        except Missing:
+            return None
+        return Head(data, hashlib.sha256(data).hexdigest())
+
+    def replace_head(self, key: str, data: bytes, expected: str | None) -> Head:
+        """Lock, compare, sync, rename, sync of the folder."""
+        path = self._path(key)
+        with _typed_errors(key), self._locked(key):
+            now = self.head(key)
+            if (now.tag if now else None) != expected:
+                raise HeadMoved(f"{key} was replaced by another process")
+            self._make_folders(path.parent)
+            self._replace(path, data)
+        return Head(data, hashlib.sha256(data).hexdigest())
+
+    def link(self, temporary: Path, key: str, digest: str) -> None:
+        """Gives a synced temporary file its name, once."""
+        path = self._path(key)
+        self._make_folders(path.parent)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if _digest(path) != digest:
+                raise AlreadyExists(f"{key} holds other content, and objects are written once") from None
+        _sync_folder(path.parent)
+
+    def _path(self, key: str) -> Path:
+        path = self._root / checked_key(key)
+        if not path.parent.resolve().is_relative_to(self._root):
+            raise StoreFailed(f"{key}: a link leads out of the store")
+        return path
+
+    def _make_folders(self, folder: Path) -> None:
+        """Makes the folder and its parents durable."""
+        if folder in self._durable_folders:
+            return
+        self._make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+        self._durable_folders.add(folder)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        fd = os.open(self._root / _LOCKS / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = self.temporary()
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

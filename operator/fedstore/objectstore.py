@@ -1,0 +1,86 @@
+"""The port that all stores implement, and the rule for keys. One contract suite tests every adapter.
+
+Objects are write-once: putting equal content again is fine, other content raises AlreadyExists. Whoever sees an object
+sees all of it, and it survives a power cut. Only HEAD objects are replaced, by compare-and-swap.
+All calls block: an event loop calls them in a thread.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from fedapi.wire.message import ObjectRef
+from fedstore.errors import InvalidKey
+
+DIGEST = "{sha256}"  # stands in a key for the digest of what is being written
+_KEY = re.compile(r"^(?!\.)[A-Za-z0-9._-]+(/(?!\.)[A-Za-z0-9._-]+)*$")
+
+
+class Head(NamedTuple):
+    """Content of a HEAD object, and the tag that a swap compares."""
+
+    data: bytes
+    tag: str
+
+
+class Writer(Protocol):
+    """An object in the making. As a context manager it discards what was not finished."""
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Appends; raises ContentMismatch as soon as the announced size is passed."""
+
+    def finish(self) -> ObjectRef:
+        """Checks size and digest and makes the object durable and visible, at once and whole."""
+
+
+class Reader(Protocol):
+    """Random access to an object's bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the object."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fills the buffer from that offset; StoreFailed when the object is shorter."""
+
+
+class ObjectStore(Protocol):
+    """A job's objects by key."""
+
+    def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> AbstractContextManager[Writer]:
+        """Begins an object whose size and digest are announced, or measured where they are None.
+
+        A key may contain DIGEST: it is replaced by the SHA-256 when the object is finished.
+        """
+
+    def put_once(self, key: str, data: bytes) -> ObjectRef:
+        """A small object in one call."""
+
+    def get(self, key: str) -> bytes:
+        """A small object as bytes; Missing when there is none."""
+
+    def reader(self, key: str) -> AbstractContextManager[Reader]:
+        """Opens an object; Missing when there is none."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object, None when there is none."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with this text, sorted; HEAD objects included."""
+
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is not there is fine."""
+
+    def head(self, key: str) -> Head | None:
+        """The HEAD object, None when there is none."""
+
+    def replace_head(self, key: str, data: bytes, expected: str | None) -> Head:
+        """Sets HEAD if its tag is `expected` (None: if there is none); else HeadMoved."""
+
+
+def checked_key(key: str) -> str:
+    """The key, when it is a relative path of plain names that do not begin with a dot."""
+    if len(key) > 1024 or not _KEY.match(key) or key.endswith("\n"):
+        raise InvalidKey(f"{key[:80]!r} is not a key: use names of letters, digits, '.', '_', '-' between slashes")
+    return key

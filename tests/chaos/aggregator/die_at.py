@@ -1,0 +1,35 @@
+"""Runs the aggregator and kills it (exit 137, no cleanup) at one named call: `die_at.py module:Class.method before|after N`.
+
+The production code has no test hook: the named function is wrapped here, before the program starts.
+"""
+
+import importlib
+import os
+import sys
+
+
+def main() -> None:
+    target, when, count = sys.argv[1:4]
+    module_name, _, path = target.partition(":")
+    owner = importlib.import_module(module_name)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original, calls = getattr(owner, name), 0
+
+    def wrapped(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == int(count) and when == "before":
+            os._exit(137)
+        result = original(*args, **kwargs)
+        if calls == int(count):
+            os._exit(137)
+        return result
+
+    setattr(owner, name, wrapped)
+    program = importlib.import_module("fedaggregator.__main__")
+    sys.exit(program.main())
+
+
+main()

@@ -1,0 +1,160 @@
+"""The contract of an object store: one suite, every adapter."""
+
+import contextlib
+import hashlib
+import threading
+
+import pytest
+
+from fedstore.disk import DiskStore
+from fedstore.errors import AlreadyExists, ContentMismatch, HeadMoved, InvalidKey, Missing, StoreFailed
+from fedstore.memory import MemoryStore
+from fedstore.objectstore import DIGEST
+
+DATA = bytes(range(256)) * 40
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request, tmp_path):
+    return DiskStore(tmp_path / "store") if request.param == "disk" else MemoryStore()
+
+
+def put(store, key, data=DATA, size=None, sha256=None):
+    with store.writer(key, size=size, sha256=sha256) as writer:
+        for start in range(0, len(data), 1000):
+            writer.write(memoryview(data)[start : start + 1000])
+        return writer.finish()
+
+
+def test_what_is_put_can_be_read_whole_and_in_parts(store):
+    ref = put(store, "models/ns/job/a.bin", size=len(DATA), sha256=SHA)
+    assert (ref.key, ref.sha256, ref.size) == ("models/ns/job/a.bin", SHA, len(DATA))
+    assert store.get(ref.key) == DATA
+    assert store.size(ref.key) == len(DATA)
+    part = bytearray(500)
+    with store.reader(ref.key) as reader:
+        assert reader.size == len(DATA)
+        reader.read_into(memoryview(part), 300)
+        assert part == DATA[300:800]
+        with pytest.raises(StoreFailed):
+            reader.read_into(memoryview(part), len(DATA) - 10)
+
+
+def test_a_digest_in_the_key_is_filled_in(store):
+    assert put(store, f"models/x/000001-{DIGEST}.bin").key == f"models/x/000001-{SHA}.bin"
+
+
+def test_objects_are_written_once(store):
+    put(store, "a/b")
+    put(store, "a/b")
+    with pytest.raises(AlreadyExists):
+        put(store, "a/b", b"other")
+    assert store.get("a/b") == DATA
+
+
+@pytest.mark.parametrize(
+    ("announced", "code"),
+    [({"size": 5}, "WrongSize"), ({"size": 10**6}, "WrongSize"), ({"sha256": "0" * 64}, "WrongDigest")],
+)
+def test_announced_size_and_digest_are_checked(store, announced, code):
+    with pytest.raises(ContentMismatch) as error:
+        put(store, "a/b", **announced)
+    assert error.value.code == code
+    assert store.size("a/b") is None
+    assert list(store.keys("")) == []
+
+
+def test_an_unfinished_object_is_not_there(store):
+    with store.writer("a/b") as writer:
+        writer.write(DATA)
+    assert store.size("a/b") is None
+    with pytest.raises(Missing):
+        store.get("a/b")
+    with pytest.raises(Missing), store.reader("a/b"):
+        pass
+
+
+def test_keys_by_prefix_are_sorted(store):
+    for key in ("u/b/2", "u/b/1", "u/a", "u/bb", "v"):
+        store.put_once(key, b"x")
+    assert list(store.keys("u/b")) == ["u/b/1", "u/b/2", "u/bb"]
+    assert list(store.keys("u/b/")) == ["u/b/1", "u/b/2"]
+    assert list(store.keys("w/")) == []
+    store.delete("u/b/1")
+    store.delete("u/b/1")
+    assert list(store.keys("u/b/")) == ["u/b/2"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a//b",
+        "a/.",
+        "a/./b",
+        ".tmp/x",
+        "a\\..\\b",
+        "a\0b",
+        "a/b\n",
+        "é",
+        "a" * 2000,
+    ],
+)
+def test_keys_never_leave_the_root(store, key):
+    for use in (store.get, store.size, store.delete, lambda k: store.put_once(k, b"x"), lambda k: put(store, k)):
+        with pytest.raises(InvalidKey):
+            use(key)
+
+
+def test_head_moves_by_compare_and_swap_only(store):
+    assert store.head("c/HEAD.json") is None
+    with pytest.raises(HeadMoved):
+        store.replace_head("c/HEAD.json", b"1", "0" * 64)
+    first = store.replace_head("c/HEAD.json", b"1", None)
+    with pytest.raises(HeadMoved):
+        store.replace_head("c/HEAD.json", b"2", None)
+    second = store.replace_head("c/HEAD.json", b"2", first.tag)
+    assert store.head("c/HEAD.json") == second
+    with pytest.raises(HeadMoved):
+        store.replace_head("c/HEAD.json", b"3", first.tag)
+    assert store.head("c/HEAD.json").data == b"2"
+
+
+def test_of_many_swaps_one_wins(store):
+    store.replace_head("HEAD", b"start", None)
+    tag = store.head("HEAD").tag
+    won = []
+
+    def swap(number):
+        with contextlib.suppress(HeadMoved):
+            won.append(store.replace_head("HEAD", f"{number}".encode(), tag))
+
+    threads = [threading.Thread(target=swap, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.head("HEAD") == won[0]
+
+
+def test_of_many_writers_of_one_key_all_see_one_content(store):
+    refs, errors = [], []
+
+    def write(number):
+        try:
+            refs.append(put(store, "a/b", f"{number % 2}".encode() * 1000))
+        except AlreadyExists as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({ref.sha256 for ref in refs}) == 1
+    assert len(refs) + len(errors) == 8

@@ -1,0 +1,375 @@
+"""A job's folder, the real aggregator process and scripted sites that speak real HTTPS to it. Used by tests and benches."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from safetensors.numpy import load, save
+
+from fedapi import names
+from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.seeds import derived
+from fedapi.wire.site import (
+    Assignment,
+    Download,
+    EvaluationReport,
+    FailureReport,
+    NextRequest,
+    TrainOrder,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.tokens import site_token
+
+UID = "0b5c1f9e-0000-4000-8000-000000000001"
+JOB_KEY = bytes(range(32))
+Tensors = dict[str, np.ndarray]
+OPEN: list[httpx.Client] = []
+
+
+def certificates(folder: Path) -> None:
+    """A CA, and a certificate for localhost, as the aggregator's Secret holds them."""
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test CA")])
+    now = datetime.now(UTC)
+
+    def signed(subject, public_key, *extensions):
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public_key)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ski = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    hosts = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    folder.mkdir(parents=True, exist_ok=True)
+    usage = x509.KeyUsage(
+        digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    (folder / names.FILE_CA).write_bytes(
+        signed(ca_name, ca_key.public_key(), x509.BasicConstraints(ca=True, path_length=None), ski, usage)
+    )
+    (folder / names.FILE_TLS_CERT).write_bytes(signed(x509.Name([]), key.public_key(), hosts, aki))
+    (folder / names.FILE_TLS_KEY).write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (folder / names.FILE_JOB_KEY).write_bytes(JOB_KEY)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def small_model() -> Tensors:
+    return {"layer.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "layer.bias": np.zeros(3, np.float32)}
+
+
+def config(clients=("a", "b"), **values) -> JobConfig:
+    roster = tuple(RosterEntry(name=client) for client in clients)
+    defaults = {"rounds": 3, "seed": 7, "deadline_s": 60.0, "min_available": len(clients), "uid": UID, "roster": roster}
+    return JobConfig(namespace="lab", name="job", store_uri="volume://claim", **defaults | values)
+
+
+@dataclass
+class JobFolder:
+    """Everything that the operator or the embedded runner would prepare for one job."""
+
+    root: Path
+    config: JobConfig
+    model: Tensors | None = field(default_factory=small_model)
+    port: int = field(default_factory=free_port)
+    extra_env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not (self.root / "credentials").exists():
+            certificates(self.root / "credentials")
+        self.write_config(self.config)
+        self.init_dir.mkdir(parents=True, exist_ok=True)
+        if self.model is not None:
+            self.write_initial(save(self.model))
+
+    @property
+    def init_dir(self) -> Path:
+        return self.root / "store" / "incoming" / self.config.uid
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.config.namespace, self.config.name, self.config.uid)
+
+    def write_config(self, config: JobConfig) -> None:
+        self.config = config
+        beside = self.root / "job.json.new"
+        beside.write_text(config.model_dump_json())
+        beside.replace(self.root / "job.json")
+
+    def write_initial(self, data: bytes) -> None:
+        beside = self.init_dir / "new"
+        beside.write_bytes(data)
+        beside.replace(self.init_dir / names.INIT_MODEL_FILE)
+
+    def env(self) -> dict[str, str]:
+        root = Path(__file__).parents[3]
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(root / "operator"),
+            names.ENV_JOB: self.config.name,
+            names.ENV_NAMESPACE: self.config.namespace,
+            names.ENV_JOB_UID: self.config.uid,
+            names.ENV_CONFIG_FILE: str(self.root / "job.json"),
+            names.ENV_STORE_DIR: str(self.root / "store"),
+            names.ENV_CREDENTIALS_DIR: str(self.root / "credentials"),
+            names.ENV_INIT_DIR: str(self.init_dir),
+            names.ENV_HOST: "127.0.0.1",
+            names.ENV_PORT: str(self.port),
+            names.ENV_PUBLIC_URL: self.url,
+            names.ENV_STATUS: f"file:{self.root / 'status.json'}",
+            names.ENV_TERMINATION_LOG: str(self.root / "termination.log"),
+            **self.extra_env,
+        }
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    def status(self) -> dict:
+        try:
+            return json.loads((self.root / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def head(self) -> Head:
+        return Head.model_validate_json((self.root / "store" / self.layout.head).read_bytes())
+
+    def commits(self) -> list[CommitRecord]:
+        """Commits that HEAD reaches, oldest first."""
+        folder = self.root / "store" / self.layout.rounds()
+        by_digest = {hashlib.sha256(p.read_bytes()).hexdigest(): p.read_bytes() for p in folder.rglob("commit.json")}
+        chain, digest = [], self.head().commit_sha256
+        while digest:
+            chain.append(CommitRecord.model_validate_json(by_digest[digest]))
+            digest = chain[-1].previous_sha256
+        return chain[::-1]
+
+    def final_model(self) -> Tensors:
+        commit = self.commits()[-1]
+        return load((self.root / "store" / commit.model.key).read_bytes())
+
+
+class Aggregator:
+    """The real process. As a context manager it is ended, and a traceback in its log fails the test."""
+
+    def __init__(self, job: JobFolder, *wrapper: str) -> None:
+        command = [sys.executable, *(wrapper or ("-m", "fedaggregator"))]
+        self.job = job
+        self.log_path = job.root / f"aggregator-{time.monotonic_ns()}.log"
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            finally:
+                self.process.kill()
+        assert "Traceback" not in self.log(), self.log()
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        return self.process.wait(timeout_s)
+
+    def ready(self, timeout_s: float = 20.0) -> "Aggregator":
+        until(lambda: self._probe("/readyz") == 200 or self.process.poll() is not None, timeout_s, self.log)
+        assert self.process.poll() is None, self.log()
+        return self
+
+    def _probe(self, path: str) -> int | None:
+        try:
+            return https(self.job).get(path).status_code
+        except httpx.TransportError:
+            return None
+
+
+def until(condition: Callable[[], object], timeout_s: float = 20.0, why: Callable[[], object] = str) -> None:
+    """Waits for a condition."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {timeout_s} s in vain: {why()}"
+        time.sleep(0.02)
+
+
+def https(job: JobFolder, client: str | None = None, token: str | None = None) -> httpx.Client:
+    """An HTTPS client that trusts the job's CA and nobody else."""
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(job.root / "credentials" / names.FILE_CA))
+    token = token or (site_token(JOB_KEY, client) if client else None)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    made = httpx.Client(base_url=job.url, verify=context, headers=headers, timeout=40.0)
+    OPEN.append(made)
+    return made
+
+
+def close_clients() -> None:
+    """Closes what `https` made; a fixture calls it after each test."""
+    while OPEN:
+        OPEN.pop().close()
+
+
+def scripted_update(model: Tensors, client: str, order: TrainOrder) -> Tensors:
+    """A deterministic update: what training would give."""
+    generator = np.random.default_rng(derived(order.seed, "test", client, order.round))
+    return {
+        name: generator.normal(size=value.shape).astype(value.dtype)
+        if value.dtype.kind == "f"
+        else generator.integers(0, 9, value.shape).astype(value.dtype)
+        for name, value in sorted(model.items())  # load() gives them in any order
+    }
+
+
+class Site:
+    """A scripted site: the protocol and nothing else. `delays` are seconds of training by round."""
+
+    def __init__(self, job: JobFolder, client: str, *, samples: int = 10, train=scripted_update) -> None:
+        self.job, self.client, self.samples, self.train_function = job, client, samples, train
+        self.http = https(job, client)
+        self.trained: list[tuple[int, int]] = []
+        self.error: BaseException | None = None
+
+    def post(self, what: str, message) -> httpx.Response:
+        return self.http.post(f"/v1/sites/{self.client}/{what}", content=message.model_dump_json())
+
+    def next(self, wait_s: float = 5.0, doing=None) -> Assignment:
+        response = self.post("next", NextRequest(wait_s=wait_s, doing=doing))
+        assert response.status_code == 200, response.text
+        return Assignment.model_validate_json(response.content)
+
+    def download(self, blob: Download) -> bytes:
+        response = self.http.get(blob.url)
+        assert response.status_code == 200, response.text
+        assert hashlib.sha256(response.content).hexdigest() == blob.sha256
+        return response.content
+
+    def grant(self, order: TrainOrder, data: bytes, size: int | None = None) -> UploadGrant:
+        sha256 = hashlib.sha256(data).hexdigest()
+        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=sha256, size=size or len(data))
+        response = self.post("uploads", request)
+        response.raise_for_status()
+        return UploadGrant.model_validate_json(response.content)
+
+    def manifest(self, order: TrainOrder, grant: UploadGrant, **values) -> UpdateManifest:
+        defaults = {
+            "job_uid": self.job.config.uid,
+            "round": order.round,
+            "attempt": order.attempt,
+            "client": self.client,
+            "base_sha256": order.model.sha256,
+            "payload": grant.object,
+            "samples": self.samples,
+            "metrics": {"loss": 0.5},
+            "training_s": 0.0,
+            "nonce": f"{self.client}-{order.round}-{order.attempt}-{'0' * 16}",
+        }
+        return UpdateManifest(**defaults | values)
+
+    def evaluate(self, round_: int, model: Download) -> None:
+        report = EvaluationReport(
+            job_uid=self.job.config.uid,
+            round=round_,
+            client=self.client,
+            model_sha256=model.sha256,
+            samples=self.samples,
+            metrics={"accuracy": min(0.99, 0.5 + round_ / 10), "loss": 1.0 / (1 + round_)},
+        )
+        self.post("evaluations", report).raise_for_status()
+
+    def fail(self, order: TrainOrder, reason: str = "TaskFailed", message: str = "it broke") -> None:
+        report = FailureReport(
+            job_uid=self.job.config.uid, round=order.round, attempt=order.attempt, client=self.client,
+            reason=reason, message=message,
+        )  # fmt: skip
+        self.post("failures", report).raise_for_status()
+
+    def upload(self, order: TrainOrder, data: bytes) -> httpx.Response:
+        """Grant, PUT and manifest; the answer to the manifest."""
+        grant = self.grant(order, data)
+        self.http.put(grant.url, content=data, headers=grant.headers).raise_for_status()
+        return self.post("updates", self.manifest(order, grant))
+
+    def take_part(self, order: TrainOrder) -> httpx.Response:
+        base = self.download(order.model)
+        if order.evaluate:
+            self.evaluate(order.round - 1, order.model)
+        update = self.train_function(load(base), self.client, order)
+        self.trained.append((order.round, order.attempt))
+        return self.upload(order, save(update))
+
+    def step(self, wait_s: float = 5.0) -> str:
+        """Asks once and does what it is told; the kind of the assignment."""
+        assignment = self.next(wait_s)
+        if assignment.train:
+            response = self.take_part(assignment.train)
+            assert response.status_code in (200, 409), response.text
+        if assignment.evaluate:
+            self.download(assignment.evaluate.model)
+            self.evaluate(assignment.evaluate.round, assignment.evaluate.model)
+        return assignment.kind
+
+    def run(self) -> None:
+        """Until Done; like the trainer it outlives a restart of the aggregator."""
+        while True:
+            try:
+                if self.step() == "Done":
+                    return
+            except (httpx.TransportError, httpx.HTTPStatusError):
+                time.sleep(0.05)
+
+    def _run_guarded(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            self.error = error
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run_guarded, daemon=True)
+        thread.start()
+        return thread
+
+
+def run_sites(job: JobFolder, timeout_s: float = 60.0, **values) -> list[Site]:
+    """All sites of the roster until Done."""
+    sites = [Site(job, entry.name, samples=10 + 5 * i, **values) for i, entry in enumerate(job.config.roster)]
+    threads = [site.start() for site in sites]
+    for thread, site in zip(threads, sites, strict=True):
+        thread.join(timeout_s)
+        assert site.error is None, site.error
+        assert not thread.is_alive(), f"site {site.client} did not end; trained {site.trained}"
+    return sites

@@ -1,0 +1,197 @@
+"""Small parts of the aggregator: signed URLs, tokens, settings, the configuration file, status from state."""
+
+import json
+
+import pytest
+
+from fedaggregator.adapters.sitetokens import SiteTokens
+from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.errors import Fatal, RefusedRequest
+from fedaggregator.http.refusals import STATUS
+from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.jsonlog import JsonFormatter
+from fedaggregator.settings import Credentials, Settings, credentials
+from fedaggregator.status import status
+from fedapi import names
+from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Refusal
+from fedapi.wire.tokens import site_token
+from fedcore import rounds
+from fedcore.events import Heard, Refused
+from tests.unit.aggregator import test_round_rules as rules
+
+BLOB = ObjectRef(key="updates/ns/job-uid/site a/x.safetensors", sha256="a" * 64, size=5)
+SIGNER = UrlSigner(b"k" * 32, "https://hub:8443/", 60.0)
+
+
+def parts(url: str) -> tuple[str, dict[str, str]]:
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    split = urlsplit(url)
+    return unquote(split.path.removeprefix("/v1/blobs/")), dict(parse_qsl(split.query))
+
+
+def test_a_signed_url_is_good_for_exactly_one_thing():
+    url, expires_at = SIGNER.signed("PUT", BLOB, 1000.0)
+    key, query = parts(url)
+    assert url.startswith("https://hub:8443/v1/blobs/updates/")
+    assert expires_at == 1060.0
+    assert SIGNER.checked("PUT", key, query, 1060.0) == BLOB
+    forged = [
+        ("GET", key, query),
+        ("PUT", key + "x", query),
+        *(
+            ("PUT", key, query | {name: value})
+            for name, value in [("size", "6"), ("sha256", "b" * 64), ("expires", "9999")]
+        ),
+        ("PUT", key, query | {"signature": "0" * 64}),
+        ("PUT", key, query | {"signature": "é"}),
+        ("PUT", key, query | {"size": "x"}),
+        *(("PUT", key, {k: v for k, v in query.items() if k != name}) for name in query),
+    ]
+    for method, path, changed in forged:
+        with pytest.raises(RefusedRequest) as error:
+            SIGNER.checked(method, path, changed, 1000.0)
+        assert error.value.refusal.code == "Unauthorized"
+    with pytest.raises(RefusedRequest) as error:
+        SIGNER.checked("PUT", key, query, 1061.0)
+    assert error.value.refusal.code == "Expired"
+    with pytest.raises(RefusedRequest):
+        UrlSigner(b"j" * 32, "https://hub:8443/", 60.0).checked("PUT", key, query, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("header", "proves"),
+    [
+        (f"Bearer {site_token(b'k' * 32, 'a')}", True),
+        (f"bearer {site_token(b'k' * 32, 'a')}", True),
+        (f"Bearer {site_token(b'k' * 32, 'b')}", False),
+        (f"Bearer {site_token(b'j' * 32, 'a')}", False),
+        (f"Basic {site_token(b'k' * 32, 'a')}", False),
+        ("Bearer é", False),
+        ("", False),
+    ],
+)
+def test_site_tokens(header, proves):
+    assert SiteTokens(b"k" * 32).proves("a", {"authorization": header}) is proves
+
+
+def test_every_refusal_has_a_status():
+    assert set(STATUS) == set(Refusal.model_fields["code"].annotation.__args__)
+
+
+def test_keys_are_not_in_any_repr(tmp_path):
+    secret = bytes(range(32))
+    for name, data in ((names.FILE_JOB_KEY, secret), (names.FILE_TLS_CERT, b"c"), (names.FILE_TLS_KEY, b"k")):
+        (tmp_path / name).write_bytes(data)
+    found = credentials(tmp_path)
+    for shown in (repr(found), repr(UrlSigner(secret, "https://x", 1.0))):
+        assert repr(secret) not in shown
+        assert secret.hex() not in shown
+    assert isinstance(found, Credentials)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [(names.FILE_JOB_KEY, None), (names.FILE_JOB_KEY, b"short"), (names.FILE_TLS_KEY, None)]
+)
+def test_missing_credentials_are_named(tmp_path, name, data):
+    contents = {names.FILE_JOB_KEY: bytes(32), names.FILE_TLS_CERT: b"c", names.FILE_TLS_KEY: b"k", name: data}
+    for file, content in contents.items():
+        if content is not None:
+            (tmp_path / file).write_bytes(content)
+    with pytest.raises(Fatal, match=name):
+        credentials(tmp_path)
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    for name in (names.ENV_JOB, names.ENV_NAMESPACE, names.ENV_JOB_UID, names.ENV_PUBLIC_URL):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv(names.ENV_PORT, "1234")
+    settings = Settings()
+    assert (settings.port, settings.status, str(settings.store_dir)) == (1234, "kubernetes", names.PATH_STORE)
+
+
+def test_configuration_file_keeps_the_last_good_version(tmp_path):
+    path = tmp_path / "job.json"
+    file = ConfigFile(path, "uid")
+    with pytest.raises(Fatal):
+        file.first()
+    path.write_text(rules.config().model_dump_json())
+    assert file.first().rounds == 2
+    assert file.changed() is None
+    for text, rounds_ in [
+        ("{", None),
+        (rules.config(rounds=9).model_dump_json(), 9),
+        (rules.config(uid="v").model_dump_json(), None),
+    ]:
+        new = tmp_path / "new"
+        new.write_text(text)
+        new.replace(path)
+        changed = file.changed()
+        assert (changed.rounds if changed else None) == rounds_
+
+
+def test_status_while_collecting():
+    state, _ = rules.accept(rules.collecting("abc", quorum=1, rounds=7, store_uri="volume://claim"), "b")
+    state, _ = rounds.step(state, Refused(22.0, "c", "WrongDigest", "no"))
+    shown = status(state)
+    FederatedJobStatus.model_validate(shown)
+    assert shown["participants"] == "1/3"
+    assert shown["round"] == {
+        "current": 1, "total": 7, "attempt": 1, "startTime": "1970-01-01T00:00:10Z", "deadline": "1970-01-01T00:01:50Z",
+        "selected": ["a", "b", "c"], "accepted": 1, "committed": 0, "progress": "0/7",
+    }  # fmt: skip
+    assert [(c["name"], c["state"], c["failures"]) for c in shown["clients"]] == [
+        ("c", "Training", 1), ("a", "Training", 0), ("b", "Accepted", 0),
+    ]  # fmt: skip
+    assert shown["model"] == {"uri": "volume://claim/" + rules.ref(rules.A).key, "sha256": rules.A, "round": 0}
+    assert "outcome" not in shown
+    assert "headlineMetric" not in shown
+
+
+def test_status_at_the_end():
+    state = rules.collecting(rounds=1)
+    for client, accuracy in (("a", 0.1), ("b", 0.3)):
+        state, _ = rules.evaluated(state, client, 0, rules.A, accuracy)
+        state, _ = rules.accept(state, client)
+    state, _ = rounds.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    assert status(state)["headlineMetric"] == "accuracy 0.20"
+    for client in "ab":
+        state, _ = rules.evaluated(state, client, 1, rules.B, 0.7901)
+    shown = status(state)
+    assert shown["outcome"]["reason"] == "RoundsCompleted"
+    assert shown["participants"] == "2/2"
+    assert shown["headlineMetric"] == "accuracy 0.79"
+    assert shown["metrics"] == [{"name": "accuracy", "value": "0.7901", "round": 1}]
+    assert shown["bestRound"] == {"round": 1, "metric": "accuracy", "value": "0.7901"}
+    assert shown["round"]["progress"] == "1/1"
+
+
+def test_status_lists_at_most_100_clients_failing_first():
+    clients = [f"s{i:03d}" for i in range(150)]
+    state = rules.collecting(clients)
+    state, _ = rounds.step(state, Heard(11.0, "s140"))
+    state, _ = rounds.step(state, Refused(11.0, "s149", "WrongDigest", "no"))
+    shown = status(state)
+    assert len(shown["clients"]) == 100
+    assert shown["clients"][0]["name"] == "s149"
+    assert len(shown["round"]["selected"]) == 100
+
+
+def test_status_file_is_replaced_whole(tmp_path):
+    sink = StatusFile(tmp_path / "x" / "status.json")
+    sink.publish({"a": 1})
+    sink.publish({"a": 2})
+    assert json.loads((tmp_path / "x" / "status.json").read_text()) == {"a": 2}
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["status.json"]
+
+
+def test_log_lines_are_json():
+    import logging
+
+    record = logging.LogRecord("n", logging.INFO, "f", 1, "hello %s", ("you",), None)
+    record.fields = {"site": "a"}
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["site"], line["level"]) == ("hello you", "a", "INFO")

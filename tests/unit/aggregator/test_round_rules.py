@@ -1,0 +1,376 @@
+"""Tables of the round's rules: selection, closing, stop and best, assignments, admission."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedapi.wire.job import JobConfig, RosterEntry, StopRule
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import EvaluationReport, UpdateManifest, UploadRequest
+from fedapi.wire.store import CommitRecord
+from fedcore import admission, assignment, closing, evaluation, planning, rounds, selection
+from fedcore.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
+from fedcore.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
+from fedcore.state import Phase, Score, State
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+def ref(sha256: str) -> ObjectRef:
+    return ObjectRef(key=f"models/ns/job-uid/{sha256}", sha256=sha256, size=100)
+
+
+def config(clients="ab", **values) -> JobConfig:
+    defaults = {"rounds": 2, "deadline_s": 100.0, "uid": "uid"}
+    roster = tuple(RosterEntry(name=c) for c in clients)
+    return JobConfig(namespace="ns", name="job", roster=roster, **defaults | values)
+
+
+def collecting(clients="ab", **values) -> State:
+    """Round 1 is planned at time 10."""
+    state = State(config(clients, **values), epoch=1)
+    state, _ = rounds.step(state, InitialModelFound(10.0, ref(A)))
+    for client in clients:
+        state, _ = rounds.step(state, Heard(10.0, client))
+    assert state.phase is Phase.COLLECTING
+    return state
+
+
+def manifest(state: State, site: str, samples: int = 5, **values) -> UpdateManifest:
+    plan = state.current.plan
+    sha256 = values.pop("sha256", B)
+    payload = ObjectRef(key=state.layout.update(site, plan.round, sha256), sha256=sha256, size=100)
+    defaults = {
+        "job_uid": "uid", "round": plan.round, "attempt": plan.attempt, "client": site,
+        "base_sha256": plan.base.sha256, "payload": payload, "samples": samples, "training_s": 2.0, "nonce": site * 16,
+    }  # fmt: skip
+    return UpdateManifest(**defaults | values)
+
+
+def accept(state: State, client: str, now: float = 20.0, samples: int = 5):
+    return rounds.step(state, Accepted(now, manifest(state, client, samples)))
+
+
+def kinds(effects) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+@pytest.mark.parametrize(
+    ("values", "candidates", "count"),
+    [
+        ({}, 5, 5),
+        ({"policy": "Random", "per_round": 3}, 5, 3),
+        ({"policy": "Random", "per_round": 9}, 5, 5),
+        ({"policy": "Random", "fraction": 0.5}, 5, 3),
+        ({"policy": "Random", "fraction": 0.1}, 30, 3),
+        ({"policy": "Random", "fraction": 0.01}, 5, 1),
+    ],
+)
+def test_how_many_are_selected(values, candidates, count):
+    names = [f"s{i}" for i in range(candidates)]
+    chosen = selection.selected(config(**values), names, 1, 1)
+    assert len(chosen) == count
+    assert list(chosen) == sorted(set(chosen))
+    assert chosen == selection.selected(config(**values), reversed(names), 1, 1)
+
+
+def test_selection_is_fair_and_depends_on_seed_round_and_attempt():
+    names = [f"s{i}" for i in range(10)]
+    drawn = [selection.selected(config(policy="Random", per_round=2, seed=9), names, r, 1) for r in range(1, 301)]
+    counts = [sum(name in chosen for chosen in drawn) for name in names]
+    assert min(counts) > 30
+    assert max(counts) < 95
+    random = config(policy="Random", per_round=5)
+    one = selection.selected(random, names, 1, 1)
+    assert one != selection.selected(random, names, 1, 2)
+    assert one != selection.selected(config(policy="Random", per_round=5, seed=1), names, 1, 1)
+
+
+def test_the_first_round_waits_for_min_available_and_takes_all_that_are_on_their_way():
+    state = State(config("abc", min_available=2), epoch=1)
+    state, effects = rounds.step(state, InitialModelFound(1.0, ref(A)))
+    assert kinds(effects) == [Commit]
+    state, effects = rounds.step(state, Heard(2.0, "b"))
+    assert (effects, planning.missing_sites(state, 2.0)) == ((), 1)
+    state, effects = rounds.step(state, Heard(3.0, "c"))
+    assert kinds(effects) == [WritePlan]
+    assert state.current.plan.selected == ("a", "b", "c")
+
+
+def test_paused_and_silent_sites_are_left_out():
+    state = collecting("abc")
+    roster = (RosterEntry(name="a", eligible=False), RosterEntry(name="b"), RosterEntry(name="c"))
+    state, _ = rounds.step(state, Configured(11.0, state.config.model_copy(update={"roster": roster})))
+    for client in "abc":
+        state, effects = accept(state, client)
+    state, _ = rounds.step(state, Heard(900.0, "b"))
+    state, effects = rounds.step(state, Folded(900.0, 1, 1, ref(B)))
+    assert kinds(effects) == [Commit, Discard, WritePlan]
+    assert state.current.plan.selected == ("b",)  # a is paused, c was last heard at 10
+
+
+def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
+    state, effects = accept(collecting(), "b", samples=30)
+    assert effects == ()
+    state, effects = accept(state, "a", samples=10)
+    (fold,) = effects
+    assert isinstance(fold, Fold)
+    assert [(t.update.key.split("/")[3], t.weight) for t in fold.terms] == [("a", 0.25), ("b", 0.75)]
+    state, effects = rounds.step(state, Folded(21.0, 1, 1, ref(B)))
+    assert kinds(effects) == [Commit, Discard, WritePlan]
+    commit = effects[0].commit
+    assert (commit.round, commit.total_samples, commit.model, commit.planned_at) == (1, 40, ref(B), 10.0)
+    assert [(p.client, p.training_s) for p in commit.participants] == [("a", 2.0), ("b", 2.0)]
+    assert effects[1].keep == {A, B}
+
+
+def test_zero_samples_leave_the_model_alone():
+    state = collecting()
+    for client in "ab":
+        state, effects = accept(state, client, samples=0)
+    (fold,) = effects
+    assert fold.terms == ()
+
+
+def test_an_update_counts_once():
+    state, _ = accept(collecting("abc"), "a")
+    again, effects = accept(state, "a", samples=99)
+    assert (again, effects) == (state, ())
+
+
+def test_quorum_and_grace():
+    state = collecting("abcd", quorum="50%", grace_after_quorum_s=5.0)
+    state, _ = accept(state, "a", now=20.0)
+    assert rounds.wakes_at(state) == 110.0
+    state, _ = accept(state, "c", now=30.0)
+    assert rounds.wakes_at(state) == 35.0
+    assert rounds.step(state, Ticked(34.9))[1] == ()
+    state, effects = rounds.step(state, Ticked(35.0))
+    assert kinds(effects) == [WriteClose, Fold]
+    assert effects[0].close.accepted == ("a", "c")
+    assert assignment.kind(state, "b", (1, 1)) == "Drop"
+    assert assignment.kind(state, "a", (1, 1)) == "Wait"
+
+
+def test_quorum_without_grace_waits_for_the_deadline():
+    state, _ = accept(collecting("abc", quorum=1), "a")
+    assert rounds.step(state, Ticked(109.0))[1] == ()
+    assert kinds(rounds.step(state, Ticked(110.0))[1]) == [WriteClose, Fold]
+
+
+def test_failures_close_a_round_at_once():
+    state = collecting("abc", quorum=1)
+    state, _ = accept(state, "a")
+    for client in "bc":
+        state, effects = rounds.step(state, SiteFailed(21.0, client, 1, 1, "TaskFailed", "boom"))
+    assert kinds(effects) == [WriteClose, Fold]
+    assert state.site("b").message == "TaskFailed: boom"
+    assert state.site("b").failures == 1
+
+
+def test_deadline_without_quorum_is_planned_afresh_and_then_given_up():
+    state = collecting(max_failures=1)
+    state, _ = accept(state, "a")
+    state, effects = rounds.step(state, Ticked(110.0))
+    assert kinds(effects) == [WriteFailure, WritePlan]
+    assert state.current.plan.attempt == 2
+    assert state.current.accepted == {}
+    state, effects = rounds.step(state, Ticked(210.0))
+    assert kinds(effects) == [WriteFailure, Finish]
+    assert (state.phase, state.end.result, state.end.reason) == (Phase.FINISHED, "Failed", "QuorumNotReached")
+    assert "a: no update before the deadline" in state.end.message
+    assert assignment.kind(state, "a", None) == "Done"
+
+
+def test_stale_failures_and_updates_change_nothing():
+    state = collecting(max_failures=5)
+    late = manifest(state, "a")
+    state, _ = rounds.step(state, Ticked(110.0))
+    assert rounds.step(state, Accepted(111.0, late))[0] == state
+    assert rounds.step(state, SiteFailed(111.0, "a", 1, 1, "TaskFailed", ""))[0] == state
+
+
+def evaluated(state: State, client: str, round_: int, sha256: str, accuracy: float, now: float = 30.0):
+    report = EvaluationReport(
+        job_uid="uid", round=round_, client=client, model_sha256=sha256, samples=10, metrics={"accuracy": accuracy}
+    )
+    return rounds.step(state, Evaluated(now, report))
+
+
+def test_the_evaluation_is_bound_into_the_next_commit_and_the_last_step_is_bounded():
+    state = collecting(rounds=1)
+    state, _ = evaluated(state, "a", 0, A, 0.5)
+    for client in "ab":
+        state, _ = accept(state, client)
+    state, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+    assert kinds(effects) == [WriteEvaluation, Commit, Discard]
+    assert effects[1].commit.evaluation_sha256 == effects[0].evaluation.digest()
+    assert state.phase is Phase.EVALUATING
+    assert assignment.kind(state, "a", None) == "Evaluate"
+    state, effects = evaluated(state, "a", 1, B, 0.9)
+    assert effects == ()
+    silent, effects = rounds.step(state, Ticked(rounds.wakes_at(state)))
+    assert kinds(effects) == [WriteEvaluation, Finish]
+    state, effects = evaluated(state, "b", 1, B, 0.7)
+    assert kinds(effects) == [WriteEvaluation, Finish]
+    assert effects[0].evaluation.metrics == {"accuracy": 0.8}
+    assert effects[0].evaluation.samples == 20
+    for end in (state.end, silent.end):
+        assert (end.result, end.reason) == ("Succeeded", "RoundsCompleted")
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "reason"),
+    [
+        (None, [0.1], None),
+        (StopRule(metric="m", target=0.5), [0.1, 0.49], None),
+        (StopRule(metric="m", target=0.5), [0.1, 0.5], "TargetReached"),
+        (StopRule(metric="m", target=0.5, goal="Minimize"), [0.9, 0.5], "TargetReached"),
+        (StopRule(metric="m", target=0.5, goal="Minimize"), [0.9, 0.6], None),
+        (StopRule(metric="m", patience=2), [0.1, 0.5, 0.5], None),
+        (StopRule(metric="m", patience=2), [0.1, 0.5, 0.5, 0.4], "NoImprovement"),
+        (StopRule(metric="m", patience=2), [0.1, 0.5, 0.4, 0.6], None),
+        (StopRule(metric="m", patience=1, goal="Minimize"), [0.5, 0.6], "NoImprovement"),
+        (StopRule(metric="other", patience=1), [0.5, 0.4, 0.3], None),
+        (StopRule(metric="m", patience=2), [], None),
+    ],
+)
+def test_stop_rule(rule, values, reason):
+    scores = [Score(i, {"m": value}, A) for i, value in enumerate(values)]
+    stopped = evaluation.stop_reason(rule, scores)
+    assert (stopped[0] if stopped else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "best"),
+    [
+        (None, [{"accuracy": 0.5}, {"accuracy": 0.7}, {"accuracy": 0.7}], (1, "accuracy")),
+        (None, [{"loss": 0.5}, {"loss": 0.3}, {"loss": 0.4}], (1, "loss")),
+        (None, [{"auc": 0.5, "zeta": 1.0}], (0, "auc")),
+        (
+            StopRule(metric="auc", target=1.0),
+            [{"auc": 0.5, "accuracy": 1.0}, {"auc": 0.6, "accuracy": 0.1}],
+            (1, "auc"),
+        ),
+        (StopRule(metric="gone", target=1.0), [{"accuracy": 1.0}], (0, "accuracy")),
+        (None, [], None),
+        (None, [{}], None),
+    ],
+)
+def test_best_round(rule, scores, best):
+    found = evaluation.best(rule, [Score(i, metrics, A) for i, metrics in enumerate(scores)])
+    assert ((found.round, found.metric) if found else None) == best
+
+
+def test_weighted_mean_counts_samples_per_metric():
+    parts = [(10, {"x": 1.0, "y": 2.0}), (30, {"x": 3.0}), (0, {"x": 99.0})]
+    assert evaluation.weighted_mean(parts) == {"x": 2.5, "y": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("client", "doing", "kind"),
+    [
+        ("a", None, "Train"),
+        ("a", (1, 1), "Wait"),  # it works on what it shall
+        ("a", (0, 1), "Drop"),
+        ("a", (1, 2), "Drop"),
+        ("b", None, "Wait"),  # accepted
+        ("b", (1, 1), "Wait"),
+        ("c", None, "Wait"),  # failed
+        ("c", (1, 1), "Drop"),
+        ("stranger", None, "Wait"),
+    ],
+)
+def test_assignments_while_collecting(client, doing, kind):
+    state, _ = accept(collecting("abc", quorum=1), "b")
+    state, _ = rounds.step(state, SiteFailed(21.0, "c", 1, 1, "TaskFailed", ""))
+    assert assignment.kind(state, client, doing) == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({}, None),
+        ({"round": 2}, "StaleRound"),
+        ({"attempt": 2}, "StaleAttempt"),
+        ({"client": "b"}, "Unauthorized"),
+        ({"job_uid": "predecessor"}, "NotInJob"),
+        ({"base_sha256": C}, "WrongBase"),
+        ({"payload": ObjectRef(key="models/other", sha256=B, size=100)}, "Malformed"),
+        ({"metrics": {"x": float("nan")}}, "NotFinite"),
+        ({"metrics": {"x" * 64: 1.0}}, "Malformed"),
+    ],
+)
+def test_admission_of_updates(values, code):
+    state = collecting("ab")
+    answer = admission.update(state, "a", manifest(state, "a", **values))
+    assert (answer.code if answer else None) == code
+
+
+def test_admission_of_a_second_update():
+    state, _ = accept(collecting("abc"), "a")
+    same, other = manifest(state, "a"), manifest(state, "a", nonce="n" * 16)
+    assert admission.update(state, "a", same) == same
+    assert admission.update(state, "a", other).code == "Duplicate"
+    for client in "bc":
+        state, _ = accept(state, client)
+    assert state.phase is Phase.FOLDING
+    assert admission.update(state, "a", same) == same  # the answer was lost, the round closed meanwhile
+
+
+def test_admission_of_uploads():
+    state = collecting("ab")
+
+    def asked(client="a", **values):
+        return admission.upload(
+            state, client, UploadRequest(**{"round": 1, "attempt": 1, "sha256": C, "size": 100} | values)
+        )
+
+    assert asked().key == state.layout.update("a", 1, C)
+    assert asked(size=100 + admission.EXTRA_BYTES + 1).code == "TooLarge"
+    assert asked(round=7).code == "StaleRound"
+    assert asked(client="z").code == "NotSelected"
+    assert admission.stranger(state, "z").code == "NotInJob"
+
+
+def test_quorum_reached_is_not_undone_by_configuration():
+    state = collecting("ab", quorum=1)
+    state, _ = rounds.step(state, Configured(11.0, state.config.model_copy(update={"quorum": 2})))
+    assert state.current.quorum == 1
+
+
+def test_fewer_rounds_end_the_job_after_the_round_under_way():
+    state = collecting("ab", rounds=5)
+    for client in "ab":
+        state, _ = accept(state, client)
+    state, _ = rounds.step(state, Configured(21.0, state.config.model_copy(update={"rounds": 1})))
+    state, _ = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    assert state.phase is Phase.EVALUATING
+
+
+def test_closing_needs_a_reason():
+    attempt = collecting("ab").current
+    assert closing.verdict(attempt, 50.0) == "Open"
+    assert closing.verdict(replace(attempt, failed={"a": "x"}), 50.0) == "Fail"  # the quorum of 2 is out of reach
+
+
+def test_commit_records_name_their_predecessor():
+    state = collecting()
+    first = state.tip
+    for client in "ab":
+        state, _ = accept(state, client)
+    state, effects = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    assert isinstance(effects[0].commit, CommitRecord)
+    assert effects[0].commit.previous_sha256 == first.digest()
+
+
+def test_sites_without_test_data_are_not_waited_for_and_say_nothing():
+    state = collecting(rounds=1)
+    for client in "ab":
+        report = EvaluationReport(job_uid="uid", round=0, client=client, model_sha256=A, samples=0, metrics={})
+        state, _ = rounds.step(state, Evaluated(15.0, report))
+        state, _ = accept(state, client)
+    state, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+    assert kinds(effects) == [WriteEvaluation, Commit, Discard]
+    assert state.scores == evaluation.measured(state) == ()
+    assert evaluation.best(None, state.scores) is None
