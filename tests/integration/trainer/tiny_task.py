@@ -1,0 +1,111 @@
+"""Tasks for the tests beside it, chosen by `kind`."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+from fedtrainer import Data, DataMissing, Site, Task, TrainResult
+
+
+class Tiny(Task):
+    """Two classes in four dimensions, with dropout and batch norm, so that generators and buffers matter."""
+
+    def model(self):
+        return torch.nn.Sequential(
+            torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 2)
+        )
+
+    def data(self, site: Site) -> Data:
+        generator = torch.Generator().manual_seed(site.seed)
+        inputs = torch.randn(64, 4, generator=generator)
+        targets = (inputs.sum(dim=1) > 0).long()
+        return Data(train=(inputs[:48], targets[:48]), test=(inputs[48:], targets[48:]))
+
+
+class NoData(Tiny):
+    def data(self, site):
+        raise DataMissing(f"no file {site.data_dir / 'patients' / 'train.csv'}")
+
+
+class NoFile(Tiny):
+    def data(self, site):
+        return Data(Path(site.data_dir / "absent.csv").read_text())
+
+
+class Raises(Tiny):
+    def train(self, model, data, settings, ctx):
+        raise RuntimeError("out of luck")
+
+
+class NaN(Tiny):
+    def loss(self, outputs, targets):
+        return super().loss(outputs, targets) * float("nan")
+
+
+class NanWeights(Tiny):
+    def train(self, model, data, settings, ctx):
+        with torch.no_grad():
+            next(model.parameters()).fill_(float("inf"))
+        return TrainResult(5)
+
+
+class NoParameters(Tiny):
+    def model(self):
+        return torch.nn.ReLU()
+
+
+class OtherShape(Tiny):
+    def model(self):
+        return torch.nn.Linear(4, 3)
+
+
+class WordMetric(Tiny):
+    def metrics(self, outputs, targets):
+        return {"accuracy": "good"}
+
+
+class Endless(Tiny):
+    def train(self, model, data, settings, ctx):
+        while True:
+            ctx.check()
+            time.sleep(0.01)
+
+
+class KilledOnce(Tiny):
+    """Kills its process in epoch 2 (of 4), the first time."""
+
+    def loss(self, outputs, targets):
+        self.calls = getattr(self, "calls", 0) + 1
+        marker = Path(os.environ["TINY_MARKER"])
+        if self.calls == 8 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(outputs, targets)
+
+
+class AddOne(Tiny):
+    def model(self):
+        model = torch.nn.Linear(4, 2)
+        torch.nn.init.zeros_(model.weight)
+        return model
+
+    def train(self, model, data, settings, ctx):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1)
+        return TrainResult(3, {"steps": 1})
+
+
+def task(kind: str = "Tiny"):
+    return globals()[kind]()
+
+
+def broken():
+    raise ValueError("no such thing")
+
+
+def not_a_task():
+    return object()

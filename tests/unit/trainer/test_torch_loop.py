@@ -1,0 +1,157 @@
+"""The default training: how many steps, in which order, what it reports, and going on from a checkpoint."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from fedapi.wire.job import TrainingSettings
+from fedtrainer import Context, Data, Site, Task
+from fedtrainer.errors import Diverged, Dropped, TaskInvalid
+from fedtrainer.training import loop
+from fedtrainer.training.batches import batches
+from fedtrainer.training.progress import EpochFile
+
+INPUTS = torch.arange(20.0).reshape(10, 2) / 20
+TARGETS = torch.tensor([0, 1] * 5)
+
+
+class Counting(Task):
+    """Counts its steps; fails at one of them."""
+
+    def __init__(self, fail_at=None):
+        self.steps, self.fail_at = 0, fail_at
+
+    def loss(self, outputs, targets):
+        self.steps += 1
+        if self.steps == self.fail_at:
+            raise KeyboardInterrupt
+        return super().loss(outputs, targets)
+
+
+def context(path: Path, stopped=lambda: False) -> Context:
+    return Context(Site("a", path, {}, 1, 1), "cpu", 5, EpochFile(path / "epoch.safetensors", 0.0), stopped)
+
+
+def model() -> torch.nn.Module:
+    torch.manual_seed(3)
+    return torch.nn.Sequential(
+        torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"epochs": 1, "batch_size": 4}, 3),
+        ({"epochs": 3, "batch_size": 5}, 6),
+        ({"epochs": None, "batch_size": 5, "local_steps": 1}, 1),
+        ({"epochs": None, "batch_size": 4, "local_steps": 7}, 7),
+        ({"batch_size": 64}, 1),
+    ],
+)
+@pytest.mark.parametrize("data", [(INPUTS, TARGETS), TensorDataset(INPUTS, TARGETS)], ids=["tensors", "dataset"])
+def test_steps(tmp_path, settings, steps, data):
+    task = Counting()
+    result = task.train(model(), Data(data), TrainingSettings(**settings), context(tmp_path))
+    assert task.steps == steps
+    assert result.samples == 10
+    assert result.metrics["train_loss"] > 0
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "SGD", "momentum": 0.9}, {"name": "Adam"}, {"name": "AdamW"}])
+@pytest.mark.parametrize("fail_at", [4, 7, 12])
+def test_a_broken_training_goes_on_with_the_same_bits(tmp_path, optimizer, fail_at):
+    settings = TrainingSettings(epochs=4, batch_size=4, optimizer=optimizer)
+    data = Data((INPUTS, TARGETS))
+    whole, broken, resumed = model(), model(), model()
+    (tmp_path / "whole").mkdir()
+    Counting().train(whole, data, settings, context(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        Counting(fail_at).train(broken, data, settings, context(tmp_path))
+    second = Counting()
+    second.train(resumed, data, settings, context(tmp_path))
+    assert second.steps == 12 - 3 * ((fail_at - 1) // 3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
+
+
+def test_a_damaged_checkpoint_is_left_out(tmp_path):
+    settings = TrainingSettings(epochs=2, batch_size=4)
+    (tmp_path / "epoch.safetensors").write_bytes(b"\0" * 100)
+    task = Counting()
+    task.train(model(), Data((INPUTS, TARGETS)), settings, context(tmp_path))
+    assert task.steps == 6
+
+
+def test_evaluation_is_the_mean_over_samples(tmp_path):
+    linear = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias.copy_(torch.tensor([1.0, 0.0]))
+    result = Task().evaluate(linear, Data(None, (INPUTS, TARGETS)), TrainingSettings(batch_size=3), context(tmp_path))
+    assert list(result.metrics) == ["accuracy", "loss"]
+    assert result.metrics["accuracy"] == 0.5
+    assert math.isclose(result.metrics["loss"], math.log(1 + math.e) - 0.5, rel_tol=1e-6)
+
+
+def test_real_targets_have_the_mean_squared_error(tmp_path):
+    zero = torch.nn.Linear(2, 1)
+    torch.nn.init.zeros_(zero.weight)
+    torch.nn.init.zeros_(zero.bias)
+    data = Data(None, (INPUTS, torch.full((10,), 2.0)))
+    assert dict(Task().evaluate(zero, data, TrainingSettings(), context(tmp_path)).metrics) == {"loss": 4.0}
+
+
+def test_no_samples_change_nothing(tmp_path):
+    before, after = model(), model()
+    assert Task().train(after, Data((INPUTS[:0], TARGETS[:0])), TrainingSettings(), context(tmp_path)).samples == 0
+    assert all(
+        torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
+    )
+
+
+def test_a_stop_is_seen_at_the_next_step(tmp_path):
+    with pytest.raises(Dropped):
+        Task().train(model(), Data((INPUTS, TARGETS)), TrainingSettings(), context(tmp_path, lambda: True))
+
+
+def test_divergence(tmp_path):
+    settings = TrainingSettings(epochs=60, batch_size=2, optimizer={"learning_rate": 1e30})
+    with pytest.raises(Diverged, match="learningRate"):
+        Task().train(torch.nn.Linear(2, 2), Data((INPUTS * 1e10, TARGETS)), settings, context(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ((INPUTS, TARGETS[:3]), "10 inputs but 3 targets"),
+        ("rows.csv.gz", "pairs"),
+        (7, "is a int"),
+        (iter(()), "torch Dataset with a length"),
+    ],
+)
+def test_wrong_data(tmp_path, data, words):
+    with pytest.raises(TaskInvalid, match=words):
+        Task().train(model(), Data(data), TrainingSettings(), context(tmp_path))
+
+
+def test_order_comes_from_the_generator_alone():
+    for data in ((INPUTS, TARGETS), TensorDataset(INPUTS, TARGETS)):
+        torch.manual_seed(1)
+        first = [x for x, _ in batches(data, 3, "cpu", torch.Generator().manual_seed(9))]
+        torch.manual_seed(2)
+        second = [x for x, _ in batches(data, 3, "cpu", torch.Generator().manual_seed(9))]
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        assert not torch.equal(torch.cat(first), INPUTS)
+
+
+def test_the_optimizer_is_the_jobs():
+    optimizer = loop.optimizer_of(
+        TrainingSettings(optimizer={"learning_rate": 0.5, "momentum": 0.9, "weight_decay": 0.1}).optimizer, model()
+    )
+    group = optimizer.param_groups[0]
+    assert (type(optimizer).__name__, group["lr"], group["momentum"], group["weight_decay"]) == ("SGD", 0.5, 0.9, 0.1)

@@ -1,0 +1,11 @@
+"""Fedloom at a site: trains a task on local data and speaks to the aggregator.
+
+Task authors import the names below and nothing else (docs/task-api.md). This module loads no torch, so that
+the process says hello to the aggregator before the slow import.
+"""
+
+from fedtrainer.errors import DataMissing
+from fedtrainer.training.context import Context, Site
+from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
+
+__all__ = ["Context", "Data", "DataMissing", "EvalResult", "Site", "Task", "TrainResult"]

@@ -1,0 +1,34 @@
+"""From an error answer of the aggregator to the error that says what to do next. Used by control.py and bulk.py.
+
+The table is the one in fedapi.wire.site. Pure.
+"""
+
+from pydantic import ValidationError
+
+from fedapi.wire.site import Refusal
+from fedtrainer.agent.patience import Retry
+from fedtrainer.errors import Dropped, LinkExpired, Refused, Rejected, TrainerError
+
+
+def error(status: int, body: bytes) -> TrainerError | None:
+    """None for a 2xx status."""
+    if status // 100 == 2:
+        return None
+    code, message = _refusal(status, body)
+    if status in (408, 429) or status >= 500:
+        return Retry(f"HTTP {status} {message}")
+    if status in (401, 403):
+        return Refused(f"the aggregator refuses this site: {message}")
+    if status == 409:
+        return Dropped(message)
+    if status in (404, 410):
+        return LinkExpired(message)
+    return Rejected(code, f"HTTP {status} {message}")
+
+
+def _refusal(status: int, body: bytes) -> tuple[str, str]:
+    try:
+        refusal = Refusal.model_validate_json(body)
+    except ValidationError:
+        return f"HTTP{status}", body[:200].decode(errors="replace")
+    return refusal.code, f"{refusal.code}: {refusal.message}"

@@ -1,0 +1,82 @@
+"""Models in, updates out: between disk and HTTPS in big blocks, hashed on the way. Called by work.py.
+
+The URL is the authorization here: the site's token is never sent along.
+"""
+
+import hashlib
+import http.client
+from http.client import HTTPResponse
+from pathlib import Path
+
+from fedapi.wire.site import Download, UploadGrant
+from fedtrainer.agent import answers
+from fedtrainer.agent.patience import Patience, Retry, persist
+from fedtrainer.agent.stream import Stream
+from fedtrainer.errors import LinkExpired, Refused, Rejected
+
+BLOCK_BYTES = 256 << 10  # read, hashed and written while it is in the CPU's cache
+BAD_DOWNLOADS = 3  # downloads with wrong bytes before the site says so
+LONGEST_REFUSAL_BYTES = 64 << 10
+
+
+class Bulk:
+    """Downloads with bounded retries, and uploads."""
+
+    def __init__(self, stream: Stream, patience: Patience) -> None:
+        self._stream = stream
+        self._patience = patience
+        self._block = memoryview(bytearray(BLOCK_BYTES))
+
+    def download(self, what: Download, path: Path) -> None:
+        """Leaves a verified file at `path`. Rejected when its bytes are wrong three times."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(BAD_DOWNLOADS):
+            found = persist("downloading the model", lambda: self._download(what, path), self._patience)
+            if found == what.sha256:
+                return
+        path.unlink(missing_ok=True)
+        raise Rejected("WrongDigest", f"the model's bytes have SHA-256 {found}, the order says {what.sha256}")
+
+    def upload(self, path: Path, grant: UploadGrant) -> None:
+        """Sends a file, once: LinkExpired and Retry both call for a new grant, since a refusal in mid-body can get lost."""
+        headers = {**grant.headers, "Content-Length": str(path.stat().st_size)}
+        with path.open("rb", buffering=0) as file:
+            response = self._stream.send(grant.method, grant.url, headers, file)
+        self._check(response)
+        response.read()
+
+    def _download(self, what: Download, path: Path) -> str:
+        """SHA-256 of what came; the file holds it."""
+        response = self._stream.send("GET", what.url, {})
+        self._check(response)
+        digest, left = hashlib.sha256(), what.size
+        try:
+            with path.open("wb", buffering=0) as file:
+                while left >= 0 and (count := response.readinto(self._block)):
+                    digest.update(self._block[:count])
+                    file.write(self._block[:count])
+                    left -= count
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+            self._stream.close()
+            raise Retry(f"{type(error).__name__}: {error}") from error
+        if left > 0:
+            self._stream.close()
+            raise Retry(f"{left} of {what.size} bytes are missing")
+        if left < 0:
+            self._stream.close()
+        return digest.hexdigest()
+
+    def _check(self, response: HTTPResponse) -> None:
+        """Raises what an error answer means. A refused URL (401, 403) is an old one: the site itself is not refused."""
+        if response.status // 100 == 2:
+            return
+        try:
+            body = response.read(LONGEST_REFUSAL_BYTES)
+        except (OSError, http.client.HTTPException):
+            body = b""
+        self._stream.close()
+        error = answers.error(response.status, body)
+        if isinstance(error, Refused):
+            raise LinkExpired(str(error))
+        if error is not None:
+            raise error

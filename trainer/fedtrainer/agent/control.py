@@ -1,0 +1,108 @@
+"""The small messages to the aggregator: JSON over HTTPS with the site's token. Called by work.py and watch.py.
+
+What an error answer means is in answers.py; big bodies have a connection of their own (stream.py).
+"""
+
+import ssl
+from typing import TypeVar
+
+import httpx
+from pydantic import SecretStr, ValidationError
+
+from fedapi.wire.message import Message
+from fedapi.wire.site import (
+    Assignment,
+    EvaluationReport,
+    FailureReport,
+    NextRequest,
+    Receipt,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+from fedtrainer.agent import answers
+from fedtrainer.agent.patience import Patience, Retry, persist
+from fedtrainer.errors import BadSettings, LinkExpired, Rejected
+from fedtrainer.settings import TrainerSettings
+
+M = TypeVar("M", bound=Message)
+
+ANSWER_S = 60.0  # longest wait for an answer that is not held on purpose
+CONNECT_S = 5.0
+FAILURE_PATIENCE_S = 20.0  # a report before the end must not delay the end
+
+
+def trust(settings: TrainerSettings) -> ssl.SSLContext:
+    """Verification against the operator's CA and nothing else."""
+    try:
+        return ssl.create_default_context(cafile=str(settings.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise BadSettings(f"ca.crt: {settings.ca_file} is not usable ({error}): mount the site's Secret") from error
+
+
+def pool(context: ssl.SSLContext) -> httpx.Client:
+    """Kept-alive connections: one for the questions, one for the watch. No proxy, no redirects."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=120.0)
+    return httpx.Client(
+        verify=context, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), limits=limits, trust_env=False
+    )
+
+
+class Control:
+    """The five questions and reports of a site."""
+
+    def __init__(self, client: httpx.Client, settings: TrainerSettings, token: SecretStr) -> None:
+        self._client = client
+        self._base = f"{settings.aggregator_url.rstrip('/')}/v1/sites/{settings.client}"
+        self._headers = {"Authorization": f"Bearer {token.get_secret_value()}", "Content-Type": "application/json"}
+        self._patience = Patience(settings.patience_s)
+
+    def next(self, wait_s: float) -> Assignment:
+        """What to do; held by the aggregator for up to `wait_s`."""
+        return persist("asking for work", lambda: self._next(NextRequest(wait_s=wait_s)), self._patience)
+
+    def peek(self, wait_s: float, doing: tuple[int, int]) -> Assignment:
+        """Whether the work under way is still wanted. One try: Retry is the caller's."""
+        return self._next(NextRequest(wait_s=wait_s, doing=doing))
+
+    def grant(self, request: UploadRequest) -> UploadGrant:
+        """Where to put an update."""
+        return self._persist("announcing the update", "uploads", request, UploadGrant)
+
+    def manifest(self, manifest: UpdateManifest) -> Receipt:
+        """Hands in an update that was put; durable once answered."""
+        return self._persist("handing in the update", "updates", manifest, Receipt)
+
+    def evaluation(self, report: EvaluationReport) -> Receipt:
+        """Metrics of a global model."""
+        return self._persist("reporting the evaluation", "evaluations", report, Receipt)
+
+    def failure(self, report: FailureReport) -> Receipt:
+        """That this site cannot deliver; tried for a short while only."""
+        short = Patience(min(self._patience.total_s, FAILURE_PATIENCE_S))
+        return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
+
+    def _next(self, request: NextRequest) -> Assignment:
+        try:
+            return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
+        except (Rejected, LinkExpired) as error:
+            raise BadSettings(f"the aggregator at {self._base} does not speak this protocol: {error}") from error
+
+    def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
+        return persist(what, lambda: self._post(path, message, answer), self._patience)
+
+    def _post(self, path: str, message: Message, answer: type[M], read_s: float = ANSWER_S) -> M:
+        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=read_s)
+        try:
+            response = self._client.post(
+                f"{self._base}/{path}", content=message.model_dump_json(), headers=self._headers, timeout=timeout
+            )
+        except httpx.TransportError as error:
+            raise Retry(f"{type(error).__name__}: {error}") from error
+        refused = answers.error(response.status_code, response.content)
+        if refused is not None:
+            raise refused
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise Retry(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error

@@ -1,0 +1,227 @@
+"""The trainer's main loop: ask, do, deliver, ask again. Called by __main__.
+
+What an answer of the aggregator means is decided here; how it is asked is in control.py and bulk.py, what
+training is in fedtrainer.training, which is imported after the first answer because torch is slow to load.
+"""
+
+import logging
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from fedapi.outcome import Exit, reason
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import (
+    Assignment,
+    Download,
+    EvaluateOrder,
+    EvaluationReport,
+    FailureReport,
+    TrainOrder,
+    UpdateManifest,
+    UploadRequest,
+)
+from fedtrainer.agent.bulk import Bulk
+from fedtrainer.agent.control import Control, pool, trust
+from fedtrainer.agent.keep import Finished, Folder, Keep, new_nonce
+from fedtrainer.agent.patience import Patience, Retry, pause_s, persist
+from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.watch import Watch
+from fedtrainer.errors import Diverged, Dropped, LinkExpired, Rejected, Skip, Stop, TrainerError
+from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.task import EvalResult
+
+if TYPE_CHECKING:
+    from fedtrainer.training.session import Session
+
+log = logging.getLogger(__name__)
+
+REPORTED = (Exit.TASK_IMPORT, Exit.DATA_MISSING, Exit.TASK_INVALID, Exit.TASK_FAILED)  # before the process ends
+DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
+
+
+def run(settings: TrainerSettings) -> None:
+    """Works until the aggregator says Done. Raises Stop when the process cannot go on."""
+    context = trust(settings)
+    with pool(context) as client, closing(Stream(context)) as stream:
+        bulk = Bulk(stream, Patience(settings.patience_s))
+        Agent(settings, Control(client, settings, settings.token()), bulk, Keep(settings)).run()
+
+
+class Agent:
+    """One site's conversation with the aggregator."""
+
+    def __init__(self, settings: TrainerSettings, control: Control, bulk: Bulk, keep: Keep) -> None:
+        self._settings = settings
+        self._control = control
+        self._bulk = bulk
+        self._keep = keep
+        self._session: Session | None = None
+        self._last = ""  # last order, and how often it came in a row
+        self._repeats = 0
+
+    def run(self) -> None:
+        """Says hello first, then loads the task, so that the aggregator counts the site while torch is imported."""
+        answer = self._control.next(0.0)
+        while answer.kind != "Done":
+            self._ready(answer.train)
+            self._act(answer)
+            answer = self._control.next(self._settings.poll_s)
+        log.info("done: %s", answer.message or "the job is over")
+        self._keep.clear()
+
+    def _ready(self, order: TrainOrder | None = None) -> "Session":
+        """The session; the first call loads torch and the task, and a failure is reported for `order`."""
+        if self._session is not None:
+            return self._session
+        from fedtrainer.training.session import Session, Spec  # noqa: PLC0415 - loads torch
+
+        s = self._settings
+        try:
+            spec = Spec(s.entrypoint, s.task_args, s.seed, s.threads, s.client, s.data_dir, s.checkpoint_every_s)
+            self._session = Session(spec)
+        except Stop as error:
+            self._report_stop(order, error)
+            raise
+        return self._session
+
+    def _act(self, answer: Assignment) -> None:
+        if answer.train is not None and answer.kind == "Train":
+            self._pause_if_repeated(f"train {answer.train.round} {answer.train.attempt}")
+            self._train(answer.train)
+        elif answer.evaluate is not None and answer.kind == "Evaluate":
+            self._pause_if_repeated(f"evaluate {answer.evaluate.round}")
+            self._evaluate(answer.evaluate)
+
+    def _pause_if_repeated(self, order: str) -> None:
+        """The same order again means that it came to nothing: do not ask in a hot loop."""
+        self._repeats = self._repeats + 1 if order == self._last else 0
+        self._last = order
+        if self._repeats:
+            time.sleep(pause_s(self._repeats))
+
+    def _train(self, order: TrainOrder) -> None:
+        folder = self._keep.order(order)
+        try:
+            self._deliver(order, folder)
+        except LinkExpired as error:
+            log.info("round %d: %s; asks for a new order", order.round, error)
+        except Dropped as error:
+            log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
+            folder.discard()
+        except (Diverged, Rejected) as error:
+            folder.discard()
+            self._report(order, "TrainingDiverged" if isinstance(error, Diverged) else "UpdateRefused", error)
+        except Stop as error:
+            self._report_stop(order, error)
+            raise
+
+    def _deliver(self, order: TrainOrder, folder: Folder) -> None:
+        """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
+        finished = folder.finished()
+        if finished is not None:
+            log.info("round %d: hands in the update of an earlier process", order.round)
+            try:
+                self._hand_in(order, folder, finished)
+            except Rejected as error:
+                if error.code not in DAMAGED:
+                    raise
+                log.warning("the kept update is damaged (%s): trains again", error)
+                folder.finished_void()
+            else:
+                return
+        self._hand_in(order, folder, self._trained(order, folder))
+
+    def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
+        session = self._fetched(order.model)
+        with Watch(self._control, order) as watch:
+            data = session.data(order.round)
+            if order.evaluate:
+                result = session.evaluate(data, order.round - 1, order.training, watch.dropped)
+                self._send_evaluation(order.round - 1, order.model, result)
+            trained = session.train(data, order.round, order.training, folder.path, watch.dropped)
+        finished = Finished(
+            trained.file.sha256, trained.file.size, trained.samples, trained.metrics, trained.training_s, new_nonce()
+        )
+        folder.finish(finished)
+        return finished
+
+    def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
+        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
+        payload = self._uploaded(request, folder)
+        manifest = UpdateManifest(
+            job_uid=self._settings.job_uid,
+            round=order.round,
+            attempt=order.attempt,
+            client=self._settings.client,
+            base_sha256=order.model.sha256,
+            payload=payload,
+            samples=finished.samples,
+            metrics=finished.metrics,
+            training_s=finished.training_s,
+            nonce=finished.nonce,
+        )
+        receipt = self._control.manifest(manifest)
+        log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
+        folder.discard()
+
+    def _uploaded(self, request: UploadRequest, folder: Folder) -> ObjectRef:
+        def once() -> ObjectRef:
+            grant = self._control.grant(request)
+            try:
+                self._bulk.upload(folder.update, grant)
+            except LinkExpired as error:
+                raise Retry(str(error)) from error
+            return grant.object
+
+        return persist("uploading the update", once, Patience(self._settings.patience_s))
+
+    def _evaluate(self, order: EvaluateOrder) -> None:
+        try:
+            session = self._fetched(order.model)
+            result = session.evaluate(session.data(order.round), order.round, TrainingSettings(), lambda: False)
+            self._send_evaluation(order.round, order.model, result)
+        except Skip as error:
+            log.warning("evaluation of round %d: %s", order.round, error)
+
+    def _send_evaluation(self, round_: int, model: Download, result: EvalResult | None) -> None:
+        result = result or EvalResult(0)  # a site without test data has nothing to say, but must not be waited for
+        report = EvaluationReport(
+            job_uid=self._settings.job_uid,
+            round=round_,
+            client=self._settings.client,
+            model_sha256=model.sha256,
+            samples=result.samples,
+            metrics=dict(result.metrics),
+        )
+        try:
+            self._control.evaluation(report)
+        except (Dropped, Rejected) as error:  # not worth the training that follows
+            log.warning("the evaluation of round %d was not taken: %s", round_, error)
+
+    def _fetched(self, model: Download) -> "Session":
+        path = self._keep.model(model.sha256)
+        self._bulk.download(model, path)
+        session = self._ready()
+        session.load(path)
+        return session
+
+    def _report_stop(self, order: TrainOrder | None, error: Stop) -> None:
+        if order is not None and error.exit in REPORTED:
+            self._report(order, reason(error.exit), error)
+
+    def _report(self, order: TrainOrder, why: str, error: TrainerError) -> None:
+        log.error("round %d attempt %d: %s: %s", order.round, order.attempt, why, error)
+        report = FailureReport(
+            job_uid=self._settings.job_uid,
+            round=order.round,
+            attempt=order.attempt,
+            client=self._settings.client,
+            reason=why,
+            message=str(error)[:1024],
+        )
+        try:
+            self._control.failure(report)
+        except TrainerError as problem:
+            log.warning("the failure could not be reported: %s", problem)

@@ -1,0 +1,28 @@
+"""Makes torch repeatable: threads, deterministic algorithms, seeds. Called by session.py and context.py."""
+
+import os
+import random
+
+import numpy as np
+import torch
+
+
+def make_repeatable(threads: int) -> None:
+    """Once per process, before the first operation: the same program and seed give the same bits."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seeds torch (all devices), numpy's and Python's global generators; returns a torch generator of its own."""
+    torch.manual_seed(seed)
+    np.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - tasks use the global generator
+    random.seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def device() -> str:
+    """Where models run at this site: the GPU when the pod has one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

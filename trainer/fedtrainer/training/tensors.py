@@ -1,0 +1,128 @@
+"""Model and update files: safetensors with sorted names and no metadata, so that equal tensors are equal bytes.
+
+Files are hashed while they are written, in blocks that stay in the CPU's cache; no tensor is copied as a whole.
+Called by session.py, progress.py and init. Format: https://huggingface.co/docs/safetensors (header, then data).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from fedtrainer.errors import Diverged, TaskInvalid
+
+Tensors = Mapping[str, Any]  # name -> torch.Tensor
+
+BLOCK_BYTES = 1 << 20
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file as it was written."""
+
+    sha256: str
+    size: int
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a file, backed by its memory map: nothing is read before it is used."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+
+
+def write(path: Path, tensors: Tensors, *, metadata: str | None = None, sync: bool = False) -> Written:
+    """Writes the tensors, by rename; `sync` waits for the disk."""
+    return _write(path, tensors, lambda name: _blocks(tensors[name].detach().cpu().reshape(-1)), metadata, sync)
+
+
+def write_delta(path: Path, local: Tensors, base: Tensors) -> Written:
+    """Writes local - base. Diverged when a value is not finite: such an update would be refused."""
+    return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, sync=False)
+
+
+def _write(
+    path: Path, like: Tensors, blocks: Callable[[str], Iterator[Any]], metadata: str | None, sync: bool
+) -> Written:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    header = _header(like, metadata)
+    digest, size = hashlib.sha256(header), len(header)
+    with partial.open("wb", buffering=0) as file:
+        file.write(header)
+        for name in sorted(like):
+            for block in blocks(name):
+                data = memoryview(block.view(torch.uint8).numpy())
+                digest.update(data)
+                file.write(data)
+                size += len(data)
+        if sync:
+            os.fsync(file.fileno())
+    partial.replace(path)
+    if sync:
+        _sync_directory(path.parent)
+    return Written(digest.hexdigest(), size)
+
+
+def _header(tensors: Tensors, metadata: str | None) -> bytes:
+    entries: dict[str, Any] = {} if metadata is None else {"__metadata__": {"fedloom": metadata}}
+    offset = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        end = offset + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _dtype(name, tensor), "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _dtype(name: str, tensor: torch.Tensor) -> str:
+    if tensor.dtype not in DTYPES:
+        raise TaskInvalid(f"tensor {name!r} of the model is {tensor.dtype}: use {', '.join(map(str, DTYPES))}")
+    return DTYPES[tensor.dtype]
+
+
+def _blocks(flat: torch.Tensor) -> Iterator[torch.Tensor]:
+    return iter(flat.split(max(1, BLOCK_BYTES // flat.element_size()))) if flat.numel() else iter(())
+
+
+def _delta(name: str, local: torch.Tensor, base: torch.Tensor) -> Iterator[torch.Tensor]:
+    local, base = local.detach().cpu().reshape(-1), base.reshape(-1)
+    if base.dtype == torch.bool:
+        if not torch.equal(local, base):
+            raise TaskInvalid(f"tensor {name!r} is bool and changed in training: there is no mean of bools; use uint8")
+        yield from _blocks(torch.zeros_like(base))
+        return
+    buffer = torch.empty(min(base.numel(), BLOCK_BYTES // base.element_size()), dtype=base.dtype)
+    for ours, theirs in zip(_blocks(local), _blocks(base), strict=True):
+        block = torch.sub(ours, theirs, out=buffer[: len(ours)])
+        # A sum is cheaper than a test of each value; it may overflow, so look closer before judging.
+        if not torch.isfinite(block.sum()) and not torch.isfinite(block).all():
+            raise Diverged(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
+        yield block
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
