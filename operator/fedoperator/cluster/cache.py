@@ -1,0 +1,158 @@
+"""What the API server last said about every watched object: fed by the watches, written through by our own writes.
+
+Fed by handlers/ and by apply.py, read by observe.py and metrics. Thread-safe. Objects are trimmed and must not be
+changed by readers. Newer resourceVersions win; an object that was seen deleted never comes back under its uid.
+"""
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from fedapi import names
+
+Object = dict[str, Any]
+
+_TOMBSTONES = 4096  # uids of deleted objects that are remembered against late answers
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    body: Object
+    seen: float  # when the API server was last heard about it
+
+
+class Cache:
+    """Objects by kind, namespace and name, with an index by the job and the client that they belong to."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._objects: dict[str, dict[tuple[str, str], _Entry]] = defaultdict(dict)
+        self._by_label: dict[tuple[str, str, str], set[tuple[str, str]]] = defaultdict(set)
+        self._tombstones: OrderedDict[str, None] = OrderedDict()
+
+    def put(self, body: Object) -> bool:
+        """Takes in an object; True when it says something new (a new resourceVersion alone is not new)."""
+        new = trimmed(body)
+        kind, place = new["kind"], _place(new)
+        with self._lock:
+            old = self._objects[kind].get(place)
+            if new["metadata"].get("uid") in self._tombstones:
+                return False
+            if old and _version(new) < _version(old.body):
+                self._objects[kind][place] = _Entry(old.body, self._clock())  # late, but it says that it exists
+                return False
+            self._objects[kind][place] = _Entry(new, self._clock())
+            if old is None or _labels(old.body) != _labels(new):
+                self._unindex(kind, place, old)
+                for label in _index_keys(new):
+                    self._by_label[label].add((kind, place[1]))
+        return old is None or _meaning(old.body) != _meaning(new)
+
+    def remove(self, body: Object) -> None:
+        """Takes in a deletion: of exactly this object, not of a younger one under the same name."""
+        kind, place, uid = body["kind"], _place(body), body["metadata"].get("uid", "")
+        with self._lock:
+            self._bury(uid)
+            old = self._objects[kind].get(place)
+            if old is not None and old.body["metadata"].get("uid", "") == uid:
+                self._drop(kind, place)
+
+    def sweep(self, kind: str, namespace: str | None, before: float) -> list[Object]:
+        """Removes and returns what a full list that began at `before` did not mention: missed deletions."""
+        with self._lock:
+            missed = [
+                (place, entry.body)
+                for place, entry in self._objects[kind].items()
+                if entry.seen < before and namespace in (None, place[0])
+            ]
+            for place, body in missed:
+                self._bury(body["metadata"].get("uid", ""))
+                self._drop(kind, place)
+        return [body for _, body in missed]
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """One object."""
+        with self._lock:
+            entry = self._objects[kind].get((namespace, name))
+        return entry.body if entry else None
+
+    def every(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """All objects of a kind, in one namespace or in all."""
+        with self._lock:
+            return [e.body for place, e in self._objects[kind].items() if namespace in (None, place[0])]
+
+    def labelled(self, label: str, namespace: str, value: str) -> list[Object]:
+        """All objects with names.LABEL_JOB or names.LABEL_CLIENT of that value."""
+        with self._lock:
+            found = self._by_label.get((label, namespace, value), set())
+            return [self._objects[kind][namespace, name].body for kind, name in found]
+
+    def _bury(self, uid: str) -> None:
+        self._tombstones[uid] = None
+        while len(self._tombstones) > _TOMBSTONES:
+            self._tombstones.popitem(last=False)
+
+    def _drop(self, kind: str, place: tuple[str, str]) -> None:
+        self._unindex(kind, place, self._objects[kind].pop(place))
+
+    def _unindex(self, kind: str, place: tuple[str, str], entry: _Entry | None) -> None:
+        for label in _index_keys(entry.body) if entry else ():
+            members = self._by_label[label]
+            members.discard((kind, place[1]))
+            if not members:
+                del self._by_label[label]
+
+
+def trimmed(body: Object) -> Object:
+    """The object without what nobody here reads: others' managedFields, kubectl's copy, most of a pod's spec."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    if ours := [entry for entry in body["metadata"].get("managedFields") or () if _is_ours(entry)]:
+        metadata["managedFields"] = ours
+    if _LAST_APPLIED in metadata.get("annotations", ()):
+        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _LAST_APPLIED}
+    slim = {**body, "metadata": metadata}
+    if body["kind"] == "Pod":
+        slim["spec"] = {"volumes": body.get("spec", {}).get("volumes") or []}
+    return slim
+
+
+def _is_ours(entry: Object) -> bool:
+    """What desired.difference reads: the leaves that this operator applied, status aside."""
+    return (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (
+        names.OPERATOR_MANAGER,
+        "Apply",
+        "",
+    )
+
+
+def _place(body: Object) -> tuple[str, str]:
+    return body["metadata"].get("namespace", ""), body["metadata"]["name"]
+
+
+def _version(body: Object) -> int:
+    """The resourceVersion as a number; the API server's are, and 0 where one is not."""
+    text = body["metadata"].get("resourceVersion", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _labels(body: Object) -> Object:
+    labels: Object = body["metadata"].get("labels") or {}
+    return labels
+
+
+def _index_keys(body: Object) -> Iterator[tuple[str, str, str]]:
+    for label in (names.LABEL_JOB, names.LABEL_CLIENT):
+        if value := _labels(body).get(label):
+            yield label, body["metadata"].get("namespace", ""), value
+
+
+def _meaning(body: Object) -> Object:
+    metadata = {
+        key: value for key, value in body["metadata"].items() if key not in ("resourceVersion", "managedFields")
+    }
+    return body | {"metadata": metadata}

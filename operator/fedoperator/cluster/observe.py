@@ -1,0 +1,105 @@
+"""From the cache to the values that decisions are made of. Reads nothing from the API server.
+
+Called by reconcile.py. Parsed sites are remembered by resourceVersion: a hundred jobs look at the same sites.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
+from fedapi.crd.fields import ObjectMeta
+from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
+from fedapi.crd.job_status import FederatedJobStatus
+from fedoperator.cluster.cache import Cache, Object
+from fedoperator.decide.model import Key, Observed, ObservedClient, Settings
+
+T = TypeVar("T")
+
+
+class Observer:
+    """Makes Observed and ObservedClient from the cache."""
+
+    def __init__(self, cache: Cache, settings: Settings) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._sites: dict[str, tuple[str, FLClient | None]] = {}
+
+    def job(self, body: Object, secrets: frozenset[str]) -> Observed:
+        """Everything that a decision about this FederatedJob depends on; also what a deleted namesake left."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        related = self._cache.labelled(names.LABEL_JOB, namespace, name)
+        job, invalid = _parsed(FederatedJob.parse, _unreadable_job, body)
+        return Observed(
+            job=job,
+            clients=self._clients(namespace),
+            children={Key(c["kind"], c["metadata"]["name"]): c for c in related if c["kind"] != "Pod"},
+            pods=_by_name(c for c in related if c["kind"] == "Pod"),
+            secrets=secrets,
+            settings=self._settings,
+            invalid=invalid,
+        )
+
+    def client(self, body: Object) -> ObservedClient:
+        """Everything that a decision about this FLClient depends on."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        related = self._cache.labelled(names.LABEL_CLIENT, namespace, name)
+        client, invalid = _parsed(FLClient.parse, _unreadable_client, body)
+        return ObservedClient(
+            client=client,
+            lease=self._cache.get("Lease", namespace, names.site_lease_name(name)),
+            jobs=_by_name(o for o in related if o["kind"] == "Job"),
+            pods=_by_name(o for o in related if o["kind"] == "Pod"),
+            invalid=invalid,
+        )
+
+    def _clients(self, namespace: str) -> tuple[FLClient, ...]:
+        sites = (self._site(body) for body in self._cache.every(names.CLIENT_KIND, namespace))
+        return tuple(sorted((s for s in sites if s is not None), key=lambda s: s.metadata.name))
+
+    def _site(self, body: Object) -> FLClient | None:
+        uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
+        known = self._sites.get(uid)
+        if known is None or known[0] != version:
+            try:
+                known = version, FLClient.parse(body)
+            except ValidationError:
+                known = version, None
+            self._sites[uid] = known
+        return known[1]
+
+    def forget_client(self, uid: str) -> None:
+        """The FLClient is gone."""
+        self._sites.pop(uid, None)
+
+
+def _by_name(objects: Iterable[Object]) -> tuple[Object, ...]:
+    return tuple(sorted(objects, key=lambda o: str(o["metadata"]["name"])))
+
+
+def _parsed(parse: Callable[[Any], T], unreadable: Callable[[Object], T], body: Object) -> tuple[T, str]:
+    """The parsed object and "", or a stand-in and what is wrong with its spec."""
+    try:
+        return parse(body), ""
+    except ValidationError as error:
+        problems = (f"spec.{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+        return unreadable(body), "; ".join(problems)[:1000]
+
+
+def _unreadable_job(body: Object) -> FederatedJob:
+    spec = FederatedJobSpec.model_construct(task=Task.model_construct(entrypoint="", image=""), rounds=1)
+    return FederatedJob.model_construct(
+        metadata=ObjectMeta.model_validate(body["metadata"]),
+        spec=spec,
+        status=FederatedJobStatus.model_validate(body.get("status") or {}),
+    )
+
+
+def _unreadable_client(body: Object) -> FLClient:
+    return FLClient.model_construct(
+        metadata=ObjectMeta.model_validate(body["metadata"]),
+        spec=FLClientSpec.model_construct(provider="OnPremises"),
+        status=FLClientStatus.model_validate(body.get("status") or {}),
+    )

@@ -1,0 +1,25 @@
+"""Which keys an event concerns. Pure but for a look into the cache for the jobs of a namespace."""
+
+from collections.abc import Iterator
+
+from fedapi import names
+from fedoperator.cluster.cache import Cache, Object
+from fedoperator.queueing import WorkKey
+
+_OF_SITES = ("Job", "Pod", "Lease")  # kinds that a decision about an FLClient looks at
+
+
+def keys_of(body: Object, cache: Cache) -> Iterator[WorkKey]:
+    """The FederatedJobs and FLClients to look at because of this object."""
+    kind, metadata = body["kind"], body["metadata"]
+    namespace, labels = metadata.get("namespace", ""), metadata.get("labels") or {}
+    if kind in (names.JOB_KIND, names.CLIENT_KIND):
+        yield WorkKey(namespace, kind, metadata["name"])
+    if kind == names.CLIENT_KIND:
+        for job in cache.every(names.JOB_KIND, namespace):
+            yield WorkKey(namespace, names.JOB_KIND, job["metadata"]["name"])
+        return
+    if job_name := labels.get(names.LABEL_JOB):
+        yield WorkKey(namespace, names.JOB_KIND, job_name)
+    if kind in _OF_SITES and (client := labels.get(names.LABEL_CLIENT)):
+        yield WorkKey(namespace, names.CLIENT_KIND, client)

@@ -1,0 +1,183 @@
+"""The life of the operator process: probes, election, watches, workers, and an orderly end.
+
+Called by __main__. Wires everything together and decides nothing. Ends with 0 on SIGTERM, with 1 when it cannot go
+on: the Lease was lost, a watch failed for good, credentials were refused. Kubernetes then starts it anew.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fedapi import names
+from fedoperator.cluster.apply import Applier
+from fedoperator.cluster.cache import Cache
+from fedoperator.cluster.connection import Connection
+from fedoperator.cluster.credentials import CredentialStore
+from fedoperator.cluster.kinds import CLIENT, JOB
+from fedoperator.cluster.leadership import Election
+from fedoperator.cluster.observe import Observer
+from fedoperator.cluster.writes import Writer
+from fedoperator.decide.client import decide_client
+from fedoperator.decide.job import decide
+from fedoperator.errors import GoneError, OperatorError, RetryLaterError
+from fedoperator.handlers.runtime import Watches, streams
+from fedoperator.metrics import Metrics
+from fedoperator.probes import METRICS_TEXT, serve, verdict
+from fedoperator.queueing import WorkQueue
+from fedoperator.reconcile import Reconciler
+from fedoperator.refusals import Refusals
+from fedoperator.settings import OperatorSettings
+from fedoperator.watch_health import WatchHealth
+from fedoperator.workers import Workers
+
+LOG = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 10.0  # for looks under way; below the pod's grace period
+CRD_RETRY_S = 2.0
+
+
+class Operator:
+    """One process."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._settings = settings
+        self._connection = Connection.open(settings.service_account_dir, connections=settings.workers + 2)
+        self._cache = Cache()
+        self._queue = WorkQueue()
+        self._metrics = Metrics()
+        self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
+        self._acting = threading.Event()
+        self._failure = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    async def run(self) -> int:
+        """Until it is asked to end or cannot go on; the exit code."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._take_signals()
+        self._serve()
+        election = self._election()
+        if await self._until_leading(election):
+            await self._act()
+        if election is not None:
+            election.stop()
+        LOG.info("ended", extra={"reason": self._failure or "asked to"})
+        return 1 if self._failure else 0
+
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+
+    def _serve(self) -> None:
+        health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
+        serve(self._settings.probe_port, health)
+        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases)
+        serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
+
+    def _unhealthy(self) -> str:
+        silent = self._health.silent()
+        return f"no sign of life from the watch of {', '.join(silent)}" if silent else ""
+
+    def _unready(self) -> str:
+        if self._acting.is_set() and not self._health.synced():
+            return "the first lists are not in yet"
+        return self._unhealthy()
+
+    def _phases(self) -> Iterable[str]:
+        return ((job.get("status") or {}).get("phase") or "New" for job in self._cache.every(names.JOB_KIND))
+
+    def _election(self) -> Election | None:
+        if not self._settings.leader_election:
+            return None
+        election = Election(self._connection, self._settings, self._lost_lease)
+        election.start()
+        return election
+
+    def _lost_lease(self) -> None:
+        """At once: another replica may act already, and a write under way must not be followed by another."""
+        LOG.error("the Lease was lost; ending")
+        os._exit(1)
+
+    async def _until_leading(self, election: Election | None) -> bool:
+        """Waits for the Lease and for the custom resources; False when asked to end meanwhile."""
+        while election is not None and not election.leading.is_set():
+            if await self._stopped_within(0.2):
+                return False
+        while not await asyncio.to_thread(self._resources_exist):
+            if await self._stopped_within(CRD_RETRY_S):
+                return False
+        return True
+
+    def _resources_exist(self) -> bool:
+        try:
+            found = self._connection.request("GET", f"/apis/{names.API_VERSION}")
+        except (GoneError, RetryLaterError) as error:
+            LOG.warning("waiting for the custom resources: %s", error)
+            return False
+        return {JOB.plural, CLIENT.plural} <= {entry["name"] for entry in found["resources"]}
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+    @property
+    def _stopping(self) -> asyncio.Event:
+        if self._stop is None:
+            raise RuntimeError("run() has not begun")
+        return self._stop
+
+    async def _act(self) -> None:
+        self._acting.set()
+        self._metrics.leads(leads=True)
+        LOG.info("acting")
+        workers = Workers(
+            self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
+        )
+        workers.start(self._settings.workers)
+        watches = Watches(self._cache, self._queue, self._health)
+        try:
+            await watches.run(
+                self._connection,
+                self._settings.watch_namespaces,
+                self._settings.watch_reconnect_s,
+                self._stopping,
+                self._take_signals,
+            )
+        except (OperatorError, RuntimeError, OSError, TimeoutError) as error:
+            LOG.exception("the watches cannot go on")
+            self._failure = self._failure or str(error)
+        await asyncio.to_thread(workers.stop, STOP_WITHIN_S)
+
+    def _cannot_go_on(self, why: str) -> None:
+        LOG.error("ending: %s", why)
+        self._failure = why
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _reconciler(self) -> Reconciler:
+        settings = self._settings
+        refusals = Refusals()
+        credentials = CredentialStore(
+            self._connection, settings.namespace, settings.keys_secret, _now, self._metrics.wrote
+        )
+        writer = Writer(self._connection, self._cache, self._metrics.wrote, settings.pod_name)
+        return Reconciler(
+            cache=self._cache,
+            observer=Observer(self._cache, settings.for_decisions()),
+            applier=Applier(writer, credentials, refusals),
+            credentials=credentials,
+            refusals=refusals,
+            decide_job=decide,
+            decide_client=decide_client,
+            now=_now,
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,96 @@
+"""Prometheus metrics of the operator (docs/reference/metrics.md). Counted by workers and writes, served by probes.
+
+What can be read off is read at scrape time: queue depth, ages of the watches, jobs by phase.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+_PREFIX = "fedloom_operator_"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """All metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._looks = Counter(
+            f"{_PREFIX}reconcile", "Looks at an object, by result.", ["result"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            f"{_PREFIX}reconcile_seconds", "Duration of a look.", buckets=_SECONDS, registry=self.registry
+        )
+        self._writes = Counter(
+            f"{_PREFIX}writes",
+            "Writes sent to the API server, by kind and verb.",
+            ["kind", "verb"],
+            registry=self.registry,
+        )
+        self._leader = Gauge(f"{_PREFIX}is_leader", "1 on the replica that acts.", registry=self.registry)
+
+    def looked(self, result: str, seconds: float) -> None:
+        """A look ended: ok, conflict, retry, gone or error."""
+        self._looks.labels(result).inc()
+        self._seconds.observe(seconds)
+
+    def wrote(self, kind: str, verb: str) -> None:
+        """A write is being sent."""
+        self._writes.labels(kind, verb).inc()
+
+    def leads(self, *, leads: bool) -> None:
+        """Whether this replica acts."""
+        self._leader.set(leads)
+
+    def watch(
+        self,
+        depth: Callable[[], int],
+        ages_s: Callable[[], Mapping[str, float]],
+        phases: Callable[[], Iterable[str]],
+    ) -> None:
+        """What is read at scrape time."""
+        self.registry.register(_Readings(depth, ages_s, phases))
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)
+
+
+class _Readings(Collector):
+    def __init__(
+        self,
+        depth: Callable[[], int],
+        ages_s: Callable[[], Mapping[str, float]],
+        phases: Callable[[], Iterable[str]],
+    ) -> None:
+        self._depth, self._ages_s, self._phases = depth, ages_s, phases
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(f"{_PREFIX}queue_depth", "Objects that wait for a look.", value=self._depth())
+        ages = GaugeMetricFamily(
+            f"{_PREFIX}watch_age_seconds", "Seconds since a watch last showed life.", labels=["kind"]
+        )
+        for kind, age in self._ages_s().items():
+            ages.add_metric([kind], age)
+        yield ages
+        jobs = GaugeMetricFamily(f"{_PREFIX}jobs", "FederatedJobs, by phase.", labels=["phase"])
+        for phase, count in Tally(self._phases()).items():
+            jobs.add_metric([phase], count)
+        yield jobs

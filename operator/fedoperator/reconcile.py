@@ -1,0 +1,128 @@
+"""One look at one object: observe, decide, apply. Called by workers.py, serially per object.
+
+Level-triggered: nothing is remembered between looks that a restart could lose, but for what saves requests. Returns
+when to look again; raises what errors.py holds.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import Protocol
+
+from fedapi import names
+from fedoperator.cluster.apply import Applied, Applier
+from fedoperator.cluster.cache import Cache, Object
+from fedoperator.cluster.credentials import CredentialStore
+from fedoperator.cluster.observe import Observer
+from fedoperator.decide.model import Decision, Key, Observed, ObservedClient
+from fedoperator.queueing import WorkKey
+from fedoperator.refusals import Refusals
+from fedoperator.stuck import PATIENCE_S, RECHECK_S, stuck_for_s
+
+LOG = logging.getLogger(__name__)
+
+OUR_CONTROLLER = (None, names.ANNOTATION_CONTROLLER)
+
+
+class DecideJob(Protocol):
+    """fedoperator.decide.job.decide."""
+
+    def __call__(self, observed: Observed, now: datetime) -> Decision:
+        """What must be true next."""
+
+
+class DecideClient(Protocol):
+    """fedoperator.decide.client.decide_client."""
+
+    def __call__(self, observed: ObservedClient, now: datetime) -> Decision:
+        """What must be true next."""
+
+
+@dataclass
+class Reconciler:
+    """Everything that a look needs."""
+
+    cache: Cache
+    observer: Observer
+    applier: Applier
+    credentials: CredentialStore
+    refusals: Refusals
+    decide_job: DecideJob
+    decide_client: DecideClient
+    now: Callable[[], datetime]
+    _uids: dict[WorkKey, str] = field(default_factory=dict)
+    _checked: dict[str, float] = field(default_factory=dict)  # job uid -> when stuck pods last had Secrets checked
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self, key: WorkKey) -> float | None:
+        """Seconds after which to look again; None: the object is gone, or somebody else's."""
+        body = self.cache.get(key.kind, key.namespace, key.name)
+        self._track(key, body)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return None
+        if key.kind == names.CLIENT_KIND:
+            return self._client(body)
+        if body["spec"].get("managedBy") not in OUR_CONTROLLER:
+            return None
+        return self._job(body)
+
+    def _client(self, body: Object) -> float:
+        now = self.now()
+        decision = self.decide_client(self.observer.client(body), now)
+        return self._carry_out(body, decision, now, fresh=False)
+
+    def _job(self, body: Object) -> float:
+        now = self.now()
+        uid = body["metadata"]["uid"]
+        observed = self.observer.job(body, self.credentials.known(uid))
+        stuck_check_s = self._check_stuck(uid, observed, now)
+        decision = self.decide_job(observed, now)
+        again_s = self._carry_out(body, decision, now, fresh=not _started(observed, uid))
+        return min(again_s, stuck_check_s)
+
+    def _carry_out(self, body: Object, decision: Decision, now: datetime, *, fresh: bool) -> float:
+        namespace = body["metadata"]["namespace"]
+
+        def live(key: Key) -> Object | None:
+            return self.cache.get(key.kind, namespace, key.name)
+
+        done: Applied = self.applier.apply(body, decision, live, fresh=fresh)
+        if not decision.delete_self:
+            self.applier.report(body, decision, done, now)
+        again_s = [*done.retry_after_s, decision.requeue_after, 0.0 if done.made_secrets else None]
+        return min((s for s in again_s if s is not None), default=float("inf"))
+
+    def _check_stuck(self, uid: str, observed: Observed, now: datetime) -> float:
+        """Has Secrets checked when a pod waits too long; returns when to look for that again."""
+        waited_s = stuck_for_s(observed.pods, now)
+        if waited_s is None:
+            return float("inf")
+        if waited_s < PATIENCE_S:
+            return PATIENCE_S - waited_s + 0.5
+        if monotonic() - self._checked.get(uid, -RECHECK_S) >= RECHECK_S:
+            LOG.info("a pod waits for a volume or a Secret: checking that the job's Secrets exist")
+            self._checked[uid] = monotonic()
+            self.credentials.forget(uid)
+        return RECHECK_S
+
+    def _track(self, key: WorkKey, body: Object | None) -> None:
+        """Forgets what was remembered about an object that is gone, or was replaced under its name."""
+        uid = body["metadata"]["uid"] if body else ""
+        with self._lock:
+            old = self._uids.pop(key, uid)
+            if uid:
+                self._uids[key] = uid
+        if old and old != uid:
+            self.credentials.forget(old)
+            self.refusals.forget(old)
+            self.observer.forget_client(old)
+            self._checked.pop(old, None)
+
+
+def _started(observed: Observed, uid: str) -> bool:
+    """Whether any child of exactly this job is there."""
+    labels = (child["metadata"].get("labels") or {} for child in observed.children.values())
+    return any(label.get(names.LABEL_JOB_UID) == uid for label in labels)

@@ -1,0 +1,54 @@
+"""The operator, killed by its own hand right after its n-th write (CRASH_AFTER): for every n, in a process each.
+
+Run by test_kill_between_writes.py. Imports once and forks, because the imports take longer than the test.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+
+from fedoperator.cluster.connection import Connection
+from fedoperator.lifecycle import Operator
+from fedoperator.settings import PREFIX, OperatorSettings
+
+LIMIT_S = 10
+
+
+def die_after(writes: int) -> None:
+    """Every write counts, Secrets and events too; reads do not."""
+    lock, left = threading.Lock(), [writes]
+    send = Connection.request
+
+    def request(self, method, path, body=None, **options):
+        with lock:  # one write at a time, so that the n-th is the last one that the API server sees
+            if method == "GET":
+                return send(self, method, path, body, **options)
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = send(self, method, path, body, **options)
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+    Connection.request = request
+
+
+def main() -> None:
+    """Arguments: a namespace per line on standard input; the n-th one's operator dies after n writes."""
+    for count, namespace in enumerate(sys.stdin.read().split(), start=1):
+        child = os.fork()
+        if child == 0:
+            os.environ[f"{PREFIX}WATCH_NAMESPACES"] = namespace
+            die_after(count)
+            signal.alarm(LIMIT_S)
+            asyncio.run(Operator(OperatorSettings.from_environment()).run())
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(namespace, os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

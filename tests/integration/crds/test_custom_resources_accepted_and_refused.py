@@ -1,0 +1,316 @@
+"""Every rule of the custom resources, both ways, judged by a real API server: accepted, or refused in words that help."""
+
+import copy
+import json
+
+import pytest
+
+from fedapi import names
+from fedapi.crd.manifest import definitions
+from fedoperator.errors import RefusedError
+from tests.integration.operator_shell.kit import job, site
+
+pytestmark = pytest.mark.apiserver
+
+NAMESPACE = "default"
+GPU = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 1}
+
+
+def changed(body, path, value):
+    """The body with the value at a dotted path; None removes it."""
+    body, parts = copy.deepcopy(body), path.split(".")
+    node = body
+    for part in parts[:-1]:
+        node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+    if value is None:
+        node.pop(parts[-1], None)
+    else:
+        node[parts[-1]] = value
+    return body
+
+
+JOB, SITE = job(NAMESPACE, "table"), site(NAMESPACE, "table")
+
+# (base, path, value that is accepted, value that is refused, words of the refusal)
+TABLE = [
+    # Names.
+    (JOB, "metadata.name", "a" * 52, "a" * 53, ["metadata.name is too long", "at most 52 characters"]),
+    (JOB, "metadata.name", "a-b", "a.b", ["metadata.name", "has a dot"]),
+    (SITE, "metadata.name", "a" * 63, "a" * 64, ["metadata.name is too long", "at most 63 characters"]),
+    # FederatedJob.
+    (JOB, "spec.task.entrypoint", "a.b:c", "a.b.c", ["spec.task.entrypoint", "a.b.c"]),
+    (JOB, "spec.task.image", "i", "", ["spec.task.image"]),
+    (
+        JOB,
+        "spec.task.imagePullPolicy",
+        "Never",
+        "Sometimes",
+        ["spec.task.imagePullPolicy", "Sometimes", "IfNotPresent"],
+    ),
+    (JOB, "spec.task.args", {"n": 3, "s": "x"}, {"n": 1.5}, ["spec.task.args.n"]),
+    (JOB, "spec.task.args", {str(n): n for n in range(32)}, {str(n): n for n in range(33)}, ["spec.task.args", "32"]),
+    (JOB, "spec.rounds", 1, 0, ["spec.rounds", "greater than or equal to 1"]),
+    (JOB, "spec.rounds", 100000, 100001, ["spec.rounds", "100000"]),
+    (JOB, "spec.rounds", 3, "three", ["spec.rounds", "integer"]),
+    (JOB, "spec.seed", 2**53 - 1, 2**53, ["spec.seed"]),
+    (JOB, "spec.seed", 0, -1, ["spec.seed"]),
+    (
+        JOB,
+        "spec.stop",
+        {"metric": "accuracy", "target": "0.9"},
+        {"metric": "accuracy"},
+        ["spec.stop", "target or patience"],
+    ),
+    (JOB, "spec.stop", {"metric": "a", "patience": 3}, {"metric": "a", "target": "high"}, ["spec.stop.target", "high"]),
+    (JOB, "spec.strategy.name", "FedAvg", "FedMagic", ["spec.strategy.name", "FedMagic"]),
+    (
+        JOB,
+        "spec.clients",
+        {"policy": "Random", "perRound": 2},
+        {"policy": "Random"},
+        ["spec.clients", "policy Random needs perRound or fraction", "one of them"],
+    ),
+    (
+        JOB,
+        "spec.clients",
+        {"policy": "Random", "fraction": "0.5"},
+        {"policy": "Random", "fraction": "0.5", "perRound": 2},
+        ["spec.clients", "one of them"],
+    ),
+    (JOB, "spec.clients", {"policy": "All"}, {"perRound": 2}, ["spec.clients", "policy All takes neither"]),
+    (
+        JOB,
+        "spec.clients",
+        {"policy": "Random", "fraction": "1"},
+        {"policy": "Random", "fraction": "1.1"},
+        ["spec.clients.fraction", "over 0 and at most 1", "'0.5'"],
+    ),
+    (
+        JOB,
+        "spec.clients",
+        {"policy": "Random", "fraction": "1e-3"},
+        {"policy": "Random", "fraction": "0"},
+        ["spec.clients.fraction", "over 0"],
+    ),
+    (
+        JOB,
+        "spec.clients",
+        {"policy": "Random", "perRound": 3, "minAvailable": 3},
+        {"policy": "Random", "perRound": 2, "minAvailable": 3},
+        ["spec.clients.perRound", "raise perRound or lower minAvailable"],
+    ),
+    (
+        JOB,
+        "spec.clients.selector.matchExpressions",
+        [{"key": "tier", "operator": "In", "values": ["gold"]}, {"key": "old", "operator": "DoesNotExist"}],
+        [{"key": "tier", "operator": "In"}],
+        ["matchExpressions[0]", "values are required with In and NotIn"],
+    ),
+    (
+        JOB,
+        "spec.clients.selector.matchExpressions",
+        [{"key": "tier", "operator": "Exists"}],
+        [{"key": "tier", "operator": "Exists", "values": ["x"]}],
+        ["matchExpressions[0]", "absent with Exists"],
+    ),
+    (JOB, "spec.round.quorum", 3, 0, ["spec.round.quorum", "count of at least 1"]),
+    (JOB, "spec.round.quorum", "60%", "60", ["spec.round.quorum", "percentage from 1% to 100%"]),
+    (JOB, "spec.round.quorum", "100%", "101%", ["spec.round.quorum", "percentage from 1% to 100%"]),
+    (JOB, "spec.round.deadline", "1h30m", "soon", ["spec.round.deadline", "soon"]),
+    (JOB, "spec.round.deadline", "500ms", "0s", ["spec.round.deadline", "longer than zero", "10m"]),
+    (JOB, "spec.round.graceAfterQuorum", "30s", "0m", ["spec.round.graceAfterQuorum", "longer than zero"]),
+    (JOB, "spec.round.maxFailures", 0, -1, ["spec.round.maxFailures"]),
+    (
+        JOB,
+        "spec.training",
+        {"localSteps": 5},
+        {"localSteps": 5, "epochs": 1},
+        ["spec.training", "exclude each other", "keep one"],
+    ),
+    (JOB, "spec.training.batchSize", 1, 0, ["spec.training.batchSize"]),
+    (JOB, "spec.training.optimizer", {"learningRate": "1e-4"}, {"learningRate": "0"}, ["learningRate must be over 0"]),
+    (
+        JOB,
+        "spec.training.optimizer",
+        {"name": "SGD", "momentum": "0.9"},
+        {"name": "Adam", "momentum": "0.9"},
+        ["spec.training.optimizer.momentum", "remove it or use SGD"],
+    ),
+    (
+        JOB,
+        "spec.training.podTemplate.env",
+        [{"name": "HTTP_PROXY", "value": "http://proxy"}],
+        [{"name": "FEDLOOM_TOKEN", "value": "x"}],
+        ["env[0].name", "FEDLOOM_", "choose another name"],
+    ),
+    (JOB, "spec.training.resources.requests", {"cpu": "500m"}, {"cpu": "lots"}, ["requests.cpu", "lots"]),
+    (JOB, "spec.storage.volume.size", "2Gi", "big", ["spec.storage.volume.size", "big"]),
+    (JOB, "spec.storage.volume.whenDeleted", "Delete", "Shred", ["whenDeleted", "Shred"]),
+    (JOB, "spec.ttlSecondsAfterFinished", 0, -1, ["spec.ttlSecondsAfterFinished"]),
+    (JOB, "spec.activeDeadlineSeconds", 1, 0, ["spec.activeDeadlineSeconds"]),
+    (JOB, "spec.pendingDeadline", "5m", "0s", ["spec.pendingDeadline", "longer than zero"]),
+    (JOB, "spec.managedBy", "example.com/other", "x" * 64, ["spec.managedBy", "63"]),
+    (JOB, "spec.task.image", "i", None, ["spec.task.image", "Required value"]),
+    # FLClient.
+    (SITE, "spec.provider", "OnPremises", "Basement", ["spec.provider", "Basement", "OnPremises"]),
+    (SITE, "spec.placement.mode", "Local", "Moon", ["spec.placement.mode", "Moon"]),
+    (SITE, "spec.pool", GPU, {"accelerator": "GPU"}, ["spec.pool", "needs resourceName and count", "nvidia.com/gpu"]),
+    (SITE, "spec.pool", {"accelerator": "CPU"}, GPU | {"accelerator": "CPU"}, ["spec.pool", "CPU takes neither"]),
+    (
+        SITE,
+        "spec.pool",
+        GPU | {"resourceName": "amd.com/gpu"},
+        GPU | {"resourceName": "gpu"},
+        ["spec.pool.resourceName", "gpu"],
+    ),
+    (SITE, "spec.pool", GPU | {"count": 16}, GPU | {"count": 17}, ["spec.pool.count", "16"]),
+    (
+        SITE,
+        "spec.data.volumes",
+        [{"name": "rows", "configMap": {"name": "rows"}}],
+        [{"name": "rows"}],
+        ["spec.data.volumes[0]", "persistentVolumeClaim or configMap, one of them"],
+    ),
+    (
+        SITE,
+        "spec.data.volumes",
+        [{"name": "rows", "persistentVolumeClaim": {"claimName": "rows"}}],
+        [{"name": "rows", "configMap": {"name": "r"}, "persistentVolumeClaim": {"claimName": "r"}}],
+        ["spec.data.volumes[0]", "one of them"],
+    ),
+    (
+        SITE,
+        "spec.data.volumes",
+        [{"name": "a", "configMap": {"name": "r"}}, {"name": "b", "configMap": {"name": "r"}}],
+        [{"name": "a", "configMap": {"name": "r"}}, {"name": "a", "configMap": {"name": "s"}}],
+        ["spec.data.volumes[1]", "Duplicate value"],
+    ),
+    (
+        SITE,
+        "spec.data.env",
+        [{"name": "ROWS", "value": "10"}],
+        [{"name": "FEDLOOM_SEED", "value": "1"}],
+        ["spec.data.env[0].name", "choose another name"],
+    ),
+    (SITE, "spec.state", {"persistentVolumeClaim": {"claimName": "s"}}, {"persistentVolumeClaim": {}}, ["claimName"]),
+]
+
+
+def asked(api, body, *, method="POST", **query):
+    """What the API server makes of an object, without keeping it."""
+    plural = names.JOB_PLURAL if body["kind"] == names.JOB_KIND else names.CLIENT_PLURAL
+    path = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{plural}"
+    return api.connection.request(method, path, body, query={"dryRun": "All", "fieldValidation": "Strict"} | query)
+
+
+def label(case):
+    base, path, _, bad, _ = case
+    return f"{base['kind']}.{path}={json.dumps(bad)[:40]}"
+
+
+@pytest.mark.parametrize("case", TABLE, ids=label)
+def test_accepted_and_refused(api, case):
+    base, path, good, bad, words = case
+    asked(api, changed(base, path, good))
+    with pytest.raises(RefusedError) as refused:
+        asked(api, changed(base, path, bad))
+    assert refused.value.status == 422
+    missing = [word for word in words if word not in str(refused.value)]
+    assert missing == [], str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "path"), [(JOB, "spec.turbo"), (JOB, "spec.task.turbo"), (SITE, "spec.turbo"), (SITE, "spec.pool.turbo")]
+)
+def test_unknown_fields_are_named(api, base, path):
+    with pytest.raises(RefusedError, match=path.replace(".", r"\.")):
+        asked(api, changed(base, path, 1))
+
+
+FULL_JOB = changed(changed(JOB, "spec.managedBy", "example.com/other"), "metadata.name", "kept")
+
+IMMUTABLE = [
+    ("spec.task.entrypoint", "other:task", "task cannot change"),
+    ("spec.task.args", {"n": 4}, "task cannot change"),
+    ("spec.seed", 8, "seed cannot change"),
+    ("spec.storage.volume.size", "20Gi", "storage cannot change"),
+    ("spec.managedBy", "example.com/third", "managedBy cannot change"),
+]
+MUTABLE = [
+    ("spec.rounds", 9),
+    ("spec.suspend", True),
+    ("spec.training.epochs", 2),
+    ("spec.round.deadline", "2h"),
+    ("spec.clients.minAvailable", 2),
+    ("spec.ttlSecondsAfterFinished", 60),
+]
+
+
+@pytest.fixture(scope="module")
+def kept(api):
+    """A job that no operator acts on."""
+    body = api.create(FULL_JOB)
+    yield body
+    api.delete("FederatedJob", NAMESPACE, "kept")
+
+
+def updated(api, kept, path, value):
+    where = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.JOB_PLURAL}/kept"
+    return api.connection.request("PUT", where, changed(kept, path, value), query={"dryRun": "All"})
+
+
+@pytest.mark.parametrize(("path", "value", "words"), IMMUTABLE)
+def test_identity_cannot_change(api, kept, path, value, words):
+    with pytest.raises(RefusedError, match=f"{words} after creation: delete the job and create it anew"):
+        updated(api, kept, path, value)
+
+
+@pytest.mark.parametrize(("path", "value"), MUTABLE)
+def test_everything_else_may_change(api, kept, path, value):
+    updated(api, kept, path, value)
+
+
+def test_defaults_are_filled_in(api):
+    spec = asked(api, JOB)["spec"]
+    assert spec["seed"] == 0
+    assert spec["strategy"] == {"name": "FedAvg"}
+    assert spec["clients"] == {"policy": "All", "minAvailable": 1, "selector": {}}
+    assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
+    assert spec["training"] == {"batchSize": 32, "optimizer": {"name": "SGD", "learningRate": "0.01"}}
+    assert spec["storage"] == {"volume": {"size": "10Gi", "whenDeleted": "Retain"}}
+    assert (spec["suspend"], spec["pendingDeadline"], spec["managedBy"]) == (False, "10m", "fedloom.dev/operator")
+    client = asked(api, SITE)["spec"]
+    assert client["pool"] == {"accelerator": "CPU"}
+    assert (client["placement"], client["paused"]) == ({"mode": "Local"}, False)
+
+
+def messages(node):
+    """The words of every CEL rule in a schema."""
+    yield from (rule["message"] for rule in node.get("x-kubernetes-validations", ()))
+    for child in [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]:
+        if isinstance(child, dict):
+            yield from messages(child)
+
+
+def test_every_rule_is_in_the_table():
+    """A rule whose words no case of this page quotes is a rule that nobody has seen at work."""
+    schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
+    quotes = {word for case in TABLE for word in case[4] if " " in word} | {words for *_, words in IMMUTABLE}
+    told = {message for schema in schemas for message in messages(schema)}
+    unseen = {message for message in told if not any(quote in message for quote in quotes)}
+    assert unseen == {"strategy.name cannot change after creation: delete the job and create it anew"}, (
+        "as long as there is one strategy, its name cannot be changed to another valid one"
+    )
+
+
+def test_columns_and_short_names(api):
+    api.create(changed(SITE, "metadata.name", "shown"))
+    try:
+        table = api.cluster.kubectl("get", "flc", "shown", "-n", NAMESPACE)
+        assert table.split()[:6] == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE"]
+        everything = api.cluster.kubectl("get", "federated", "-n", NAMESPACE)
+        assert "flclient.fedloom.dev/shown" in everything
+        assert "metadata.generation" not in api.cluster.kubectl("explain", "fj.spec.round.quorum")
+        assert "percentage" in api.cluster.kubectl("explain", "fj.spec.round.quorum")
+    finally:
+        api.delete("FLClient", NAMESPACE, "shown")

@@ -1,0 +1,188 @@
+"""The operator as a process: who leads, how it logs in, what its rights must be, what its probes say, how it ends."""
+
+import json
+import signal
+import time
+
+import pytest
+import yaml
+
+from fedoperator.cluster.kinds import WATCHED
+from tests.chart.rendering import CHART, of_kind, template
+from tests.cluster.api import Cluster
+from tests.integration.operator_shell.kit import SYSTEM, complete, consortium, expected_kinds, kinds, operator, until
+from tests.integration.operator_shell.proxy import proxy_to
+
+pytestmark = pytest.mark.apiserver
+
+SILENT = "no sign of life from the watch of " + ", ".join(sorted(kind.kind for kind in WATCHED))
+QUICK_LEASE = {"LEADER_ELECTION": "true", "LEASE_DURATION_S": 4, "LEASE_RENEW_DEADLINE_S": 3, "LEASE_RETRY_S": 1}
+
+
+def test_a_standby_passes_its_probes_and_takes_over_after_a_kill(api, namespace, tmp_path):
+    lease = QUICK_LEASE | {"LEASE_NAME": namespace[-40:]}
+    with operator(api, tmp_path, name="first", **lease) as first:
+        first.wait_ready()
+        until(first.acting)
+        with operator(api, tmp_path, name="second", **lease) as second:
+            second.wait_ready()
+            assert second.http("/healthz")[0] == 200
+            assert not second.acting()
+            consortium(api, namespace, "site-a")
+            before = complete(api, namespace, 1)
+            first.end(signal.SIGKILL)
+            until(second.acting)
+            api.delete("Service", namespace, "heart-aggregator")
+            until(lambda: kinds(api.children(namespace, "heart")) == expected_kinds(1))
+            assert set(api.children(namespace, "heart")) == set(before), "no duplicates"
+
+
+def test_losing_the_lease_ends_the_process(api, namespace, tmp_path):
+    lease = QUICK_LEASE | {"LEASE_NAME": namespace[-40:]}
+    with operator(api, tmp_path, **lease) as process:
+        process.wait_ready()
+        until(process.acting)
+        where = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{lease['LEASE_NAME']}"
+
+        def stolen():
+            body = api.connection.request("GET", where)
+            body["spec"] |= {"holderIdentity": "thief", "leaseDurationSeconds": 60}
+            return api.connection.request("PUT", where, body)
+
+        until(stolen)
+        assert process.process.wait(10) == 1
+        assert "the Lease was lost; ending" in process.log.read_text()
+
+
+def test_sigterm_ends_cleanly_and_gives_the_lease_up(api, namespace, tmp_path):
+    lease = QUICK_LEASE | {"LEASE_NAME": namespace[-40:], "LEASE_DURATION_S": 60}
+    with operator(api, tmp_path, name="first", **lease) as first:
+        first.wait_ready()
+        until(first.acting)
+        assert first.end() == 0
+        assert [line for line in first.lines() if line["level"] in ("WARNING", "ERROR")] == []
+        with operator(api, tmp_path, name="second", **lease) as second:
+            until(second.acting, timeout_s=10)  # not after the 60 s for which the Lease was taken
+
+
+def test_sigterm_ends_a_standby(api, namespace, tmp_path):
+    lease = QUICK_LEASE | {"LEASE_NAME": namespace[-40:]}
+    with operator(api, tmp_path, name="first", **lease) as first:
+        until(first.acting)
+        with operator(api, tmp_path, name="second", **lease) as second:
+            second.wait_ready()
+            assert second.end() == 0
+
+
+def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace, tmp_path):
+    config = json.loads(api.cluster.kubeconfig.read_text())
+    with proxy_to(api.cluster.server) as proxy:
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        settings = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "WATCH_SILENCE_S": 6, "WATCH_RECONNECT_S": 2}
+        with operator(api, tmp_path, **settings) as process:
+            process.wait_ready()
+            time.sleep(4)
+            assert process.http("/healthz") == (200, "ok")
+            proxy.freeze()
+            until(lambda: process.http("/healthz") == (503, SILENT))
+            assert process.http("/readyz")[0] == 503
+            proxy.thaw()
+            until(lambda: process.http("/healthz")[0] == 200)
+            consortium(api, namespace, "site-a")
+            complete(api, namespace, 1)
+
+
+@pytest.mark.parametrize("mode", ["cluster", "namespaced"])
+def test_in_cluster_login_and_the_charts_rights_suffice(api, namespace, tmp_path, mode):
+    """As in a pod: address by environment, token and CA by files, rights by the chart, and nothing else."""
+    watched = namespace if mode == "namespaced" else ""
+    values = ["--set", f"watchNamespaces={{{watched}}}"] if watched else []
+    rendered = template(
+        "--show-only", "templates/serviceaccount.yaml", *rbac_templates(mode), *values, release=namespace[-20:]
+    )
+    account = of_kind(rendered, "ServiceAccount")[0]["metadata"]["name"]
+    api.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(rendered))
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{account}/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    (folder / "token").write_text(api.connection.request("POST", path, body)["status"]["token"])
+    (folder / "ca.crt").write_bytes((api.cluster.dirs.pki / "ca.crt").read_bytes())
+    host, _, port = api.cluster.server.removeprefix("https://").partition(":")
+    settings = {
+        "KUBERNETES_SERVICE_HOST": host,
+        "KUBERNETES_SERVICE_PORT": port,
+        "KUBECONFIG": "/nonexistent",
+        "SERVICE_ACCOUNT_DIR": folder,
+        "WATCH_NAMESPACES": watched,
+        "KEYS_SECRET": f"{fullname(rendered)}-keys",
+        "LEASE_NAME": fullname(rendered),
+        **dict(QUICK_LEASE),
+    }
+    with operator(api, tmp_path, name=mode, **settings) as process:
+        process.wait_ready()
+        until(process.acting)
+        made = consortium(api, namespace, "site-a")
+        children = complete(api, namespace, 1)
+        api.delete("ConfigMap", namespace, "heart-aggregator")
+        until(lambda: kinds(api.children(namespace, "heart")) == expected_kinds(1))
+        until(lambda: api.get("FLClient", namespace, "site-a")["status"]["conditions"])
+        events = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+        until(
+            lambda: any(
+                e["regarding"]["kind"] == "FederatedJob" for e in api.connection.request("GET", events)["items"]
+            )
+        )
+        api.outcome(
+            made, outcome={"result": "Succeeded", "reason": "AllRounds", "message": "", "time": "2026-01-01T00:00:00Z"}
+        )
+        api.patch("FederatedJob", namespace, "heart", {"spec": {"ttlSecondsAfterFinished": 0}})
+        until(lambda: not api.get("FederatedJob", namespace, "heart", missing_ok=True))
+        assert children
+        refused = [line for line in process.lines() if "orbidden" in line["message"]]
+        assert refused == []
+        assert process.end() == 0
+    who = {entry["user"]["username"] for entry in api.writes(namespace)}
+    assert who == {f"system:serviceaccount:{SYSTEM}:{account}"}
+
+
+def rbac_templates(mode):
+    files = ["rbac-own", "rbac-cluster" if mode == "cluster" else "rbac-namespaces"]
+    assert all((CHART / "templates" / f"{file}.yaml").exists() for file in files)
+    return [word for file in files for word in ("--show-only", f"templates/{file}.yaml")]
+
+
+def fullname(rendered):
+    """What the chart calls the keys' Secret and the Lease: from the Role that allows them."""
+    role = next(
+        r for r in of_kind(rendered, "Role") if r["metadata"]["namespace"] == SYSTEM and "own" in r["metadata"]["name"]
+    )
+    names = {rule["resources"][0]: rule["resourceNames"][0] for rule in role["rules"] if "resourceNames" in rule}
+    assert names["secrets"] == f"{names['leases']}-keys"
+    return names["leases"]
+
+
+def test_it_waits_for_the_custom_resources(api, tmp_path):
+    cluster = Cluster.up("opbare", api_only=True)
+    try:
+        settings = {"KUBECONFIG": str(cluster.kubeconfig)}
+        with operator(api, tmp_path, **settings) as process:
+            until(lambda: any("waiting for the custom resources" in line["message"] for line in process.lines()))
+            assert process.http("/healthz")[0] == 200
+            assert process.end() == 0
+    finally:
+        cluster.down()
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "told"),
+    [
+        ({"WORKERS": "none"}, 10, "FEDLOOM_OPERATOR_WORKERS"),
+        ({"KUBECONFIG": "/nonexistent"}, 10, "no way to reach a cluster"),
+    ],
+)
+def test_it_says_why_it_cannot_begin(api, tmp_path, settings, code, told):
+    with operator(api, tmp_path, **settings) as process:
+        assert process.process.wait(20) == code
+        assert told in process.log.read_text()
