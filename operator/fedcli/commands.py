@@ -1,0 +1,181 @@
+"""The commands of `fedloom`: options in, exit code out. Called by __main__.py.
+
+Exit codes of `run`: 0 Complete, 1 Failed, 2 bad input (nothing was done), 130 interrupted.
+"""
+
+import asyncio
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcli import result as results
+from fedcli.display import display
+from fedcli.errors import CommandError
+from fedlocal import records
+from fedlocal.errors import BadInputError
+from fedlocal.intake import Request
+from fedlocal.manifests import Document, Manifests, load
+from fedlocal.runner import Ending
+from fedlocal.runner import run as run_locally
+from fedlocal.statefolder import DEFAULT_WORKDIR
+
+CODES = {"Complete": 0, "Failed": 1, "Stalled": 1, "Suspended": 2, "Interrupted": 130}
+
+app = typer.Typer(
+    help="Federated training: on this machine, or on a cluster with the Fedloom operator.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+model_app = typer.Typer(help="Trained models.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
+JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the job on the cluster.")]
+KubeconfigOption = Annotated[Path | None, typer.Option(help="Kubeconfig file; default as kubectl's.")]
+ContextOption = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
+
+
+def _out() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    path: Annotated[Path, typer.Argument(help="Manifest file or folder.")],
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the job's state and begin anew.")] = False,
+    job: JobOption = None,
+    result: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
+) -> None:
+    """Runs the FederatedJobs of a folder here, without a cluster. Run again to resume."""
+    manifests = load(path)
+    jobs = manifests.job(job)
+    if result and len(jobs) > 1:
+        raise BadInputError(f"--result takes one job, and {path} has {len(jobs)}: add --job NAME")
+    _notes(manifests)
+    codes = [_run_one(Request(manifests, document, workdir, fresh), result) for document in jobs]
+    raise typer.Exit(max(codes))
+
+
+def _run_one(request: Request, result: Path | None) -> int:
+    console = _out()
+    with display(console) as shown:
+        ending = asyncio.run(run_locally(request, shown.show))
+    content = results.result(ending.job, ending.seconds)
+    if result:
+        results.write(result, content)
+    for line in _summary(request.job, ending, request, content):
+        console.print(line, markup=False)
+    return CODES[ending.phase]
+
+
+def _summary(document: Document, ending: Ending, request: Request, content: results.Body) -> list[str]:
+    name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
+    done = f"{content['rounds']}/{document.body['spec']['rounds']} rounds"
+    match ending.phase:
+        case "Complete" if before:
+            lines = [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
+        case "Complete":
+            lines = [f"{name} is complete: {done} in {ending.seconds:.1f} s"]
+        case "Failed":
+            how = "failed before (mend the cause and run with --fresh)" if before else "failed"
+            lines = [f"{name} {how}: {ending.message or 'no reason was given'}", f"logs: {state.logs}"]
+        case "Stalled":
+            lines = [f"{name} stands still: {ending.message}", f"mend it and run again; logs: {state.logs}"]
+        case "Suspended":
+            lines = [f"{name} is suspended (spec.suspend is true): nothing runs; set it to false and run again"]
+        case "Interrupted":
+            lines = [f"{name} stopped after {done}: run the same command again to go on from there"]
+    metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
+    if metrics:
+        lines.append(f"metrics: {metrics}")
+    if content["model"]["uri"]:
+        lines.append(f"model: {content['model']['sha256']} (fedloom model pull {name} --workdir {request.workdir})")
+    return lines
+
+
+@app.command()
+def validate(path: Annotated[Path, typer.Argument(help="Manifest file or folder.")]) -> None:
+    """Checks manifests as the API server would, without running anything."""
+    manifests = load(path)
+    _notes(manifests)
+    _out().print(
+        f"{path}: {len(manifests.jobs)} FederatedJobs and {len(manifests.clients)} FLClients are valid", markup=False
+    )
+
+
+@app.command()
+def rounds(
+    job: Annotated[str | None, typer.Argument(help="Name of the job; default: the only one.")] = None,
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
+) -> None:
+    """Where the time of each committed round of a local run went."""
+    times = records.rounds(records.state_of(workdir, job))
+    table = Table("ROUND", "SITES", "SECONDS", "SLOWEST TRAINING", "OVERHEAD", box=None)
+    for time in times:
+        table.add_row(
+            str(time.round),
+            str(time.sites),
+            *(f"{value:.3f}" for value in (time.wall_s, time.slowest_training_s, time.overhead_s)),
+        )
+    _out().print(table)
+    if times:
+        _out().print(f"median overhead after the first round: {records.overhead_s(times):.3f} s")
+
+
+@app.command("result")
+def cluster_result(
+    job: Annotated[str, typer.Argument(help="Name of the FederatedJob.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: standard output.")] = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """The result of a job on a cluster, as JSON in the form that `run --result` writes."""
+    from fedcli.cluster import connect  # noqa: PLC0415 - the Kubernetes client takes a second to load
+
+    content = results.result(connect(kubeconfig, context, namespace).job(job))
+    if output:
+        results.write(output, content)
+    else:
+        typer.echo(results.text(content), nl=False)
+
+
+@model_app.command("pull")
+def pull(
+    job: Annotated[str, typer.Argument(help="Name of the FederatedJob.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: JOB.safetensors.")] = None,
+    workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Fetches a job's last committed model and checks its SHA-256."""
+    target = output or Path(f"{job}.safetensors")
+    if not target.absolute().parent.is_dir():
+        raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
+    if workdir is not None:
+        digest = records.copy_model(records.state_of(workdir, job), target)
+    else:
+        from fedcli.cluster import connect  # noqa: PLC0415 - the Kubernetes client takes a second to load
+        from fedcli.modelreader import pull_model  # noqa: PLC0415
+
+        digest = pull_model(connect(kubeconfig, context, namespace), job, target)
+    _out().print(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}", markup=False)
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    typer.echo(metadata.version("fedloom"))
+
+
+def _notes(manifests: Manifests) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for note in manifests.notes:
+        console.print(f"note: {note}", markup=False)

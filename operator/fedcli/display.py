@@ -1,0 +1,121 @@
+"""Shows a run: a live table on a terminal, one line per transition elsewhere. Called by commands.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fedcli.transitions import metric_text, transitions
+from fedoperator.decide.model import Event
+
+Body = dict[str, Any]
+ROUNDS_SHOWN = 8
+NOTES_SHOWN = 6
+_COLOURS = {"Accepted": "green", "Training": "cyan", "Failed": "red", "Late": "yellow"}
+
+
+class Display(Protocol):
+    """Port: is told of every pass."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def show(self, job: Body, events: Sequence[Event]) -> None:
+        """The job as it is now, and what happened since the last time."""
+
+
+def display(console: Console) -> Display:
+    """What fits the console."""
+    return Tables(console) if console.is_terminal else Lines(console)
+
+
+@dataclass
+class Lines:
+    """One line per transition."""
+
+    console: Console
+    _before: Body = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, job: Body, events: Sequence[Event]) -> None:
+        """Prints what changed."""
+        status = job["status"]
+        for line in _changes(self._before, status, events):
+            clock = datetime.now(UTC).strftime("%H:%M:%S")
+            self.console.print(
+                f"{clock} {job['metadata']['name']}: {line}", markup=False, highlight=False, soft_wrap=True
+            )
+        self._before = status
+
+
+@dataclass
+class Tables:
+    """Rounds, sites and metrics, redrawn in place."""
+
+    console: Console
+    _before: Body = field(default_factory=dict)
+    _rounds: dict[int, str] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+    _live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._live = Live(Text("starting"), console=self.console, refresh_per_second=8)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, job: Body, events: Sequence[Event]) -> None:
+        """Redraws."""
+        status = job["status"]
+        for line in _changes(self._before, status, events):
+            if not line.startswith(("phase ", "round ", "metrics ")):
+                self._notes.append(line)
+        if status.get("metrics"):
+            self._rounds[status["metrics"][0]["round"]] = metric_text(status)
+        self._before = status
+        if self._live:
+            self._live.update(self._drawn(job))
+
+    def _drawn(self, job: Body) -> RenderableType:
+        status = job["status"]
+        round_ = status.get("round") or {}
+        title = Text.assemble(
+            (job["metadata"]["name"], "bold"),
+            f"  {status.get('phase') or 'starting'}  round ",
+            round_.get("progress") or "-",
+        )
+        title.append(f"  sites {status.get('participants') or '-'}  {status.get('headlineMetric') or ''}")
+        notes = [Text(note, style="yellow") for note in self._notes[-NOTES_SHOWN:]]
+        return Group(title, _sites_table(status), self._rounds_table(), *notes)
+
+    def _rounds_table(self) -> Table:
+        table = Table("ROUND", "METRICS", box=None, header_style="dim")
+        for number in sorted(self._rounds)[-ROUNDS_SHOWN:]:
+            table.add_row(str(number), self._rounds[number])
+        return table
+
+
+def _changes(before: Body, after: Body, events: Sequence[Event]) -> list[str]:
+    warnings = [f"{event.reason}: {event.message}" for event in events if event.type == "Warning"]
+    return [*(transitions(before, after) if before is not after else []), *warnings]
+
+
+def _sites_table(status: Body) -> Table:
+    table = Table("SITE", "STATE", "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES", box=None, header_style="dim")
+    for client in sorted(status.get("clients") or (), key=lambda c: str(c["name"])):
+        state = Text(client["state"], style=_COLOURS.get(client["state"], ""))
+        numbers = (str(client.get(name, 0)) for name in ("lastRound", "rounds", "samples", "failures"))
+        table.add_row(client["name"], state, *numbers)
+    return table

@@ -1,0 +1,51 @@
+"""The result of a job in the one form that embedded runs and clusters share. Pure but for the file at the end."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+Body = dict[str, Any]
+
+
+def result(job: Body, seconds: float | None = None) -> Body:
+    """{job, phase, rounds, metrics, clients, model, seconds} from a FederatedJob with status."""
+    status = job.get("status") or {}
+    model = status.get("model") or {}
+    return {
+        "job": job["metadata"]["name"],
+        "phase": phase(status),
+        "rounds": (status.get("round") or {}).get("committed", 0),
+        "metrics": {metric["name"]: float(metric["value"]) for metric in status.get("metrics") or ()},
+        "clients": [
+            {"name": client["name"], "samples": client.get("samples", 0), "rounds": client.get("rounds", 0)}
+            for client in sorted(status.get("clients") or (), key=lambda c: str(c["name"]))
+        ],
+        "model": {"uri": model.get("uri"), "sha256": model.get("sha256")},
+        "seconds": round(seconds if seconds is not None else duration_s(status), 3),
+    }
+
+
+def phase(status: Body) -> str:
+    """Complete or Failed by the conditions; else the printed phase."""
+    held = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"}
+    return next((end for end in ("Complete", "Failed", "Suspended") if end in held), status.get("phase") or "Pending")
+
+
+def duration_s(status: Body) -> float:
+    """Seconds from start to end; 0 while it runs."""
+    if not (status.get("startTime") and status.get("completionTime")):
+        return 0.0
+    start, end = (datetime.fromisoformat(status[name]) for name in ("startTime", "completionTime"))
+    return (end - start).total_seconds()
+
+
+def text(content: Body) -> str:
+    """As JSON."""
+    return json.dumps(content, indent=2) + "\n"
+
+
+def write(path: Path, content: Body) -> None:
+    """As JSON into a file; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text(content), encoding="utf-8")

@@ -1,0 +1,143 @@
+"""A process that imports torch once and forks a trainer whenever it is asked: a site starts in milliseconds.
+
+`python -m fedlocal.nursery WATCH_FD SOCKET_FD`, started by processes.py, Linux only. It stays single-threaded
+and never uses torch itself, so that its forks are as good as new. One JSON object per line in both directions.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+from fedlocal import child
+
+NEEDED = ("torch", "numpy.random", "safetensors.torch", "httpx")
+LATER = ("torch._dynamo",)  # every optimizer loads it at its first step: seconds, but the init step needs none
+
+
+def preload(names: Iterable[str]) -> None:
+    """Imports modules. One that does not import is left for the trainer to report."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def preload_trainer() -> None:
+    """Imports all of fedtrainer but its entry point."""
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module("fedtrainer")
+        for module in pkgutil.walk_packages(package.__path__, "fedtrainer."):
+            if not module.name.endswith("__main__"):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(module.name)
+
+
+def serve(watched: int, control: socket.socket) -> None:
+    """Forks for each request and reports each end, until the runner is gone."""
+    waking, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    running: dict[int, int] = {}
+    pending, idle = b"", False
+    while True:
+        readable, _, _ = select.select([control.fileno(), waking], [], [], 0.0 if idle else None)
+        if not readable:
+            preload(LATER)
+            idle = False
+        if waking in readable:
+            os.read(waking, 4096)
+            _report(control, running)
+            idle = not running and LATER[0] not in sys.modules  # the init step is over, its end is told
+        if control.fileno() in readable:
+            data = control.recv(65536)
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                if request["args"][:1] == ["train"]:
+                    preload(LATER)
+                pid = _fork(request, watched, control, (waking, woken))
+                running[pid] = request["id"]
+                _send(control, {"id": request["id"], "pid": pid})
+
+
+def _report(control: socket.socket, running: dict[int, int]) -> None:
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        _send(control, {"id": running.pop(pid), "code": os.waitstatus_to_exitcode(status)})
+
+
+def _send(control: socket.socket, message: dict[str, Any]) -> None:
+    control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _fork(request: dict[str, Any], watched: int, control: socket.socket, wakeup: tuple[int, int]) -> int:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _become(request, watched, control, wakeup)
+        child.run(request["module"], request["args"])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:  # noqa: BLE001 - the interpreter prints it and exits with 1: so does this
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _become(request: dict[str, Any], watched: int, control: socket.socket, wakeup: tuple[int, int]) -> None:
+    """Makes the fork look like a process of its own."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    control.close()
+    for descriptor in wakeup:
+        os.close(descriptor)
+    os.setsid()
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [request["cwd"], *paths, *(path for path in sys.path[1:] if path not in paths)]
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    child.die_with(watched)
+
+
+def main() -> None:
+    """Entry point."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[2]))
+    preload(NEEDED)
+    preload_trainer()
+    serve(int(sys.argv[1]), control)
+
+
+if __name__ == "__main__":
+    main()

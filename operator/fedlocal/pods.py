@@ -1,0 +1,124 @@
+"""Pod objects: made from a template, and the status that a kubelet would give them. Pure.
+
+Used by the controllers (workloads.py) and by kubelet.py. The shapes are those of core/v1, as far as the
+operator's decisions read them.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from fedapi import names
+from fedlocal.cluster import timestamp
+
+Body = dict[str, Any]
+
+
+def pod(owner: Body, name: str) -> Body:
+    """A pod of a Job or Deployment, from its template."""
+    template = owner["spec"]["template"]
+    metadata = template.get("metadata") or {}
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
+    labels = dict(metadata.get("labels") or {}) | {"pod-template-hash": template_hash(owner)}
+    if owner["kind"] == "Job":
+        labels |= {"batch.kubernetes.io/job-name": owner["metadata"]["name"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": dict(metadata.get("annotations") or {}),
+            "ownerReferences": [reference],
+        },
+        "spec": template["spec"],
+        "status": {"phase": "Pending", "conditions": [], "containerStatuses": []},
+    }
+
+
+def template_hash(owner: Body) -> str:
+    """Tells the pods of one template from those of the next."""
+    return names.digest8(json.dumps(owner["spec"]["template"], sort_keys=True))
+
+
+def owned(pods: list[Body], owner: Body) -> list[Body]:
+    """The pods of an owner."""
+    uid = owner["metadata"]["uid"]
+    return [p for p in pods if any(ref.get("uid") == uid for ref in p["metadata"].get("ownerReferences") or ())]
+
+
+def finished(pod_: Body) -> bool:
+    """Whether it will never run again."""
+    return pod_["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def deleting(pod_: Body) -> bool:
+    """Whether it is marked for deletion."""
+    return "deletionTimestamp" in pod_["metadata"]
+
+
+def ready(pod_: Body) -> bool:
+    """Its Ready condition."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_["status"].get("conditions") or ())
+
+
+def terminated(pod_: Body) -> Body:
+    """How its container ended last; empty while it never did."""
+    for status in pod_["status"].get("containerStatuses") or ():
+        found: Body = (
+            (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+        )
+        return found
+    return {}
+
+
+def ended(exit_code: int, message: str, started: datetime, now: datetime) -> Body:
+    """A terminated container's state."""
+    return {
+        "terminated": {
+            "exitCode": exit_code,
+            "reason": "Completed" if exit_code == 0 else "Error",
+            "message": message,
+            "startedAt": timestamp(started),
+            "finishedAt": timestamp(now),
+        }
+    }
+
+
+def status(
+    pod_: Body,
+    phase: str,
+    state: Body,
+    now: datetime,
+    *,
+    is_ready: bool = False,
+    restarts: int = 0,
+    last: Body | None = None,
+) -> Body:
+    """The next status of a pod with one container; transition times are kept where nothing changed."""
+    before = pod_["status"]
+    container = {
+        "name": pod_["spec"]["containers"][0]["name"],
+        "ready": is_ready,
+        "started": "running" in state,
+        "restartCount": restarts,
+        "state": state,
+        "lastState": last or {},
+    }
+    wanted = {"PodScheduled": True, "Initialized": True, "ContainersReady": is_ready, "Ready": is_ready}
+    old = {c["type"]: c for c in before.get("conditions") or ()}
+    conditions = [_condition(type_, holds, old.get(type_), now) for type_, holds in wanted.items()]
+    started = before.get("startTime") or timestamp(now)
+    return {"phase": phase, "startTime": started, "conditions": conditions, "containerStatuses": [container]}
+
+
+def _condition(type_: str, holds: bool, old: Body | None, now: datetime) -> Body:
+    value = "True" if holds else "False"
+    since = old["lastTransitionTime"] if old and old["status"] == value else timestamp(now)
+    return {"type": type_, "status": value, "lastTransitionTime": since}

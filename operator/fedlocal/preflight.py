@@ -1,0 +1,79 @@
+"""What would make a job wait for ever on a machine where nobody else repairs anything. Called by runner.py.
+
+On a cluster such a job waits, says so, and goes on once somebody acts. Here the user is told before anything
+starts (BadInputError), or the run stops with its state kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedapi import names
+from fedlocal.cluster import Cluster
+from fedlocal.errors import BadInputError, Problem
+from fedlocal.intake import Request
+from fedlocal.mounts import Places, missing_data
+from fedoperator.decide.model import Key, Observed
+from fedoperator.decide.sites import sites
+
+Body = dict[str, Any]
+STALL_S = 15.0  # longer than a killed aggregator needs to be back
+
+
+def check(request: Request, cluster: Cluster, observed: Observed, places: Places) -> None:
+    """BadInputError with everything that cannot work. Called after the first pass, before any process."""
+    problems = [*_too_few_sites(request, observed), *_missing_data(request, cluster, places)]
+    if problems:
+        raise BadInputError(problems)
+
+
+def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
+    chosen = sites(observed)
+    if not chosen:
+        text = f"matches none of the {len(observed.clients)} FLClients in {request.manifests.folder}: correct it or their labels"
+        yield Problem(request.job.where, "spec.clients.selector", text)
+        return
+    able, needed = [site for site in chosen if not site.barred], observed.job.spec.clients.min_available
+    if len(able) < needed and not observed.job.spec.suspend:
+        text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part: lower it, add or unpause sites"
+        yield Problem(request.job.where, "spec.clients.minAvailable", text)
+
+
+def _missing_data(request: Request, cluster: Cluster, places: Places) -> Iterator[Problem]:
+    for job in cluster.of_kind("Job"):
+        pod = {"metadata": job["metadata"], "spec": job["spec"]["template"]["spec"]}
+        for path, target in missing_data(pod, places):
+            yield _data_problem(request, job["metadata"]["labels"][names.LABEL_CLIENT], path, target)
+
+
+def _data_problem(request: Request, client: str, path: str, target: Path) -> Problem:
+    document = next(d for d in request.manifests.clients if d.body["metadata"]["name"] == client)
+    volumes = document.body["spec"]["data"]["volumes"]
+    index = next(i for i, v in enumerate(volumes) if v["name"] == path.removeprefix(names.PATH_DATA + "/"))
+    source = "configMap.name" if "configMap" in volumes[index] else "persistentVolumeClaim.claimName"
+    prepare = request.manifests.folder / "prepare.py"
+    way_out = f"run `python {prepare}`, which makes it" if prepare.exists() else "put the site's data there"
+    return Problem(
+        document.where, f"spec.data.volumes[{index}].{source}", f"the folder {target} is not there: {way_out}"
+    )
+
+
+@dataclass
+class Stall:
+    """Notices that the job says, for longer than STALL_S, that it makes no progress."""
+
+    _since: float | None = None
+
+    def reason(self, cluster: Cluster, job: Key, now_s: float) -> str | None:
+        """Why the job stands still, once it has for long enough."""
+        conditions = cluster.objects[job]["status"].get("conditions") or ()
+        stuck = next((c for c in conditions if c["type"] == "Progressing" and c["status"] == "False"), None)
+        self._since = None if stuck is None else self._since if self._since is not None else now_s
+        if stuck is None or self._since is None or now_s - self._since < STALL_S:
+            return None
+        return f"{stuck['reason']}: {stuck['message']}"
+
+    def due_s(self, now_s: float) -> float | None:
+        """Seconds until the next look, while the job stands still."""
+        return None if self._since is None else max(0.1, self._since + STALL_S - now_s)

@@ -1,0 +1,142 @@
+"""One pass over the in-memory cluster: observe, the operator's own decisions, apply; then the Job and Deployment controllers.
+
+Called by runner.py whenever something changed. A pass over an unchanged cluster changes nothing.
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.flclient import FLClient
+from fedlocal import pods, vault, workloads
+from fedlocal.cluster import Cluster
+from fedlocal.statefolder import StateFolder, write
+from fedoperator.credentials import Keys
+from fedoperator.decide.client import decide_client
+from fedoperator.decide.job import decide
+from fedoperator.decide.model import Decision, Event, Key, Observed, ObservedClient, Settings
+from fedoperator.desired.jobs import created
+
+Body = dict[str, Any]
+SETTINGS = Settings(aggregator_image="local")
+
+
+@dataclass
+class Reconciler:
+    """Of one job."""
+
+    cluster: Cluster
+    job: Key
+    state: StateFolder
+    keys: Keys
+    operator_status: Body = field(default_factory=dict)
+    aggregator_status: Body = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def run(self) -> float | None:
+        """One pass. Seconds after which another is due, if nothing happens before."""
+        due = [self._client(body) for body in self.cluster.of_kind(names.CLIENT_KIND)]
+        due.append(self._job())
+        due += [self._workload(body) for body in self.cluster.of_kind("Job", "Deployment")]
+        return min((seconds for seconds in due if seconds is not None), default=None)
+
+    def publish(self) -> None:
+        """Puts both writers' leaves into the job's status."""
+        self.cluster.put_status(self.job, self.operator_status | self.aggregator_status)
+
+    def _job(self) -> float | None:
+        decision = decide(self.observed(), self.cluster.now())
+        for request in decision.secrets:
+            if request.name not in self.cluster.secrets:
+                uid = self.cluster.objects[self.job]["metadata"]["uid"]
+                vault.make(request, self.state, self.keys, uid, self.cluster.now())
+                self.cluster.secrets.add(request.name)
+                self.cluster.changed()
+        self._carry_out(decision)
+        if decision.status is not None:
+            self.operator_status = dict(decision.status)
+            self.publish()
+        self.events += decision.events
+        return decision.requeue_after
+
+    def _client(self, body: Body) -> float | None:
+        name = body["metadata"]["name"]
+        observed = ObservedClient(
+            FLClient.parse(body),
+            self.cluster.objects.get(Key("Lease", names.site_lease_name(name))),
+            tuple(_labelled(self.cluster.of_kind("Job"), names.LABEL_CLIENT, name)),
+            tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_CLIENT, name)),
+        )
+        decision = decide_client(observed, self.cluster.now())
+        self._carry_out(decision)
+        if decision.status is not None:
+            self.cluster.put_status(Key(names.CLIENT_KIND, name), dict(decision.status))
+        return decision.requeue_after
+
+    def observed(self) -> Observed:
+        """What decide() is told."""
+        children = {
+            key: body
+            for key, body in self.cluster.objects.items()
+            if key.kind not in ("Pod", names.JOB_KIND, names.CLIENT_KIND)
+        }
+        return Observed(
+            FederatedJob.parse(self.cluster.objects[self.job]),
+            tuple(FLClient.parse(body) for body in self.cluster.of_kind(names.CLIENT_KIND)),
+            children,
+            tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_JOB, self.job.name)),
+            frozenset(self.cluster.secrets),
+            SETTINGS,
+        )
+
+    def _carry_out(self, decision: Decision) -> None:
+        for desired in decision.objects:
+            self.cluster.apply(dict(desired), first=created(desired))
+            if desired["kind"] == "ConfigMap":
+                put_config_map(self.state, dict(desired))
+        for job, value in decision.suspend.items():
+            self.cluster.suspend(job, value)
+        for key in decision.delete:
+            self.cluster.delete(key)
+
+    def _workload(self, body: Body) -> float | None:
+        controller = workloads.job if body["kind"] == "Job" else workloads.deployment
+        mine = pods.owned(self.cluster.of_kind("Pod"), body)
+        step = controller(body, mine, self.cluster.now())
+        key = Key(body["kind"], body["metadata"]["name"])
+        for name in step.end:
+            self.cluster.delete(Key("Pod", name))
+        if step.create:
+            self.cluster.apply(pods.pod(body, f"{key.name}-{uuid.uuid4().hex[:5]}"))
+        self.cluster.put_status(key, step.status)
+        return step.again_after
+
+
+def heard(cluster: Cluster, client: str, now: datetime) -> None:
+    """Renews a site's Lease: what the aggregator does on a cluster while it hears from the site."""
+    key = Key("Lease", names.site_lease_name(client))
+    lease = cluster.objects.get(key)
+    if lease is None:
+        return
+    before = lease["spec"].get("renewTime")
+    if before and (now - datetime.fromisoformat(before)).total_seconds() < names.SITE_LEASE_RENEW_S:
+        return
+    renewed = {"holderIdentity": names.AGGREGATOR_MANAGER, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    cluster.put_spec(key, {**lease["spec"], **renewed})
+
+
+def put_config_map(state: StateFolder, body: Body) -> None:
+    """Writes a ConfigMap's data where pods mount it, only what differs."""
+    folder = state.config_map(body["metadata"]["name"])
+    for name, text in (body.get("data") or {}).items():
+        path, content = folder / name, str(text).encode()
+        if not path.exists() or path.read_bytes() != content:
+            write(path, content)
+
+
+def _labelled(bodies: Iterable[Body], label: str, value: str) -> list[Body]:
+    return [body for body in bodies if body["metadata"]["labels"].get(label) == value]

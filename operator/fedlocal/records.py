@@ -1,0 +1,126 @@
+"""Reads a job's store as the run left it: committed rounds with their times, and the last model. Read only.
+
+Called by fedcli (`fedloom rounds`, `fedloom model pull`) and by the benchmarks.
+"""
+
+import hashlib
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedapi.wire.store import CommitRecord, Head, Layout
+from fedlocal.errors import BadInputError, StateBrokenError
+from fedlocal.statefolder import StateFolder
+
+_URI = "volume://"
+
+
+@dataclass(frozen=True)
+class RoundTime:
+    """Where the time of a committed round went, in seconds."""
+
+    round: int
+    wall_s: float  # from the plan to the commit
+    slowest_training_s: float
+    sites: int
+
+    @property
+    def overhead_s(self) -> float:
+        """What is not training."""
+        return self.wall_s - self.slowest_training_s
+
+
+def state_of(workdir: Path, job: str | None) -> StateFolder:
+    """The state folder of a job, or of the only one there."""
+    found = sorted(path.parent.name for path in workdir.glob("*/job.json"))
+    if job in found:
+        return StateFolder((workdir / job).absolute()) if job else StateFolder(workdir)
+    if job is None and len(found) == 1:
+        return StateFolder((workdir / found[0]).absolute())
+    known = ", ".join(found) or "none"
+    raise BadInputError(
+        f"{workdir}: no run of {job or 'exactly one job'} here (found: {known}): name the job, or give --workdir"
+    )
+
+
+def rounds(state: StateFolder) -> list[RoundTime]:
+    """Committed rounds from 1 on, oldest first."""
+    return [_time(commit) for commit in commits(state) if commit.round > 0]
+
+
+def overhead_s(times: Sequence[RoundTime]) -> float:
+    """Median overhead of the rounds after the first."""
+    return statistics.median(time.overhead_s for time in times[1:] or times)
+
+
+def commits(state: StateFolder) -> list[CommitRecord]:
+    """The chain of commits that HEAD ends, oldest first. StateBrokenError where a link is missing."""
+    store, layout = _store(state)
+    try:
+        head = Head.model_validate_json((store / layout.head).read_bytes())
+        records = [
+            CommitRecord.model_validate_json(path.read_bytes())
+            for path in (store / layout.rounds()).glob("*/*/commit.json")
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValidationError) as error:
+        raise StateBrokenError(f"{store}: {error}") from error
+    by_digest = {record.digest(): record for record in records}
+    chain: list[CommitRecord] = []
+    wanted = head.commit_sha256
+    while wanted:
+        if wanted not in by_digest:
+            raise StateBrokenError(f"{store}: the commit {wanted} is missing: the store is damaged")
+        chain.append(by_digest[wanted])
+        wanted = chain[-1].previous_sha256
+    return chain[::-1]
+
+
+def copy_model(state: StateFolder, target: Path) -> str:
+    """Copies the last committed model and returns its SHA-256, which is checked on the way."""
+    model = _record(state)["status"].get("model")
+    if not model:
+        raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
+    claim, _, key = model["uri"].removeprefix(_URI).partition("/")
+    source = state.claim(claim) / key
+    temporary = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.copyfile(source, temporary)
+    except OSError as error:
+        raise StateBrokenError(f"{source} cannot be copied to {target}: {error.strerror}") from error
+    with temporary.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != model["sha256"]:
+        temporary.unlink()
+        raise StateBrokenError(
+            f"{source}: SHA-256 is {digest}, but {model['sha256']} was committed: the file is damaged"
+        )
+    temporary.replace(target)
+    return digest
+
+
+def _record(state: StateFolder) -> dict[str, Any]:
+    record = state.read()
+    if record is None:
+        raise BadInputError(f"{state.root}: nothing was run here: run the job first")
+    return record
+
+
+def _store(state: StateFolder) -> tuple[Path, Layout]:
+    metadata = _record(state)["metadata"]
+    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
+    for claim in sorted((state.root / "claims").glob("*")):
+        if (claim / layout.head).exists():
+            return claim, layout
+    return state.root / "claims", layout
+
+
+def _time(commit: CommitRecord) -> RoundTime:
+    slowest = max((p.training_s for p in commit.participants), default=0.0)
+    return RoundTime(commit.round, commit.committed_at - commit.planned_at, slowest, len(commit.participants))

@@ -1,0 +1,209 @@
+"""Runs one FederatedJob to its end on this machine, or until it is told to stop. Called by fedcli.
+
+The loop is level-triggered as the operator's: whatever changes sets one event, then a whole pass runs. State
+goes to disk after each pass, so that a killed run is continued by the next.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fedapi import names
+from fedlocal import intake, preflight, reconcile, statefolder, vault
+from fedlocal.cluster import Cluster
+from fedlocal.intake import Request
+from fedlocal.kubelet import Kubelet
+from fedlocal.localnode import Node
+from fedlocal.manifests import namespace
+from fedlocal.mounts import Places
+from fedlocal.pods import finished
+from fedlocal.processes import ForkingLauncher, launcher
+from fedlocal.reconcile import Reconciler
+from fedoperator.decide.model import Event, Key
+
+Body = dict[str, Any]
+Phase = Literal["Complete", "Failed", "Suspended", "Interrupted", "Stalled"]
+Watch = Callable[[Body, list[Event]], None]
+STATUS_POLL_S = 0.05
+LEAST_PAUSE_S = 0.002  # between two passes: lets the processes' tasks run
+MOST_WAIT_S = 60.0
+FINISH_GRACE_S = 5.0  # for processes that still run when the job has ended
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    phase: Phase
+    job: Body
+    seconds: float | None = None  # of this run; None: the job had ended before and nothing was started
+    message: str = ""
+
+
+async def run(request: Request, watch: Watch) -> Ending:
+    """Runs the job. BadInputError, StateBusyError and StateBrokenError say what has to change first."""
+    with statefolder.locked(request.state.root):
+        if request.fresh:
+            statefolder.forget(request.state.root)
+        job = intake.stored(request)
+        before = intake.ended(job)
+        if before:
+            return Ending(before, job, message=_message(job, before))
+        return await _Run(request, job, watch).go()
+
+
+def _message(job: Body, phase: str) -> str:
+    found = next((c for c in job["status"].get("conditions") or () if c["type"] == phase), None)
+    return f"{found['reason']}: {found['message']}" if found else ""
+
+
+class _Run:
+    """One run: the cluster and what works on it."""
+
+    def __init__(self, request: Request, job: Body, watch: Watch) -> None:
+        self.request, self.watch, self.state = request, watch, request.state
+        self.changed, self.stopped = asyncio.Event(), asyncio.Event()
+        self.cluster = Cluster(job["metadata"]["namespace"], self.changed.set, lambda: datetime.now(UTC))
+        self.key = Key(names.JOB_KIND, request.name)
+        keys = vault.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
+        self._fill(job)
+        aggregator = statefolder.read_json(self.state.aggregator_status) or {}
+        operator = {name: value for name, value in job["status"].items() if name not in aggregator}
+        self.reconciler = Reconciler(self.cluster, self.key, self.state, keys, operator, aggregator)
+        self.launcher = launcher()
+        self.started = time.monotonic()
+        self.ended_at: float | None = None
+        self.stall = preflight.Stall()
+        self.saved: Body | None = None
+
+    def _fill(self, job: Body) -> None:
+        """The user's objects."""
+        self.cluster.adopt(job)
+        for document in self.request.manifests.clients:
+            if namespace(document) == self.cluster.namespace:
+                uid = str(uuid.uuid5(uuid.UUID(job["metadata"]["uid"]), document.body["metadata"]["name"]))
+                identity = {"namespace": self.cluster.namespace, "uid": uid, "generation": 1}
+                self.cluster.adopt(
+                    {**document.body, "metadata": {**document.body["metadata"], **identity}, "status": {}}
+                )
+        for body in self.request.manifests.config_maps.values():
+            reconcile.put_config_map(self.state, body)
+
+    async def go(self) -> Ending:
+        """Until the job has ended or the run is stopped."""
+        manifests = self.request.manifests
+        places = Places(self.state, manifests.folder, frozenset(manifests.config_maps))
+        self.reconciler.run()
+        preflight.check(self.request, self.cluster, self.reconciler.observed(), places)
+        shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+        node = Node.of(places)
+        kubelet = Kubelet(self.cluster, node, self.launcher)
+        following = asyncio.create_task(self._follow_aggregator())
+        with _signals(self._stop):
+            try:
+                if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
+                    await self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
+                return await self._loop(kubelet)
+            finally:
+                following.cancel()
+                await kubelet.stop()
+                self._take_aggregator_status()
+                self._save()
+                self.launcher.close()
+                shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+
+    async def _loop(self, kubelet: Kubelet) -> Ending:
+        while True:
+            self.changed.clear()
+            due = [self.reconciler.run()]
+            kubelet.sync()
+            self._save()
+            self._show()
+            now_s = time.monotonic()
+            ending = self._ending(kubelet, now_s)
+            if ending:
+                return ending
+            due += [self.stall.due_s(now_s), MOST_WAIT_S, 0.5 if self.ended_at else None]
+            await asyncio.sleep(LEAST_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), min(seconds for seconds in due if seconds is not None))
+
+    def _ending(self, kubelet: Kubelet, now_s: float) -> Ending | None:
+        """Whether the run is over, and how."""
+        if (failure := kubelet.failure()) is not None:
+            raise failure
+        job, seconds = self._job(), now_s - self.started
+        if self.stopped.is_set():
+            return Ending("Interrupted", job, seconds)
+        ended = intake.ended(job)
+        if ended:
+            self.ended_at = self.ended_at or now_s
+            running = [pod for pod in self.cluster.of_kind("Pod") if not finished(pod)]
+            over = not running or now_s - self.ended_at > FINISH_GRACE_S
+            return Ending(ended, job, self.ended_at - self.started, _message(job, ended)) if over else None
+        stuck = self.stall.reason(self.cluster, self.key, now_s)
+        return Ending("Stalled", job, seconds, stuck) if stuck else None
+
+    def _stop(self) -> None:
+        if self.stopped.is_set():
+            sys.stderr.write("stopped at once; run again to go on from the last commit\n")
+            os._exit(130)  # the children end with the pipe
+        self.stopped.set()
+        self.changed.set()
+
+    def _job(self) -> Body:
+        return self.cluster.objects[self.key]
+
+    def _show(self) -> None:
+        events, self.reconciler.events = self.reconciler.events, []
+        self.watch(self._job(), events)
+
+    def _save(self) -> None:
+        record = dict(self._job())
+        record["metadata"] = {k: v for k, v in record["metadata"].items() if k != "resourceVersion"}
+        if record != self.saved:
+            statefolder.write_json(self.state.record, record)
+            self.saved = record
+
+    async def _follow_aggregator(self) -> None:
+        """Takes over what the aggregator writes, within the poll's time."""
+        last = None
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                stat = self.state.aggregator_status.stat()
+                if (mark := (stat.st_mtime_ns, stat.st_ino, stat.st_size)) != last:
+                    last = mark
+                    self._take_aggregator_status()
+            await asyncio.sleep(STATUS_POLL_S)
+
+    def _take_aggregator_status(self) -> None:
+        status = statefolder.read_json(self.state.aggregator_status)
+        if status is None:
+            return
+        self.reconciler.aggregator_status = status
+        self.reconciler.publish()
+        for client in status.get("clients") or ():
+            if client["state"] != "Waiting":
+                reconcile.heard(self.cluster, client["name"], self.cluster.now())
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops in order; a second one ends everything at once."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,128 @@
+"""The folder that keeps one job between runs: what lies where, the lock, and writes that survive a kill.
+
+Used by runner.py, mounts.py and credentials of this package, and by fedcli to find the store.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
+
+DEFAULT_WORKDIR = Path(".fedloom")
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """`<workdir>/<job>`."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """The job as it is stored: uid, spec and status."""
+        return self.root / "job.json"
+
+    @property
+    def aggregator_status(self) -> Path:
+        """The leaves of status that the aggregator writes."""
+        return self.root / "aggregator-status.json"
+
+    @property
+    def keys(self) -> Path:
+        """Master key and CA."""
+        return self.root / "keys"
+
+    @property
+    def logs(self) -> Path:
+        """What the processes print, a file per aggregator, init step and site."""
+        return self.root / "logs"
+
+    def claim(self, name: str) -> Path:
+        """The folder that stands for a PersistentVolumeClaim."""
+        return self.root / "claims" / name
+
+    def secret(self, name: str) -> Path:
+        """The folder that stands for a mounted Secret."""
+        return self.root / "secrets" / name
+
+    def config_map(self, name: str) -> Path:
+        """The folder that stands for a mounted ConfigMap."""
+        return self.root / "configmaps" / name
+
+    def pod(self, name: str) -> Path:
+        """Everything of one pod that goes with it."""
+        return self.root / "pods" / name
+
+    def read(self) -> dict[str, Any] | None:
+        """The stored record, or None before the first run."""
+        return read_json(self.record)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is no file. StateBrokenError when it is not JSON."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StateBrokenError(f"{path} is not JSON ({error}): run with --fresh to begin anew") from error
+    return value if isinstance(value, dict) else None
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replaces a file at once: a reader, or the next run after a kill, sees the old or the new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """The same for a JSON object."""
+    write(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def ours(root: Path) -> bool:
+    """Whether a folder may be used, and removed by --fresh: it is a run's state, or holds nothing."""
+    return not root.exists() or any(root.glob("keys*")) or not any(root.iterdir())
+
+
+def forget(root: Path) -> None:
+    """Removes a run's state; killed in between, it is gone all the same."""
+    aside = root.with_name(f".{root.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    root.rename(aside)
+    root.mkdir()
+    shutil.rmtree(aside)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Holds the folder's lock; it goes with the process. StateBusyError when another run has it."""
+    if not ours(root):
+        raise BadInputError(f"{root} holds something else than a run's state: give another --workdir")
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root.parent / f".{root.name}.lock"  # beside the folder, so that --fresh can remove the folder
+    with lock.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise StateBusyError(
+                f"{root} is in use by another run (process {file.read().strip() or '?'}): wait for it, stop it, or give another --workdir"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,133 @@
+"""Checks a manifest as the API server would and fills in its defaults. Called by manifests.py.
+
+Two steps, as in a cluster: types, bounds and unknown fields (the pydantic models, strictly), then the CEL
+rules of the CRD. Every message names the field, the value and the way out.
+"""
+
+import difflib
+import re
+from functools import lru_cache
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJobSpec
+from fedapi.crd.flclient import FLClientSpec
+from fedapi.crd.manifest import definitions
+from fedlocal import schema_rules
+
+Body = dict[str, Any]
+_EITHER = "is {!r}, but must be an integer or a string: put it in quotes"  # both branches of a union complain
+SPECS: dict[str, type[BaseModel]] = {names.JOB_KIND: FederatedJobSpec, names.CLIENT_KIND: FLClientSpec}
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_UNION_BRANCHES = ("int", "str", "constrained-int", "constrained-str")  # pydantic adds the branch of `int | str`
+
+
+def checked(body: Body, old: Body | None = None) -> tuple[Body, list[schema_rules.Finding]]:
+    """The object with defaults filled in, and (field path, message) of all that is wrong with it.
+
+    `old` is the object as it is stored: fields that cannot change are compared with it.
+    """
+    findings = _metadata_findings(body)
+    if not isinstance(body.get("spec"), dict):
+        return body, [*findings, ("spec", "is missing or not a mapping: the object says what to do there")]
+    schema = _schemas()[body["kind"]]
+    full = {**body, "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"])}
+    findings += _structural_findings(SPECS[body["kind"]], full["spec"])
+    if not findings:
+        findings += list(schema_rules.violations(_ruled(full), schema, _ruled(old) if old else None))
+    return full, findings
+
+
+def _ruled(body: Body) -> Body:
+    return {"metadata": body["metadata"], "spec": body["spec"]}
+
+
+@lru_cache(maxsize=1)
+def _schemas() -> dict[str, Any]:
+    specs = [definition["spec"] for definition in definitions().values()]
+    return {spec["names"]["kind"]: spec["versions"][0]["schema"]["openAPIV3Schema"] for spec in specs}
+
+
+def _metadata_findings(body: Body) -> list[schema_rules.Finding]:
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str):
+        return [("metadata.name", "is missing: give the object a name")]
+    findings = []
+    if not _DNS_NAME.fullmatch(name):
+        findings.append(("metadata.name", f"{name!r} is not a name: use lower-case letters, digits and '-'"))
+    labels = metadata.get("labels") or {}
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+            findings.append(
+                (
+                    f"metadata.labels.{key}",
+                    f"{value!r} is not a label value: quote it; at most 63 letters, digits, '-', '_', '.'",
+                )
+            )
+    return findings
+
+
+def _structural_findings(model: type[BaseModel], spec: Body) -> list[schema_rules.Finding]:
+    try:
+        model.model_validate(spec, strict=True)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for entry in error.errors():
+            path = _path(entry)
+            found[path] = _EITHER.format(entry.get("input")) if path in found else _text(entry, model)
+        return list(found.items())
+    return []
+
+
+def _path(entry: ErrorDetails) -> str:
+    parts = ["spec"]
+    loc = entry["loc"][:-1] if entry["loc"] and entry["loc"][-1] == "[key]" else entry["loc"]
+    for index, part in enumerate(loc):
+        if isinstance(part, int):
+            parts[-1] += f"[{part}]"
+        elif not (part in _UNION_BRANCHES or "[" in part) or index + 1 < len(loc):
+            parts.append(part)
+    return ".".join(parts)
+
+
+def _text(entry: ErrorDetails, model: type[BaseModel]) -> str:
+    value = entry.get("input")
+    match entry["type"]:
+        case "missing":
+            return "is required: add it"
+        case "extra_forbidden":
+            return f"unknown field{_suggestion(entry, model)}; `kubectl explain` and the reference list all fields"
+        case "literal_error":
+            return f"is {value!r}, but must be {entry['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            return f"is {value!r}, but must match {entry['ctx']['pattern']}"
+    return f"is {value!r}: {entry['msg']}"
+
+
+def _suggestion(entry: ErrorDetails, model: type[BaseModel]) -> str:
+    *parents, wrong = entry["loc"]
+    fields: type[BaseModel] | None = model
+    for part in parents:
+        fields = _model_of(fields, part) if fields and isinstance(part, str) else fields
+    known = [field.alias or name for name, field in fields.model_fields.items()] if fields else []
+    close = difflib.get_close_matches(str(wrong), known, 1, 0.6)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _model_of(model: type[BaseModel], alias: str) -> type[BaseModel] | None:
+    for name, field in model.model_fields.items():
+        if (field.alias or name) == alias:
+            return _first_model(field.annotation)
+    return None
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_first_model(argument) for argument in get_args(annotation))
+    return next((model for model in found if model), None)

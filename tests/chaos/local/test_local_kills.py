@@ -1,0 +1,70 @@
+"""Processes killed in mid-round, the runner too: nothing is left behind, and the model is that of the undisturbed run."""
+
+import os
+import signal
+
+import pytest
+
+from tests.integration.local.runs import Lab, descendants, finish, job, running, site, until
+
+SITES = (site("north", LAB_DELAY_S="0.4"), site("south", LAB_DELAY_S="0.4"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    lab = Lab.of(tmp_path_factory.mktemp("undisturbed"), job(), *SITES)
+    code, output = lab.run()
+    assert code == 0, output
+    return lab.digest()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    made = Lab.of(tmp_path, job(), *SITES)
+    yield made
+    made.close()
+
+
+def ends_as(lab, process, digest):
+    code, output = finish(process)
+    assert code == 0, output
+    assert lab.digest() == digest
+    return output
+
+
+def test_a_trainer_killed_in_mid_round_comes_back(lab, undisturbed):
+    process = lab.start()
+    os.kill(lab.pid_in_round("south", 2), signal.SIGKILL)
+    ends_as(lab, process, undisturbed)
+
+
+def test_an_aggregator_killed_in_mid_round_comes_back(lab, undisturbed):
+    process = lab.start()
+    lab.pid_in_round("south", 2)
+    (aggregator,) = (pid for pid, line in descendants(process.pid).items() if "fedaggregator" in line)
+    os.kill(aggregator, signal.SIGKILL)
+    ends_as(lab, process, undisturbed)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_is_resumed(lab, undisturbed, number, code):
+    process = lab.start()
+    lab.pid_in_round("south", 2)
+    children = descendants(process.pid)
+    process.send_signal(number)
+    got, output = finish(process)
+    assert got == code, output
+    assert children
+    until(lambda: not any(running(pid) for pid in children))
+    assert not (lab.state / "result.json").exists()
+    ends_as(lab, lab.start(), undisturbed)
+    first = lab.state.parent.parent / "marks" / "south-1"
+    assert first.stat().st_mtime < (lab.state / "job.json").stat().st_mtime - 1, "round 1 was trained again"
+
+
+def test_two_runs_in_one_folder_do_not_meet(lab, undisturbed):
+    process = lab.start()
+    lab.pid_in_round("south", 1)
+    code, output = lab.run()
+    assert (code, f"in use by another run (process {process.pid})" in output) == (1, True), output
+    ends_as(lab, process, undisturbed)

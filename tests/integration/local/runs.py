@@ -1,0 +1,135 @@
+"""Writes manifests of small real jobs and runs `fedloom` on them in real processes. Used by the integration and chaos rings."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+TASK = Path(__file__).parent / "task" / "lab.py"
+TIMEOUT_S = 90
+JOB = "lab"
+
+
+def site(name, **env):
+    data = {"env": [{"name": key, "value": value} for key, value in env.items()]}
+    return document("FLClient", name, provider="OnPremises", data=data)
+
+
+def document(kind, name, **spec):
+    return {"apiVersion": "fedloom.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def job(**spec):
+    defaults = {
+        "task": {"entrypoint": "lab:task", "image": "none"},
+        "rounds": 3,
+        "seed": 3,
+        "training": {"optimizer": {"learningRate": "0.1"}},
+    }
+    return document("FederatedJob", JOB, **(defaults | spec))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A folder with manifests and the task, and the state of its runs."""
+
+    folder: Path
+    started: list = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder, *documents):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TASK, folder / "lab.py")
+        (folder / "manifests.yaml").write_text(yaml.safe_dump_all(documents))
+        return cls(folder)
+
+    @property
+    def state(self):
+        return self.folder / "state" / JOB
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "fedcli", *arguments, "--workdir", str(self.folder / "state")]
+
+    def start(self, *options, **env):
+        command = self.command("run", str(self.folder), "--result", str(self.folder / "result.json"), *options)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **env}
+        )
+        self.started.append(process)
+        return process
+
+    def close(self):
+        """Ends what a failed test left running."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
+
+    def run(self, *options, **env):
+        """Exit code and everything that was printed."""
+        return finish(self.start(*options, **env))
+
+    def result(self):
+        return json.loads((self.folder / "result.json").read_text())
+
+    def digest(self):
+        return self.result()["model"]["sha256"]
+
+    def pid_in_round(self, name, round_):
+        """Waits for a site to train in a round; its process id."""
+        mark = self.folder / "marks" / f"{name}-{round_}"
+        return int(until(lambda: mark.exists() and mark.read_text()))
+
+
+def finish(process):
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        output, _ = process.communicate()
+        raise AssertionError(f"no end within {TIMEOUT_S} s:\n{output}") from None
+    return process.returncode, output
+
+
+def until(condition, timeout_s=60):
+    end = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+    return value
+
+
+def descendants(pid):
+    """{pid: command line} of all processes below one, by /proc."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, new = {}, {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - set(found)
+        found |= {child: command_line(child) for child in new}
+    return found
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def running(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

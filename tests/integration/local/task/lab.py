@@ -1,0 +1,42 @@
+"""A task of a few milliseconds whose sites can be told by environment to be slow, to stay away or to lack their data.
+
+At the start of each training a site leaves its process id in marks/<site>-<round>.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from fedtrainer import Data, DataMissing, Task
+
+MARKS = Path(__file__).parent / "marks"
+
+
+class Lab(Task):
+    def model(self):
+        return torch.nn.Linear(4, 1)
+
+    def data(self, site):
+        if os.environ.get("LAB_MODE") == "nodata":
+            raise DataMissing("no rows in /data/rows: put rows.csv there")
+        generator = torch.Generator().manual_seed(site.seed % 2**31)
+        inputs = torch.randn(48, 4, generator=generator)
+        targets = inputs.sum(dim=1, keepdim=True)
+        return Data((inputs[:32], targets[:32]), (inputs[32:], targets[32:]))
+
+    def train(self, model, data, settings, ctx):
+        MARKS.mkdir(exist_ok=True)
+        (MARKS / f"{ctx.site.name}-{ctx.site.round}").write_text(str(os.getpid()))
+        until = time.monotonic() + float(os.environ.get("LAB_DELAY_S", "0"))
+        while time.monotonic() < until:
+            ctx.check()
+            time.sleep(0.02)
+        return super().train(model, data, settings, ctx)
+
+
+def task():
+    if os.environ.get("LAB_MODE") == "never":
+        time.sleep(3600)
+    return Lab()

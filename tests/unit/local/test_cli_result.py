@@ -1,0 +1,53 @@
+"""The result's form, and the lines that a run prints."""
+
+from fedcli.modelreader import reader_pod
+from fedcli.result import result
+from fedcli.transitions import transitions
+
+STATUS = {
+    "phase": "Complete",
+    "conditions": [{"type": "Complete", "status": "True"}, {"type": "Failed", "status": "False"}],
+    "startTime": "2026-01-01T00:00:00Z",
+    "completionTime": "2026-01-01T00:00:07Z",
+    "round": {"current": 3, "total": 3, "committed": 3},
+    "metrics": [{"name": "accuracy", "value": "0.75", "round": 3}],
+    "clients": [{"name": "b", "state": "Idle", "samples": 2, "rounds": 3}, {"name": "a", "state": "Failed", "message": "gone"}],
+    "model": {"uri": "volume://c/k", "sha256": "ab", "round": 3},
+}  # fmt: skip
+
+
+def test_result_has_the_agreed_form():
+    assert result({"metadata": {"name": "j"}, "status": STATUS}) == {
+        "job": "j",
+        "phase": "Complete",
+        "rounds": 3,
+        "metrics": {"accuracy": 0.75},
+        "clients": [{"name": "a", "samples": 0, "rounds": 0}, {"name": "b", "samples": 2, "rounds": 3}],
+        "model": {"uri": "volume://c/k", "sha256": "ab"},
+        "seconds": 7.0,
+    }
+    empty = result({"metadata": {"name": "j"}}, seconds=1.23456)
+    assert (empty["phase"], empty["rounds"], empty["model"]["uri"], empty["seconds"]) == ("Pending", 0, None, 1.235)
+
+
+def test_transitions_are_told_once():
+    lines = transitions({}, STATUS)
+    assert lines == [
+        "round 3/3 committed",
+        "metrics of round 3: accuracy 0.75",
+        "site a: Failed: gone",
+        "phase Complete",
+    ]
+    assert transitions(STATUS, STATUS) == []
+
+
+def test_the_reader_pod_passes_the_restricted_standard_and_reads_only():
+    template = {"containers": [{"image": "i", "imagePullPolicy": "Never"}], "tolerations": [{"key": "k"}]}
+    spec = reader_pod("job", "claim", template)["spec"]
+    container = spec["containers"][0]
+    assert spec["volumes"] == [{"name": "store", "persistentVolumeClaim": {"claimName": "claim", "readOnly": True}}]
+    assert (container["image"], container["imagePullPolicy"], spec["tolerations"]) == ("i", "Never", [{"key": "k"}])
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}

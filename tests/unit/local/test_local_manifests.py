@@ -1,0 +1,128 @@
+"""Manifests are refused as the API server refuses them: file, object, field, value and way out."""
+
+import copy
+
+import pytest
+import yaml
+
+from fedlocal.errors import BadInputError
+from fedlocal.manifests import load
+
+JOB = {
+    "apiVersion": "fedloom.dev/v1alpha1",
+    "kind": "FederatedJob",
+    "metadata": {"name": "hearts"},
+    "spec": {"task": {"entrypoint": "tasks:hearts", "image": "example/task:1"}, "rounds": 3},
+}
+SITE = {
+    "apiVersion": "fedloom.dev/v1alpha1",
+    "kind": "FLClient",
+    "metadata": {"name": "north"},
+    "spec": {"provider": "AWS"},
+}
+SELECTION = {"key": "a", "operator": "Exists", "values": ["b"]}
+TWICE = [{"name": "x", "configMap": {"name": "a"}}, {"name": "x", "configMap": {"name": "b"}}]
+
+
+def changed(body, path, value):
+    body = copy.deepcopy(body)
+    *parents, last = path.split(".")
+    inner = body
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+    if value is None:
+        inner.pop(last, None)
+    else:
+        inner[last] = value
+    return body
+
+
+def refusals(tmp_path, *bodies):
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(bodies))
+    with pytest.raises(BadInputError) as refused:
+        load(tmp_path)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "value", "said"),
+    [
+        (JOB, "metadata.name", "a.b", "metadata.name is too long or has a dot"),
+        (JOB, "metadata.name", "A", "metadata.name: 'A' is not a name"),
+        (JOB, "metadata.labels", {"a": True}, "metadata.labels.a: True is not a label value"),
+        (JOB, "apiVersion", "fedloom.dev/v1", "apiVersion: is 'fedloom.dev/v1', but must be fedloom.dev/v1alpha1"),
+        (JOB, "spec", None, "spec: is missing"),
+        (JOB, "spec.rounds", None, "spec.rounds: is required"),
+        (JOB, "spec.rounds", "3", "spec.rounds: is '3': Input should be a valid integer"),
+        (JOB, "spec.rounds", 0, "spec.rounds: is 0: Input should be greater than or equal to 1"),
+        (JOB, "spec.traning", {}, "spec.traning: unknown field, did you mean training?"),
+        (JOB, "spec.training.optimizer.lr", "1", "spec.training.optimizer.lr: unknown field"),
+        (JOB, "spec.training.optimizer.learningrate", "1", "did you mean learningRate?"),
+        (JOB, "spec.task.entrypoint", "no-colon", "spec.task.entrypoint: is 'no-colon', but must match"),
+        (JOB, "spec.task.args", {"rate": 0.5}, "spec.task.args.rate: is 0.5, but must be an integer or a string"),
+        (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg'"),
+        (JOB, "spec.stop", {"metric": "loss"}, "spec.stop: stop needs target or patience"),
+        (JOB, "spec.clients.policy", "Random", "spec.clients: policy Random needs perRound or fraction"),
+        (JOB, "spec.clients", {"policy": "Random", "fraction": "1.5"}, "spec.clients.fraction: fraction must be over 0 and at most 1, for example '0.5' (it is '1.5')"),
+        (JOB, "spec.clients", {"policy": "Random", "perRound": 1, "minAvailable": 2}, "spec.clients.perRound: perRound is below minAvailable"),
+        (JOB, "spec.clients.selector.matchExpressions", [SELECTION], "spec.clients.selector.matchExpressions[0]: values are required with In"),
+        (JOB, "spec.round.quorum", "0%", "spec.round.quorum: quorum must be a count of at least 1 or a percentage"),
+        (JOB, "spec.round.quorum", 0, "spec.round.quorum: quorum must be a count of at least 1"),
+        (JOB, "spec.round.quorum", True, "spec.round.quorum: is True, but must be an integer or a string"),
+        (JOB, "spec.round.deadline", "0s", "spec.round.deadline: must be a duration longer than zero"),
+        (JOB, "spec.round.deadline", "soon", "spec.round.deadline: is 'soon', but must match"),
+        (JOB, "spec.training", {"epochs": 1, "localSteps": 1}, "spec.training: epochs and localSteps exclude each other"),
+        (JOB, "spec.training.optimizer", {"learningRate": "0"}, "spec.training.optimizer.learningRate: learningRate must be over 0"),
+        (JOB, "spec.training.optimizer", {"name": "Adam", "momentum": "0.9"}, "spec.training.optimizer.momentum: momentum goes with SGD"),
+        (JOB, "spec.training.podTemplate.env", [{"name": "FEDLOOM_X", "value": ""}], "names that begin with FEDLOOM_ belong to Fedloom"),
+        (SITE, "spec.provider", "aws", "FLClient/north: spec.provider: is 'aws', but must be"),
+        (SITE, "spec.pool", {"accelerator": "GPU"}, "spec.pool: accelerator GPU needs resourceName and count"),
+        (SITE, "spec.data.volumes", [{"name": "x"}], "spec.data.volumes[0]: a data volume needs persistentVolumeClaim or configMap"),
+        (SITE, "spec.data.volumes", TWICE, 'spec.data.volumes[1]: is there twice ({"name": "x"}): keep one'),
+    ],
+)  # fmt: skip
+def test_refused_with_field_value_and_way_out(tmp_path, body, path, value, said):
+    text = refusals(tmp_path, changed(body, path, value))
+    assert said in text
+    assert text.startswith(f"{tmp_path / 'all.yaml'}: ")
+
+
+def test_everything_wrong_is_told_at_once(tmp_path):
+    text = refusals(tmp_path, changed(JOB, "spec.rounds", 0), changed(SITE, "spec.provider", "x"), SITE, SITE)
+    assert len(text.splitlines()) == 4
+    assert "metadata.name: is there twice" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("just text", "kind: is missing"),
+        (b"\xff\xfe\x00", "cannot be read as YAML"),
+    ],
+)
+def test_files_that_are_no_manifests(tmp_path, content, said):
+    (tmp_path / "bad.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(BadInputError, match=said):
+        load(tmp_path)
+
+
+def test_a_path_that_is_not_there_and_a_job_that_is_not_there(tmp_path):
+    with pytest.raises(BadInputError, match="no such file or folder"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(JOB))
+    with pytest.raises(BadInputError, match=r"no FederatedJob other here \(found: hearts\)"):
+        load(tmp_path).job("other")
+
+
+def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path):
+    listed = {"kind": "List", "apiVersion": "v1", "items": [SITE, {"kind": "Namespace", "metadata": {"name": "n"}}]}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([JOB, None, listed]))
+    (tmp_path / "README.md").write_text("not a manifest")
+    found = load(tmp_path)
+    spec = found.jobs[0].body["spec"]
+    assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
+    assert spec["training"]["optimizer"] == {"name": "SGD", "learningRate": "0.01"}
+    assert spec["storage"]["volume"]["whenDeleted"] == "Retain"
+    assert [document.body["metadata"]["name"] for document in found.clients] == ["north"]
+    assert "Namespace/n: ignored" in found.notes[0]

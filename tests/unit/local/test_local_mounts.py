@@ -1,0 +1,79 @@
+"""Container paths become folders of this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from fedapi import names
+from fedlocal import mounts
+from fedlocal.statefolder import StateFolder
+
+
+def pod(env):
+    volumes = [
+        {"name": "config", "configMap": {"name": "c"}},
+        {"name": "credentials", "secret": {"secretName": "s"}},
+        {"name": "store", "persistentVolumeClaim": {"claimName": "store"}},
+        {"name": "rows", "persistentVolumeClaim": {"claimName": "rows"}},
+        {"name": "small", "configMap": {"name": "small"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    paths = {
+        "config": names.PATH_CONFIG,
+        "credentials": names.PATH_CREDENTIALS,
+        "store": names.PATH_STORE,
+        "rows": "/data/rows",
+        "small": "/data/small",
+        "tmp": "/tmp",
+    }
+    container = {
+        "volumeMounts": [
+            {"name": n, "mountPath": p} | ({"subPath": "in"} if n == "store" else {}) for n, p in paths.items()
+        ],
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+    }
+    return {"metadata": {"name": "p"}, "spec": {"containers": [container], "volumes": volumes}}
+
+
+@pytest.fixture
+def places(tmp_path):
+    return mounts.Places(StateFolder(tmp_path / "state"), tmp_path / "here", frozenset({"small"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "below_root"),
+    [
+        (names.PATH_STORE, True),
+        (f"{names.PATH_STORE}/incoming/u", True),
+        (names.PATH_DATA, True),
+        ("/data/rows", True),
+        ("/tmp", True),
+        (names.PATH_TERMINATION_LOG, True),
+        ("/", False),
+        ("/datasets", False),
+        ("/usr/bin:/bin", False),
+        ("kubernetes", False),
+        ("https://host/data", False),
+    ],
+)
+def test_values_that_name_mounts_are_moved_below_the_root(value, below_root):
+    root = Path("/somewhere/root")
+    seen = mounts.environment(pod({"X": value}), root)["X"]
+    assert seen == (f"{root}{value}" if below_root else value)
+
+
+def test_mounts_are_links_to_where_the_volumes_are(places, tmp_path):
+    assert mounts.missing_data(pod({}), places) == [
+        ("/data/rows", tmp_path / "here/volumes/rows"),
+        ("/data/small", tmp_path / "state/configmaps/small"),
+    ]
+    (tmp_path / "here/volumes/rows").mkdir(parents=True)
+    (tmp_path / "here/volumes/rows/file").write_text("rows")
+    root = mounts.prepare(pod({}), places)
+    assert (root / "data/rows/file").read_text() == "rows"
+    (mounts.below(root, names.PATH_STORE) / "x").write_text("kept")
+    assert (tmp_path / "state/claims/store/in/x").read_text() == "kept"
+    (mounts.below(root, names.PATH_TERMINATION_LOG)).write_text("why\n")
+    assert mounts.termination_message(root) == "why"
+    assert mounts.termination_message(mounts.prepare(pod({}), places)) == ""
+    assert (tmp_path / "state/claims/store/in/x").read_text() == "kept"
