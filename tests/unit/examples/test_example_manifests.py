@@ -1,0 +1,61 @@
+"""The examples' manifests are valid, complete and agree with the files beside them."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.flclient import FLClient
+from fedapi.names import API_VERSION
+from fedtrainer import Task
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/job.yaml"))
+
+
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem + "_example", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def documents(folder: Path):
+    return [body for name in ("job.yaml", "sites.yaml") for body in yaml.safe_load_all((folder / name).read_text())]
+
+
+def test_both_examples_are_there():
+    assert [folder.name for folder in FOLDERS] == ["fashion-mnist", "heart-disease"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_manifests(folder):
+    bodies = documents(folder)
+    assert {body["apiVersion"] for body in bodies} == {API_VERSION}
+    (job,) = (FederatedJob.parse(body) for body in bodies if body["kind"] == "FederatedJob")
+    clients = [FLClient.parse(body) for body in bodies if body["kind"] == "FLClient"]
+    assert all(client.metadata.labels.items() >= job.spec.clients.selector.match_labels.items() for client in clients)
+    assert job.spec.clients.min_available == len({client.metadata.name for client in clients})
+    name, factory = job.spec.task.entrypoint.split(":")
+    task = getattr(module(folder / f"{name}.py"), factory)(**job.spec.task.args)
+    assert isinstance(task, Task)
+    assert sum(p.numel() for p in task.model().parameters()) > 0
+    assert f"COPY {name}.py /opt/task/{name}.py" in (folder / "Dockerfile").read_text()
+    assert job.spec.task.image in (folder / "Dockerfile").read_text()
+
+
+def test_hospitals():
+    prepare = module(EXAMPLES / "heart-disease" / "prepare.py")
+    clients = {
+        body["metadata"]["name"]: FLClient.parse(body)
+        for body in documents(EXAMPLES / "heart-disease")
+        if body["kind"] == "FLClient"
+    }
+    assert clients.keys() == prepare.COUNTS.keys()
+    assert sum(train + test for train, test in prepare.COUNTS.values()) == 740
+    assert sorted(client.spec.provider for client in clients.values()) == ["AWS", "Azure", "GCP", "OnPremises"]
+    assert {v.config_map.name for c in clients.values() for v in c.spec.data.volumes} == {
+        f"{name}-patients" for name in clients
+    }
