@@ -15,8 +15,8 @@ install: ## .venv with everything that development needs (torch is most of it; c
 
 generate: install ## writes CRDs, reference pages and the chart's tables
 	$(RUN) -m fedapi.crd crds charts/fedloom/crd-bases
-	$(RUN) tools/reference_docs.py
-	$(RUN) tools/values_docs.py
+	$(RUN) -m tools.reference_docs
+	$(RUN) -m tools.values_docs
 
 check: install ## lint, types, import contracts, unit tests: under a minute
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ demo: install ## the heart-disease consortium on this machine, no Kubernetes: bu
 	$(BIN)/fedloom run examples/heart-disease/ --workdir build/demo/state --fresh --result build/demo/result.json
 
 demo-cluster: install ## the same manifests on a real Kubernetes: build/demo-cluster/result.json
-	$(RUN) tools/demo_cluster.py
+	$(RUN) -m tools.demo_cluster
 
 bench: install ## measures; build/bench/results.json
 	$(RUN) -m tests.bench

@@ -5,11 +5,9 @@
 
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
 
 import fedaggregator.metrics
@@ -57,7 +55,9 @@ def resource_page(crd: dict[str, Any]) -> str:
         f"`{crd['spec']['group']}/{version['name']}`, namespaced; short name `{names['shortNames'][0]}`, category `federated`.",
         "",
         "`kubectl get` shows: "
-        + ", ".join(c["name"].upper() + (" (wide)" if c.get("priority") else "") for c in version["additionalPrinterColumns"])
+        + ", ".join(
+            c["name"].upper() + (" (wide)" if c.get("priority") else "") for c in version["additionalPrinterColumns"]
+        )
         + ".",
     ]
     for part in ("spec", "status"):
@@ -65,7 +65,12 @@ def resource_page(crd: dict[str, Any]) -> str:
         lines += [_row(path, node, required=required) for path, node, required in _walk(schema["properties"][part], "")]
         checks = list(_rules(schema["properties"][part], part))
         if checks:
-            lines += ["", "The API server refuses an object when:", "", *(f"- `{path}`: {message}" for path, message in checks)]
+            lines += [
+                "",
+                "The API server refuses an object when:",
+                "",
+                *(f"- `{path}`: {message}" for path, message in checks),
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -104,26 +109,42 @@ def exit_codes_page() -> str:
         f"| {code.value} | {code.name} | {outcome.reason(code) if code else ''} | {'gives up' if code.value in fatal else 'runs again' if code else 'done'} |"
         for code in outcome.Exit
     ]
-    head = [HEADER, "# Exit codes", "", "What the trainer's and the aggregator's processes end with, and what the operator does then."]
-    return "\n".join([*head, "", "| code | name | reason in status | the operator |", "|---|---|---|---|", *rows]) + "\n"
+    head = [
+        HEADER,
+        "# Exit codes",
+        "",
+        "What the trainer's and the aggregator's processes end with, and what the operator does then.",
+    ]
+    return (
+        "\n".join([*head, "", "| code | name | reason in status | the operator |", "|---|---|---|---|", *rows]) + "\n"
+    )
 
 
 def reasons_page() -> str:
     """Enumerated reasons of conditions and events."""
     lines = [HEADER, "# Reasons", "", "Reasons of conditions, of `status.sites[]` and of events."]
-    enums = [value for value in vars(reasons).values() if isinstance(value, type) and issubclass(value, StrEnum) and value is not StrEnum]
+    enums = [value for value in vars(reasons).values() if isinstance(value, type) and issubclass(value, reasons.Word)]
     for enum in enums:
-        lines += ["", f"## {enum.__name__}", "", _cell(enum.__doc__ or ""), "", *(f"- `{member.value}`" for member in enum)]
+        if not list(enum):
+            continue
+        lines += ["", f"## {enum.__name__}", "", _cell(enum.__doc__ or ""), "", "| word | meaning |", "|---|---|"]
+        lines += [f"| `{member.value}` | {_cell(member.__doc__ or '')} |" for member in enum]
     return "\n".join(lines) + "\n"
 
 
 def settings_page() -> str:
     """Environment variables of every process."""
-    lines = [HEADER, "# Settings", "", "Every process reads its settings once, from the environment, and prints them (secrets redacted) at start."]
+    lines = [
+        HEADER,
+        "# Settings",
+        "",
+        "Every process reads its settings once, from the environment, and prints them (secrets redacted) at start.",
+    ]
     for title, model in (
         ("Operator (set by the chart)", fedoperator.settings.OperatorSettings),
-        ("Aggregator (set by the operator)", fedaggregator.settings.AggregatorSettings),
-        ("Trainer (set by the operator)", fedtrainer.settings.TrainerSettings),
+        ("Aggregator (set by the operator)", fedaggregator.settings.Settings),
+        ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
+        ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
     ):
         lines += ["", f"## {title}", "", "| variable | default | meaning |", "|---|---|---|"]
         lines += [_setting(model, name) for name in model.model_fields]
@@ -140,11 +161,17 @@ def _setting(model: type[BaseSettings], name: str) -> str:
 def metrics_page() -> str:
     """Prometheus metrics of operator and aggregator."""
     lines = [HEADER, "# Metrics", ""]
-    for title, build in (("Operator", fedoperator.metrics.Metrics), ("Aggregator", fedaggregator.metrics.Metrics)):
-        registry = CollectorRegistry()
-        build(registry)
+    for title, registry in (
+        ("Operator", fedoperator.metrics.Metrics().registry),
+        ("Aggregator", fedaggregator.metrics.REGISTRY),
+    ):
         lines += ["", f"## {title}", "", "| metric | type | meaning |", "|---|---|---|"]
-        lines += [f"| `{family.name}` | {family.type} | {_cell(family.documentation)} |" for family in registry.collect()]
+        families = sorted(registry.collect(), key=lambda family: family.name)
+        lines += [
+            f"| `{family.name}` | {family.type} | {_cell(family.documentation)} |"
+            for family in families
+            if family.name.startswith("fedloom_")
+        ]
     return "\n".join(lines) + "\n"
 
 

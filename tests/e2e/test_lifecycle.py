@@ -1,0 +1,80 @@
+"""A job's life on the real cluster: applied, watched, suspended, finished, expired; its model fetched."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.world import job, site
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+SITES = [site("north"), site("south", provider="AWS", region="eu-central-1")]
+
+
+def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest, tmp_path):
+    documents = [*SITES, job()]
+    world.apply(documents)
+    status = world.completes("paced")
+    assert status["round"]["progress"] == "3/3"
+    assert status["model"]["sha256"] == embedded_digest(documents, "paced")
+
+    columns = world.kubectl("get", "fj", "paced").splitlines()
+    assert columns[0].split() == ["NAME", "PHASE", "ROUND", "CLIENTS", "METRIC", "AGE"]
+    assert columns[1].split()[:4] == ["paced", "Complete", "3/3", "2/2"]
+    wide = world.kubectl("get", "fj", "paced", "-o", "wide").splitlines()[0].split()
+    assert {"STRATEGY", "MODEL", "AGGREGATOR"} <= set(wide)
+
+    scaled = world.wait(
+        "the aggregator to scale to zero", lambda: not world.list("pods", "fedloom.dev/role=aggregator")
+    )
+    assert scaled
+    out = tmp_path / "model.safetensors"
+    command = [sys.executable, "-m", "fedcli", "model", "pull", "paced", "-n", world.namespace]
+    subprocess.run([*command, "--kubeconfig", str(world.kubeconfig), "-o", str(out)], check=True, timeout=120)
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == status["model"]["sha256"]
+
+
+def test_suspend_frees_the_pods_and_resume_goes_on(world, embedded_digest):
+    documents = [*SITES, job(seconds="2", rounds=4)]
+    world.apply(documents)
+    world.wait("round 2", lambda: world.in_round("paced", 2))
+    world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    world.wait("no pods", lambda: not world.list("pods", "fedloom.dev/role in (aggregator,trainer)"))
+    assert world.condition("paced", "Suspended")["status"] == "True"
+    assert world.status("paced")["phase"] == "Suspended"
+    world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    status = world.completes("paced")
+    assert status["model"]["sha256"] == embedded_digest([*SITES, job(rounds=4)], "paced")
+
+
+def test_an_expired_job_deletes_itself_and_keeps_its_volume(world):
+    world.apply([*SITES, job(rounds=1, ttlSecondsAfterFinished=1)])
+    world.wait("the job to expire", lambda: not world.list("fj"), 180)
+    world.wait("its children to go", lambda: not world.list("jobs") and not world.list("deployments"))
+    assert [claim["metadata"]["name"] for claim in world.list("pvc", "fedloom.dev/job=paced")]
+
+
+def test_deleting_a_job_removes_everything_but_a_retained_volume(world):
+    world.apply(
+        [
+            *SITES,
+            job(seconds="5"),
+            job("gone", seconds="5", storage={"volume": {"size": "1Gi", "whenDeleted": "Delete"}}),
+        ]
+    )
+    world.wait("both to run", lambda: all(world.in_round(name, 1) for name in ("paced", "gone")))
+    world.kubectl("delete", "fj", "paced", "gone", "--wait=false")
+    kinds = "jobs,deployments,services,pods,secrets,serviceaccounts,roles,rolebindings,configmaps"
+    world.wait("children to go", lambda: not world.list(kinds, "app.kubernetes.io/managed-by=fedloom"))
+    world.wait(
+        "one volume", lambda: [c["metadata"]["labels"]["fedloom.dev/job"] for c in world.list("pvc")] == ["paced"]
+    )
+
+
+def test_site_status_and_heartbeats(world):
+    world.apply([*SITES, job(seconds="3", rounds=2)])
+    world.wait("sites to be active", lambda: all(c.get("status", {}).get("active") for c in world.list("flc")))
+    lines = world.kubectl("get", "flc").splitlines()
+    assert lines[0].split() == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "AGE"]
+    world.completes("paced")

@@ -1,0 +1,162 @@
+"""A namespace of a real cluster as tests see it: apply, look, wait, kill. Every wait ends with what was there."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.tools import binary
+
+RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    kubeconfig: Path
+    namespace: str
+
+    @classmethod
+    @contextmanager
+    def create(cls, kubeconfig: Path, name: str) -> Iterator["World"]:
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+        world = cls(kubeconfig, f"{slug}-{os.urandom(3).hex()}")
+        namespace = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": world.namespace, "labels": RESTRICTED},
+        }
+        world.apply([namespace])
+        try:
+            yield world
+        finally:
+            world.kubectl("delete", "namespace", world.namespace, "--wait=false", namespaced=False)
+
+    @staticmethod
+    def as_yaml(documents: list[dict[str, Any]]) -> str:
+        return yaml.safe_dump_all(documents)
+
+    @staticmethod
+    def read_result(path: Path) -> dict[str, Any]:
+        return json.loads(path.read_text())
+
+    def kubectl(self, *words: str, stdin: str | None = None, namespaced: bool = True, check: bool = True) -> str:
+        command = [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}"]
+        command += [f"--namespace={self.namespace}"] if namespaced else []
+        done = subprocess.run([*command, *words], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
+        return done.stdout or done.stderr
+
+    def apply(self, documents: list[dict[str, Any]]) -> None:
+        namespaced = documents[0]["kind"] != "Namespace"
+        self.kubectl(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-f",
+            "-",
+            stdin=self.as_yaml(documents),
+            namespaced=namespaced,
+        )
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        return json.loads(self.kubectl("get", kind, name, "-o", "json"))
+
+    def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
+        return json.loads(self.kubectl("get", kind, "-o", "json", *(["-l", selector] if selector else [])))["items"]
+
+    def status(self, job: str) -> dict[str, Any]:
+        return self.get("federatedjob", job).get("status", {})
+
+    def condition(self, job: str, type_: str) -> dict[str, Any]:
+        return next((c for c in self.status(job).get("conditions", ()) if c["type"] == type_), {})
+
+    def wait(self, what: str, fact: Callable[[], Any], timeout_s: float = 120, every_s: float = 0.3) -> Any:
+        """The first truthy answer of `fact`; past the time, an error that shows the namespace."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if seen := fact():
+                return seen
+            time.sleep(every_s)
+        raise AssertionError(f"waited {timeout_s} s for {what}\n{self.picture()}")
+
+    def picture(self) -> str:
+        shown = self.kubectl("get", "fj,flc,deploy,jobs,pods,pvc", "-o", "wide", check=False)
+        described = self.kubectl("get", "fj", "-o", "yaml", check=False)
+        logs = [
+            f"--- {pod['metadata']['name']}\n" + self.kubectl("logs", pod["metadata"]["name"], "--tail=15", check=False)
+            for pod in self.list("pods")
+        ]
+        return "\n".join([shown, described, *logs])
+
+    def completes(self, job: str, timeout_s: float = 180) -> dict[str, Any]:
+        """Waits for the end and returns the status; a job that fails is an error that shows it."""
+        self.wait(f"{job} to end", lambda: self.ended(job), timeout_s)
+        status = self.status(job)
+        assert self.condition(job, "Complete").get("status") == "True", self.picture()
+        return status
+
+    def ended(self, job: str) -> bool:
+        return any(self.condition(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+
+    def in_round(self, job: str, number: int) -> bool:
+        return self.status(job).get("round", {}).get("current", 0) >= number
+
+    def kill(self, module: str, job_uid: str, client: str = "") -> int:
+        """kill -9 of the process of a pod, found by its environment. Returns its pid."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                environment = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            ours = f"FEDLOOM_JOB_UID={job_uid}".encode() in environment
+            if ours and module.encode() in words and (not client or f"FEDLOOM_CLIENT={client}".encode() in environment):
+                os.kill(int(folder.name), signal.SIGKILL)
+                return int(folder.name)
+        raise AssertionError(f"no process of {module} for {client or 'the job'}\n{self.picture()}")
+
+
+def site(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "fedloom.dev/v1alpha1",
+        "kind": "FLClient",
+        "metadata": {"name": name, "labels": {"consortium": "test"}},
+        "spec": {"provider": "OnPremises", **spec},
+    }
+
+
+def job(
+    name: str = "paced", *, seconds: str = "0", rounds: int = 3, args: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "fedloom.dev/v1alpha1",
+        "kind": "FederatedJob",
+        "metadata": {"name": name},
+        "spec": {
+            "task": {
+                "entrypoint": "paced:task",
+                "image": "localhost/fedloom-paced:dev",
+                "imagePullPolicy": "Never",
+                "args": {"seconds": seconds, **(args or {})},
+            },
+            "rounds": rounds,
+            "seed": 7,
+            "clients": {"selector": {"matchLabels": {"consortium": "test"}}, "minAvailable": 2},
+            "round": {"deadline": "90s", "quorum": "100%"},
+            "storage": {"volume": {"size": "1Gi"}},
+            **spec,
+        },
+    }

@@ -1,0 +1,50 @@
+"""Brings Fedloom onto a cluster: the local one with fresh images, the chart on any.
+
+Used by demo_cluster.py, the e2e and chaos tests and the benchmarks.
+"""
+
+import subprocess
+from pathlib import Path
+
+from tests.cluster import images
+from tests.cluster.api import Cluster
+from tests.cluster.tools import binary
+
+ROOT = Path(__file__).resolve().parent.parent
+SYSTEM_NAMESPACE = "fedloom-system"
+LOCAL_IMAGES = {
+    "operator.image.repository": "localhost/fedloom-operator",
+    "aggregator.image.repository": "localhost/fedloom-aggregator",
+    "image.tag": "dev",
+}
+
+
+def local_cluster(name: str = "fedloom") -> Cluster:
+    """The local cluster with the checkout's images in it."""
+    cluster = Cluster.up(name)
+    subprocess.run(["make", "--silent", "wheel"], cwd=ROOT, check=True)
+    images.build_own(name, images.OWN)
+    return cluster
+
+
+def task_image(cluster: Cluster, folder: Path, tag: str) -> None:
+    """Builds a task's image on top of the trainer's and loads it."""
+    images.build_context(cluster.name, folder, tag)
+
+
+def install_chart(kubeconfig: Path, registry: str | None, **values: str) -> None:
+    """Helm-installs the chart and waits until the operator is ready. `registry` None: images of the local cluster."""
+    chosen = {"image.registry": registry, "image.tag": "dev"} if registry else dict(LOCAL_IMAGES)
+    settings = [f"--set={key}={value}" for key, value in {**chosen, **values}.items()]
+    command = [
+        str(binary("helm")),
+        f"--kubeconfig={kubeconfig}",
+        "upgrade",
+        "--install",
+        "fedloom",
+        str(ROOT / "charts/fedloom"),
+    ]
+    subprocess.run(
+        [*command, f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace", "--wait", "--timeout=180s", *settings],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
