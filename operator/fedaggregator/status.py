@@ -14,7 +14,7 @@ from fedcore.state import Attempt, Phase, Score, State
 
 def status(state: State) -> Mapping[str, Any]:
     """The status object with API names."""
-    scores = evaluation.measured(state)
+    scores = evaluation.settled(state)
     return api.FederatedJobStatus(
         outcome=_outcome(state),
         round=_round(state),

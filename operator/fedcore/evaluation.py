@@ -58,6 +58,17 @@ def measured(state: State) -> tuple[Score, ...]:
     return scored(earlier, now)
 
 
+def settled(state: State) -> tuple[Score, ...]:
+    """What may be shown: a mean over a part of the sites would jump about until the last one has reported."""
+    if state.closing is not None:
+        expected = frozenset(state.closing.expected) - state.excused
+    elif state.current is not None:
+        expected = frozenset(state.current.plan.selected) - state.current.failed.keys()
+    else:
+        return measured(state)
+    return measured(state) if expected <= state.reports.keys() else state.scores
+
+
 def headline(stop: StopRule | None, names: Iterable[str]) -> str | None:
     """The metric that counts: that of the stop rule, else accuracy, else the first by name."""
     known = sorted(names)

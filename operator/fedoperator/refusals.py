@@ -13,12 +13,13 @@ from typing import Any
 
 from fedapi import names
 from fedoperator.decide.model import Key, Manifest
+from fedoperator.decide.reasons import ConditionType, Reason
 from fedoperator.errors import RefusedError
 
 FIRST_RETRY_S = 5.0
 MOST_RETRY_S = 300.0
-CONDITION = "ObjectsApplied"
-REASON = "ObjectRefused"
+CONDITION = str(ConditionType.OBJECTS_APPLIED)
+REASON = str(Reason.OBJECT_REFUSED)
 MAX_MESSAGE = 1024
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.world import job, site
+from tests.e2e.world import CHILDREN, job, site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 SITES = [site("north"), site("south", provider="AWS", region="eu-central-1")]
@@ -65,8 +65,9 @@ def test_deleting_a_job_removes_everything_but_a_retained_volume(world):
     )
     world.wait("both to run", lambda: all(world.in_round(name, 1) for name in ("paced", "gone")))
     world.kubectl("delete", "fj", "paced", "gone", "--wait=false")
-    kinds = "jobs,deployments,services,pods,secrets,serviceaccounts,roles,rolebindings,configmaps"
-    world.wait("children to go", lambda: not world.list(kinds, "app.kubernetes.io/managed-by=fedloom"))
+    world.wait(
+        "children to go", lambda: not [k for k in CHILDREN if world.list(k, "app.kubernetes.io/managed-by=fedloom")]
+    )
     world.wait(
         "one volume", lambda: [c["metadata"]["labels"]["fedloom.dev/job"] for c in world.list("pvc")] == ["paced"]
     )

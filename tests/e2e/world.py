@@ -12,9 +12,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
 import yaml
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config.kube_config import load_kube_config
 
 from tests.cluster.tools import binary
+
+# Looking is done over one connection: a kubectl process per look costs more than what is looked at.
+PATHS = {
+    "fj": "apis/fedloom.dev/v1alpha1/{}/federatedjobs",
+    "flc": "apis/fedloom.dev/v1alpha1/{}/flclients",
+    "jobs": "apis/batch/v1/{}/jobs",
+    "deployments": "apis/apps/v1/{}/deployments",
+    "leases": "apis/coordination.k8s.io/v1/{}/leases",
+    "roles": "apis/rbac.authorization.k8s.io/v1/{}/roles",
+    "rolebindings": "apis/rbac.authorization.k8s.io/v1/{}/rolebindings",
+    "pods": "api/v1/{}/pods",
+    "pvc": "api/v1/{}/persistentvolumeclaims",
+    "services": "api/v1/{}/services",
+    "secrets": "api/v1/{}/secrets",
+    "serviceaccounts": "api/v1/{}/serviceaccounts",
+    "configmaps": "api/v1/{}/configmaps",
+}
+CHILDREN = (
+    "jobs",
+    "deployments",
+    "services",
+    "pods",
+    "secrets",
+    "serviceaccounts",
+    "roles",
+    "rolebindings",
+    "configmaps",
+)
 
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
@@ -26,12 +58,17 @@ RESTRICTED = {
 class World:
     kubeconfig: Path
     namespace: str
+    server: str
+    pool: urllib3.PoolManager
 
     @classmethod
     @contextmanager
     def create(cls, kubeconfig: Path, name: str) -> Iterator["World"]:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-")
-        world = cls(kubeconfig, f"{slug}-{os.urandom(3).hex()}")
+        configuration = Configuration()
+        load_kube_config(str(kubeconfig), client_configuration=configuration)
+        pool = RESTClientObject(configuration).pool_manager
+        world = cls(kubeconfig, f"{slug}-{os.urandom(3).hex()}", configuration.host, pool)
         namespace = {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -42,6 +79,7 @@ class World:
             yield world
         finally:
             world.kubectl("delete", "namespace", world.namespace, "--wait=false", namespaced=False)
+            pool.clear()
 
     @staticmethod
     def as_yaml(documents: list[dict[str, Any]]) -> str:
@@ -71,14 +109,21 @@ class World:
             namespaced=namespaced,
         )
 
+    def _read(self, kind: str, rest: str = "", selector: str = "") -> dict[str, Any]:
+        url = f"{self.server}/{PATHS[kind].format(f'namespaces/{self.namespace}')}{rest}"
+        answer = self.pool.request("GET", url, fields={"labelSelector": selector} if selector else None)
+        body = answer.json()
+        assert answer.status == 200, f"GET {url}: {body.get('message')}"
+        return body
+
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        return json.loads(self.kubectl("get", kind, name, "-o", "json"))
+        return self._read(kind, f"/{name}")
 
     def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
-        return json.loads(self.kubectl("get", kind, "-o", "json", *(["-l", selector] if selector else [])))["items"]
+        return self._read(kind, selector=selector)["items"]
 
     def status(self, job: str) -> dict[str, Any]:
-        return self.get("federatedjob", job).get("status", {})
+        return self.get("fj", job).get("status", {})
 
     def condition(self, job: str, type_: str) -> dict[str, Any]:
         return next((c for c in self.status(job).get("conditions", ()) if c["type"] == type_), {})

@@ -9,7 +9,7 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
-An error answer is a Refusal with a 4xx or 5xx status: 401/403 the site is not known (give up), 409 stale or duplicate
+An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
 (drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 429/503 retry.
 """
 

@@ -29,6 +29,7 @@ class ConditionType(Word):
     SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
+    OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when the API server refuses an object that the job needs."
 
 
 class ClientCondition(Word):
@@ -53,6 +54,9 @@ class Phase(Word):
 
 class Reason(Word):
     """Reasons of conditions and of `.status.sites[]`."""
+
+    # ObjectsApplied.
+    OBJECT_REFUSED = "ObjectRefused", "The API server refused a child; the message has the object and its words."
 
     # Accepted.
     ACCEPTED = "Accepted", "The spec is valid and selects at least one site."

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import UpdateManifest
-from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, run_sites, until
+from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, run_sites, small_model, until
 
 DIE_AT = str(Path(__file__).with_name("die_at.py"))
 INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
@@ -133,3 +134,25 @@ def test_of_two_aggregators_the_older_one_stops(tmp_path, undisturbed):
             assert second.process.poll() is None
     assert [commit.model.sha256 for commit in new.commits()] == undisturbed
     assert [commit.epoch for commit in new.commits()] == [1, 2, 2, 2]
+
+
+def test_an_update_that_the_older_one_took_counts(tmp_path):
+    """A site delivers to the old process after the new one has recovered: what was answered 200 is what is folded."""
+    old = JobFolder(tmp_path, config(("a", "b"), rounds=1))
+    with Aggregator(old).ready():
+        a, b = Site(old, "a"), Site(old, "b")
+        a.next(0.0)
+        b.next(0.0)
+        order = a.next(5.0).train
+        new = JobFolder(tmp_path, config(("a", "b"), rounds=1), model=None)
+        with Aggregator(new).ready():
+            assert a.take_part(order).status_code == 200
+            again = Site(new, "a", samples=99)  # the site's pod was restarted and has forgotten its nonce
+            assert again.next(5.0).kind == "Train"
+            grant = again.grant(order, save(small_model()))
+            again.http.put(grant.url, content=save(small_model())).raise_for_status()
+            answer = again.post("updates", again.manifest(order, grant, nonce="f" * 16))
+            assert (answer.status_code, answer.json()["code"]) == (409, "Duplicate")
+            Site(new, "b").step()
+            until(lambda: new.head().round == 1)
+    assert [(p.client, p.samples) for p in new.commits()[-1].participants] == [("a", 10), ("b", 10)]

