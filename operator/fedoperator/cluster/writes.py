@@ -45,8 +45,12 @@ class Writer:
         self._take("Job", "patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
 
     def status(self, live: Object, status: Mapping[str, Any]) -> None:
-        """Server-side apply of this operator's leaves of .status, for exactly this object."""
-        metadata = {key: live["metadata"][key] for key in ("name", "namespace", "uid")}
+        """Server-side apply of this operator's leaves of .status, for exactly this object as it was seen.
+
+        The API server ignores a foreign uid in an apply to /status of a custom resource; a foreign resourceVersion is a
+        conflict (RetryLaterError), so a recreated job never gets its predecessor's status.
+        """
+        metadata = {key: live["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
         body = {"apiVersion": names.API_VERSION, "kind": live["kind"], "metadata": metadata, "status": status}
         path = _path(live, "status")
         self._take(live["kind"], "apply", "PATCH", path, body, content_type=APPLY_PATCH, query=_APPLY)
