@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import fedoperator.decide
+import fedoperator
 from fedoperator.decide.reasons import ClientCondition, ConditionType, EventReason, Phase, Reason, Word
 
-SOURCES = "".join(p.read_text() for p in Path(fedoperator.decide.__path__[0]).glob("*.py") if p.name != "reasons.py")
+SOURCES = "".join(p.read_text() for p in Path(fedoperator.__path__[0]).rglob("*.py") if p.name != "reasons.py")
 WORDS = [word for kind in (ClientCondition, ConditionType, EventReason, Phase, Reason) for word in kind]
 # Reached through fedapi.outcome: the exit codes' own reasons.
 BY_EXIT_CODE = {Reason.DATA_MISSING}
