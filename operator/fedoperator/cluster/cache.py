@@ -63,15 +63,17 @@ class Cache:
                 self._drop(kind, place)
 
     def sweep(self, kind: str, namespace: str | None, before: float) -> list[Object]:
-        """Removes and returns what a full list that began at `before` did not mention: missed deletions."""
+        """Drops and returns what a full list that began at `before` did not mention: most likely missed deletions.
+
+        Dropped, not buried: a list that is handed over slowly may mention a live object later, and that restores it.
+        """
         with self._lock:
             missed = [
                 (place, entry.body)
                 for place, entry in self._objects[kind].items()
                 if entry.seen < before and namespace in (None, place[0])
             ]
-            for place, body in missed:
-                self._bury(body["metadata"].get("uid", ""))
+            for place, _ in missed:
                 self._drop(kind, place)
         return [body for _, body in missed]
 

@@ -19,7 +19,7 @@ from fedoperator.cluster.cache import Cache, Object
 from fedoperator.cluster.kinds import WATCHED
 from fedoperator.watch_health import Stream, WatchHealth
 
-SWEEP_AFTER_S = 5.0  # by then kopf has handed over everything that the list held
+SWEEP_AFTER_S = 5.0  # by then kopf has handed over what the list held; what comes later is taken back in
 
 _PLURALS = {(kind.group, kind.version, kind.plural): kind.kind for kind in WATCHED}
 

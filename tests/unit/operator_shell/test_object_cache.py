@@ -59,6 +59,16 @@ def test_a_sweep_finds_what_the_list_did_not_mention(namespace, swept):
     assert cache.get("ConfigMap", "ns", "listed")["metadata"]["resourceVersion"] == "9"
 
 
+def test_a_live_object_that_a_slow_list_mentions_after_the_sweep_is_back():
+    cache = Cache()
+    cache.put(body(5, labels={names.LABEL_JOB: "j"}))
+    assert cache.sweep("ConfigMap", None, float("inf"))
+    assert cache.get("ConfigMap", "ns", "x") is None
+    assert cache.labelled(names.LABEL_JOB, "ns", "j") == []
+    assert cache.put(body(5, labels={names.LABEL_JOB: "j"})), "news: whoever looks at it looks again"
+    assert [o["metadata"]["uid"] for o in cache.labelled(names.LABEL_JOB, "ns", "j")] == ["u1"]
+
+
 def test_only_what_is_read_is_kept():
     fields = [
         {"manager": names.OPERATOR_MANAGER, "operation": "Apply", "fieldsV1": {"f:data": {}}},
