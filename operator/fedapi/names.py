@@ -28,7 +28,6 @@ ROLE_AGGREGATOR, ROLE_INIT, ROLE_TRAINER, ROLE_STORE, ROLE_SITE = "aggregator", 
 ROLE_READER = "model-reader"
 
 # Annotations.
-ANNOTATION_CONFIG_HASH = f"{GROUP}/config-hash"  # of what a pod must be restarted for
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
@@ -51,6 +50,17 @@ ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient s
 ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints, on the site's state volume
 ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written
 ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
+
+# Names with our prefix that users may set themselves (spec.….podTemplate.env, FLClient spec.data.env).
+TUNABLE = (
+    "FEDLOOM_THREADS",  # trainer: threads of one torch operation
+    "FEDLOOM_PATIENCE_S",  # trainer: seconds without the aggregator before it gives up
+    "FEDLOOM_POLL_S",  # trainer: seconds that one question for work is held open
+    "FEDLOOM_CHECKPOINT_EVERY_S",  # trainer: least seconds between two checkpoints of a local training
+    "FEDLOOM_LOG_LEVEL",  # both: least level that is logged
+    "FEDLOOM_URL_LIFETIME_S",  # aggregator: seconds that a blob URL is good for
+    "FEDLOOM_STORE_RETRY_S",  # aggregator: seconds of retries before the store is given up
+)
 
 # Files inside a process's credentials directory (keys of its Secret).
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
@@ -90,7 +100,7 @@ def _bounded(stem: str, suffix: str, limit: int) -> str:
 
 
 def aggregator_name(job: str) -> str:
-    """Deployment, Service, ServiceAccount, Role, RoleBinding, ConfigMap and Secret of a job's aggregator (≤ 63)."""
+    """Deployment, Service, ServiceAccount, Role, RoleBinding and ConfigMap of a job's aggregator (≤ 63)."""
     name = f"{job}-aggregator"
     return name if len(name) <= 63 and "." not in name else _bounded(job, f"{digest8(job)}-aggregator", 63)
 
@@ -105,9 +115,14 @@ def training_job_name(job: str, client: str, template_hash: str) -> str:
     return _bounded(f"{job}-{client}", digest8(job, client, template_hash), MAX_JOB_NAME)
 
 
-def site_secret_name(job: str, client: str) -> str:
-    """The Secret with a site's token for a job and the CA certificate."""
-    return _bounded(f"{job}-{client}", f"{digest8(job, client)}-site", 63)
+def aggregator_secret_name(job: str, job_uid: str) -> str:
+    """The aggregator's Secret: the uid keeps a recreated job off its predecessor's, which nobody may read to compare."""
+    return _bounded(f"{job}-aggregator", digest8(job_uid), 63)
+
+
+def site_secret_name(job: str, client: str, job_uid: str) -> str:
+    """The Secret with a site's token for a job and the CA certificate; with the uid, as the aggregator's."""
+    return _bounded(f"{job}-{client}", f"{digest8(client, job_uid)}-site", 63)
 
 
 def store_claim_name(job: str, job_uid: str) -> str:

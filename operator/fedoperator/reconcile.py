@@ -72,7 +72,7 @@ class Reconciler:
     def _client(self, body: Object) -> float:
         now = self.now()
         decision = self.decide_client(self.observer.client(body), now)
-        return self._carry_out(body, decision, now, fresh=False)
+        return self._carry_out(body, decision, now)
 
     def _job(self, body: Object) -> float:
         now = self.now()
@@ -80,16 +80,16 @@ class Reconciler:
         observed = self.observer.job(body, self.credentials.known(uid))
         stuck_check_s = self._check_stuck(uid, observed, now)
         decision = self.decide_job(observed, now)
-        again_s = self._carry_out(body, decision, now, fresh=not _started(observed, uid))
+        again_s = self._carry_out(body, decision, now)
         return min(again_s, stuck_check_s)
 
-    def _carry_out(self, body: Object, decision: Decision, now: datetime, *, fresh: bool) -> float:
+    def _carry_out(self, body: Object, decision: Decision, now: datetime) -> float:
         namespace = body["metadata"]["namespace"]
 
         def live(key: Key) -> Object | None:
             return self.cache.get(key.kind, namespace, key.name)
 
-        done: Applied = self.applier.apply(body, decision, live, fresh=fresh)
+        done: Applied = self.applier.apply(body, decision, live)
         if not decision.delete_self:
             self.applier.report(body, decision, done, now)
         again_s = [*done.retry_after_s, decision.requeue_after, 0.0 if done.made_secrets else None]
@@ -120,9 +120,3 @@ class Reconciler:
             self.refusals.forget(old)
             self.observer.forget_client(old)
             self._checked.pop(old, None)
-
-
-def _started(observed: Observed, uid: str) -> bool:
-    """Whether any child of exactly this job is there."""
-    labels = (child["metadata"].get("labels") or {} for child in observed.children.values())
-    return any(label.get(names.LABEL_JOB_UID) == uid for label in labels)

@@ -19,7 +19,8 @@ def test_child_names_are_legal(job, client):
         names.aggregator_name(job),
         names.training_job_name(job, client, "template"),
         names.init_job_name(job, names.digest8("template")),
-        names.site_secret_name(job, client),
+        names.aggregator_secret_name(job, "uid"),
+        names.site_secret_name(job, client, "uid"),
         names.store_claim_name(job, "uid"),
     ):
         assert DNS_LABEL.match(name), name
@@ -29,8 +30,14 @@ def test_child_names_are_legal(job, client):
 def test_long_names_with_equal_beginnings_stay_apart():
     stem = "a" * 60
     assert names.training_job_name("job", stem + "1", "t") != names.training_job_name("job", stem + "2", "t")
-    assert names.site_secret_name("job", stem + "1") != names.site_secret_name("job", stem + "2")
+    assert names.site_secret_name("job", stem + "1", "uid") != names.site_secret_name("job", stem + "2", "uid")
     assert names.store_claim_name("job", "uid-1") != names.store_claim_name("job", "uid-2")
+
+
+def test_a_recreated_job_shares_no_secret_with_its_predecessor():
+    for stem in ("job", "a" * 52):
+        assert names.aggregator_secret_name(stem, "uid-1") != names.aggregator_secret_name(stem, "uid-2")
+        assert names.site_secret_name(stem, "a" * 60, "uid-1") != names.site_secret_name(stem, "a" * 60, "uid-2")
 
 
 def test_a_changed_template_changes_the_job_name():

@@ -29,7 +29,6 @@ OWNED_STATUS = {
     names.CLIENT_KIND: ("conditions", "active", "accelerators", "observedGeneration"),
 }
 _STATUS_KEYS = {"conditions": "type", "sites": "name"}
-_STALE_RETRY_S = 1.0
 
 Live = Callable[[Key], Object | None]
 
@@ -51,11 +50,9 @@ class Applier:
         self._credentials = credentials
         self._refusals = refusals
 
-    def apply(self, about: Object, decision: Decision, live: Live, *, fresh: bool) -> Applied:
-        """One pass. Raises RetryLaterError, GoneError or UnauthorizedError; RefusedError never. Fresh: no child has been seen yet."""
+    def apply(self, about: Object, decision: Decision, live: Live) -> Applied:
+        """One pass. Raises RetryLaterError, GoneError or UnauthorizedError; RefusedError never."""
         done = Applied()
-        if fresh:
-            self._credentials.expect_none(about["metadata"]["uid"])
         if decision.delete_self:
             self._writer.delete(about)
             done.written += 1
@@ -117,8 +114,6 @@ class Applier:
             make = partial(self._credentials.make, request, namespace, uid)
             self._try(about, Key("Secret", request.name), make, done)
         left = {request.name for request in missing} - self._credentials.known(uid)
-        if left:
-            done.retry_after_s.append(_STALE_RETRY_S)
         done.made_secrets = len(left) < len(missing)
         return not left
 

@@ -10,7 +10,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
-from time import monotonic
 from typing import Any
 
 from fedapi import names
@@ -22,8 +21,6 @@ from fedoperator.decide.model import SecretRequest
 from fedoperator.errors import GoneError, RetryLaterError, SettingsInvalidError
 
 LOG = logging.getLogger(__name__)
-
-STALE_SECRET_S = 60.0  # a deleted job's Secrets are collected within this time
 
 
 class CredentialStore:
@@ -40,7 +37,6 @@ class CredentialStore:
         self._lock = threading.Lock()
         self._keys: Keys | None = None
         self._known: dict[str, set[str]] = defaultdict(set)
-        self._fresh: dict[str, float] = {}  # job uid -> when it was seen without children
 
     def known(self, job_uid: str) -> frozenset[str]:
         """Names of the Secrets of a job that are known to exist."""
@@ -51,15 +47,9 @@ class CredentialStore:
         """Has every Secret of the job checked anew: one may have been deleted by hand, or the job is gone."""
         with self._lock:
             self._known.pop(job_uid, None)
-            self._fresh.pop(job_uid, None)
-
-    def expect_none(self, job_uid: str) -> None:
-        """The job has no children yet: a Secret under one of its names is a deleted namesake's, for a while."""
-        with self._lock:
-            self._fresh.setdefault(job_uid, monotonic())
 
     def make(self, request: SecretRequest, namespace: str, job_uid: str) -> None:
-        """Creates the Secret unless one of that name exists; then it is known. A namesake's does not count."""
+        """Creates the Secret unless it exists; then it is known. Its name has the job's uid: it is this job's own."""
         body = _manifest(request.name, namespace, self._files(request, job_uid))
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
         self._count(SECRET.kind, "create")
@@ -68,9 +58,6 @@ class CredentialStore:
         except RetryLaterError as error:
             if not error.conflict:
                 raise
-            if monotonic() - self._fresh.get(job_uid, -STALE_SECRET_S) < STALE_SECRET_S:
-                LOG.info("Secret %s is a deleted job's: waiting until it is collected", request.name)
-                return
         with self._lock:
             self._known[job_uid].add(request.name)
 

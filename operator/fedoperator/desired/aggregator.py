@@ -46,7 +46,7 @@ def service(identity: Identity) -> Json:
 def _mounts(identity: Identity) -> tuple[Mount, ...]:
     return (
         Mount("config", {"configMap": {"name": identity.aggregator}}, names.PATH_CONFIG, read_only=True),
-        Mount("credentials", secret_source(identity.aggregator), names.PATH_CREDENTIALS, read_only=True),
+        Mount("credentials", secret_source(identity.secret), names.PATH_CREDENTIALS, read_only=True),
         Mount("store", {"persistentVolumeClaim": {"claimName": identity.claim}}, names.PATH_STORE),
     )
 

@@ -11,7 +11,7 @@ from fedoperator.desired.identity import Identity
 def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: str) -> tuple[SecretRequest, ...]:
     """The aggregator's Secret (job key, server certificate) and one per site (token, CA certificate)."""
     own = SecretRequest(
-        name=identity.aggregator,
+        name=identity.secret,
         kind="Aggregator",
         labels=identity.labels(names.ROLE_AGGREGATOR),
         owner=identity.owner(),
@@ -19,7 +19,7 @@ def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: 
     )
     sites = (
         SecretRequest(
-            name=names.site_secret_name(identity.name, client),
+            name=identity.site_secret(client),
             kind="Site",
             labels=identity.labels(names.ROLE_TRAINER, client),
             owner=identity.owner(),

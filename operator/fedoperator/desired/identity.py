@@ -37,8 +37,17 @@ class Identity:
 
     @property
     def aggregator(self) -> str:
-        """Name of the Deployment, Service, ServiceAccount, Role, RoleBinding, ConfigMap and Secret."""
+        """Name of the Deployment, Service, ServiceAccount, Role, RoleBinding and ConfigMap."""
         return names.aggregator_name(self.name)
+
+    @property
+    def secret(self) -> str:
+        """Name of the aggregator's Secret."""
+        return names.aggregator_secret_name(self.name, self.uid)
+
+    def site_secret(self, client: str) -> str:
+        """Name of a site's Secret."""
+        return names.site_secret_name(self.name, client, self.uid)
 
     @property
     def claim(self) -> str:

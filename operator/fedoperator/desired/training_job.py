@@ -25,20 +25,21 @@ def _data_mount(volume: DataVolume) -> Mount:
     return Mount(name, {"configMap": {"name": source}}, path, read_only=True)
 
 
-def _state_mount(client: FLClient, identity: Identity) -> Mount:
+def _state_mount(client: FLClient) -> Mount:
+    """All jobs' folder: the trainer has one per job uid in it, and removes those of jobs that are gone."""
     state = client.spec.state
     if state is None:
         return Mount("state", {"emptyDir": {}}, names.PATH_STATE)
     claim = {"claimName": state.persistent_volume_claim.claim_name}
-    return Mount("state", {"persistentVolumeClaim": claim}, names.PATH_STATE, sub_path=f"fedloom/{identity.uid}")
+    return Mount("state", {"persistentVolumeClaim": claim}, names.PATH_STATE, sub_path="fedloom")
 
 
 def _mounts(client: FLClient, identity: Identity) -> tuple[Mount, ...]:
-    secret = names.site_secret_name(identity.name, client.metadata.name)
+    secret = identity.site_secret(client.metadata.name)
     return (
         Mount("credentials", secret_source(secret), names.PATH_CREDENTIALS, read_only=True),
         *(_data_mount(volume) for volume in client.spec.data.volumes),
-        _state_mount(client, identity),
+        _state_mount(client),
     )
 
 

@@ -226,9 +226,9 @@ def test_a_refused_child_becomes_a_condition_and_is_not_hammered(api, namespace,
 
 
 def test_a_secret_deleted_by_hand_comes_back_when_a_pod_waits_for_it(api, namespace, running):
-    consortium(api, namespace, "site-a")
+    uid = consortium(api, namespace, "site-a")["metadata"]["uid"]
     complete(api, namespace, 1)
-    secret = names.aggregator_name("heart")
+    secret = names.aggregator_secret_name("heart", uid)
     api.delete("Secret", namespace, secret)
     pod = until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"))[0]
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "name": "aggregator", "ready": False}
@@ -255,10 +255,9 @@ def test_a_namespace_that_is_deleted_takes_everything_quietly(api, namespace, ru
 
 
 def test_a_recreated_job_gets_children_and_secrets_of_its_own(api, namespace, running):
-    consortium(api, namespace, "site-a")
+    first = consortium(api, namespace, "site-a")["metadata"]["uid"]
     complete(api, namespace, 1)
-    secret = names.aggregator_name("heart")
-    old = api.get("Secret", namespace, secret)
+    old = api.get("Secret", namespace, names.aggregator_secret_name("heart", first))
     api.delete("FederatedJob", namespace, "heart")
     uid = api.create(job(namespace))["metadata"]["uid"]
 
@@ -268,7 +267,7 @@ def test_a_recreated_job_gets_children_and_secrets_of_its_own(api, namespace, ru
         return uids == {uid} and kinds(owned) | {"PersistentVolumeClaim": 1} == expected_kinds(1)
 
     until(all_new)
-    new = api.get("Secret", namespace, secret)
+    new = api.get("Secret", namespace, names.aggregator_secret_name("heart", uid))
     assert new["data"][names.FILE_JOB_KEY] != old["data"][names.FILE_JOB_KEY]
     assert len(api.listed("PersistentVolumeClaim", namespace)) == 2, (
         "the old model is kept, the new job has its own volume"

@@ -60,6 +60,23 @@ def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
         assert "suspend" not in manifest["spec"]
 
 
+def test_a_sites_state_is_one_folder_for_all_its_jobs():
+    state = {"persistentVolumeClaim": {"claimName": "kept"}}
+    found = {
+        next(m["subPath"] for m in _container(made)["volumeMounts"] if m["mountPath"] == names.PATH_STATE)
+        for uid in ("one", "two")
+        for made in [training_job(s.job(meta={"uid": uid}), s.site("a", state=state), DOMAIN)]
+    }
+    assert found == {"fedloom"}
+
+
+def test_what_users_may_tune_reaches_the_container():
+    patch = {"env": [{"name": name, "value": "9"} for name in names.TUNABLE]}
+    job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
+    for made in (training_job(job, s.site("a"), DOMAIN), deployment(job, "img", "Never", DOMAIN, 1)):
+        assert {_env(made)[name] for name in names.TUNABLE} == {"9"}
+
+
 def test_only_training_jobs_are_created_suspended():
     training, init, aggregator = _pods()
     assert jobs.created(training)["spec"]["suspend"] is True
