@@ -262,7 +262,9 @@ class FederatedJobSpec(Part):
         None, ge=1, le=2**31 - 1, description="Seconds from the start of the job after which it fails."
     )
     pending_deadline: Duration = Field(
-        "10m", description="How long a pod may stay pending before the job says so and, for the aggregator, fails."
+        "10m",
+        description="How long a pod may stay pending before the job says so; a job without a model fails then if the "
+        "image of its aggregator or init Job cannot be pulled.",
     )
     managed_by: Annotated[str, Field(min_length=1, max_length=63)] = Field(
         OPERATOR_CONTROLLER,
@@ -270,6 +272,17 @@ class FederatedJobSpec(Part):
         json_schema_extra=immutable("managedBy"),
     )
     priority_class_name: Name | None = Field(None, description="Priority class of all pods of the job.")
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.clients.perRound) || type(self.round.quorum) != int || self.round.quorum <= self.clients.perRound",
+                "round.quorum is above clients.perRound, so no round could reach it: lower round.quorum, "
+                "make it a percentage, or raise clients.perRound",
+                ".round.quorum",
+            )
+        )
+    )
 
 
 class FederatedJob(Part):

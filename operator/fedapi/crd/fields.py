@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from fedapi import names
 from fedapi.duration import PATTERN as DURATION_PATTERN
 
 VALIDATIONS = "x-kubernetes-validations"
 LIST_MAP_KEYS = "x-kubernetes-list-map-keys"
 LIST_TYPE = "x-kubernetes-list-type"
+_TUNABLE = ", ".join(names.TUNABLE)
 INT_OR_STRING = "x-kubernetes-int-or-string"
-PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
 
 def rule(cel: str, message: str, field_path: str | None = None) -> dict[str, str]:
@@ -85,10 +86,11 @@ class EnvVar(Part):
     """An environment variable with a plain value."""
 
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
-        description="Name of the variable. Names that begin with FEDLOOM_ belong to Fedloom.",
+        description=f"Name of the variable. Names that begin with FEDLOOM_ belong to Fedloom, but for {_TUNABLE}.",
         json_schema_extra=rules(
             rule(
-                "!self.startsWith('FEDLOOM_')", "names that begin with FEDLOOM_ belong to Fedloom: choose another name"
+                f"!self.startsWith('FEDLOOM_') || self in {list(names.TUNABLE)}",
+                f"names that begin with FEDLOOM_ belong to Fedloom, but for {_TUNABLE}: choose another name",
             )
         ),
     )

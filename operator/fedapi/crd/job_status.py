@@ -10,6 +10,8 @@ from pydantic import Field
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
+# Leaves that the operator writes, as the API spells them; all others are the aggregator's.
+OPERATOR_LEAVES = ("conditions", "phase", "observedGeneration", "startTime", "completionTime", "children", "sites")
 
 
 class Outcome(StatusPart):
@@ -113,7 +115,9 @@ class FederatedJobStatus(StatusPart):
     outcome: Outcome | None = Field(None, description="That training finished, and how.")
     round: RoundStatus | None = Field(None, description="The round under way.")
     participants: Short | None = Field(None, description="Updates accepted of sites selected in this round, as in 4/4.")
-    headline_metric: Short | None = Field(None, description="The first metric, as in `accuracy 0.79`.")
+    headline_metric: Short | None = Field(
+        None, description="As in `accuracy 0.79`: the metric `stop.metric`, else accuracy, else the first by name."
+    )
     metrics: Annotated[list[Metric], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
         None, description="Metrics of the last evaluated model."
     )

@@ -26,7 +26,7 @@ _JOB_COLUMNS = [
     _column("Phase", ".status.phase", "One word for the eye."),
     _column("Round", ".status.round.progress", "Committed and total rounds."),
     _column("Clients", ".status.participants", "Updates accepted of sites selected."),
-    _column("Metric", ".status.headlineMetric", "First metric of the last evaluated model."),
+    _column("Metric", ".status.headlineMetric", "`stop.metric`, else accuracy, else the first metric by name."),
     _column("Strategy", ".spec.strategy.name", "How updates become the next model.", wide=True),
     _column("Model", ".status.model.uri", "Last committed model.", wide=True),
     _column("Aggregator", ".status.children.aggregator", "Deployment of the aggregator.", wide=True),

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from fedapi import names
+from fedapi.crd.job_status import OPERATOR_LEAVES
 from fedoperator.cluster.cache import Object
 from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.writes import Writer
@@ -25,7 +26,7 @@ LOG = logging.getLogger(__name__)
 
 WORKLOADS = ("Deployment", "Job")  # they mount Secrets, which therefore come first
 OWNED_STATUS = {
-    names.JOB_KIND: ("conditions", "phase", "observedGeneration", "startTime", "completionTime", "children", "sites"),
+    names.JOB_KIND: OPERATOR_LEAVES,
     names.CLIENT_KIND: ("conditions", "active", "accelerators", "observedGeneration"),
 }
 _STATUS_KEYS = {"conditions": "type", "sites": "name"}

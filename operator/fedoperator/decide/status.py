@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fedapi.crd.job_status import Children, FederatedJobStatus, SiteStatus
+from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.facts import Ending, Fact, stamp
@@ -14,8 +14,6 @@ from fedoperator.decide.progress import aggregator_fact, progress_fact, quorum_f
 from fedoperator.decide.reasons import ConditionType as Type
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
-
-OWNED = ("conditions", "phase", "observed_generation", "start_time", "completion_time", "children", "sites")
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,7 @@ def refused_status(old: FederatedJobStatus, fact: Fact, generation: int, now: da
 
 def owned(value: FederatedJobStatus) -> Manifest:
     """The operator's leaves as JSON: what is applied."""
-    dumped: Manifest = value.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(OWNED))
-    return dumped
+    return {key: leaf for key, leaf in value.dump().items() if key in OPERATOR_LEAVES}
 
 
 def news(old: FederatedJobStatus, new: FederatedJobStatus) -> Manifest | None:
