@@ -68,7 +68,6 @@ class Reconciler:
         observed = ObservedClient(
             FLClient.parse(body),
             self.cluster.objects.get(Key("Lease", names.site_lease_name(name))),
-            tuple(_labelled(self.cluster.of_kind("Job"), names.LABEL_CLIENT, name)),
             tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_CLIENT, name)),
         )
         decision = decide_client(observed, self.cluster.now())

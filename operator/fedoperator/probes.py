@@ -4,6 +4,7 @@ Started by lifecycle.py before the election, so that a standby replica passes it
 per request from what is handed in; nothing here knows what they mean.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,8 +22,16 @@ def verdict(trouble: str) -> Answer:
 
 
 class _Server(ThreadingHTTPServer):
+    """On IPv4 and IPv6 where the machine has both, else on IPv4."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     daemon_threads = True
     routes: Mapping[str, Route]
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -50,7 +50,6 @@ class Observer:
         return ObservedClient(
             client=client,
             lease=self._cache.get("Lease", namespace, names.site_lease_name(name)),
-            jobs=_by_name(o for o in related if o["kind"] == "Job"),
             pods=_by_name(o for o in related if o["kind"] == "Pod"),
             invalid=invalid,
         )

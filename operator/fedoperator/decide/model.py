@@ -90,6 +90,5 @@ class ObservedClient:
 
     client: FLClient
     lease: Manifest | None  # its heartbeat
-    jobs: tuple[Manifest, ...] = ()  # training Jobs that carry the client's label
-    pods: tuple[Manifest, ...] = ()  # their pods
+    pods: tuple[Manifest, ...] = ()  # training pods that carry the client's label
     invalid: str = ""

@@ -1,7 +1,7 @@
 """Policy: pods that do not start. Tells a broken image from missing capacity, and names what is missing.
 
-An image error of the aggregator or the init Job that lasts longer than spec.pendingDeadline ends the job;
-missing capacity keeps waiting and says so.
+An image error of the aggregator or the init Job that lasts longer than spec.pendingDeadline ends a job that has no
+model yet; missing capacity keeps waiting and says so.
 """
 
 import re
@@ -66,6 +66,13 @@ def _started(scene: Scene, pod: PodView) -> tuple[Reason, str] | None:
         mounts = ", ".join(pod.sources) or "none"
         return Reason.MOUNT_PENDING, f"its volumes are not mounted or its image is still pulled; it mounts {mounts}"
     return None
+
+
+def lacks_source(pod: PodView) -> bool:
+    """Whether a pod that has a node waits for its mounts or its configuration: what it mounts may be gone."""
+    reason = pod.waiting[0]
+    creating = reason == "ContainerCreating" and not pod.sandboxed  # with a sandbox it pulls its image
+    return _waits(pod) and pod.scheduled is not None and (reason in _CONFIG or creating)
 
 
 def trouble(scene: Scene, pod: PodView) -> Trouble | None:

@@ -76,6 +76,7 @@ class PodView:
     ready_since: datetime | None
     deleting: bool
     disrupted: bool
+    sandboxed: bool  # its sandbox stands, which is made after the mounts
     waiting: tuple[str, str]  # reason and message of a waiting container
     ended: Termination | None
     previous: Termination | None  # the container before a restart
@@ -108,6 +109,7 @@ class PodView:
             ready_since=_time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),
             disrupted=condition(body, "DisruptionTarget").get("status") == "True",
+            sandboxed=condition(body, "PodReadyToStartContainers").get("status") == "True",
             waiting=(waiting.get("reason") or "", waiting.get("message") or ""),
             ended=Termination.of(container.get("state"), created),
             previous=Termination.of(container.get("lastState"), created),
@@ -143,6 +145,7 @@ class JobView:
     client: str
     suspended: bool
     complete: bool
+    completed: datetime | None  # when it became so
     failed: bool
     message: str  # of the Failed condition
     queued: bool
@@ -168,6 +171,7 @@ class JobView:
             client=label.get(names.LABEL_CLIENT, ""),
             suspended=bool(dig(body, "spec", "suspend")),
             complete=condition(body, "Complete").get("status") == "True",
+            completed=_time(dig(body, "status", "completionTime")),
             failed=failed.get("status") == "True",
             message=failed.get("message") or "",
             queued=QUEUE_LABEL in label,

@@ -6,7 +6,7 @@ from fedapi import names
 from fedoperator.cluster.cache import Cache, Object
 from fedoperator.queueing import WorkKey
 
-_OF_SITES = ("Job", "Pod", "Lease")  # kinds that a decision about an FLClient looks at
+_OF_SITES = ("Pod", "Lease")  # kinds that a decision about an FLClient looks at
 
 
 def keys_of(body: Object, cache: Cache) -> Iterator[WorkKey]:

@@ -77,7 +77,7 @@ class FakeApi:
         for name, client in list(self.clients.items()):
             lease = self.leases.get(name)
             pods = tuple(p for p in self.pods if p["metadata"]["labels"].get(names.LABEL_CLIENT) == name)
-            self._carry_out_client(name, decide_client(ObservedClient(client, lease, (), pods), self.now))
+            self._carry_out_client(name, decide_client(ObservedClient(client, lease, pods), self.now))
         self._carry_out(decide(self.observed(), self.now))
         self._controllers()
         return self.writes - before

@@ -1,7 +1,9 @@
 """Small pure parts of the shell: settings, routing, stuck pods, refusals, paths of watches, health, log lines."""
 
+import http.client
 import json
 import logging
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +16,7 @@ from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams
 from fedoperator.handlers.session import stream_of
 from fedoperator.logs import JsonLines, job_in_log
+from fedoperator.probes import serve, verdict
 from fedoperator.refusals import CONDITION, FIRST_RETRY_S, Refusals
 from fedoperator.settings import PREFIX, OperatorSettings
 from fedoperator.stuck import stuck_for_s
@@ -81,7 +84,7 @@ JOB, SITE = {names.LABEL_JOB: "j"}, {names.LABEL_CLIENT: "c"}
         (thing("FederatedJob", "j1"), {("FederatedJob", "j1")}),
         (thing("FLClient", "c"), {("FLClient", "c"), ("FederatedJob", "j1"), ("FederatedJob", "j2")}),
         (thing("Deployment", **JOB), {("FederatedJob", "j")}),
-        (thing("Job", **JOB, **SITE), {("FederatedJob", "j"), ("FLClient", "c")}),
+        (thing("Job", **JOB, **SITE), {("FederatedJob", "j")}),
         (thing("Pod", **JOB, **SITE), {("FederatedJob", "j"), ("FLClient", "c")}),
         (thing("Lease", **SITE), {("FLClient", "c")}),
         (thing("ConfigMap"), set()),
@@ -220,3 +223,12 @@ def test_a_log_line_is_json_and_names_the_job():
         line = json.loads(JsonLines().format(record))
     assert (line["message"], line["job"], line["level"], line["secret"]) == ("hello you", "ns/j", "INFO", "s-1")
     assert "job" not in json.loads(JsonLines().format(record))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])])
+def test_probes_are_answered_on_every_family_that_the_machine_has(host):
+    port = serve(0, {"/healthz": lambda: verdict("")})
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection.request("GET", "/healthz?x")
+    assert connection.getresponse().read() == b"ok"
+    connection.close()
