@@ -7,20 +7,29 @@ from collections.abc import Iterable
 
 from fedapi import names
 from fedapi.wire.job import RosterEntry
-from fedoperator.decide.failures import site_failure
+from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.model import Key, Manifest, SecretRequest
+from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
-from fedoperator.decide.view import dig, labels
-from fedoperator.desired import access, aggregator, config, store_claim
+from fedoperator.decide.store import claims
+from fedoperator.decide.view import labels
+from fedoperator.desired import access, aggregator, config
 from fedoperator.desired.credentials import secret_requests
 
 
 def _entry(scene: Scene, site: Site) -> RosterEntry:
-    """A site in the aggregator's roster. One whose Job failed for good is not waited for in new rounds."""
-    failure = site_failure(scene, site.name)
-    reason = site.barred or (failure.reason if failure else "")
+    """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
+    reason = site.barred or _out_of_order(scene, site.name)
     return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+
+
+def _out_of_order(scene: Scene, client: str) -> str:
+    """Why a site's Job does not run: it failed for good, or used up its failures."""
+    failure, job = site_failure(scene, client), scene.job_of(client)
+    if failure:
+        return failure.reason
+    return Reason.TOO_MANY_FAILURES if job and rest(scene, job) else ""
 
 
 def roster(scene: Scene) -> tuple[RosterEntry, ...]:
@@ -43,17 +52,11 @@ def fixed(scene: Scene) -> tuple[Manifest, ...]:
         access.role(identity, (site.name for site in scene.sites)),
         access.role_binding(identity),
         config.config_map(job, roster(scene)),
-        store_claim.store_claim(job, _claim_size(scene)),
+        *claims(scene),
         aggregator.service(identity),
         deployment(scene, replicas=0 if scene.spec.suspend else 1),
     )
     return (*objects, scene.wanted_init) if _init_wanted(scene) else objects
-
-
-def _claim_size(scene: Scene) -> str | None:
-    live = scene.observed.children.get(Key("PersistentVolumeClaim", scene.identity.claim))
-    size: str | None = dig(live, "spec", "resources", "requests", "storage")
-    return size
 
 
 def _init_wanted(scene: Scene) -> bool:

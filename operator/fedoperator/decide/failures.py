@@ -1,8 +1,9 @@
 """Policy: containers that ended badly. Names the reason, and budgets a site's failures per round.
 
 A fatal exit code fails a Job at once (podFailurePolicy). Other failures count from the start of the round: a site
-over its budget rests until the next one. Before the first round, and past a round's deadline, no next round can be
-relied on: then a resting site is tried again `site_retry_s` after its last failure.
+over its budget rests until the next one has begun, and the aggregator does not wait for it. Before the first round,
+and past a round's deadline, no next round can be relied on: then a resting site is tried again `site_retry_s` after
+its last failure.
 """
 
 import re

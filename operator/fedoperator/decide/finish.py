@@ -55,19 +55,24 @@ def _init_failed(scene: Scene) -> Ending | None:
 
 
 def _no_sites_left(scene: Scene) -> Ending | None:
-    able = [site.name for site in scene.sites if not site.barred]
-    found = {name: failures.site_failure(scene, name) for name in able}
-    broken = [(name, trouble) for name, trouble in found.items() if trouble]
-    if not broken or len(broken) < len(able):
+    """Every site failed for good. A barred one may come back: while there is one, nothing is over."""
+    found = [(site, failures.site_failure(scene, site.name)) for site in scene.sites]
+    broken = [(site.name, trouble) for site, trouble in found if trouble and not site.barred]
+    if not broken or len(broken) < len(found):
         return None
     name, first = broken[0]
     return _failed(
-        scene, Reason.NO_SITES_LEFT, f"all {len(able)} sites failed; {name}: {first.reason}: {first.message}"
+        scene, Reason.NO_SITES_LEFT, f"all {len(broken)} sites failed; {name}: {first.reason}: {first.message}"
     )
 
 
 def _never_starts(scene: Scene) -> Ending | None:
-    """The aggregator or the init Job cannot get its image, for longer than the pending deadline."""
+    """The aggregator or the init Job cannot get its image, for longer than the pending deadline, and there is no model.
+
+    A job that has one is worth waiting for: Progressing says what is wrong.
+    """
+    if scene.status.model is not None:
+        return None
     init = () if scene.initialized else tuple(pod for job in scene.init_jobs for pod in scene.pods_of(job.name))
     pods: tuple[PodView, ...] = (*scene.aggregator_pods, *init)
     found = [t for t in (pending.trouble(scene, pod) for pod in pods) if t and t.fatal and t.overdue]

@@ -1,7 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import failures, pending
+from fedoperator.decide import failures, pending, store
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
@@ -19,7 +19,7 @@ def aggregator_fact(scene: Scene) -> Fact:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
     if scene.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
-    trouble = _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
+    trouble = store.lost(scene) or _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
     return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
@@ -60,7 +60,15 @@ def _stuck(scene: Scene) -> Trouble | None:
 
 
 def _able(scene: Scene) -> int:
-    return sum(not site.barred and failures.site_failure(scene, site.name) is None for site in scene.sites)
+    """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
+    free = (site.name for site in scene.sites if not site.barred or scene.in_round(site.name))
+    return sum(failures.site_failure(scene, name) is None for name in free)
+
+
+def _training(scene: Scene) -> Fact:
+    if _able(scene) == 0:
+        return Fact("False", Reason.TOO_FEW_SITES, f"none of {len(scene.sites)} sites can take part: see status.sites")
+    return Fact("True", Reason.TRAINING, "rounds are under way")
 
 
 def _waiting(scene: Scene) -> Fact:
@@ -79,11 +87,11 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
     if not scene.sites:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
-    stuck = _stuck(scene)
+    stuck = store.lost(scene) or _stuck(scene)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
     if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
         return Fact("False", aggregator.reason, aggregator.message)
     if not scene.initialized and not in_rounds(scene):
         return Fact("True", Reason.INITIALIZING, "the initial model is being made")
-    return Fact("True", Reason.TRAINING, "rounds are under way") if in_rounds(scene) else _waiting(scene)
+    return _training(scene) if in_rounds(scene) else _waiting(scene)

@@ -73,7 +73,8 @@ class Reason(Word):
     # Progressing.
     INITIALIZING = "Initializing", "The initial model is being made."
     WAITING_FOR_SITES = "WaitingForSites", "Fewer sites than minAvailable are connected."
-    TOO_FEW_SITES = "TooFewSites", "Fewer sites can take part than minAvailable asks for."
+    TOO_FEW_SITES = "TooFewSites", "Fewer sites can take part than minAvailable asks for, or none in mid-job."
+    STORE_LOST = "StoreLost", "The volume claim with the job's models is gone or was replaced by an empty one."
     TRAINING = "Training", "Rounds are under way."
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # Suspended.

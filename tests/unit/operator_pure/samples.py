@@ -50,6 +50,11 @@ def site(name: str, labels: Mapping[str, str] | None = None, status: Json | None
 TWO_SITES = (site("berlin"), site("lyon"))
 
 
+def not_ready(generation: int = 1) -> Json:
+    seen = {"observedGeneration": generation, "lastTransitionTime": ago(1)}
+    return {"type": "Ready", "status": "False", "reason": "R"} | seen
+
+
 def observe(
     the_job: FederatedJob | None = None,
     clients: tuple[FLClient, ...] = TWO_SITES,

@@ -9,8 +9,9 @@ from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.outcome import Exit
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key
+from fedoperator.decide.model import Decision, Key, Settings
 from fedoperator.decide.reasons import Reason
+from fedoperator.desired.difference import differs
 from tests.unit.operator_pure import samples as s
 
 TRAINER, INIT, AGGREGATOR = names.ROLE_TRAINER, names.ROLE_INIT, names.ROLE_AGGREGATOR
@@ -133,6 +134,60 @@ def test_the_hubs_pods_fail_the_job_for_images_only(role, pod, failed):
         assert "memory" in s.condition(decision, "Progressing")[2]
 
 
+def test_an_image_that_is_gone_in_mid_job_is_said_and_waited_for():
+    made = s.waiting(AGGREGATOR, "", "", "ImagePullBackOff", "not found", created_s_ago=3600)
+    children = s.live_children(s.observe(), ready=False)
+    decision = decide(s.observe(s.job(s.in_round()), children=children, pods=(made,)), s.NOW)
+    assert s.condition(decision, "Failed")[0] == "False"
+    for type_ in ("AggregatorReady", "Progressing"):
+        status, reason, message = s.condition(decision, type_)
+        assert (status, reason) == ("False", Reason.IMAGE_ERROR)
+        assert "not found" in message
+
+
+def test_an_upgraded_operator_changes_the_aggregators_image_and_no_training_job():
+    children = s.live_children(s.observe())
+    s.complete(children[Key("Job", _init_name())])
+    newer = Settings(aggregator_image="registry.example/fedloom-aggregator:0.2.0")
+    observed = s.observe(s.job(s.in_round(berlin="Training")), children=children, settings=newer)
+    decision = decide(observed, s.NOW)
+    (changed,) = [o for o in decision.objects if differs(o, children.get(s.key(o)))]
+    assert (changed["kind"], changed["spec"]["strategy"]) == ("Deployment", {"type": "Recreate"})
+    assert changed["spec"]["template"]["spec"]["containers"][0]["image"] == newer.aggregator_image
+    assert (decision.delete, decision.suspend) == ((), {})
+    between = s.live_children(s.observe(), ready=False)  # the old pod is gone, the new one is not ready
+    assert decide(s.observe(observed.job, children=between, settings=newer), s.NOW).suspend == {}
+
+
+CLAIM = Key("PersistentVolumeClaim", names.store_claim_name("heart", s.UID))
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"), [(None, "is gone: restore it under this name"), (50, "is younger than the model"), (500, "")]
+)
+def test_a_lost_store_is_said_and_no_empty_claim_takes_its_place(claim, words):
+    children = s.live_children(s.observe(), ready=False)
+    init = children[Key("Job", _init_name())]
+    s.complete(init)
+    init["status"]["completionTime"] = s.ago(400)
+    children[CLAIM]["metadata"]["creationTimestamp"] = s.ago(claim or 500)
+    made = s.pod(AGGREGATOR, container={"state": {"running": {}}})
+    if claim is None:
+        del children[CLAIM]
+        made = s.unplaced(AGGREGATOR, "", "", f'persistentvolumeclaim "{CLAIM.name}" not found. preemption: x')
+    decision = decide(s.observe(s.job(s.in_round()), children=children, pods=(made,)), s.NOW)
+    for type_ in ("AggregatorReady", "Progressing"):
+        status, reason, message = s.condition(decision, type_)
+        assert (reason == Reason.STORE_LOST) is bool(words)
+        assert words in message
+        assert not words or (status == "False" and CLAIM.name in message and "create the job anew" in message)
+    assert (CLAIM in {s.key(o) for o in decision.objects}) is (claim is not None)
+    assert (s.condition(decision, "Failed")[0], decision.suspend) == ("False", {})
+    children[Key("Deployment", "heart-aggregator")]["status"] = {"readyReplicas": 1}
+    restored = decide(s.observe(s.job(s.in_round()), children=children), s.NOW)
+    assert s.condition(restored, "Progressing")[:2] == ("True", Reason.TRAINING)
+
+
 def test_an_image_error_counts_from_the_time_the_pod_got_a_node():
     made = s.waiting(AGGREGATOR, "", "", "ErrImagePull", created_s_ago=3600, placed_s_ago=30)
     decision = decide(s.observe(s.job(s.STARTED), pods=(made,)), s.NOW)
@@ -186,6 +241,20 @@ def test_no_sites_left():
     assert [o["spec"]["replicas"] for o in decision.objects] == [0]
     assert decision.suspend == {init["metadata"]["name"]: True}
     assert decision.status["completionTime"] == "2026-11-22T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "barred", [{"paused": True}, {"status": {"conditions": [s.not_ready()]}}], ids=["paused", "not ready"]
+)
+@pytest.mark.parametrize("state", ["Training", "Idle"])
+def test_a_site_that_is_merely_barred_may_come_back(barred, state):
+    clients = (s.site("berlin"), s.site("lyon", **barred))
+    children = s.live_children(s.observe(clients=clients))
+    s.failed(children[Key("Job", s.job_name(s.observe(clients=clients), "berlin"))], "exit code 12")
+    decision = decide(s.observe(s.job(s.in_round(lyon=state)), clients, children), s.NOW)
+    assert s.condition(decision, "Failed")[0] == "False"
+    expected = ("True", Reason.TRAINING) if state == "Training" else ("False", Reason.TOO_FEW_SITES)
+    assert s.condition(decision, "Progressing")[:2] == expected
 
 
 def test_active_deadline():

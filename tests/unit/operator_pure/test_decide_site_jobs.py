@@ -224,12 +224,15 @@ def test_failures_are_budgeted_per_round(ages, more, stopped):
     decision = _budget(*ages, **more)
     assert decision.suspend == ({name: True} if stopped else {})
     assert (s.site_reasons(decision)["berlin"] == Reason.TOO_MANY_FAILURES) is stopped
+    assert _roster(decision)["berlin"] == ((False, "TooManyFailures") if stopped else (True, ""))
 
 
 def test_the_next_round_lets_a_resting_site_run_again():
     name = s.job_name(s.observe(), "berlin")
     assert _budget(10, 20, suspended=True).suspend == {}
-    assert _budget(310, 320, suspended=True).suspend == {name: False}
+    again = _budget(310, 320, suspended=True)
+    assert again.suspend == {name: False}
+    assert _roster(again)["berlin"] == (True, "")
 
 
 def test_before_the_first_round_a_resting_site_is_tried_again_after_a_while():
