@@ -18,7 +18,7 @@ from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import Fatal, faults
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
 from fedaggregator.http.server import server
@@ -48,7 +48,7 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except ValidationError as error:
-        return _ended(Exit.BAD_SETTINGS, _setting_errors(error), termination_log)
+        return _ended(Exit.BAD_SETTINGS, faults(error), termination_log)
     except Fatal as error:
         return _ended(error.code, str(error), termination_log)
     except StoreError as error:
@@ -92,10 +92,6 @@ def _sink(settings: Settings) -> StatusSink:
 
         return KubernetesStatus(settings.namespace, settings.job, settings.job_uid)
     raise Fatal(Exit.BAD_SETTINGS, f"{names.ENV_STATUS}={settings.status!r}: must be 'kubernetes' or 'file:PATH'")
-
-
-def _setting_errors(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def _ended(code: Exit, message: str, termination_log: Path | None) -> int:

@@ -6,8 +6,12 @@ AggregatorError
 └── StatusUnavailable  retry later: the status could not be written
 """
 
+from pydantic import ValidationError
+
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
+
+_SHOWN = 10  # faults in one line
 
 
 class AggregatorError(Exception):
@@ -32,3 +36,8 @@ class RefusedRequest(AggregatorError):  # noqa: N818
 
 class StatusUnavailable(AggregatorError):  # noqa: N818
     """The status could not be written; it is written again later."""
+
+
+def faults(error: ValidationError) -> str:
+    """What a message, a setting or a configuration does wrong, in one line: its first fields, each with its fault."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:_SHOWN])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import Fatal, faults
 from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
 
@@ -55,6 +55,4 @@ class ConfigFile:
 
 
 def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-    return str(error)
+    return faults(error) if isinstance(error, ValidationError) else str(error)

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RefusedRequest, faults
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.ports import Authenticator
 from fedaggregator.publisher import Publisher
@@ -155,8 +155,8 @@ async def _body(request: Request, model: type[_M]) -> _M:
     try:
         return model.model_validate_json(bytes(data))
     except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise RefusedRequest(Refusal(code="Malformed", message=f"not a {model.__name__}: {where}"[:900])) from error
+        message = f"not a {model.__name__}: {faults(error)}"[:900]
+        raise RefusedRequest(Refusal(code="Malformed", message=message)) from error
 
 
 def _json(message: Message) -> Response:
