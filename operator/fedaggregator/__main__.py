@@ -77,7 +77,7 @@ async def serve(settings: Settings) -> None:
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
-        await engine.run(serving)
+        await engine.run(serving, publishing)
     finally:
         await https.stopped(serving)
         await publishing

@@ -86,15 +86,16 @@ class Engine:
         await self._perform_all(effects)
         await self.handle(Ticked(self.clock()))
 
-    async def run(self, serving: asyncio.Task[None]) -> None:
-        """Until the process stops or the server ends; raises Fatal when it cannot go on."""
+    async def run(self, serving: asyncio.Task[None], publishing: asyncio.Task[None]) -> None:
+        """Until the process stops or the server ends; raises what ended a task that nothing goes on without."""
         ticker = asyncio.create_task(self._tick())
         try:
-            await asyncio.wait((ticker, self._fatal, serving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ticker, self._fatal, serving, publishing), return_when=asyncio.FIRST_COMPLETED)
             if self._fatal.done():
                 self._fatal.result()
-            if ticker.done():
-                ticker.result()
+            for task in (ticker, publishing):  # a status that nobody writes would look like a job that stands still
+                if task.done():
+                    task.result()
         finally:
             ticker.cancel()
             self.stop()
