@@ -7,7 +7,16 @@ The content of an update is judged elsewhere (fedcore.tensorfile and the engine'
 import math
 
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, FailureReport, Metrics, Refusal, UpdateManifest, UploadRequest
+from fedapi.wire.site import (
+    MAX_METRIC,
+    MAX_SAMPLES,
+    EvaluationReport,
+    FailureReport,
+    Metrics,
+    Refusal,
+    UpdateManifest,
+    UploadRequest,
+)
 from fedcore.state import Attempt, Phase, State
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors
@@ -73,7 +82,7 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     expected = state.layout.update(client, manifest.round, manifest.payload.sha256)
     if manifest.payload.key != expected:
         return Refusal(code="Malformed", message=f"payload.key must be {expected!r}: use the object of the grant")
-    return _unfit_metrics(manifest.metrics, manifest.training_s)
+    return _unfit_numbers(manifest.samples, {"training_s": manifest.training_s}, manifest.metrics)
 
 
 def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | EvaluationReport | None:
@@ -85,7 +94,7 @@ def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | 
         return Refusal(code="StaleRound", message=f"the model of round {report.round} is not evaluated now: ask next")
     if report.model_sha256 != state.tip.model.sha256:
         return Refusal(code="WrongBase", message=f"model_sha256 is not the model of round {report.round}: ask next")
-    return state.reports.get(client) or _unfit_metrics(report.metrics)
+    return state.reports.get(client) or _unfit_numbers(report.samples, {}, report.metrics)
 
 
 def failed(state: State, client: str, report: FailureReport) -> Refusal | None:
@@ -113,10 +122,16 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
     return None
 
 
-def _unfit_metrics(metrics: Metrics, *numbers: float) -> Refusal | None:
-    for name, value in (*metrics.items(), *(("training_s", n) for n in numbers)):
-        if not math.isfinite(value):
-            return Refusal(code="NotFinite", message=f"metric {name!r} is {value}: send finite numbers")
+def _unfit_numbers(samples: int, fields: Metrics, metrics: Metrics) -> Refusal | None:
+    """Whether a number would spoil what is made of it: means over sites, and records, are finite and exact."""
+    if samples > MAX_SAMPLES:
+        return Refusal(code="Malformed", message=f"samples is {samples}: send at most {MAX_SAMPLES}")
+    for name, value in (*fields.items(), *metrics.items()):
         if len(name) > 63:
             return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")
     return None
+        if not math.isfinite(value):
+            return Refusal(code="NotFinite", message=f"metric {name!r} is {value}: send finite numbers")
+        if abs(value) > MAX_METRIC:
+            message = f"metric {name!r} is {value}: send values between {-MAX_METRIC} and {MAX_METRIC}"
+            return Refusal(code="Malformed", message=message)

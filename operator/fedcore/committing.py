@@ -85,7 +85,7 @@ def _commit(
             Participant(client=m.client, samples=m.samples, payload_sha256=m.payload.sha256, training_s=m.training_s)
             for m in manifests
         ),
-        total_samples=sum(m.samples for m in manifests),
+        total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
         previous_sha256=tip.digest(),

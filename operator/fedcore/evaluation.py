@@ -3,29 +3,45 @@
 Called by committing and by the status builder. Sums run over sites in name order: same reports, same bits.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fedapi.wire.job import StopRule
-from fedapi.wire.site import Metrics
+from fedapi.wire.site import MAX_METRICS, Metrics
 from fedapi.wire.store import EvaluationRecord
 from fedcore.state import Score, State
 
 PREFERRED = "accuracy"
+MAX_EXACT = (1 << 53) - 1  # RFC 8785, and every reader whose numbers are doubles
 LESS_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "perplexity")
 Goal = Literal["Maximize", "Minimize"]
 
 
 def weighted_mean(parts: Iterable[tuple[int, Metrics]]) -> dict[str, float]:
-    """Mean of each metric weighted by samples, over the parts that have it; parts without samples are left out."""
+    """Mean of each metric weighted by samples, over the parts that have it; parts without samples are left out.
+
+    Records hold finite numbers and so many metrics: a mean that overflows is left out, and so are the metrics that the
+    fewest parts have.
+    """
     sums: dict[str, float] = {}
     weights: dict[str, int] = {}
+    sites: Counter[str] = Counter()
     for samples, metrics in parts:
         for name, value in metrics.items() if samples > 0 else ():
             sums[name] = sums.get(name, 0.0) + samples * value
             weights[name] = weights.get(name, 0) + samples
-    return {name: sums[name] / weights[name] for name in sorted(sums)}
+            sites[name] += 1
+    means = {name: sums[name] / weights[name] for name in sums}
+    finite = sorted((name for name in means if math.isfinite(means[name])), key=lambda name: (-sites[name], name))
+    return {name: means[name] for name in sorted(finite[:MAX_METRICS])}
+
+
+def total(samples: Iterable[int]) -> int:
+    """Sum of samples, at most what a JSON number holds exactly."""
+    return min(sum(samples), MAX_EXACT)
 
 
 def record(state: State) -> EvaluationRecord | None:
@@ -38,7 +54,7 @@ def record(state: State) -> EvaluationRecord | None:
         round=state.tip.round,
         model_sha256=state.tip.model.sha256,
         metrics=weighted_mean((r.samples, r.metrics) for r in reports.values()),
-        samples=sum(r.samples for r in reports.values()),
+        samples=total(r.samples for r in reports.values()),
         clients={client: r.metrics for client, r in reports.items()},
         client_samples={client: r.samples for client, r in reports.items()},
     )

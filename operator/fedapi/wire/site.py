@@ -20,7 +20,10 @@ from pydantic import Field
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Sha256
 
-Metrics = Annotated[dict[str, float], Field(max_length=32)]
+MAX_METRICS = 32
+MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
+MAX_SAMPLES = 1 << 40  # of one site: sums of sites stay exact in JSON
+Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
 
 
 class NextRequest(Message):
@@ -98,7 +101,7 @@ class UpdateManifest(Message):
     client: str
     base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
     payload: ObjectRef = Field(description="The update file: local - base, safetensors.")
-    samples: int = Field(ge=0, description="Training samples: the update's weight.")
+    samples: int = Field(ge=0, description="Training samples, at most MAX_SAMPLES: the update's weight.")
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
