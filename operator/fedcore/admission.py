@@ -20,6 +20,8 @@ from fedapi.wire.site import (
 from fedcore.state import Attempt, Phase, State
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors
+UPLOADS = 3  # objects of one site in one round, and one more for each attempt that failed
+_TAKEN = "site {!r} has an update in round {} already: drop this one, ask next"
 
 
 def stranger(state: State, client: str) -> Refusal | None:
@@ -56,12 +58,23 @@ def upload(state: State, client: str, request: UploadRequest) -> Refusal | Objec
     current = open_attempt(state)
     if refusal is not None or current is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
+    if client in current.accepted:
+        return Refusal(code="Duplicate", message=_TAKEN.format(client, request.round))
     limit = current.plan.base.size + EXTRA_BYTES
     if request.size > limit:
         message = f"size {request.size} is over {limit} bytes, which the base model allows: send its tensors only"
         return Refusal(code="TooLarge", message=message)
     key = state.layout.update(client, request.round, request.sha256)
     return ObjectRef(key=key, sha256=request.sha256, size=request.size)
+
+
+def crowded(state: State, client: str, others: int) -> Refusal | None:
+    """Whether a site that has stored so many other updates in a round may store one more. Honest ones store one."""
+    limit = UPLOADS + state.attempt - 1
+    if others < limit:
+        return None
+    message = f"site {client!r} has stored {others} updates in this round, of which one can count: train no other"
+    return Refusal(code="TooLarge", message=message)
 
 
 def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | UpdateManifest | None:
@@ -110,8 +123,7 @@ def _taken_before(state: State, manifest: UpdateManifest) -> Refusal | UpdateMan
     taken = attempt.accepted.get(manifest.client)
     if taken is None or taken.nonce == manifest.nonce:
         return taken
-    message = f"site {manifest.client!r} has an update in round {manifest.round} already: drop this one, ask next"
-    return Refusal(code="Duplicate", message=message)
+    return Refusal(code="Duplicate", message=_TAKEN.format(manifest.client, manifest.round))
 
 
 def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal | None:

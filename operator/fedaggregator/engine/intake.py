@@ -12,7 +12,9 @@ from fedaggregator import metrics
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RefusedRequest
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
+from fedapi.wire.store import UPDATE_SUFFIX
 from fedcore import admission
 from fedcore.events import Accepted, Evaluated, Refused, SiteFailed
 from fedcore.tensorfile import TensorFile
@@ -55,6 +57,13 @@ class Intake:
         metrics.UPDATES.inc()
         return Receipt()
 
+    async def check_room(self, client: str, blob: ObjectRef) -> None:
+        """RefusedRequest when the site has stored too many other updates in that round."""
+        others = await self._engine.blocking(self._others, blob)
+        refusal = admission.crowded(self._engine.state, client, others)
+        if refusal is not None:
+            raise RefusedRequest(refusal)
+
     async def evaluation(self, client: str, report: EvaluationReport) -> Receipt:
         """Makes an evaluation durable."""
         engine = self._engine
@@ -87,6 +96,11 @@ class Intake:
         _LOG.info("refused", extra={"fields": fields})
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
+
+    def _others(self, blob: ObjectRef) -> int:
+        """How many updates are stored beside that one."""
+        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
+        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
 
     async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""

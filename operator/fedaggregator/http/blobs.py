@@ -4,6 +4,7 @@ Chunks shrink when many sites transfer at once, so that the memory of all transf
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import parse_qsl
@@ -18,6 +19,7 @@ from fedaggregator.http import refusals
 from fedaggregator.http.signedurls import UrlSigner
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
+from fedcore import admission
 from fedstore.errors import ContentMismatch, Missing, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
@@ -32,6 +34,7 @@ class Blobs:
         self._engine, self._intake, self._store, self._urls = engine, intake, store, urls
         self._transfers = 0
 
+        self._uploads: Counter[str] = Counter()  # under way, by site
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET or PUT."""
         key = scope["path_params"]["key"]
@@ -82,7 +85,9 @@ class Blobs:
 
     async def _put(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
         try:
-            with self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
+            with self._sending(client), self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
+                await self._intake.check_room(client, blob)
+        client = _owner(blob.key)
                 await self._received(writer, receive)
                 await self._engine.blocking(writer.finish)
         except ContentMismatch as error:
@@ -130,6 +135,17 @@ class Blobs:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
+    @contextmanager
+    def _sending(self, client: str) -> Iterator[None]:
+        """What a site sends takes room before it is an object: it sends a few at once at most."""
+        if self._uploads[client] >= admission.UPLOADS:
+            raise _refused("StoreFull", f"site {client!r} sends {self._uploads[client]} updates already: send it again")
+        self._uploads[client] += 1
+        try:
+            yield
+        finally:
+            self._uploads[client] -= 1
+
         self._transfers += 1
         try:
             yield

@@ -110,6 +110,9 @@ class CloseRecord(Message):
 
 
 @dataclass(frozen=True)
+UPDATE_SUFFIX = ".safetensors"
+
+
 class Layout:
     """Keys of one job's objects, relative to the store's root."""
 
@@ -148,7 +151,7 @@ class Layout:
 
     def update(self, client: str, round_: int, sha256: str) -> str:
         """Key of an update."""
-        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}.safetensors"
+        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}{UPDATE_SUFFIX}"
 
     def manifest(self, client: str, round_: int, attempt: int) -> str:
         """Key of one client's accepted manifest: write-once, so an update counts once per round and attempt."""

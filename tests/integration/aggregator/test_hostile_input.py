@@ -10,9 +10,19 @@ from safetensors.numpy import save
 
 from fedaggregator.http.signedurls import UrlSigner
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UploadRequest
+from fedapi.wire.site import EvaluationReport, UploadRequest
 from fedapi.wire.tokens import blob_key, site_token
-from tests.integration.aggregator.harness import JOB_KEY, Aggregator, JobFolder, Site, config, https, small_model, until
+from tests.integration.aggregator.harness import (
+    JOB_KEY,
+    UID,
+    Aggregator,
+    JobFolder,
+    Site,
+    config,
+    https,
+    small_model,
+    until,
+)
 
 
 def with_value(value) -> bytes:
@@ -34,7 +44,7 @@ WRONG_CONTENT = {
     "dtype": (save(small_model() | {"layer.bias": np.zeros(3, np.float64)}), "WrongShape"),
     "missing": (save({"layer.bias": np.zeros(3, np.float32)}), "WrongShape"),
 }
-OTHERS = ("good", "late", "liar", "resend", "forger", "big", "http")
+OTHERS = ("good", "late", "liar", "resend", "forger", "big", "http", "absurd", "hoarder")
 CLIENTS = (*WRONG_CONTENT, *OTHERS)
 
 
@@ -167,6 +177,44 @@ def test_resending_is_answered_and_counts_once(hub):
     assert code(site.post("updates", site.manifest(order, grant, nonce="another-nonce-00"))) == (409, "Duplicate")
 
 
+def test_numbers_that_would_spoil_sums_are_refused(hub):
+    """Finite, each of them; their sums over sites would not be, and no record could be made of them ever after."""
+    job, _ = hub
+    site = Site(job, "absurd")
+    order = site.next(5.0).train
+    data = save(small_model())
+    grant = site.grant(order, data)
+    site.http.put(grant.url, content=data).raise_for_status()
+    for values in ({"metrics": {"loss": 1.7e308}}, {"samples": 1 << 62}, {"training_s": 1e300}):
+        assert code(site.post("updates", site.manifest(order, grant, **values))) == (422, "Malformed")
+    assert site.post("updates", site.manifest(order, grant, samples=1 << 40, metrics={"x": 1e100})).status_code == 200
+    for values in ({"metrics": {"loss": -1.7e308}}, {"samples": 1 << 53}):
+        fields = {"samples": 10, "metrics": {}} | values
+        report = EvaluationReport(job_uid=UID, round=0, client="absurd", model_sha256=order.model.sha256, **fields)
+        assert code(site.post("evaluations", report)) == (422, "Malformed")
+    metrics = {f"m{i}": 1e100 for i in range(32)}
+    report = EvaluationReport(
+        job_uid=UID, round=0, client="absurd", model_sha256=order.model.sha256, samples=1 << 40, metrics=metrics
+    )
+    site.post("evaluations", report).raise_for_status()
+    other = Site(job, "good")
+    other.evaluate(0, order.model)  # 34 metrics over both sites
+
+
+def test_a_site_stores_few_updates_and_none_after_the_one_that_counts(hub):
+    job, _ = hub
+    site = Site(job, "hoarder")
+    order = site.next(5.0).train
+    updates = [save({name: value + i for name, value in small_model().items()}) for i in range(5)]
+    grants = [site.grant(order, data) for data in updates]
+    answers = [site.http.put(g.url, content=data) for g, data in zip(grants, updates, strict=True)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 413, 413]
+    assert site.http.put(grants[0].url, content=updates[0]).status_code == 200  # the same again is no more
+    assert len(list((job.root / "store" / "updates").rglob("client_hoarder_*.safetensors"))) == 3
+    done = Site(job, "resend")
+    assert code(done.post("uploads", UploadRequest(round=1, attempt=1, sha256="0" * 64, size=9))) == (409, "Duplicate")
+
+
 def test_stale_messages(hub):
     job, _ = hub
     site = Site(job, "late")
@@ -192,11 +240,11 @@ def test_zz_the_round_goes_on(hub):
     job, aggregator = hub
     site = Site(job, "good")
     assert site.take_part(site.next(5.0).train).status_code == 200
-    for name in ("late", "liar", "forger", "big", "http"):
+    for name in ("late", "liar", "forger", "big", "http", "hoarder"):
         other = Site(job, name)
         other.fail(other.next(5.0).train)
     until(lambda: job.head().round == 1)
-    assert [p.client for p in job.commits()[-1].participants] == ["good", "resend"]
+    assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "resend"]
     metrics = https(job).get("/metrics").text
     assert 'fedloom_aggregator_refusals_total{code="NotFinite"} 2.0' in metrics
     assert "signature" not in aggregator.log()
