@@ -37,7 +37,7 @@ def committed(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[
     commit = _commit(state, attempt, tip, model, measured, now)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
-    discard = Discard(commit.round, tuple(e.name for e in state.config.roster), kept_models(state, tip))
+    discard = Discard(commit.round, kept_models(state, tip))
     return after_commit(state, now), (*effects, Commit(commit), discard)
 
 

@@ -73,10 +73,9 @@ class Finish:
 
 @dataclass(frozen=True)
 class Discard:
-    """Delete what no recovery, no reader and no backup needs: updates up to `round`, all models but `keep`."""
+    """Delete what no recovery, no reader and no backup needs: updates of any site up to `round`, all models but `keep`."""
 
     round: int
-    clients: tuple[str, ...]
     keep: frozenset[str]  # SHA-256 of models
 
 

@@ -24,7 +24,7 @@ class Log:
     tip_selected: int = 0
     plans: tuple[PlanRecord, ...] = ()  # of the round after HEAD, any epoch
     failures: tuple[FailureRecord, ...] = ()  # of that round
-    closes: tuple[CloseRecord, ...] = ()  # of that round
+    closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
     manifests: tuple[UpdateManifest, ...] = ()  # of that round
     reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
 
@@ -57,8 +57,7 @@ def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
     """What the last commit made superfluous, and a process that died did not delete."""
     if state.tip is None or len(log.commits) < 2:
         return ()
-    clients = tuple(entry.name for entry in state.config.roster)
-    return (Discard(state.tip.round, clients, committing.kept_models(state, log.commits[-2])),)
+    return (Discard(state.tip.round, committing.kept_models(state, log.commits[-2])),)
 
 
 def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
@@ -86,7 +85,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     for manifest in attempt.accepted.values():
         site = replace(state.site(manifest.client), last_round=manifest.round, samples=manifest.samples)
         state = state.with_site(manifest.client, site)
-    close = next((c for c in log.closes if c.attempt == plan.attempt), None)
+    close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     attempt = replace(attempt, closed=close.accepted)

@@ -56,11 +56,13 @@ class Interpreter:
         self._put(plan.round, plan.attempt, records.PLAN, plan)
 
     def write_close(self, close: CloseRecord) -> None:
-        """close.json"""
+        """close.json; HeadMoved when another aggregator decides by now"""
+        self._check_head()
         self._put(close.round, close.attempt, records.CLOSE, close)
 
     def write_failure(self, failure: FailureRecord) -> None:
-        """failure.json"""
+        """failure.json; HeadMoved when another aggregator decides by now"""
+        self._check_head()
         self._put(failure.round, failure.attempt, records.FAILURE, failure)
 
     def write_evaluation(self, evaluation: EvaluationRecord, attempt: int) -> None:
@@ -96,14 +98,17 @@ class Interpreter:
         found = self._store.head(self._layout.head)
         return found is not None and found.tag != self._tag
 
+    def _check_head(self) -> None:
+        if self.superseded():
+            raise HeadMoved("an aggregator with a newer epoch took HEAD")
+
     def discard(self, effect: Discard) -> None:
         """Deletes updates of committed rounds, reports on models before the last, and models nobody needs."""
-        for client in effect.clients:
-            for key in self._store.keys(f"{self._layout.updates(client)}/"):
-                round_ = _round_of(key)
-                report = key.endswith(".evaluation.json")
-                if round_ is not None and (round_ < effect.round if report else round_ <= effect.round):
-                    self._store.delete(key)
+        for key in self._store.keys(self._layout.updates("")):  # of all sites, those that left the job included
+            round_ = _round_of(key)
+            report = key.endswith(".evaluation.json")
+            if round_ is not None and (round_ < effect.round if report else round_ <= effect.round):
+                self._store.delete(key)
         prefix = self._layout.model(0, "").rpartition("/")[0]
         for key in self._store.keys(f"{prefix}/"):
             made_in, _, rest = key.rpartition("/")[2].partition("-")

@@ -4,6 +4,7 @@ Blocking; run in a thread.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -35,9 +36,9 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
 
 def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     """Everything that recovery needs."""
-    keys = list(store.keys(f"{layout.rounds()}/"))
+    keys = sorted(store.keys(f"{layout.rounds()}/"), key=_numbers)
     commits = _chain(store, keys, head)
-    open_round = list(store.keys(f"{layout.round(head.round + 1)}/"))
+    open_round = [key for key in keys if key.startswith(f"{layout.round(head.round + 1)}/")]
     tip = commits[-1] if commits else None
     tip_plans = _read(store, (k for k in keys if tip and k.startswith(f"{layout.round(tip.round)}/")), PLAN, PlanRecord)
     updates = list(store.keys(layout.updates("")))
@@ -53,6 +54,11 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         manifests=_read(store, (k for k in updates if manifests in k), ".manifest.json", UpdateManifest),
         reports=_read(store, updates, f"_round_{head.round}.evaluation.json", EvaluationReport),
     )
+
+
+def _numbers(key: str) -> list[int]:
+    """Sorts records by round, epoch and attempt as numbers: epoch 10 comes after epoch 2."""
+    return [int(number) for number in re.findall("[0-9]+", key)]
 
 
 def _read(store: ObjectStore, keys: Iterable[str], suffix: str, model: type[_M]) -> tuple[_M, ...]:
@@ -89,5 +95,5 @@ def _evaluations(
         record = EvaluationRecord.model_validate_json(data)
         last = finished and bool(commits) and record.round == commits[-1].round
         if hashlib.sha256(data).hexdigest() in bound or last:
-            found[record.round] = record  # keys are sorted: of several, the last one
+            found[record.round] = record  # of several, that of the newest epoch
     return [found[round_] for round_ in sorted(found)]

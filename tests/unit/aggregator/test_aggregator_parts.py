@@ -1,25 +1,37 @@
 """Small parts of the aggregator: signed URLs, tokens, settings, the configuration file, status from state."""
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.clock import steady_clock
+from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import Fatal, RefusedRequest
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
+from fedaggregator.publisher import Publisher
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedaggregator.status import status
 from fedapi import names
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
+from fedapi.wire.store import CloseRecord, FailureRecord, Head
 from fedapi.wire.tokens import site_token
 from fedcore import rounds
+from fedcore.effects import Discard, WriteClose, WriteFailure
 from fedcore.events import Heard, Refused
+from fedcore.state import State
+from fedstore.errors import HeadMoved
+from fedstore.memory import MemoryStore
 from tests.unit.aggregator import test_round_rules as rules
 
 BLOB = ObjectRef(key="updates/ns/job-uid/site a/x.safetensors", sha256="a" * 64, size=5)
@@ -186,6 +198,86 @@ def test_status_file_is_replaced_whole(tmp_path):
     sink.publish({"a": 2})
     assert json.loads((tmp_path / "x" / "status.json").read_text()) == {"a": 2}
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["status.json"]
+
+
+class BrokenSink:
+    """A sink with a fault of its own, not one of the network."""
+
+    def publish(self, status):
+        raise KeyError("resourceVersion")
+
+    def heard(self, client):
+        raise AssertionError(client)
+
+
+def test_the_process_ends_with_its_publisher(tmp_path):
+    (tmp_path / "job.json").write_text(rules.config().model_dump_json())
+
+    async def run():
+        config = ConfigFile(tmp_path / "job.json", "uid")
+        with ThreadPoolExecutor(1) as pool:
+            engine = Engine(MemoryStore(), config, tmp_path / "model", steady_clock(), pool, 1.0)
+            await engine.start()
+            publishing = asyncio.create_task(Publisher(engine, BrokenSink()).run())
+            serving = asyncio.create_task(asyncio.sleep(600))
+            try:
+                async with asyncio.timeout(10):
+                    await engine.run(serving, publishing)
+            finally:
+                serving.cancel()
+
+    with pytest.raises(KeyError):
+        asyncio.run(run())
+
+
+def started(store: MemoryStore) -> tuple[Interpreter, Head]:
+    """One more aggregator on a store."""
+    layout = State(rules.config(), 0).layout
+    head, tag = records.take_head(store, layout)
+    return Interpreter(store, layout, head, tag), head
+
+
+def attempt_records(client: str) -> tuple[CloseRecord, FailureRecord]:
+    at = {"job_uid": "uid", "round": 1, "attempt": 1, "at": 5.0}
+    return CloseRecord(accepted=(client,), reason="Quorum", **at), FailureRecord(reason="x", message=client, **at)
+
+
+def test_a_superseded_aggregator_decides_nothing():
+    store = MemoryStore()
+    old, _ = started(store)
+    new, head = started(store)
+    close, failure = attempt_records("a")
+    for effect in (WriteClose(close), WriteFailure(failure)):
+        with pytest.raises(HeadMoved):
+            old.perform(effect)
+        new.perform(effect)
+    assert {key.split("/")[-2] for key in store.keys(State(rules.config(), 0).layout.rounds())} == {f"e{head.epoch}-a1"}
+
+
+def test_of_several_records_the_one_of_the_newest_epoch_counts():
+    store = MemoryStore()
+    for epoch in range(1, 12):
+        interpreter, head = started(store)
+        close, failure = attempt_records(f"epoch{epoch}")
+        interpreter.perform(WriteClose(close))
+        interpreter.perform(WriteFailure(failure))
+    log = records.load_log(store, State(rules.config(), 0).layout, head.model_copy(update={"round": 0}))
+    assert [close.accepted for close in log.closes] == [(f"epoch{epoch}",) for epoch in range(1, 12)]
+    assert log.failures[-1].message == "epoch11"
+
+
+def test_old_updates_go_whoever_sent_them():
+    store = MemoryStore()
+    interpreter, _ = started(store)
+    layout = State(rules.config(), 0).layout
+    for client in ("a", "left-long-ago"):
+        for round_ in (1, 2):
+            store.put_once(layout.update(client, round_, rules.A), b"x")
+            store.put_once(layout.manifest(client, round_, 1), b"{}")
+    interpreter.perform(Discard(1, frozenset()))
+    left = list(store.keys(layout.updates("")))
+    assert len(left) == 4
+    assert all("_round_2" in key for key in left)
 
 
 def test_log_lines_are_json():
