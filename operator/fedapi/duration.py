@@ -14,7 +14,7 @@ def seconds(text: str) -> float:
 
 
 def quorum_count(quorum: int | str, selected: int) -> int:
-    """How many of `selected` sites a quorum means: a count, or a percentage rounded up; at least 1."""
+    """How many updates a quorum means: a count as it is, or a percentage of `selected` sites rounded up; at least 1."""
     if isinstance(quorum, int):
-        return max(1, min(quorum, selected))
+        return max(1, quorum)
     return max(1, -(-selected * int(quorum.removesuffix("%")) // 100))

@@ -31,9 +31,11 @@ def reachable(state: State, now: float) -> tuple[str, ...]:
 
 
 def missing_sites(state: State, now: float) -> int:
-    """How many sites must still connect before the first round."""
+    """How many sites must still come: to connect before the first round, and in any round for a quorum that is a count."""
     first = state.round == 1 and state.attempt == 1
-    return max(0, state.config.min_available - len(connected(state, now))) if first else 0
+    unconnected = state.config.min_available - len(connected(state, now)) if first else 0
+    unreachable = selection.least(state.config) - len(tuple(reachable(state, now)))
+    return max(0, unconnected, unreachable)
 
 
 def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
@@ -51,7 +53,7 @@ def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
     """A fresh attempt by that plan; its deadline counts from now."""
     return Attempt(
         plan=plan,
-        quorum=quorum_count(state.config.quorum, len(plan.selected)),
+        quorum=plan.quorum or quorum_count(state.config.quorum, len(plan.selected)),
         grace_s=state.config.grace_after_quorum_s,
         deadline_at=now + plan.deadline_s,
     )
@@ -68,6 +70,7 @@ def _plan(state: State, chosen: tuple[str, ...], now: float) -> PlanRecord:
         epoch=state.epoch,
         base=state.tip.model,
         selected=chosen,
+        quorum=quorum_count(config.quorum, len(chosen)),
         planned_at=now,
         deadline_s=config.deadline_s,
         evaluate_base=True,

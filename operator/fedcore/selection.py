@@ -6,19 +6,24 @@ Called by planning. A ranking by SHA-256 is used, not a generator whose algorith
 import math
 from collections.abc import Iterable
 
+from fedapi.duration import quorum_count
 from fedapi.wire.job import JobConfig
 from fedapi.wire.seeds import derived
 
 
 def wanted(config: JobConfig, candidates: int) -> int:
-    """How many of so many candidates the policy takes; a fraction is rounded up, at least one."""
+    """How many of so many candidates the policy takes; a fraction is rounded up, and no draw is below the quorum."""
     if config.policy == "All":
         return candidates
-    if config.per_round is not None:
-        return min(config.per_round, candidates)
     share = config.fraction if config.fraction is not None else 1.0
     # 1e-9 forgives 0.1 * 30 = 3.0000000000000004
-    return min(candidates, max(1, math.ceil(share * candidates - 1e-9)))
+    drawn = config.per_round if config.per_round is not None else math.ceil(share * candidates - 1e-9)
+    return min(candidates, max(least(config), drawn))
+
+
+def least(config: JobConfig) -> int:
+    """The fewest sites with which a round can succeed: a quorum that is a count, or one site."""
+    return quorum_count(config.quorum, 1)
 
 
 def selected(config: JobConfig, candidates: Iterable[str], round_: int, attempt: int) -> tuple[str, ...]:

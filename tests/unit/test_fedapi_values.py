@@ -24,9 +24,9 @@ def test_what_is_no_duration_is_named(text):
 
 @pytest.mark.parametrize(
     ("quorum", "selected", "count"),
-    [(3, 4, 3), (9, 4, 4), ("100%", 4, 4), ("60%", 4, 3), ("50%", 4, 2), ("51%", 100, 51), ("1%", 3, 1)],
+    [(3, 4, 3), (9, 4, 9), ("100%", 4, 4), ("60%", 4, 3), ("50%", 4, 2), ("51%", 100, 51), ("1%", 3, 1)],
 )
-def test_quorum_rounds_up_and_never_passes_the_selected(quorum, selected, count):
+def test_a_percentage_rounds_up_and_a_count_stays(quorum, selected, count):
     assert quorum_count(quorum, selected) == count
 
 

@@ -38,6 +38,7 @@ class PlanRecord(Message):
     epoch: int
     base: ObjectRef
     selected: tuple[str, ...] = Field(description="In the order in which updates are folded.")
+    quorum: int | None = Field(None, ge=1, description="Updates needed, whatever the configuration says meanwhile.")
     planned_at: float
     deadline_s: float
     evaluate_base: bool
