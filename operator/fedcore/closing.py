@@ -41,10 +41,10 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     return state, ()
 
 
-def fold_of(attempt: Attempt) -> Fold:
-    """The fold of a closed attempt, in plan order; sites without samples add nothing, not even a rounding."""
+def fold_of(strategy: str, attempt: Attempt) -> Fold:
+    """The fold of a closed attempt by that strategy, in plan order; sites without samples add nothing, not even a rounding."""
     manifests = [attempt.accepted[client] for client in attempt.closed or ()]
-    factors = STRATEGIES["FedAvg"].weights([m.samples for m in manifests])
+    factors = STRATEGIES[strategy].weights([m.samples for m in manifests])
     terms = tuple(Weighted(m.payload, w) for m, w in zip(manifests, factors, strict=True) if w > 0)
     return Fold(attempt.plan.round, attempt.plan.attempt, attempt.plan.base, terms)
 
@@ -56,7 +56,7 @@ def _grace_over(attempt: Attempt, now: float) -> bool:
 def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
     names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
     attempt = replace(attempt, closed=names)
-    effects: tuple[Effect, ...] = (fold_of(attempt),)
+    effects: tuple[Effect, ...] = (fold_of(state.config.strategy, attempt),)
     if names != attempt.plan.selected:
         reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
         plan = attempt.plan

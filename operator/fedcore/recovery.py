@@ -89,7 +89,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     attempt = replace(attempt, closed=close.accepted)
-    fold: Fold = closing.fold_of(attempt)
+    fold: Fold = closing.fold_of(state.config.strategy, attempt)
     return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
 
 

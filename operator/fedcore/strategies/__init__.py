@@ -1,6 +1,6 @@
-"""One module per strategy, each three functions and no class tree: weight, combine and (later) server-optimize.
+"""One module per strategy: by how much each update counts. `STRATEGIES` has one entry per JobConfig.strategy.
 
-`STRATEGIES` is read by committing (weights); block arithmetic is in fedcore.folding. Pure.
+Read by closing; the weighted sum itself is the same for all and is in fedcore.folding. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from fedcore.strategies import fedavg
 
 @dataclass(frozen=True)
 class Strategy:
-    """How updates become one update: `weights(samples per site) -> factor per site`."""
+    """By how much each update counts: `weights(samples per site) -> factor per site`."""
 
     name: str
     weights: Callable[[Sequence[int]], tuple[float, ...]]
