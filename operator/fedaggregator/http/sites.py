@@ -138,7 +138,10 @@ class SiteRoutes:
         )
 
     def _evaluate(self, state: State) -> EvaluateOrder | None:
-        return EvaluateOrder(round=state.tip.round, model=self._download(state.tip.model)) if state.tip else None
+        if state.tip is None:
+            return None
+        model = self._download(state.tip.model)
+        return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
 
     def _download(self, blob: ObjectRef) -> Download:
         url, expires_at = self._urls.signed("GET", blob, self._engine.clock())

@@ -59,6 +59,7 @@ class EvaluateOrder(Message):
 
     round: int
     model: Download
+    training: TrainingSettings = Field(description="The same as in a round, for its batch size.")
 
 
 class Assignment(Message):
