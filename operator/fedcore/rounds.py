@@ -4,11 +4,10 @@ Called by fedaggregator.engine, which makes the effects durable in their order b
 Each event is first taken into the state, then whatever has become due happens: close, end, evaluate, plan.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from fedapi import outcome
-from fedapi.wire.job import JobConfig
 from fedapi.wire.site import UpdateManifest
 from fedcore import closing, committing, evaluation, planning
 from fedcore.effects import Effect, Finish, WriteEvaluation
@@ -27,7 +26,7 @@ from fedcore.events import (
 from fedcore.state import Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
-_FOR_GOOD = frozenset(outcome.reason(code) for code in outcome.FATAL)
+_KEEPS_PLACE = frozenset({"", "Paused", "NotReady"})  # why a site gets no new work, but may end what it has
 
 
 def step(state: State, event: Event) -> Step:
@@ -52,7 +51,7 @@ def _taken(state: State, event: Event) -> Step:
         case Ticked():
             pass
         case Configured():
-            state = _configured(state, event.config)
+            state = replace(state, config=event.config)
         case InitialModelFound():
             state, effects = committing.initial(state, event.model, event.now)
         case Heard():
@@ -86,7 +85,7 @@ def _due(state: State, now: float) -> Step:
 def _next(state: State, now: float) -> Step:
     match state.phase:
         case Phase.COLLECTING:
-            return closing.closed(state, now)
+            return closing.closed(_without_lost(state), now)
         case Phase.WAITING:
             return _finished(state) if state.end else planning.planned(committing.after_commit(state, now), now)
         case Phase.EVALUATING:
@@ -96,16 +95,21 @@ def _next(state: State, now: float) -> Step:
     assert_never(state.phase)
 
 
-def _configured(state: State, config: JobConfig) -> State:
-    """A selected site whose process has meanwhile ended for good will deliver nothing: nobody waits for it."""
-    state = replace(state, config=config)
+def _lost(state: State, clients: Iterable[str]) -> dict[str, str]:
+    """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""
+    why = {entry.name: "" if entry.eligible else entry.reason for entry in state.config.roster}
+    reasons = {client: why.get(client, "left the job") for client in clients}
+    return {client: reason for client, reason in reasons.items() if reason not in _KEEPS_PLACE}
+
+
+def _without_lost(state: State) -> State:
+    """The state in which nobody waits for lost sites; found anew whatever happens, a restart included."""
     attempt = state.current
-    if state.phase is not Phase.COLLECTING or attempt is None:
+    lost = _lost(state, attempt.pending) if attempt else {}
+    if attempt is None or not lost:
         return state
-    lost = {entry.name: entry.reason for entry in config.roster if not entry.eligible and entry.reason in _FOR_GOOD}
-    gone = {client: lost[client] for client in attempt.pending if client in lost}
-    state = replace(state, current=replace(attempt, failed={**attempt.failed, **gone})) if gone else state
-    for client, reason in gone.items():
+    state = replace(state, current=replace(attempt, failed={**attempt.failed, **lost}))
+    for client, reason in lost.items():
         state = _troubled(state, client, state.site(client).message or reason)
     return state
 
@@ -173,7 +177,7 @@ def _evaluation_closed(state: State, now: float) -> Step:
     if state.closing is None or state.tip is None:
         return state, ()
     waiting = state.closing.expected - state.reports.keys() - state.excused
-    if waiting and now < state.closing.until:
+    if waiting - _lost(state, waiting).keys() and now < state.closing.until:
         return state, ()
     measured = evaluation.record(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()

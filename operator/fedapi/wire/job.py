@@ -39,7 +39,10 @@ class StopRule(Message):
 
 
 class RosterEntry(Message):
-    """A site that belongs to the job. Not eligible: paused or not Ready; it takes no part in new rounds."""
+    """A site that belongs to the job. Not eligible: it takes no part in new rounds.
+
+    With reason Paused or NotReady it may end the round that it is in; any other says that its processes have ended.
+    """
 
     name: str
     eligible: bool = True

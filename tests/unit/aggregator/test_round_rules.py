@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedapi import outcome
 from fedapi.wire.job import JobConfig, RosterEntry, StopRule
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest, UploadRequest
@@ -12,6 +13,8 @@ from fedcore import admission, assignment, closing, evaluation, planning, rounds
 from fedcore.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
 from fedcore.state import Phase, Score, State
+from fedcore.strategies import STRATEGIES
+from fedoperator.decide.reasons import Reason
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -64,6 +67,9 @@ def kinds(effects) -> list[type]:
         ({"policy": "Random", "fraction": 0.5}, 5, 3),
         ({"policy": "Random", "fraction": 0.1}, 30, 3),
         ({"policy": "Random", "fraction": 0.01}, 5, 1),
+        ({"policy": "Random", "fraction": 0.1, "quorum": 3}, 9, 3),  # no draw is below a quorum that is a count
+        ({"policy": "Random", "per_round": 2, "quorum": 3}, 9, 3),
+        ({"policy": "Random", "per_round": 2, "quorum": "100%"}, 9, 2),
     ],
 )
 def test_how_many_are_selected(values, candidates, count):
@@ -97,6 +103,61 @@ def test_the_first_round_waits_for_min_available_and_takes_all_that_are_on_their
     assert state.current.plan.selected == ("a", "b", "c")
 
 
+def test_a_round_is_not_planned_below_a_quorum_that_is_a_count():
+    state = State(config("abc", quorum=3, min_available=1), epoch=1)
+    state, _ = rounds.step(state, InitialModelFound(1.0, ref(A)))
+    paused = state.config.model_copy(
+        update={"roster": (RosterEntry(name="a", eligible=False), *state.config.roster[1:])}
+    )
+    state, _ = rounds.step(state, Configured(2.0, paused))
+    state, effects = rounds.step(state, Heard(3.0, "b"))
+    assert (effects, planning.missing_sites(state, 3.0)) == ((), 1)
+    state, effects = rounds.step(state, Configured(4.0, config("abc", quorum=3)))
+    assert kinds(effects) == [WritePlan]
+    assert (effects[0].plan.quorum, state.current.quorum) == (3, 3)
+    for client in "abc":
+        state, _ = accept(state, client)
+    state, _ = rounds.step(state, Configured(21.0, config("ab", quorum=3)))  # a site left: the next round waits for one
+    state, effects = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    assert kinds(effects) == [Commit, Discard]
+    assert (state.phase, planning.missing_sites(state, 22.0)) == (Phase.WAITING, 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (None, "left the job"),
+        (RosterEntry(name="b", eligible=False, reason=Reason.TOO_MANY_FAILURES), "TooManyFailures"),
+        (RosterEntry(name="b", eligible=False, reason=Reason.OOM_KILLED), "OOMKilled"),
+        (RosterEntry(name="b", eligible=False, reason=outcome.reason(outcome.Exit.TASK_INVALID)), "TaskInvalid"),
+        (RosterEntry(name="b", eligible=False, reason=Reason.PAUSED), None),
+        (RosterEntry(name="b", eligible=False, reason=Reason.NOT_READY), None),
+    ],
+)
+def test_a_round_waits_for_paused_sites_and_for_no_lost_ones(entry, message):
+    state, _ = accept(collecting("ab", quorum=1), "a")
+    roster = (RosterEntry(name="a"), *([entry] if entry else []))
+    changed, effects = rounds.step(state, Configured(21.0, state.config.model_copy(update={"roster": roster})))
+    restarted, later = rounds.step(replace(state, config=changed.config), Ticked(21.0))
+    for after, made in ((changed, effects), (restarted, later)):
+        if message:
+            assert kinds(made) == [WriteClose, Fold]
+            assert (after.current.failed, after.site("b").message) == ({"b": message}, message)
+        else:
+            assert (made, after.current.pending) == ((), ("b",))
+
+
+def test_the_last_evaluation_does_not_wait_for_a_site_that_left():
+    state = collecting(rounds=1)
+    for client in "ab":
+        state, _ = accept(state, client)
+    state, _ = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    state, _ = evaluated(state, "a", 1, B, 0.9)
+    assert state.phase is Phase.EVALUATING
+    state, effects = rounds.step(state, Configured(31.0, config("a", rounds=1)))
+    assert kinds(effects) == [WriteEvaluation, Finish]
+
+
 def test_paused_and_silent_sites_are_left_out():
     state = collecting("abc")
     roster = (RosterEntry(name="a", eligible=False), RosterEntry(name="b"), RosterEntry(name="c"))
@@ -122,6 +183,10 @@ def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
     assert (commit.round, commit.total_samples, commit.model, commit.planned_at) == (1, 40, ref(B), 10.0)
     assert [(p.client, p.training_s) for p in commit.participants] == [("a", 2.0), ("b", 2.0)]
     assert effects[1].keep == {A, B}
+
+
+def test_every_strategy_that_a_job_can_name_is_there():
+    assert set(STRATEGIES) == set(JobConfig.model_fields["strategy"].annotation.__args__)
 
 
 def test_zero_samples_leave_the_model_alone():
@@ -267,6 +332,26 @@ def test_weighted_mean_counts_samples_per_metric():
     assert evaluation.weighted_mean(parts) == {"x": 2.5, "y": 2.0}
 
 
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308])
+def test_old_records_with_absurd_numbers_still_make_records(value):
+    """They were taken before admission bounded them: what is made of them has a digest all the same."""
+    state, samples = collecting("ab", rounds=1), (1 << 53) - 1
+    for client, sign in (("a", 1), ("b", -1)):
+        metrics = {f"{client}{i:02d}": 0.5 for i in range(30)} | {"huge": sign * value, "ok": 0.25}
+        report = EvaluationReport(
+            job_uid="uid", round=0, client=client, model_sha256=A, samples=samples, metrics=metrics
+        )
+        state, _ = rounds.step(state, Evaluated(15.0, report))
+        state, _ = rounds.step(state, Accepted(16.0, manifest(state, client, samples, metrics=metrics)))
+    _, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+    written, commit = effects[0].evaluation, effects[1].commit
+    for means in (written.metrics, commit.training_metrics):
+        assert "huge" not in means
+        assert (means["ok"], len(means)) == (0.25, 32)
+    assert commit.digest()
+    assert written.samples == commit.total_samples == samples
+
+
 @pytest.mark.parametrize(
     ("client", "doing", "kind"),
     [
@@ -299,6 +384,10 @@ def test_assignments_while_collecting(client, doing, kind):
         ({"payload": ObjectRef(key="models/other", sha256=B, size=100)}, "Malformed"),
         ({"metrics": {"x": float("nan")}}, "NotFinite"),
         ({"metrics": {"x" * 64: 1.0}}, "Malformed"),
+        ({"metrics": {"x": -1.7e308}}, "Malformed"),
+        ({"metrics": {"x": -1e100}, "samples": 1 << 40}, None),
+        ({"samples": (1 << 40) + 1}, "Malformed"),
+        ({"training_s": 1e101}, "Malformed"),
     ],
 )
 def test_admission_of_updates(values, code):
@@ -331,6 +420,10 @@ def test_admission_of_uploads():
     assert asked(round=7).code == "StaleRound"
     assert asked(client="z").code == "NotSelected"
     assert admission.stranger(state, "z").code == "NotInJob"
+    assert [bool(admission.crowded(state, "a", n)) for n in (0, admission.UPLOADS - 1, admission.UPLOADS)] == [0, 0, 1]
+    assert admission.crowded(replace(state, attempt=2), "a", admission.UPLOADS) is None
+    state, _ = accept(state, "a")
+    assert asked().code == "Duplicate"
 
 
 def test_quorum_reached_is_not_undone_by_configuration():
