@@ -141,9 +141,9 @@ def _unfit_numbers(samples: int, fields: Metrics, metrics: Metrics) -> Refusal |
     for name, value in (*fields.items(), *metrics.items()):
         if len(name) > 63:
             return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")
-    return None
         if not math.isfinite(value):
             return Refusal(code="NotFinite", message=f"metric {name!r} is {value}: send finite numbers")
         if abs(value) > MAX_METRIC:
             message = f"metric {name!r} is {value}: send values between {-MAX_METRIC} and {MAX_METRIC}"
             return Refusal(code="Malformed", message=message)
+    return None

@@ -33,8 +33,8 @@ class Blobs:
     def __init__(self, engine: Engine, intake: Intake, store: ObjectStore, urls: UrlSigner) -> None:
         self._engine, self._intake, self._store, self._urls = engine, intake, store, urls
         self._transfers = 0
-
         self._uploads: Counter[str] = Counter()  # under way, by site
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET or PUT."""
         key = scope["path_params"]["key"]
@@ -84,10 +84,10 @@ class Blobs:
         return asyncio.ensure_future(self._engine.blocking(_read, reader, position, length))
 
     async def _put(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
+        client = _owner(blob.key)
         try:
             with self._sending(client), self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
                 await self._intake.check_room(client, blob)
-        client = _owner(blob.key)
                 await self._received(writer, receive)
                 await self._engine.blocking(writer.finish)
         except ContentMismatch as error:
@@ -134,8 +134,6 @@ class Blobs:
         return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, _ALL_CHUNKS // max(1, self._transfers)))
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-    @contextmanager
     def _sending(self, client: str) -> Iterator[None]:
         """What a site sends takes room before it is an object: it sends a few at once at most."""
         if self._uploads[client] >= admission.UPLOADS:
@@ -146,6 +144,8 @@ class Blobs:
         finally:
             self._uploads[client] -= 1
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self._transfers += 1
         try:
             yield

@@ -110,10 +110,10 @@ class CloseRecord(Message):
     at: float
 
 
-@dataclass(frozen=True)
 UPDATE_SUFFIX = ".safetensors"
 
 
+@dataclass(frozen=True)
 class Layout:
     """Keys of one job's objects, relative to the store's root."""
 
