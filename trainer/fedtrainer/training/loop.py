@@ -10,6 +10,7 @@ from fedapi.wire.job import OptimizerSettings, TrainingSettings
 from fedtrainer.errors import Diverged, TaskInvalid
 from fedtrainer.training.batches import batches, size
 from fedtrainer.training.context import Context
+from fedtrainer.training.metrics import number, with_extras
 
 if TYPE_CHECKING:
     from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
@@ -91,18 +92,18 @@ def _epoch(
 def evaluate(
     task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
 ) -> "EvalResult":
-    """Means over the test samples of the task's metrics, then `loss`."""
+    """Means over the test samples of the task's metrics, then `loss` where it fits."""
     from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
 
-    samples, sums = size(data.test, "test"), dict[str, float]()
+    samples, sums, losses = size(data.test, "test"), dict[str, float](), dict[str, float]()
     model.eval()
     with torch.inference_mode():
         for inputs, targets in batches(data.test, settings.batch_size, ctx.device):
             ctx.check()
             outputs = model(inputs)
             _add(sums, task.metrics(outputs, targets), len(targets))
-            _add(sums, {"loss": float(task.loss(outputs, targets))}, len(targets))
-    return EvalResult(samples, {name: total / samples for name, total in sums.items()})
+            _add(losses, {"loss": float(task.loss(outputs, targets))}, len(targets))
+    return EvalResult(samples, {name: total / samples for name, total in with_extras(sums, losses).items()})
 
 
 def _add(sums: dict[str, float], metrics: Mapping[str, Any], weight: int) -> None:
@@ -110,13 +111,3 @@ def _add(sums: dict[str, float], metrics: Mapping[str, Any], weight: int) -> Non
         raise TaskInvalid(f"metrics() returned a {type(metrics).__name__}: return a dict of name and number")
     for name, value in metrics.items():
         sums[name] = sums.get(name, 0.0) + number(name, value) * weight
-
-
-def number(name: str, value: Any) -> float:
-    """A metric's value as a number. TaskInvalid names the metric when it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TaskInvalid(
-            f"metric {name!r} is {value!r}, a {type(value).__name__}: return a number, for example tensor.mean().item()"
-        ) from None

@@ -3,8 +3,6 @@
 Called by fedtrainer.agent.work with values and paths; the only place that calls the user's Task.
 """
 
-import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,13 +18,9 @@ from fedtrainer.errors import TaskInvalid
 from fedtrainer.training import entrypoint, seeding, tensors
 from fedtrainer.training.batches import size
 from fedtrainer.training.context import Context, Site
-from fedtrainer.training.loop import number
+from fedtrainer.training.metrics import checked, with_extras
 from fedtrainer.training.progress import EpochFile
 from fedtrainer.training.task import Data, EvalResult, TrainResult
-
-log = logging.getLogger(__name__)
-
-MAX_METRICS = 32
 
 
 @dataclass(frozen=True)
@@ -107,8 +101,9 @@ class Session:
             raise TaskInvalid(f"train() returned {result!r}: return TrainResult(samples, metrics) with samples >= 0")
         entrypoint.check_alike(self._model.state_dict(), self._base)
         file = tensors.write_delta(folder / "update.safetensors", self._model.state_dict(), self._base)
-        metrics = {**result.metrics, **self._local_metrics(data, result.samples, settings, ctx)}
-        return Trained(file, result.samples, checked(metrics, "train()"), training_s)
+        own = checked(result.metrics, "train()")
+        metrics = with_extras(own, self._local_metrics(data, result.samples, settings, ctx))
+        return Trained(file, result.samples, metrics, training_s)
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
         """The local model on local test data, where that costs less than the training did."""
@@ -120,7 +115,7 @@ class Session:
             return {}
         with entrypoint.task_code("evaluate()"):
             result = self._task.evaluate(self._model, data, settings, ctx)
-        return {f"local_{name}": value for name, value in result.metrics.items()}
+        return {f"local_{name}": value for name, value in checked(result.metrics, "evaluate()").items()}
 
     def _reset(self) -> None:
         self._model.load_state_dict(self._base)
@@ -144,14 +139,3 @@ class NoProgress:
 
     def save(self, _model: torch.nn.Module, _optimizer: torch.optim.Optimizer, _epochs: int) -> None:
         """Keeps nothing."""
-
-
-def checked(metrics: Mapping[str, object], what: str) -> dict[str, float]:
-    """Metrics as they may be sent: numbers, at most 32; values that are not finite are left out."""
-    if len(metrics) > MAX_METRICS:
-        raise TaskInvalid(f"{what} returned {len(metrics)} metrics: return at most {MAX_METRICS}")
-    values = {str(name): number(name, value) for name, value in metrics.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            log.warning("%s: metric %s is %s and is left out", what, name, value)
-    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -56,7 +56,10 @@ class Task:
         return loop.default_loss(outputs, targets)
 
     def metrics(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> Mapping[str, float]:
-        """Means over the samples of a test batch; the first is the headline. Default: accuracy for integer targets."""
+        """Means over the samples of a test batch, by name. Default: accuracy for integer targets.
+
+        The headline of the job's status is `stop.metric`, else `accuracy`, else the first by name.
+        """
         from fedtrainer.training import loop  # noqa: PLC0415 - torch is loaded late
 
         return loop.default_metrics(outputs, targets)
@@ -68,7 +71,7 @@ class Task:
         return loop.train(self, model, data, settings, ctx)
 
     def evaluate(self, model: "torch.nn.Module", data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:
-        """Metrics of `model` on data.test. Default: means of `metrics` and `loss` over all test samples."""
+        """Metrics of `model` on data.test. Default: means of `metrics`, and `loss`, over all test samples."""
         from fedtrainer.training import loop  # noqa: PLC0415 - torch is loaded late
 
         return loop.evaluate(self, model, data, settings, ctx)
