@@ -11,7 +11,7 @@ from types import FrameType
 
 from fedapi.outcome import Exit, reason
 from fedtrainer.errors import Stop, Terminated
-from fedtrainer.settings import InitSettings, TrainerSettings, shown, termination_log
+from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown, termination_log
 
 log = logging.getLogger("fedtrainer")
 
@@ -44,7 +44,7 @@ def _train() -> None:
     from fedtrainer.agent.work import run  # noqa: PLC0415 - each command loads what it needs
 
     settings = TrainerSettings.read()
-    log.info("settings %s", shown(settings))
+    _log(settings)
     run(settings)
 
 
@@ -52,8 +52,13 @@ def _init() -> None:
     from fedtrainer.training.initial import write_initial_model  # noqa: PLC0415 - loads torch
 
     settings = InitSettings.read()
-    log.info("settings %s", shown(settings))
+    _log(settings)
     write_initial_model(settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir)
+
+
+def _log(settings: TaskSettings) -> None:
+    log.info("settings %s", shown(settings))
+    logging.getLogger().setLevel(settings.log_level)
 
 
 def _end(code: int, message: str) -> int:

@@ -7,7 +7,7 @@ The token is no setting: it is read from the credentials directory and never pri
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +19,7 @@ ENV_PATIENCE_S = "FEDLOOM_PATIENCE_S"
 ENV_POLL_S = "FEDLOOM_POLL_S"
 ENV_THREADS = "FEDLOOM_THREADS"
 ENV_CHECKPOINT_EVERY_S = "FEDLOOM_CHECKPOINT_EVERY_S"
+ENV_LOG_LEVEL = "FEDLOOM_LOG_LEVEL"
 
 
 class _FromEnvironment(BaseSettings):
@@ -57,6 +58,9 @@ class TaskSettings(_FromEnvironment):
         ge=1,
         validation_alias=ENV_THREADS,
         description="Threads of one torch operation; 1 keeps bits alike everywhere.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias=ENV_LOG_LEVEL, description="Least level that is logged."
     )
 
 

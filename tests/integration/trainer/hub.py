@@ -135,8 +135,9 @@ class Hub:
         )
         self.give(Assignment(kind="Train", train=order))
 
-    def evaluate(self, round_: int, model: Path) -> None:
-        self.give(Assignment(kind="Evaluate", evaluate=EvaluateOrder(round=round_, model=self.blob(model))))
+    def evaluate(self, round_: int, model: Path, **training: Any) -> None:
+        order = EvaluateOrder(round=round_, model=self.blob(model), training=TrainingSettings(**training))
+        self.give(Assignment(kind="Evaluate", evaluate=order))
 
     def finish(self) -> None:
         with self._cond:

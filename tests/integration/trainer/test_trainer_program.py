@@ -1,5 +1,6 @@
 """The trainer as a process against an HTTPS hub: rounds, faults, exit codes, resumption."""
 
+import os
 import signal
 import time
 
@@ -7,8 +8,9 @@ import pytest
 from safetensors.torch import load
 
 from fedapi.outcome import Exit
+from fedtrainer.agent import keep
 from tests.integration.trainer.hub import Hub
-from tests.integration.trainer.programs import HERE, Site
+from tests.integration.trainer.programs import HERE, UID, Site
 
 
 @pytest.fixture
@@ -114,10 +116,10 @@ def test_a_finished_update_is_handed_in_again_not_trained_again(tmp_path, hub):
     [
         ("NoData", Exit.DATA_MISSING, "DataMissing", "patients/train.csv"),
         ("NoFile", Exit.DATA_MISSING, "DataMissing", "absent.csv"),
-        ("Raises", Exit.TASK_FAILED, "TaskFailed", "RuntimeError: out of luck"),
         ("OtherShape", Exit.TASK_INVALID, "TaskInvalid", "model() has 0.bias as nothing"),
         ("WordMetric", Exit.TASK_INVALID, "TaskInvalid", "metric 'accuracy' is 'good'"),
         ("NoParameters", Exit.TASK_INVALID, "TaskInvalid", "no parameters"),
+        ("LongName", Exit.TASK_INVALID, "TaskInvalid", "has 64 characters: 1 to 63"),
     ],
 )
 def test_a_task_at_fault_is_reported_before_the_end(tmp_path, hub, kind, code, reason, words):
@@ -129,6 +131,58 @@ def test_a_task_at_fault_is_reported_before_the_end(tmp_path, hub, kind, code, r
     assert words in ended.reason
     assert ended.reason.count("\n") == 1
     assert [(f.reason, f.round, f.attempt) for f in hub.failures] == [(reason, 1, 1)]
+
+
+def test_a_task_that_raises_is_not_reported_but_tried_again_in_the_same_round(tmp_path, hub):
+    site = Site(tmp_path / "site", hub, env={"TINY_MARKER": str(tmp_path / "marker")})
+    model = site.initial_model("RaisesOnce")
+    hub.train(1, model)
+    ended = site.call("train", "RaisesOnce")
+    assert (ended.code, ended.reason.strip()) == (Exit.TASK_FAILED, "the task's train() raised RuntimeError: out of luck")
+    assert not hub.failures, "a failure would end the round for this site"
+    hub.train(1, model)
+    hub.finish()
+    assert site.call("train", "RaisesOnce").code == 0
+    assert [(m.round, m.attempt) for m, _ in hub.updates] == [(1, 1)]
+    assert not hub.failures
+
+
+def test_a_task_may_use_all_metrics_up(tmp_path, hub):
+    site = Site(tmp_path / "site", hub)
+    hub.train(1, site.initial_model("ManyMetrics"), evaluate=True)
+    hub.finish()
+    ended = site.call("train", "ManyMetrics")
+    assert ended.code == 0, ended.log
+    (report,), ((manifest, _),) = hub.evaluations, hub.updates
+    longest = "m00".ljust(63, "x")
+    assert set(report.metrics) == {longest, *(f"m{n:02d}" for n in range(1, 32))}
+    assert set(manifest.metrics) == {"train_loss", *(f"local_m{n:02d}" for n in range(1, 32))}
+
+
+def test_an_evaluation_uses_the_jobs_settings(tmp_path, hub):
+    site = Site(tmp_path / "site", hub)
+    hub.evaluate(3, site.initial_model("BatchSize"), batch_size=5)
+    hub.finish()
+    assert site.call("train", "BatchSize").code == 0
+    assert hub.evaluations[0].metrics == {"batch_size": 5.0}
+
+
+def test_folders_of_other_jobs_go_when_nobody_uses_them(tmp_path, hub):
+    site = Site(tmp_path / "site", hub)
+    week_ago = time.time() - keep.FORGOTTEN_S - 60
+    names = {n: f"{n * 8}-0000-4000-8000-000000000000" for n in "abc"}
+    folders = {n: site.folder / "state" / name / "site-a" for n, name in names.items()}
+    folders["lost+found"] = site.folder / "state" / "lost+found" / "x"
+    for folder in folders.values():
+        (folder / "000001-1-ab").mkdir(parents=True)
+        (folder / "000001-1-ab" / "epoch.safetensors").touch()
+        for path in (folder / "000001-1-ab", folder, folder.parent):
+            os.utime(path, (week_ago, week_ago))
+    os.utime(folders["b"])  # as its process does with every question
+    hub.finish()
+    assert site.call("train").code == 0
+    assert {name for name, folder in folders.items() if folder.exists()} == {"b", "lost+found"}
+    assert not (site.folder / "state" / UID).exists(), "its own is over"
 
 
 @pytest.mark.parametrize("kind", ["NaN", "NanWeights"])
@@ -148,6 +202,9 @@ def test_dropped_work_stops_early(tmp_path, hub):
     hub.train(1, site.initial_model())
     process = site.start("train", "Endless")
     until(lambda: any(path.startswith("/blobs") for _, path in hub.requests))
+    own = site.folder / "state" / UID / "site-a"
+    os.utime(own, (0, 0))
+    until(lambda: own.stat().st_mtime > 0)  # a training that goes on is in use
     hub.drop = (1, 1)
     hub.finish()
     ended = site.end(process)

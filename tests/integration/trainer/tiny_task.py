@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fedtrainer import Data, DataMissing, Site, Task, TrainResult
+from fedtrainer import Data, DataMissing, EvalResult, Site, Task, TrainResult
 
 
 class Tiny(Task):
@@ -38,6 +38,34 @@ class NoFile(Tiny):
 class Raises(Tiny):
     def train(self, model, data, settings, ctx):
         raise RuntimeError("out of luck")
+
+
+class RaisesOnce(Tiny):
+    """Fails in the first process: a later one delivers."""
+
+    def train(self, model, data, settings, ctx):
+        marker = Path(os.environ["TINY_MARKER"])
+        if not marker.exists():
+            marker.touch()
+            raise RuntimeError("out of luck")
+        return super().train(model, data, settings, ctx)
+
+
+class ManyMetrics(Tiny):
+    """As many metrics as may be, one with the longest name: Fedloom's own find no room."""
+
+    def metrics(self, outputs, targets):
+        return {f"m{n:02d}".ljust(63 if n == 0 else 3, "x"): 0.5 for n in range(32)}
+
+
+class LongName(Tiny):
+    def metrics(self, outputs, targets):
+        return {"x" * 64: 0.5}
+
+
+class BatchSize(Tiny):
+    def evaluate(self, model, data, settings, ctx):
+        return EvalResult(len(data.test[1]), {"batch_size": settings.batch_size})
 
 
 class NaN(Tiny):

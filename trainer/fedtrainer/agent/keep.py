@@ -6,12 +6,15 @@
         update.safetensors      the finished update …
         finished.json           … and what its manifest says; written last, by rename
 
-An update is kept until the aggregator has acknowledged it; orders that are over are deleted.
+An update is kept until the aggregator has acknowledged it; orders that are over are deleted. Jobs and sites may share
+the volume: a process touches its folder while it works, and deletes those of jobs that nobody has touched for a week.
 """
 
 import contextlib
 import json
 import logging
+import os
+import re
 import secrets
 import shutil
 import time
@@ -25,6 +28,7 @@ from fedtrainer.settings import TrainerSettings
 log = logging.getLogger(__name__)
 
 FORGOTTEN_S = 7 * 24 * 3600.0  # folders of other jobs untouched for so long belong to nobody
+_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a uid: anything else on the volume is not ours
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Keep:
         self._root = self._job / settings.client
         try:
             self._root.mkdir(parents=True, exist_ok=True)
+            self.touch()
         except OSError as error:
             raise BadSettings(f"state directory {settings.state_dir} is not writable ({error.strerror})") from error
         _forget(settings.state_dir, self._job)
@@ -99,6 +104,11 @@ class Keep:
         path.mkdir(exist_ok=True)
         return Folder(path)
 
+    def touch(self) -> None:
+        """The job is in use: other jobs of the site must not forget it."""
+        with contextlib.suppress(FileNotFoundError):  # asked by the watch of a training whose job has just ended
+            os.utime(self._root)
+
     def clear(self) -> None:
         """The job is over: nothing is needed any more."""
         shutil.rmtree(self._root, ignore_errors=True)
@@ -113,7 +123,14 @@ def new_nonce() -> str:
 
 def _forget(state_dir: Path, own: Path) -> None:
     for job in state_dir.iterdir():
-        newest = max((p.stat().st_mtime for p in job.glob("*/*")), default=job.stat().st_mtime) if job != own else 0.0
-        if job != own and job.is_dir() and time.time() - newest > FORGOTTEN_S:
+        if job != own and _JOB.fullmatch(job.name) and time.time() - _last_use(job) > FORGOTTEN_S:
             log.info("deletes %s, which no job has touched for a week", job)
             shutil.rmtree(job, ignore_errors=True)
+
+
+def _last_use(job: Path) -> float:
+    """When a site's process last touched its folder of a job; the future where that cannot be told."""
+    try:
+        return max(path.stat().st_mtime for path in (job, *job.iterdir()))
+    except OSError:  # another process deletes it, or it is not ours to read
+        return float("inf")

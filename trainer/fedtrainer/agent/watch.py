@@ -6,6 +6,7 @@ held by the aggregator for a few seconds, and the answer is read by nobody.
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,10 +23,11 @@ PAUSE_S = 2.0  # after a failed question
 
 
 class Watch:
-    """Context manager; `dropped()` turns true when the aggregator no longer wants the order."""
+    """Context manager; `dropped()` turns true when the aggregator no longer wants the order. Calls `alive` while it runs."""
 
-    def __init__(self, control: Control, order: TrainOrder) -> None:
+    def __init__(self, control: Control, order: TrainOrder, alive: Callable[[], None]) -> None:
         self._control = control
+        self._alive = alive
         self._doing = (order.round, order.attempt)
         self._dropped = threading.Event()
         self._ended = threading.Event()
@@ -48,6 +50,7 @@ class Watch:
         pause = FIRST_QUESTION_S
         while not self._ended.wait(pause):
             pause = 0.0
+            self._alive()
             try:
                 answer = self._control.peek(HELD_S, self._doing)
             except Retry:

@@ -9,8 +9,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from fedapi.outcome import Exit, reason
-from fedapi.wire.job import TrainingSettings
+from fedapi.outcome import FATAL, reason
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     Assignment,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPORTED = (Exit.TASK_IMPORT, Exit.DATA_MISSING, Exit.TASK_INVALID, Exit.TASK_FAILED)  # before the process ends
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
@@ -65,6 +63,7 @@ class Agent:
         """Says hello first, then loads the task, so that the aggregator counts the site while torch is imported."""
         answer = self._control.next(0.0)
         while answer.kind != "Done":
+            self._keep.touch()
             self._ready(answer.train)
             self._act(answer)
             answer = self._control.next(self._settings.poll_s)
@@ -135,7 +134,7 @@ class Agent:
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         session = self._fetched(order.model)
-        with Watch(self._control, order) as watch:
+        with Watch(self._control, order, self._keep.touch) as watch:
             data = session.data(order.round)
             if order.evaluate:
                 result = session.evaluate(data, order.round - 1, order.training, watch.dropped)
@@ -180,7 +179,7 @@ class Agent:
     def _evaluate(self, order: EvaluateOrder) -> None:
         try:
             session = self._fetched(order.model)
-            result = session.evaluate(session.data(order.round), order.round, TrainingSettings(), lambda: False)
+            result = session.evaluate(session.data(order.round), order.round, order.training, lambda: False)
             self._send_evaluation(order.round, order.model, result)
         except Skip as error:
             log.warning("evaluation of round %d: %s", order.round, error)
@@ -208,7 +207,8 @@ class Agent:
         return session
 
     def _report_stop(self, order: TrainOrder | None, error: Stop) -> None:
-        if order is not None and error.exit in REPORTED:
+        """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""
+        if order is not None and error.exit in FATAL:
             self._report(order, reason(error.exit), error)
 
     def _report(self, order: TrainOrder, why: str, error: TrainerError) -> None:
