@@ -148,24 +148,34 @@ def cluster_result(
 
 @model_app.command("pull")
 def pull(
-    job: Annotated[str, typer.Argument(help="Name of the FederatedJob.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: JOB.safetensors.")] = None,
+    job: Annotated[str | None, typer.Argument(help="Name of the FederatedJob.")] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="Instead of JOB: a store's PersistentVolumeClaim on a cluster.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="With --claim: an image that has `python`, to read with.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: NAME.safetensors.")] = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Fetches a job's last committed model and checks its SHA-256."""
-    target = output or Path(f"{job}.safetensors")
+    """Fetches a job's last committed model and checks its SHA-256; with --claim also when the job is deleted."""
+    if (job is None) == (claim is None) or (claim is None) != (image is None) or (claim and workdir):
+        raise BadInputError("give either JOB, or --claim NAME and --image IMAGE (of a store volume on a cluster)")
+    target = output or Path(f"{job or claim}.safetensors")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
     if workdir is not None:
         digest = records.copy_model(records.state_of(workdir, job), target)
     else:
-        from fedcli.cluster import connect  # noqa: PLC0415 - the Kubernetes client takes a second to load
-        from fedcli.modelreader import pull_model  # noqa: PLC0415
+        from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
+        from fedcli.cluster import connect  # noqa: PLC0415
 
-        digest = pull_model(connect(kubeconfig, context, namespace), job, target)
+        cluster = connect(kubeconfig, context, namespace)
+        if claim and image:
+            digest = modelreader.pull_from_claim(cluster, claim, image, target)
+        else:
+            digest = modelreader.pull_model(cluster, str(job), target)
     _out().print(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}", markup=False)
 
 

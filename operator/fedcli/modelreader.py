@@ -1,16 +1,25 @@
 """Fetches a committed model out of a job's store volume, also when its aggregator is long scaled to zero.
 
-A pod that only reads the claim lives for the length of the copy; the file comes through the API server. Called by `fedloom model pull`.
+A pod that only reads the claim lives for the length of the copy; the file comes through the API server. Called by
+`fedloom model pull`: by the job's status, or where the job is deleted by the volume's own records.
 """
 
 import hashlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from fedapi import names
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.store import CommitRecord, Head, Layout
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
+from fedoperator.desired.pod import Mount, PodParts, template
 
 Body = dict[str, Any]
 LIFETIME_S = 1800
@@ -18,73 +27,104 @@ START_TIMEOUT_S = 300.0
 _URI = "volume://"
 _WAIT = f"import time; time.sleep({LIFETIME_S})"
 _PRINT = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
+_LIST = "import glob, sys; print('\\n'.join(glob.glob(sys.argv[1])))"
+_HEADS = f"{names.PATH_STORE}/{Layout('*', '*', '*').head}"  # a volume belongs to one job
+_PLACEMENT = ("nodeSelector", "tolerations", "imagePullSecrets", "priorityClassName")
+_RESOURCES: Body = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a reader pod may run, and from which image: any with a `python` in it."""
+
+    image: str
+    pull_policy: str = "IfNotPresent"
+    aggregator: Body = field(default_factory=dict)  # spec of its pods, for node selection
+    beside: Body = field(default_factory=dict)  # labels of pods that may hold the volume on their node
 
 
 def pull_model(cluster: Cluster, job: str, target: Path) -> str:
-    """Writes the job's model to `target` and returns its SHA-256."""
+    """Writes the model that the job's status names to `target` and returns its SHA-256."""
     model = (cluster.job(job).get("status") or {}).get("model")
     if not model:
         raise CommandError(
             f"FederatedJob {cluster.namespace}/{job} has no committed model yet: see kubectl describe fj {job}"
         )
     claim, _, key = model["uri"].removeprefix(_URI).partition("/")
-    image = cluster.deployment(names.aggregator_name(job))["spec"]["template"]["spec"]
-    pod = cluster.create_pod(reader_pod(job, claim, image))
+    deployment = cluster.deployment(names.aggregator_name(job))["spec"]
+    pod_spec = deployment["template"]["spec"]
+    container = pod_spec["containers"][0]
+    pull_policy = container.get("imagePullPolicy", "IfNotPresent")
+    place = Place(container["image"], pull_policy, pod_spec, deployment["selector"]["matchLabels"])
+    with _reader(cluster, reader_pod(claim, place)) as pod:
+        return _copy(cluster, pod, key, model["sha256"], target)
+
+
+def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path) -> str:
+    """Writes the last committed model of a volume, whose job may be deleted, to `target` and returns its SHA-256."""
+    with _reader(cluster, reader_pod(claim, Place(image))) as pod:
+        model = committed(cluster, pod)
+        return _copy(cluster, pod, model.key, model.sha256, target)
+
+
+def committed(cluster: Cluster, pod: str) -> ObjectRef:
+    """The model of the commit that HEAD names, which is bound to it by digest."""
+    heads = b"".join(cluster.output(pod, ["python", "-c", _LIST, _HEADS])).decode().split()
+    if len(heads) != 1:
+        raise CommandError(f"the volume holds the stores of {len(heads)} jobs, not of one: give another --claim")
     try:
-        _wait_until_running(cluster, pod)
-        return _copy(cluster, pod, f"{names.PATH_STORE}/{key}", model["sha256"], target)
-    finally:
-        cluster.delete_pod(pod)
+        head = Head.model_validate_json(_printed(cluster, pod, heads[0]))
+        if head.commit_key is None:
+            raise CommandError("no model was ever committed to this volume")
+        commit = _printed(cluster, pod, f"{names.PATH_STORE}/{head.commit_key}")
+        if hashlib.sha256(commit).hexdigest() != head.commit_sha256:
+            raise CommandError(f"{head.commit_key}: SHA-256 is not that in {heads[0]}: the volume is damaged")
+        return CommitRecord.model_validate_json(commit).model
+    except ValidationError as error:
+        raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
 
 
-def reader_pod(job: str, claim: str, aggregator: Body) -> Body:
-    """The pod: the aggregator's image and placement, the claim read-only, nothing else."""
-    container = aggregator["containers"][0]
-    kept = ("nodeSelector", "tolerations", "imagePullSecrets", "priorityClassName")
-    user = {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
-        "fsGroup": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    security = aggregator.get("securityContext") or user
-    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_ROLE: names.ROLE_READER}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": f"{names.digest8(job)}-model-reader-{secrets.token_hex(3)}", "labels": labels},
-        "spec": {
+def reader_pod(claim: str, place: Place) -> Body:
+    """The pod: a given image, the claim read-only, nothing else. On the aggregator's node, if it runs: a volume may allow one node."""
+    volume = {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    parts = PodParts(
+        labels={names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_ROLE: names.ROLE_READER},
+        container="reader",
+        image=place.image,
+        pull_policy=place.pull_policy,
+        mounts=(Mount("store", volume, names.PATH_STORE, read_only=True),),
+        resources=_RESOURCES,
+        container_extra={"command": ["python", "-c", _WAIT]},
+        spec_extra={
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LIFETIME_S,
             "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {**security, "fsGroupChangePolicy": "OnRootMismatch"},
-            "containers": [
-                {
-                    "name": "reader",
-                    "image": container["image"],
-                    "imagePullPolicy": container.get("imagePullPolicy", "IfNotPresent"),
-                    "command": ["python", "-c", _WAIT],
-                    "volumeMounts": [{"name": "store", "mountPath": names.PATH_STORE, "readOnly": True}],
-                    "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-            "volumes": [{"name": "store", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}],
-            **{name: aggregator[name] for name in kept if aggregator.get(name)},
+            "affinity": _near(place.beside) if place.beside else None,
+            **{name: place.aggregator.get(name) for name in _PLACEMENT},
         },
-    }
+    )
+    body = template(parts)
+    body["metadata"]["name"] = f"{names.digest8(claim)}-model-reader-{secrets.token_hex(3)}"
+    return {"apiVersion": "v1", "kind": "Pod", **body}
 
 
-def _wait_until_running(cluster: Cluster, pod: str) -> None:
-    settled = cluster.wait_for_pod(pod, lambda body: body["status"].get("phase") != "Pending", START_TIMEOUT_S)
-    if settled["status"].get("phase") != "Running":
-        raise ClusterError(f"Pod {cluster.namespace}/{pod} does not run: {_trouble(settled)}")
+def _near(labels: Body) -> Body:
+    term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
+    rule = {"weight": 100, "podAffinityTerm": term}
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [rule]}}
+
+
+@contextmanager
+def _reader(cluster: Cluster, manifest: Body) -> Iterator[str]:
+    """The pod's name once it runs; it is deleted in the end."""
+    pod = cluster.create_pod(manifest)
+    try:
+        settled = cluster.wait_for_pod(pod, lambda body: body["status"].get("phase") != "Pending", START_TIMEOUT_S)
+        if settled["status"].get("phase") != "Running":
+            raise ClusterError(f"Pod {cluster.namespace}/{pod} does not run: {_trouble(settled)}")
+        yield pod
+    finally:
+        cluster.delete_pod(pod)
 
 
 def _trouble(pod: Body) -> str:
@@ -94,16 +134,20 @@ def _trouble(pod: Body) -> str:
     return "; ".join(texts) or str(pod["status"].get("phase"))
 
 
-def _copy(cluster: Cluster, pod: str, source: str, sha256: str, target: Path) -> str:
+def _printed(cluster: Cluster, pod: str, path: str) -> bytes:
+    return b"".join(cluster.output(pod, ["python", "-c", _PRINT, path]))
+
+
+def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> str:
     """Piece by piece, so that memory does not grow with the model."""
     temporary, digest = target.with_name(f".{target.name}.partial"), hashlib.sha256()
     try:
         with temporary.open("wb") as file:
-            for piece in cluster.output(pod, ["python", "-c", _PRINT, source]):
+            for piece in cluster.output(pod, ["python", "-c", _PRINT, f"{names.PATH_STORE}/{key}"]):
                 file.write(piece)
                 digest.update(piece)
         if digest.hexdigest() != sha256:
-            raise CommandError(f"{source}: SHA-256 is {digest.hexdigest()}, but status.model says {sha256}: pull again")
+            raise CommandError(f"{key}: SHA-256 is {digest.hexdigest()}, but {sha256} was committed: pull again")
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

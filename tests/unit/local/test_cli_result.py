@@ -1,6 +1,5 @@
 """The result's form, and the lines that a run prints."""
 
-from fedcli.modelreader import reader_pod
 from fedcli.result import result
 from fedcli.transitions import transitions
 
@@ -39,15 +38,3 @@ def test_transitions_are_told_once():
         "phase Complete",
     ]
     assert transitions(STATUS, STATUS) == []
-
-
-def test_the_reader_pod_passes_the_restricted_standard_and_reads_only():
-    template = {"containers": [{"image": "i", "imagePullPolicy": "Never"}], "tolerations": [{"key": "k"}]}
-    spec = reader_pod("job", "claim", template)["spec"]
-    container = spec["containers"][0]
-    assert spec["volumes"] == [{"name": "store", "persistentVolumeClaim": {"claimName": "claim", "readOnly": True}}]
-    assert (container["image"], container["imagePullPolicy"], spec["tolerations"]) == ("i", "Never", [{"key": "k"}])
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["securityContext"]["runAsNonRoot"]
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}

@@ -1,0 +1,151 @@
+"""Reading a model out of a store volume: the pod that does it, and what runs in it, here on a folder."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedapi import names
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.store import CommitRecord, Head, Layout
+from fedcli import modelreader
+from fedcli.commands import app
+from fedcli.errors import ClusterError, CommandError
+from fedcli.modelreader import Place, pull_from_claim, pull_model, reader_pod
+from fedlocal.errors import BadInputError
+from fedoperator.desired.pod import CONTAINER_SECURITY, POD_SECURITY
+
+MODEL = bytes(range(256)) * 300
+LAYOUT = Layout("hearts", "study-a", "11111111-2222-3333-4444-555555555555")
+
+
+@dataclass
+class Node:
+    """Stands for a cluster whose one pod has the store at `folder`: its commands run here, in a real Python."""
+
+    folder: Path
+    job_status: dict | None = None
+    pods: tuple = ()
+    namespace: str = "hearts"
+
+    def job(self, name):
+        return {"status": self.job_status}
+
+    def deployment(self, name):
+        spec = {"containers": [{"image": "hub:1", "imagePullPolicy": "Never"}], "nodeSelector": {"disk": "fast"}}
+        return {"spec": {"selector": {"matchLabels": {"app": name}}, "template": {"spec": spec}}}
+
+    def create_pod(self, manifest):
+        self.pods += (manifest,)
+        return "pod"
+
+    def wait_for_pod(self, name, settled, timeout_s):
+        return {"status": {"phase": "Running"}}
+
+    def delete_pod(self, name):
+        assert name == "pod"
+        self.pods += ("deleted",)
+
+    def output(self, pod, command):
+        here = [sys.executable, *(word.replace(names.PATH_STORE, str(self.folder)) for word in command[1:])]
+        done = subprocess.run(here, capture_output=True, check=False)
+        if done.returncode:
+            raise ClusterError(done.stderr.decode().strip().rpartition("\n")[2])
+        for start in range(0, len(done.stdout), 1000):
+            piece = done.stdout[start : start + 1000]
+            yield piece.replace(str(self.folder).encode(), names.PATH_STORE.encode())
+
+
+def put(folder: Path, key: str, content: bytes) -> str:
+    (folder / key).parent.mkdir(parents=True, exist_ok=True)
+    (folder / key).write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A volume as an aggregator leaves it: two commits, of which HEAD names the later."""
+    folder, previous = tmp_path / "store", None
+    for round_, content in enumerate((b"first", MODEL)):
+        sha256 = hashlib.sha256(content).hexdigest()
+        model = ObjectRef(key=LAYOUT.model(round_, sha256), sha256=sha256, size=len(content))
+        put(folder, model.key, content)
+        commit = CommitRecord(
+            job_uid=LAYOUT.uid, round=round_, attempt=1, epoch=1, model=model, previous_sha256=previous,
+            planned_at=1.0, committed_at=2.0,
+        )  # fmt: skip
+        key = f"{LAYOUT.attempt(round_, 1, 1)}/commit.json"
+        previous = put(folder, key, commit.canonical())
+    head = Head(epoch=1, round=1, commit_key=key, commit_sha256=previous)
+    put(folder, LAYOUT.head, head.canonical())
+    return Node(folder)
+
+
+def test_a_volume_is_enough_when_the_job_is_deleted(node, tmp_path):
+    target = tmp_path / "model.safetensors"
+    assert pull_from_claim(node, "study-a-store-1", "any:1", target) == hashlib.sha256(MODEL).hexdigest()
+    assert target.read_bytes() == MODEL
+    manifest, end = node.pods
+    assert (manifest["spec"]["containers"][0]["image"], end) == ("any:1", "deleted")
+    assert "affinity" not in manifest["spec"]
+
+
+def test_with_a_job_its_status_says_where_the_model_is(node, tmp_path):
+    (key,) = (str(p.relative_to(node.folder)) for p in node.folder.glob("models/*/*/000001-*"))
+    sha256 = hashlib.sha256(MODEL).hexdigest()
+    node.job_status = {"model": {"uri": f"volume://study-a-store-1/{key}", "sha256": sha256}}
+    assert pull_model(node, "study-a", tmp_path / "m") == sha256
+    spec = node.pods[0]["spec"]
+    assert (spec["containers"][0]["image"], spec["nodeSelector"]) == ("hub:1", {"disk": "fast"})
+    (rule,) = spec["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert rule["podAffinityTerm"] == {
+        "labelSelector": {"matchLabels": {"app": names.aggregator_name("study-a")}},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / LAYOUT.head).unlink(), "stores of 0 jobs"),
+        (lambda folder: put(folder, Layout("hearts", "b", "u").head, b"{}"), "stores of 2 jobs"),
+        (lambda folder: put(folder, LAYOUT.head, Head(epoch=1, round=-1).canonical()), "no model was ever committed"),
+        (lambda folder: put(folder, LAYOUT.head, b'{"epoch": "x"}'), "cannot be read"),
+        (lambda folder: put(folder, f"{LAYOUT.attempt(1, 1, 1)}/commit.json", b"{}"), "the volume is damaged"),
+        (lambda folder: next(folder.glob("models/*/*/000001-*")).write_bytes(b"other"), "was committed: pull again"),
+        (lambda folder: next(folder.glob("models/*/*/000001-*")).unlink(), "No such file"),
+    ],
+)
+def test_a_damaged_volume_is_named_and_nothing_is_left(node, tmp_path, damage, words):
+    damage(node.folder)
+    with pytest.raises(CommandError, match=re.escape(words)):
+        pull_from_claim(node, "claim", "any:1", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert node.pods[-1] == "deleted"
+
+
+def test_the_reader_pod_is_as_restricted_as_all_pods_of_fedloom_and_reads_only():
+    pod = reader_pod("claim", Place("i", "Never", {"tolerations": [{"key": "k"}]}))
+    spec = pod["spec"]
+    container = spec["containers"][0]
+    assert spec["volumes"][0] == {
+        "name": "store",
+        "persistentVolumeClaim": {"claimName": "claim", "readOnly": True},
+    }
+    assert container["volumeMounts"][0]["readOnly"]
+    assert (container["image"], container["imagePullPolicy"], spec["tolerations"]) == ("i", "Never", [{"key": "k"}])
+    assert spec["automountServiceAccountToken"] is False
+    assert (spec["securityContext"], container["securityContext"]) == (POD_SECURITY, CONTAINER_SECURITY)
+    assert pod["metadata"]["name"].count(modelreader.names.digest8("claim")) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["job", "--claim", "c", "--image", "i"], ["--claim", "c"], ["job", "--image", "i"]]
+)
+def test_either_a_job_or_a_claim_with_an_image(options):
+    assert isinstance(CliRunner().invoke(app, ["model", "pull", *options]).exception, BadInputError)
