@@ -39,8 +39,11 @@ class Node:
         return cls(places, port, overrides)
 
     def inherited(self) -> dict[str, str]:
-        """What every process gets from the runner: its environment, and the user's folder to import the task from."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("FEDLOOM_")}
+        """What every process gets from the runner: its environment, and the user's folder to import the task from.
+
+        Of Fedloom's own variables only those that a manifest may set too, for example FEDLOOM_THREADS.
+        """
+        own = {n: v for n, v in os.environ.items() if not n.startswith("FEDLOOM_") or n in names.TUNABLE}
         return own | {"PYTHONPATH": self._search_path(), "PYTHONUNBUFFERED": "1"}
 
     def environment(self, pod: Body, root: Path) -> dict[str, str]:

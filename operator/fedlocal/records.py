@@ -13,9 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedaggregator.engine.records import load_log
+from fedaggregator.errors import Fatal
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder
+from fedstore.disk import DiskStore
+from fedstore.errors import StoreError
 
 _URI = "volume://"
 
@@ -59,27 +63,18 @@ def overhead_s(times: Sequence[RoundTime]) -> float:
 
 
 def commits(state: StateFolder) -> list[CommitRecord]:
-    """The chain of commits that HEAD ends, oldest first. StateBrokenError where a link is missing."""
-    store, layout = _store(state)
-    try:
-        head = Head.model_validate_json((store / layout.head).read_bytes())
-        records = [
-            CommitRecord.model_validate_json(path.read_bytes())
-            for path in (store / layout.rounds()).glob("*/*/commit.json")
-        ]
-    except FileNotFoundError:
+    """The chain of commits that HEAD ends, oldest first, as an aggregator reads it. StateBrokenError where a link is missing."""
+    metadata = _record(state)["metadata"]
+    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
+    found = [claim for claim in sorted((state.root / "claims").glob("*")) if (claim / layout.head).exists()]
+    if not found:
         return []
-    except (OSError, ValidationError) as error:
-        raise StateBrokenError(f"{store}: {error}") from error
-    by_digest = {record.digest(): record for record in records}
-    chain: list[CommitRecord] = []
-    wanted = head.commit_sha256
-    while wanted:
-        if wanted not in by_digest:
-            raise StateBrokenError(f"{store}: the commit {wanted} is missing: the store is damaged")
-        chain.append(by_digest[wanted])
-        wanted = chain[-1].previous_sha256
-    return chain[::-1]
+    try:
+        store = DiskStore(found[0])
+        head = Head.model_validate_json(store.get(layout.head))
+        return list(load_log(store, layout, head).commits)
+    except (Fatal, StoreError, ValidationError) as error:
+        raise StateBrokenError(f"{found[0]}: {error}") from error
 
 
 def copy_model(state: StateFolder, target: Path) -> str:
@@ -110,15 +105,6 @@ def _record(state: StateFolder) -> dict[str, Any]:
     if record is None:
         raise BadInputError(f"{state.root}: nothing was run here: run the job first")
     return record
-
-
-def _store(state: StateFolder) -> tuple[Path, Layout]:
-    metadata = _record(state)["metadata"]
-    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
-    for claim in sorted((state.root / "claims").glob("*")):
-        if (claim / layout.head).exists():
-            return claim, layout
-    return state.root / "claims", layout
 
 
 def _time(commit: CommitRecord) -> RoundTime:

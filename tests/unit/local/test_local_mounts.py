@@ -6,6 +6,7 @@ import pytest
 
 from fedapi import names
 from fedlocal import mounts
+from fedlocal.localnode import Node
 from fedlocal.statefolder import StateFolder
 
 
@@ -60,6 +61,16 @@ def test_values_that_name_mounts_are_moved_below_the_root(value, below_root):
     root = Path("/somewhere/root")
     seen = mounts.environment(pod({"X": value}), root)["X"]
     assert seen == (f"{root}{value}" if below_root else value)
+
+
+def test_a_process_gets_what_may_be_tuned_from_the_manifest_or_the_runners_environment(places, monkeypatch):
+    for name in (*names.TUNABLE, names.ENV_JOB_UID, "FEDLOOM_CACHE", "LANG"):
+        monkeypatch.setenv(name, "runner's")
+    node = Node(places, 1, {names.ENV_PORT: "1"})
+    seen = node.environment(pod({"FEDLOOM_POLL_S": "pod's", names.ENV_PORT: "8443"}), Path("/root"))
+    mine = {name: value for name, value in seen.items() if name.startswith("FEDLOOM_")}
+    assert mine == dict.fromkeys(names.TUNABLE, "runner's") | {"FEDLOOM_POLL_S": "pod's", names.ENV_PORT: "1"}
+    assert seen["LANG"] == "runner's"
 
 
 def test_mounts_are_links_to_where_the_volumes_are(places, tmp_path):
