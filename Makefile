@@ -28,8 +28,8 @@ check: install ## lint, types, import contracts, unit tests: under a minute
 test: ## everything needed to trust a change, the real cluster included, from nothing
 	bash tools/test_all.sh
 
-test-long: test ## what takes longer; results in build/
-	$(RUN) -m pytest -q -m long tests
+test-long: test ## also what the examples promise about accuracy; figures in build/long/*.json
+	$(RUN) -m pytest -q -s -m long tests/long
 
 demo: install ## the heart-disease consortium on this machine, no Kubernetes: build/demo/result.json
 	$(RUN) examples/heart-disease/prepare.py
