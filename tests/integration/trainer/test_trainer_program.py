@@ -138,7 +138,10 @@ def test_a_task_that_raises_is_not_reported_but_tried_again_in_the_same_round(tm
     model = site.initial_model("RaisesOnce")
     hub.train(1, model)
     ended = site.call("train", "RaisesOnce")
-    assert (ended.code, ended.reason.strip()) == (Exit.TASK_FAILED, "the task's train() raised RuntimeError: out of luck")
+    assert (ended.code, ended.reason.strip()) == (
+        Exit.TASK_FAILED,
+        "the task's train() raised RuntimeError: out of luck",
+    )
     assert not hub.failures, "a failure would end the round for this site"
     hub.train(1, model)
     hub.finish()
