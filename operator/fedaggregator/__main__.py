@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import jsonlog
+from fedaggregator import allocator, jsonlog
 from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.clock import steady_clock
@@ -40,6 +40,7 @@ _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
 def main() -> int:
     """Runs until the end; the exit code is one of fedapi.outcome."""
     termination_log: Path | None = None
+    allocator.give_buffers_back()
     try:
         settings = Settings()
         termination_log = settings.termination_log

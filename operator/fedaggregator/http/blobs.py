@@ -24,6 +24,7 @@ from fedstore.errors import ContentMismatch, Missing, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
 _LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 1 << 20, 64 << 10, 4 << 20
+_CLOSING = 1 << 20  # a TLS connection keeps buffers as large as what went through it: over this it is not kept
 _STALLED_S = 60.0  # a sender that is silent for so long is cut off
 
 
@@ -66,6 +67,7 @@ class Blobs:
                 (b"content-type", b"application/octet-stream"),
                 (b"content-length", str(size).encode()),
                 (b"etag", f'"{blob.sha256}"'.encode()),
+                *_connection(size),
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             position = 0
@@ -96,7 +98,7 @@ class Blobs:
             raise _refused(
                 "StoreFull", f"the store cannot take it now: {type(error).__name__}, send it again"
             ) from error
-        headers = [(b"content-length", b"0"), (b"etag", f'"{blob.sha256}"'.encode())]
+        headers = [(b"content-length", b"0"), (b"etag", f'"{blob.sha256}"'.encode()), *_connection(blob.size)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -151,6 +153,11 @@ class Blobs:
             yield
         finally:
             self._transfers -= 1
+
+
+def _connection(size: int) -> list[tuple[bytes, bytes]]:
+    """Header that ends the connection after a large transfer: 64 idle sites would hold a megabyte each."""
+    return [(b"connection", b"close")] if size >= _CLOSING else []
 
 
 def _owner(key: str) -> str:
