@@ -1,0 +1,72 @@
+"""`python -m tests.bench [--only NAME…]`: measures, writes build/bench/results.json, prints the table.
+
+Figures are recorded, never asserted. Each case is a module of this folder; docs/benchmarks.md says what a row means.
+"""
+
+import argparse
+import fcntl
+import importlib
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from tests.bench.bench import Bench
+from tests.bench.rows import keep, table
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "build" / "bench"
+RESULTS = OUT / "results.json"
+
+# Row -> goal, in the order in which they are measured: what needs the quietest machine comes first.
+GOALS = {
+    "round_overhead_embedded_s": 0.3,
+    "round_100mb_two_sites_s": 3.0,
+    "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
+    "round_overhead_cluster_s": 1.0,
+    "apply_to_children_p95_s": 2.0,
+    "operator_rss_mib_100_jobs": 128.0,
+    "apply_to_children_2_per_s_p95_s": 2.0,
+    "steady_state_writes_per_min": 0.0,
+    "status_lag_p95_s": 1.0,
+}
+
+
+def main(words: list[str]) -> int:
+    """Runs the cases that were asked for; a case that cannot be measured is told and the others go on."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=[*GOALS], metavar="NAME", help=f"of {', '.join(GOALS)}")
+    wanted = parser.parse_args(words).only or [*GOALS]
+    OUT.mkdir(parents=True, exist_ok=True)
+    bench, alone = Bench(OUT / "work"), (OUT / "lock").open("w")
+    fcntl.flock(alone, fcntl.LOCK_EX)  # two at a time would measure each other
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: everything that was started ends
+    try:
+        with bench.stack:
+            failed = [name for name in GOALS if name in wanted and not _measure(bench, name)]
+    finally:
+        shutil.rmtree(bench.work, ignore_errors=True)
+    print(table(RESULTS, GOALS))
+    if failed:
+        print(f"not measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _measure(bench: Bench, name: str) -> bool:
+    """One case: the module that is called like the row without its unit."""
+    started = time.monotonic()
+    print(f"== {name}", flush=True)
+    try:
+        row = importlib.import_module(f"tests.bench.{name}").measure(bench)
+    except Exception:  # noqa: BLE001 - whatever it was, the other figures are still wanted
+        traceback.print_exc()
+        return False
+    keep(RESULTS, row)
+    print(f"   {row.value:.4g} {row.unit}, measured in {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""The aggregator as a process on this machine, with the environment that its Deployment would give it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from fedapi import names
+from fedapi.wire.job import JobConfig, RosterEntry
+from fedoperator.credentials import aggregator_files
+from tests.bench import certificates
+from tests.bench.ports import free_ports
+
+NAMESPACE, JOB, UID = "bench", "bench", "00000000-0000-4000-8000-000000000001"
+END_S = 20.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where it is."""
+
+    pid: int
+    url: str
+    folder: Path  # ca.crt, job.key; below store/: its volume
+    log: Path
+
+
+@contextmanager
+def running(folder: Path, sites: list[str], parameters: int) -> Iterator[Running]:
+    """Starts it with an initial model of that many float32 numbers and two rounds to do; ends it by its pid."""
+    port = free_ports(1)[0]
+    environment = {**os.environ, **_prepare(folder, sites, parameters, port)}
+    log = folder / "aggregator.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen([sys.executable, "-m", "fedaggregator"], env=environment, stdout=sink, stderr=sink)
+    try:
+        yield Running(process.pid, f"https://127.0.0.1:{port}", folder, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(log: Path, what: str, fact: object, timeout_s: float = 120.0) -> None:
+    """Polls; the aggregator's log tells why when it does not come true."""
+    until = time.monotonic() + timeout_s
+    while not fact():  # type: ignore[operator]
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}:\n{log.read_text()[-3000:]}")
+        time.sleep(0.1)
+
+
+def _prepare(folder: Path, sites: list[str], parameters: int, port: int) -> dict[str, str]:
+    """Files as the operator and the init Job leave them, and the environment that names them."""
+    store, incoming = folder / "store", folder / "store" / "incoming" / UID
+    incoming.mkdir(parents=True)
+    save_file({"weight": np.zeros(parameters, np.float32)}, incoming / names.INIT_MODEL_FILE)
+    keys = certificates.write(folder)
+    for name, content in aggregator_files(keys, UID, ["localhost", "127.0.0.1"], datetime.now(UTC)).items():
+        (folder / name).write_bytes(content)
+    roster = tuple(RosterEntry(name=site) for site in sites)
+    config = JobConfig(
+        namespace=NAMESPACE, name=JOB, uid=UID, rounds=2, min_available=len(sites), roster=roster, deadline_s=900
+    )
+    (folder / names.CONFIG_FILE).write_text(config.model_dump_json())
+    return {
+        names.ENV_JOB: JOB,
+        names.ENV_NAMESPACE: NAMESPACE,
+        names.ENV_JOB_UID: UID,
+        names.ENV_CONFIG_FILE: str(folder / names.CONFIG_FILE),
+        names.ENV_STORE_DIR: str(store),
+        names.ENV_CREDENTIALS_DIR: str(folder),
+        names.ENV_INIT_DIR: str(incoming),
+        names.ENV_HOST: "127.0.0.1",
+        names.ENV_PORT: str(port),
+        names.ENV_PUBLIC_URL: f"https://127.0.0.1:{port}",
+        names.ENV_STATUS: f"file:{folder / 'status.json'}",
+        names.ENV_TERMINATION_LOG: str(folder / "termination.log"),
+    }

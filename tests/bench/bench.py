@@ -1,0 +1,47 @@
+"""What the cases share in one run: a folder of their own, and the operator with its hundred jobs.
+
+Made by __main__, handed to every case. Whatever a case starts is entered into `stack` and ends with the run.
+"""
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tests.bench import actors, cluster_job
+from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
+
+CLUSTER_ROUNDS = 15
+
+
+@dataclass
+class Bench:
+    """One run."""
+
+    work: Path
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def folder(self, name: str) -> Path:
+        """A fresh folder, removed at the end of the run."""
+        path = self.work / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """An API server, the operator's process and 100 jobs, applied once and shared by the operator's cases."""
+        return self.stack.enter_context(Fleet.applied(self.folder("fleet")))
+
+    @cached_property
+    def on_cluster(self) -> cluster_job.Finished:
+        """A job that was run on the local cluster, which ends again if the bench started it."""
+        return cluster_job.finished(self.folder("cluster"), SITES, CLUSTER_ROUNDS)
+
+    @cached_property
+    def running(self) -> list[str]:
+        """20 more jobs of the fleet, applied two a second after the hundred, in training."""
+        late = self.fleet.apply(LATE, LATE_JOBS, LATE_EVERY_S)
+        actors.run(self.fleet, late)
+        return late

@@ -1,0 +1,30 @@
+"""A CA and a server certificate for 127.0.0.1, as the operator makes them, for what the bench itself serves or asks."""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fedapi import names
+from fedoperator.credentials import Keys, server_certificate
+
+
+def write(folder: Path) -> Keys:
+    """Writes ca.crt, tls.crt and tls.key into the folder."""
+    keys = Keys.generated(datetime.now(UTC))
+    certificate, key = server_certificate(keys, ["localhost", "127.0.0.1"], datetime.now(UTC))
+    files = {names.FILE_CA: keys.ca_cert, names.FILE_TLS_CERT: certificate, names.FILE_TLS_KEY: key}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return keys
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """TLS of a server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
+    return context
+
+
+def client_context(folder: Path) -> ssl.SSLContext:
+    """TLS of a client that trusts this CA alone."""
+    return ssl.create_default_context(cafile=str(folder / names.FILE_CA))
