@@ -31,10 +31,13 @@ def reachable(state: State, now: float) -> tuple[str, ...]:
 
 
 def missing_sites(state: State, now: float) -> int:
-    """How many sites must still come: to connect before the first round, and in any round for a quorum that is a count."""
-    first = state.round == 1 and state.attempt == 1
-    unconnected = state.config.min_available - len(connected(state, now)) if first else 0
-    unreachable = selection.least(state.config) - len(tuple(reachable(state, now)))
+    """How many sites must still come: for minAvailable in round 1, and in any round for a quorum that is a count.
+
+    The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
+    """
+    fit = connected(state, now) if state.attempt == 1 else tuple(eligible(state))
+    unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
+    unreachable = selection.least(state.config) - len(reachable(state, now))
     return max(0, unconnected, unreachable)
 
 

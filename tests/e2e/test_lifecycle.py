@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.e2e.world import CHILDREN, job, site
+from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 SITES = [site("north"), site("south", provider="AWS", region="eu-central-1")]
@@ -79,3 +80,7 @@ def test_site_status_and_heartbeats(world):
     lines = world.kubectl("get", "flc").splitlines()
     assert lines[0].split() == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "AGE"]
     world.completes("paced")
+
+
+def test_the_chart_tests_itself(platform):
+    assert "Phase:          Succeeded" in platform.helm("test", "fedloom", "--namespace", deploy.SYSTEM_NAMESPACE)

@@ -121,7 +121,10 @@ class Clients(Part):
         None, description="Share of the eligible sites drawn per round, over 0 and at most 1; with policy Random."
     )
     min_available: int = Field(
-        1, ge=1, le=100000, description="Sites that must be connected before the first round begins."
+        1,
+        ge=1,
+        le=100000,
+        description="Sites that must be connected and fit to take part before the first round begins.",
     )
 
     model_config = ConfigDict(

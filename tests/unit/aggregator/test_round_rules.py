@@ -467,3 +467,14 @@ def test_sites_without_test_data_are_not_waited_for_and_say_nothing():
     assert kinds(effects) == [WriteEvaluation, Commit, Discard]
     assert state.scores == evaluation.measured(state) == ()
     assert evaluation.best(None, state.scores) is None
+
+
+def test_round_one_does_not_go_on_below_min_available_when_a_site_is_lost():
+    """Of two sites one says that its data is missing and leaves the roster: the other must not train alone."""
+    state = collecting("ab", min_available=2)
+    roster = (RosterEntry(name="a"), RosterEntry(name="b", eligible=False, reason="DataMissing"))
+    state, _ = rounds.step(state, Configured(20.0, state.config.model_copy(update={"roster": roster})))
+    assert state.phase is Phase.WAITING
+    assert planning.missing_sites(state, 21.0) == 1
+    state, _ = rounds.step(state, Configured(30.0, config("ab", min_available=2)))
+    assert state.phase is Phase.COLLECTING
