@@ -94,6 +94,9 @@ def _summary(document: Document, ending: Ending, request: Request, content: resu
     metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
     if metrics:
         lines.append(f"metrics: {metrics}")
+    absent = [client["name"] for client in content["clients"] if not client["rounds"]]
+    if ending.phase == "Complete" and absent:
+        lines.append(f"no update of theirs is in the model: {', '.join(absent)}; logs: {state.logs}")
     if content["model"]["uri"]:
         lines.append(f"model: {content['model']['sha256']} (fedloom model pull {name} --workdir {request.workdir})")
     return lines

@@ -87,6 +87,7 @@ def test_a_site_without_its_data_is_named_and_the_others_go_on(tmp_path):
     code, output = lab.run()
     assert code == 0, output
     assert "no rows in /data/rows: put rows.csv there" in output
+    assert "no update of theirs is in the model: south" in output
     assert [client["rounds"] for client in lab.result()["clients"]] == [2, 0]
 
 
