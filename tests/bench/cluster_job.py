@@ -70,7 +70,8 @@ def _run(cluster: Cluster, world: World, sites: int, rounds: int) -> Finished:
 
 def _shown(watch: Watch) -> dict[int, float]:
     """Round -> when the status first showed it as committed."""
-    offset, shown = time.time() - time.monotonic(), {}
+    offset = time.time() - time.monotonic()
+    shown: dict[int, float] = {}
     for at, body in watch.events:
         shown.setdefault(body.get("status", {}).get("round", {}).get("committed", 0), at + offset)
     return shown
