@@ -33,7 +33,9 @@ def connect(kubeconfig: Path | None, context: str | None, namespace: str | None)
         config.load_kube_config(str(kubeconfig) if kubeconfig else None, context, configuration)
         chosen = namespace or _namespace(kubeconfig, context)
     except (config.ConfigException, OSError) as error:
-        raise ClusterError(f"no cluster to talk to ({error}): give --kubeconfig, or set KUBECONFIG") from error
+        raise ClusterError(
+            f"no cluster to talk to ({error}): give --kubeconfig, or set KUBECONFIG; a local run's model needs --workdir"
+        ) from error
     return Cluster(client.ApiClient(configuration), chosen)
 
 

@@ -106,6 +106,8 @@ def _text(entry: ErrorDetails, model: type[BaseModel]) -> str:
             return f"is {value!r}, but must be {entry['ctx']['expected']}"
         case "string_pattern_mismatch":
             return f"is {value!r}, but must match {entry['ctx']['pattern']}"
+        case "string_type" if isinstance(value, int | float):
+            return f"is {value!r}, but must be a string: put it in quotes"
     return f"is {value!r}: {entry['msg']}"
 
 

@@ -58,6 +58,7 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec.traning", {}, "spec.traning: unknown field, did you mean training?"),
         (JOB, "spec.training.optimizer.lr", "1", "spec.training.optimizer.lr: unknown field"),
         (JOB, "spec.training.optimizer.learningrate", "1", "did you mean learningRate?"),
+        (JOB, "spec.training.optimizer", {"learningRate": 0.1}, "learningRate: is 0.1, but must be a string: put it in quotes"),
         (JOB, "spec.task.entrypoint", "no-colon", "spec.task.entrypoint: is 'no-colon', but must match"),
         (JOB, "spec.task.args", {"rate": 0.5}, "spec.task.args.rate: is 0.5, but must be an integer or a string"),
         (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg'"),
