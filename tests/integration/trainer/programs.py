@@ -20,6 +20,17 @@ ROOT = HERE.parents[2]
 UID = "11111111-2222-3333-4444-555555555555"
 
 
+STARTED: list[subprocess.Popen] = []  # ended by `end_all` when a test failed before it ended them itself
+
+
+def end_all() -> None:
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
 @dataclass
 class Ended:
     code: int
@@ -68,9 +79,13 @@ class Site:
     def start(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task") -> subprocess.Popen:
         env = self.environment(kind, entrypoint)
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "fedtrainer", command], env=env, stderr=log, cwd=self.folder)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "fedtrainer", command], env=env, stderr=log, cwd=self.folder
+            )
+        STARTED.append(process)
+        return process
 
-    def end(self, process: subprocess.Popen, timeout_s: float = 60) -> Ended:
+    def end(self, process: subprocess.Popen, timeout_s: float = 120) -> Ended:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from safetensors.torch import load
 from fedapi.outcome import Exit
 from fedtrainer.agent import keep
 from tests.integration.trainer.hub import Hub
-from tests.integration.trainer.programs import HERE, UID, Site
+from tests.integration.trainer.programs import HERE, UID, Site, end_all
 
 
 @pytest.fixture
@@ -23,9 +23,11 @@ def hub(tmp_path):
 @pytest.fixture(autouse=True)
 def tasks_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
+    yield
+    end_all()
 
 
-def until(fact, timeout_s: float = 30.0) -> None:
+def until(fact, timeout_s: float = 90.0) -> None:
     end = time.monotonic() + timeout_s
     while not fact():
         assert time.monotonic() < end, "timed out"
