@@ -22,13 +22,19 @@ LABEL_JOB = f"{GROUP}/job"  # full name of the FederatedJob that an object belon
 LABEL_JOB_UID = f"{GROUP}/job-uid"  # its uid: tells a recreated job from its predecessor
 LABEL_CLIENT = f"{GROUP}/client"  # full name of the FLClient that an object belongs to
 LABEL_ROLE = f"{GROUP}/role"  # aggregator, init, trainer, store, site or model-reader
+LABEL_TURN = f"{GROUP}/turn"  # with training.lifetime Round: the step of the plan that a training Job was made for
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"  # always "fedloom": what the operator watches
 MANAGED_BY = "fedloom"
 ROLE_AGGREGATOR, ROLE_INIT, ROLE_TRAINER, ROLE_STORE, ROLE_SITE = "aggregator", "init", "trainer", "store", "site"
 ROLE_READER = "model-reader"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # Kueue's: a Job with it is started and stopped by that LocalQueue alone
+LABEL_JOBSET = "jobset.sigs.k8s.io/jobset-name"  # JobSet's, on its pods: its own name
+LABEL_JOBSET_INDEX = "jobset.sigs.k8s.io/job-index"  # JobSet's, on its pods: number of their Job, which is a slice
+LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernetes', on an Indexed Job's pods
 
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
+ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
 ENV_JOB = "FEDLOOM_JOB"  # name of the FederatedJob
@@ -49,14 +55,30 @@ ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
 ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes
 ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints, on the site's state volume
 ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written
+ENV_LIFETIME = "FEDLOOM_LIFETIME"  # trainer: Job (lives as long as the FederatedJob) or Round (ends after one order)
 ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
+
+# A site's ring: the ranks of its training pods. Without these a trainer is a ring of one.
+ENV_ACCELERATOR = "FEDLOOM_ACCELERATOR"  # CPU, GPU or TPU
+ENV_COLLECTIVE = "FEDLOOM_COLLECTIVE"  # what joins the ranks: Horovod, TorchDistributed or XLA
+ENV_BACKEND = "FEDLOOM_BACKEND"  # Auto, Gloo or NCCL
+ENV_RING_WORKERS = "FEDLOOM_RING_WORKERS"  # pods of the ring
+ENV_RING_MIN_WORKERS = "FEDLOOM_RING_MIN_WORKERS"  # with fewer pods the ring waits
+ENV_RING_SLOTS = "FEDLOOM_RING_SLOTS"  # ranks per pod
+ENV_RING_SLICE_HOSTS = "FEDLOOM_RING_SLICE_HOSTS"  # TPU: pods per slice, which XLA joins; absent: no slices
+ENV_RING_LEADER = "FEDLOOM_RING_LEADER"  # host name of worker 0, whose launcher keeps the generations
+ENV_RING_PORT = "FEDLOOM_RING_PORT"  # port of that service
+ENV_RING_ADDRESS = "FEDLOOM_RING_ADDRESS"  # this pod's IP address
+ENV_RING_SLICE = "FEDLOOM_RING_SLICE"  # JobSet: number of this pod's slice; its worker index counts on from there
+ENV_COMPLETION_INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
 
 # Names with our prefix that users may set themselves (spec.….podTemplate.env, FLClient spec.data.env).
 TUNABLE = (
     "FEDLOOM_THREADS",  # trainer: threads of one torch operation
     "FEDLOOM_PATIENCE_S",  # trainer: seconds without the aggregator before it gives up
     "FEDLOOM_POLL_S",  # trainer: seconds that one question for work is held open
-    "FEDLOOM_CHECKPOINT_EVERY_S",  # trainer: least seconds between two checkpoints of a local training
+    "FEDLOOM_RING_WAIT_S",  # trainer: seconds that a ring waits for missing workers before it goes on with fewer
+    "FEDLOOM_RING_TIMEOUT_S",  # trainer: seconds that a rank waits for its peers in one operation
     "FEDLOOM_LOG_LEVEL",  # both: least level that is logged
     "FEDLOOM_URL_LIFETIME_S",  # aggregator: seconds that a blob URL is good for
     "FEDLOOM_STORE_RETRY_S",  # aggregator: seconds of retries before the store is given up
@@ -81,6 +103,7 @@ CONFIG_FILE = "job.json"
 INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says the init step is done
 
 AGGREGATOR_PORT = 8443  # HTTPS: control, blobs, probes, metrics
+RING_PORT = 8470  # HTTP with a token: the generation service of a ring, on its worker 0
 OPERATOR_PROBE_PORT = 8080  # HTTP: /healthz, /readyz
 OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
 
@@ -88,6 +111,7 @@ SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many sec
 SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
 
 MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix
+MAX_JOBSET_NAME = 44  # leaves room for -slice-<slice>-<host>-<5 letters> in 63
 
 
 def digest8(*parts: str) -> str:
@@ -115,6 +139,11 @@ def training_job_name(job: str, client: str, template_hash: str) -> str:
     return _bounded(f"{job}-{client}", digest8(job, client, template_hash), MAX_JOB_NAME)
 
 
+def jobset_name(job: str, client: str, template_hash: str) -> str:
+    """A site's JobSet, which has a Job per TPU slice; as a training Job's name, but shorter."""
+    return _bounded(f"{job}-{client}", digest8(job, client, template_hash), MAX_JOBSET_NAME)
+
+
 def aggregator_secret_name(job: str, job_uid: str) -> str:
     """The aggregator's Secret: the uid keeps a recreated job off its predecessor's, which nobody may read to compare."""
     return _bounded(f"{job}-aggregator", digest8(job_uid), 63)
@@ -123,6 +152,11 @@ def aggregator_secret_name(job: str, job_uid: str) -> str:
 def site_secret_name(job: str, client: str, job_uid: str) -> str:
     """The Secret with a site's token for a job and the CA certificate; with the uid, as the aggregator's."""
     return _bounded(f"{job}-{client}", f"{digest8(client, job_uid)}-site", 63)
+
+
+def ring_service_name(job: str, client: str) -> str:
+    """The headless Service that gives the pods of a site's ring their names."""
+    return _bounded(f"{job}-{client}", f"{digest8(job, client)}-ring", 63)
 
 
 def store_claim_name(job: str, job_uid: str) -> str:

@@ -17,15 +17,30 @@ class Exit(IntEnum):
     DATA_MISSING = 12  # the task says that this site's data is absent or unreadable
     REFUSED = 13  # the aggregator does not know this site or its token
     TASK_INVALID = 14  # the task breaks its contract: wrong shapes, no parameters, non-numeric metrics
+    COLLECTIVE_MISSING = (
+        15  # the image lacks the library that joins the ranks (pool.collective), or it cannot do what is asked
+    )
+    DATA_DIFFERS = 16  # the ranks of one site see different data
     # Retried within the failure budget.
     TASK_FAILED = 20  # the task raised while training or evaluating
     AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
     STORE_FAILED = 22  # the aggregator cannot write its store (volume full, read-only)
+    PEER_UNREACHABLE = 23  # ranks of one site cannot reach each other
     # Ignored: not a failure of this process.
     SUPERSEDED = 30  # an aggregator with a newer epoch took over
+    RING_BROKEN = 31  # another rank or worker of the site's ring ended; this one is fit to join the next generation
 
 
-FATAL = (Exit.BAD_SETTINGS, Exit.TASK_IMPORT, Exit.DATA_MISSING, Exit.REFUSED, Exit.TASK_INVALID)
+FATAL = (
+    Exit.BAD_SETTINGS,
+    Exit.TASK_IMPORT,
+    Exit.DATA_MISSING,
+    Exit.REFUSED,
+    Exit.TASK_INVALID,
+    Exit.COLLECTIVE_MISSING,
+    Exit.DATA_DIFFERS,
+)
+IGNORED = (Exit.SUPERSEDED, Exit.RING_BROKEN)
 
 # Enumerated reason that conditions and status show for an exit code.
 REASON = {
@@ -34,10 +49,14 @@ REASON = {
     Exit.DATA_MISSING: "DataMissing",
     Exit.REFUSED: "SiteRefused",
     Exit.TASK_INVALID: "TaskInvalid",
+    Exit.COLLECTIVE_MISSING: "CollectiveMissing",
+    Exit.DATA_DIFFERS: "DataDiffers",
     Exit.TASK_FAILED: "TaskFailed",
     Exit.AGGREGATOR_LOST: "AggregatorLost",
     Exit.STORE_FAILED: "StoreFailed",
+    Exit.PEER_UNREACHABLE: "PeerUnreachable",
     Exit.SUPERSEDED: "Superseded",
+    Exit.RING_BROKEN: "RingBroken",
 }
 
 

@@ -18,15 +18,26 @@ from fedapi.crd.fields import (
     Part,
     PodPatch,
     Quantity,
+    QueueName,
     Resources,
     Short,
     immutable,
+    listed_by,
     rule,
     rules,
 )
 from fedapi.crd.job_status import FederatedJobStatus
 
 OPERATOR_CONTROLLER = "fedloom.dev/operator"
+
+
+class AcceleratorImage(Part):
+    """The task image of the sites with one kind of accelerator."""
+
+    accelerator: Literal["CPU", "GPU", "TPU"] = Field(description="`pool.accelerator` of the FLClients that use it.")
+    image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description="Container image with Fedloom's trainer for this accelerator and the task's code."
+    )
 
 
 class Task(Part):
@@ -40,6 +51,9 @@ class Task(Part):
     image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
         description="Container image with Fedloom's trainer and the task's code. The embedded runner does not use it."
     )
+    images: (
+        Annotated[list[AcceleratorImage], Field(max_length=3, json_schema_extra=listed_by("accelerator"))] | None
+    ) = Field(None, description="Images for sites with another accelerator than the one that `image` is built for.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         None, description="When the image is pulled; as in a container's spec."
     )
@@ -196,14 +210,55 @@ class Training(Part):
     local_steps: int | None = Field(
         None, ge=1, le=10_000_000, description="Optimizer steps per round, instead of epochs."
     )
-    batch_size: int = Field(32, ge=1, le=1_000_000, description="Samples per optimizer step.")
+    lifetime: Literal["Job", "Round"] = Field(
+        "Job",
+        description="How long a site's training Job lives. Job: as long as the FederatedJob. Round: for one round of a "
+        "selected site, so that its pool is free between rounds; then at most 1000 sites take part in a round.",
+    )
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Samples per optimizer step; see batchPer.")
+    batch_per: Literal["Site", "Rank"] = Field(
+        "Site",
+        description="Whose samples batchSize counts. Site: the ranks of a site share a batch, so the result does not "
+        "depend on how many there are. Rank: each rank takes batchSize samples; see learningRateScaling.",
+    )
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Parts in which a rank's share of a batch is computed one after the other, to need less memory.",
+    )
+    mixed_precision: Literal["None", "BFloat16", "Float16"] = Field(
+        "None",
+        description="Type of the forward and backward computation where that is safe (torch autocast); weights stay "
+        "as they are. Float16 scales the loss.",
+    )
+    learning_rate_scaling: Literal["None", "Linear", "SquareRoot"] = Field(
+        "None",
+        description="With batchPer Rank: the learning rate grows with the number of ranks, or with its square root "
+        "(Goyal et al. 2017).",
+    )
+    warmup_steps: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Optimizer steps of a site, counted over all rounds, in which the learning rate rises to its value.",
+    )
+    checkpoint_every: Duration = Field(
+        "10s",
+        description="Least time between two checkpoints within a round, kept on the site's state volume.",
+    )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer at the sites.")
     resources: Resources | None = Field(None, description="Compute resources of a training container.")
     pod_template: PodPatch | None = Field(None, description="Additions to the training pods.")
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule("!(has(self.epochs) && has(self.localSteps))", "epochs and localSteps exclude each other: keep one")
+            rule("!(has(self.epochs) && has(self.localSteps))", "epochs and localSteps exclude each other: keep one"),
+            rule(
+                "self.learningRateScaling == 'None' || self.batchPer == 'Rank'",
+                "learningRateScaling goes with batchPer Rank: with batchPer Site the batch does not grow with the ranks",
+                ".learningRateScaling",
+            ),
         )
     )
 
@@ -275,6 +330,9 @@ class FederatedJobSpec(Part):
         json_schema_extra=immutable("managedBy"),
     )
     priority_class_name: Name | None = Field(None, description="Priority class of all pods of the job.")
+    queue_name: QueueName | None = Field(
+        None, description="Kueue LocalQueue that admits the training Jobs; a site's `pool.queueName` wins."
+    )
 
     model_config = ConfigDict(
         json_schema_extra=rules(

@@ -3,6 +3,7 @@
 Read by the operator, the embedded runner and the documentation. A field is here only when it works.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
@@ -14,6 +15,7 @@ from fedapi.crd.fields import (
     Name,
     ObjectMeta,
     Part,
+    QueueName,
     Resources,
     StatusPart,
     Tolerations,
@@ -21,6 +23,7 @@ from fedapi.crd.fields import (
     rule,
     rules,
 )
+from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 
 
 class Placement(Part):
@@ -29,14 +32,71 @@ class Placement(Part):
     mode: Literal["Local"] = Field("Local", description="Local: in this cluster and namespace.")
 
 
-class Pool(Part):
-    """The machines that a training pod asks for."""
+class Tpu(Part):
+    """A TPU slice."""
 
-    accelerator: Literal["CPU", "GPU"] = Field("CPU", description="Kind of device.")
-    resource_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] | None = Field(
-        None, description="Extended resource of the device, for example nvidia.com/gpu or amd.com/gpu; with GPU."
+    type: Literal["tpu-v4-podslice", "tpu-v5-lite-podslice", "tpu-v5p-slice", "tpu-v6e-slice", "tpu7x"] = Field(
+        description="Kind of slice: v4, v5e, v5p, v6e or 7x, by the name that GKE's nodes are labelled with."
     )
-    count: int | None = Field(None, ge=1, le=16, description="Devices per training pod; with GPU.")
+    topology: Annotated[str, Field(max_length=12, pattern=r"^[0-9]+x[0-9]+(x[0-9]+)?$")] = Field(
+        description="Arrangement of the slice's chips, for example 2x4 or 4x4x8."
+    )
+
+
+def _cel_map(entries: Mapping[str, object]) -> str:
+    return "{" + ", ".join(f"'{key}': {value}" for key, value in entries.items()) + "}"
+
+
+# The table of crd/tpu.py as CEL literals. Chips per host depend on the topology alone, which keeps the rules cheap.
+_TOPOLOGIES = _cel_map({name: list(kind.topologies) for name, kind in TPU_TYPES.items()})
+_CHIPS = _cel_map({topology: chips(topology) for kind in TPU_TYPES.values() for topology in kind.topologies})
+_SMALL = [topology for kind in TPU_TYPES.values() for topology in kind.topologies if chips(topology) == 1]
+_COUNT = f"(has(self.count) ? self.count : self.tpu.topology in {_SMALL} ? 1 : 4)"
+_COUNT_FITS = " || ".join(
+    f"{_COUNT} == {count} && self.tpu.topology in {sorted({t for _, t, c in combinations() if c == count})}"
+    for count in sorted({count for _, _, count in combinations()})
+)
+_HOSTS = f"({_CHIPS}[self.tpu.topology] / {_COUNT})"
+_NO_SLICE = f"!has(self.tpu) || !(self.tpu.topology in {_CHIPS}) || {_CHIPS}[self.tpu.topology] < {_COUNT}"
+
+
+class Pool(Part):
+    """The machines of a site: devices per training pod, and the pods whose ranks train together in a ring."""
+
+    accelerator: Literal["CPU", "GPU", "TPU"] = Field("CPU", description="Kind of device.")
+    resource_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] | None = Field(
+        None,
+        description="Extended resource of the device, for example nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu, "
+        "aws.amazon.com/neuroncore or habana.ai/gaudi; with GPU.",
+    )
+    count: int | None = Field(
+        None, ge=1, le=16, description="Devices per training pod; with GPU. With TPU the chips per host: 1, 4 or 8."
+    )
+    tpu: Tpu | None = Field(None, description="The TPU slice; with TPU.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Training pods; default 1, with TPU the hosts of one slice. A multiple of that is several slices.",
+    )
+    min_workers: int | None = Field(
+        None, ge=1, le=256, description="With fewer pods than this the ring waits; default `workers`."
+    )
+    slots_per_worker: int | None = Field(
+        None, ge=1, le=64, description="Ranks (processes) per pod; default one per GPU, otherwise 1."
+    )
+    collective: Literal["Horovod", "TorchDistributed", "XLA"] | None = Field(
+        None,
+        description="What joins the ranks. Default Horovod; with TPU default XLA where there is one slice. With TPU, "
+        "XLA always joins the chips of a slice, and Horovod or TorchDistributed joins several slices.",
+    )
+    backend: Literal["Auto", "Gloo", "NCCL"] = Field(
+        "Auto", description="Transport of the ring. Auto: NCCL between GPUs, Gloo otherwise."
+    )
+    spot: bool = Field(False, description="Whether pods ask for, and accept, the provider's spot machines.")
+    queue_name: QueueName | None = Field(
+        None, description="Kueue LocalQueue that admits the site's training Job; it is created suspended."
+    )
     resources: Resources | None = Field(
         None, description="Compute resources of a training container at this site; wins over the job's."
     )
@@ -46,9 +106,70 @@ class Pool(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "(self.accelerator == 'GPU') == (has(self.resourceName) && has(self.count))",
-                "accelerator GPU needs resourceName and count (for example nvidia.com/gpu and 1); CPU takes neither",
-            )
+                "self.accelerator != 'GPU' || (has(self.resourceName) && has(self.count))",
+                "accelerator GPU needs resourceName and count (for example nvidia.com/gpu and 1)",
+            ),
+            rule(
+                "self.accelerator != 'CPU' || !(has(self.resourceName) || has(self.count))",
+                "accelerator CPU takes no resourceName and no count: remove them, or set accelerator: GPU",
+            ),
+            rule(
+                "(self.accelerator == 'TPU') == has(self.tpu)",
+                "accelerator TPU needs tpu (type and topology), and tpu goes with accelerator TPU alone",
+            ),
+            rule(
+                "self.accelerator != 'TPU' || !has(self.resourceName)",
+                "accelerator TPU takes no resourceName (it is google.com/tpu): a pool has GPUs or TPUs, not both",
+                ".resourceName",
+            ),
+            rule(
+                f"!has(self.tpu) || self.tpu.topology in {_TOPOLOGIES}[self.tpu.type]",
+                "tpu.topology is not one of tpu.type: see the table of slices in Pools and accelerators",
+                ".tpu.topology",
+            ),
+            rule(
+                f"!has(self.tpu) || !(self.tpu.topology in {_CHIPS}) || {_COUNT_FITS}",
+                "count (chips per host) does not fit tpu.topology: 1 for one chip, else 4; with 2x4 also 8",
+                ".count",
+            ),
+            rule(
+                f"{_NO_SLICE} || !has(self.workers) || self.workers % {_HOSTS} == 0",
+                "workers must be a multiple of the slice's hosts (chips of tpu.topology / count): remove workers for one slice",
+                ".workers",
+            ),
+            rule(
+                "!has(self.collective) || self.collective != 'XLA' || self.accelerator == 'TPU'",
+                "collective XLA goes with accelerator TPU: use Horovod or TorchDistributed",
+                ".collective",
+            ),
+            rule(
+                f"{_NO_SLICE} || !has(self.collective) || self.collective != 'XLA' || !has(self.workers) || "
+                f"self.workers == {_HOSTS}",
+                "collective XLA joins the hosts of one slice: lower workers, or join the slices by Horovod or TorchDistributed",
+                ".collective",
+            ),
+            rule(
+                "self.backend != 'NCCL' || self.accelerator == 'GPU'",
+                "backend NCCL needs accelerator GPU: use Auto or Gloo",
+                ".backend",
+            ),
+            rule(
+                "!has(self.minWorkers) || self.minWorkers <= (has(self.workers) ? self.workers : 1) || has(self.tpu)",
+                "minWorkers is above workers: lower it or raise workers",
+                ".minWorkers",
+            ),
+            rule(
+                f"{_NO_SLICE} || !has(self.minWorkers) || "
+                f"({_HOSTS} == 1 && self.minWorkers <= (has(self.workers) ? self.workers : 1))",
+                "minWorkers goes with slices of one host and is at most workers: a slice cannot do without a host",
+                ".minWorkers",
+            ),
+            rule(
+                "!has(self.slotsPerWorker) || self.accelerator == 'CPU' || "
+                "self.slotsPerWorker <= (self.accelerator == 'GPU' && has(self.count) ? self.count : 1)",
+                "slotsPerWorker is above count: a rank needs a GPU of its own, and one rank drives all TPU chips of a host",
+                ".slotsPerWorker",
+            ),
         )
     )
 

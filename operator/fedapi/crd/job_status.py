@@ -10,6 +10,7 @@ from pydantic import Field
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
+MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
 # Leaves that the operator writes, as the API spells them; all others are the aggregator's.
 OPERATOR_LEAVES = ("conditions", "phase", "observedGeneration", "startTime", "completionTime", "children", "sites")
 
@@ -31,8 +32,15 @@ class RoundStatus(StatusPart):
     attempt: int = Field(1, description="Attempt of this round, from 1.", ge=0)
     start_time: str | None = Field(None, description="When it was planned.", json_schema_extra={"format": "date-time"})
     deadline: str | None = Field(None, description="When it is closed.", json_schema_extra={"format": "date-time"})
-    selected: Annotated[list[Name], Field(max_length=MAX_LISTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
-        default_factory=list, description="Sites of this round (the first 100)."
+    step: Literal["Train", "Evaluate"] | None = Field(
+        None,
+        description="What the selected sites are to do. Train: take part in the round. Evaluate: measure the last model "
+        "and train nothing. Absent: nothing is planned.",
+    )
+    selected: Annotated[list[Name], Field(max_length=MAX_SELECTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
+        default_factory=list,
+        description="Sites of this step: the first 100; with training.lifetime Round all of them, because their training "
+        "Jobs are made from this list, and at most 1000 take part in a round.",
     )
     accepted: int = Field(0, description="Updates accepted in this round.", ge=0)
     committed: int = Field(0, description="Last committed round.", ge=0)
@@ -60,7 +68,8 @@ class ClientStatus(StatusPart):
 
     name: Name = Field(description="Name of the FLClient.")
     state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle"] = Field(
-        description="Waiting: not heard from yet. Training, Accepted, Failed, Late: in this round. Idle: not selected."
+        description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
+        "Training, Accepted, Failed, Late: in this round. Idle: not selected."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)
@@ -74,6 +83,7 @@ class SiteStatus(StatusPart):
 
     name: Name = Field(description="Name of the FLClient.")
     job: Short = Field("", description="Name of the training Job.")
+    workers: int = Field(1, description="Pods of the site's ring, as its pool asks for them.", ge=1)
     ready: int = Field(0, description="Pods ready.", ge=0)
     reason: Short = Field("", description="Enumerated reason when it is not running.")
     message: Text = Field("", description="The same for a person, with the way out.")
@@ -99,7 +109,9 @@ class FederatedJobStatus(StatusPart):
 
     # Operator.
     conditions: Conditions | None = Field(
-        None, description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, Complete, Failed."
+        None,
+        description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
+        "admits training Jobs), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
     observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")

@@ -35,7 +35,7 @@ _JOB_COLUMNS = [
 _CLIENT_COLUMNS = [
     _column("Provider", ".spec.provider", "Where the site's machines are."),
     _column("Region", ".spec.region", "Region of the provider."),
-    _column("Accelerator", ".status.accelerators", "Accelerator and count per training pod."),
+    _column("Accelerator", ".status.accelerators", "What the site trains on: pods x devices, or a TPU topology."),
     _column("Ready", ".status.conditions[?(@.type=='Ready')].status", "Whether the site can take part."),
     _column("Active", ".status.active", "Heard from within 5 minutes.", type_="boolean"),
     _AGE,

@@ -26,6 +26,12 @@ class TrainingSettings(Message):
     epochs: int | None = 1
     local_steps: int | None = None
     batch_size: int = Field(32, ge=1)
+    batch_per: Literal["Site", "Rank"] = "Site"
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    mixed_precision: Literal["None", "BFloat16", "Float16"] = "None"
+    learning_rate_scaling: Literal["None", "Linear", "SquareRoot"] = "None"
+    warmup_steps: int = Field(0, ge=0)
+    checkpoint_every_s: float = Field(10.0, ge=0)
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
@@ -68,6 +74,7 @@ class JobConfig(Message):
     max_failures: int = 3
     stop: StopRule | None = None
     training: TrainingSettings = TrainingSettings()
+    lifetime: Literal["Job", "Round"] = "Job"
     image: str = ""
     store_uri: str = Field("", description="Prefix of model URIs in status, e.g. volume://<claim>.")
     roster: tuple[RosterEntry, ...] = ()
