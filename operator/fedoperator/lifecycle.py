@@ -18,7 +18,7 @@ from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.credentials import CredentialStore
-from fedoperator.cluster.kinds import CLIENT, JOB
+from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.writes import Writer
@@ -52,6 +52,7 @@ class Operator:
         self._metrics = Metrics()
         self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
         self._acting = threading.Event()
+        self._kinds: tuple[Kind, ...] = WATCHED  # and what else the cluster has
         self._failure = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -114,12 +115,23 @@ class Operator:
         return True
 
     def _resources_exist(self) -> bool:
+        """Whether our own resources exist. Looks for the optional ones too: once, so a restart finds later ones."""
         try:
-            found = self._connection.request("GET", f"/apis/{names.API_VERSION}")
-        except (GoneError, RetryLaterError) as error:
+            if not (self._served(JOB) and self._served(CLIENT)):
+                LOG.warning("waiting for the custom resources")
+                return False
+            self._kinds = (*WATCHED, *(kind for kind in OPTIONAL if self._served(kind)))
+        except RetryLaterError as error:
             LOG.warning("waiting for the custom resources: %s", error)
             return False
-        return {JOB.plural, CLIENT.plural} <= {entry["name"] for entry in found["resources"]}
+        return True
+
+    def _served(self, kind: Kind) -> bool:
+        try:
+            found = self._connection.request("GET", f"/apis/{kind.api_version}")
+        except GoneError:
+            return False
+        return kind.plural in {entry["name"] for entry in found["resources"]}
 
     async def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -135,12 +147,12 @@ class Operator:
     async def _act(self) -> None:
         self._acting.set()
         self._metrics.leads(leads=True)
-        LOG.info("acting")
+        LOG.info("acting", extra={"jobset": JOBSET in self._kinds})
         workers = Workers(
             self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
         )
         workers.start(self._settings.workers)
-        watches = Watches(self._cache, self._queue, self._health)
+        watches = Watches(self._cache, self._queue, self._health, self._kinds)
         try:
             await watches.run(
                 self._connection,
@@ -169,7 +181,7 @@ class Operator:
         writer = Writer(self._connection, self._cache, self._metrics.wrote, settings.pod_name)
         return Reconciler(
             cache=self._cache,
-            observer=Observer(self._cache, settings.for_decisions()),
+            observer=Observer(self._cache, settings.for_decisions(), jobset=JOBSET in self._kinds),
             applier=Applier(writer, credentials, refusals),
             credentials=credentials,
             refusals=refusals,

@@ -30,9 +30,10 @@ class WatchHealth:
         self._alive: dict[Stream, float] = {}
         self._watching: set[Stream] = set()
 
-    def begin(self) -> None:
-        """This process acts from now on: every watch must show life from here."""
+    def begin(self, streams: Iterable[Stream] | None = None) -> None:
+        """This process acts from now on: every watch must show life from here. `streams`: those that really run."""
         with self._lock:
+            self._streams = self._streams if streams is None else tuple(streams)
             self._alive = dict.fromkeys(self._streams, self._clock())
 
     def heard(self, stream: Stream, *, watching: bool) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from fedoperator.cluster.kinds import CLIENT, JOB, WATCHED
+from fedoperator.cluster.kinds import CLIENT, JOB, OPTIONAL, WATCHED
 from fedoperator.desired import access
 from fedoperator.desired.identity import Identity
 from tests.chart.rendering import CHART, NAMESPACE, VALUES, HelmError, pods, template, template_text
@@ -141,8 +141,9 @@ def test_rights_in_namespaced_mode(cluster, namespaced):
 @pytest.mark.parametrize("mode", ["installed", "namespaced"])
 def test_the_operator_may_watch_and_write_every_kind_that_it_deals_with(cluster, mode, request):
     request.getfixturevalue(mode)
-    written = [kind for kind in WATCHED if kind not in (JOB, CLIENT) and kind.kind != "Pod"]
-    asked = [(verb, kind) for kind in WATCHED for verb in ("list", "watch")]
+    kinds = (*WATCHED, *OPTIONAL)
+    written = [kind for kind in kinds if kind not in (JOB, CLIENT) and kind.kind != "Pod"]
+    asked = [(verb, kind) for kind in kinds for verb in ("list", "watch")]
     asked += [(verb, kind) for kind in written for verb in ("create", "patch")]
     rows = [(verb, f"{kind.group}/{kind.plural}", "hospital-b", "") for verb, kind in asked]
     assert [row for row, yes in zip(rows, allowed(cluster, OPERATOR, rows), strict=True) if not yes] == []

@@ -18,13 +18,13 @@ from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.model import Decision, Event, Key, Manifest, SecretRequest
 from fedoperator.desired.difference import differs
-from fedoperator.desired.jobs import created
+from fedoperator.desired.jobs import JOB_KINDS, belongs_to_queue, created
 from fedoperator.errors import OperatorError, RefusedError, RetryLaterError
 from fedoperator.refusals import REASON, Refusals
 
 LOG = logging.getLogger(__name__)
 
-WORKLOADS = ("Deployment", "Job")  # they mount Secrets, which therefore come first
+WORKLOADS = ("Deployment", *JOB_KINDS)  # they mount Secrets, which therefore come first
 OWNED_STATUS = {
     names.JOB_KIND: OPERATOR_LEAVES,
     names.CLIENT_KIND: ("conditions", "active", "accelerators", "observedGeneration"),
@@ -62,9 +62,9 @@ class Applier:
         if self._secrets(about, decision.secrets, done):
             self._objects(about, (o for o in decision.objects if o["kind"] in WORKLOADS), live, done)
         for name, suspend in decision.suspend.items():
-            job = live(Key("Job", name))
-            if job is not None and job["spec"].get("suspend", False) != suspend:
-                self._try(about, Key("Job", name), partial(self._writer.suspend, job, suspend=suspend), done)
+            for job in filter(None, (live(Key(kind, name)) for kind in JOB_KINDS)):  # one: names end in a hash
+                if job["spec"].get("suspend", False) != suspend:
+                    self._try(about, Key(job["kind"], name), partial(self._writer.suspend, job, suspend=suspend), done)
         for key in decision.delete:
             if (child := live(key)) is not None and "deletionTimestamp" not in child["metadata"]:
                 self._try(about, key, partial(self._writer.delete, child), done)
@@ -92,9 +92,9 @@ class Applier:
             there = live(key)
             if there is not None and "deletionTimestamp" in there["metadata"]:
                 continue  # its deletion will be seen, and then it is made anew
-            if there is None and key.kind == "Job":
+            if there is None and key.kind in JOB_KINDS:
                 self._try(about, key, partial(self._create, manifest), done)
-            elif differs(manifest, there):
+            elif (there is None or not belongs_to_queue(there)) and differs(manifest, there):
                 self._try(about, key, partial(self._writer.apply, manifest), done)
             else:
                 self._refusals.cleared(about, key)

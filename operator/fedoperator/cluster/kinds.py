@@ -47,7 +47,10 @@ WATCHED = (
     Kind("ServiceAccount", "", "v1", "serviceaccounts"),
     Kind("Role", "rbac.authorization.k8s.io", "v1", "roles"),
     Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
     LEASE,
 )
-BY_KIND = {kind.kind: kind for kind in (*WATCHED, SECRET)}
+JOBSET = Kind("JobSet", "jobset.x-k8s.io", "v1alpha2", "jobsets")
+OPTIONAL = (JOBSET,)  # other projects' resources: dealt with where the cluster has them when the operator starts
+BY_KIND = {kind.kind: kind for kind in (*WATCHED, *OPTIONAL, SECRET)}
 LABEL_SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"  # of every watch but those of our own kinds

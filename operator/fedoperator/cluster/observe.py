@@ -22,9 +22,10 @@ T = TypeVar("T")
 class Observer:
     """Makes Observed and ObservedClient from the cache."""
 
-    def __init__(self, cache: Cache, settings: Settings) -> None:
+    def __init__(self, cache: Cache, settings: Settings, *, jobset: bool = False) -> None:
         self._cache = cache
         self._settings = settings
+        self._jobset = jobset
         self._sites: dict[str, tuple[str, FLClient | None]] = {}
 
     def job(self, body: Object, secrets: frozenset[str]) -> Observed:
@@ -40,6 +41,7 @@ class Observer:
             secrets=secrets,
             settings=self._settings,
             invalid=invalid,
+            jobset=self._jobset,
         )
 
     def client(self, body: Object) -> ObservedClient:

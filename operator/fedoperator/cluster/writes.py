@@ -40,9 +40,9 @@ class Writer:
         self._take(manifest["kind"], "create", "POST", path, manifest, query=_MANAGER)
 
     def suspend(self, live: Object, *, suspend: bool) -> None:
-        """Flips spec.suspend of a Job, of exactly this one."""
+        """Flips spec.suspend of a Job or JobSet, of exactly this one."""
         body = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"suspend": suspend}}
-        self._take("Job", "patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
+        self._take(live["kind"], "patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
 
     def status(self, live: Object, status: Mapping[str, Any]) -> None:
         """Server-side apply of this operator's leaves of .status, for exactly this object as it was seen.

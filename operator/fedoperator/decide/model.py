@@ -40,11 +40,12 @@ class Observed:
     clients: tuple[FLClient, ...]  # of the namespace, unfiltered, with valid specs only
     children: Mapping[
         Key, Manifest
-    ]  # live objects that carry the job's labels (Deployment, Job, PVC, Lease of sites, …)
+    ]  # live objects that carry the job's labels (Deployment, Job, JobSet, PVC, Lease of sites, …)
     pods: tuple[Manifest, ...]  # pods that carry the job's label
     secrets: frozenset[str]  # names of Secrets that the shell knows to exist for this job
     settings: Settings
     invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
+    jobset: bool = False  # whether the cluster has the JobSet resource
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Decision:
     secrets: tuple[SecretRequest, ...] = ()  # create if absent
     suspend: Mapping[str, bool] = field(
         default_factory=dict
-    )  # Job name -> spec.suspend, a merge patch of that field alone
+    )  # name of a Job or JobSet -> spec.suspend, a merge patch of that field alone
     delete: tuple[Key, ...] = ()  # background propagation, preconditioned on the uid that was observed
     status: Manifest | None = None  # the operator's leaves of .status; None: leave it alone
     events: tuple[Event, ...] = ()

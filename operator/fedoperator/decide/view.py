@@ -1,4 +1,4 @@
-"""Live pods and Jobs as small values: the only place of `decide` that reads the API's raw JSON of them.
+"""Live pods and Jobs (JobSets too) as small values: the only place of `decide` that reads the API's raw JSON of them.
 
 Absent fields read as empty: an object that the API server has just made says little.
 """
@@ -10,9 +10,9 @@ from typing import Any
 
 from fedapi import names
 from fedoperator.decide.facts import instant
-from fedoperator.decide.model import Manifest
+from fedoperator.decide.model import Key, Manifest
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"  # a Job with this label is started and stopped by a queue alone
+QUEUE_LABEL = names.LABEL_QUEUE  # a Job with this label is started and stopped by a queue alone
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -67,7 +67,7 @@ class PodView:
     name: str
     role: str
     client: str
-    job: str  # the Job that made it
+    job: str  # the Job that made it; the JobSet, when that Job is one of a JobSet's
     phase: str
     created: datetime
     scheduled: datetime | None
@@ -81,6 +81,8 @@ class PodView:
     ended: Termination | None
     previous: Termination | None  # the container before a restart
     sources: tuple[str, ...]  # ConfigMaps, Secrets and claims that it mounts
+    index: int | None = None  # its number in an Indexed Job
+    worker: int = 0  # its number in the site's pool: counted through the slices of a JobSet
 
     @property
     def finished(self) -> bool:
@@ -94,11 +96,12 @@ class PodView:
         created = _time(dig(body, "metadata", "creationTimestamp")) or _EPOCH
         placed, ready = condition(body, "PodScheduled"), condition(body, "Ready")
         waiting = dig(container, "state", "waiting") or {}
+        index = _index(body)
         return cls(
             name=dig(body, "metadata", "name") or "",
             role=label.get(names.LABEL_ROLE, ""),
             client=label.get(names.LABEL_CLIENT, ""),
-            job=_owner(body, "Job"),
+            job=label.get(names.LABEL_JOBSET) or _owner(body, "Job"),
             phase=dig(body, "status", "phase") or "Pending",
             created=created,
             scheduled=_time(placed.get("lastTransitionTime")) if placed.get("status") == "True" else None,
@@ -114,7 +117,22 @@ class PodView:
             ended=Termination.of(container.get("state"), created),
             previous=Termination.of(container.get("lastState"), created),
             sources=tuple(_sources(dig(body, "spec", "volumes") or ())),
+            index=index,
+            worker=_slice(body) + (index or 0),
         )
+
+
+def _index(body: Manifest) -> int | None:
+    annotations = dig(body, "metadata", "annotations") or {}
+    text = labels(body).get(names.LABEL_COMPLETION_INDEX) or annotations.get(names.LABEL_COMPLETION_INDEX) or ""
+    return int(text) if text.isdigit() else None
+
+
+def _slice(body: Manifest) -> int:
+    """Number of the first worker of the pod's slice; 0 without a JobSet."""
+    hosts = (dig(body, "metadata", "annotations") or {}).get(names.ANNOTATION_SLICE_HOSTS) or ""
+    number = labels(body).get(names.LABEL_JOBSET_INDEX) or ""
+    return int(hosts) * int(number) if hosts.isdigit() and number.isdigit() else 0
 
 
 def _owner(body: Manifest, kind: str) -> str:
@@ -138,7 +156,7 @@ def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class JobView:
-    """What decisions need to know of a Job."""
+    """What decisions need to know of a Job or JobSet."""
 
     name: str
     role: str
@@ -150,6 +168,13 @@ class JobView:
     message: str  # of the Failed condition
     queued: bool
     deleting: bool
+    kind: str = "Job"
+    turn: str = ""  # with training.lifetime Round: the step of the plan that it was made for
+
+    @property
+    def key(self) -> Key:
+        """What it is deleted by."""
+        return Key(self.kind, self.name)
 
     @property
     def finished(self) -> bool:
@@ -164,16 +189,18 @@ class JobView:
     @classmethod
     def of(cls, body: Manifest) -> "JobView":
         """From the API's JSON."""
-        label, failed = labels(body), condition(body, "Failed")
+        label, failed, ended = labels(body), condition(body, "Failed"), condition(body, "Completed")  # a JobSet's word
         return cls(
             name=dig(body, "metadata", "name") or "",
             role=label.get(names.LABEL_ROLE, ""),
             client=label.get(names.LABEL_CLIENT, ""),
             suspended=bool(dig(body, "spec", "suspend")),
-            complete=condition(body, "Complete").get("status") == "True",
-            completed=_time(dig(body, "status", "completionTime")),
+            complete="True" in (condition(body, "Complete").get("status"), ended.get("status")),
+            completed=_time(dig(body, "status", "completionTime") or ended.get("lastTransitionTime")),
             failed=failed.get("status") == "True",
             message=failed.get("message") or "",
             queued=QUEUE_LABEL in label,
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),
+            kind=body.get("kind") or "Job",
+            turn=label.get(names.LABEL_TURN, ""),
         )

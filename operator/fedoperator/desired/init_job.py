@@ -4,13 +4,12 @@ It mounts one folder of that volume only, and runs on the aggregator's node beca
 """
 
 import json
-from functools import partial
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity, Json
-from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job
+from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job, job_spec, spec_hash
 from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, template
 
 
@@ -57,5 +56,5 @@ def init_job(spec_job: FederatedJob) -> Json:
         priority_class=spec.priority_class_name,
         spec_extra={"affinity": _beside_aggregator(identity)},
     )
-    name_of = partial(names.init_job_name, identity.name)
-    return job(identity, names.ROLE_INIT, name_of, template(parts), INIT_BACKOFF)
+    made = job_spec(template(parts), INIT_BACKOFF)
+    return job(identity, names.ROLE_INIT, names.init_job_name(identity.name, spec_hash(made)), made)

@@ -1,5 +1,7 @@
 """What init and training Jobs share: the Job around a pod template, its name's hash, and who sets `suspend`.
 
+What is said of Jobs here holds for JobSets too.
+
 `suspend` and server-side apply: an applied Job never contains `suspend`, because a field that is applied once
 and dropped later is reset. A Job that does not exist is therefore made by one plain create (POST, field manager
 names.OPERATOR_MANAGER) of `created(manifest)`; a 409 means that somebody was faster and the next pass looks
@@ -10,7 +12,7 @@ apply as operation Apply: the apply neither owns nor drops `suspend`.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedapi import names, outcome
@@ -19,53 +21,65 @@ from fedoperator.desired.identity import Identity, Json
 TRAINER_CONTAINER = "trainer"
 BACKOFF_UNLIMITED = 2**31 - 1  # the operator budgets a site's failures per round itself
 INIT_BACKOFF = 3
+# Worker 0 succeeds only when the whole site has finished: a worker that comes back later finds nobody to join.
+_INDEXED: Mapping[str, Any] = {
+    "completionMode": "Indexed",
+    "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+}
+JOB_KINDS = ("Job", "JobSet")
 
 
-def template_hash(template: Mapping[str, Any]) -> str:
-    """8 hex digits of a pod template's canonical JSON: a Job's template is immutable, a change needs a new Job."""
-    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """8 hex digits of a Job's canonical spec: nearly all of it is immutable, so a change needs a new Job."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def _exit_codes(action: str, codes: Iterable[int]) -> Json:
+    values = sorted(int(code) for code in codes)
+    on = {"containerName": TRAINER_CONTAINER, "operator": "In", "values": values}
+    return {"action": action, "onExitCodes": on}
+
+
 def failure_policy() -> Json:
-    """Disruption is no failure; exit codes that running again cannot cure fail the Job at once."""
-    fatal = {
-        "containerName": TRAINER_CONTAINER,
-        "operator": "In",
-        "values": sorted(int(code) for code in outcome.FATAL),
-    }
+    """Disruption, and a ring that others broke, are no failures; codes that running again cannot cure fail the Job."""
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {"action": "FailJob", "onExitCodes": fatal},
+            _exit_codes("Ignore", outcome.IGNORED),
+            _exit_codes("FailJob", outcome.FATAL),
         ]
     }
 
 
-def job(
-    identity: Identity, role: str, name_of: Callable[[str], str], template: Json, backoff: int, client: str = ""
-) -> Json:
-    """A Job with one pod at a time around `template`; `name_of` makes its name from the template's hash."""
+def job_spec(template: Json, backoff: int, pods: int = 1) -> Json:
+    """A Job of `pods` pods that run side by side, with numbers when there are several."""
     template = template | {"spec": template["spec"] | {"restartPolicy": "Never", "automountServiceAccountToken": False}}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": identity.metadata(name_of(template_hash(template)), role, client),
-        "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": backoff,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": failure_policy(),
-            "template": template,
-        },
+    spec = {
+        "completions": pods,
+        "parallelism": pods,
+        "backoffLimit": backoff,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": failure_policy(),
+        "template": template,
     }
+    return spec | (_INDEXED if pods > 1 else {})
+
+
+def job(identity: Identity, role: str, name: str, spec: Json, client: str = "") -> Json:
+    """The Job around `spec`."""
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": identity.metadata(name, role, client), "spec": spec}
 
 
 def created(manifest: Mapping[str, Any]) -> Json:
     """What to POST for an object that does not exist: training Jobs start suspended, everything else as it is."""
     labels = manifest["metadata"].get("labels", {})
     body = dict(manifest)
-    if manifest["kind"] == "Job" and labels.get(names.LABEL_ROLE) == names.ROLE_TRAINER:
+    if manifest["kind"] in JOB_KINDS and labels.get(names.LABEL_ROLE) == names.ROLE_TRAINER:
         body["spec"] = dict(manifest["spec"]) | {"suspend": True}
     return body
+
+
+def belongs_to_queue(live: Mapping[str, Any]) -> bool:
+    """Whether a live Job is a queue's, which adds node labels and tolerations to it: it is never applied again."""
+    return live["kind"] in JOB_KINDS and names.LABEL_QUEUE in (live["metadata"].get("labels") or {})

@@ -59,6 +59,7 @@ class PodParts:
     image: str
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    env_fields: Mapping[str, str] = field(default_factory=dict)  # variable -> field of the pod
     user_env: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     pull_policy: str | None = None
@@ -67,14 +68,16 @@ class PodParts:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Json, ...] = ()
     priority_class: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
     container_extra: Json = field(default_factory=dict)
     spec_extra: Json = field(default_factory=dict)
 
 
-def environment(own: Mapping[str, str], users: Mapping[str, str]) -> list[Json]:
+def environment(own: Mapping[str, str], fields: Mapping[str, str], users: Mapping[str, str]) -> list[Json]:
     """Environment of a container: the users' variables first, Fedloom's win."""
     merged = dict(users) | {"HOME": names.PATH_TMP} | dict(own)
-    return [{"name": name, "value": value} for name, value in merged.items()]
+    plain = [{"name": name, "value": value} for name, value in merged.items() if name not in fields]
+    return [*plain, *({"name": n, "valueFrom": {"fieldRef": {"fieldPath": path}}} for n, path in fields.items())]
 
 
 def resources(*layers: Resources | None) -> Json:
@@ -97,7 +100,7 @@ def _container(parts: PodParts) -> Json:
     container: Json = {
         "name": parts.container,
         "image": parts.image,
-        "env": environment(parts.env, parts.user_env),
+        "env": environment(parts.env, parts.env_fields, parts.user_env),
         "volumeMounts": [*(mount.volume_mount() for mount in parts.mounts), TMP_MOUNT],
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": names.PATH_TERMINATION_LOG,
@@ -134,6 +137,6 @@ def template(parts: PodParts) -> Json:
     }
     metadata = {
         "labels": dict(patch.labels or {}) | dict(parts.labels),
-        "annotations": dict(patch.annotations or {}),
+        "annotations": dict(patch.annotations or {}) | dict(parts.annotations),
     }
     return {"metadata": _set(metadata.items()), "spec": spec | _set(optional.items())}

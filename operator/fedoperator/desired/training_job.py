@@ -1,18 +1,23 @@
-"""A site's training Job: the site's pool and data, the job's task. Lives as long as the FederatedJob.
+"""A site's training Job: the site's pool and data, the job's task. Lives as long as the FederatedJob, or one round.
 
 Training settings (epochs, batch size, optimizer) are not here: they travel with each round's order.
 """
 
-from functools import partial
+from collections.abc import Mapping
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import DataVolume, FLClient, Pool
-from fedoperator.desired import aggregator
+from fedoperator.desired import aggregator, placement, ring
 from fedoperator.desired.identity import Identity, Json
 from fedoperator.desired.init_job import task_environment
-from fedoperator.desired.jobs import BACKOFF_UNLIMITED, TRAINER_CONTAINER, job
+from fedoperator.desired.jobs import BACKOFF_UNLIMITED, TRAINER_CONTAINER, job, job_spec, spec_hash
+from fedoperator.desired.jobset import first_pod, jobset_spec
+from fedoperator.desired.jobset import jobset as jobset_of
 from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, secret_source, template
+from fedoperator.desired.pool import Shape, takes_jobset
+
+GRACE_S = 30  # after SIGTERM a rank has 20 s to reach a step and then writes a checkpoint; spot machines give no more
 
 
 def _data_mount(volume: DataVolume) -> Mount:
@@ -43,42 +48,93 @@ def _mounts(client: FLClient, identity: Identity) -> tuple[Mount, ...]:
     )
 
 
-def _environment(spec_job: FederatedJob, client: FLClient, cluster_domain: str) -> dict[str, str]:
-    return task_environment(spec_job) | {
+def _shared_memory(shape: Shape) -> tuple[Mount, ...]:
+    """For GPUs: NCCL's and DataLoader's blocks outgrow the 64 MiB that runtimes give. Counts as the container's memory."""
+    memory = Mount("shm", {"emptyDir": {"medium": "Memory"}}, "/dev/shm")  # noqa: S108 - a volume of the pod's own
+    return (memory,) if shape.accelerator == "GPU" else ()
+
+
+def _environment(spec_job: FederatedJob, client: FLClient, shape: Shape, cluster_domain: str) -> dict[str, str]:
+    own = {
         names.ENV_CLIENT: client.metadata.name,
         names.ENV_AGGREGATOR_URL: aggregator.url(Identity.of(spec_job), cluster_domain),
         names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
         names.ENV_DATA_DIR: names.PATH_DATA,
         names.ENV_STATE_DIR: names.PATH_STATE,
+        names.ENV_LIFETIME: spec_job.spec.training.lifetime,
     }
+    return task_environment(spec_job) | own | ring.environment(shape)
 
 
-def _resources(spec_job: FederatedJob, pool: Pool) -> Json:
-    """The site's resources win over the job's; devices are limits, which the API server copies into requests."""
+def _resources(spec_job: FederatedJob, pool: Pool, shape: Shape) -> Json:
+    """The site's resources win over the job's; devices come on top."""
     chosen = resources(spec_job.spec.training.resources, pool.resources)
-    if pool.accelerator == "GPU" and pool.resource_name:
-        chosen["limits"] = chosen.get("limits", {}) | {pool.resource_name: str(pool.count or 1)}
-    return chosen
+    devices = placement.device_limits(pool, shape)
+    return chosen | ({"limits": chosen.get("limits", {}) | devices} if devices else {})
 
 
-def training_job(spec_job: FederatedJob, client: FLClient, cluster_domain: str) -> Json:
-    """The site's training Job, without `suspend` (see fedoperator.desired.jobs)."""
+def _image(task: Task, shape: Shape) -> str:
+    """The image for the site's accelerator, else the one for all."""
+    fitting = (entry.image for entry in task.images or () if entry.accelerator == shape.accelerator)
+    return next(fitting, task.image)
+
+
+def _pod(spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[str, str], *, grouped: bool) -> Json:
     identity, spec, site = Identity.of(spec_job), spec_job.spec, client.metadata.name
-    patch, pool = spec.training.pod_template, client.spec.pool
+    patch = spec.training.pod_template
+    spec_extra: Json = {"terminationGracePeriodSeconds": GRACE_S}
+    if shape.workers > 1:
+        spec_extra["subdomain"] = names.ring_service_name(identity.name, site)
     parts = PodParts(
         labels=identity.labels(names.ROLE_TRAINER, site),
+        annotations={names.ANNOTATION_SLICE_HOSTS: str(shape.hosts)} if grouped else {},
         container=TRAINER_CONTAINER,
-        image=spec.task.image,
+        image=_image(spec.task, shape),
         pull_policy=spec.task.image_pull_policy,
         args=("train",),
-        env=_environment(spec_job, client, cluster_domain),
+        env=env,
+        env_fields=ring.fields(shape, jobset=grouped),
         user_env=patch_env(patch) | {entry.name: entry.value for entry in client.spec.data.env},
-        mounts=_mounts(client, identity),
-        resources=_resources(spec_job, pool),
+        mounts=(*_mounts(client, identity), *_shared_memory(shape)),
+        resources=_resources(spec_job, client.spec.pool, shape),
         patch=patch,
-        node_selector=pool.node_selector or {},
-        tolerations=tuple(t.dump() for t in pool.tolerations or ()),
+        node_selector=placement.node_selector(client.spec, shape),
+        tolerations=placement.tolerations(client.spec),
         priority_class=spec.priority_class_name,
+        spec_extra=spec_extra,
     )
-    name_of = partial(names.training_job_name, identity.name, site)
-    return job(identity, names.ROLE_TRAINER, name_of, template(parts), BACKOFF_UNLIMITED, site)
+    return template(parts)
+
+
+def training_job(
+    spec_job: FederatedJob, client: FLClient, cluster_domain: str, *, jobset: bool = False, turn: str = ""
+) -> Json:
+    """The site's training Job, without `suspend` (see fedoperator.desired.jobs).
+
+    With `jobset` (the cluster has that resource) a TPU pool of several hosts is a JobSet. `turn`: round and attempt
+    that the Job is for, with lifetime Round. The name holds a hash of everything but worker 0's address, in which the
+    name itself occurs.
+    """
+    identity, site, shape = Identity.of(spec_job), client.metadata.name, Shape.of(client.spec.pool)
+    grouped = jobset and takes_jobset(shape)
+    env = _environment(spec_job, client, shape, cluster_domain)
+
+    def spec(more: dict[str, str]) -> Json:
+        pod = _pod(spec_job, client, shape, env | more, grouped=grouped)
+        one = job_spec(pod, BACKOFF_UNLIMITED, shape.hosts if grouped else shape.workers)
+        return jobset_spec(one, shape.slices) if grouped else one
+
+    queue = client.spec.pool.queue_name or spec_job.spec.queue_name or ""
+    digest = "/".join((spec_hash(spec({})), queue, turn))
+    name = (names.jobset_name if grouped else names.training_job_name)(identity.name, site, digest)
+    worker_0 = first_pod(name) if grouped else f"{name}-0"
+    made = spec(ring.meeting_point(identity, site, shape, worker_0, cluster_domain))
+    body = jobset_of(identity, name, made, site) if grouped else job(identity, names.ROLE_TRAINER, name, made, site)
+    return _queued(body, queue)
+
+
+def _queued(body: Json, queue: str) -> Json:
+    """The Job with its queue's label: on the Job alone, or Kueue would queue every pod as well."""
+    if queue:
+        body["metadata"]["labels"][names.LABEL_QUEUE] = queue
+    return body

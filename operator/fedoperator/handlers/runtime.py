@@ -22,10 +22,10 @@ INACTIVITY_S = 90.0  # without even a bookmark; longer than a watch lasts, so th
 LIST_CHUNK = 250  # objects per page: bounds the memory of a start in a large cluster
 
 
-def streams(namespaces: Iterable[str]) -> list[Stream]:
+def streams(namespaces: Iterable[str], kinds: Iterable[Kind] = WATCHED) -> list[Stream]:
     """Every watch that will run: each kind, in each namespace or in the whole cluster."""
     places: list[str | None] = [*namespaces] or [None]
-    return [Stream(kind.kind, namespace) for kind in WATCHED for namespace in places]
+    return [Stream(kind.kind, namespace) for kind in kinds for namespace in places]
 
 
 class NoDiffs(kopf.DiffBaseStorage):  # type: ignore[misc]
@@ -43,7 +43,7 @@ class NoDiffs(kopf.DiffBaseStorage):  # type: ignore[misc]
         """Nothing is written into objects."""
 
 
-def watch_settings(reconnect_s: int) -> kopf.OperatorSettings:
+def watch_settings(reconnect_s: int, kinds: Iterable[Kind] = WATCHED) -> kopf.OperatorSettings:
     """Standalone, silent, and impatient with watches that hang."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
@@ -58,7 +58,7 @@ def watch_settings(reconnect_s: int) -> kopf.OperatorSettings:
     settings.watching.chunk_size = LIST_CHUNK
     settings.queueing.idle_timeout = 0.5
     settings.persistence.diffbase_storage = NoDiffs()
-    for kind in WATCHED:
+    for kind in kinds:
         if not kind.ours:
             settings.watching.label_selectors[kind.group, kind.version, kind.plural] = LABEL_SELECTOR
     return settings
@@ -67,15 +67,16 @@ def watch_settings(reconnect_s: int) -> kopf.OperatorSettings:
 class Watches:
     """From events to cache and queue."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue, health: WatchHealth) -> None:
+    def __init__(self, cache: Cache, queue: WorkQueue, health: WatchHealth, kinds: tuple[Kind, ...] = WATCHED) -> None:
         self._cache = cache
         self._queue = queue
         self._health = health
+        self._kinds = kinds
 
     def registry(self) -> kopf.OperatorRegistry:
         """Two handlers per kind: an index, for which kopf waits before anything else runs, and an event handler."""
         registry = kopf.OperatorRegistry()
-        for kind in WATCHED:
+        for kind in self._kinds:
             self._register(registry, kind)
         return registry
 
@@ -124,13 +125,13 @@ class Watches:
             return sessions.session()
 
         kopf.on.login(registry=registry, id="login")(log_in)
-        self._health.begin()
+        self._health.begin(streams(namespaces, self._kinds))
         stopped, up = asyncio.create_task(stop.wait()), asyncio.Event()
         told = asyncio.create_task(_after(up, started))
         watching = asyncio.create_task(
             kopf.operator(
                 registry=registry,
-                settings=watch_settings(reconnect_s),
+                settings=watch_settings(reconnect_s, self._kinds),
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,

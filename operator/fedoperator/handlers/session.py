@@ -16,12 +16,12 @@ import aiohttp
 import kopf
 
 from fedoperator.cluster.cache import Cache, Object
-from fedoperator.cluster.kinds import WATCHED
+from fedoperator.cluster.kinds import OPTIONAL, WATCHED
 from fedoperator.watch_health import Stream, WatchHealth
 
 SWEEP_AFTER_S = 5.0  # by then kopf has handed over what the list held; what comes later is taken back in
 
-_PLURALS = {(kind.group, kind.version, kind.plural): kind.kind for kind in WATCHED}
+_PLURALS = {(kind.group, kind.version, kind.plural): kind.kind for kind in (*WATCHED, *OPTIONAL)}
 
 
 class Login(Protocol):

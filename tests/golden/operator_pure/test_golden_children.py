@@ -1,6 +1,7 @@
-"""All children of sample jobs, as YAML. Refresh with FEDLOOM_REFRESH_GOLDEN=1 and read the difference."""
+"""All children of sample jobs, and what rings add to them, as YAML. Refresh with FEDLOOM_REFRESH_GOLDEN=1 and read the difference."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import ObservedClient
+from fedoperator.decide.model import Manifest, ObservedClient
+from fedoperator.desired.ring_policy import ring_policy
+from fedoperator.desired.ring_service import ring_service
+from fedoperator.desired.training_job import training_job
 from tests.unit.operator_pure import samples as s
 
 HERE = Path(__file__).parent
@@ -66,9 +70,40 @@ FULL = (
 )
 
 
+RINGS = (
+    s.site("cpu", pool={"workers": 2, "queueName": "shared"}),
+    s.site(
+        "gpu",
+        provider="Azure",
+        pool={
+            "accelerator": "GPU", "resourceName": "nvidia.com/mig-1g.5gb", "count": 2, "workers": 4, "minWorkers": 2,
+            "collective": "TorchDistributed", "spot": True,
+        },
+    ),
+    s.site(
+        "tpu",
+        provider="GCP",
+        pool={"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "2x4"}, "workers": 4},
+    ),
+)  # fmt: skip
+
+
+def _rings() -> Iterable[Manifest]:
+    images = [{"accelerator": "GPU", "image": "registry.example/heart:cuda"}]
+    job = s.job(task={"entrypoint": "heart.task:make", "image": "registry.example/heart:1", "images": images})
+    for site in RINGS:
+        for made in (ring_service(job, site), ring_policy(job, site)):
+            assert made is not None
+            yield made
+        yield training_job(job, site, "cluster.local", jobset=True, turn="3-1")
+
+
 def _rendered(job: FederatedJob, clients: tuple[FLClient, ...]) -> str:
     leases = [o for client in clients for o in decide_client(ObservedClient(client, None), s.NOW).objects]
-    objects = [*decide(s.observe(job, clients), s.NOW).objects, *leases]
+    return _text([*decide(s.observe(job, clients), s.NOW).objects, *leases])
+
+
+def _text(objects: Iterable[Manifest]) -> str:
     plain = yaml.SafeDumper
     plain.ignore_aliases = lambda *_: True
     return yaml.dump_all((dict(o) for o in objects), Dumper=plain, sort_keys=True, width=1000)
@@ -76,7 +111,15 @@ def _rendered(job: FederatedJob, clients: tuple[FLClient, ...]) -> str:
 
 @pytest.mark.parametrize(("name", "sample"), [("plain", PLAIN), ("full", FULL)])
 def test_children(name, sample):
-    path, text = HERE / f"{name}.yaml", _rendered(*sample)
+    _compare(name, _rendered(*sample))
+
+
+def test_what_several_pods_add():
+    _compare("rings", _text(_rings()))
+
+
+def _compare(name: str, text: str) -> None:
+    path = HERE / f"{name}.yaml"
     if os.environ.get("FEDLOOM_REFRESH_GOLDEN"):
         path.write_text(text)
     assert path.read_text() == text, (

@@ -8,12 +8,12 @@ import pytest
 from fedapi import names
 from fedapi.crd.manifest import definitions
 from fedoperator.errors import RefusedError
+from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.operator_shell.kit import job, site
 
 pytestmark = pytest.mark.apiserver
 
 NAMESPACE = "default"
-GPU = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 1}
 
 
 def changed(body, path, value):
@@ -175,16 +175,6 @@ TABLE = [
     # FLClient.
     (SITE, "spec.provider", "OnPremises", "Basement", ["spec.provider", "Basement", "OnPremises"]),
     (SITE, "spec.placement.mode", "Local", "Moon", ["spec.placement.mode", "Moon"]),
-    (SITE, "spec.pool", GPU, {"accelerator": "GPU"}, ["spec.pool", "needs resourceName and count", "nvidia.com/gpu"]),
-    (SITE, "spec.pool", {"accelerator": "CPU"}, GPU | {"accelerator": "CPU"}, ["spec.pool", "CPU takes neither"]),
-    (
-        SITE,
-        "spec.pool",
-        GPU | {"resourceName": "amd.com/gpu"},
-        GPU | {"resourceName": "gpu"},
-        ["spec.pool.resourceName", "gpu"],
-    ),
-    (SITE, "spec.pool", GPU | {"count": 16}, GPU | {"count": 17}, ["spec.pool.count", "16"]),
     (
         SITE,
         "spec.data.volumes",
@@ -214,6 +204,8 @@ TABLE = [
         ["spec.data.env[0].name", "choose another name"],
     ),
     (SITE, "spec.state", {"persistentVolumeClaim": {"claimName": "s"}}, {"persistentVolumeClaim": {}}, ["claimName"]),
+    *((SITE, "spec.pool", *case) for case in POOLS),
+    *((JOB, path, *case) for path, *case in TRAINING),
 ]
 
 
@@ -297,11 +289,15 @@ def test_defaults_are_filled_in(api):
     assert spec["strategy"] == {"name": "FedAvg"}
     assert spec["clients"] == {"policy": "All", "minAvailable": 1, "selector": {}}
     assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
-    assert spec["training"] == {"batchSize": 32, "optimizer": {"name": "SGD", "learningRate": "0.01"}}
+    assert spec["training"] == {
+        "lifetime": "Job", "batchSize": 32, "batchPer": "Site", "gradientAccumulationSteps": 1, "mixedPrecision": "None",
+        "learningRateScaling": "None", "warmupSteps": 0, "checkpointEvery": "10s",
+        "optimizer": {"name": "SGD", "learningRate": "0.01"},
+    }  # fmt: skip
     assert spec["storage"] == {"volume": {"size": "10Gi", "whenDeleted": "Retain"}}
     assert (spec["suspend"], spec["pendingDeadline"], spec["managedBy"]) == (False, "10m", "fedloom.dev/operator")
     client = asked(api, SITE)["spec"]
-    assert client["pool"] == {"accelerator": "CPU"}
+    assert client["pool"] == {"accelerator": "CPU", "backend": "Auto", "spot": False}
     assert (client["placement"], client["paused"]) == ({"mode": "Local"}, False)
 
 

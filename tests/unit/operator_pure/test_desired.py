@@ -52,8 +52,9 @@ def test_only_the_aggregator_has_an_api_token():
 
 def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
     for manifest in _pods()[:2]:
-        ignore, fail = manifest["spec"]["podFailurePolicy"]["rules"]
-        assert ignore["action"] == "Ignore"
+        disrupted, ignore, fail = manifest["spec"]["podFailurePolicy"]["rules"]
+        assert [rule["action"] for rule in (disrupted, ignore, fail)] == ["Ignore", "Ignore", "FailJob"]
+        assert ignore["onExitCodes"]["values"] == sorted(outcome.IGNORED)
         assert fail["onExitCodes"]["values"] == sorted(outcome.FATAL)
         assert fail["onExitCodes"]["containerName"] == _container(manifest)["name"]
         assert manifest["spec"]["podReplacementPolicy"] == "Failed"

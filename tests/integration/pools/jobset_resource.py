@@ -1,0 +1,41 @@
+"""JobSet's own CustomResourceDefinition, out of its Go module: for tests that put it on an API server."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.paths import cache_root
+from tests.integration.operator_shell.kit import Api, until
+
+MODULE = "sigs.k8s.io/jobset@v0.10.1"
+SUM = "h1:u8QKifNsrWVrlRFe6w2ofYTqFT9ma2DRHxfeB2m9xyU="  # of the module's content, as in a go.sum
+NAME = "jobsets.jobset.x-k8s.io"
+
+
+def definition() -> str:
+    """The YAML. Skips the test where no Go, or no module proxy, can give it."""
+    own = cache_root() / "tools" / "go" / "bin" / "go"
+    go = shutil.which("go") or (own if own.exists() else None)
+    if go is None:
+        pytest.skip(f"no Go here to fetch {MODULE}")
+    command = [go, "mod", "download", "-json", MODULE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, cwd=cache_root())
+    found = json.loads(done.stdout or "{}")
+    if done.returncode or "Dir" not in found:
+        pytest.skip(f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}")
+    assert found["Sum"] == SUM, "not the module that this test was written for"
+    return (Path(found["Dir"]) / "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml").read_text()
+
+
+@pytest.fixture
+def jobset(api: Api) -> Iterator[None]:
+    """The cluster has the resource, but not its controller: tests play that."""
+    api.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=definition())
+    until(lambda: api.listed("JobSet", "default") is not None)
+    yield
+    api.cluster.kubectl("delete", "crd", NAME)
+    until(lambda: api.listed("JobSet", "default") is None)
