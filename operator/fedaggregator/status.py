@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
-from fedcore import closing, evaluation
+from fedcore import closing, evaluation, planning
 from fedcore.state import Attempt, Phase, Score, State
 
 
@@ -40,18 +40,27 @@ def _outcome(state: State) -> api.Outcome | None:
 
 def _round(state: State) -> api.RoundStatus:
     attempt, done = state.current, state.tip.round if state.tip else 0
-    shown = attempt.plan.selected[: api.MAX_LISTED] if attempt else ()
+    ends_at = closing.ends_at(attempt) if attempt else state.closing.until if state.closing else None
     return api.RoundStatus(
         current=attempt.plan.round if attempt else done,
         total=state.config.rounds,
         attempt=attempt.plan.attempt if attempt else max(1, state.tip.attempt if state.tip else 1),
         start_time=_time(attempt.plan.planned_at) if attempt else None,
-        deadline=_time(closing.ends_at(attempt)) if attempt else None,
-        selected=list(shown),
+        deadline=_time(ends_at) if ends_at is not None else None,
+        step="Train" if attempt else "Evaluate" if state.closing else None,
+        selected=list(_selected(state)),
         accepted=len(attempt.accepted) if attempt else 0,
         committed=done,
         progress=f"{done}/{state.config.rounds}",
     )
+
+
+def _selected(state: State) -> tuple[str, ...]:
+    """Sites of the step under way. With lifetime Round the operator makes Jobs for them: all are named."""
+    named = state.current.plan.selected if state.current else ()
+    if state.closing is not None:
+        named = tuple(sorted(state.closing.expected))
+    return named[: api.MAX_SELECTED if state.config.lifetime == "Round" else api.MAX_LISTED]
 
 
 def _participants(state: State) -> str | None:
@@ -103,7 +112,9 @@ def _client_state(state: State, name: str) -> Any:
     attempt = state.current
     if attempt is not None and name in attempt.plan.selected:
         return _state_in_attempt(state, attempt, name)
-    return "Waiting" if state.site(name).heard_at is None and state.phase is not Phase.FINISHED else "Idle"
+    if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:
+        return "Idle"
+    return "Waiting" if planning.unheard(state, name) else "Idle"
 
 
 def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
@@ -113,7 +124,7 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
         return "Failed"
     if attempt.closed is not None:
         return "Late"
-    return "Waiting" if state.site(name).heard_at is None else "Training"
+    return "Waiting" if planning.unheard(state, name) else "Training"
 
 
 def _model(state: State) -> api.ModelStatus | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
-from fedcore import evaluation
+from fedcore import evaluation, planning
 from fedcore.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.state import Attempt, Closing, End, Phase, State
 
@@ -50,9 +50,15 @@ def after_commit(state: State, now: float) -> State:
         return state
     eligible = {e.name for e in state.config.roster if e.eligible}
     expected = frozenset(p.client for p in state.tip.participants if p.client in eligible)
+    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
+
+
+def _evaluation_s(state: State) -> float:
+    """How long the last step waits. With lifetime Round the sites must get their pools first, as for a round."""
+    if state.tip is None or planning.by_round(state):
+        return state.config.deadline_s
     longest = max((p.training_s for p in state.tip.participants), default=0.0)
-    bound_s = min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
-    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + bound_s, end))
+    return min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
 
 
 def kept_models(state: State, previous: CommitRecord) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """Whether an attempt can begin now, and its plan. Pure; called by rounds.
 
 Sites of this slice run next to the hub (placement Local): one that was never heard is on its way and may be selected,
-one that fell silent may not.
+one that fell silent may not. With lifetime Round a site has no process until it is selected: silence says nothing,
+and no plan waits for anybody to connect.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,21 @@ def connected(state: State, now: float) -> tuple[str, ...]:
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
     """Eligible sites that were heard lately or never."""
+    if by_round(state):
+        return tuple(eligible(state))
     return tuple(n for n in eligible(state) if state.site(n).heard_at is None or _active(state, n, now))
+
+
+def by_round(state: State) -> bool:
+    """Whether a site's processes live for one round: training.lifetime Round."""
+    return state.config.lifetime == "Round"
+
+
+def unheard(state: State, client: str) -> bool:
+    """Whether the process that a site has now was never heard from."""
+    heard_at, attempt = state.site(client).heard_at, state.current
+    earlier = by_round(state) and attempt is not None and heard_at is not None and heard_at < attempt.plan.planned_at
+    return heard_at is None or earlier
 
 
 def missing_sites(state: State, now: float) -> int:
@@ -35,7 +50,8 @@ def missing_sites(state: State, now: float) -> int:
 
     The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
     """
-    fit = connected(state, now) if state.attempt == 1 else tuple(eligible(state))
+    waits = state.attempt == 1 and not by_round(state)
+    fit = connected(state, now) if waits else tuple(eligible(state))
     unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
     unreachable = selection.least(state.config) - len(reachable(state, now))
     return max(0, unconnected, unreachable)

@@ -6,6 +6,7 @@ Called by planning. A ranking by SHA-256 is used, not a generator whose algorith
 import math
 from collections.abc import Iterable
 
+from fedapi.crd.job_status import MAX_SELECTED
 from fedapi.duration import quorum_count
 from fedapi.wire.job import JobConfig
 from fedapi.wire.seeds import derived
@@ -13,12 +14,13 @@ from fedapi.wire.seeds import derived
 
 def wanted(config: JobConfig, candidates: int) -> int:
     """How many of so many candidates the policy takes; a fraction is rounded up, and no draw is below the quorum."""
+    most = MAX_SELECTED if config.lifetime == "Round" else candidates  # Jobs are made from the list in the status
     if config.policy == "All":
-        return candidates
+        return min(candidates, most)
     share = config.fraction if config.fraction is not None else 1.0
     # 1e-9 forgives 0.1 * 30 = 3.0000000000000004
     drawn = config.per_round if config.per_round is not None else math.ceil(share * candidates - 1e-9)
-    return min(candidates, max(least(config), drawn))
+    return min(candidates, most, max(least(config), drawn))
 
 
 def least(config: JobConfig) -> int:

@@ -24,7 +24,7 @@ from fedaggregator.errors import Fatal
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
-from fedcore import recovery, rounds
+from fedcore import planning, recovery, rounds
 from fedcore.effects import Commit, Discard, Effect, Fold, WriteFailure
 from fedcore.events import (
     Configured,
@@ -128,7 +128,7 @@ class Engine:
                 before = replace(before, config=config)
                 after, effects = rounds.step(before, event)
         await self._perform_all(effects)
-        first_heard = isinstance(event, Heard) and before.site(event.client).heard_at is None
+        first_heard = isinstance(event, Heard) and planning.unheard(before, event.client)
         if isinstance(event, Heard | Ticked) and not effects and not first_heard and after.phase is before.phase:
             self.state = after
         else:

@@ -25,7 +25,9 @@ def _entry(scene: Scene, site: Site) -> RosterEntry:
 
 
 def _out_of_order(scene: Scene, client: str) -> str:
-    """Why a site's Job does not run: it failed for good, or used up its failures."""
+    """Why a site's Job does not run: it cannot be made, it failed for good, or it used up its failures."""
+    if client in scene.lacking_jobset:
+        return Reason.JOBSET_MISSING
     failure, job = site_failure(scene, client), scene.job_of(client)
     if failure:
         return failure.reason

@@ -19,16 +19,30 @@ from fedoperator.decide.model import Decision, ObservedClient
 from fedoperator.decide.reasons import ClientCondition as Type
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import PodView, dig
+from fedoperator.desired.pool import Shape
 from fedoperator.desired.site_lease import site_lease
 
 ACTIVE = timedelta(seconds=names.SITE_LEASE_ACTIVE_S)
+MAX_SHORT = 63  # letters of a short string of the status
 SETTLED = timedelta(seconds=30)  # a trainer that lives this long has not ended for lack of data
-_BEFORE_DATA = frozenset({Exit.BAD_SETTINGS, Exit.TASK_IMPORT, Exit.REFUSED})  # ended before it looked
+_BEFORE_DATA = frozenset(  # ended before it looked, or may have
+    {
+        Exit.BAD_SETTINGS, Exit.TASK_IMPORT, Exit.REFUSED,
+        Exit.COLLECTIVE_MISSING, Exit.PEER_UNREACHABLE, Exit.RING_BROKEN,
+    }
+)  # fmt: skip
 
 
 def accelerators(pool: Pool) -> str:
-    """Accelerator and count per training pod: `CPU`, or for example `nvidia.com/gpu x8`."""
-    return f"{pool.resource_name} x{pool.count or 1}" if pool.accelerator == "GPU" else "CPU"
+    """What the site trains on: `CPU`, `CPU x2` (pods), `nvidia.com/gpu 4x8` (pods x devices), `tpu7x 2x2x4` (topology)."""
+    shape = Shape.of(pool)
+    if pool.tpu:
+        slices = f" x{shape.slices}" if shape.slices > 1 else ""
+        return f"{pool.tpu.type} {pool.tpu.topology}{slices}"
+    pods = f"{shape.workers}x" if shape.workers > 1 else "x"
+    if pool.accelerator == "GPU":
+        return clipped(f"{pool.resource_name} {pods}{shape.count}", MAX_SHORT)
+    return "CPU" if shape.workers == 1 else f"CPU x{shape.workers}"
 
 
 def _heard(observed: ObservedClient) -> datetime | None:

@@ -17,6 +17,7 @@ _TRUE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.ACCEPTED: ("Normal", EventReason.ACCEPTED),
     ConditionType.AGGREGATOR_READY: ("Normal", EventReason.AGGREGATOR_READY),
     ConditionType.SUSPENDED: ("Normal", EventReason.SUSPENDED),
+    ConditionType.QUEUE_ADMITTED: ("Normal", EventReason.QUEUE_ADMITTED),
     ConditionType.COMPLETE: ("Normal", EventReason.COMPLETED),
     ConditionType.FAILED: ("Warning", EventReason.FAILED),
 }
@@ -26,6 +27,7 @@ _FALSE: Mapping[str, tuple[_Type, EventReason]] = {
 }
 _BACK: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.SUSPENDED: ("Normal", EventReason.RESUMED),
+    ConditionType.QUEUE_ADMITTED: ("Normal", EventReason.AWAITING_QUEUE),
 }
 
 

@@ -1,13 +1,13 @@
 """Policy: containers that ended badly. Names the reason, and budgets a site's failures per round.
 
-A fatal exit code fails a Job at once (podFailurePolicy). Other failures count from the start of the round: a site
-over its budget rests until the next one has begun, and the aggregator does not wait for it. Before the first round,
-and past a round's deadline, no next round can be relied on: then a resting site is tried again `site_retry_s` after
-its last failure.
+A fatal exit code of any worker fails a Job at once (podFailurePolicy). Other failures, of all workers of the site's
+ring, count from the start of the round; a worker that only lost its peers has not failed. A site over its budget rests
+until the next round has begun, and the aggregator does not wait for it. Before the first round, and past a round's
+deadline, no next round can be relied on: then a resting site is tried again `site_retry_s` after its last failure.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,22 +39,38 @@ def _told(ended: Termination) -> tuple[str, str]:
 
 def failed(pod: PodView) -> bool:
     """Whether a pod ended badly by its own fault: not by a node's disruption, not because somebody deleted it."""
-    return pod.ended is not None and pod.ended.code != Exit.OK and not pod.disrupted and not pod.deleting
+    if pod.ended is None or pod.disrupted or pod.deleting:
+        return False
+    return pod.ended.code not in (Exit.OK, *outcome.IGNORED)
 
 
-def _newest_failure(scene: Scene, job: JobView) -> PodView | None:
-    pods = [pod for pod in scene.pods_of(job.name) if failed(pod)]
-    return max(pods, key=lambda pod: pod.ended.finished if pod.ended else pod.created, default=None)
+def _decisive_failure(scene: Scene, job: JobView) -> tuple[PodView, Termination] | None:
+    """The failed pod that tells why its Job failed: the first with a fatal code, else the newest."""
+    ended = _by_end(scene.pods_of(job.name))
+    fatal = [(pod, last) for pod, last in ended if last.code in outcome.FATAL]
+    return fatal[0] if fatal else ended[-1] if ended else None
+
+
+def _by_end(pods: Iterable[PodView]) -> list[tuple[PodView, Termination]]:
+    """The pods that failed with how they ended, the first one first."""
+    ended = [(pod, pod.ended) for pod in pods if pod.ended and failed(pod)]
+    return sorted(ended, key=lambda entry: (entry[1].finished, entry[0].name))
+
+
+def _trouble(scene: Scene, pod: PodView, ended: Termination, *, fatal: bool = False) -> Trouble:
+    """A failed pod as a trouble; of a ring with several workers it says which."""
+    reason, message = _told(ended)
+    several = bool(pod.client) and scene.workers(pod.client) > 1
+    return Trouble(reason, clipped(f"worker {pod.worker}: {message}" if several else message), fatal=fatal)
 
 
 def job_failure(scene: Scene, job: JobView, default: Reason = Reason.JOB_FAILED) -> Trouble | None:
-    """Why a Job failed for good: from its newest failed pod, else from the Job's own condition."""
+    """Why a Job failed for good: from the pod that decided it, else from the Job's own condition."""
     if not job.failed:
         return None
-    pod = _newest_failure(scene, job)
-    if pod and pod.ended:
-        reason, message = _told(pod.ended)
-        return Trouble(reason, clipped(message), fatal=True)
+    found = _decisive_failure(scene, job)
+    if found:
+        return _trouble(scene, *found, fatal=True)
     code = _EXIT_CODE.search(job.message)
     return Trouble(outcome.reason(int(code[1])) if code else default, clipped(job.message), fatal=True)
 
@@ -65,18 +81,18 @@ def site_failure(scene: Scene, client: str) -> Trouble | None:
     found = job_failure(scene, job) if job else None
     if job is None or found is None:
         return None
-    way_out = f" (mend it, then delete Job {job.name} to run the site again)"
+    way_out = f" (mend it, then delete {job.kind} {job.name} to run the site again)"
     return Trouble(found.reason, clipped(found.message, 1024 - len(way_out)) + way_out, fatal=True)
 
 
 def last_failure(scene: Scene, job: JobView) -> Trouble | None:
-    """The newest failure that is retried; None once a newer pod is ready or has ended well."""
-    pods = [pod for pod in scene.pods_of(job.name) if not pod.deleting]
-    newest = next((pod for pod in reversed(pods) if failed(pod) or pod.ready or pod.phase == "Succeeded"), None)
-    if newest is None or newest.ended is None or not failed(newest):
-        return None
-    reason, message = _told(newest.ended)
-    return Trouble(reason, clipped(message))
+    """The newest failure that is retried; None once a newer pod of that worker is ready or has ended well."""
+    newest: dict[int, PodView] = {}
+    for pod in scene.pods_of(job.name):  # oldest first
+        if not pod.deleting and (failed(pod) or pod.ready or pod.phase == "Succeeded"):
+            newest[pod.worker] = pod
+    failures = _by_end(newest.values())
+    return _trouble(scene, *failures[-1]) if failures else None
 
 
 def _round(scene: Scene) -> tuple[datetime | None, datetime | None]:

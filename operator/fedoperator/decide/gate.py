@@ -1,7 +1,8 @@
 """Policy: which Jobs run. Training Jobs are created suspended and let go when the aggregator is ready.
 
 They are stopped again when the job is suspended or has ended, when the site is paused (not in mid-round) or rests.
-An aggregator that restarts stops nobody. A Job that a queue admits is never touched.
+An aggregator that restarts stops nobody. A Job that a queue admits is never touched. With training.lifetime Round a
+Job is for a round that its site is in, so pausing the site does not keep it from starting.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +19,7 @@ def _training(scene: Scene, job: JobView) -> bool | None:
     site = next((site for site in scene.sites if site.name == job.client), None)
     if site is None:
         return None
-    if site.barred:
+    if site.barred and not scene.by_round:
         return None if in_training(scene, job) else True
     if rest(scene, job):
         return True

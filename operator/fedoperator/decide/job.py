@@ -9,13 +9,13 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import children, failures, lifetime, pending
+from fedoperator.decide import children, failures, lifetime, pending, queues, rings
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.events import condition_events, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
-from fedoperator.decide.model import Decision, Event, Manifest, Observed
+from fedoperator.decide.model import Decision, Event, Key, Manifest, Observed
 from fedoperator.decide.reasons import EventReason
 from fedoperator.decide.replacement import replacement
 from fedoperator.decide.scene import Scene
@@ -51,20 +51,25 @@ def _waiting(scene: Scene) -> Decision:
 
 
 def _going(scene: Scene) -> Decision:
-    jobs = replacement(scene)
-    objects: tuple[Manifest, ...] = (*children.fixed(scene), *jobs.apply)
+    jobs, ring_objects = replacement(scene), rings.ring_objects(scene)
+    objects: tuple[Manifest, ...] = (*children.fixed(scene), *ring_objects, *jobs.apply)
     old_ones = children.predecessors(scene, objects)
-    delete = (*old_ones, *children.stale_init(scene), *jobs.delete)
+    removed = (*jobs.delete, *rings.superfluous(scene, ring_objects, jobs.busy), *_withdrawn(scene))
+    delete = tuple(dict.fromkeys((*old_ones, *children.stale_init(scene), *removed)))
     new = status(scene, StatusParts(ending=None, sites=site_status(scene, jobs)))
     return Decision(
         objects=children.without(objects, old_ones),
         secrets=children.secrets(scene),
-        suspend=gate(scene, {key.name for key in delete if key.kind == "Job"}),
+        suspend=gate(scene, {key.name for key in delete}),
         delete=delete,
         status=news(scene.status, new),
         events=_events(scene.status, new),
         requeue_after=_soonest(scene, _due(scene)),
     )
+
+
+def _withdrawn(scene: Scene) -> tuple[Key, ...]:
+    return queues.withdrawn(scene) if scene.spec.suspend else ()
 
 
 def _due(scene: Scene) -> Iterator[datetime]:
@@ -86,6 +91,7 @@ def _finished(scene: Scene, end: Ending) -> Decision:
     return Decision(
         objects=(children.deployment(scene, replicas=0),) if stop and not scaled_down(scene) else (),
         suspend=closed(scene) if stop else {},
+        delete=queues.withdrawn(scene) if stop else (),
         status=news(scene.status, new),
         events=_events(scene.status, new),
         requeue_after=_soonest(scene, (at for at in (expiry, wait) if at)),

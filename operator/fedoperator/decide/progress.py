@@ -48,12 +48,19 @@ def in_rounds(scene: Scene) -> bool:
     return scene.status.round is not None and scene.status.round.current > 0
 
 
+def _anybody_trains(scene: Scene) -> bool:
+    return any(pod.role == names.ROLE_TRAINER and pod.phase != "Pending" for pod in scene.pods)
+
+
 def _stuck(scene: Scene) -> Trouble | None:
-    """A pod that has been pending too long and holds the job up: the hub's always, a site's before the first round."""
+    """A pod that has been pending too long and holds the job up: the hub's always, a site's before the first round.
+
+    With training.lifetime Round, a round begins before its pods do: there a site's does while no site's pod runs.
+    """
     roles = {names.ROLE_AGGREGATOR}
     if not scene.initialized:
         roles.add(names.ROLE_INIT)
-    if not in_rounds(scene):
+    if not in_rounds(scene) or (scene.by_round and not _anybody_trains(scene)):
         roles.add(names.ROLE_TRAINER)
     found = (pending.trouble(scene, pod) for pod in scene.pods if pod.role in roles)
     return next((trouble for trouble in found if trouble and trouble.overdue), None)
@@ -62,7 +69,8 @@ def _stuck(scene: Scene) -> Trouble | None:
 def _able(scene: Scene) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
     free = (site.name for site in scene.sites if not site.barred or scene.in_round(site.name))
-    return sum(failures.site_failure(scene, name) is None for name in free)
+    fit = (name for name in free if name not in scene.lacking_jobset)
+    return sum(failures.site_failure(scene, name) is None for name in fit)
 
 
 def _training(scene: Scene) -> Fact:
@@ -78,7 +86,8 @@ def _waiting(scene: Scene) -> Fact:
             f"{able} of {len(scene.sites)} sites can take part, clients.minAvailable is {needed}: see status.sites"
         )
         return Fact("False", Reason.TOO_FEW_SITES, message)
-    return Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {needed} sites to connect")
+    what = "the aggregator to plan the first round" if scene.by_round else f"{needed} sites to connect"
+    return Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
 
 
 def progress_fact(scene: Scene, aggregator: Fact) -> Fact:

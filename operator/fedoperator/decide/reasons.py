@@ -27,6 +27,7 @@ class ConditionType(Word):
     QUORUM_REACHED = "QuorumReached", "The newest closed round got the updates that it needs."
     PROGRESSING = "Progressing", "Training goes on, or will without anybody's help."
     SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
+    QUEUE_ADMITTED = "QueueAdmitted", "Absent, or whether the queue has admitted all training Jobs that are its own."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when the API server refuses an object that the job needs."
@@ -80,6 +81,8 @@ class Reason(Word):
     # Suspended.
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true."
     NOT_SUSPENDED = "NotSuspended", "spec.suspend is false."
+    # QueueAdmitted; its other reason is AwaitingQueue.
+    ADMITTED = "Admitted", "The queue has admitted all training Jobs that it decides about."
     # Complete and Failed.
     NOT_FINISHED = "NotFinished", "The job has not ended."
     COMPLETED = "Completed", "Training ended well."
@@ -99,6 +102,10 @@ class Reason(Word):
     TOO_MANY_FAILURES = "TooManyFailures", "The site's pods failed too often in this round; it rests until the next."
     AWAITING_AGGREGATOR = "AwaitingAggregator", "The training Job starts when the aggregator is ready."
     AWAITING_QUEUE = "AwaitingQueue", "A queue decides when the training Job starts."
+    JOBSET_MISSING = "JobSetMissing", "The pool needs a JobSet, and the cluster does not have that kind of object."
+    RING_INCOMPLETE = "RingIncomplete", "The site's ring trains with fewer workers than its pool asks for."
+    NOT_SELECTED = "NotSelected", "The site has no part in the step under way, and with lifetime Round no training Job."
+    ROUND_DONE = "RoundDone", "The site has done its part of the round; with lifetime Round its training Job has ended."
     PAUSED = "Paused", "The FLClient is paused."
     NOT_READY = "NotReady", "The FLClient is not Ready."
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
@@ -125,6 +132,8 @@ class EventReason(Word):
     RECOVERED = "Recovered", "The job goes on again."
     SUSPENDED = "Suspended", "The job was suspended."
     RESUMED = "Resumed", "The job was resumed."
+    QUEUE_ADMITTED = "QueueAdmitted", "The queue has admitted all training Jobs that it decides about."
+    AWAITING_QUEUE = "AwaitingQueue", "Training Jobs wait for the queue again: new ones, or evicted ones."
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     COMPLETED = "Completed", "Training ended well."
     FAILED = "Failed", "Training ended badly."

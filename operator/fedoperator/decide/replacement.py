@@ -1,13 +1,15 @@
-"""Policy: a changed template means a new Job. Two pods of one site never run side by side.
+"""Policy: a changed template means a new Job. Two Jobs of one site never run pods side by side.
 
 The old Job is deleted when the site does not work on the round under way, so a change acts at the next round;
-the new one is made when the old one and its pods are gone. Sites that no longer belong to the job go the same way.
+the new one is made when the old one and its pods are gone. Sites that no longer belong to the job go the same way,
+and so do Jobs of an earlier turn of the plan: what they work on is void. One that has ended is in nobody's way.
 """
 
 from dataclasses import dataclass
 
 from fedapi import names
 from fedoperator.decide.model import Key, Manifest
+from fedoperator.decide.queues import held_back
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import JobView
 
@@ -24,7 +26,8 @@ class Replacement:
 
 def in_training(scene: Scene, job: JobView) -> bool:
     """Whether deleting or suspending the Job would throw away work of the round under way."""
-    return job.running and not job.deleting and scene.in_round(job.client) and not scene.spec.suspend
+    timely = job.turn in ("", scene.turn.name)
+    return timely and job.running and not job.deleting and scene.in_round(job.client) and not scene.spec.suspend
 
 
 def _stale(scene: Scene, client: str) -> list[JobView]:
@@ -32,6 +35,12 @@ def _stale(scene: Scene, client: str) -> list[JobView]:
     return [
         job for job in scene.jobs_of(client) if not wanted or job.deleting or job.name != wanted["metadata"]["name"]
     ]
+
+
+def _in_the_way(scene: Scene, client: str, stale: list[JobView]) -> bool:
+    """Whether the new Job has to wait for old ones: those that may still run a pod, or have its name."""
+    name = scene.wanted[client]["metadata"]["name"]
+    return any(not job.finished or job.name == name for job in stale)
 
 
 def _leftovers(scene: Scene, client: str) -> bool:
@@ -51,12 +60,12 @@ def replacement(scene: Scene) -> Replacement:
         stale = _stale(scene, client)
         going = [job for job in stale if not job.deleting]
         at_work = [job for job in going if in_training(scene, job)]
-        delete += [Key("Job", job.name) for job in going if job not in at_work]
+        delete += [job.key for job in going if job not in at_work]
         if at_work:
             busy.add(client)
-        if client not in scene.wanted:
+        if client not in scene.wanted or held_back(scene, scene.wanted[client]):
             continue
-        if stale or (scene.job_of(client) is None and _leftovers(scene, client)):
+        if _in_the_way(scene, client, stale) or (scene.job_of(client) is None and _leftovers(scene, client)):
             waiting.add(client)
         else:
             apply.append(scene.wanted[client])

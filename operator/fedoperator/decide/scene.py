@@ -3,21 +3,26 @@
 Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJobSpec
+from fedapi.crd.flclient import FLClient
 from fedapi.crd.job_status import FederatedJobStatus
+from fedoperator.decide import turns
 from fedoperator.decide.facts import instant
 from fedoperator.decide.model import Key, Manifest, Observed
 from fedoperator.decide.sites import Site, sites
+from fedoperator.decide.turns import Turn
 from fedoperator.decide.view import JobView, PodView, dig, labels
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import init_job
+from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.training_job import training_job
 
 T = TypeVar("T")
@@ -31,7 +36,9 @@ class Scene:
     now: datetime
     identity: Identity
     sites: tuple[Site, ...]
-    wanted: Mapping[str, Manifest]  # FLClient -> its training Job as it should be
+    turn: Turn  # the step of the aggregator's plan that is under way
+    lacking_jobset: frozenset[str]  # sites whose pool needs a JobSet where there are none
+    wanted: Mapping[str, Manifest]  # FLClient -> its training Job as it should be; without an entry: none
     wanted_init: Manifest
     jobs: tuple[JobView, ...]
     pods: tuple[PodView, ...]
@@ -40,19 +47,31 @@ class Scene:
     def of(cls, observed: Observed, now: datetime) -> "Scene":
         """Index an observation."""
         identity = Identity.of(observed.job)
-        jobs = (JobView.of(m) for k, m in observed.children.items() if k.kind == "Job" and _ours(m, identity.uid))
+        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and _ours(b, identity.uid))
+        jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
         pods = (PodView.of(pod) for pod in observed.pods if _ours(pod, identity.uid))
-        chosen, domain = sites(observed), observed.settings.cluster_domain
+        chosen, turn = sites(observed), Turn.of(observed.job.status)
+        lacking = frozenset(
+            s.name for s in chosen if not observed.jobset and needs_jobset(Shape.of(s.client.spec.pool))
+        )
+        able = (site for site in chosen if site.name not in lacking)
         return cls(
             observed=observed,
             now=now,
             identity=identity,
             sites=chosen,
-            wanted={site.name: training_job(observed.job, site.client, domain) for site in chosen},
+            turn=turn,
+            lacking_jobset=lacking,
+            wanted=_wanted(observed, able, turn, jobs),
             wanted_init=init_job(observed.job),
-            jobs=tuple(sorted(jobs, key=lambda job: job.name)),
+            jobs=tuple(jobs),
             pods=tuple(sorted(pods, key=lambda pod: (pod.created, pod.name))),
         )
+
+    @property
+    def by_round(self) -> bool:
+        """Whether training Jobs live for one turn of the plan: training.lifetime Round."""
+        return self.spec.training.lifetime == "Round"
 
     @property
     def spec(self) -> FederatedJobSpec:
@@ -114,6 +133,10 @@ class Scene:
     def _at_work(self) -> frozenset[str]:
         return frozenset(entry.name for entry in self.status.clients or () if entry.state == "Training")
 
+    @cached_property
+    def _workers(self) -> Mapping[str, int]:
+        return {site.name: Shape.of(site.client.spec.pool).workers for site in self.sites}
+
     def job_of(self, client: str) -> JobView | None:
         """The site's live training Job, when its template is the wanted one."""
         manifest = self.wanted.get(client)
@@ -128,9 +151,29 @@ class Scene:
         """Pods of one Job, oldest first."""
         return self._pods_by_job.get(job, ())
 
+    def workers(self, client: str) -> int:
+        """Pods that the site's ring shall have."""
+        return self._workers.get(client, 1)
+
     def in_round(self, client: str) -> bool:
         """Whether the site works on the round under way, as the aggregator says."""
         return client in self._at_work
+
+
+def _wanted(observed: Observed, chosen: Iterable[Site], turn: Turn, jobs: Sequence[JobView]) -> Mapping[str, Manifest]:
+    """Every site's training Job as it should be now."""
+    job, found = observed.job, _grouped((job for job in jobs if job.client), lambda job: job.client)
+    build = partial(training_job, job, cluster_domain=observed.settings.cluster_domain, jobset=observed.jobset)
+    if job.spec.training.lifetime == "Job":
+        return {site.name: build(site.client) for site in chosen}
+    manifests: dict[str, Manifest] = {}
+    for site in chosen:
+        manifests |= turns.wanted(site.name, turn, found.get(site.name, ()), partial(_built, build, site.client))
+    return manifests
+
+
+def _built(build: Callable[..., Manifest], client: FLClient, turn: str) -> Manifest:
+    return build(client, turn=turn)
 
 
 def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Mapping[str, tuple[T, ...]]:

@@ -1,4 +1,6 @@
-"""Policy: what `.status.sites` says. One entry per site: its Job, its ready pods, and the reason when it is not running."""
+"""Policy: what `.status.sites` says. One entry per site: its Job, its pods, and the reason when they do not all run."""
+
+from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
 from fedoperator.decide import failures, pending
@@ -8,14 +10,22 @@ from fedoperator.decide.replacement import Replacement
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.view import JobView
+from fedoperator.desired.pool import Shape
 
 # Reasons that are part of a normal life: listed after those that want attention.
 CALM = frozenset(
     {
         "", Reason.AWAITING_AGGREGATOR, Reason.AWAITING_QUEUE, Reason.PAUSED, Reason.STARTING, Reason.REPLACING,
-        Reason.REPLACED_NEXT_ROUND, Reason.SUSPEND_REQUESTED, Reason.FINISHED,
+        Reason.REPLACED_NEXT_ROUND, Reason.SUSPEND_REQUESTED, Reason.FINISHED, Reason.NOT_SELECTED, Reason.ROUND_DONE,
+        Reason.RING_INCOMPLETE,
     }
 )  # fmt: skip
+
+
+_JOBSET_WAY_OUT = (
+    "several TPU slices of several hosts each need a JobSet, and this cluster has none: "
+    "install JobSet (jobset.sigs.k8s.io) and restart the operator, or give the pool one slice"
+)
 
 
 def _resting(scene: Scene, job: JobView) -> Trouble | None:
@@ -39,9 +49,17 @@ def _suspended(scene: Scene, site: Site, job: JobView) -> Trouble | None:
     return Trouble(Reason.AWAITING_AGGREGATOR, "")
 
 
-def _not_starting(scene: Scene, job: JobView) -> Trouble | None:
-    found = (pending.trouble(scene, pod) for pod in scene.pods_of(job.name))
-    return next((trouble for trouble in found if trouble), None)
+def _without_job(scene: Scene, site: Site, jobs: Replacement) -> Trouble:
+    """Why a site has no training Job."""
+    if site.name in scene.lacking_jobset:
+        return Trouble(Reason.JOBSET_MISSING, _JOBSET_WAY_OUT)
+    if site.name in jobs.waiting:
+        return Trouble(Reason.REPLACING, "")
+    if scene.spec.suspend:
+        return Trouble(Reason.SUSPEND_REQUESTED, "")
+    if site.name in scene.wanted:
+        return Trouble(Reason.STARTING, "")
+    return Trouble(site.barred or (Reason.NOT_SELECTED if scene.turn.name else Reason.AWAITING_AGGREGATOR), "")
 
 
 def trouble(scene: Scene, site: Site, jobs: Replacement) -> Trouble | None:
@@ -50,13 +68,32 @@ def trouble(scene: Scene, site: Site, jobs: Replacement) -> Trouble | None:
         return Trouble(Reason.REPLACED_NEXT_ROUND, "")
     job = scene.job_of(site.name)
     if job is None:
-        return Trouble(Reason.REPLACING if site.name in jobs.waiting else Reason.STARTING, "")
+        return _without_job(scene, site, jobs)
     if job.complete:
-        return Trouble(Reason.FINISHED, "")
-    found = failures.site_failure(scene, site.name) or _resting(scene, job) or _suspended(scene, site, job)
-    found = found or _not_starting(scene, job) or failures.last_failure(scene, job)
-    running = any(pod.phase == "Running" for pod in scene.pods_of(job.name))
-    return found or (None if running else Trouble(Reason.STARTING, ""))
+        return Trouble(Reason.ROUND_DONE if job.turn else Reason.FINISHED, "")
+    return (
+        failures.site_failure(scene, site.name)
+        or _resting(scene, job)
+        or _suspended(scene, site, job)
+        or _ring(scene, site, job)
+    )
+
+
+def _ring(scene: Scene, site: Site, job: JobView) -> Trouble | None:
+    """What the pods of a Job that may run say together: nothing when all of them run, none having failed last."""
+    pods, shape = scene.pods_of(job.name), Shape.of(site.client.spec.pool)
+    up = [pod for pod in pods if pod.phase in ("Running", "Succeeded") and not pod.deleting]
+    running = len({pod.worker for pod in up})  # one that has finished well before the others is not missing
+    told = [found for found in (pending.trouble(scene, pod) for pod in pods) if found]
+    told.sort(key=lambda found: not found.fatal)  # an image error before missing capacity, which may end by itself
+    why = next(iter(told), None) or failures.last_failure(scene, job)
+    if running >= shape.workers or shape.workers == 1:
+        return why or (None if running else Trouble(Reason.STARTING, ""))
+    if why is None and not running:
+        return Trouble(Reason.STARTING, "")
+    why = why or Trouble(Reason.STARTING, "the others are starting")
+    reason = Reason.RING_INCOMPLETE if running >= shape.min_workers else why.reason
+    return replace(why, reason=reason, message=clipped(f"{running} of {shape.workers} workers run: {why.message}"))
 
 
 def _ready(scene: Scene, client: str) -> int:
@@ -82,6 +119,7 @@ def site_status(scene: Scene, jobs: Replacement) -> list[SiteStatus]:
         entry = SiteStatus(
             name=site.name,
             job=_job_name(scene, site.name),
+            workers=scene.workers(site.name),
             ready=_ready(scene, site.name),
             reason=why.reason if why else "",
             message=why.message if why else "",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
+from fedoperator.decide import queues
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.facts import Ending, Fact, stamp
@@ -36,7 +37,7 @@ def _end_facts(ending: Ending | None) -> Mapping[str, Fact]:
 
 def _facts(scene: Scene, ending: Ending | None) -> Mapping[str, Fact]:
     aggregator, progress = aggregator_fact(scene), progress_fact(scene, aggregator_fact(scene))
-    suspended = suspended_fact(scene)
+    suspended, queue = suspended_fact(scene), queues.admitted_fact(scene) if ending is None else None
     if ending is not None:
         aggregator = progress = Fact("False", Reason.FINISHED, "the job has ended")
         suspended = Fact("False", Reason.FINISHED, "the job has ended")
@@ -48,6 +49,7 @@ def _facts(scene: Scene, ending: Ending | None) -> Mapping[str, Fact]:
         Type.QUORUM_REACHED: quorum_fact(scene),
         Type.PROGRESSING: progress,
         Type.SUSPENDED: suspended,
+        **({Type.QUEUE_ADMITTED: queue} if queue else {}),
         **_end_facts(ending),
     }
 

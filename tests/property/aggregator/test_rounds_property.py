@@ -47,9 +47,9 @@ crash_lists = st.lists(st.tuples(st.integers(0, 25), st.booleans()), max_size=5)
 
 
 @RELAXED
-@given(orders, crash_lists)
-def test_order_and_crashes_change_nothing(order, crashes):
-    hub = run(order, crashes)
+@given(orders, crash_lists, st.sampled_from(["Job", "Round"]))
+def test_order_and_crashes_change_nothing(order, crashes, lifetime):
+    hub = run(order, crashes, job(CLIENTS, lifetime=lifetime))
     assert digests(hub) == REFERENCE
     commits = hub.commits()
     assert [c.round for c in commits] == [0, 1, 2, 3]

@@ -1,5 +1,7 @@
 """An API server in memory, as far as decisions can see it: create, apply, patch of suspend, delete, status.
 
+Jobs with a queue's label are admitted by nobody here: only tests flip their suspend.
+
 It adds defaults, writes quantities in its own way, drops empty values and records owned fields, as the real one
 does. A budget of writes makes the operator die between any two of them.
 """
@@ -17,8 +19,9 @@ from fedapi.crd.flclient import FLClient
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
 from fedoperator.decide.model import Decision, Key, Observed, ObservedClient, Settings
+from fedoperator.decide.view import JobView
 from fedoperator.desired.difference import differs
-from fedoperator.desired.jobs import created
+from fedoperator.desired.jobs import JOB_KINDS, created
 
 Json = dict[str, Any]
 _KEYED = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath", "ownerReferences": "uid"}
@@ -61,6 +64,8 @@ class FakeApi:
     secrets: set[str] = field(default_factory=set)
     leases: dict[str, Json] = field(default_factory=dict)
     ready: bool = True
+    jobset: bool = False
+    made: list[str] = field(default_factory=list)  # Jobs, in the order in which they were created
     writes: int = 0
     deleted: int = 0
     budget: int = 10**9
@@ -85,7 +90,8 @@ class FakeApi:
     def observed(self) -> Observed:
         clients = tuple(self.clients.values())
         secrets = frozenset(self.secrets)
-        return Observed(self.job, clients, copy.deepcopy(self.children), tuple(self.pods), secrets, self.settings)
+        children, pods = copy.deepcopy(self.children), tuple(self.pods)
+        return Observed(self.job, clients, children, pods, secrets, self.settings, jobset=self.jobset)
 
     def _carry_out_client(self, name: str, decision: Decision) -> None:
         for manifest in decision.objects:
@@ -104,9 +110,11 @@ class FakeApi:
         for manifest in decision.objects:
             self._apply(dict(manifest))
         for name, flag in decision.suspend.items():
-            assert self.children[Key("Job", name)]["spec"].get("suspend", False) != flag, "a flip that flips nothing"
+            (live,) = (body for key, body in self.children.items() if key.kind in JOB_KINDS and key.name == name)
+            assert live["spec"].get("suspend", False) != flag, "a flip that flips nothing"
+            assert names.LABEL_QUEUE not in live["metadata"]["labels"], "a queue's Job is the queue's"
             self._write()
-            self.children[Key("Job", name)]["spec"]["suspend"] = flag
+            live["spec"]["suspend"] = flag
         for key in decision.delete:
             assert key.kind != "PersistentVolumeClaim", "a volume is never deleted"
             self._write()
@@ -121,8 +129,9 @@ class FakeApi:
         key = Key(manifest["kind"], manifest["metadata"]["name"])
         assert "suspend" not in manifest["spec"] if "spec" in manifest else True
         live = self.children.get(key)
-        if live is None and key.kind == "Job":
+        if live is None and key.kind in JOB_KINDS:
             self._write()
+            self.made.append(key.name)
             self.children[key] = self._stored(created(manifest), operation="Update")
         elif differs(manifest, live):
             self._write()
@@ -146,17 +155,18 @@ class FakeApi:
         for key, body in self.children.items():
             if key.kind == "Deployment":
                 body["status"] = {"readyReplicas": int(self.ready and body["spec"]["replicas"] > 0)}
-        jobs = {key.name for key in self.children if key.kind == "Job"}
+        jobs = {key.name for key in self.children if key.kind in JOB_KINDS}
         self.pods = [p for p in self.pods if not (owner := _job(p)) or owner in jobs]
 
     def doubled(self) -> set[str]:
-        """Sites with more than one Job that may run pods."""
+        """Sites with more than one Job that may run pods; those that have ended never will."""
         live = [
             body["metadata"]["labels"][names.LABEL_CLIENT]
             for key, body in self.children.items()
-            if key.kind == "Job"
+            if key.kind in JOB_KINDS
             and names.LABEL_CLIENT in body["metadata"]["labels"]
             and not body["spec"].get("suspend")
+            and not JobView.of(body).finished
         ]
         return {client for client in live if live.count(client) > 1}
 

@@ -12,6 +12,7 @@ from fedapi.crd.flclient import FLClient
 from fedapi.outcome import Exit
 from fedoperator.decide.job import decide
 from fedoperator.decide.model import Key, Settings
+from fedoperator.desired.jobs import JOB_KINDS
 from tests.property.operator_pure.fake_api import FakeApi, KilledError
 from tests.unit.operator_pure import samples as s
 
@@ -23,6 +24,9 @@ POOLS = st.sampled_from(
         {},
         {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2},
         {"nodeSelector": {"zone": "x"}, "tolerations": [{"operator": "Exists"}]},
+        {"workers": 3, "minWorkers": 2},
+        {"queueName": "gpus"},
+        {"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "4x4"}, "workers": 8},
     ]
 )
 RESOURCES = st.fixed_dictionaries({"requests": st.fixed_dictionaries({"cpu": QUANTITY, "memory": MEMORY})})
@@ -38,7 +42,7 @@ PATCHES = st.fixed_dictionaries(
 SPECS = st.fixed_dictionaries(
     {"rounds": st.integers(1, 9), "suspend": st.booleans(), "clients": st.sampled_from([{}, {"selector": {"matchLabels": {"in": "1"}}}])},
     optional={
-        "training": st.fixed_dictionaries({}, optional={"resources": RESOURCES, "podTemplate": PATCHES}),
+        "training": st.fixed_dictionaries({"lifetime": st.sampled_from(["Job", "Round"])}, optional={"resources": RESOURCES, "podTemplate": PATCHES}),
         "aggregator": st.fixed_dictionaries({}, optional={"resources": RESOURCES, "podTemplate": PATCHES}),
         "priorityClassName": st.just("high"),
         "activeDeadlineSeconds": st.sampled_from([1, 100000]),
@@ -46,7 +50,8 @@ SPECS = st.fixed_dictionaries(
 )  # fmt: skip
 STATES = st.sampled_from(["Waiting", "Training", "Accepted", "Failed", "Idle"])
 OUTCOMES = st.sampled_from([None, None, None, ("Succeeded", 5), ("Failed", 500)])
-CODES = st.sampled_from([int(Exit.TASK_FAILED), int(Exit.DATA_MISSING), 137, 0])
+CODES = st.sampled_from([int(Exit.TASK_FAILED), int(Exit.DATA_MISSING), int(Exit.RING_BROKEN), 137, 0])
+TURNS = st.sampled_from(["", "3-1", "3-2", "4-1", "20-evaluate"])
 
 
 def _parsed(spec: s.Json, status: s.Json, generation: int) -> FederatedJob:
@@ -66,7 +71,8 @@ def clients(draw: st.DrawFn) -> dict[str, FLClient]:
 def aggregator_status(draw: st.DrawFn) -> s.Json:
     if draw(st.booleans()):
         return {}
-    status = s.in_round(**{name: draw(STATES) for name in SITES})
+    states = {name: draw(STATES) for name in SITES}
+    status = s.planned(draw(TURNS), *sorted(draw(st.sets(st.sampled_from(SITES)))), **states)
     outcome = draw(OUTCOMES)
     if outcome:
         status["outcome"] = {"result": outcome[0], "reason": "Done", "time": s.ago(outcome[1])}
@@ -83,18 +89,20 @@ def _change(api: FakeApi, draw: st.DrawFn, generation: int) -> None:
     for name, client in api.clients.items():
         if name in old:
             api.clients[name] = client.model_copy(update={"status": old[name].status})
-    api.ready = draw(st.booleans())
+    api.ready, api.jobset = draw(st.booleans()), draw(st.booleans())
     for key in list(api.children):
         if draw(st.integers(0, 9)) == 0 and key.kind != "PersistentVolumeClaim":
             del api.children[key]
     for key, body in api.children.items():
-        if key.kind == "Job" and draw(st.integers(0, 5)) == 0:
+        if key.kind in JOB_KINDS and draw(st.integers(0, 5)) == 0:
             draw(st.sampled_from([s.failed, s.complete]))(body)
+        elif names.LABEL_QUEUE in body["metadata"]["labels"]:
+            body["spec"]["suspend"] = draw(st.booleans())
     api.pods = [pod for pod in (_pod(draw, key, body) for key, body in api.children.items()) if pod]
 
 
 def _pod(draw: st.DrawFn, key: Key, body: s.Json) -> s.Json | None:
-    if key.kind != "Job":
+    if key.kind not in JOB_KINDS:
         return None
     labels = body["metadata"]["labels"]
     where = (labels[names.LABEL_ROLE], key.name, labels.get(names.LABEL_CLIENT, ""))

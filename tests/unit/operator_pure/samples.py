@@ -12,7 +12,7 @@ from fedoperator.decide.facts import stamp
 from fedoperator.decide.job import decide
 from fedoperator.decide.model import Decision, Key, Observed, Settings
 from fedoperator.decide.scene import Scene
-from fedoperator.desired.jobs import created
+from fedoperator.desired.jobs import JOB_KINDS, created
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
@@ -83,7 +83,7 @@ def live_children(observed: Observed, *, ready: bool = True, suspended: bool = F
     objects = [*decide(observed, NOW).objects, *scene.wanted.values()]
     children = {key(o): created(copy.deepcopy(dict(o))) for o in objects}
     for child in children.values():
-        if child["kind"] == "Job" and child["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER:
+        if child["kind"] in JOB_KINDS and child["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER:
             child["spec"]["suspend"] = suspended
         if child["kind"] == "Deployment":
             child["status"] = {"readyReplicas": 1 if ready else 0}
@@ -116,8 +116,10 @@ def pod(
     conditions: tuple[Json, ...] = (),
     meta: Json | None = None,
     volumes: tuple[Json, ...] = (),
+    worker: int | None = None,
 ) -> Json:
     labels = {names.LABEL_JOB: "heart", names.LABEL_JOB_UID: UID, names.LABEL_ROLE: role}
+    labels |= {names.LABEL_COMPLETION_INDEX: str(worker)} if worker is not None else {}
     return {
         "metadata": {
             "name": name,
@@ -174,6 +176,20 @@ def site_messages(decision: Decision) -> dict[str, str]:
 
 STARTED: Json = {"startTime": "2026-11-22T11:00:00Z"}
 MODEL: Json = {"uri": "volume://x/y", "sha256": "0" * 64, "round": 0}
+
+
+def planned(turn: str, *selected: str, **clients: str) -> Json:
+    """Status of a job with lifetime Round at a step of its plan, as in "3-1" or "20-evaluate"; "" while none is."""
+    round_, _, part = turn.partition("-")
+    train = part not in ("", "evaluate")
+    plan = {
+        "current": int(round_ or 0), "total": 20, "attempt": int(part) if train else 1, "deadline": ahead(3300),
+        "selected": list(selected),
+    }  # fmt: skip
+    plan |= {"step": "Train" if train else "Evaluate"} if turn else {}
+    plan |= {"startTime": ago(300)} if train else {}
+    told = [{"name": name, "state": state} for name, state in clients.items()]
+    return STARTED | {"model": MODEL, "round": plan, "clients": told}
 
 
 def in_round(**clients: str) -> Json:

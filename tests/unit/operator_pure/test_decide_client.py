@@ -43,8 +43,15 @@ def test_the_lease_is_the_sites_and_never_renewed_by_the_operator():
 
 @pytest.mark.parametrize(
     ("pool", "shown"),
-    [({}, "CPU"), ({"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8}, "nvidia.com/gpu x8")],
-)
+    [
+        ({}, "CPU"),
+        ({"workers": 2, "slotsPerWorker": 4}, "CPU x2"),
+        ({"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8}, "nvidia.com/gpu x8"),
+        ({"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8, "workers": 4}, "nvidia.com/gpu 4x8"),
+        ({"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "4x4"}}, "tpu-v5-lite-podslice 4x4"),
+        ({"accelerator": "TPU", "tpu": {"type": "tpu7x", "topology": "2x2x1"}, "workers": 3}, "tpu7x 2x2x1 x3"),
+    ],
+)  # fmt: skip
 def test_accelerators(pool, shown):
     assert accelerators(Pool.model_validate(pool)) == shown
 

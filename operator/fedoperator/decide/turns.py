@@ -1,0 +1,45 @@
+"""Policy: with training.lifetime Round, which site has a training Job, from the plan that the aggregator published.
+
+A turn is one step of that plan: an attempt of a round, or the last evaluation. A selected site has one Job per turn,
+others have none. A Job that failed for good stays as the record of it, and keeps its site from getting another one
+until somebody deletes it or changes its template. Used by scene.py.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from fedapi import names
+from fedapi.crd.job_status import FederatedJobStatus
+from fedoperator.decide.model import Manifest
+from fedoperator.decide.view import JobView, labels
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The step of the plan that is under way."""
+
+    name: str = ""  # "<round>-<attempt>" or "<round>-evaluate"; empty while nothing is planned
+    sites: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, status: FederatedJobStatus) -> "Turn":
+        """From what the aggregator published; it keeps the sites of a step together with its name."""
+        plan = status.round
+        if plan is None or plan.step is None:
+            return cls()
+        part = plan.attempt if plan.step == "Train" else "evaluate"
+        return cls(f"{plan.current}-{part}", frozenset(plan.selected))
+
+
+def of_turn(manifest: Manifest, turn: str) -> Manifest:
+    """A training Job that says for which turn it was made."""
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "labels": {**labels(manifest), names.LABEL_TURN: turn}}}
+
+
+def wanted(site: str, turn: Turn, jobs: Iterable[JobView], build: Callable[[str], Manifest]) -> Mapping[str, Manifest]:
+    """The site's Job of this turn, or the one that failed; nothing where it has no part. `build` makes a turn's Job."""
+    for job in jobs:
+        if job.failed and not job.deleting and build(job.turn)["metadata"]["name"] == job.name:
+            return {site: of_turn(build(job.turn), job.turn)}
+    return {site: of_turn(build(turn.name), turn.name)} if site in turn.sites else {}
