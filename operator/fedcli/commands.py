@@ -64,7 +64,7 @@ def run(
 
 def _run_one(request: Request, result: Path | None) -> int:
     console = _out()
-    with display(console) as shown:
+    with display(console, request.manifests.workers()) as shown:
         ending = asyncio.run(run_locally(request, shown.show))
     content = results.result(ending.job, ending.seconds)
     if result:

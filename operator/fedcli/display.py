@@ -1,6 +1,6 @@
 """Shows a run: a live table on a terminal, one line per transition elsewhere. Called by commands.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
@@ -28,9 +28,9 @@ class Display(Protocol):
         """The job as it is now, and what happened since the last time."""
 
 
-def display(console: Console) -> Display:
-    """What fits the console."""
-    return Tables(console) if console.is_terminal else Lines(console)
+def display(console: Console, workers: Mapping[str, int] | None = None) -> Display:
+    """What fits the console. `workers`: site -> training pods that it is to have."""
+    return Tables(console, workers or {}) if console.is_terminal else Lines(console)
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Tables:
     """Rounds, sites and metrics, redrawn in place."""
 
     console: Console
+    workers: Mapping[str, int] = field(default_factory=dict)
     _before: Body = field(default_factory=dict)
     _rounds: dict[int, str] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
@@ -86,9 +87,10 @@ class Tables:
             self._rounds[status["metrics"][0]["round"]] = metric_text(status)
         self._before = status
         if self._live:
-            self._live.update(self._drawn(job))
+            self._live.update(self.drawn(job))
 
-    def _drawn(self, job: Body) -> RenderableType:
+    def drawn(self, job: Body) -> RenderableType:
+        """The job as it was shown last."""
         status = job["status"]
         round_ = status.get("round") or {}
         title = Text.assemble(
@@ -98,7 +100,7 @@ class Tables:
         )
         title.append(f"  sites {status.get('participants') or '-'}  {status.get('headlineMetric') or ''}")
         notes = [Text(note, style="yellow") for note in self._notes[-NOTES_SHOWN:]]
-        return Group(title, _sites_table(status), self._rounds_table(), *notes)
+        return Group(title, _sites_table(status, self.workers), self._rounds_table(), *notes)
 
     def _rounds_table(self) -> Table:
         table = Table("ROUND", "METRICS", box=None, header_style="dim")
@@ -112,10 +114,16 @@ def _changes(before: Body, after: Body, events: Sequence[Event]) -> list[str]:
     return [*(transitions(before, after) if before is not after else []), *warnings]
 
 
-def _sites_table(status: Body) -> Table:
-    table = Table("SITE", "STATE", "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES", box=None, header_style="dim")
+def _sites_table(status: Body, workers: Mapping[str, int]) -> Table:
+    """Where some site has several workers, how many of them are ready is shown."""
+    rings = any(count > 1 for count in workers.values())
+    ready = {site["name"]: site.get("ready", 0) for site in status.get("sites") or ()}
+    head = ("SITE", "STATE", *(["READY"] if rings else []), "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES")
+    table = Table(*head, box=None, header_style="dim")
     for client in sorted(status.get("clients") or (), key=lambda c: str(c["name"])):
+        name = client["name"]
         state = Text(client["state"], style=_COLOURS.get(client["state"], ""))
-        numbers = (str(client.get(name, 0)) for name in ("lastRound", "rounds", "samples", "failures"))
-        table.add_row(client["name"], state, *numbers)
+        pods = [f"{ready.get(name, 0)}/{workers.get(name, 1)}"] if rings else []
+        numbers = (str(client.get(field_, 0)) for field_ in ("lastRound", "rounds", "samples", "failures"))
+        table.add_row(name, state, *pods, *numbers)
     return table

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fedoperator.decide.reasons import Reason
+
 Body = dict[str, Any]
 
 
@@ -43,7 +45,7 @@ def _site_lines(before: Body, after: Body) -> list[str]:
     for site in after.get("sites") or ():
         known = jobs.get(site["name"], {})
         if (
-            site.get("reason")
+            site.get("reason") not in (None, "", Reason.STARTING)  # which is what sites do
             and site.get("message")
             and (site["reason"], site["message"]) != (known.get("reason"), known.get("message"))
         ):

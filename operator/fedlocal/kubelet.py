@@ -7,7 +7,6 @@ only a cluster has (images, resources, security contexts, liveness probes) is no
 import asyncio
 import contextlib
 import shutil
-import signal
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from fedapi import names
 from fedlocal import mounts, pods, readiness
 from fedlocal.cluster import Cluster, key_of
 from fedlocal.localnode import Node
-from fedlocal.processes import Command, Launcher, Process, send
+from fedlocal.processes import Command, Launcher, Process, kill, terminate
 from fedlocal.workloads import backoff_s
 from fedoperator.decide.model import Key
 
@@ -122,19 +121,24 @@ class _Container:
     def _command(self, root: Path) -> Command:
         container, labels = self.pod["spec"]["containers"][0], self.pod["metadata"]["labels"]
         role = labels[names.LABEL_ROLE]
-        log = self.node.places.state.logs / f"{labels.get(names.LABEL_CLIENT) or role}.log"
+        log = self.node.places.state.logs / f"{labels.get(names.LABEL_CLIENT) or role}{self._number()}.log"
         env = self.node.environment(self.pod, root)
         return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log)
+
+    def _number(self) -> str:
+        """Tells the logs of a site's workers apart, where there are several."""
+        owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
+        return f"-{pods.index(self.pod)}" if owner and owner["spec"].get("completions", 1) > 1 else ""
 
     async def _ended(self, process: Process) -> int:
         waiting, ending = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self.end.wait())
         await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            send(process, signal.SIGTERM)
+            terminate(process)
             grace = min(GRACE_S, float(self.pod["spec"].get("terminationGracePeriodSeconds", GRACE_S)))
             await asyncio.wait({waiting}, timeout=grace)
         ending.cancel()
-        send(process, signal.SIGKILL)  # and whatever it left in its group
+        kill(process)  # and whatever it left in its group
         return await waiting
 
     def _probe(self) -> Body:

@@ -6,12 +6,13 @@ Made by runner.py, used by kubelet.py.
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedapi import names
 from fedlocal import mounts
+from fedlocal.devices import Machine, stand_in
 
 Body = dict[str, Any]
 
@@ -23,20 +24,23 @@ class Node:
     places: mounts.Places
     port: int  # of the aggregator
     overrides: Mapping[str, str]  # environment that stands in for cluster addresses
+    machine: Machine = field(default_factory=Machine)
+    ring_ports: dict[str, int] = field(default_factory=dict)  # uid of a Job -> port of its ring's generations
 
     @classmethod
-    def of(cls, places: mounts.Places) -> "Node":
+    def of(cls, places: mounts.Places, machine: Machine) -> "Node":
         """With a free port."""
         port = _free_port()
         url = f"https://127.0.0.1:{port}"
         overrides = {
-            names.ENV_HOST: "127.0.0.1",
+            names.ENV_HOST: mounts.LOOPBACK,
             names.ENV_PORT: str(port),
             names.ENV_PUBLIC_URL: url,
             names.ENV_AGGREGATOR_URL: url,
             names.ENV_STATUS: f"file:{places.state.aggregator_status}",
+            names.ENV_RING_LEADER: mounts.LOOPBACK,
         }
-        return cls(places, port, overrides)
+        return cls(places, port, overrides, machine)
 
     def inherited(self) -> dict[str, str]:
         """What every process gets from the runner: its environment, and the user's folder to import the task from.
@@ -44,12 +48,28 @@ class Node:
         Of Fedloom's own variables only those that a manifest may set too, for example FEDLOOM_THREADS.
         """
         own = {n: v for n, v in os.environ.items() if not n.startswith("FEDLOOM_") or n in names.TUNABLE}
+        own.pop(names.ENV_COMPLETION_INDEX, None)
         return own | {"PYTHONPATH": self._search_path(), "PYTHONUNBUFFERED": "1"}
+
+    def lacks(self, pod: Body) -> tuple[str, ...]:
+        """What a training pod asks for and is replaced here, a sentence each."""
+        return stand_in(self.inherited() | mounts.environment(pod, Path("/")), self.machine).notes
 
     def environment(self, pod: Body, root: Path) -> dict[str, str]:
         """The whole environment of a pod's process."""
         wanted = mounts.environment(pod, root)
-        return self.inherited() | wanted | {name: value for name, value in self.overrides.items() if name in wanted}
+        ours = {name: value for name, value in self.overrides.items() if name in wanted}
+        if names.ENV_RING_PORT in wanted:
+            ours[names.ENV_RING_PORT] = str(self._ring_port(pod))
+        whole = self.inherited() | wanted | ours
+        return whole | stand_in(whole, self.machine).env
+
+    def _ring_port(self, pod: Body) -> int:
+        """One free port per Job: all its pods, and those that replace them, must agree."""
+        uid = str(pod["metadata"]["ownerReferences"][0]["uid"])
+        if uid not in self.ring_ports:
+            self.ring_ports[uid] = _free_port()
+        return self.ring_ports[uid]
 
     def _search_path(self) -> str:
         """The user's folder first, then the runner's own search path, absolute because processes start elsewhere."""

@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from fedapi import names
+from fedapi.crd.flclient import FLClientSpec
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.validation import checked
+from fedoperator.desired.pool import Shape
 
 Body = dict[str, Any]
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -52,6 +54,11 @@ class Manifests:
                 f"{self.folder}: no FederatedJob {name or ''} here (found: {known}): name a folder or file with one"
             )
         return found
+
+    def workers(self) -> dict[str, int]:
+        """Each site with the training pods that its pool has."""
+        specs = {str(client.body["metadata"]["name"]): client.body["spec"] for client in self.clients}
+        return {name: Shape.of(FLClientSpec.model_validate(spec).pool).workers for name, spec in specs.items()}
 
 
 def load(path: Path) -> Manifests:

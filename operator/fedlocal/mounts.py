@@ -14,6 +14,7 @@ from fedapi import names
 from fedlocal.statefolder import StateFolder
 
 Body = dict[str, Any]
+LOOPBACK = "127.0.0.1"  # every pod's address
 _FIXED = (names.PATH_TMP, names.PATH_DATA, names.PATH_STATE, names.PATH_TERMINATION_LOG)
 
 
@@ -119,5 +120,10 @@ def _touches(value: str, known: set[str]) -> bool:
 
 
 def _from_field(entry: Body, pod: Body) -> str:
-    field = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
-    return str(pod["metadata"].get(field.removeprefix("metadata."), ""))
+    """The downward API: metadata.name, metadata.labels['x'], status.podIP …; empty where the pod has no such field."""
+    path = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
+    if path in ("status.podIP", "status.hostIP"):
+        return LOOPBACK
+    field, _, key = path.removeprefix("metadata.").partition("[")
+    value = pod["metadata"].get(field, "")
+    return str(value.get(key.strip("'\"]"), "") if isinstance(value, dict) else value)

@@ -20,6 +20,7 @@ from typing import Any
 from fedlocal import child
 
 NEEDED = ("torch", "numpy.random", "safetensors.torch", "httpx")
+NEVER = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla")  # libraries that only the ranks that use them load
 LATER = ("torch._dynamo",)  # every optimizer loads it at its first step: seconds, but the init step needs none
 
 
@@ -31,11 +32,11 @@ def preload(names: Iterable[str]) -> None:
 
 
 def preload_trainer() -> None:
-    """Imports all of fedtrainer but its entry point."""
+    """Imports all of fedtrainer but its entry point and what is not for every rank."""
     with contextlib.suppress(ImportError):
         package = importlib.import_module("fedtrainer")
         for module in pkgutil.walk_packages(package.__path__, "fedtrainer."):
-            if not module.name.endswith("__main__"):
+            if not module.name.endswith("__main__") and module.name not in NEVER:
                 with contextlib.suppress(ImportError):
                     importlib.import_module(module.name)
 

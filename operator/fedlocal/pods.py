@@ -14,8 +14,12 @@ from fedlocal.cluster import timestamp
 Body = dict[str, Any]
 
 
-def pod(owner: Body, name: str) -> Body:
-    """A pod of a Job or Deployment, from its template."""
+INDEX = "batch.kubernetes.io/job-completion-index"  # label and annotation of pods of an Indexed Job
+JOB_NAME = "batch.kubernetes.io/job-name"
+
+
+def pod(owner: Body, suffix: str, index: int | None = None) -> Body:
+    """A pod of a Job or Deployment, from its template; `index`: of an Indexed Job's pod."""
     template = owner["spec"]["template"]
     metadata = template.get("metadata") or {}
     reference = {
@@ -27,19 +31,34 @@ def pod(owner: Body, name: str) -> Body:
     }
     labels = dict(metadata.get("labels") or {}) | {"pod-template-hash": template_hash(owner)}
     if owner["kind"] == "Job":
-        labels |= {"batch.kubernetes.io/job-name": owner["metadata"]["name"]}
+        labels |= {JOB_NAME: owner["metadata"]["name"]}
+    numbered = {} if index is None else {INDEX: str(index)}
+    parts = [owner["metadata"]["name"], *numbered.values(), suffix]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": name,
-            "labels": labels,
-            "annotations": dict(metadata.get("annotations") or {}),
+            "name": "-".join(parts),
+            "labels": labels | numbered,
+            "annotations": dict(metadata.get("annotations") or {}) | numbered,
             "ownerReferences": [reference],
         },
-        "spec": template["spec"],
+        "spec": template["spec"] if index is None else _numbered(template["spec"]),
         "status": {"phase": "Pending", "conditions": [], "containerStatuses": []},
     }
+
+
+def _numbered(spec: Body) -> Body:
+    """The pod's spec with the variable that the Job controller gives the containers of an Indexed Job."""
+    field = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
+    entry = {"name": names.ENV_COMPLETION_INDEX, "valueFrom": field}
+    return spec | {"containers": [c | {"env": [*(c.get("env") or ()), entry]} for c in spec["containers"]]}
+
+
+def index(pod_: Body) -> int | None:
+    """Completion index of an Indexed Job's pod."""
+    text = (pod_["metadata"].get("labels") or {}).get(INDEX)
+    return None if text is None else int(text)
 
 
 def template_hash(owner: Body) -> str:

@@ -13,17 +13,19 @@ from fedapi import names
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.intake import Request
+from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
-from fedoperator.decide.model import Key, Observed
+from fedoperator.decide.model import Event, Key, Observed
 from fedoperator.decide.sites import sites
+from fedoperator.desired.training_job import training_job
 
 Body = dict[str, Any]
 STALL_S = 15.0  # longer than a killed aggregator needs to be back
 
 
-def check(request: Request, cluster: Cluster, observed: Observed, places: Places) -> None:
+def check(request: Request, observed: Observed, places: Places) -> None:
     """BadInputError with everything that cannot work. Called after the first pass, before any process."""
-    problems = [*_too_few_sites(request, observed), *_missing_data(request, cluster, places)]
+    problems = [*_too_few_sites(request, observed), *_missing_data(request, observed, places)]
     if problems:
         raise BadInputError(problems)
 
@@ -40,11 +42,31 @@ def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
         yield Problem(request.job.where, "spec.clients.minAvailable", text)
 
 
-def _missing_data(request: Request, cluster: Cluster, places: Places) -> Iterator[Problem]:
-    for job in cluster.of_kind("Job"):
-        pod = {"metadata": job["metadata"], "spec": job["spec"]["template"]["spec"]}
+def pods(observed: Observed) -> Iterator[tuple[str, Body]]:
+    """Each site with a training pod of it, as its Job will make them."""
+    for site in sites(observed):
+        job = training_job(observed.job, site.client, observed.settings.cluster_domain)
+        yield site.name, {"metadata": job["metadata"], "spec": job["spec"]["template"]["spec"]}
+
+
+def stand_ins(request: Request, observed: Observed, node: Node) -> list[Event]:
+    """What the sites' pools ask for and this machine lacks."""
+    pools = {d.body["metadata"]["name"]: d.body["spec"]["pool"]["accelerator"] for d in request.manifests.clients}
+    slices = [site.name for site in sites(observed) if pools[site.name] != site.client.spec.pool.accelerator]
+    notes = [(client, "its pool asks for TPU slices of several hosts: it trains on the CPU") for client in slices]
+    notes += [(client, note) for client, pod in pods(observed) for note in node.lacks(pod)]
+    return [Event("Warning", "StandIn", f"site {client}: {note}") for client, note in notes]
+
+
+def asks_for_gpus(observed: Observed) -> bool:
+    """Whether any site does."""
+    return any(site.client.spec.pool.accelerator == "GPU" for site in sites(observed))
+
+
+def _missing_data(request: Request, observed: Observed, places: Places) -> Iterator[Problem]:
+    for client, pod in pods(observed):
         for path, target in missing_data(pod, places):
-            yield _data_problem(request, job["metadata"]["labels"][names.LABEL_CLIENT], path, target)
+            yield _data_problem(request, client, path, target)
 
 
 def _data_problem(request: Request, client: str, path: str, target: Path) -> Problem:

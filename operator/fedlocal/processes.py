@@ -19,7 +19,9 @@ from typing import Any, Protocol
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster
 
 # A library reads these when it is loaded, so a process that wants other values than the runner's is not forked.
-_READ_AT_IMPORT = ("OMP_", "MKL_", "KMP_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "NCCL_", "LD_", "DYLD_", "ATEN_")
+_READ_AT_IMPORT = (
+    "OMP_", "MKL_", "KMP_", "OPENBLAS_", "TORCH", "PYTORCH_", "CUDA_", "NCCL_", "LD_", "DYLD_", "ATEN_", "PJRT_", "XLA_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,16 @@ class Launcher(Protocol):
         """Ends whatever is kept for later starts."""
 
 
-def send(process: Process, number: signal.Signals) -> None:
-    """Signals a process and what it started; nothing when it is gone."""
+def terminate(process: Process) -> None:
+    """Asks a process to end, not what it started: as a kubelet does, it leaves that to the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.kill(process.pid, signal.SIGTERM)
+
+
+def kill(process: Process) -> None:
+    """Ends a process and what it started; nothing when all are gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @dataclass
@@ -190,7 +198,7 @@ class ForkingLauncher:
             if not fork.born.done():
                 fork.born.set_exception(ConnectionResetError("the process that forks trainers ended"))
                 continue
-            send(fork, signal.SIGKILL)
+            kill(fork)
             fork.ended.set_result(-signal.SIGKILL)
         self._forks.clear()
 

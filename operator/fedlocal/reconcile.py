@@ -18,7 +18,7 @@ from fedlocal.statefolder import StateFolder, write
 from fedoperator.credentials import Keys
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Event, Key, Observed, ObservedClient, Settings
+from fedoperator.decide.model import Decision, Event, Key, Manifest, Observed, ObservedClient, Settings
 from fedoperator.desired.jobs import created
 
 Body = dict[str, Any]
@@ -93,7 +93,7 @@ class Reconciler:
         )
 
     def _carry_out(self, decision: Decision) -> None:
-        for desired in decision.objects:
+        for desired in map(_unqueued, decision.objects):
             self.cluster.apply(dict(desired), first=created(desired))
             if desired["kind"] == "ConfigMap":
                 put_config_map(self.state, dict(desired))
@@ -109,10 +109,16 @@ class Reconciler:
         key = Key(body["kind"], body["metadata"]["name"])
         for name in step.end:
             self.cluster.delete(Key("Pod", name))
-        if step.create:
-            self.cluster.apply(pods.pod(body, f"{key.name}-{uuid.uuid4().hex[:5]}"))
+        for index in step.create:
+            self.cluster.apply(pods.pod(body, uuid.uuid4().hex[:5], index))
         self.cluster.put_status(key, step.status)
         return step.again_after
+
+
+def _unqueued(desired: Manifest) -> Manifest:
+    """A Job without its queue: nobody admits Jobs here, so the operator starts and stops it itself."""
+    labels = {name: value for name, value in desired["metadata"].get("labels", {}).items() if name != names.LABEL_QUEUE}
+    return {**desired, "metadata": {**desired["metadata"], "labels": labels}} if desired["kind"] == "Job" else desired
 
 
 def heard(cluster: Cluster, client: str, now: datetime) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from fedapi import names
 from fedlocal import intake, preflight, reconcile, statefolder, vault
 from fedlocal.cluster import Cluster
+from fedlocal.devices import Machine, on_one_machine
 from fedlocal.intake import Request
 from fedlocal.kubelet import Kubelet
 from fedlocal.localnode import Node
@@ -92,9 +93,8 @@ class _Run:
             if namespace(document) == self.cluster.namespace:
                 uid = str(uuid.uuid5(uuid.UUID(job["metadata"]["uid"]), document.body["metadata"]["name"]))
                 identity = {"namespace": self.cluster.namespace, "uid": uid, "generation": 1}
-                self.cluster.adopt(
-                    {**document.body, "metadata": {**document.body["metadata"], **identity}, "status": {}}
-                )
+                spec, metadata = on_one_machine(document.body["spec"]), {**document.body["metadata"], **identity}
+                self.cluster.adopt({**document.body, "metadata": metadata, "spec": spec, "status": {}})
         for body in self.request.manifests.config_maps.values():
             reconcile.put_config_map(self.state, body)
 
@@ -103,9 +103,11 @@ class _Run:
         manifests = self.request.manifests
         places = Places(self.state, manifests.folder, frozenset(manifests.config_maps))
         self.reconciler.run()
-        preflight.check(self.request, self.cluster, self.reconciler.observed(), places)
+        observed = self.reconciler.observed()
+        preflight.check(self.request, observed, places)
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
-        node = Node.of(places)
+        node = Node.of(places, await Machine.look(gpus=preflight.asks_for_gpus(observed)))
+        self.reconciler.events += preflight.stand_ins(self.request, observed, node)
         kubelet = Kubelet(self.cluster, node, self.launcher)
         following = asyncio.create_task(self._follow_aggregator())
         with _signals(self._stop):

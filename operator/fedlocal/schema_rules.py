@@ -73,8 +73,8 @@ def _doubles(value: Any, schema: Schema, path: str) -> Iterator[Finding]:
 
 
 def _shown(value: Any, field_path: str | None) -> str:
-    if field_path and isinstance(value, dict):
-        value = value.get(field_path.lstrip("."))
+    for name in (field_path or "").split(".")[1:]:
+        value = value.get(name) if isinstance(value, dict) else None
     return "" if isinstance(value, dict | list) or value is None else f" (it is {value!r})"
 
 
@@ -90,5 +90,5 @@ def _broken(rule: str, value: Any, old: Any) -> str | None:
     context = {"self": value} | ({"oldSelf": old} if old is not None else {})
     try:
         return None if _program(rule).execute(context) is True else ""
-    except (RuntimeError, ValueError, TypeError) as error:
-        return f" (the rule {rule!r} could not be evaluated: {error})"
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        return f" (the rule could not be evaluated: {error})"

@@ -41,7 +41,7 @@ class StateFolder:
 
     @property
     def logs(self) -> Path:
-        """What the processes print, a file per aggregator, init step and site."""
+        """What the processes print, a file per aggregator, init step and site's worker."""
         return self.root / "logs"
 
     def claim(self, name: str) -> Path:

@@ -1,11 +1,13 @@
 """The Job and Deployment controllers: from an object and its pods to pods to make, pods to end, and a status. Pure.
 
 Called by reconcile.py after every decision. As in a cluster, with shorter waits; what Fedloom's manifests do
-not use (parallelism over 1, indexes, rolling updates) is not here.
+not use (work queues without indexes, limits per index, rolling updates) is not here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, groupby
 from typing import Any
 
 from fedlocal import pods as podlib
@@ -21,7 +23,7 @@ class Step:
     """What a controller wants now."""
 
     status: Body
-    create: bool = False
+    create: tuple[int | None, ...] = ()  # completion index of each new pod; None: a pod without one
     end: tuple[str, ...] = ()  # names of pods
     again_after: float | None = None  # seconds
 
@@ -32,7 +34,7 @@ def backoff_s(failures: int) -> float:
 
 
 def job(body: Body, pods: list[Body], now: datetime) -> Step:
-    """A batch/v1 Job with one completion."""
+    """A batch/v1 Job: with one completion, or Indexed with a pod per index at a time."""
     before: Body = body.get("status") or {}
     conditions = {c["type"]: c for c in before.get("conditions") or ()}
     running = [p for p in pods if not podlib.finished(p)]
@@ -40,19 +42,18 @@ def job(body: Body, pods: list[Body], now: datetime) -> Step:
     counted = sum(_action(body, p) != "Ignore" for p in failed)
     if body["spec"].get("suspend"):
         conditions["Suspended"] = _condition(conditions, "Suspended", "True", "JobSuspended", "Job suspended", now)
-        return Step(_job_status(before, conditions, pods, running, counted), end=_names(running))
+        return Step(_job_status(body, conditions, pods, counted), end=_names(running))
     if "Suspended" in conditions:
         conditions["Suspended"] = _condition(conditions, "Suspended", "False", "JobResumed", "Job resumed", now)
     verdict = _verdict(body, pods, failed, counted)
-    if verdict and verdict[0] not in conditions:
+    ended = any(conditions.get(end) for end in ("Complete", "Failed"))
+    if verdict and not ended:
         conditions[verdict[0]] = _condition(conditions, verdict[0], "True", verdict[1], verdict[2], now)
-    if any(conditions.get(end) for end in ("Complete", "Failed")):
-        return Step(_job_status(before, conditions, pods, running, counted, now), end=_names(running))
-    status = _job_status(before, conditions, pods, running, counted)
+    if verdict or ended:
+        return Step(_job_status(body, conditions, pods, counted, now), end=_names(running))
+    status = _job_status(body, conditions, pods, counted)
     status.setdefault("startTime", timestamp(now))
-    if running:
-        return Step(status)
-    return _next_start(status, failed, now)
+    return _next_start(status, _missing(body, pods), failed, now)
 
 
 def deployment(body: Body, pods: list[Body], now: datetime) -> Step:
@@ -75,7 +76,7 @@ def deployment(body: Body, pods: list[Body], now: datetime) -> Step:
         "availableReplicas": ready,
         "conditions": list(conditions.values()),
     }
-    return Step(status, create=bool(replicas) and not pods, end=_names(stale))
+    return Step(status, create=(None,) if replicas and not pods else (), end=_names(stale))
 
 
 def _names(pods: list[Body]) -> tuple[str, ...]:
@@ -88,35 +89,54 @@ def _condition(old: dict[str, Body], type_: str, value: str, reason: str, messag
     return {"type": type_, "status": value, "reason": reason, "message": message, "lastTransitionTime": since}
 
 
+def _indexed(body: Body) -> bool:
+    return bool(body["spec"].get("completionMode") == "Indexed")
+
+
 def _job_status(
-    before: Body,
-    conditions: dict[str, Body],
-    pods: list[Body],
-    running: list[Body],
-    failed: int,
-    ended: datetime | None = None,
+    body: Body, conditions: dict[str, Body], pods: list[Body], failed: int, ended: datetime | None = None
 ) -> Body:
+    before: Body = body.get("status") or {}
+    live = [p for p in pods if not podlib.finished(p)]
     status = {
-        "active": len(running),
-        "ready": sum(podlib.ready(p) for p in running),
-        "succeeded": sum(p["status"]["phase"] == "Succeeded" for p in pods),
+        "active": sum(not podlib.deleting(p) for p in live),
+        "ready": sum(podlib.ready(p) and not podlib.deleting(p) for p in live),
+        "succeeded": len(_succeeded(pods)),
         "failed": failed,
-        "terminating": sum(podlib.deleting(p) for p in running),
+        "terminating": sum(podlib.deleting(p) for p in live),
         "conditions": list(conditions.values()),
     }
+    if _indexed(body):
+        status["completedIndexes"] = _ranges(_succeeded(pods))
     if "Complete" in conditions and ended:
         status["completionTime"] = before.get("completionTime") or timestamp(ended)
-    if "startTime" in before and not any(
-        c["type"] == "Suspended" and c["status"] == "True" for c in status["conditions"]
-    ):
+    suspended = conditions.get("Suspended", {}).get("status") == "True"
+    if "startTime" in before and not suspended:
         status["startTime"] = before["startTime"]
     return status
 
 
+def _succeeded(pods: list[Body]) -> set[int | None]:
+    """Indexes that are done; {None} of a Job without indexes."""
+    return {podlib.index(p) for p in pods if p["status"]["phase"] == "Succeeded"}
+
+
+def _ranges(indexes: Iterable[int | None]) -> str:
+    """As in status.completedIndexes: `0-2,5`."""
+    numbers, ascending = sorted(i for i in indexes if i is not None), count()
+    runs = [list(run) for _, run in groupby(numbers, lambda number: number - next(ascending))]
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _missing(body: Body, pods: list[Body]) -> tuple[int | None, ...]:
+    """Indexes that are not done and have no pod; one that is still ending counts (podReplacementPolicy Failed)."""
+    taken = _succeeded(pods) | {podlib.index(p) for p in pods if not podlib.finished(p)}
+    wanted = range(body["spec"].get("completions", 1)) if _indexed(body) else (None,)
+    return tuple(index for index in wanted if index not in taken)
+
+
 def _verdict(body: Body, pods: list[Body], failed: list[Body], counted: int) -> tuple[str, str, str] | None:
     """The condition that ends the Job: type, reason, message."""
-    if any(p["status"]["phase"] == "Succeeded" for p in pods):
-        return "Complete", "CompletionsReached", "Reached expected number of succeeded pods"
     for p in failed:
         if _action(body, p) == "FailJob":
             code = podlib.terminated(p).get("exitCode")
@@ -124,22 +144,31 @@ def _verdict(body: Body, pods: list[Body], failed: list[Body], counted: int) -> 
             return "Failed", "PodFailurePolicy", text
     if counted > body["spec"].get("backoffLimit", 6):
         return "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+    done = _succeeded(pods)
+    if len(done) >= body["spec"].get("completions", 1):
+        return "Complete", "CompletionsReached", "Reached expected number of succeeded pods"
+    if 0 in done and "successPolicy" in body["spec"]:  # Fedloom's one rule: index 0
+        return "Complete", "SuccessPolicy", "Matched rules at index 0"
     return None
 
 
 def _action(body: Body, pod: Body) -> str:
-    """What podFailurePolicy says of a failed pod."""
+    """What podFailurePolicy says of a failed pod: the first rule that fits."""
     code = podlib.terminated(pod).get("exitCode")
+    held = {c["type"]: c["status"] for c in pod["status"].get("conditions") or ()}
     for entry in (body["spec"].get("podFailurePolicy") or {}).get("rules") or ():
         codes = entry.get("onExitCodes")
-        if codes and code not in (None, 0) and (code in codes["values"]) == (codes["operator"] == "In"):
+        by_code = codes and code not in (None, 0) and (code in codes["values"]) == (codes["operator"] == "In")
+        if by_code or any(held.get(c["type"]) == c.get("status", "True") for c in entry.get("onPodConditions") or ()):
             return str(entry["action"])
     return "Count"
 
 
-def _next_start(status: Body, failed: list[Body], now: datetime) -> Step:
-    if not failed:
-        return Step(status, create=True)
-    last = max(datetime.fromisoformat(podlib.terminated(p)["finishedAt"]) for p in failed if podlib.terminated(p))
+def _next_start(status: Body, missing: tuple[int | None, ...], failed: list[Body], now: datetime) -> Step:
+    """New pods wait after a failure, whichever index it was of: the wait is the Job's."""
+    ends = [podlib.terminated(p)["finishedAt"] for p in failed if podlib.terminated(p)]
+    if not missing or not ends:
+        return Step(status, create=missing)
+    last = max(map(datetime.fromisoformat, ends))
     wait = backoff_s(len(failed)) - (now - last).total_seconds()
-    return Step(status, again_after=wait) if wait > 0 else Step(status, create=True)
+    return Step(status, again_after=wait) if wait > 0 else Step(status, create=missing)

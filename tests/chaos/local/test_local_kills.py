@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.integration.local.runs import Lab, descendants, finish, job, running, site, until
+from tests.integration.local.runs import Lab, descendants, finish, job, ranks, running, site, until
 
 SITES = (site("north", LAB_DELAY_S="0.4"), site("south", LAB_DELAY_S="0.4"))
 
@@ -60,6 +60,47 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_is_resumed(lab, u
     ends_as(lab, lab.start(), undisturbed)
     first = lab.state.parent.parent / "marks" / "south-1"
     assert first.stat().st_mtime < (lab.state / "job.json").stat().st_mtime - 1, "round 1 was trained again"
+
+
+RING = {"workers": 2, "collective": "TorchDistributed"}
+RINGED = (site("north", LAB_DELAY_S="0.4"), site("south", RING, LAB_DELAY_S="1.5"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed_ring(tmp_path_factory):
+    lab = Lab.of(tmp_path_factory.mktemp("undisturbed-ring"), job(rounds=2), *RINGED)
+    code, output = lab.run()
+    assert code == 0, output
+    return lab.digest()
+
+
+@pytest.fixture
+def ring(tmp_path):
+    made = Lab.of(tmp_path, job(rounds=2), *RINGED)
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(300)  # every rank loads torch, on a machine that may be busy
+def test_ranks_killed_in_mid_round_come_back_and_no_update_counts_twice(ring, undisturbed_ring):
+    process = ring.start()
+    for round_, rank in ((1, 1), (2, 0)):
+        ring.pid_in_round("south", round_)
+        os.kill(ranks(process.pid)[rank], signal.SIGKILL)
+    ends_as(ring, process, undisturbed_ring)
+    assert [client["rounds"] for client in ring.result()["clients"]] == [2, 2]
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_run_leaves_no_rank(ring, undisturbed_ring):
+    process = ring.start()
+    ring.pid_in_round("south", 2)
+    children = descendants(process.pid)
+    assert set(ranks(process.pid)) == {0, 1}
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    until(lambda: not any(running(pid) for pid in children))
+    ends_as(ring, ring.start(), undisturbed_ring)
 
 
 def test_two_runs_in_one_folder_do_not_meet(lab, undisturbed):

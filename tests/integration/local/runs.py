@@ -13,13 +13,13 @@ from pathlib import Path
 import yaml
 
 TASK = Path(__file__).parent / "task" / "lab.py"
-TIMEOUT_S = 90
+TIMEOUT_S = 150
 JOB = "lab"
 
 
-def site(name, **env):
+def site(name, pool=None, **env):
     data = {"env": [{"name": key, "value": value} for key, value in env.items()]}
-    return document("FLClient", name, provider="OnPremises", data=data)
+    return document("FLClient", name, provider="OnPremises", data=data, pool=pool or {})
 
 
 def document(kind, name, **spec):
@@ -34,6 +34,9 @@ def job(**spec):
         "training": {"optimizer": {"learningRate": "0.1"}},
     }
     return document("FederatedJob", JOB, **(defaults | spec))
+
+
+SITES = (site("north"), site("south"))
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def finish(process):
     return process.returncode, output
 
 
-def until(condition, timeout_s=60):
+def until(condition, timeout_s=120):
     end = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < end, "it did not happen in time"
@@ -118,6 +121,20 @@ def descendants(pid):
         new = {child for child, parent in parents.items() if parent in new} - set(found)
         found |= {child: command_line(child) for child in new}
     return found
+
+
+def ranks(pid):
+    """{rank: pid} of the rings below a process."""
+    return {int(seat): child for child in descendants(pid) if (seat := variable(child, "FEDLOOM_SEAT_RANK"))}
+
+
+def variable(pid, name):
+    """A variable of the environment that a process was started with."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    except OSError:
+        return ""
+    return dict(entry.partition("=")[::2] for entry in entries).get(name, "")
 
 
 def command_line(pid):

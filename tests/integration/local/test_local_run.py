@@ -6,18 +6,7 @@ import subprocess
 import pytest
 from safetensors.numpy import load_file
 
-from tests.integration.local.runs import JOB, Lab, document, job, site
-
-SITES = (site("north"), site("south"))
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A job that was run to its end once."""
-    lab = Lab.of(tmp_path_factory.mktemp("done"), job(), *SITES)
-    code, output = lab.run()
-    assert code == 0, output
-    return lab, output
+from tests.integration.local.runs import JOB, SITES, Lab, document, job, site
 
 
 def test_a_job_completes_with_a_result(done):
@@ -44,6 +33,16 @@ def test_the_same_manifest_gives_the_same_model(done, tmp_path, fork):
     code, output = lab.run(FEDLOOM_LOCAL_FORK=fork)
     assert code == 0, output
     assert lab.digest() == done[0].digest()
+
+
+def test_a_job_per_round_gives_the_same_model_from_a_new_process_each_round(done, tmp_path):
+    training = {"optimizer": {"learningRate": "0.1"}, "lifetime": "Round"}
+    lab = Lab.of(tmp_path, job(training=training), *SITES)
+    code, output = lab.run()
+    assert code == 0, output
+    assert lab.digest() == done[0].digest()
+    assert [client["rounds"] for client in lab.result()["clients"]] == [3, 3]
+    assert len({(tmp_path / "marks" / f"north-{round_}").read_text() for round_ in (1, 2, 3)}) == 3
 
 
 def test_the_model_is_pulled_and_a_damaged_one_is_refused(done, tmp_path):

@@ -1,5 +1,10 @@
 """The result's form, and the lines that a run prints."""
 
+import io
+
+from rich.console import Console
+
+from fedcli.display import Tables
 from fedcli.result import result
 from fedcli.transitions import transitions
 
@@ -38,3 +43,22 @@ def test_transitions_are_told_once():
         "phase Complete",
     ]
     assert transitions(STATUS, STATUS) == []
+    sites = [
+        {"name": "a", "reason": "Starting", "message": "1 of 2 workers run"},
+        {"name": "b", "reason": "TaskFailed", "message": "why"},
+    ]
+    assert transitions(STATUS, STATUS | {"sites": sites}) == ["site b: TaskFailed: why"]
+
+
+def test_sites_with_several_workers_show_how_many_are_ready():
+    job = {"metadata": {"name": "j"}, "status": STATUS | {"sites": [{"name": "b", "ready": 1}]}}
+
+    def drawn(workers):
+        console = Console(file=io.StringIO(), width=100)
+        table = Tables(console, workers)
+        table.show(job, ())
+        console.print(table.drawn(job))
+        return [line.split() for line in console.file.getvalue().splitlines()]
+
+    assert ["b", "Idle", "1/2", "0", "3", "2", "0"] in drawn({"a": 1, "b": 2})
+    assert ["b", "Idle", "0", "3", "2", "0"] in drawn({"a": 1, "b": 1})

@@ -6,6 +6,7 @@ import pytest
 
 from fedapi import names
 from fedlocal import mounts
+from fedlocal.devices import Machine
 from fedlocal.localnode import Node
 from fedlocal.statefolder import StateFolder
 
@@ -88,3 +89,29 @@ def test_mounts_are_links_to_where_the_volumes_are(places, tmp_path):
     assert mounts.termination_message(root) == "why"
     assert mounts.termination_message(mounts.prepare(pod({}), places)) == ""
     assert (tmp_path / "state/claims/store/in/x").read_text() == "kept"
+
+
+FIELDS = {
+    "A": "status.podIP",
+    "B": "metadata.name",
+    "C": "metadata.labels['l']",
+    "D": "metadata.labels['other']",
+    "E": "spec.nodeName",
+}
+
+
+def ring_pod(uid):
+    made = pod({names.ENV_RING_PORT: str(names.RING_PORT), names.ENV_RING_LEADER: "a-0.ring.n.svc.cluster.local"})
+    made["metadata"] |= {"labels": {"l": "v"}, "ownerReferences": [{"uid": uid}]}
+    env = made["spec"]["containers"][0]["env"]
+    env += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in FIELDS.items()]
+    return made
+
+
+def test_workers_of_a_ring_meet_on_this_machine_at_a_port_of_their_job(places):
+    node = Node.of(places, Machine())
+    first, again, other = (node.environment(ring_pod(uid), Path("/root")) for uid in ("u", "u", "v"))
+    assert {name: first[name] for name in FIELDS} == {"A": "127.0.0.1", "B": "p", "C": "v", "D": "", "E": ""}
+    assert first[names.ENV_RING_LEADER] == "127.0.0.1"
+    assert first[names.ENV_RING_PORT] == again[names.ENV_RING_PORT] != other[names.ENV_RING_PORT]
+    assert names.ENV_RING_PORT not in node.environment(pod({}), Path("/root"))
