@@ -1,17 +1,18 @@
 """Entry point of the trainer: `python -m fedtrainer train` (a site's work) or `init` (the model of round 0).
 
-Maps errors to exit codes (fedapi.outcome) and leaves the reason, one line, where the kubelet reads it.
+`train` is the launcher of a pod's ranks where the site has several, and otherwise, or when a launcher has started it,
+a rank. Maps errors to exit codes (fedapi.outcome) and leaves the reason where the kubelet reads it.
 """
 
 import logging
 import os
-import signal
 import sys
-from types import FrameType
 
 from fedapi.outcome import Exit, reason
+from fedtrainer import termination
 from fedtrainer.errors import Stop, Terminated
-from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown, termination_log
+from fedtrainer.ring.seat import Seat
+from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown
 
 log = logging.getLogger("fedtrainer")
 
@@ -23,12 +24,11 @@ def main(arguments: list[str]) -> int:
     """Runs one command; the exit code of the process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _terminate)
+    termination.install()
     try:
         if len(arguments) != 1 or arguments[0] not in COMMANDS:
             return _end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
-        _train() if arguments[0] == "train" else _init()
+        return _train() if arguments[0] == "train" else _init()
     except Stop as error:
         return _end(error.exit, str(error))
     except Terminated as signalled:
@@ -37,45 +37,55 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         log.exception("the trainer itself failed")
         return _end(CRASHED, f"{type(error).__name__}: {error}")
+
+
+def _train() -> int:
+    settings, seat = TrainerSettings.read(), Seat.read()
+    if seat is None:
+        _log(settings)
+        if settings.ranks > 1:
+            from fedtrainer.launch.launcher import run as launch  # noqa: PLC0415 - each role loads what it needs
+
+            return launch(settings)
+    else:
+        from fedtrainer.launch.lifeline import hold  # noqa: PLC0415
+
+        hold()
+        _log(settings, seat)
+    _rank(settings, seat or settings.alone())
     return Exit.OK
 
 
-def _train() -> None:
-    from fedtrainer.agent.work import run  # noqa: PLC0415 - each command loads what it needs
+def _rank(settings: TrainerSettings, seat: Seat) -> None:
+    if seat.rank == 0:
+        from fedtrainer.agent.work import run as work  # noqa: PLC0415
 
-    settings = TrainerSettings.read()
-    _log(settings)
-    run(settings)
+        work(settings, seat)
+    else:
+        from fedtrainer.agent.follow import run as follow  # noqa: PLC0415
+
+        follow(settings, seat)
 
 
-def _init() -> None:
+def _init() -> int:
     from fedtrainer.training.initial import write_initial_model  # noqa: PLC0415 - loads torch
 
     settings = InitSettings.read()
     _log(settings)
     write_initial_model(settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir)
+    return Exit.OK
 
 
-def _log(settings: TaskSettings) -> None:
-    log.info("settings %s", shown(settings))
+def _log(settings: TaskSettings, seat: Seat | None = None) -> None:
+    log.info("settings %s", shown(settings)) if seat is None else log.info("%s", seat)
     logging.getLogger().setLevel(settings.log_level)
 
 
 def _end(code: int, message: str) -> int:
-    line = " ".join(message.split())[:1000]
+    line = termination.one_line(message)
     log.error("%s (exit %d): %s", reason(code), code, line)
-    path = termination_log()
-    if path is not None:
-        try:
-            path.write_text(f"{line}\n")
-        except OSError as error:
-            log.warning("%s is not writable: %s", path, error)
+    termination.leave_reason(line)
     return code
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise Terminated(number)
 
 
 if __name__ == "__main__":

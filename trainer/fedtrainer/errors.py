@@ -47,6 +47,30 @@ class TaskInvalid(Stop):
     exit = Exit.TASK_INVALID
 
 
+class CollectiveMissing(Stop):
+    """The image lacks what pool.collective or pool.backend asks for."""
+
+    exit = Exit.COLLECTIVE_MISSING
+
+
+class DataDiffers(Stop):
+    """The ranks of the site see different data. Name the ranks and what differs."""
+
+    exit = Exit.DATA_DIFFERS
+
+
+class PeerUnreachable(Stop):
+    """A worker of the site cannot be reached. Name it and its address."""
+
+    exit = Exit.PEER_UNREACHABLE
+
+
+class RingBroken(Stop):
+    """Another rank has ended or does not answer: this process ends, its launcher joins the next generation."""
+
+    exit = Exit.RING_BROKEN
+
+
 class TaskFailed(Stop):
     """The task's own code raised."""
 

@@ -5,20 +5,22 @@ The token is no setting: it is read from the credentials directory and never pri
 """
 
 import json
-import os
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedapi import names
 from fedtrainer.errors import BadSettings
+from fedtrainer.ring.seat import Accelerator, Backend, Collective, Seat
 
 ENV_PATIENCE_S = "FEDLOOM_PATIENCE_S"
 ENV_POLL_S = "FEDLOOM_POLL_S"
 ENV_THREADS = "FEDLOOM_THREADS"
-ENV_CHECKPOINT_EVERY_S = "FEDLOOM_CHECKPOINT_EVERY_S"
+ENV_RING_WAIT_S = "FEDLOOM_RING_WAIT_S"
+ENV_RING_TIMEOUT_S = "FEDLOOM_RING_TIMEOUT_S"
 ENV_LOG_LEVEL = "FEDLOOM_LOG_LEVEL"
 
 
@@ -31,7 +33,9 @@ class _FromEnvironment(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(
+                ": ".join([*map(str, e["loc"][:1]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
+            )
             raise BadSettings(f"settings: {wrong}") from None
         except ValueError as error:  # pydantic-settings: a variable that is not JSON
             raise BadSettings(f"settings: {error}") from None
@@ -103,12 +107,101 @@ class TrainerSettings(TaskSettings):
     poll_s: float = Field(
         25.0, ge=0, le=60, validation_alias=ENV_POLL_S, description="Seconds that one question for work is held open."
     )
-    checkpoint_every_s: float = Field(
-        10.0,
-        ge=0,
-        validation_alias=ENV_CHECKPOINT_EVERY_S,
-        description="Least seconds between two checkpoints of a local training; they are made at ends of epochs.",
+    accelerator: Accelerator = Field(
+        "CPU", validation_alias=names.ENV_ACCELERATOR, description="Kind of device that the ranks train on."
     )
+    collective: Collective = Field(
+        "Horovod", validation_alias=names.ENV_COLLECTIVE, description="What joins the ranks of the site."
+    )
+    backend: Backend = Field(
+        "Auto", validation_alias=names.ENV_BACKEND, description="Transport of the ring; Auto: NCCL between GPUs."
+    )
+    ring_workers: int = Field(
+        1, ge=1, validation_alias=names.ENV_RING_WORKERS, description="Pods (workers) of the site's ring."
+    )
+    ring_min_workers: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=names.ENV_RING_MIN_WORKERS,
+        description="With fewer workers the ring waits; absent: it waits for all.",
+    )
+    ring_slots: int = Field(1, ge=1, validation_alias=names.ENV_RING_SLOTS, description="Ranks (processes) per worker.")
+    ring_slice_hosts: int = Field(
+        1,
+        ge=1,
+        validation_alias=names.ENV_RING_SLICE_HOSTS,
+        description="TPU: workers per slice; a slice is in the ring as a whole or not at all.",
+    )
+    ring_leader: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        validation_alias=names.ENV_RING_LEADER,
+        description="Host name of worker 0, which keeps the generations of the ring.",
+    )
+    ring_port: int = Field(
+        names.RING_PORT, ge=1, le=65535, validation_alias=names.ENV_RING_PORT, description="Port of that service."
+    )
+    ring_address: IPvAnyAddress = Field(
+        IPv4Address("127.0.0.1"),
+        validation_alias=names.ENV_RING_ADDRESS,
+        description="IP address at which the other workers reach this pod.",
+    )
+    ring_slice: int = Field(
+        0, ge=0, validation_alias=names.ENV_RING_SLICE, description="With a JobSet: number of this pod's slice."
+    )
+    completion_index: int = Field(
+        0,
+        ge=0,
+        validation_alias=names.ENV_COMPLETION_INDEX,
+        description="Number of this pod in its Job; with its slice it gives the worker's number. Set by Kubernetes.",
+    )
+    ring_wait_s: float = Field(
+        60.0,
+        ge=0,
+        validation_alias=ENV_RING_WAIT_S,
+        description="Seconds that a ring waits for missing workers before it goes on with fewer (pool.minWorkers).",
+    )
+    ring_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        validation_alias=ENV_RING_TIMEOUT_S,
+        description="Seconds that a rank waits for its peers in one operation.",
+    )
+    lifetime: Literal["Job", "Round"] = Field(
+        "Job",
+        validation_alias=names.ENV_LIFETIME,
+        description="Job: asks for work until the FederatedJob is over. Round: ends after one order.",
+    )
+
+    @model_validator(mode="after")
+    def _ring_fits(self) -> Self:
+        if self.worker >= self.ring_workers:
+            ours = f"{names.ENV_COMPLETION_INDEX} and {names.ENV_RING_SLICE} make this worker {self.worker}"
+            raise ValueError(f"{ours}, but {names.ENV_RING_WORKERS} is {self.ring_workers}")
+        if self.ring_workers % self.ring_slice_hosts:
+            raise ValueError(f"{names.ENV_RING_WORKERS} is no multiple of {names.ENV_RING_SLICE_HOSTS}")
+        if (self.ring_min_workers or 1) > self.ring_workers:
+            raise ValueError(f"{names.ENV_RING_MIN_WORKERS} is above {names.ENV_RING_WORKERS}")
+        return self
+
+    @property
+    def worker(self) -> int:
+        """Number of this pod in its pool."""
+        return self.completion_index + self.ring_slice * self.ring_slice_hosts
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of the whole ring; with more than one, `train` is a launcher."""
+        return self.ring_workers * self.ring_slots
+
+    def alone(self) -> Seat:
+        """The seat of the only rank of a site."""
+        return Seat(
+            accelerator=self.accelerator,
+            collective=self.collective,
+            backend=self.backend,
+            timeout_s=self.ring_timeout_s,
+        )
 
     @property
     def ca_file(self) -> Path:
@@ -132,9 +225,3 @@ def shown(settings: TaskSettings) -> str:
     values = settings.model_dump(mode="json")
     values["task_args"] = sorted(values["task_args"])
     return json.dumps(values, sort_keys=True)
-
-
-def termination_log() -> Path | None:
-    """Where the one-line reason of a failing process goes; readable even when the settings are not."""
-    value = os.environ.get(names.ENV_TERMINATION_LOG)
-    return Path(value) if value else None

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from unittest import mock
 
 from fedapi import names
 from fedtrainer.__main__ import main
+from fedtrainer.ring.seat import Seat
 from tests.integration.trainer.hub import TOKEN, Hub
 
 HERE = Path(__file__).parent
@@ -29,6 +31,8 @@ def end_all() -> None:
         if process.poll() is None:
             process.kill()
         process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 @dataclass
@@ -72,7 +76,6 @@ class Site:
             names.ENV_INIT_DIR: str(self.folder / "init"),
             names.ENV_TERMINATION_LOG: str(self.folder / "termination-log"),
             "FEDLOOM_POLL_S": "1",
-            "FEDLOOM_CHECKPOINT_EVERY_S": "0",
             **self.env,
         }
 
@@ -84,6 +87,37 @@ class Site:
             )
         STARTED.append(process)
         return process
+
+    def start_ranks(self, kind: str, size: int = 2) -> list[subprocess.Popen]:
+        """The ranks of one generation, each a worker of its own, as launchers start them."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment, processes = self.environment(kind), []
+        for rank in range(size):
+            seat = Seat(
+                0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
+            )
+            own = {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
+            with (self.folder / "log").open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "fedtrainer", "train"],
+                    env=environment | seat.environment() | own,
+                    stdin=subprocess.PIPE,
+                    stderr=log,
+                    cwd=self.folder,
+                    start_new_session=True,
+                )
+            STARTED.append(process)
+            processes.append(process)
+        return processes
+
+    def end_ranks(self, processes: list[subprocess.Popen]) -> list[int]:
+        """Their exit codes."""
+        codes = [self.end(process).code for process in processes]
+        for process in processes:
+            process.stdin.close()
+        return codes
 
     def end(self, process: subprocess.Popen, timeout_s: float = 120) -> Ended:
         try:

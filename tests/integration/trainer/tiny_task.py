@@ -114,6 +114,20 @@ class KilledOnce(Tiny):
         return super().loss(outputs, targets)
 
 
+class Slow(Tiny):
+    """Takes its time until the marker is there that the test sets; says that it trains by a file beside it."""
+
+    calls = 0
+
+    def loss(self, outputs, targets):
+        marker = Path(os.environ["TINY_MARKER"])
+        self.calls += outputs.requires_grad
+        if self.calls >= 5 and not marker.exists():
+            marker.with_suffix(".trains").touch()
+            time.sleep(0.05)
+        return super().loss(outputs, targets)
+
+
 class AddOne(Tiny):
     def model(self):
         model = torch.nn.Linear(4, 2)

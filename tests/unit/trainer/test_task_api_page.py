@@ -4,30 +4,37 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fedapi import outcome
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import errors, settings
+from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.single import SingleRing
 from fedtrainer.training import tensors
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
+from tests.unit.trainer.ring_ranks import Script, alone, site
 
 PAGE = (Path(__file__).parents[3] / "docs" / "task-api.md").read_text()
+TASK, OWN_LOOP = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL).group(1)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 30
-    (tmp_path / "failures.py").write_text(code)
+    assert len([line for line in TASK.splitlines() if line.strip()]) <= 30
+    (tmp_path / "failures.py").write_text(TASK)
+    (tmp_path / "own_loop.py").write_text(OWN_LOOP)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
-    sys.modules.pop("failures", None)
+    for name in ("failures", "own_loop"):
+        sys.modules.pop(name, None)
 
 
-def test_the_example_trains(example):
+@pytest.fixture
+def measured(example):
     folder = example / "data" / "machines"
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(1)
@@ -35,21 +42,38 @@ def test_the_example_trains(example):
         inputs = torch.randn(rows, 8, generator=generator)
         lines = [",".join(f"{v:.4f}" for v in [*row.tolist(), float(row.sum() > 0)]) for row in inputs]
         (folder / name).write_text("\n".join(lines) + "\n")
-    write_initial_model("failures:task", {"hidden": 32}, 7, 1, example / "init")
-    session = Session(Spec("failures:task", {"hidden": 32}, 7, 1, "site-a", example / "data", 0.0))
-    session.load(example / "init" / "model.safetensors")
+    return example
+
+
+def test_the_example_trains(measured):
+    write_initial_model("failures:task", {"hidden": 32}, 7, 1, measured / "init")
+    session = Session(Spec("failures:task", {"hidden": 32}, 7, 1, "site-a", measured / "data"), SingleRing("cpu"))
+    session.load(measured / "init" / "model.safetensors")
     data = session.data(1)
     training = TrainingSettings(epochs=10, batch_size=16, optimizer={"learning_rate": 0.1})
     before = session.evaluate(data, 0, training, lambda: False)
-    trained = session.train(data, 1, training, example / "work", lambda: False)
+    trained = session.train(data, 1, training, measured / "work", lambda: False)
     assert trained.samples == 200
     assert before.samples == 80
     assert trained.metrics["local_accuracy"] > max(0.85, before.metrics["accuracy"])
-    assert list(tensors.read(example / "work" / "update.safetensors")) == ["0.bias", "0.weight", "2.bias", "2.weight"]
+    assert list(tensors.read(measured / "work" / "update.safetensors")) == ["0.bias", "0.weight", "2.bias", "2.weight"]
+
+
+def test_the_loop_of_ones_own_comes_to_what_the_default_does(measured):
+    order = TrainingSettings(epochs=2, batch_size=16, optimizer={"learning_rate": 0.1})
+    (default,) = alone(Script(measured, "", (order,), entrypoint="failures:task"))
+    (own,) = alone(Script(measured, "", (order,), entrypoint="own_loop:task"))
+    ranks = site(
+        Script(measured, "", (order,), entrypoint="own_loop:task"), Seat(size=2, collective="TorchDistributed")
+    )
+    assert [found[-1].error for found in ranks] == ["", ""]
+    for name, values in default.model.items():
+        assert np.array_equal(own.model[name], values), "the same bits in one process"
+        assert all(np.abs(found[0].model[name] - values).max() < 1e-5 for found in ranks)
 
 
 def test_the_example_names_its_missing_data(example):
-    session = Session(Spec("failures:task", {}, 7, 1, "site-a", example / "nowhere", 0.0))
+    session = Session(Spec("failures:task", {}, 7, 1, "site-a", example / "nowhere"), SingleRing("cpu"))
     with pytest.raises(errors.DataMissing, match=r"nowhere/machines"):
         session.data(1)
 
@@ -58,5 +82,5 @@ def test_the_page_is_complete():
     for name in dir(settings):
         if name.startswith("ENV_"):
             assert f"`{getattr(settings, name)}`" in PAGE
-    for error in (errors.TaskImport, errors.DataMissing, errors.TaskInvalid, errors.TaskFailed):
+    for error in (errors.TaskImport, errors.DataMissing, errors.TaskInvalid, errors.TaskFailed, errors.DataDiffers):
         assert f"`{outcome.reason(error.exit)}` ({error.exit})" in PAGE

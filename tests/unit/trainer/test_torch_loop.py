@@ -1,18 +1,19 @@
-"""The default training: how many steps, in which order, what it reports, and going on from a checkpoint."""
+"""The default training in one process: how many steps, in which order, what it reports, going on from a checkpoint."""
 
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import Context, Data, Site, Task
 from fedtrainer.errors import Diverged, Dropped, TaskInvalid
-from fedtrainer.training import loop
-from fedtrainer.training.batches import batches
-from fedtrainer.training.progress import EpochFile
+from fedtrainer.ring.single import SingleRing
+from fedtrainer.training.batches import shuffled, take
+from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.steps import optimizer_of
 
 INPUTS = torch.arange(20.0).reshape(10, 2) / 20
 TARGETS = torch.tensor([0, 1] * 5)
@@ -32,7 +33,8 @@ class Counting(Task):
 
 
 def context(path: Path, stopped=lambda: False) -> Context:
-    return Context(Site("a", path, {}, 1, 1), "cpu", 5, EpochFile(path / "epoch.safetensors", 0.0), stopped)
+    ring = SingleRing("cpu")
+    return Context(Site("a", path, {}, 1, 1), 5, Checkpoints(path / "checkpoint.safetensors", 0.0, ring), stopped, ring)
 
 
 def model() -> torch.nn.Module:
@@ -73,7 +75,7 @@ def test_a_broken_training_goes_on_with_the_same_bits(tmp_path, optimizer, fail_
         Counting(fail_at).train(broken, data, settings, context(tmp_path))
     second = Counting()
     second.train(resumed, data, settings, context(tmp_path))
-    assert second.steps == 12 - 3 * ((fail_at - 1) // 3)
+    assert second.steps == 12 - (fail_at - 1), "it goes on at the very step"
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
@@ -81,7 +83,7 @@ def test_a_broken_training_goes_on_with_the_same_bits(tmp_path, optimizer, fail_
 
 def test_a_damaged_checkpoint_is_left_out(tmp_path):
     settings = TrainingSettings(epochs=2, batch_size=4)
-    (tmp_path / "epoch.safetensors").write_bytes(b"\0" * 100)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\0" * 100)
     task = Counting()
     task.train(model(), Data((INPUTS, TARGETS)), settings, context(tmp_path))
     assert task.steps == 6
@@ -142,15 +144,22 @@ def test_wrong_data(tmp_path, data, words):
 def test_order_comes_from_the_generator_alone():
     for data in ((INPUTS, TARGETS), TensorDataset(INPUTS, TARGETS)):
         torch.manual_seed(1)
-        first = [x for x, _ in batches(data, 3, "cpu", torch.Generator().manual_seed(9))]
+        first = shuffled(data, torch.Generator().manual_seed(9))
         torch.manual_seed(2)
-        second = [x for x, _ in batches(data, 3, "cpu", torch.Generator().manual_seed(9))]
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-        assert not torch.equal(torch.cat(first), INPUTS)
+        assert torch.equal(first, shuffled(data, torch.Generator().manual_seed(9)))
+        assert sorted(first.tolist()) == list(range(10)) != first.tolist()
+
+
+def test_a_dataset_is_read_as_torch_reads_it():
+    dataset = Subset(TensorDataset(INPUTS, TARGETS), [7, 1, 3, 9, 0])
+    loader = DataLoader(dataset, batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(9))
+    order = shuffled(dataset, torch.Generator().manual_seed(9))
+    for theirs, index in zip(loader, order.split(2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(theirs, take(dataset, index), strict=True))
 
 
 def test_the_optimizer_is_the_jobs():
-    optimizer = loop.optimizer_of(
+    optimizer = optimizer_of(
         TrainingSettings(optimizer={"learning_rate": 0.5, "momentum": 0.9, "weight_decay": 0.1}).optimizer, model()
     )
     group = optimizer.param_groups[0]

@@ -1,4 +1,5 @@
-"""The one process per site that speaks to the aggregator: asks for work, downloads, uploads, reports.
+"""Who does what in a site's ranks. The arithmetic is in fedtrainer.training.
 
-Rank 0's duties; the arithmetic is in fedtrainer.training. Messages are fedapi.wire.site.
+Rank 0 asks the aggregator for work (fedapi.wire.site), downloads, uploads and reports (work.py), and tells the other
+ranks (crew.py), which follow (follow.py).
 """

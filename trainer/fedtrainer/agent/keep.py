@@ -2,7 +2,7 @@
 
     <state>/<job uid>/<client>/model-<sha256>.safetensors       the downloaded model
     <state>/<job uid>/<client>/<round>-<attempt>-<base>/        one order
-        epoch.safetensors       state of an unfinished training (training/progress.py)
+        checkpoint.safetensors  state of an unfinished training (training/progress.py)
         update.safetensors      the finished update …
         finished.json           … and what its manifest says; written last, by rename
 
@@ -63,7 +63,7 @@ class Folder:
         partial = self.path / "finished.partial"
         partial.write_text(json.dumps(asdict(finished)))
         partial.replace(self.path / "finished.json")
-        (self.path / "epoch.safetensors").unlink(missing_ok=True)
+        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
     def finished_void(self) -> None:
         """The finished update is damaged: forget it."""
@@ -108,6 +108,11 @@ class Keep:
         """The job is in use: other jobs of the site must not forget it."""
         with contextlib.suppress(FileNotFoundError):  # asked by the watch of a training whose job has just ended
             os.utime(self._root)
+
+    def leave(self) -> None:
+        """The process ends and the job goes on: models are downloaded again by whoever comes next."""
+        for path in self._root.glob("model-*.safetensors"):
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """The job is over: nothing is needed any more."""

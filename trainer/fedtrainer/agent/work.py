@@ -1,13 +1,14 @@
-"""The trainer's main loop: ask, do, deliver, ask again. Called by __main__.
+"""Rank 0's main loop: ask, do, deliver, ask again. Called by __main__.
 
-What an answer of the aggregator means is decided here; how it is asked is in control.py and bulk.py, what
-training is in fedtrainer.training, which is imported after the first answer because torch is slow to load.
+What an answer of the aggregator means is decided here; how it is asked is in control.py and bulk.py, how the other
+ranks of the site take part is in crew.py, what training is in fedtrainer.training, which is imported after the first
+answer because torch is slow to load.
 """
 
 import logging
+import signal
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
 from fedapi.wire.message import ObjectRef
@@ -21,41 +22,42 @@ from fedapi.wire.site import (
     UpdateManifest,
     UploadRequest,
 )
+from fedtrainer import termination
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.control import Control, pool, trust
+from fedtrainer.agent.crew import Crew, gathered
 from fedtrainer.agent.keep import Finished, Folder, Keep, new_nonce
 from fedtrainer.agent.patience import Patience, Retry, pause_s, persist
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.watch import Watch
-from fedtrainer.errors import Diverged, Dropped, LinkExpired, Rejected, Skip, Stop, TrainerError
+from fedtrainer.errors import Diverged, Dropped, LinkExpired, Rejected, Skip, Stop, Terminated, TrainerError
+from fedtrainer.ring.seat import Seat
 from fedtrainer.settings import TrainerSettings
-from fedtrainer.training.task import EvalResult
-
-if TYPE_CHECKING:
-    from fedtrainer.training.session import Session
+from fedtrainer.training.task import Data, EvalResult
 
 log = logging.getLogger(__name__)
 
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
-def run(settings: TrainerSettings) -> None:
-    """Works until the aggregator says Done. Raises Stop when the process cannot go on."""
+def run(settings: TrainerSettings, seat: Seat) -> None:
+    """Works until the aggregator says Done, or for one order. Raises Stop when the process cannot go on."""
     context = trust(settings)
     with pool(context) as client, closing(Stream(context)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
-        Agent(settings, Control(client, settings, settings.token()), bulk, Keep(settings)).run()
+        Agent(settings, seat, Control(client, settings, settings.token()), bulk, Keep(settings)).run()
 
 
 class Agent:
     """One site's conversation with the aggregator."""
 
-    def __init__(self, settings: TrainerSettings, control: Control, bulk: Bulk, keep: Keep) -> None:
+    def __init__(self, settings: TrainerSettings, seat: Seat, control: Control, bulk: Bulk, keep: Keep) -> None:
         self._settings = settings
+        self._seat = seat
         self._control = control
         self._bulk = bulk
         self._keep = keep
-        self._session: Session | None = None
+        self._found: Crew | None = None
         self._last = ""  # last order, and how often it came in a row
         self._repeats = 0
 
@@ -64,34 +66,46 @@ class Agent:
         answer = self._control.next(0.0)
         while answer.kind != "Done":
             self._keep.touch()
-            self._ready(answer.train)
-            self._act(answer)
+            crew = self._crew(answer.train)
+            if self._act(answer) and self._settings.lifetime == "Round":
+                break
+            if termination.wanted():
+                raise Terminated(signal.SIGTERM)
+            if termination.regroup_wanted():
+                crew.regroup()
             answer = self._control.next(self._settings.poll_s)
-        log.info("done: %s", answer.message or "the job is over")
-        self._keep.clear()
+        self._finish(answer)
 
-    def _ready(self, order: TrainOrder | None = None) -> "Session":
-        """The session; the first call loads torch and the task, and a failure is reported for `order`."""
-        if self._session is not None:
-            return self._session
-        from fedtrainer.training.session import Session, Spec  # noqa: PLC0415 - loads torch
+    def _finish(self, answer: Assignment) -> None:
+        """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
+        if self._seat.size > 1 or self._found is not None:
+            self._crew().done()
+        if answer.kind == "Done":
+            log.info("done: %s", answer.message or "the job is over")
+            self._keep.clear()
+        else:
+            log.info("done: this Job lives for one round")
+            self._keep.leave()
 
-        s = self._settings
-        try:
-            spec = Spec(s.entrypoint, s.task_args, s.seed, s.threads, s.client, s.data_dir, s.checkpoint_every_s)
-            self._session = Session(spec)
-        except Stop as error:
-            self._report_stop(order, error)
-            raise
-        return self._session
+    def _crew(self, order: TrainOrder | None = None) -> Crew:
+        """The ranks; the first call loads torch and the task, and a failure is reported for `order`."""
+        if self._found is None:
+            try:
+                self._found = Crew(*gathered(self._settings, self._seat))
+            except Stop as error:
+                self._report_stop(order, error)
+                raise
+        return self._found
 
-    def _act(self, answer: Assignment) -> None:
+    def _act(self, answer: Assignment) -> bool:
+        """Whether an order came to its end: delivered, dropped or refused."""
         if answer.train is not None and answer.kind == "Train":
             self._pause_if_repeated(f"train {answer.train.round} {answer.train.attempt}")
-            self._train(answer.train)
-        elif answer.evaluate is not None and answer.kind == "Evaluate":
+            return self._train(answer.train)
+        if answer.evaluate is not None and answer.kind == "Evaluate":
             self._pause_if_repeated(f"evaluate {answer.evaluate.round}")
-            self._evaluate(answer.evaluate)
+            return self._evaluate(answer.evaluate)
+        return False
 
     def _pause_if_repeated(self, order: str) -> None:
         """The same order again means that it came to nothing: do not ask in a hot loop."""
@@ -100,12 +114,13 @@ class Agent:
         if self._repeats:
             time.sleep(pause_s(self._repeats))
 
-    def _train(self, order: TrainOrder) -> None:
+    def _train(self, order: TrainOrder) -> bool:
         folder = self._keep.order(order)
         try:
             self._deliver(order, folder)
         except LinkExpired as error:
             log.info("round %d: %s; asks for a new order", order.round, error)
+            return False
         except Dropped as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
@@ -115,6 +130,7 @@ class Agent:
         except Stop as error:
             self._report_stop(order, error)
             raise
+        return True
 
     def _deliver(self, order: TrainOrder, folder: Folder) -> None:
         """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
@@ -133,17 +149,23 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
-        session = self._fetched(order.model)
+        data = self._loaded(order.model, order.round)
+        crew = self._crew()
         with Watch(self._control, order, self._keep.touch) as watch:
-            data = session.data(order.round)
             if order.evaluate:
-                result = session.evaluate(data, order.round - 1, order.training, watch.dropped)
+                result = crew.evaluate(data, order.round - 1, order.training, watch.dropped)
                 self._send_evaluation(order.round - 1, order.model, result)
-            trained = session.train(data, order.round, order.training, folder.path, watch.dropped)
-        finished = Finished(
-            trained.file.sha256, trained.file.size, trained.samples, trained.metrics, trained.training_s, new_nonce()
-        )
-        folder.finish(finished)
+            with termination.deferred():  # a training that ends just now is kept as finished
+                trained = crew.train(data, order.round, order.training, folder.path, watch.dropped)
+                finished = Finished(
+                    trained.file.sha256,
+                    trained.file.size,
+                    trained.samples,
+                    trained.metrics,
+                    trained.training_s,
+                    new_nonce(),
+                )
+                folder.finish(finished)
         return finished
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
@@ -176,13 +198,17 @@ class Agent:
 
         return persist("uploading the update", once, Patience(self._settings.patience_s))
 
-    def _evaluate(self, order: EvaluateOrder) -> None:
+    def _evaluate(self, order: EvaluateOrder) -> bool:
         try:
-            session = self._fetched(order.model)
-            result = session.evaluate(session.data(order.round), order.round, order.training, lambda: False)
+            data = self._loaded(order.model, order.round)
+            result = self._crew().evaluate(data, order.round, order.training, lambda: False)
             self._send_evaluation(order.round, order.model, result)
+        except LinkExpired as error:
+            log.info("evaluation of round %d: %s; asks for a new order", order.round, error)
+            return False
         except Skip as error:
             log.warning("evaluation of round %d: %s", order.round, error)
+        return True
 
     def _send_evaluation(self, round_: int, model: Download, result: EvalResult | None) -> None:
         result = result or EvalResult(0)  # a site without test data has nothing to say, but must not be waited for
@@ -199,12 +225,11 @@ class Agent:
         except (Dropped, Rejected) as error:  # not worth the training that follows
             log.warning("the evaluation of round %d was not taken: %s", round_, error)
 
-    def _fetched(self, model: Download) -> "Session":
+    def _loaded(self, model: Download, round_: int) -> Data:
+        """Every rank has the model of an order; its data of the round."""
         path = self._keep.model(model.sha256)
         self._bulk.download(model, path)
-        session = self._ready()
-        session.load(path)
-        return session
+        return self._crew().load(path, round_)
 
     def _report_stop(self, order: TrainOrder | None, error: Stop) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""

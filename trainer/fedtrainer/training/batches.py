@@ -1,13 +1,13 @@
-"""Local data as batches of (inputs, targets): pairs of tensors by index, torch Datasets by DataLoader.
+"""Local data by index: pairs of tensors, or torch Datasets. Called by loop.py and steps.py.
 
-Called by loop.py. Order comes from the generator alone.
+Order comes from the generator alone, so that all ranks of a site find the same batches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset, default_collate
 
 from fedtrainer.errors import TaskInvalid
 
@@ -31,42 +31,38 @@ def size(part: Any, name: str) -> int:
     return len(part)
 
 
-def batches(part: Any, batch_size: int, device: str, order: torch.Generator | None = None) -> Iterator[Batch]:
-    """All samples once: shuffled by `order`, or in their own order without one."""
-    if part is None:
-        return
-    source = _of_pair(part, batch_size, order) if _is_pair(part) else _of_dataset(part, batch_size, order)
-    for inputs, targets in source:
-        yield _moved(inputs, device), _moved(targets, device)
+def shuffled(part: Any, generator: torch.Generator) -> torch.Tensor:
+    """Positions of all samples in the order of an epoch."""
+    if not _is_pair(part):  # torch's DataLoader draws a number first: the order is the one that it would take
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+    return torch.randperm(len(part[0]) if _is_pair(part) else len(part), generator=generator)
+
+
+def take(part: Any, index: torch.Tensor | range) -> Batch:
+    """The samples at these positions as (inputs, targets)."""
+    if _is_pair(part):
+        chosen = slice(index.start, index.stop) if isinstance(index, range) else index
+        return part[0][chosen], part[1][chosen]
+    positions = list(index) if isinstance(index, range) else index.tolist()
+    many = getattr(part, "__getitems__", None)
+    batch = default_collate(many(positions) if many else [part[position] for position in positions])
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        raise TaskInvalid("data(): a Dataset's items must be pairs (input, target); or write train and evaluate")
+    return batch[0], batch[1]
+
+
+def moved(value: Any, place: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The value with all its tensors placed."""
+    if isinstance(value, torch.Tensor):
+        return place(value)
+    if isinstance(value, dict):
+        return {key: moved(item, place) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(moved(item, place) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(moved(item, place) for item in value)
+    return value
 
 
 def _is_pair(part: Any) -> bool:
     return isinstance(part, tuple) and len(part) == 2 and all(isinstance(x, torch.Tensor) for x in part)
-
-
-def _of_pair(
-    part: tuple[torch.Tensor, torch.Tensor], batch_size: int, order: torch.Generator | None
-) -> Iterator[Batch]:
-    inputs, targets = part
-    if order is None:
-        yield from zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
-        return
-    for index in torch.randperm(len(inputs), generator=order).split(batch_size):
-        yield inputs[index], targets[index]
-
-
-def _of_dataset(part: Any, batch_size: int, order: torch.Generator | None) -> Iterator[Batch]:
-    for batch in DataLoader(part, batch_size=batch_size, shuffle=order is not None, generator=order):
-        if not isinstance(batch, list | tuple) or len(batch) != 2:
-            raise TaskInvalid("data(): a Dataset's items must be pairs (input, target); or write train and evaluate")
-        yield batch[0], batch[1]
-
-
-def _moved(value: Any, device: str) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(item, device) for item in value)
-    return value

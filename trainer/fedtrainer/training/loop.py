@@ -1,19 +1,32 @@
-"""The torch loop: defaults of Task.train, Task.evaluate, Task.loss and Task.metrics. Called through task.py."""
+"""The torch loop: defaults of Task.train, Task.evaluate, Task.loss and Task.metrics. Called through task.py.
 
-import math
-from collections.abc import Mapping
+All ranks of a site run it together: a batch is shared among them, their gradients are averaged, and what one of them
+has to tell (the round is over, its pod must go) is known to all after the same step.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fedapi.wire.job import OptimizerSettings, TrainingSettings
-from fedtrainer.errors import Diverged, TaskInvalid
-from fedtrainer.training.batches import batches, size
-from fedtrainer.training.context import Context
+from fedapi.wire.job import TrainingSettings
+from fedtrainer.errors import Dropped, TaskInvalid
+from fedtrainer.ring import operations
+from fedtrainer.training import agreement
+from fedtrainer.training.batches import Batch, shuffled, size, take
+from fedtrainer.training.context import Context, Position
+from fedtrainer.training.losses import Losses
 from fedtrainer.training.metrics import number, with_extras
+from fedtrainer.training.parallel import Flag, end_if_told, own_flags
+from fedtrainer.training.schedule import Schedule, learning_rate
+from fedtrainer.training.steps import Steps
 
 if TYPE_CHECKING:
     from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
+
+log = logging.getLogger(__name__)
 
 
 def default_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -30,15 +43,6 @@ def default_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, f
     return {"accuracy": float((outputs.argmax(dim=1) == targets).double().mean())}
 
 
-def optimizer_of(settings: OptimizerSettings, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """The job's optimizer over the parameters that train."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    values: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.name == "SGD":
-        values["momentum"] = settings.momentum
-    return getattr(torch.optim, settings.name)(parameters, **values)
-
-
 def train(
     task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
 ) -> "TrainResult":
@@ -49,61 +53,96 @@ def train(
     if samples == 0:
         return TrainResult(0)
     model.train()
-    optimizer = optimizer_of(settings.optimizer, model)
-    steps_per_epoch = -(-samples // settings.batch_size)
-    steps = settings.local_steps or (settings.epochs or 1) * steps_per_epoch
-    epochs, loss = -(-steps // steps_per_epoch), 0.0
-    for epoch in range(min(ctx.progress.load(model, optimizer), epochs - 1), epochs):
-        allowed = min(steps - epoch * steps_per_epoch, steps_per_epoch)
-        loss = _epoch(task, model, optimizer, data.train, settings.batch_size, ctx, epoch, allowed)
-        if epoch + 1 < epochs:
-            ctx.progress.save(model, optimizer, epoch + 1)
-    return TrainResult(samples, {"train_loss": loss})
+    training = _Training(task, model, data.train, settings, ctx, samples)
+    return TrainResult(samples, {"train_loss": training.run()})
 
 
-def _epoch(
-    task: "Task",
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    part: Any,
-    batch_size: int,
-    ctx: Context,
-    epoch: int,
-    steps: int,
-) -> float:
-    """At most `steps` optimizer steps; the mean loss."""
-    total, count = torch.zeros((), dtype=torch.float64), 0
-    for inputs, targets in batches(part, batch_size, ctx.device, ctx.epoch_generator(epoch)):
-        if count == steps:
-            break
-        ctx.check()
-        optimizer.zero_grad()
-        loss = task.loss(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach().cpu()
-        count += 1
-    mean = float(total) / count
-    if not math.isfinite(mean):
-        raise Diverged(f"the training loss is {mean} in epoch {epoch + 1}: lower training.optimizer.learningRate")
-    return mean
+class _Training:
+    """One training of one round."""
+
+    def __init__(
+        self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
+    ) -> None:
+        self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
+        self._schedule = Schedule.of(settings, samples, ctx.ring.size)
+        self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
+        self._steps = Steps(task, model, settings, ctx)
+
+    def run(self) -> float:
+        """All steps that are left; the last epoch's mean loss."""
+        found = self._ctx.progress.load(self._model, self._steps.optimizer)
+        self._steps.restore(dict(found.numbers))
+        batch = int(found.numbers.get("batch", self._schedule.batch))
+        epoch, step = self._schedule.position(found.epoch, found.step, batch)
+        losses = Losses(self._ctx)
+        if step:
+            losses.go_on(found.numbers.get("loss", 0.0), found.step)
+        mean = self._epoch(epoch, step, losses)
+        for later in range(epoch + 1, self._schedule.epochs):
+            mean = self._epoch(later, 0, Losses(self._ctx))
+        return mean
+
+    def _epoch(self, epoch: int, first: int, losses: Losses) -> float:
+        schedule = self._schedule
+        batches = shuffled(self._part, self._ctx.epoch_generator(epoch)).split(schedule.batch)
+        for step in range(first, schedule.steps_of(epoch)):
+            self._ctx.seed_step(epoch, step)
+            number_ = epoch * schedule.per_epoch + step
+            rate = learning_rate(self._settings, self._ctx.ring.size, self._before + number_)
+            whole = len(batches[step]) == schedule.batch
+            flags = self._steps.step(self._part, batches[step], whole, rate, self._flags(number_), losses)
+            if flags & (Flag.CHECKPOINT | Flag.LEAVING):
+                self._keep(epoch, step + 1, losses)
+            end_if_told(flags)
+        return losses.mean(epoch)
+
+    def _flags(self, step: int) -> Flag:
+        last = step + 1 == self._schedule.steps  # the update follows at once
+        due = self._ctx.ring.rank == 0 and not last and self._ctx.progress.due()
+        return own_flags(self._ctx) | (Flag.CHECKPOINT if due else Flag(0))
+
+    def _keep(self, epoch: int, step: int, losses: Losses) -> None:
+        numbers = {"batch": self._schedule.batch, "loss": losses.total(epoch), **self._steps.numbers()}
+        buffers = agreement.buffers_of_ranks(self._ctx.joined, self._model)
+        self._ctx.progress.write(self._model, self._steps.optimizer, Position(epoch, step, numbers), buffers)
 
 
 def evaluate(
     task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
 ) -> "EvalResult":
-    """Means over the test samples of the task's metrics, then `loss` where it fits."""
+    """Means over the test samples of the task's metrics, then `loss` where it fits. Ranks take batches in turn."""
     from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
 
     samples, sums, losses = size(data.test, "test"), dict[str, float](), dict[str, float]()
+    dropped = False
     model.eval()
-    with torch.inference_mode():
-        for inputs, targets in batches(data.test, settings.batch_size, ctx.device):
-            ctx.check()
+    with torch.inference_mode(ctx.device != "xla"), torch.no_grad():  # torch_xla cannot work in inference mode
+        for inputs, targets in _in_turn(data.test, samples, settings.batch_size, ctx):
+            ctx.end_if_leaving()
+            dropped = ctx.stopped()
+            if dropped:
+                break
             outputs = model(inputs)
             _add(sums, task.metrics(outputs, targets), len(targets))
             _add(losses, {"loss": float(task.loss(outputs, targets))}, len(targets))
-    return EvalResult(samples, {name: total / samples for name, total in with_extras(sums, losses).items()})
+    if operations.sums(ctx.joined, [float(dropped)])[0]:
+        raise Dropped("the aggregator closed the round")
+    totals = with_extras(_of_all_ranks(ctx, sums), _of_all_ranks(ctx, losses))
+    return EvalResult(samples, {name: total / samples for name, total in totals.items()})
+
+
+def _in_turn(part: Any, samples: int, batch_size: int, ctx: Context) -> Iterator[Batch]:
+    for number_, start in enumerate(range(0, samples, batch_size)):
+        if number_ % ctx.ring.size == ctx.ring.rank:
+            yield ctx.place(take(part, range(start, min(start + batch_size, samples))))
+
+
+def _of_all_ranks(ctx: Context, sums: Mapping[str, float]) -> dict[str, float]:
+    """Sums over the ranks, which may have had no batch but must not have metrics that rank 0 has not."""
+    names = json.loads(operations.broadcast_text(ctx.joined, json.dumps(list(sums))))
+    if unknown := sums.keys() - set(names):
+        raise TaskInvalid(f"metrics() returned {sorted(unknown)} for some batches only: return the same names for all")
+    return dict(zip(names, operations.sums(ctx.joined, [sums.get(name, 0.0) for name in names]), strict=True))
 
 
 def _add(sums: dict[str, float], metrics: Mapping[str, Any], weight: int) -> None:

@@ -1,7 +1,7 @@
 """Local training state on the site's disk, so that a killed training goes on where it was. Used by session.py.
 
-One file: tensors of model and optimizer, and as its metadata the JSON of the rest. Never pickle. Random
-generators are not kept, because every epoch seeds them anew (context.py).
+One file, which rank 0 reads and writes: tensors of model and optimizer, and as its metadata the JSON of the rest.
+Never pickle. Random generators are not kept, because every epoch and every step seeds them anew (context.py).
 """
 
 import json
@@ -13,48 +13,97 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from fedtrainer.training import tensors
+from fedtrainer.ring import operations
+from fedtrainer.ring.port import Ring
+from fedtrainer.training import agreement, tensors
+from fedtrainer.training.context import Position
 
 log = logging.getLogger(__name__)
 
+BUFFERS = "buffers"  # of all ranks, beside names with the prefix `model.` or `optimizer.`
+
 Scalars = dict[str, dict[str, Any]]  # index of the parameter -> name -> number or None
+Form = tuple[str, list[int]]  # type and shape of a tensor
 
 
-class EpochFile:
-    """Keeps the state after an epoch in `path`, at most once in `every_s` seconds."""
+class Checkpoints:
+    """Keeps a training's state in `path`, at most once in `every_s` seconds. Ranks without a path get rank 0's."""
 
-    def __init__(self, path: Path, every_s: float) -> None:
+    def __init__(self, path: Path | None, every_s: float, ring: Ring) -> None:
         self._path = path
         self._every_s = every_s
+        self._ring = ring
         self._last = time.monotonic()
 
-    def load(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Puts the kept state into both; returns its epochs, 0 when there is none or it is damaged."""
+    def load(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        """Puts the kept state into both, at every rank; where it is, (0, 0) when there is none or it is damaged."""
+        rest, kept = self._read()
+        rest = json.loads(operations.broadcast_text(self._ring, json.dumps(rest)))
+        if not rest:
+            return Position()
+        if not kept:
+            kept = {name: torch.empty(shape, dtype=_DTYPES[kind]) for name, (kind, shape) in rest["forms"].items()}
+        operations.broadcast_tensors(self._ring, kept)
+        try:
+            model.load_state_dict({k.removeprefix("model."): v for k, v in kept.items() if k.startswith("model.")})
+            optimizer.load_state_dict(_joined(kept, rest["scalars"], optimizer))
+            if BUFFERS in kept:
+                agreement.restore_buffers(self._ring, model, kept[BUFFERS])
+        except Exception:
+            if self._path is not None:
+                self._path.unlink()  # it does not fit the task: the next start must not meet it again
+            raise
+        log.info("goes on after epoch %d, step %d of an earlier process", rest["epoch"], rest["step"])
+        return Position(rest["epoch"], rest["step"], rest["numbers"])
+
+    def due(self) -> bool:
+        """Whether the last state is old enough."""
+        return self._path is not None and time.monotonic() - self._last >= self._every_s
+
+    def save(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, epoch: int, step: int = 0, **numbers: float
+    ) -> None:
+        """Keeps the state after `epoch` epochs and `step` steps, unless the last one is recent."""
+        if self.due():
+            self.write(model, optimizer, Position(epoch, step, numbers), None)
+
+    def write(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        position: Position,
+        buffers: torch.Tensor | None,
+    ) -> None:
+        """Keeps a state durably, with the buffers of all ranks."""
+        if self._path is None:
+            return
+        kept, scalars = _split(optimizer)
+        kept |= {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        kept = tensors.on_host(kept) | ({} if buffers is None else {BUFFERS: buffers})
+        rest = {**position._asdict(), "scalars": scalars}
+        tensors.write(self._path, kept, metadata=json.dumps(rest), sync=True)
+        self._last = time.monotonic()
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        if self._path is None:
+            return {}, {}
         try:
             with safe_open(self._path, "pt") as file:
                 rest = json.loads(file.metadata()["fedloom"])
             kept = tensors.read(self._path)
+            Position(rest["epoch"], rest["step"], rest["numbers"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             if self._path.exists():
                 log.warning("checkpoint %s is damaged (%s): this round is trained again", self._path, error)
-            return 0
-        try:
-            model.load_state_dict({k.removeprefix("model."): v for k, v in kept.items() if k.startswith("model.")})
-            optimizer.load_state_dict(_joined(kept, rest["scalars"], optimizer))
-        except Exception:
-            self._path.unlink()  # it does not fit the task: the next start must not meet it again
-            raise
-        log.info("goes on after epoch %d of an earlier process", rest["epochs"])
-        return int(rest["epochs"])
+            return {}, {}
+        return {**rest, "forms": {name: _form(tensor) for name, tensor in kept.items()}}, kept
 
-    def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
-        """Keeps the state after `epochs` epochs, unless the last one is recent."""
-        if time.monotonic() - self._last < self._every_s:
-            return
-        state, scalars = _split(optimizer)
-        state |= {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-        tensors.write(self._path, state, metadata=json.dumps({"epochs": epochs, "scalars": scalars}), sync=True)
-        self._last = time.monotonic()
+
+_DTYPES = {kind: dtype for dtype, kind in tensors.DTYPES.items()}
+
+
+def _form(tensor: torch.Tensor) -> Form:
+    return tensors.DTYPES[tensor.dtype], list(tensor.shape)
 
 
 def _split(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], Scalars]:

@@ -23,6 +23,13 @@ def seed_everything(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def device() -> str:
-    """Where models run at this site: the GPU when the pod has one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def seed_step(seed: int, device: str) -> None:
+    """The same for one step on `device`, without what makes torch.manual_seed slow: a stack trace for CUDA.
+
+    XLA's generator is not seeded: it goes on from step to step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if (kind := torch.device(device).type) not in ("cpu", "xla"):
+        torch.get_device_module(kind).manual_seed(seed)
+    np.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - tasks use the global generator
+    random.seed(seed)

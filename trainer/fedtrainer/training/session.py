@@ -1,11 +1,13 @@
-"""One process's work on a task: load a model, evaluate it, train it, write its update. No network here.
+"""One rank's work on a task: load a model, evaluate it, train it, write its update. No network here but the ring.
 
-Called by fedtrainer.agent.work with values and paths; the only place that calls the user's Task.
+Called by fedtrainer.agent with values and paths, at every rank of the site with the same arguments; what a rank has no
+path for it gets from rank 0, or leaves to it. The only place that calls the user's Task.
 """
 
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +16,18 @@ import torch._dynamo  # every optimizer loads it at its first step; here it is n
 
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
-from fedtrainer.errors import TaskInvalid
-from fedtrainer.training import entrypoint, seeding, tensors
+from fedtrainer import termination
+from fedtrainer.errors import Diverged, TaskInvalid
+from fedtrainer.ring import operations
+from fedtrainer.ring.port import Ring
+from fedtrainer.training import agreement, entrypoint, seeding, tensors
 from fedtrainer.training.batches import size
-from fedtrainer.training.context import Context, Site
+from fedtrainer.training.context import Context, Ranks, Site
 from fedtrainer.training.metrics import checked, with_extras
-from fedtrainer.training.progress import EpochFile
+from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.task import Data, EvalResult, TrainResult
+
+CHECKPOINT_FILE, UPDATE_FILE = "checkpoint.safetensors", "update.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,12 @@ class Spec:
     threads: int
     client: str
     data_dir: Path
-    checkpoint_every_s: float
+    worker: int = 0  # number of the pod
 
 
 @dataclass(frozen=True)
 class Trained:
-    """An update that was written."""
+    """An update that rank 0 has written; at other ranks `file` is an empty one."""
 
     file: tensors.Written
     samples: int
@@ -49,26 +56,35 @@ class Trained:
 class Session:
     """Holds the task and its model from round to round; every round starts from the bytes of the base model."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, ring: Ring) -> None:
         seeding.make_repeatable(spec.threads)
-        self._spec = spec
+        self._spec, self._ring = spec, ring
+        workers = operations.each_rank(ring, float(spec.worker))
+        self._ranks = Ranks(ring.rank, ring.size, tuple(map(int, workers)))
         self._task = entrypoint.load(spec.entrypoint, spec.task_args)
-        self._device = seeding.device()
-        self._model = entrypoint.model_of(self._task, spec.seed).to(self._device)
+        self._model = entrypoint.model_of(self._task, spec.seed).to(ring.device)
+        agreement.same_model(ring, self._ranks, self._model.state_dict())
         self._base: dict[str, torch.Tensor] = {}
 
-    def load(self, path: Path) -> None:
-        """Takes the model of a file, already verified, as base."""
-        base = tensors.read(path)
-        entrypoint.check_alike(self._model.state_dict(), base)
+    def load(self, path: Path | None) -> None:
+        """Takes the model of a file, already verified, as base; without one, that of rank 0."""
+        ours = self._model.state_dict()
+        if path is not None:
+            base = tensors.read(path)
+            entrypoint.check_alike(ours, base)
+        else:
+            base = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in ours.items()}
+        operations.broadcast_tensors(self._ring, base)
         self._base = base
 
     def data(self, round_: int) -> Data:
-        """This site's data for a round."""
+        """This site's data for a round. DataDiffers when it is not the same at all ranks."""
         with entrypoint.task_code("data()"):
             data = self._task.data(self._site(round_))
         if not isinstance(data, Data):
             raise TaskInvalid(f"data() returned a {type(data).__name__}: return fedtrainer.Data(train, test)")
+        if self._ranks.size > 1:
+            self._compare(data, round_)
         return data
 
     def evaluate(
@@ -78,32 +94,52 @@ class Session:
         if data.test is None:
             return None
         self._reset()
-        ctx = self._context(round_, "evaluate", None, stopped)
+        ctx = self._context(round_, "evaluate", None, settings, stopped)
         ctx.epoch_generator(0)
-        with entrypoint.task_code("evaluate()"):
-            result = self._task.evaluate(self._model, data, settings, ctx)
-        if not isinstance(result, EvalResult):
-            raise TaskInvalid(f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)")
-        return replace(result, metrics=checked(result.metrics, "evaluate()"))
+        return self._evaluated(data, settings, ctx)
 
     def train(
-        self, data: Data, round_: int, settings: TrainingSettings, folder: Path, stopped: Callable[[], bool]
+        self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
     ) -> Trained:
-        """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, Diverged on NaN."""
+        """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, Diverged on NaN.
+
+        SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks.
+        """
+        with termination.deferred():
+            return self._train(data, round_, settings, folder, stopped)
+
+    def _train(
+        self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
+    ) -> Trained:
         self._reset()
-        ctx = self._context(round_, "train", folder / "epoch.safetensors", stopped)
+        ctx = self._context(round_, "train", folder, settings, stopped)
         ctx.epoch_generator(0)
         started = time.monotonic()
-        with entrypoint.task_code("train()"):
+        with entrypoint.task_code("train()"), closing(ctx):
             result = self._task.train(self._model, data, settings, ctx)
         training_s = time.monotonic() - started
         if not isinstance(result, TrainResult) or result.samples < 0:
             raise TaskInvalid(f"train() returned {result!r}: return TrainResult(samples, metrics) with samples >= 0")
-        entrypoint.check_alike(self._model.state_dict(), self._base)
-        file = tensors.write_delta(folder / "update.safetensors", self._model.state_dict(), self._base)
-        own = checked(result.metrics, "train()")
-        metrics = with_extras(own, self._local_metrics(data, result.samples, settings, ctx))
+        agreement.same_result(self._ring, self._ranks, self._model, result.samples)
+        agreement.settle(self._ring, self._model)
+        file = self._written(folder)
+        metrics = checked(result.metrics, "train()")
+        metrics = with_extras(metrics, self._local_metrics(data, result.samples, settings, ctx))
         return Trained(file, result.samples, metrics, training_s)
+
+    def _written(self, folder: Path | None) -> tensors.Written:
+        """Rank 0 writes the update, and tells the others when there is none to be had."""
+        file, diverged = tensors.Written("", 0), ""
+        if folder is not None:
+            local = tensors.on_host(self._model.state_dict())
+            entrypoint.check_alike(local, self._base)
+            try:
+                file = tensors.write_delta(folder / UPDATE_FILE, local, self._base)
+            except Diverged as error:
+                diverged = str(error)
+        if diverged := operations.broadcast_text(self._ring, diverged):
+            raise Diverged(diverged)
+        return file
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
         """The local model on local test data, where that costs less than the training did."""
@@ -113,9 +149,26 @@ class Session:
             cheap = False
         if not cheap:
             return {}
+        return {f"local_{name}": value for name, value in self._evaluated(data, settings, ctx).metrics.items()}
+
+    def _evaluated(self, data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:
         with entrypoint.task_code("evaluate()"):
             result = self._task.evaluate(self._model, data, settings, ctx)
-        return {f"local_{name}": value for name, value in checked(result.metrics, "evaluate()").items()}
+        if not isinstance(result, EvalResult):
+            raise TaskInvalid(f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)")
+        return replace(result, metrics=checked(result.metrics, "evaluate()"))
+
+    def _compare(self, data: Data, round_: int) -> None:
+        sizes = {}
+        for name, part in (("training", data.train), ("test", data.test)):
+            try:
+                sizes[name] = size(part, name)
+            except TaskInvalid:  # data in a form of its own, for the task's own train and evaluate
+                sizes[name] = 0
+        seeding.seed_everything(derived(self._spec.seed, "compare", round_))  # a Dataset may change samples at random
+        with entrypoint.task_code("data()"):
+            content = agreement.content_of((data.train, data.test))
+        agreement.same_data(self._ring, self._ranks, sizes, content)
 
     def _reset(self) -> None:
         self._model.load_state_dict(self._base)
@@ -124,18 +177,10 @@ class Session:
         spec = self._spec
         return Site(spec.client, spec.data_dir, dict(os.environ), derived(spec.seed, "site", spec.client), round_)
 
-    def _context(self, round_: int, purpose: str, file: Path | None, stopped: Callable[[], bool]) -> Context:
+    def _context(
+        self, round_: int, purpose: str, folder: Path | None, settings: TrainingSettings, stopped: Callable[[], bool]
+    ) -> Context:
         seed = derived(self._spec.seed, purpose, self._spec.client, round_)
-        progress = EpochFile(file, self._spec.checkpoint_every_s) if file else NoProgress()
-        return Context(self._site(round_), self._device, seed, progress, stopped)
-
-
-class NoProgress:
-    """Keeps nothing: for evaluation."""
-
-    def load(self, _model: torch.nn.Module, _optimizer: torch.optim.Optimizer) -> int:
-        """Nothing is kept."""
-        return 0
-
-    def save(self, _model: torch.nn.Module, _optimizer: torch.optim.Optimizer, _epochs: int) -> None:
-        """Keeps nothing."""
+        path = folder / CHECKPOINT_FILE if folder is not None else None
+        progress = Checkpoints(path, settings.checkpoint_every_s, self._ring)
+        return Context(self._site(round_), seed, progress, stopped, self._ring, self._ranks)

@@ -58,6 +58,27 @@ def write_delta(path: Path, local: Tensors, base: Tensors) -> Written:
     return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, sync=False)
 
 
+def on_host(values: Tensors) -> dict[str, torch.Tensor]:
+    """The tensors on the CPU; from a TPU in one transfer per type, because each would wait for the device."""
+    found = {name: tensor.detach() for name, tensor in values.items()}
+    groups: dict[torch.dtype, list[str]] = {}
+    for name, tensor in found.items():
+        if tensor.device.type == "xla":
+            groups.setdefault(tensor.dtype, []).append(name)
+        else:
+            found[name] = tensor.cpu()
+    for names in groups.values():
+        flat = torch.cat([found[name].reshape(-1) for name in names]).cpu()
+        for name, part in zip(names, flat.split([found[name].numel() for name in names]), strict=True):
+            found[name] = part.view(found[name].shape)
+    return found
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """A tensor's bytes, in the order of its elements."""
+    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
 def _write(
     path: Path, like: Tensors, blocks: Callable[[str], Iterator[Any]], metadata: str | None, sync: bool
 ) -> Written:

@@ -1,0 +1,78 @@
+"""Meetings: order, signatures, a rank 0 that is not there."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedtrainer.errors import RingBroken
+from fedtrainer.ring.meeting import Meeting, ring_key
+from fedtrainer.ring.seat import Seat
+from tests.contract.ring.crew import HERE, free_port
+
+KEY = ring_key("token")
+
+
+@pytest.fixture
+def seats():
+    first = Seat(generation=4, size=2, addresses=(HERE, HERE), store_port=free_port(), timeout_s=5)
+    return first, replace(first, rank=1, worker=1)
+
+
+@pytest.fixture
+def opened():
+    """Opens meetings that are closed afterwards, rank 0's last."""
+    made = []
+
+    def open_(seat, key=KEY):
+        made.append(Meeting.open(seat, key, patience_s=10))
+        return made[-1]
+
+    yield open_
+    for meeting in reversed(made):
+        meeting.close()
+
+
+def test_messages_arrive_in_order_and_are_forgotten_when_all_have_heard(seats, opened):
+    first, second = (opened(seat) for seat in seats)
+    told = ["one", "", "drei ß", '{"round": 4}']
+    for text in told:
+        first.tell(text)
+    assert [second.hear() for _ in told] == told
+    first.tell("last")
+    assert second.hear() == "last"
+    assert not first.store.check(["order 4"])
+
+
+def test_a_message_without_the_sites_key_is_refused(seats, opened):
+    first, second = opened(seats[0], ring_key("another")), opened(seats[1])
+    first.tell("obey")
+    with pytest.raises(RingBroken, match=r"rank 1 of 2 .* reading 'order 1' .*wrong signature"):
+        second.hear()
+
+
+def test_a_message_cannot_be_moved_to_another_place(seats, opened):
+    first, second = (opened(seat) for seat in seats)
+    first.put("order 2", "later")
+    first.store.set("order 1", first.store.get("order 2"))
+    with pytest.raises(RingBroken, match="wrong signature"):
+        second.hear()
+
+
+def test_messages_end_with_rank_0(seats, opened):
+    first, second = (opened(seat) for seat in seats)
+    first.tell("one")
+    assert second.hear() == "one"
+    first.close()
+    with pytest.raises(RingBroken, match="hearing rank 0"):
+        second.hear()
+
+
+def test_a_rank_0_that_is_not_there_is_named(seats):
+    with pytest.raises(RingBroken, match=rf"meeting rank 0 at 127\.0\.0\.1 port {seats[1].store_port} within 1 s"):
+        Meeting.open(seats[1], KEY, patience_s=1)
+
+
+def test_a_text_that_nobody_leaves_is_waited_for_only_so_long(seats, opened):
+    meeting = opened(replace(seats[0], timeout_s=0.5))
+    with pytest.raises(RingBroken, match=r"waiting for 'port' .*failed"):
+        meeting.get("port")

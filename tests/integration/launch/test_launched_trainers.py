@@ -1,0 +1,53 @@
+"""The trainer itself as the ranks of a launcher: two pods, an aggregator over HTTPS, a pod that has to go."""
+
+import signal
+
+import pytest
+from safetensors.torch import load
+
+from fedapi import names
+from tests.integration.launch.pool import Pool, until
+from tests.integration.trainer.hub import TOKEN, Hub
+from tests.integration.trainer.programs import HERE, UID, Site
+
+
+@pytest.fixture
+def hub(tmp_path):
+    hub = Hub(tmp_path / "hub")
+    yield hub
+    hub.close()
+
+
+def test_two_pods_train_as_one_site_and_go_on_after_one_has_left(tmp_path, hub, monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    model = Site(tmp_path / "init", hub).initial_model("Tiny")
+    base = Site(tmp_path / "site", hub).environment("Tiny")  # one folder for both: rank 0 alone writes there
+    kept = {key: value for key, value in base.items() if not key.startswith(names.ENV_CREDENTIALS_DIR)}
+    own = {
+        names.ENV_COLLECTIVE: "TorchDistributed",
+        "FEDLOOM_POLL_S": "0.2",
+        names.ENV_CREDENTIALS_DIR: base[names.ENV_CREDENTIALS_DIR],
+    }
+    pool = Pool(tmp_path, program=("-m", "fedtrainer", "train"), env={**kept, **own})
+    pool.env.pop(names.ENV_TERMINATION_LOG)
+    try:
+        pods = [pool.start(0, token=TOKEN), pool.start(1, token=TOKEN)]
+        hub.train(1, model, epochs=2, batch_size=16)
+        until(lambda: hub.updates, 100)
+        pods[1].terminate()
+        assert pods[1].wait(40) == 128 + signal.SIGTERM, pool.log(1)
+        pods[1] = pool.start(1, token=TOKEN)
+        until(lambda: "generation=2" in pool.log(0), 40)  # rank 0 was idle and was ended by its launcher
+        hub.train(2, model, epochs=2, batch_size=16)
+        until(lambda: len(hub.updates) == 2, 100)
+        hub.finish()
+        assert [pod.wait(40) for pod in pods] == [0, 0], pool.log(0) + pool.log(1)
+    finally:
+        pool.close()
+    assert [(m.round, m.client, m.samples, m.job_uid) for m, _ in hub.updates] == [
+        (1, "site-a", 48, UID),
+        (2, "site-a", 48, UID),
+    ]
+    assert all(tensor.isfinite().all() for _, content in hub.updates for tensor in load(content).values())
+    assert "[rank 1] " in pool.log(1)
+    assert not (tmp_path / "site" / "termination-log").exists()

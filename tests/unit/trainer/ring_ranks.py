@@ -1,0 +1,133 @@
+"""Runs Sessions as the ranks of one site: real processes, a real meeting, a real adapter on 127.0.0.1."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedapi.wire.job import TrainingSettings
+from fedtrainer import termination
+from fedtrainer.errors import RingBroken, Skip, Stop, Terminated
+from fedtrainer.ring.join import join
+from fedtrainer.ring.meeting import Meeting
+from fedtrainer.ring.seat import Seat
+from fedtrainer.training.initial import write_initial_model
+from fedtrainer.training.session import Session, Spec
+from fedtrainer.training.tensors import on_host, read
+
+ENTRYPOINT = "tests.unit.trainer.ring_tasks:task"
+_spawn = multiprocessing.get_context("forkserver")
+_spawn.set_forkserver_preload(["tests.unit.trainer.ring_ranks", "fedtrainer.ring.torchdist"])
+
+
+@dataclass
+class Outcome:
+    """What one order came to at one rank."""
+
+    error: str = ""  # its type
+    message: str = ""
+    samples: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    evaluation: dict[str, float] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)  # numpy arrays, after the order
+
+
+@dataclass(frozen=True)
+class Script:
+    """What the ranks do: one training per entry of `orders`, in rounds 1, 2, …"""
+
+    folder: Path
+    kind: str
+    orders: tuple[TrainingSettings, ...]
+    args: dict[str, Any] = field(default_factory=dict)
+    drop_after: int = 1_000_000  # questions of rank 0 whether its work is still wanted
+    env: dict[str, str] = field(default_factory=dict)
+    entrypoint: str = ENTRYPOINT
+
+    def task_args(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.args} if self.kind else self.args
+
+    def model(self) -> Path:
+        write_initial_model(self.entrypoint, self.task_args(), 7, 1, self.folder)
+        return self.folder / "model.safetensors"
+
+
+def alone(script: Script) -> list[Outcome]:
+    """The same in this process."""
+    script.model()
+    return _work(script, join(Seat(), None), 0)
+
+
+def site(script: Script, seat: Seat) -> list[list[Outcome]]:
+    """Outcomes by rank. An empty list is a rank that ended without a word."""
+    script.model()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        seat = replace(seat, store_port=free.getsockname()[1], addresses=("127.0.0.1",) * seat.size, timeout_s=60.0)
+    pipes, processes = [], []
+    for rank in range(seat.size):
+        ours, theirs = _spawn.Pipe()
+        process = _spawn.Process(target=_rank, args=(script, replace(seat, rank=rank, worker=rank), theirs))
+        process.start()
+        theirs.close()
+        pipes.append(ours)
+        processes.append(process)
+    found = [pipe.recv() if pipe.poll(120) else [] for pipe in pipes]
+    for process in processes:
+        process.join(20)
+        process.kill()
+        process.join()
+    return found
+
+
+def _rank(script: Script, seat: Seat, pipe: Any) -> None:
+    os.environ |= {"RING_TEST_RANK": str(seat.rank), **script.env}
+    termination.install()
+    meeting = Meeting.open(seat, b"k" * 32, 60.0)
+    ring = join(seat, meeting)
+    outcomes = _work(script, ring, seat.rank)
+    pipe.send(outcomes)
+    if not any(outcome.error in ("RingBroken", "Terminated") for outcome in outcomes):
+        ring.barrier()
+        ring.close()
+        meeting.close()
+
+
+def _work(script: Script, ring: Any, rank: int) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    try:
+        spec = Spec(script.entrypoint, script.task_args(), 7, 1, "site-a", script.folder / "data", rank)
+        session = Session(spec, ring)
+        for round_, settings in enumerate(script.orders, 1):
+            session.load(script.model() if rank == 0 else None)
+            folder = script.folder / f"round-{round_}" if rank == 0 else None
+            outcomes.append(_order(session, round_, settings, folder, _questions(script.drop_after, rank)))
+    except (Stop, RingBroken, Terminated) as error:
+        outcomes.append(Outcome(type(error).__name__, str(error)))
+    return outcomes
+
+
+def _order(
+    session: Session, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
+) -> Outcome:
+    try:
+        data = session.data(round_)
+        evaluated = session.evaluate(data, round_ - 1, settings, lambda: False)
+        trained = session.train(data, round_, settings, folder, stopped)
+    except Skip as error:
+        return Outcome(type(error).__name__, str(error))
+    finally:
+        assert not any(p._post_accumulate_grad_hooks for p in session._model.parameters()), "nothing stays on the model"
+    model = {name: tensor.numpy().copy() for name, tensor in on_host(session._model.state_dict()).items()}
+    outcome = Outcome("", "", trained.samples, trained.metrics, dict(evaluated.metrics), model)
+    if folder is not None:
+        assert read(folder / "update.safetensors").keys() == model.keys()
+    return outcome
+
+
+def _questions(drop_after: int, rank: int) -> Callable[[], bool]:
+    asked = iter(range(10_000_000))
+    return lambda: rank == 0 and next(asked) >= drop_after

@@ -1,0 +1,88 @@
+"""SIGTERM at once, deferred or overdue; SIGUSR1; and the reason that a process leaves."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from fedapi import names
+from fedtrainer import termination
+from fedtrainer.errors import RingBroken, Terminated
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    termination.install()
+    yield
+    termination.install()  # forgets what has arrived
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def raise_signal(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)  # the handler runs between two byte codes
+
+
+def test_outside_a_block_it_ends_the_process_at_once_and_once():
+    with pytest.raises(Terminated) as raised:
+        raise_signal(signal.SIGTERM)
+    assert raised.value.number == signal.SIGTERM
+    assert termination.wanted()
+    raise_signal(signal.SIGTERM)
+
+
+@termination.deferred()
+def nested(reached: list[bool]) -> None:
+    with termination.deferred():
+        raise_signal(signal.SIGINT)
+    reached.append(termination.wanted())
+
+
+@termination.deferred()
+def told_by_others() -> None:
+    raise_signal(signal.SIGTERM)
+    raise RingBroken("told by the others")
+
+
+@termination.deferred()
+def deaf() -> None:
+    raise_signal(signal.SIGTERM)
+    time.sleep(30)
+
+
+def test_inside_a_block_it_is_a_flag_until_the_block_is_left():
+    reached: list[bool] = []
+    with pytest.raises(Terminated):
+        nested(reached)
+    assert reached == [True]
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_what_a_block_raises_is_kept():
+    with pytest.raises(RingBroken):
+        told_by_others()
+
+
+def test_who_never_acts_is_ended_by_the_clock(monkeypatch):
+    monkeypatch.setattr(termination, "LATEST_S", 0.05)
+    with pytest.raises(Terminated):
+        deaf()
+
+
+def test_a_wish_to_regroup_is_kept():
+    assert not termination.regroup_wanted()
+    raise_signal(signal.SIGUSR1)
+    assert termination.regroup_wanted()
+    assert not termination.wanted()
+
+
+def test_the_reason_is_one_bounded_line(tmp_path, monkeypatch):
+    monkeypatch.setenv(names.ENV_TERMINATION_LOG, str(tmp_path / "log"))
+    termination.leave_reason(termination.one_line("a\n b" * 1000))
+    text = (tmp_path / "log").read_text()
+    assert text.startswith("a ba b")
+    assert (len(text), text.count("\n")) == (1001, 1)

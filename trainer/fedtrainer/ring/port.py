@@ -1,0 +1,54 @@
+"""The port between training and whatever joins the ranks of a site. Implemented by the adapters beside it.
+
+Every rank calls the same operations in the same order with tensors of equal shape and type. An operation that
+cannot be finished (a peer has ended, or does not answer in time) raises RingBroken at every rank that is left.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Pending(Protocol):
+    """An operation under way."""
+
+    def wait(self) -> None:
+        """Returns when the tensor holds the result."""
+
+
+class Ring(Protocol):
+    """The ranks of a site as one of them sees it. A rank is a process; with XLA it drives all chips of its host."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this rank, from 0. Rank 0 speaks to the aggregator."""
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+
+    @property
+    def device(self) -> str:
+        """Where this rank's model is: `cpu`, `cuda:0`, `xla`, or another type of torch.accelerator."""
+
+    def place(self, tensor: "torch.Tensor") -> "torch.Tensor":
+        """A batch's tensor on the device; with XLA split over the chips along its first dimension, where that divides."""
+
+    def flush(self) -> None:
+        """Ends an optimizer step: XLA runs what was recorded. Elsewhere nothing happens."""
+
+    def all_reduce(self, tensor: "torch.Tensor") -> None:
+        """The sum over all ranks, in place. Any shape; float16, bfloat16, float32, float64, uint8, int32 or int64."""
+
+    def all_reduce_async(self, tensor: "torch.Tensor") -> Pending:
+        """The same, begun: the tensor must not be touched before `wait` has returned."""
+
+    def broadcast(self, tensor: "torch.Tensor") -> None:
+        """Rank 0's values, in place. Types as in all_reduce, and bool, int8, int16."""
+
+    def barrier(self) -> None:
+        """Returns when all ranks have come here."""
+
+    def close(self) -> None:
+        """Leaves the ring; never raises."""

@@ -1,0 +1,81 @@
+"""A ring of one rank, and the rule by which a rank finds its device. Used by join.py; knows no library but torch."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from fedtrainer.ring.port import Pending
+from fedtrainer.ring.seat import Seat
+
+log = logging.getLogger(__name__)
+
+
+def device_of(seat: Seat) -> str:
+    """`cpu`, or this rank's share of what torch.accelerator finds (cuda, hpu, xpu, …).
+
+    A rank alone takes whatever there is. Ranks of a CPU pool stay on the CPU. Metal is left out: it has no float64.
+    """
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type == "mps":
+        if seat.accelerator == "GPU":
+            log.warning("pool.accelerator is GPU, but torch finds no accelerator here: training on the CPU")
+        return "cpu"
+    if seat.accelerator == "CPU" and seat.size > 1:
+        return "cpu"
+    index = seat.local_rank % torch.accelerator.device_count()
+    torch.accelerator.set_device_index(index)
+    return f"{found.type}:{index}"
+
+
+class Done:
+    """An operation that is over."""
+
+    def wait(self) -> None:
+        """At once."""
+
+
+@dataclass(frozen=True)
+class CopiedBack:
+    """An operation on a copy, whose result goes back into the tensor that was meant."""
+
+    pending: Pending
+    copy: torch.Tensor
+    target: torch.Tensor
+
+    def wait(self) -> None:
+        """Waits for the operation, then copies."""
+        self.pending.wait()
+        self.target.copy_(self.copy.view(self.target.shape))
+
+
+class SingleRing:
+    """Nobody to talk to: sums are what they were."""
+
+    rank, size = 0, 1
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def place(self, tensor: torch.Tensor) -> torch.Tensor:
+        """On the device."""
+        return tensor.to(self.device, non_blocking=True)
+
+    def flush(self) -> None:
+        """Nothing is recorded here."""
+
+    def all_reduce(self, tensor: torch.Tensor) -> None:
+        """The tensor is the sum."""
+
+    def all_reduce_async(self, tensor: torch.Tensor) -> Pending:  # noqa: ARG002 - the port's signature
+        """The tensor is the sum."""
+        return Done()
+
+    def broadcast(self, tensor: torch.Tensor) -> None:
+        """The tensor is rank 0's."""
+
+    def barrier(self) -> None:
+        """All are here."""
+
+    def close(self) -> None:
+        """Nothing to leave."""

@@ -1,0 +1,90 @@
+"""One optimizer step over a rank's share of a batch: parts, precision, reduction, update. Called by loop.py."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fedapi.wire.job import OptimizerSettings, TrainingSettings
+from fedtrainer.errors import BadSettings
+from fedtrainer.training import shares
+from fedtrainer.training.batches import take
+from fedtrainer.training.context import Context
+from fedtrainer.training.losses import Losses
+
+if TYPE_CHECKING:
+    from fedtrainer.training.task import Task
+
+LEAST_OF_A_SHORT_BATCH = 2  # batch normalization fails on one sample; whole batches are the user's choice
+HALF = {"BFloat16": torch.bfloat16, "Float16": torch.float16}
+
+
+def optimizer_of(settings: OptimizerSettings, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The job's optimizer over the parameters that train."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    values: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.name == "SGD":
+        values["momentum"] = settings.momentum
+    return getattr(torch.optim, settings.name)(parameters, **values)
+
+
+class Steps:
+    """Makes steps with a model, its optimizer and the job's settings."""
+
+    def __init__(self, task: "Task", model: torch.nn.Module, settings: TrainingSettings, ctx: Context) -> None:
+        device = torch.device(ctx.device).type
+        if settings.mixed_precision == "Float16" and device == "xla":
+            raise BadSettings("training.mixedPrecision Float16 is not for TPU: use BFloat16")
+        self.optimizer = optimizer_of(settings.optimizer, model)
+        self._task, self._model, self._ctx = task, model, ctx
+        self._parts = settings.gradient_accumulation_steps
+        self._half, self._device = HALF.get(settings.mixed_precision), device
+        self._scaler = torch.amp.GradScaler(device, enabled=self._half == torch.float16)
+        self._sync = ctx.sync(model)
+
+    def step(self, samples: Any, batch: torch.Tensor, whole: bool, rate: float, flags: int, losses: Losses) -> int:
+        """One step over the positions in `batch`; the flags of all ranks, whose gradients it has averaged."""
+        least = 1 if whole else LEAST_OF_A_SHORT_BATCH
+        ring = self._ctx.ring
+        pieces = shares.parts(shares.share(len(batch), ring.rank, ring.size, least), self._parts)
+        self.optimizer.zero_grad()
+        found = []
+        if not pieces:
+            self._sync.begin(flags)
+        for piece in pieces:
+            inputs, targets = self._ctx.place(take(samples, batch[piece.start : piece.stop]))
+            with self._precision():
+                loss = self._task.loss(self._model(inputs), targets)
+            if piece is pieces[-1]:
+                self._sync.begin(flags)
+            self._backward(loss, len(piece) * ring.size / len(batch))
+            found.append((len(piece) / len(batch), loss.detach()))
+        flags = self._sync.finish()
+        self._update(rate)
+        losses.add(found)
+        return flags
+
+    def numbers(self) -> dict[str, float]:
+        """State beside model and optimizer, for a checkpoint."""
+        return {f"scaler_{name}": value for name, value in self._scaler.state_dict().items()}
+
+    def restore(self, numbers: dict[str, float]) -> None:
+        """Puts that state back."""
+        kept = {name: numbers.get(f"scaler_{name}", value) for name, value in self._scaler.state_dict().items()}
+        if kept:
+            self._scaler.load_state_dict(kept)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
+
+    def _backward(self, loss: torch.Tensor, weight: float) -> None:
+        if weight != 1.0:
+            loss = loss * weight
+        self._scaler.scale(loss).backward()
+
+    def _update(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self._ctx.joined.flush()
