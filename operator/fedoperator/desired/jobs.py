@@ -22,7 +22,7 @@ TRAINER_CONTAINER = "trainer"
 BACKOFF_UNLIMITED = 2**31 - 1  # the operator budgets a site's failures per round itself
 INIT_BACKOFF = 3
 # Worker 0 succeeds only when the whole site has finished: a worker that comes back later finds nobody to join.
-_INDEXED: Mapping[str, Any] = {
+_INDEXED: Json = {
     "completionMode": "Indexed",
     "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
 }

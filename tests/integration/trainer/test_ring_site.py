@@ -146,3 +146,10 @@ def test_one_round_is_over_however_its_order_ends(tmp_path, hub, kind, route, an
     assert ended.code == 0, ended.log
     assert len(hub.updates) == updates
     assert [f.reason for f in hub.failures] == failures
+
+
+def test_a_job_of_one_round_that_nobody_wants_ends(tmp_path, hub):
+    site = Site(tmp_path / "site", hub, env={"FEDLOOM_LIFETIME": "Round", "FEDLOOM_POLL_S": "1"})
+    process = site.start("train", "Tiny")
+    assert site.end(process).code == 0
+    assert not hub.updates

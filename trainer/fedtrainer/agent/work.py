@@ -74,6 +74,8 @@ class Agent:
             if termination.regroup_wanted():
                 crew.regroup()
             answer = self._control.next(self._settings.poll_s)
+            if answer.kind in ("Wait", "Drop") and self._settings.lifetime == "Round":
+                break  # the plan was there before this Job: an earlier pod has delivered, or the round is over
         self._finish(answer)
 
     def _finish(self, answer: Assignment) -> None:
