@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a script of the images, not a module
 """Splits a wheel's dependencies into the layers of an image: what changes seldom comes first.
 
-Run by the images' Dockerfiles in their `plan` stage: `plan.py EXTRA`, beside constraints.txt and the
+Run by the images' Dockerfiles in their `plan` stage: `plan.py EXTRA…`, beside constraints.txt and the
 wheel. Writes torch.txt (PyTorch and what it brings, pinned: a layer that only a pin can change) and
-deps.txt (the extra's requirements, pinned). The names come from the wheel: they are written once, in
+deps.txt (the extras' requirements). The names come from the wheel: they are written once, in
 pyproject.toml. Needs pip's own copy of `packaging`, hence a virtual environment's Python.
 """
 
@@ -45,13 +45,13 @@ def of_torch(pin: str) -> bool:
     return name in TORCH or name.startswith("nvidia-")
 
 
-def main(extra: str) -> None:
-    """Reads the one wheel and the pins beside this file."""
-    (wheel,) = HERE.glob("*.whl")
+def main(extras: list[str]) -> None:
+    """Reads Fedloom's wheel and the pins beside this file."""
+    (wheel,) = HERE.glob("fedloom-*.whl")
     with ZipFile(wheel) as archive:
         (file,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = BytesParser().parsebytes(archive.read(file))
-    wanted = requirements(metadata, extra)
+    wanted = set().union(*(requirements(metadata, extra) for extra in extras))
     pins = [
         pin for line in (HERE / "constraints.txt").read_text().splitlines() if (pin := line.partition("#")[0].strip())
     ]
@@ -61,4 +61,4 @@ def main(extra: str) -> None:
     (HERE / "deps.txt").write_text("\n".join(sorted(wanted)) + "\n")
 
 
-main(sys.argv[1])
+main(sys.argv[1:])

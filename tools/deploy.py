@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.cluster import images
 from tests.cluster.api import Cluster
+from tests.cluster.registry import digest as registry_digest
 from tests.cluster.tools import binary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,18 +24,24 @@ def local_cluster(name: str = "fedloom") -> Cluster:
     """The local cluster with the checkout's images in it."""
     cluster = Cluster.up(name)
     subprocess.run(["make", "--silent", "wheel"], cwd=ROOT, check=True)
-    images.build_own(name, images.OWN)
+    images.build_own(name)
     return cluster
 
 
-def task_image(cluster: Cluster, folder: Path, tag: str) -> None:
-    """Builds a task's image on top of the trainer's and loads it."""
-    images.build_context(cluster.name, folder, tag)
+def task_image(cluster: Cluster, folder: Path, tag: str, below: str = "trainer") -> None:
+    """Builds a task's image on top of the trainer's, or of `trainer-tpu`, and loads it."""
+    images.build_context(cluster.name, folder, tag, below)
+
+
+def _local_images() -> dict[str, str]:
+    """The tag stays the same when the image changes: the digest makes the operator's pods start again."""
+    digest = registry_digest(f"{LOCAL_IMAGES['operator.image.repository']}:{LOCAL_IMAGES['image.tag']}")
+    return {**LOCAL_IMAGES, "operator.podAnnotations.image": digest or ""}
 
 
 def install_chart(kubeconfig: Path, registry: str | None, **values: str) -> None:
     """Helm-installs the chart and waits until the operator is ready. `registry` None: images of the local cluster."""
-    chosen = {"image.registry": registry, "image.tag": "dev"} if registry else dict(LOCAL_IMAGES)
+    chosen = {"image.registry": registry, "image.tag": "dev"} if registry else _local_images()
     settings = [f"--set={key}={value}" for key, value in {**chosen, **values}.items()]
     command = [
         str(binary("helm")),

@@ -22,38 +22,51 @@ except ImportError:
     )
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "images" / "trainer")]
 
+import horovod_wheel  # noqa: E402 - a script of the trainer's image, standard library only
 
-def cache_root() -> Path:
-    """Where everything that may be deleted is kept."""
-    fallback = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedloom"
-    return Path(os.environ.get("FEDLOOM_CACHE") or fallback)
+from tests.cluster import packages  # noqa: E402 - standard library only
+from tests.cluster.errors import CannotRunError  # noqa: E402
 
 
 def requirements() -> list[str]:
-    """Every third-party requirement of every extra and of development, from pyproject.toml."""
+    """Every third-party requirement of every extra and of development, from pyproject.toml; Horovod is built here."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     groups.append(project["dependency-groups"]["dev"])
-    return sorted({entry for group in groups for entry in group if not entry.startswith("fedloom")})
+    return sorted({entry for group in groups for entry in group if not entry.startswith(("fedloom", "horovod"))})
 
 
 def dependencies_venv() -> Path:
     """The cached environment that fits pyproject.toml and constraints.txt; made when it is not there."""
     constraints = ROOT / "constraints.txt"
     wanted = requirements()
-    key = hashlib.sha256("\n".join([sys.version, *wanted, constraints.read_text()]).encode()).hexdigest()[:12]
-    home = cache_root() / "venv" / key
+    made_from = [sys.version, *wanted, constraints.read_text(), horovod_wheel.made_from()]
+    key = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:12]
+    home = horovod_wheel.cache_root() / "venv" / key
     if (home / "complete").exists():
         return home
     print(f"installing dependencies into {home} (several GB, once)", flush=True)
     shutil.rmtree(home, ignore_errors=True)
     venv.create(home, with_pip=True)
-    environment = os.environ | {"PIP_CACHE_DIR": str(cache_root() / "pip")}
+    environment = os.environ | {"PIP_CACHE_DIR": str(horovod_wheel.cache_root() / "pip")}
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", str(constraints), *wanted], check=True, env=environment)
+    pip += ["--constraint", str(constraints)]
+    subprocess.run([*pip, *wanted], check=True, env=environment)
+    subprocess.run([*pip, str(horovod(home / "bin" / "python"))], check=True, env=environment)
     (home / "complete").touch()
     return home
+
+
+def horovod(python: Path) -> Path:
+    """The wheel that fits this environment's torch; a machine without a compiler gets one, or is told to."""
+    if not list(horovod_wheel.cached(python).glob("horovod-*.whl")):
+        try:
+            packages.install({"g++": "g++", "make": "make", "python3-dev": str(horovod_wheel.header(python))})
+        except CannotRunError as error:
+            sys.exit(str(error))
+    return horovod_wheel.wheel(python)
 
 
 def main() -> None:

@@ -20,7 +20,11 @@ make --silent check
 step "property, contract, golden, chart, integration"
 PATH="$PWD/.venv/bin:$PATH" python -m pytest -q -m "not long and not cluster" tests/property tests/contract tests/golden tests/chart tests/integration tests/chaos
 
-step "the real cluster: images, chart, e2e, chaos"
+step "images"
+make --silent wheel
+python3 -m tests.cluster images >"$log/images.log" 2>&1 || { cat "$log/images.log"; exit 1; }
+
+step "the real cluster: chart, e2e, chaos"
 PATH="$PWD/.venv/bin:$PATH" python -m pytest -q -m "cluster and not long" tests/e2e tests/chaos
 
 step "done"

@@ -35,10 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--controllers", action="store_true", help="with --api-only: the controller manager too")
     down = verbs.add_parser("down", help="end a cluster and everything it left")
     build = verbs.add_parser("images", help="build the images and hand them to the cluster")
-    build.add_argument("--only", default=",".join(images.OWN), help="some of operator,aggregator,trainer")
+    build.add_argument("--only", default=",".join(images.OWN), help=f"some of {','.join(images.OWN)}")
     build.add_argument("--wheel", type=Path, help="instead of the newest one in dist/")
     build.add_argument("--context", type=Path, help="build this folder's Dockerfile instead")
     build.add_argument("--tag", help="with --context: the image's name, such as localhost/my-task:dev")
+    build.add_argument("--base", default="trainer", help="with --context: what it is built on (trainer or trainer-tpu)")
     status = verbs.add_parser("status", help="exit status 0 when the cluster is up and answers, 1 when not")
     where = verbs.add_parser("kubeconfig", help="print the path of the kubeconfig")
     for verb in (up, down, build, status, where):
@@ -73,7 +74,7 @@ def _images(options: argparse.Namespace) -> None:
     if (options.context is None) != (options.tag is None):
         raise CannotRunError("--context and --tag go together")
     if options.context:
-        images.build_context(options.name, options.context, options.tag)
+        images.build_context(options.name, options.context, options.tag, options.base)
     else:
         images.build_own(options.name, tuple(options.only.split(",")), options.wheel)
 

@@ -9,6 +9,7 @@
 Nothing is decided here; `lifecycle` and `images` do the work.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +75,25 @@ class Cluster:
         return run(binary("helm"), f"--kubeconfig={self.kubeconfig}", *words)
 
     def build_images(self, *only: str, wheel: Path | None = None) -> None:
-        """Builds this checkout's images (operator, aggregator, trainer) where they changed; pods find them."""
-        images.build_own(self.name, only or images.OWN, wheel)
+        """Builds this checkout's images (see images.OWN) where they changed; pods find them."""
+        images.build_own(self.name, only or tuple(images.OWN), wheel)
 
-    def build(self, context: Path, tag: str) -> None:
+    def build(self, context: Path, tag: str, below: str = "trainer") -> None:
         """Builds a folder's Dockerfile as localhost/NAME:TAG, such as a task FROM localhost/fedloom-trainer:dev."""
-        images.build_context(self.name, context, tag)
+        images.build_context(self.name, context, tag, below)
+
+    def pretend_tpu(self, kind: str, topology: str, chips: int) -> None:
+        """Gives the node the labels and the google.com/tpu capacity of a GKE node with that slice.
+
+        Only scheduling believes it: a container that asks for chips starts and finds no device. Another call changes
+        labels; the capacity stays until `down`. The kubelet, which knows no such resource, leaves it alone.
+        """
+        labels = {"cloud.google.com/gke-tpu-accelerator": kind, "cloud.google.com/gke-tpu-topology": topology}
+        patch = json.dumps({"metadata": {"labels": labels}})
+        self.kubectl("patch", "node", self.name, "--type=merge", f"--patch={patch}")
+        amount = {"google.com/tpu": str(chips)}
+        patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
+        self.kubectl("patch", "node", self.name, "--subresource=status", "--type=merge", f"--patch={patch}")
 
     def down(self) -> None:
         lifecycle.down(self.name)

@@ -11,6 +11,8 @@ from tests.cluster.paths import cache_root
 from tests.cluster.shell import run, say
 
 RELEASE = "bookworm"
+PYTHON = (3, 11)  # of this release, as its C library: what a wheel built on this machine has to fit
+LIBC = (2, 36)
 NAME = f"localhost/fedloom-base:{RELEASE}"
 _INCLUDE = "ca-certificates,python3,python3-venv"
 # Nothing reads these in a container.

@@ -6,7 +6,7 @@ leave this machine. What is built, and when it is skipped, is decided in `images
 
 import configparser
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,11 @@ _PUSH_TO = "127.0.0.1:15055"
 class Builder:
     log: Path
 
-    def build(self, tag: str, context: Path, base_image: str | None) -> None:
-        arguments = [f"--build-arg=BASE_IMAGE={base_image}"] if base_image else []
+    def build(self, tag: str, context: Path, arguments: Mapping[str, str], target: str = "") -> None:
+        words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        words += [f"--target={target}"] if target else []
         _buildah("build", "--layers", "--isolation=chroot", "--network=host", "--format=oci", "--pull-never",
-                 *_mounts(), *arguments, f"--file={context / 'Dockerfile'}", f"--tag={tag}", context, log=self.log)  # fmt: skip
+                 *_mounts(), *words, f"--file={context / 'Dockerfile'}", f"--tag={tag}", context, log=self.log)  # fmt: skip
 
     def has(self, tag: str) -> bool:
         return attempt("buildah", *_storage(), "inspect", "--type=image", tag)

@@ -5,23 +5,42 @@ the same as last time is not built; a node that has the registry's digest does n
 """
 
 import hashlib
+import platform
 import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import ZipFile
 
 from tests.cluster import base, builder, pulls, registry, state, tools
 from tests.cluster.errors import CannotRunError
 from tests.cluster.paths import CHECKOUT, cache_root
-from tests.cluster.shell import say
+from tests.cluster.shell import run, say
 
-OWN = ("operator", "aggregator", "trainer")
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where an image comes from: a folder of images/, a target of its Dockerfile, build arguments beside BASE_IMAGE."""
+
+    folder: str
+    target: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+OWN = {
+    "operator": Recipe("operator"),
+    "aggregator": Recipe("aggregator"),
+    "trainer": Recipe("trainer", "cpu"),
+    "trainer-tpu": Recipe("trainer", "tpu", {"TORCH_XLA": "torch_xla"}),  # no TPU here: without Google's libtpu
+}
 
 
 def tag(image: str) -> str:
     return f"localhost/fedloom-{image}:dev"
 
 
-def build_own(name: str, only: tuple[str, ...] = OWN, wheel: Path | None = None) -> None:
+def build_own(name: str, only: tuple[str, ...] = tuple(OWN), wheel: Path | None = None) -> None:
     """Builds this checkout's images and has the cluster `name` pull them, if it is up."""
     if unknown := set(only) - set(OWN):
         raise CannotRunError(f"no image {', '.join(sorted(unknown))}; there are {', '.join(OWN)}")
@@ -30,39 +49,39 @@ def build_own(name: str, only: tuple[str, ...] = OWN, wheel: Path | None = None)
     with state.locked("images"), builder.opened() as made:
         _base(made)
         for image, context in contexts.items():
-            _build(made, tag(image), context, base.NAME)
+            _build(made, tag(image), context, {"BASE_IMAGE": base.NAME, **OWN[image].arguments}, OWN[image].target)
     pulls.ensure(name, [tag(image) for image in only])
 
 
-def build_context(name: str, context: Path, wanted: str) -> None:
-    """Builds any folder's Dockerfile and has the cluster pull it. Its BASE_IMAGE is this checkout's trainer image."""
+def build_context(name: str, context: Path, wanted: str, below: str = "trainer") -> None:
+    """Builds any folder's Dockerfile and has the cluster pull it. Its BASE_IMAGE is this checkout's image `below`."""
     if not wanted.startswith("localhost/"):
         raise CannotRunError(f"--tag {wanted}: an image of this cluster is called localhost/NAME:TAG")
     if not (context / "Dockerfile").is_file():
         raise CannotRunError(f"--context {context}: no Dockerfile there")
     tools.check(api_only=False)
-    trainer = tag("trainer")
+    parent = tag(below)
     with state.locked("images"), builder.opened() as made:
-        if not made.has(trainer):
-            raise CannotRunError(f"{trainer} is not built; run `python3 -m tests.cluster images --only trainer` first")
-        _build(made, wanted, context, trainer)
+        if not made.has(parent):
+            raise CannotRunError(f"{parent} is not built; run `python3 -m tests.cluster images --only {below}` first")
+        _build(made, wanted, context, {"BASE_IMAGE": parent})
     pulls.ensure(name, [wanted])
 
 
 def _base(made: builder.Builder) -> None:
     if not made.has(base.NAME):
         context = base.context()
-        made.build(base.NAME, context, None)
+        made.build(base.NAME, context, {})
 
 
-def _build(made: builder.Builder, wanted: str, context: Path, base_image: str) -> None:
+def _build(made: builder.Builder, wanted: str, context: Path, arguments: Mapping[str, str], target: str = "") -> None:
     stamp = cache_root() / "images" / f"{wanted.replace('/', '_').replace(':', '_')}.inputs"
-    inputs = _digest(context, base_image)
+    inputs = _digest(context, arguments, target)
     if stamp.exists() and stamp.read_text() == inputs and registry.digest(wanted):
         say(f"{wanted} is up to date")
         return
     say(f"building {wanted}; output in {made.log}")
-    made.build(wanted, context, base_image)
+    made.build(wanted, context, arguments, target)
     made.push(wanted)
     made.forget_untagged()
     stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +93,25 @@ def _gather(image: str, wheel: Path) -> Path:
     context = cache_root() / "images" / image
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    for source in (CHECKOUT / "images" / image / "Dockerfile", CHECKOUT / "images" / "plan.py",
-                   CHECKOUT / "constraints.txt", wheel):  # fmt: skip
-        shutil.copy2(source, context)
+    folder = CHECKOUT / "images" / OWN[image].folder
+    for source in (*folder.iterdir(), CHECKOUT / "images" / "plan.py", CHECKOUT / "constraints.txt", wheel):
+        if source.is_file():
+            shutil.copy2(source, context)
+    if (context / "horovod_wheel.py").exists():
+        _horovod(context)
     return context
+
+
+def _horovod(context: Path) -> None:
+    """Adds the development environment's wheel of Horovod where the base image can load it; else the image builds one."""
+    python = CHECKOUT / ".venv" / "bin" / "python"
+    libc = platform.libc_ver()[1]
+    if python.exists() and sys.version_info[:2] == base.PYTHON and libc and _numbers(libc) <= base.LIBC:
+        run(sys.executable, context / "horovod_wheel.py", python, context)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def newest_wheel() -> Path:
@@ -87,12 +121,13 @@ def newest_wheel() -> Path:
     return wheels[-1]
 
 
-def _digest(context: Path, base_image: str) -> str:
+def _digest(context: Path, arguments: Mapping[str, str], target: str) -> str:
     """Of names and content: a wheel built again from the same code has the same digest, whatever its dates.
 
     An image below it that was built here is an input too, by its digest in the registry.
     """
-    found = hashlib.sha256(f"{base_image} {registry.digest(base_image)}".encode())
+    asked = [(name, value, registry.digest(value)) for name, value in sorted(arguments.items())]
+    found = hashlib.sha256(repr([*asked, target]).encode())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         found.update(str(path.relative_to(context)).encode())
         if path.suffix == ".whl":

@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.cluster import packages
 from tests.cluster.errors import CannotRunError
 from tests.cluster.paths import HERE, cache_root
 from tests.cluster.shell import find, run, say
@@ -58,7 +59,7 @@ def binary(program: str) -> Path:
 
 
 def missing_packages(wanted: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
-    return [package for package in wanted if find(PACKAGES[package]) is None]
+    return packages.missing({package: PACKAGES[package] for package in wanted})
 
 
 def missing_programs() -> list[str]:
@@ -86,19 +87,12 @@ def install() -> None:
 
 
 def _packages() -> None:
-    lacks = missing_packages()
-    if not lacks:
-        return
-    if os.geteuid() != 0 or find("apt-get") is None:
-        if not missing_packages(API_ONLY):
-            say(f"without {', '.join(lacks)} only `up --api-only` will work")
-            return
-        raise CannotRunError(f"missing: install these packages as root: {' '.join(lacks)}")
-    say(f"installing {' '.join(lacks)}")
-    log = cache_root() / "log" / "apt.log"
-    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    run("apt-get", "update", env=env, log=log)
-    run("apt-get", "install", "-y", "--no-install-recommends", *lacks, env=env, log=log)
+    try:
+        packages.install(PACKAGES)
+    except CannotRunError:
+        if missing_packages(API_ONLY):
+            raise
+        say(f"without {', '.join(missing_packages())} only `up --api-only` will work")
 
 
 def _go() -> str:
