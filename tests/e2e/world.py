@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
 
+from fedapi.wire.store import CommitRecord
 from tests.cluster.tools import binary
 
 # Looking is done over one connection: a kubectl process per look costs more than what is looked at.
@@ -159,19 +160,36 @@ class World:
     def in_round(self, job: str, number: int) -> bool:
         return self.status(job).get("round", {}).get("current", 0) >= number
 
-    def kill(self, module: str, job_uid: str, client: str = "") -> int:
-        """kill -9 of the process of a pod, found by its environment. Returns its pid."""
+    def kill(self, module: str, job_uid: str, client: str = "", worker: int | None = None) -> int:
+        """kill -9 of the process of a pod, found by its environment; of a ring's worker the rank. Returns its pid."""
+        wanted = {f"FEDLOOM_JOB_UID={job_uid}"} | ({f"FEDLOOM_CLIENT={client}"} if client else set())
+        wanted |= set() if worker is None else {f"JOB_COMPLETION_INDEX={worker}", f"FEDLOOM_SEAT_WORKER={worker}"}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
-                environment = (folder / "environ").read_bytes().split(b"\0")
+                environment = set((folder / "environ").read_text(errors="replace").split("\0"))
             except OSError:
                 continue
-            ours = f"FEDLOOM_JOB_UID={job_uid}".encode() in environment
-            if ours and module.encode() in words and (not client or f"FEDLOOM_CLIENT={client}".encode() in environment):
+            if module.encode() in words and wanted <= environment:
                 os.kill(int(folder.name), signal.SIGKILL)
                 return int(folder.name)
         raise AssertionError(f"no process of {module} for {client or 'the job'}\n{self.picture()}")
+
+    def pods(self, client: str) -> Sequence[dict[str, Any]]:
+        """The site's training pods."""
+        return self.list("pods", f"fedloom.dev/role=trainer,fedloom.dev/client={client}")
+
+    def generations(self, client: str) -> Sequence[str]:
+        """What the site's launchers logged: `generation 1: workers 0, 1`."""
+        logs = [self.kubectl("logs", pod["metadata"]["name"], check=False) for pod in self.pods(client)]
+        return re.findall(r"generation \d+: workers [\d, ]+\d", "\n".join(logs))
+
+
+def commits(store: Path) -> list[CommitRecord]:
+    """Commit records below the folder of a store's volume, by round: one per round, the initial model's first."""
+    found = [CommitRecord.model_validate_json(path.read_bytes()) for path in store.rglob("rounds/*/e*-a*/commit.json")]
+    assert len({record.round for record in found}) == len(found)
+    return sorted(found, key=lambda record: record.round)
 
 
 def site(name: str, **spec: Any) -> dict[str, Any]:

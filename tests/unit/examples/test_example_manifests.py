@@ -26,8 +26,8 @@ def documents(folder: Path):
     return [body for name in ("job.yaml", "sites.yaml") for body in yaml.safe_load_all((folder / name).read_text())]
 
 
-def test_both_examples_are_there():
-    assert [folder.name for folder in FOLDERS] == ["fashion-mnist", "heart-disease"]
+def test_the_examples_are_there():
+    assert [folder.name for folder in FOLDERS] == ["fashion-mnist", "heart-disease", "two-rings"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -43,7 +43,24 @@ def test_manifests(folder):
     assert isinstance(task, Task)
     assert sum(p.numel() for p in task.model().parameters()) > 0
     assert f"COPY {name}.py /opt/task/{name}.py" in (folder / "Dockerfile").read_text()
-    assert job.spec.task.image in (folder / "Dockerfile").read_text()
+    images = [job.spec.task.image, *(entry.image for entry in job.spec.task.images or ())]
+    assert [image for image in images if f"-t {image} " not in (folder / "Dockerfile").read_text()] == []
+
+
+def test_the_rings_get_images_of_their_own():
+    source = Path("/usr/share/datasets/fashion-mnist")
+    if not source.exists():
+        pytest.skip("the Debian package dataset-fashion-mnist is not installed")
+    volumes = module(EXAMPLES / "two-rings" / "prepare.py").chosen(source, 7)
+    assert volumes.keys() == {
+        volume["configMap"]["name"]
+        for body in documents(EXAMPLES / "two-rings")
+        if body["kind"] == "FLClient"
+        for volume in body["spec"]["data"]["volumes"]
+    }
+    for files in volumes.values():
+        assert files.keys() == {"train.npz", "test.npz"}
+        assert sum(len(content) for content in files.values()) < 2**20  # what a ConfigMap holds
 
 
 def test_hospitals():
