@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from tests.bench.bench import Bench
-from tests.bench.rows import keep, table
+from tests.bench.rows import AtLeast, keep, table
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "bench"
@@ -26,6 +26,10 @@ GOALS = {
     "round_100mb_two_sites_s": 3.0,
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
     "round_overhead_cluster_s": 1.0,
+    "ring_bytes_ratio": 1.03,
+    "ring_scaling_2_ranks": AtLeast(1.7),
+    "ring_vs_ddp": AtLeast(0.95),
+    "ring_start_4_pods_s": 15.0,
     "apply_to_children_p95_s": 2.0,
     "operator_rss_mib_100_jobs": 128.0,
     "apply_to_children_2_per_s_p95_s": 2.0,

@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +30,21 @@ class Finished:
 
 
 def finished(folder: Path, sites: int, rounds: int) -> Finished:
-    """Runs a job of the tiny task to its end; brings the cluster up when it is not, and then down again."""
+    """Runs a job of the tiny task to its end."""
+    with installed(folder) as (cluster, world):
+        return _run(cluster, world, sites, rounds)
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[tuple[Cluster, World]]:
+    """A namespace on the local cluster with Fedloom and the bench's tasks; the cluster ends if it was not up before."""
     was_up = up()
     cluster = deploy.local_cluster()
     try:
         deploy.task_image(cluster, _context(folder), IMAGE)
         deploy.install_chart(cluster.kubeconfig, None)
         with World.create(cluster.kubeconfig, "bench") as world:
-            return _run(cluster, world, sites, rounds)
+            yield cluster, world
     finally:
         if not was_up:
             cluster.down()

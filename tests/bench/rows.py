@@ -36,6 +36,10 @@ class Row:
         return shown
 
 
+class AtLeast(float):
+    """A goal that is to be reached; other goals are not to be passed."""
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of all values do not exceed (nearest rank)."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
@@ -73,7 +77,9 @@ def table(file: Path, goals: dict[str, float]) -> str:
 
 
 def _goal(value: float | None) -> str:
-    return "" if value is None else f"<= {value:g}"
+    if value is None:
+        return ""
+    return f"{'>=' if isinstance(value, AtLeast) else '<='} {value:g}"
 
 
 def _cell(value: float | None) -> str:

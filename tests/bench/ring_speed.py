@@ -1,0 +1,40 @@
+"""Images per second of one process, of two ranks over Horovod, and of two under torch's DistributedDataParallel.
+
+The same CNN, batch and loop, one thread per process; the three take turns in one run, and what is compared is the
+median over the turns of their ratios, so that a change of the machine's load meets all alike. Used by ring_ cases.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+
+from tests.bench.ring_crew import Crew
+
+STEPS, TURNS, WARM = 100, 15, 30
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians of ratios."""
+
+    two_to_one: float
+    ring_to_ddp: float
+
+
+def measured() -> Speed:
+    """Starts the ranks, lets them take turns, ends them."""
+    with ExitStack() as stack:
+        crews = [
+            Crew("alone", 1, stack),
+            Crew("ring", 2, stack, collective="Horovod"),
+            Crew("ddp", 2, stack),
+        ]
+        for crew in crews:
+            crew.ask("train", WARM)
+        turns = [[max(crew.ask("train", STEPS)) for crew in crews] for _ in range(TURNS)]
+    alone, ring, ddp = (median(column) / STEPS * 1000 for column in zip(*turns, strict=True))
+    print(f"   ms per step: alone {alone:.2f}, two ranks over Horovod {ring:.2f}, under DDP {ddp:.2f}")
+    return Speed(
+        median(2 * one / two for one, two, _ in turns),
+        median(other / own for _, own, other in turns),
+    )
