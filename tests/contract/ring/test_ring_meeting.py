@@ -1,10 +1,14 @@
 """Meetings: order, signatures, a rank 0 that is not there."""
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
-from fedtrainer.errors import RingBroken
+from fedapi.outcome import Exit
+from fedtrainer.errors import RingBroken, Terminated
 from fedtrainer.ring.meeting import Meeting, ring_key
 from fedtrainer.ring.seat import Seat
 from tests.contract.ring.crew import HERE, free_port
@@ -70,6 +74,31 @@ def test_messages_end_with_rank_0(seats, opened):
 def test_a_rank_0_that_is_not_there_is_named(seats):
     with pytest.raises(RingBroken, match=rf"meeting rank 0 at 127\.0\.0\.1 port {seats[1].store_port} within 1 s"):
         Meeting.open(seats[1], KEY, patience_s=1)
+
+
+def test_a_signal_ends_the_wait_for_rank_0(seats):
+    """A pod that is to go while rank 0 still waits for the aggregator."""
+
+    def end(number, _frame):
+        raise Terminated(number)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(Terminated):
+            Meeting.open(seats[1], KEY, patience_s=600)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_thread_of_a_library_that_throws_ends_the_rank_as_one_of_a_broken_ring():
+    program = (
+        "import ctypes; from fedtrainer.ring.faults import end_softly; from fedtrainer.ring.seat import Seat;"
+        "end_softly(Seat(), 'NCCL'); ctypes.CDLL('libstdc++.so.6')['_ZSt9terminatev']()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == Exit.RING_BROKEN, ended.stderr
+    assert ended.stderr == "rank 0 of 1 (127.0.0.1), generation 0: NCCL failed: its thread ended: a peer went away\n"
 
 
 def test_a_text_that_nobody_leaves_is_waited_for_only_so_long(seats, opened):

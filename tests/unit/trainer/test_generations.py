@@ -116,6 +116,8 @@ def test_finished_is_told_to_everybody_and_to_those_who_come_later():
     for worker, life, last in ((0, "0a", 1), (1, "1a", 1), (1, "1b", 0)):
         assert g.answer(state, worker, life, last) == g.Done()
     assert not after(TWO, *BOTH, (3, g.Finished(4))).finished
+    alone = after(replace(ELASTIC, wait_s=0), (0, join(0)), (1, join(1, after=7)), (2, g.Finished(1)))
+    assert alone.finished, "a new worker 0 began before it heard of generation 7"
 
 
 def test_a_replaced_launcher_is_told_so():

@@ -1,12 +1,18 @@
 """Training over the ranks of a ring: as one process would, and as one when something goes wrong."""
 
 import importlib.util
+import os
+import signal
 
 import numpy as np
 import pytest
 
 from fedapi.wire.job import TrainingSettings
+from fedtrainer import termination
+from fedtrainer.errors import Terminated
+from fedtrainer.ring.join import join
 from fedtrainer.ring.seat import Seat
+from fedtrainer.training.session import Session, Spec
 from tests.unit.trainer.ring_ranks import Script, alone, site
 
 TORCH = Seat(size=2, collective="TorchDistributed")
@@ -107,6 +113,34 @@ def test_float16_is_not_for_tpus(tmp_path):
         Seat(size=1, accelerator="TPU", collective="XLA"),
     )
     assert [(found[-1].error, "use BFloat16" in found[-1].message) for found in ranks] == [("BadSettings", True)]
+
+
+@pytest.fixture
+def handlers():
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    termination.install()
+    yield
+    termination.install()  # forgets what has arrived
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_an_update_that_is_written_is_kept_when_the_pod_goes_before_it_is_evaluated(tmp_path, handlers):
+    script, kept = Script(tmp_path, "Cnn", (settings(),)), []
+    session = Session(
+        Spec(script.entrypoint, script.task_args(), 7, 1, "site-a", tmp_path / "data"), join(Seat(), None)
+    )
+    session.load(script.model())
+
+    def keep(trained) -> None:
+        kept.append(trained)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        session.train(session.data(1), 1, settings(), tmp_path / "order", lambda: False, keep)
+    assert [(trained.samples, list(trained.metrics)) for trained in kept] == [(26, ["train_loss"])]
+    assert (tmp_path / "order" / "update.safetensors").stat().st_size == kept[0].file.size
 
 
 def test_a_rank_whose_loss_is_no_number_is_named_and_the_next_round_is_trained(tmp_path):

@@ -3,7 +3,9 @@
 import pytest
 
 from fedapi.wire.job import TrainingSettings
-from fedtrainer.training.schedule import Schedule, learning_rate
+from fedtrainer.errors import BadSettings
+from fedtrainer.training.loop import own_batches
+from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.shares import parts, share
 
 
@@ -48,6 +50,51 @@ def test_steps_of_a_round(settings, samples, ranks, batch, per_epoch, steps):
     schedule = Schedule.of(TrainingSettings(**settings), samples, ranks)
     assert schedule == Schedule(batch, per_epoch, steps)
     assert sum(schedule.steps_of(epoch) for epoch in range(schedule.epochs)) == steps
+
+
+@pytest.mark.parametrize(
+    ("settings", "samples", "multiple", "taken"),
+    [
+        ({"batch_size": 7}, 26, 1, 26),
+        ({"batch_size": 16}, 26, 8, 24),
+        ({"batch_size": 16}, 8, 8, 8),
+        ({"batch_size": 16, "gradient_accumulation_steps": 2}, 26, 8, 16),
+        ({"batch_size": 4, "batch_per": "Rank"}, 26, 8, 24),
+        ({"batch_size": 12}, 26, 8, "a batch of 12 samples, but .* multiples of 8"),
+        ({"batch_size": 16, "gradient_accumulation_steps": 3}, 26, 8, "multiples of 24"),
+        ({"batch_size": 16}, 7, 8, "7 training samples, fewer than the 8"),
+    ],
+)
+def test_hosts_that_compute_one_batch_share_it_evenly(settings, samples, multiple, taken):
+    """Two hosts of four chips; elsewhere nothing has to divide."""
+    training = TrainingSettings(**settings)
+    if isinstance(taken, str):
+        with pytest.raises(BadSettings, match=taken):
+            usable(training, samples, 2, multiple)
+        return
+    assert usable(training, samples, 2, multiple) == taken
+    schedule = Schedule.of(training, taken, 2)
+    for start in range(0, taken, schedule.batch) if multiple > 1 else ():
+        count = min(schedule.batch, taken - start)
+        pieces = [parts(share(count, rank, 2, 2), training.gradient_accumulation_steps) for rank in range(2)]
+        assert [len(piece) for piece in pieces[0]] == [len(piece) for piece in pieces[1]]
+        assert all(len(piece) % 4 == 0 for piece in pieces[0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "multiple", "lengths"),
+    [
+        (26, 8, 1, [[8, 8], [8, 2]]),
+        (24, 16, 8, [[8, 4], [8, 4]]),
+        (24, 20, 8, [[8, 4], [8, 4]]),
+        (16, 4, 8, [[4, 4], [4, 4]]),
+        (0, 4, 8, [[], []]),
+    ],
+)
+def test_who_evaluates_what(samples, batch, multiple, lengths):
+    found = [list(own_batches(samples, batch, rank, 2, multiple)) for rank in range(2)]
+    assert [[len(own) for own in batches] for batches in found] == lengths
+    assert sorted(position for batches in found for own in batches for position in own) == list(range(samples))
 
 
 @pytest.mark.parametrize(

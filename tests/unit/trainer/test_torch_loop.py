@@ -44,6 +44,22 @@ def model() -> torch.nn.Module:
     )
 
 
+def test_a_ring_that_needs_even_shares_leaves_the_rest_of_an_epoch_out(tmp_path):
+    seen = []
+
+    class Sizes(Task):
+        def loss(self, outputs, targets):
+            seen.append(len(targets))
+            return super().loss(outputs, targets)
+
+    ctx = context(tmp_path)
+    ctx.joined.multiple = 4
+    data, settings = Data((INPUTS, TARGETS), (INPUTS, TARGETS)), TrainingSettings(epochs=2, batch_size=8)
+    assert Sizes().train(model(), data, settings, ctx).samples == 10, "the update weighs what the site has"
+    assert seen == [8, 8], "8 of 10 samples, others in each epoch"
+    assert Sizes().evaluate(model(), data, settings, ctx).samples == 8
+
+
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [

@@ -107,11 +107,17 @@ class Crew:
         return self._session.evaluate(data, round_, training, stopped)
 
     def train(
-        self, data: Data, round_: int, training: TrainingSettings, folder: Path, stopped: Callable[[], bool]
+        self,
+        data: Data,
+        round_: int,
+        training: TrainingSettings,
+        folder: Path,
+        stopped: Callable[[], bool],
+        keep: "Callable[[Trained], object]",
     ) -> "Trained":
         """Session.train."""
         self._tell(Train(round=round_, training=training))
-        return self._session.train(data, round_, training, folder, stopped)
+        return self._session.train(data, round_, training, folder, stopped, keep)
 
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""

@@ -9,6 +9,7 @@ import logging
 import signal
 import time
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
 from fedapi.wire.message import ObjectRef
@@ -34,6 +35,9 @@ from fedtrainer.errors import Diverged, Dropped, LinkExpired, Rejected, Skip, St
 from fedtrainer.ring.seat import Seat
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.task import Data, EvalResult
+
+if TYPE_CHECKING:
+    from fedtrainer.training.session import Trained
 
 log = logging.getLogger(__name__)
 
@@ -152,23 +156,20 @@ class Agent:
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         data = self._loaded(order.model, order.round)
-        crew = self._crew()
+        crew, nonce = self._crew(), new_nonce()
+
+        def keep(trained: "Trained") -> Finished:
+            file = trained.file
+            finished = Finished(file.sha256, file.size, trained.samples, trained.metrics, trained.training_s, nonce)
+            folder.finish(finished)
+            return finished
+
         with Watch(self._control, order, self._keep.touch) as watch:
             if order.evaluate:
                 result = crew.evaluate(data, order.round - 1, order.training, watch.dropped)
                 self._send_evaluation(order.round - 1, order.model, result)
             with termination.deferred():  # a training that ends just now is kept as finished
-                trained = crew.train(data, order.round, order.training, folder.path, watch.dropped)
-                finished = Finished(
-                    trained.file.sha256,
-                    trained.file.size,
-                    trained.samples,
-                    trained.metrics,
-                    trained.training_s,
-                    new_nonce(),
-                )
-                folder.finish(finished)
-        return finished
+                return keep(crew.train(data, order.round, order.training, folder.path, watch.dropped, keep))
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
         request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)

@@ -18,6 +18,7 @@ from fedtrainer.launch.generations import Answer
 from fedtrainer.launch.messages import PATH_JOIN, PATH_REPORT, PATH_WATCH, JoinRequest, News, Report, WatchRequest
 
 ANSWER_S = 15.0  # longer than the service holds a question
+CONNECT_S = 5.0
 
 
 class Client:
@@ -29,7 +30,6 @@ class Client:
         self._http = httpx.Client(
             base_url=self._url,
             headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(ANSWER_S, connect=5.0),
             trust_env=False,  # no proxy between pods
         )
 
@@ -49,13 +49,13 @@ class Client:
 
     def report(self, request: Report, patience_s: float) -> Answer:
         """Tells; RingBroken when nobody listened for `patience_s`."""
-        return self._ask(PATH_REPORT, request, patience_s)
+        return self._ask(PATH_REPORT, request, patience_s, patience_s)
 
-    def _ask(self, path: str, request: Message, patience_s: float) -> Answer:
+    def _ask(self, path: str, request: Message, patience_s: float, answer_s: float = ANSWER_S) -> Answer:
         end, failures = time.monotonic() + patience_s, 0
         while True:
             try:
-                return self._once(path, request)
+                return self._once(path, request, answer_s)
             except (httpx.TransportError, OSError) as error:
                 if time.monotonic() > end:
                     text = f"worker 0 ({self._url}) does not answer for {patience_s:.0f} s: {error}"
@@ -63,8 +63,9 @@ class Client:
             time.sleep(min(pause_s(failures), 1.0))
             failures += 1
 
-    def _once(self, path: str, request: Message) -> Answer:
-        answer = self._http.post(path, content=request.model_dump_json())
+    def _once(self, path: str, request: Message, answer_s: float) -> Answer:
+        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
+        answer = self._http.post(path, content=request.model_dump_json(), timeout=timeout)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise Refused("token: worker 0 of this site's ring has another: mount the same Secret in all its pods")
         if answer.is_server_error:

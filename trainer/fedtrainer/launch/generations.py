@@ -1,8 +1,8 @@
 """Which workers train together, decided: members, generations of the ring, and their ends. Pure.
 
 service.py feeds events in and tells each worker its `answer`. Law: at most one generation at a time; its number is
-above all before it; worker 0 is in it; it holds whole slices, at least min_workers and at most workers; finished is
-final. A worker that a generation has lost comes back only by a join, as a member of a later one.
+above all that were heard of when it began; worker 0 is in it; it holds whole slices, at least min_workers and at most
+workers; finished is final. A worker that a generation has lost comes back only by a join, as a member of a later one.
 """
 
 from collections.abc import Mapping
@@ -194,7 +194,7 @@ def _acted(state: State, event: Event, now: float) -> State:
         case Leaving():
             return _leave(state, event, now)
         case Finished(generation):
-            return replace(state, finished=generation == state.number > 0)
+            return replace(state, finished=0 < generation <= state.number)  # others may have told of later ones
         case Tick():
             return state
         case _:

@@ -73,7 +73,7 @@ def _until_known(service: Service) -> None:
 
 
 class Launcher:
-    """The loop. Its main thread never blocks in the network, so a signal acts at once."""
+    """The loop. Its main thread is in the network only to report the end, so a signal acts at once."""
 
     def __init__(self, pod: Pod, reach_port: int) -> None:
         self._pod = pod

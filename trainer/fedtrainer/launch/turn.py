@@ -28,9 +28,9 @@ from fedtrainer.settings import TrainerSettings
 log = logging.getLogger(__name__)
 
 REACH_S = 30.0  # longest check of the peers
-ALONE_S = 10.0  # for ranks of a broken generation to end by themselves
+ALONE_S = 3.0  # for ranks of a broken generation to end by themselves: rank 0 may be asking for work, and hear nothing
 LAST_S = 15.0  # for ranks of a finished site
-FORCED_S = 10.0  # from SIGTERM to SIGKILL
+FORCED_S = 17.0  # from SIGTERM to SIGKILL: rank 0 may be writing a checkpoint
 TERMINATED_S = 25.0  # from the pod's SIGTERM to SIGKILL: shorter than Kubernetes' 30 s
 REPORT_S = 5.0  # to tell worker 0 of an end
 BEAT_S = 1.0  # between two signs of life while ranks end

@@ -1,5 +1,10 @@
-"""The one sentence in which a failed operation of a ring is told. Used by the adapters and the meeting."""
+"""How a broken ring is told: one sentence, and the right exit code. Used by the adapters and the meeting."""
 
+import ctypes
+import os
+import sys
+
+from fedapi.outcome import Exit
 from fedtrainer.errors import RingBroken
 from fedtrainer.ring.seat import Seat
 
@@ -15,3 +20,21 @@ def broken(seat: Seat, operation: str, error: object) -> RingBroken:
     return RingBroken(
         f"rank {seat.rank} of {seat.size} ({own}), generation {seat.generation}: {operation}{peers} failed: {words}"
     )
+
+
+def end_softly(seat: Seat, library: str) -> None:
+    """From now on a C++ exception that nobody catches ends the process as a broken ring, instead of aborting it.
+
+    Horovod's thread throws when a peer goes away while it starts, the watchdog of torch's NCCL group whenever one does.
+    """
+
+    def end() -> None:
+        print(broken(seat, library, "its thread ended: a peer went away"), file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(Exit.RING_BROKEN)
+
+    handler = ctypes.CFUNCTYPE(None)(end)
+    ctypes.CDLL("libstdc++.so.6")["_ZSt13set_terminatePFvvE"](handler)  # std::set_terminate
+    _kept.append(handler)  # C++ holds no reference
+
+
+_kept: list[object] = []

@@ -6,11 +6,9 @@ have other last bits on three or more ranks. Waiting is done here, by short slee
 """
 
 import atexit
-import ctypes
 import itertools
 import math
 import os
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -24,9 +22,8 @@ import torch
 from horovod.runner.common.util.hosts import SlotInfo
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from fedapi.outcome import Exit
 from fedtrainer.errors import CollectiveMissing, RingBroken
-from fedtrainer.ring.faults import broken
+from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.seat import Seat
@@ -41,6 +38,8 @@ _WIDER = {torch.bfloat16: torch.float32, torch.uint8: torch.int32}  # sums of ot
 class HorovodRing:
     """All ranks in Horovod's global process set."""
 
+    multiple = 1
+
     def __init__(self, seat: Seat, meeting: Meeting, device: str) -> None:
         self.rank, self.size, self.device = seat.rank, seat.size, device
         self._seat, self._broken = seat, False
@@ -50,7 +49,7 @@ class HorovodRing:
         server = _rendezvous(seat, meeting) if seat.rank == 0 else None
         os.environ["HOROVOD_GLOO_RENDEZVOUS_PORT"] = meeting.get("horovod rendezvous")
         meeting.gather("horovod", seat.size)  # who is missing is found here, where nothing aborts
-        _end_softly(seat)
+        end_softly(seat, "Horovod")
         try:
             hvd.init()
         except (RuntimeError, ValueError) as error:
@@ -207,18 +206,3 @@ def _rendezvous(seat: Seat, meeting: Meeting) -> RendezvousHTTPServer:
     )
     meeting.put("horovod rendezvous", str(server.server_address[1]))
     return server
-
-
-def _end_softly(seat: Seat) -> None:
-    """Horovod's thread throws when a peer goes away while it starts, which would abort: end as a broken ring instead."""
-
-    def end() -> None:
-        print(broken(seat, "starting Horovod", "a peer went away"), file=sys.stderr, flush=True)  # noqa: T201
-        os._exit(Exit.RING_BROKEN)
-
-    handler = ctypes.CFUNCTYPE(None)(end)
-    ctypes.CDLL("libstdc++.so.6")["_ZSt13set_terminatePFvvE"](handler)  # std::set_terminate
-    _kept.append(handler)  # C++ holds no reference
-
-
-_kept: list[object] = []

@@ -24,6 +24,7 @@ from fedtrainer.ring.seat import Seat
 
 _LOOK_S = 0.01  # between two questions for an order; TCPStore's own wait writes a warning whenever it ends without
 _SILENT_S = 0.2  # between two looks at whether rank 0 still answers
+_CONNECT_S = 3.0  # for one try to reach rank 0
 _SIGNATURE = hashlib.sha256().digest_size
 
 
@@ -162,6 +163,16 @@ def _keep(seat: Seat, patience_s: float) -> Any:
 
 
 def _reach(seat: Seat, patience_s: float) -> Any:
+    """Waits in Python first: a signal ends that wait at once, and would not end the one of TCPStore."""
+    where, end = (seat.addresses[0], seat.store_port), time.monotonic() + patience_s
+    while True:
+        try:
+            socket.create_connection(where, timeout=max(0.1, min(_CONNECT_S, end - time.monotonic()))).close()
+            break
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_SILENT_S)
     return dist.TCPStore(
         seat.addresses[0], seat.store_port, wait_for_workers=False, timeout=timedelta(seconds=patience_s)
     )

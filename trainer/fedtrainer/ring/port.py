@@ -32,6 +32,10 @@ class Ring(Protocol):
     def device(self) -> str:
         """Where this rank's model is: `cpu`, `cuda:0`, `xla`, or another type of torch.accelerator."""
 
+    @property
+    def multiple(self) -> int:
+        """What the ranks' batches together must be a multiple of: the chips, where hosts compute one batch; else 1."""
+
     def place(self, tensor: "torch.Tensor") -> "torch.Tensor":
         """A batch's tensor on the device; with XLA split over the chips along its first dimension, where that divides."""
 

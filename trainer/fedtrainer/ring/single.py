@@ -52,7 +52,7 @@ class CopiedBack:
 class SingleRing:
     """Nobody to talk to: sums are what they were."""
 
-    rank, size = 0, 1
+    rank, size, multiple = 0, 1, 1
 
     def __init__(self, device: str) -> None:
         self.device = device

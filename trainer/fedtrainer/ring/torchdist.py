@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from fedtrainer.errors import CollectiveMissing
-from fedtrainer.ring.faults import broken
+from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.seat import Seat
@@ -20,6 +20,8 @@ from fedtrainer.ring.single import CopiedBack, Done
 
 class TorchRing:
     """All ranks in one or two process groups."""
+
+    multiple = 1
 
     def __init__(self, seat: Seat, meeting: Meeting, device: str) -> None:
         self.rank, self.size, self.device = seat.rank, seat.size, device
@@ -113,6 +115,7 @@ def _gloo(seat: Seat, meeting: Meeting) -> Any:
 
 
 def _nccl(seat: Seat, meeting: Meeting) -> Any:
+    end_softly(seat, "NCCL")
     options = dist.ProcessGroupNCCL.Options()
     options._timeout = timedelta(seconds=seat.timeout_s)  # noqa: SLF001
     return dist.ProcessGroupNCCL(dist.PrefixStore("nccl", meeting.store), seat.rank, seat.size, options)

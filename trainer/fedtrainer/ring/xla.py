@@ -43,6 +43,7 @@ class XlaRing:
         self._outer, self._hosts, self._leads = outer, seat.slice_hosts, seat.rank % seat.slice_hosts == 0
         self._device, self._chips = _start()
         self._local = xr.addressable_runtime_device_count()
+        self.multiple = seat.size * self._local if self._hosts > 1 else 1
         self._mesh = xs.Mesh(np.arange(self._chips), (self._chips,), (_AXIS,))
 
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -103,6 +104,8 @@ class XlaRing:
 
     def _slice_sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of the hosts' CPU tensors: each host's first chip holds its own, the others zeros."""
+        if tensor.numel() == 0:
+            return tensor
         rows = torch.zeros((self._local, tensor.numel()), dtype=tensor.dtype)
         rows[0] = tensor.view(-1)
         total = self._split(rows).sum(0, dtype=tensor.dtype)

@@ -14,13 +14,13 @@ import torch
 from fedapi.wire.job import TrainingSettings
 from fedtrainer.errors import Dropped, TaskInvalid
 from fedtrainer.ring import operations
-from fedtrainer.training import agreement
-from fedtrainer.training.batches import Batch, shuffled, size, take
+from fedtrainer.training import agreement, shares
+from fedtrainer.training.batches import shuffled, size, take
 from fedtrainer.training.context import Context, Position
 from fedtrainer.training.losses import Losses
 from fedtrainer.training.metrics import number, with_extras
 from fedtrainer.training.parallel import Flag, end_if_told, own_flags
-from fedtrainer.training.schedule import Schedule, learning_rate
+from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.steps import Steps
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class _Training:
         self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
     ) -> None:
         self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
-        self._schedule = Schedule.of(settings, samples, ctx.ring.size)
+        self._usable = usable(settings, samples, ctx.ring.size, ctx.joined.multiple)
+        self._schedule = Schedule.of(settings, self._usable, ctx.ring.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
         self._steps = Steps(task, model, settings, ctx)
 
@@ -84,7 +85,8 @@ class _Training:
 
     def _epoch(self, epoch: int, first: int, losses: Losses) -> float:
         schedule = self._schedule
-        batches = shuffled(self._part, self._ctx.epoch_generator(epoch)).split(schedule.batch)
+        order = shuffled(self._part, self._ctx.epoch_generator(epoch))
+        batches = order[: self._usable].split(schedule.batch)
         for step in range(first, schedule.steps_of(epoch)):
             self._ctx.seed_step(epoch, step)
             number_ = epoch * schedule.per_epoch + step
@@ -110,31 +112,43 @@ class _Training:
 def evaluate(
     task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
 ) -> "EvalResult":
-    """Means over the test samples of the task's metrics, then `loss` where it fits. Ranks take batches in turn."""
+    """Means over the test samples of the task's metrics, then `loss` where it fits. Ranks share the batches.
+
+    Where hosts compute one batch together, samples at the end that do not divide among their chips are left out.
+    """
     from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
 
+    multiple = ctx.joined.multiple
     samples, sums, losses = size(data.test, "test"), dict[str, float](), dict[str, float]()
+    samples -= samples % multiple
     dropped = False
     model.eval()
     with torch.inference_mode(ctx.device != "xla"), torch.no_grad():  # torch_xla cannot work in inference mode
-        for inputs, targets in _in_turn(data.test, samples, settings.batch_size, ctx):
+        for batch in own_batches(samples, settings.batch_size, ctx.ring.rank, ctx.ring.size, multiple):
             ctx.end_if_leaving()
-            dropped = ctx.stopped()
-            if dropped:
+            dropped = dropped or ctx.stopped()
+            if dropped and multiple == 1:  # hosts that compute one batch together go on together
                 break
+            inputs, targets = ctx.place(take(data.test, batch))
             outputs = model(inputs)
-            _add(sums, task.metrics(outputs, targets), len(targets))
-            _add(losses, {"loss": float(task.loss(outputs, targets))}, len(targets))
+            _add(sums, task.metrics(outputs, targets), len(batch))
+            _add(losses, {"loss": float(task.loss(outputs, targets))}, len(batch))
     if operations.sums(ctx.joined, [float(dropped)])[0]:
         raise Dropped("the aggregator closed the round")
     totals = with_extras(_of_all_ranks(ctx, sums), _of_all_ranks(ctx, losses))
     return EvalResult(samples, {name: total / samples for name, total in totals.items()})
 
 
-def _in_turn(part: Any, samples: int, batch_size: int, ctx: Context) -> Iterator[Batch]:
-    for number_, start in enumerate(range(0, samples, batch_size)):
-        if number_ % ctx.ring.size == ctx.ring.rank:
-            yield ctx.place(take(part, range(start, min(start + batch_size, samples))))
+def own_batches(samples: int, batch_size: int, rank: int, ranks: int, multiple: int) -> Iterator[range]:
+    """The test samples that a rank evaluates: whole batches in turn, or an even share of each (see Ring.multiple)."""
+    length = max(batch_size - batch_size % multiple, multiple)
+    for number_, start in enumerate(range(0, samples, length)):
+        batch = range(start, min(start + length, samples))
+        if multiple > 1:
+            mine = shares.share(len(batch), rank, ranks)
+            yield batch[mine.start : mine.stop]
+        elif number_ % ranks == rank:
+            yield batch
 
 
 def _of_all_ranks(ctx: Context, sums: Mapping[str, float]) -> dict[str, float]:

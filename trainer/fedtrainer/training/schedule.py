@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedapi.wire.job import TrainingSettings
+from fedtrainer.errors import BadSettings
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class Schedule:
         done = min(epoch * self.per_epoch + min(step, self.per_epoch), self.steps)
         last = max(done - 1, 0) // self.per_epoch
         return (last, done - last * self.per_epoch) if done == self.steps else divmod(done, self.per_epoch)
+
+
+def usable(settings: TrainingSettings, samples: int, ranks: int, multiple: int) -> int:
+    """How many of `samples` an epoch takes: all, or those that come in multiples, each epoch without others.
+
+    `multiple` is the ring's. BadSettings when a batch, or a part of it, cannot be shared out evenly.
+    """
+    if multiple == 1:
+        return samples
+    multiple *= settings.gradient_accumulation_steps
+    batch = settings.batch_size * (ranks if settings.batch_per == "Rank" else 1)
+    if batch % multiple:
+        raise BadSettings(
+            f"training.batchSize makes a batch of {batch} samples, but the hosts of a TPU slice share out multiples of "
+            f"{multiple} (chips of all hosts, times gradientAccumulationSteps): choose training.batchSize accordingly"
+        )
+    if samples < multiple:
+        raise BadSettings(f"the site has {samples} training samples, fewer than the {multiple} that its TPU pool needs")
+    return samples - samples % multiple
 
 
 def learning_rate(settings: TrainingSettings, ranks: int, step: int) -> float:

@@ -99,18 +99,28 @@ class Session:
         return self._evaluated(data, settings, ctx)
 
     def train(
-        self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
+        self,
+        data: Data,
+        round_: int,
+        settings: TrainingSettings,
+        folder: Path | None,
+        stopped: Callable[[], bool],
+        keep: Callable[[Trained], object] = lambda _: None,
     ) -> Trained:
         """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, Diverged on NaN.
 
-        SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks.
+        SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks. `keep` is
+        called once the update is written: what ends the evaluation that follows does not undo the training.
         """
         with termination.deferred():
-            return self._train(data, round_, settings, folder, stopped)
+            trained, ctx = self._train(data, round_, settings, folder, stopped)
+            keep(trained)
+            local = self._local_metrics(data, trained.samples, settings, ctx)
+            return replace(trained, metrics=with_extras(trained.metrics, local))
 
     def _train(
         self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
-    ) -> Trained:
+    ) -> tuple[Trained, Context]:
         self._reset()
         ctx = self._context(round_, "train", folder, settings, stopped)
         ctx.epoch_generator(0)
@@ -123,9 +133,7 @@ class Session:
         agreement.same_result(self._ring, self._ranks, self._model, result.samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        metrics = checked(result.metrics, "train()")
-        metrics = with_extras(metrics, self._local_metrics(data, result.samples, settings, ctx))
-        return Trained(file, result.samples, metrics, training_s)
+        return Trained(file, result.samples, checked(result.metrics, "train()"), training_s), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
         """Rank 0 writes the update, and tells the others when there is none to be had."""
