@@ -2,7 +2,8 @@
 """Makes a wheel of Horovod that fits a torch: `horovod_wheel.py PYTHON FOLDER [--nccl]` prints the wheel's path.
 
 Horovod 0.28.1 (its last release) is a source package that asks for C++14, torch 2.9 for C++17: the standard is
-raised, nothing else is changed. PYTHON is an interpreter that has torch; its pip fetches the source. Needs g++,
+raised. One behaviour is added, which the environment variable HOROVOD_WAIT_FOR_WORK turns on: a rank waits for
+tensors instead of asking all others every cycle whether there are any (WAIT below). PYTHON is an interpreter that has torch; its pip fetches the source. Needs g++,
 make and Python.h; with --nccl also CUDA's toolkit (nvcc on PATH) and the NCCL that torch brought. Minutes of work,
 so the wheel is kept under the cache root (FEDLOOM_CACHE), keyed by what it was made from. Used by
 tools/dev_environment.py and by the Dockerfile beside it; needs no package installed.
@@ -33,6 +34,37 @@ FLAGS = {
 GLOO = {"HOROVOD_CPU_OPERATIONS": "GLOO"}
 NCCL = {"HOROVOD_GPU_OPERATIONS": "NCCL", "HOROVOD_BUILD_CUDA_CC_LIST": "70,75,80,86,89,90"}
 
+# File of the source -> text -> what it becomes. Ranks that all bring the same tensors need no agreement while nobody
+# has any: the rank that is first waits in the next agreement for the others, for gloo's timeout at most. Asking a
+# thousand times a second, as Horovod does, costs two ranks on two cores a sixth of their time.
+WAIT = {
+    "horovod/common/tensor_queue.h": {
+        "#include <iostream>\n": "#include <chrono>\n#include <condition_variable>\n#include <iostream>\n",
+        "  void RemoveJoinTensor();\n": "  void RemoveJoinTensor();\n\n"
+        "  // Whether there are tensors; waits for them no longer than this.\n"
+        "  bool WaitForTensors(std::chrono::milliseconds longest);\n",
+        "  mutable std::mutex mutex_;\n": "  mutable std::mutex mutex_;\n\n  std::condition_variable arrived_;\n",
+    },
+    "horovod/common/tensor_queue.cc": {
+        "  message_queue_.push(std::move(message));\n  return Status::OK();\n": "  message_queue_.push(std::move(message));\n"
+        "  arrived_.notify_one();\n  return Status::OK();\n",
+        "    message_queue_.push(std::move(messages[i]));\n  }\n": "    message_queue_.push(std::move(messages[i]));\n  }\n"
+        "  arrived_.notify_one();\n",
+        "// Add a TensorTableEntry as well as its message to the queue.\n": "bool TensorQueue::WaitForTensors(std::chrono::milliseconds longest) {\n"
+        "  std::unique_lock<std::mutex> lock(mutex_);\n"
+        "  return arrived_.wait_for(lock, longest, [this] { return !tensor_table_.empty(); });\n}\n\n"
+        "// Add a TensorTableEntry as well as its message to the queue.\n",
+    },
+    "horovod/common/operations.cc": {
+        "  state.last_cycle_start = std::chrono::steady_clock::now();\n\n  if (state.mark_cycles_in_timeline)": ""
+        '  static const bool wait_for_work = std::getenv("HOROVOD_WAIT_FOR_WORK") != nullptr;\n'
+        "  if (wait_for_work && !state.dynamic_process_sets) {\n"
+        "    auto& queue = state.process_set_table.Get(0).tensor_queue;\n"
+        "    while (!state.shut_down && !queue.WaitForTensors(std::chrono::milliseconds(10))) {\n    }\n  }\n"
+        "  state.last_cycle_start = std::chrono::steady_clock::now();\n\n  if (state.mark_cycles_in_timeline)",
+    },
+}
+
 ABOUT = """
 import json, sys, sysconfig, importlib.metadata as metadata, importlib.util as modules
 nccl = modules.find_spec("nvidia.nccl") if modules.find_spec("nvidia") else None
@@ -54,7 +86,7 @@ def flags(*, nccl: bool) -> dict[str, str]:
 
 def made_from(*, nccl: bool = False) -> str:
     """Everything but the machine and its torch that a wheel depends on."""
-    return json.dumps([HOROVOD, STANDARD, flags(nccl=nccl)])
+    return json.dumps([HOROVOD, STANDARD, WAIT, flags(nccl=nccl)])
 
 
 def cached(python: Path, *, nccl: bool = False) -> Path:
@@ -122,6 +154,7 @@ def build(python: Path, work: Path, *, nccl: bool) -> Path:
         call(step, environment, log)
     source = work / f"horovod-{HOROVOD}"
     raise_standard(source)
+    teach_waiting(source)
     out = work / "out"
     call([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", "--verbose",
           "--wheel-dir", str(out), str(source)], environment, log)  # fmt: skip
@@ -139,6 +172,17 @@ def raise_standard(source: Path) -> None:
         if count != 1:
             sys.exit(f"{name} of Horovod {HOROVOD} is not as it was: no single CMAKE_CXX_STANDARD 14 in it")
         file.write_text(changed)
+
+
+def teach_waiting(source: Path) -> None:
+    """Puts the changes of WAIT in."""
+    for name, changes in WAIT.items():
+        text = (source / name).read_text()
+        for old, new in changes.items():
+            if text.count(old) != 1:
+                sys.exit(f"{name} of Horovod {HOROVOD} is not as it was: not exactly one {old.splitlines()[0]!r} in it")
+            text = text.replace(old, new)
+        (source / name).write_text(text)
 
 
 def nccl_home(installed: Path, folder: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from fedtrainer.ring.single import SingleRing
 
 TASK = Path(__file__).resolve().parents[2] / "examples" / "fashion-mnist" / "fashion_mnist.py"
 BATCH, IMAGES = 64, 4096
+CHANNELS = 32  # and 64 in the second layer, as the usual CNN for images of this size
 _BYTES_SENT = 200  # offset of tcpi_bytes_sent in Linux' struct tcp_info
 
 
@@ -47,7 +48,7 @@ class Worker:
         spec = importlib.util.spec_from_file_location("fashion_mnist", TASK)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        self._model = module.task().model()
+        self._model = module.task(CHANNELS).model()
         self._sync = GradientSync(self._ring, self._model)
         self._step = torch.nn.parallel.DistributedDataParallel(self._model) if mode == "ddp" else self._model
         self._optimizer = torch.optim.SGD(self._model.parameters(), lr=0.01, momentum=0.9)

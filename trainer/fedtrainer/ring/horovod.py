@@ -168,6 +168,7 @@ def _environment(seat: Seat) -> dict[str, str]:
         "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout_s // 2)),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(max(1, timeout_s)),
         "HOROVOD_FUSION_THRESHOLD": "0",
+        "HOROVOD_WAIT_FOR_WORK": "1",  # of our wheel alone: no cycles while there is nothing to sum
         "HOROVOD_CYCLE_TIME": os.environ.get("HOROVOD_CYCLE_TIME", _CYCLE_MS),
         "HOROVOD_LOG_LEVEL": os.environ.get("HOROVOD_LOG_LEVEL", "error"),
     }
