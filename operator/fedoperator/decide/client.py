@@ -58,11 +58,13 @@ def _ready(observed: ObservedClient) -> Fact:
     return Fact("True", Reason.READY, "the site can take part in rounds")
 
 
-def _connected(heard: datetime | None, now: datetime) -> Fact:
+def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) -> Fact:
     if heard is None:
         return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
     if now < heard + ACTIVE:
         return Fact("True", Reason.HEARTBEAT, "the site was heard from within 5 minutes")
+    if all(pod.finished for pod in map(PodView.of, observed.pods)):
+        return Fact("Unknown", Reason.NO_TRAINER, "no training pod runs at the site, so nobody is to be heard from")
     return Fact("False", Reason.HEARTBEAT_LOST, "the site was not heard from for 5 minutes")
 
 
@@ -111,7 +113,7 @@ def _kept(client: FLClient) -> Fact | None:
 
 def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
     client, heard = observed.client, _heard(observed)
-    facts: dict[str, Fact] = {Type.READY: _ready(observed), Type.CONNECTED: _connected(heard, now)}
+    facts: dict[str, Fact] = {Type.READY: _ready(observed), Type.CONNECTED: _connected(observed, heard, now)}
     generation = client.metadata.generation
     if not observed.invalid:
         facts[Type.DATA_AVAILABLE] = _data(observed, now)

@@ -104,12 +104,19 @@ def _round(scene: Scene) -> tuple[datetime | None, datetime | None]:
     return (None, None) if end and scene.now >= end else (instant(status.start_time), end)
 
 
+def _worst_worker(scene: Scene, job: JobView, begin: datetime | None) -> list[datetime]:
+    """When the worker with the most failures failed, in order: what ends all of a ring's pods at once counts once."""
+    times: dict[int | None, list[datetime]] = {}
+    for pod in scene.pods_of(job.name):
+        if failed(pod) and pod.ended and (begin is None or pod.ended.finished >= begin):
+            times.setdefault(pod.worker, []).append(pod.ended.finished)
+    return sorted(max(times.values(), key=len)) if times else []
+
+
 def rest(scene: Scene, job: JobView) -> Rest | None:
     """Whether a site's Job has used up its failures, and until when it rests."""
     begin, end = _round(scene)
-    pods = [pod for pod in scene.pods_of(job.name) if failed(pod)]
-    times = sorted(pod.ended.finished for pod in pods if pod.ended)
-    counted = [at for at in times if begin is None or at >= begin]
+    counted = _worst_worker(scene, job, begin)
     if len(counted) < max(1, scene.observed.settings.pod_failures_per_round):
         return None
     if begin is not None:

@@ -3,7 +3,8 @@
 Called by training_job.py where the JobSet resource is installed. `suspend` is as in jobs.py. The pods' names and
 their Service are Fedloom's own, as for Jobs, so JobSet's DNS feature, which would make a second Service of that name,
 is off: an Indexed Job gives its pods the same host names. Child Jobs fail on fatal exit codes only, and then running
-again cannot help: the first one fails the JobSet, no restarts.
+again cannot help: the first one fails the JobSet, no restarts. Pods end well only when the whole site has finished, so
+the first Job that does ends the JobSet well.
 """
 
 from fedapi import names
@@ -19,6 +20,7 @@ def jobset_spec(job_spec: Json, slices: int) -> Json:
         "replicatedJobs": [{"name": REPLICATED_JOB, "replicas": slices, "template": {"spec": job_spec}}],
         "network": {"enableDNSHostnames": False},
         "failurePolicy": {"maxRestarts": 0},
+        "successPolicy": {"operator": "Any", "targetReplicatedJobs": [REPLICATED_JOB]},
     }
 
 

@@ -12,6 +12,7 @@ from fedoperator.decide.model import Decision, ObservedClient
 from tests.unit.operator_pure import samples as s
 
 TRAINER = names.ROLE_TRAINER
+RUNS = (s.running(names.ROLE_TRAINER, "J", "berlin"),)
 
 
 def _lease(renewed_s_ago: float | None) -> s.Json:
@@ -28,7 +29,7 @@ def _lease(renewed_s_ago: float | None) -> s.Json:
     ],
 )
 def test_active_by_the_age_of_the_lease(lease, active, connected, requeue):
-    decision = decide_client(ObservedClient(s.site("berlin"), lease), s.NOW)
+    decision = decide_client(ObservedClient(s.site("berlin"), lease, RUNS), s.NOW)
     assert decision.status["active"] is active
     assert s.condition(decision, "Connected")[:2] == connected
     assert decision.requeue_after == requeue
@@ -62,7 +63,7 @@ def test_status_is_decided_on_transitions_only():
     again = decide_client(ObservedClient(same, _lease(10)), s.NOW + timedelta(seconds=20))
     assert again.status is None
     lost = decide_client(ObservedClient(same, _lease(20)), s.NOW + timedelta(seconds=280))
-    assert s.condition(lost, "Connected")[0] == "False"
+    assert s.condition(lost, "Connected")[:2] == ("Unknown", "NoTrainer")
 
 
 def test_a_paused_site_is_not_ready_and_an_unreadable_one_says_why():

@@ -78,16 +78,17 @@ def test_one_workers_fatal_failure_is_the_sites_and_survivors_are_no_failures():
 
 
 @pytest.mark.parametrize(
-    ("codes", "stopped"),
+    ("ends", "stopped"),
     [
-        ([Exit.TASK_FAILED, 137, 139], True),
-        ([Exit.TASK_FAILED, 137, Exit.RING_BROKEN], False),
-        ([Exit.RING_BROKEN] * 9, False),
-        ([Exit.TASK_FAILED, Exit.PEER_UNREACHABLE, 137], True),
+        ([(1, Exit.TASK_FAILED), (1, 137), (1, 139)], True),
+        ([(1, Exit.TASK_FAILED), (1, 137), (1, Exit.RING_BROKEN)], False),
+        ([(worker, Exit.RING_BROKEN) for worker in range(4)] * 2, False),
+        ([(worker, Exit.PEER_UNREACHABLE) for worker in range(4)] * 2, False),
+        ([(worker, Exit.PEER_UNREACHABLE) for worker in range(4)] * 3, True),
     ],
 )
-def test_the_budget_counts_the_own_failures_of_all_workers(codes, stopped):
-    pods = [_ended(i % 4, code, name=f"p{i}") for i, code in enumerate(codes)]
+def test_the_budget_is_that_of_the_worker_that_fails_most(ends, stopped):
+    pods = [_ended(worker, code, name=f"p{i}") for i, (worker, code) in enumerate(ends)]
     decision = _with_pods(*pods, budget=3)
     assert (s.site_reasons(decision)["berlin"] == Reason.TOO_MANY_FAILURES) is stopped
     assert (True in decision.suspend.values()) is stopped
