@@ -110,7 +110,8 @@ def _worst_worker(scene: Scene, job: JobView, begin: datetime | None) -> list[da
     for pod in scene.pods_of(job.name):
         if failed(pod) and pod.ended and (begin is None or pod.ended.finished >= begin):
             times.setdefault(pod.worker, []).append(pod.ended.finished)
-    return sorted(max(times.values(), key=len)) if times else []
+    _, worst = max(((len(each), each) for each in times.values()), default=(0, []))
+    return sorted(worst)
 
 
 def rest(scene: Scene, job: JobView) -> Rest | None:
