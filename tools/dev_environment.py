@@ -5,6 +5,7 @@ third-party packages live once under the user's cache folder, keyed by what they
 checkout only points to them and holds the editable install of Fedloom itself.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -45,8 +46,15 @@ def dependencies_venv() -> Path:
     made_from = [sys.version, *wanted, constraints.read_text(), horovod_wheel.made_from()]
     key = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:12]
     home = horovod_wheel.cache_root() / "venv" / key
-    if (home / "complete").exists():
-        return home
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two checkouts share it: the second waits for the first
+        if not (home / "complete").exists():
+            _install(home, constraints, wanted)
+    return home
+
+
+def _install(home: Path, constraints: Path, wanted: list[str]) -> None:
     print(f"installing dependencies into {home} (several GB, once)", flush=True)
     shutil.rmtree(home, ignore_errors=True)
     venv.create(home, with_pip=True)
@@ -56,7 +64,6 @@ def dependencies_venv() -> Path:
     subprocess.run([*pip, *wanted], check=True, env=environment)
     subprocess.run([*pip, str(horovod(home / "bin" / "python"))], check=True, env=environment)
     (home / "complete").touch()
-    return home
 
 
 def horovod(python: Path) -> Path:
