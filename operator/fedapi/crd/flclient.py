@@ -91,7 +91,7 @@ class Pool(Part):
         "XLA always joins the chips of a slice, and Horovod or TorchDistributed joins several slices.",
     )
     backend: Literal["Auto", "Gloo", "NCCL"] = Field(
-        "Auto", description="Transport of the ring. Auto: NCCL between GPUs, Gloo otherwise."
+        "Auto", description="Transport of the ring. Auto: NCCL between whole GPUs, Gloo otherwise."
     )
     spot: bool = Field(False, description="Whether pods ask for, and accept, the provider's spot machines.")
     queue_name: QueueName | None = Field(
@@ -115,7 +115,8 @@ class Pool(Part):
             ),
             rule(
                 "(self.accelerator == 'TPU') == has(self.tpu)",
-                "accelerator TPU needs tpu (type and topology), and tpu goes with accelerator TPU alone",
+                "accelerator TPU needs tpu (type and topology), and tpu goes with accelerator TPU alone: a pool has GPUs "
+                "or TPUs, not both",
             ),
             rule(
                 "self.accelerator != 'TPU' || !has(self.resourceName)",
@@ -151,6 +152,11 @@ class Pool(Part):
             rule(
                 "self.backend != 'NCCL' || self.accelerator == 'GPU'",
                 "backend NCCL needs accelerator GPU: use Auto or Gloo",
+                ".backend",
+            ),
+            rule(
+                "self.backend != 'NCCL' || !has(self.resourceName) || !self.resourceName.contains('/mig-')",
+                "backend NCCL cannot join MIG devices: use Auto or Gloo",
                 ".backend",
             ),
             rule(

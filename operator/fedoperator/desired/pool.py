@@ -54,7 +54,7 @@ class Shape:
             hosts=per_slice,
             slices=slices,
             collective=pool.collective or ("XLA" if slices == 1 else "Horovod"),
-            backend=pool.backend,
+            backend="Gloo" if _mig(pool) and pool.backend == "Auto" else pool.backend,
         )
 
 
@@ -62,6 +62,11 @@ def _devices(pool: Pool) -> int:
     if pool.accelerator == "CPU":
         return 0
     return pool.count or (default_count(pool.tpu.topology) if pool.tpu else 1)
+
+
+def _mig(pool: Pool) -> bool:
+    """Whether the devices are parts of GPUs, which NCCL cannot join."""
+    return "/mig-" in (pool.resource_name or "")
 
 
 def _hosts(pool: Pool) -> int:

@@ -2,6 +2,7 @@
 
 GPU = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 1}
 EIGHT = GPU | {"count": 8}
+MIG = GPU | {"resourceName": "nvidia.com/mig-1g.5gb"}
 
 
 def tpu(type_="tpu-v5-lite-podslice", topology="4x4", **more):
@@ -64,6 +65,7 @@ POOLS = [
     ),
     (tpu(collective="XLA"), tpu(collective="Gossip"), ["spec.pool.collective", "Gossip", "TorchDistributed"]),
     (EIGHT | {"backend": "NCCL"}, tpu(backend="NCCL"), ["spec.pool.backend", "NCCL needs accelerator GPU"]),
+    (MIG, MIG | {"backend": "NCCL"}, ["spec.pool.backend", "NCCL cannot join MIG devices"]),
     (tpu(backend="Gloo"), {"backend": "NCCL"}, ["spec.pool.backend", "use Auto or Gloo"]),
     # The rest.
     (GPU | {"queueName": "gpu-team"}, GPU | {"queueName": "GPU team"}, ["spec.pool.queueName", "GPU team"]),
