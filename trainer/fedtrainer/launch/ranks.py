@@ -62,8 +62,8 @@ class Ranks:
             thread.join(LAST_WORDS_S)
         self._folder.cleanup()
 
-    def start(self, seat: Seat, environment: Mapping[str, str]) -> None:
-        """One rank, with `environment` on top of this process's."""
+    def start(self, seat: Seat, environment: Mapping[str, str]) -> int:
+        """One rank, with `environment` on top of this process's; its process id."""
         reason = Path(self._folder.name) / f"rank-{seat.rank}"
         process = subprocess.Popen(  # noqa: S603 - the command is the trainer's own
             self._command,
@@ -77,6 +77,7 @@ class Ranks:
         self._thread(self._reap, seat, process, reason)
         self._thread(_copy, process.stdout, 1, seat.rank)
         self._thread(_copy, process.stderr, 2, seat.rank)
+        return process.pid
 
     def signal(self, number: int, local_rank: int | None = None) -> None:
         """To one rank, or to all that run."""

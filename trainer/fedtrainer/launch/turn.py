@@ -182,14 +182,10 @@ class Turn:
                 self._ended_by(event)
 
     def _start(self) -> None:
-        size = self._seats[0].size
-        log.info("generation %d: starts ranks %d to %d of %d", self._number, *self._ours(), size)
         for seat in self._seats:
-            self._ranks.start(seat, environment(seat, self._settings.threads, os.environ))
+            pid = self._ranks.start(seat, environment(seat, self._settings.threads, os.environ))
+            log.info("generation %d: rank %d of %d is process %d", self._number, seat.rank, seat.size, pid)
         self._started = True
-
-    def _ours(self) -> tuple[int, int]:
-        return self._seats[0].rank, self._seats[-1].rank
 
     def _ended_by(self, news: Answer | Stop | None) -> None:
         if self._news is None:
