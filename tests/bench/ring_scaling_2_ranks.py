@@ -6,4 +6,4 @@ from tests.bench.rows import Row
 
 def measure(bench: Bench) -> Row:
     """The row."""
-    return Row("ring_scaling_2_ranks", bench.ring_speed.two_to_one, "x")
+    return Row("ring_scaling_2_ranks", bench.ring_speed.two_to_one, "x", bench.ring_speed.strangers_to_one)

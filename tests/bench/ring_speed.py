@@ -1,6 +1,6 @@
-"""Images per second of one process, of two ranks over Horovod, and of two under torch's DistributedDataParallel.
+"""Images per second of one process, of two that know nothing of each other, of two ranks, of two under torch's DDP.
 
-The same CNN, batch and loop, one thread per process; the three take turns in one run, and what is compared is the
+The ranks are joined by Horovod. The same CNN, batch and loop, one thread per process; the four take turns in one run, and what is compared is the
 median over the turns of their ratios, so that a change of the machine's load meets all alike. Used by ring_ cases.
 """
 
@@ -18,6 +18,7 @@ class Speed:
     """Medians of ratios."""
 
     two_to_one: float
+    strangers_to_one: float  # two processes that do not talk: what the machine allows
     ring_to_ddp: float
 
 
@@ -28,13 +29,15 @@ def measured() -> Speed:
             Crew("alone", 1, stack),
             Crew("ring", 2, stack, collective="Horovod"),
             Crew("ddp", 2, stack),
+            Crew("alone", 2, stack),
         ]
         for crew in crews:
             crew.ask("train", WARM)
         turns = [[max(crew.ask("train", STEPS)) for crew in crews] for _ in range(TURNS)]
-    alone, ring, ddp = (median(column) / STEPS * 1000 for column in zip(*turns, strict=True))
-    print(f"   ms per step: alone {alone:.2f}, two ranks over Horovod {ring:.2f}, under DDP {ddp:.2f}")
+    alone, ring, ddp, both = (median(column) / STEPS * 1000 for column in zip(*turns, strict=True))
+    print(f"   ms per step: alone {alone:.2f}, two over Horovod {ring:.2f}, under DDP {ddp:.2f}, not joined {both:.2f}")
     return Speed(
-        median(2 * one / two for one, two, _ in turns),
-        median(other / own for _, own, other in turns),
+        median(2 * one / two for one, two, _, _ in turns),
+        median(2 * one / two for one, _, _, two in turns),
+        median(other / own for _, own, other, _ in turns),
     )

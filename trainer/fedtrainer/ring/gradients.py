@@ -74,8 +74,8 @@ class GradientSync:
         for bucket in self._buckets:
             if bucket.pending is not None:
                 bucket.pending.wait()
-        tail = self._buckets[-1].flat[-self._tail :].cpu() > 0
-        used = tail[FLAG_BITS:].tolist()
+        tail = (self._buckets[-1].flat[-self._tail :].cpu() > 0).tolist()
+        used = tail[FLAG_BITS:]
         for bucket in self._buckets:
             for number, view in zip(bucket.numbers, bucket.views, strict=True):
                 self._give(self._named[number][1], view, used=used[number])
