@@ -29,6 +29,7 @@ from fedtrainer.termination import leave_reason, one_line
 log = logging.getLogger(__name__)
 
 FINISH_S = 10.0  # for the other launchers to hear that the site has finished
+LAST_S = 2.0  # for their pods to end: worker 0's success completes the Job, which then ends pods that still run
 STEADY_TIMEOUTS = 2  # a generation that outlives this many timeouts of an operation has made progress
 
 
@@ -45,6 +46,7 @@ def run(settings: TrainerSettings, command: Sequence[str] = COMMAND) -> int:
         end = Launcher(Pod(settings, client, secrets.token_hex(8), command), port).run()
         if service and end.code == Exit.OK:
             _until_known(service)
+            time.sleep(LAST_S if settings.ring_workers > 1 else 0.0)
     if end.code != Exit.OK:
         log.error("%s (exit %d): %s", reason(end.code), end.code, end.line)
         leave_reason(one_line(end.line))
