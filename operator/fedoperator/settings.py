@@ -52,7 +52,7 @@ class OperatorSettings(BaseSettings):
         "fedloom-operator-keys", description="Secret with the master key and the CA; made if absent."
     )
     pod_failures_per_round: int = Field(
-        6, ge=0, description="Failures of a site's pods in one round before it counts as failed."
+        6, ge=0, description="Failures of one of a site's workers in one round before the site counts as failed."
     )
     site_retry_s: float = Field(60.0, gt=0, description="Seconds before a failed site is tried again.")
     watch_silence_s: float = Field(

@@ -1,7 +1,7 @@
 """Policy: containers that ended badly. Names the reason, and budgets a site's failures per round.
 
-A fatal exit code of any worker fails a Job at once (podFailurePolicy). Other failures, of all workers of the site's
-ring, count from the start of the round; a worker that only lost its peers has not failed. A site over its budget rests
+A fatal exit code of any worker fails a Job at once (podFailurePolicy). Other failures count from the start of the
+round, those of the worker that failed most; one that only lost its peers has not failed. A site over its budget rests
 until the next round has begun, and the aggregator does not wait for it. Before the first round, and past a round's
 deadline, no next round can be relied on: then a resting site is tried again `site_retry_s` after its last failure.
 """
@@ -106,7 +106,7 @@ def _round(scene: Scene) -> tuple[datetime | None, datetime | None]:
 
 def _worst_worker(scene: Scene, job: JobView, begin: datetime | None) -> list[datetime]:
     """When the worker with the most failures failed, in order: what ends all of a ring's pods at once counts once."""
-    times: dict[int | None, list[datetime]] = {}
+    times: dict[int, list[datetime]] = {}
     for pod in scene.pods_of(job.name):
         if failed(pod) and pod.ended and (begin is None or pod.ended.finished >= begin):
             times.setdefault(pod.worker, []).append(pod.ended.finished)
