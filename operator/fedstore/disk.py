@@ -24,7 +24,7 @@ from fedstore.errors import (
     StoreFailed,
     StoreFull,
 )
-from fedstore.objectstore import DIGEST, Head, checked_key
+from fedstore.objectstore import DIGEST, Head, checked_key, holds_itself, is_key
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY, _LOCKS = ".tmp", ".locks"
@@ -118,7 +118,9 @@ class DiskStore:
 
     def clean(self) -> None:
         """Removes what killed writers left. A writer of another process that still lives fails, nothing else."""
-        for path in (self._root / _TEMPORARY).iterdir():
+        with _typed_errors(str(self._root / _TEMPORARY)):
+            left = list((self._root / _TEMPORARY).iterdir())
+        for path in left:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -145,9 +147,10 @@ class DiskStore:
 
     def get(self, key: str) -> bytes:
         """A small object as bytes."""
-        path = self._path(key)
-        with _typed_errors(key):
-            return path.read_bytes()
+        with self.reader(key) as reader:
+            data = bytearray(reader.size)
+            reader.read_into(memoryview(data), 0)
+        return bytes(data)
 
     @contextmanager
     def reader(self, key: str) -> Iterator[DiskReader]:
@@ -171,12 +174,23 @@ class DiskStore:
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys that begin with this text."""
         folder = prefix.rpartition("/")[0]
-        top = self._path(folder) if folder else self._root
-        found = []
-        for where, folders, files in os.walk(top):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += [str((Path(where) / name).relative_to(self._root)) for name in files]
-        return iter(sorted(key for key in found if key.startswith(prefix)))
+        if folder:
+            self._path(folder)
+        return iter(sorted(key for key in self._below(folder) if key.startswith(prefix)))
+
+    def _below(self, folder: str) -> Iterator[str]:
+        """Keys of the files in a folder and its folders. One that is not there, or goes meanwhile, has none."""
+        try:
+            with _typed_errors(folder or str(self._root)), os.scandir(self._root / folder) as listed:
+                entries = [(e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in listed]
+        except Missing:
+            return
+        for name, is_folder, is_file in entries:
+            key = f"{folder}/{name}" if folder else name
+            if is_folder and is_key(key):
+                yield from self._below(key)
+            elif is_file and is_key(key):
+                yield key
 
     def delete(self, key: str) -> None:
         """Removes an object."""
@@ -203,14 +217,16 @@ class DiskStore:
         return Head(data, hashlib.sha256(data).hexdigest())
 
     def link(self, temporary: Path, key: str, digest: str) -> None:
-        """Gives a synced temporary file its name, once."""
+        """Gives a synced temporary file its name, once; a damaged object that should be this one makes room for it."""
         path = self._path(key)
         self._make_folders(path.parent)
         try:
             os.link(temporary, path)
         except FileExistsError:
             if _digest(path) != digest:
-                raise AlreadyExists(f"{key} holds other content, and objects are written once") from None
+                if not holds_itself(key, digest):
+                    raise AlreadyExists(f"{key} holds other content, and objects are written once") from None
+                temporary.replace(path)
         _sync_folder(path.parent)
 
     def _path(self, key: str) -> Path:

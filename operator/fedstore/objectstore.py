@@ -1,7 +1,8 @@
 """The port that all stores implement, and the rule for keys. One contract suite tests every adapter.
 
-Objects are write-once: putting equal content again is fine, other content raises AlreadyExists. Whoever sees an object
-sees all of it, and it survives a power cut. Only HEAD objects are replaced, by compare-and-swap.
+Objects are write-once: putting equal content again is fine, other content raises AlreadyExists. A key that ends in the
+SHA-256 of its content repairs itself: what it holds instead is damaged, and is replaced. Whoever sees an object sees all
+of it, and it survives a power cut. Only HEAD objects are replaced by other content, by compare-and-swap.
 All calls block: an event loop calls them in a thread.
 """
 
@@ -67,7 +68,10 @@ class ObjectStore(Protocol):
         """Bytes of an object, None when there is none."""
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Keys that begin with this text, sorted; HEAD objects included."""
+        """Keys that begin with this text, sorted; HEAD objects included. Foreign files may be among them.
+
+        What cannot be a key is left out; a folder that cannot be listed is StoreFailed, never empty.
+        """
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is not there is fine."""
@@ -79,8 +83,18 @@ class ObjectStore(Protocol):
         """Sets HEAD if its tag is `expected` (None: if there is none); else HeadMoved."""
 
 
+def holds_itself(key: str, sha256: str) -> bool:
+    """Whether the key says that its content has this digest."""
+    return sha256 in key.rpartition("/")[2]
+
+
+def is_key(key: str) -> bool:
+    """Whether a path is one that objects can have."""
+    return len(key) <= 1024 and _KEY.fullmatch(key) is not None
+
+
 def checked_key(key: str) -> str:
     """The key, when it is a relative path of plain names that do not begin with a dot."""
-    if len(key) > 1024 or not _KEY.match(key) or key.endswith("\n"):
+    if not is_key(key):
         raise InvalidKey(f"{key[:80]!r} is not a key: use names of letters, digits, '.', '_', '-' between slashes")
     return key

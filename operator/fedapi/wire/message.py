@@ -1,10 +1,11 @@
-"""Base of all wire models, digests and canonical bytes. Used by every module beside it."""
+"""Base of all wire models and of stored records: digests, canonical bytes, checksums. Used by every module beside it."""
 
 import hashlib
-from typing import Annotated
+import json
+from typing import Annotated, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -21,6 +22,41 @@ class Message(BaseModel):
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, hex."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+
+class DamagedRecord(ValueError):  # noqa: N818 - the word says more than an Error suffix
+    """The bytes are not the record that was written; the message says what is wrong with them."""
+
+
+class Record(Message):
+    """A message that is kept. Sealed, it carries a checksum, so that any changed byte is found when it is read."""
+
+    checksum: Sha256 | None = Field(
+        None, description="SHA-256 of the canonical record without this field; absent in records of version 0.1."
+    )
+
+    def sealed(self) -> Self:
+        """The record with its checksum: what is stored, and what `digest` of a stored record is made of."""
+        bare = self.model_copy(update={"checksum": None})
+        return self.model_copy(update={"checksum": bare.digest()})
+
+    @classmethod
+    def stored(cls, data: bytes) -> Self:
+        """The record of stored bytes. DamagedRecord when they are none, or when the checksum is not theirs."""
+        try:
+            table = json.loads(data)
+            checksum = table.pop("checksum", None) if isinstance(table, dict) else None
+            found = hashlib.sha256(rfc8785.dumps(table)).hexdigest()
+            if checksum not in (None, found):
+                raise DamagedRecord("its content is not what was written (wrong checksum)")
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise DamagedRecord(f"it is no {cls.__name__} of this version: {where}: {fault['msg']}"[:300]) from error
+        except (ValueError, RecursionError) as error:
+            text = str(error) if isinstance(error, DamagedRecord) else f"it is not JSON: {str(error)[:200]}"
+            raise DamagedRecord(text) from error
 
 
 class ObjectRef(Message):

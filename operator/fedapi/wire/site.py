@@ -18,11 +18,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedapi.wire.job import TrainingSettings
-from fedapi.wire.message import Message, ObjectRef, Sha256
+from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 
 MAX_METRICS = 32
 MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
-MAX_SAMPLES = 1 << 40  # of one site: sums of sites stay exact in JSON
+MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
 
 
@@ -90,10 +90,10 @@ class UploadGrant(Message):
     object: ObjectRef
 
 
-class UpdateManifest(Message):
+class UpdateManifest(Record):
     """What an update is. Once it is answered 200 it is durable and never trained again.
 
-    A seam for signatures: `canonical()` are the bytes that will be signed.
+    A seam for signatures: `canonical()` are the bytes that will be signed. The checksum is the hub's, a site sends none.
     """
 
     job_uid: str
@@ -102,13 +102,13 @@ class UpdateManifest(Message):
     client: str
     base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
     payload: ObjectRef = Field(description="The update file: local - base, safetensors.")
-    samples: int = Field(ge=0, description="Training samples, at most MAX_SAMPLES: the update's weight.")
+    samples: int = Field(ge=0, description="Training samples, at most clients.maxSamples: the update's weight.")
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
 
 
-class EvaluationReport(Message):
+class EvaluationReport(Record):
     """Metrics of a global model on the site's own test data."""
 
     job_uid: str

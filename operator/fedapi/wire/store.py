@@ -1,7 +1,8 @@
 """The store's records and layout (design: "Store layout and commit rule"). Pure: names and values, no I/O.
 
 Written by the aggregator, read by it on recovery, by the embedded runner and by `fedloom model`.
-Every object but HEAD is write-once; HEAD is replaced by compare-and-swap only.
+Every object but HEAD is write-once; HEAD is replaced by compare-and-swap only. Records are sealed when they are
+written; models and updates have their digest in their key. What a key says is read by storekey.py beside this module.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Literal
 from pydantic import Field
 
 from fedapi.wire.job import TrainingSettings
-from fedapi.wire.message import Message, ObjectRef, Sha256
+from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 from fedapi.wire.site import Metrics
 
 
-class Head(Message):
+class Head(Record):
     """The only mutable object: which commit is the newest, and whose epoch may move it."""
 
     epoch: int = Field(
@@ -29,7 +30,7 @@ class Head(Message):
     finished_at: float | None = None
 
 
-class PlanRecord(Message):
+class PlanRecord(Record):
     """plan.json: a round as it was planned. Durable before the first site hears of it."""
 
     job_uid: str
@@ -55,7 +56,7 @@ class Participant(Message):
     training_s: float = 0.0
 
 
-class CommitRecord(Message):
+class CommitRecord(Record):
     """commit.json: a round that happened. Round 0 is the initial model."""
 
     job_uid: str
@@ -73,7 +74,7 @@ class CommitRecord(Message):
     image: str = ""
 
 
-class EvaluationRecord(Message):
+class EvaluationRecord(Record):
     """evaluation.json: metrics of the model of `round`, as far as sites reported them when it was closed."""
 
     job_uid: str
@@ -85,8 +86,8 @@ class EvaluationRecord(Message):
     client_samples: dict[str, int] = {}
 
 
-class FailureRecord(Message):
-    """failure.json of an attempt that ended without quorum."""
+class FailureRecord(Record):
+    """failure.json of an attempt that ended without a commit."""
 
     job_uid: str
     round: int
@@ -96,7 +97,7 @@ class FailureRecord(Message):
     at: float
 
 
-class CloseRecord(Message):
+class CloseRecord(Record):
     """close.json of an attempt that closed without an update of every selected site: only `accepted` is folded.
 
     Durable before the fold, so that an update which arrives while a restarted aggregator recovers changes nothing.
@@ -142,13 +143,21 @@ class Layout:
         """Prefix of one round: every attempt by every epoch."""
         return f"{self.rounds()}/{round_:06d}"
 
+    def models(self) -> str:
+        """Prefix of all models."""
+        return f"models/{self._job}"
+
     def model(self, round_: int, sha256: str) -> str:
         """Key of a model."""
-        return f"models/{self._job}/{round_:06d}-{sha256}.safetensors"
+        return f"{self.models()}/{round_:06d}-{sha256}{UPDATE_SUFFIX}"
+
+    def all_updates(self) -> str:
+        """Prefix of all clients' updates."""
+        return f"updates/{self._job}"
 
     def updates(self, client: str) -> str:
         """Prefix of one client's updates: a department can be isolated by it."""
-        return f"updates/{self._job}/{client}"
+        return f"{self.all_updates()}/{client}"
 
     def update(self, client: str, round_: int, sha256: str) -> str:
         """Key of an update."""

@@ -36,8 +36,8 @@ class CrashingStore(MemoryStore):
     def arm(self, countdown: int | None, *, before: bool) -> None:
         self.countdown, self.before = countdown, before
 
-    def add(self, key, data):
-        self._counted(lambda: super(CrashingStore, self).add(key, data))
+    def add(self, key, data, sha256):
+        self._counted(lambda: super(CrashingStore, self).add(key, data, sha256))
 
     def replace_head(self, key, data, expected):
         return self._counted(lambda: super(CrashingStore, self).replace_head(key, data, expected))

@@ -1,0 +1,103 @@
+"""What a key of the store's layout says: the inverse of store.Layout. Pure.
+
+A key that is none of these is a foreign file (a README, what a file system leaves behind): it is left alone.
+"""
+
+import re
+from dataclasses import dataclass
+
+from fedapi.wire.store import Layout
+
+
+@dataclass(frozen=True)
+class RecordKey:
+    """A record of one attempt by one aggregator: plan, close, commit, evaluation or failure."""
+
+    round: int
+    epoch: int
+    attempt: int
+    name: str  # of the file
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """A model."""
+
+    round: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class UpdateKey:
+    """A site's update."""
+
+    client: str
+    round: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ManifestKey:
+    """What makes a site's update count."""
+
+    client: str
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ReportKey:
+    """A site's evaluation of a model."""
+
+    client: str
+    round: int
+
+
+StoreKey = RecordKey | ModelKey | UpdateKey | ManifestKey | ReportKey
+_ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
+_RECORD = re.compile(rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure)\.json)")
+_MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
+_SENT = re.compile(
+    rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
+)
+
+
+def parsed(layout: Layout, key: str) -> StoreKey | None:
+    """What a key of this job says; None when it is no object of ours."""
+    found = _record(layout, key) or _model(layout, key) or _sent(layout, key)
+    return found if found is not None and _spelled(layout, found) == key else None
+
+
+def _record(layout: Layout, key: str) -> RecordKey | None:
+    found = _RECORD.fullmatch(key.removeprefix(f"{layout.rounds()}/"))
+    return RecordKey(int(found[1]), int(found[2]), int(found[3]), found[4]) if found else None
+
+
+def _model(layout: Layout, key: str) -> ModelKey | None:
+    found = _MODEL.fullmatch(key.removeprefix(f"{layout.models()}/"))
+    return ModelKey(int(found[1]), found[2]) if found else None
+
+
+def _sent(layout: Layout, key: str) -> UpdateKey | ManifestKey | ReportKey | None:
+    found = _SENT.fullmatch(key.removeprefix(f"{layout.all_updates()}/"))
+    if found is None:
+        return None
+    client, round_, sha256, attempt = found[1], int(found[2]), found[3], found[4]
+    if sha256:
+        return UpdateKey(client, round_, sha256)
+    return ManifestKey(client, round_, int(attempt)) if attempt else ReportKey(client, round_)
+
+
+def _spelled(layout: Layout, found: StoreKey) -> str:
+    """The one key that says this."""
+    match found:
+        case RecordKey():
+            return f"{layout.attempt(found.round, found.epoch, found.attempt)}/{found.name}"
+        case ModelKey():
+            return layout.model(found.round, found.sha256)
+        case UpdateKey():
+            return layout.update(found.client, found.round, found.sha256)
+        case ManifestKey():
+            return layout.manifest(found.client, found.round, found.attempt)
+        case ReportKey():
+            return layout.evaluation_report(found.client, found.round)
