@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedlocal.cluster import timestamp
-from fedlocal.errors import BadInputError, Problem, StateBrokenError
+from fedlocal.errors import BadInputError, Problem
 from fedlocal.manifests import Document, Manifests, namespace
 from fedlocal.statefolder import StateFolder
 from fedlocal.validation import checked
@@ -49,7 +49,7 @@ def stored(request: Request) -> Body:
         identity = {name: old["metadata"][name] for name in ("uid", "generation", "creationTimestamp")}
         spec, status = old["spec"], old["status"]
     except (KeyError, TypeError) as error:
-        raise StateBrokenError(f"{request.state.record} lacks {error}: run with --fresh to begin anew") from error
+        raise request.state.broken(f"lacks {error}") from error
     _, findings = checked(body, old)
     if findings:
         way_out = f" (here: run with --fresh, or with another --workdir; the job is stored in {request.state.root})"

@@ -77,7 +77,7 @@ class _Run:
         self.key = Key(names.JOB_KIND, request.name)
         keys = vault.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
         self._fill(job)
-        aggregator = statefolder.read_json(self.state.aggregator_status) or {}
+        aggregator = self.state.read_aggregator_status() or {}
         operator = {name: value for name, value in job["status"].items() if name not in aggregator}
         self.reconciler = Reconciler(self.cluster, self.key, self.state, keys, operator, aggregator)
         self.launcher = launcher()
@@ -188,7 +188,7 @@ class _Run:
             await asyncio.sleep(STATUS_POLL_S)
 
     def _take_aggregator_status(self) -> None:
-        status = statefolder.read_json(self.state.aggregator_status)
+        status = self.state.read_aggregator_status()
         if status is None:
             return
         self.reconciler.aggregator_status = status

@@ -61,19 +61,37 @@ class StateFolder:
         return self.root / "pods" / name
 
     def read(self) -> dict[str, Any] | None:
-        """The stored record, or None before the first run."""
-        return read_json(self.record)
+        """The stored record, or None before the first run. StateBrokenError when it is damaged."""
+        try:
+            return _object(self.record)
+        except ValueError as error:
+            raise self.broken(f"is not JSON ({error})") from error
+
+    def read_aggregator_status(self) -> dict[str, Any] | None:
+        """What the aggregator last wrote; None where it has not, or the file is damaged: its next one writes it anew."""
+        try:
+            return _object(self.aggregator_status)
+        except ValueError:
+            return None
+
+    def broken(self, what: str) -> StateBrokenError:
+        """The error of a damaged record. The models do not go with it, so that the user hears of them first."""
+        models = self.root / "claims"
+        return StateBrokenError(
+            f"{self.record} {what}: put it back from a copy; without one, take the models that you need out of {models}, "
+            "then run with --fresh, which deletes them and begins anew"
+        )
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no file. StateBrokenError when it is not JSON."""
+def _object(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is no file. ValueError when it is something else."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise StateBrokenError(f"{path} is not JSON ({error}): run with --fresh to begin anew") from error
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise ValueError("it holds no object")  # noqa: TRY004 - what is wrong with a file, not with a call
+    return value
 
 
 def write(path: Path, content: bytes, mode: int = 0o644) -> None:
