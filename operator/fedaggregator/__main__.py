@@ -18,7 +18,7 @@ from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import Fatal, faults
+from fedaggregator.errors import Fatal, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
 from fedaggregator.http.server import server
@@ -53,7 +53,8 @@ def main() -> int:
     except Fatal as error:
         return _ended(error.code, str(error), termination_log)
     except StoreError as error:
-        return _ended(Exit.STORE_FAILED, str(error), termination_log)
+        failed = store_failed(error)
+        return _ended(failed.code, str(failed), termination_log)
     return Exit.OK
 
 

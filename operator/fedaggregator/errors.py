@@ -2,16 +2,21 @@
 
 AggregatorError
 ├── Fatal              the process ends with an exit code of fedapi.outcome and one line for a person
+├── Damaged            an object of the store is not what was written: who reads it decides what that means
 ├── RefusedRequest     the site's request is answered with a wire Refusal
 └── StatusUnavailable  retry later: the status could not be written
 """
+
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
+from fedstore.errors import StoreError, StoreFull
 
 _SHOWN = 10  # faults in one line
+REPAIR = "put it back from a copy, or run `fedloom store repair`, which goes back to the newest round that is whole"
 
 
 class AggregatorError(Exception):
@@ -24,6 +29,28 @@ class Fatal(AggregatorError):  # noqa: N818 - names say the fact
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Damaged(AggregatorError):  # noqa: N818
+    """Objects that are not what was written: by key, what is wrong with each."""
+
+    def __init__(self, found: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {what}" for key, what in sorted(found.items())))
+        self.found = found
+
+
+class StoreDamaged(Fatal):
+    """Nothing can be built on what the store holds until somebody acts."""
+
+    def __init__(self, message: str, way_out: str = REPAIR) -> None:
+        super().__init__(Exit.STORE_DAMAGED, f"the store is damaged: {message}: {way_out}")
+
+
+def store_failed(error: StoreError) -> Fatal:
+    """What ends the process when the store was full, or failed, for too long."""
+    if isinstance(error, StoreFull):
+        return Fatal(Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or free space on it")
+    return Fatal(Exit.STORE_FAILED, f"the store fails: {error}: look at its volume, and at the node that it is on")
 
 
 class RefusedRequest(AggregatorError):  # noqa: N818

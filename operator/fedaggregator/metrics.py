@@ -13,13 +13,16 @@ UPDATES = Counter("fedloom_aggregator_updates_accepted", "Updates accepted.", re
 EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
 REFUSALS = Counter("fedloom_aggregator_refusals", "Requests refused, by code.", ["code"], registry=REGISTRY)
 SITE_FAILURES = Counter("fedloom_aggregator_site_failures", "Failures that sites reported.", registry=REGISTRY)
-ATTEMPT_FAILURES = Counter("fedloom_aggregator_attempts_failed", "Attempts without quorum.", registry=REGISTRY)
+ATTEMPT_FAILURES = Counter("fedloom_aggregator_attempts_failed", "Attempts without a commit.", registry=REGISTRY)
 FOLD_SECONDS = Histogram("fedloom_aggregator_fold_seconds", "Duration of a fold.", buckets=_SECONDS, registry=REGISTRY)
 ROUND_SECONDS = Histogram(
     "fedloom_aggregator_round_seconds", "From the plan of a round to its commit.", buckets=_SECONDS, registry=REGISTRY
 )
 BYTES = Counter(
     "fedloom_aggregator_blob_bytes", "Bytes of models and updates, by direction.", ["direction"], registry=REGISTRY
+)
+DAMAGED = Counter(
+    "fedloom_aggregator_damaged_objects", "Objects of the store found not to be what was written.", registry=REGISTRY
 )
 STORE_RETRIES = Counter("fedloom_aggregator_store_retries", "Store operations tried again.", registry=REGISTRY)
 STATUS_FAILURES = Counter("fedloom_aggregator_status_failures", "Status writes that failed.", registry=REGISTRY)

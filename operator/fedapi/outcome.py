@@ -21,6 +21,7 @@ class Exit(IntEnum):
         15  # the image lacks the library that joins the ranks (pool.collective), or it cannot do what is asked
     )
     DATA_DIFFERS = 16  # the ranks of one site see different data
+    STORE_DAMAGED = 17  # the aggregator's store lacks or holds other bytes than were written: docs/operations.md
     # Retried within the failure budget.
     TASK_FAILED = 20  # the task raised while training or evaluating
     AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
@@ -39,6 +40,7 @@ FATAL = (
     Exit.TASK_INVALID,
     Exit.COLLECTIVE_MISSING,
     Exit.DATA_DIFFERS,
+    Exit.STORE_DAMAGED,
 )
 IGNORED = (Exit.SUPERSEDED, Exit.RING_BROKEN)
 
@@ -51,6 +53,7 @@ REASON = {
     Exit.TASK_INVALID: "TaskInvalid",
     Exit.COLLECTIVE_MISSING: "CollectiveMissing",
     Exit.DATA_DIFFERS: "DataDiffers",
+    Exit.STORE_DAMAGED: "StoreDamaged",
     Exit.TASK_FAILED: "TaskFailed",
     Exit.AGGREGATOR_LOST: "AggregatorLost",
     Exit.STORE_FAILED: "StoreFailed",

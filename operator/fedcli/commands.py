@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+store_app = typer.Typer(help="Where models and records are kept.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]
@@ -180,6 +182,30 @@ def pull(
         else:
             digest = modelreader.pull_model(cluster, str(job), target)
     _out().print(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}", markup=False)
+
+
+@store_app.command("repair")
+def repair(
+    job: Annotated[
+        str | None, typer.Argument(help="Name of the FederatedJob; of a local run: default the only one.")
+    ] = None,
+    workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Sets a damaged store's HEAD to the newest round that is whole, and says what is damaged. Changes nothing else."""
+    if workdir is not None:
+        lines = records.repair(records.state_of(workdir, job))
+    elif job is None:
+        raise BadInputError("give JOB (of a cluster), or --workdir FOLDER (of a local run)")
+    else:
+        from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
+        from fedcli.cluster import connect  # noqa: PLC0415
+
+        lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job)
+    for line in lines:
+        _out().print(line, markup=False)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Fetches a committed model out of a job's store volume, also when its aggregator is long scaled to zero.
 
 A pod that only reads the claim lives for the length of the copy; the file comes through the API server. Called by
-`fedloom model pull`: by the job's status, or where the job is deleted by the volume's own records.
+`fedloom model pull`: by the job's status, or where the job is deleted by the volume's own records. `fedloom store repair`
+uses such a pod too, one that may write.
 """
 
 import hashlib
@@ -12,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from fedapi import names
-from fedapi.wire.message import ObjectRef
+from fedapi.wire.message import DamagedRecord, ObjectRef
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
@@ -51,12 +50,7 @@ def pull_model(cluster: Cluster, job: str, target: Path) -> str:
             f"FederatedJob {cluster.namespace}/{job} has no committed model yet: see kubectl describe fj {job}"
         )
     claim, _, key = model["uri"].removeprefix(_URI).partition("/")
-    deployment = cluster.deployment(names.aggregator_name(job))["spec"]
-    pod_spec = deployment["template"]["spec"]
-    container = pod_spec["containers"][0]
-    pull_policy = container.get("imagePullPolicy", "IfNotPresent")
-    place = Place(container["image"], pull_policy, pod_spec, deployment["selector"]["matchLabels"])
-    with _reader(cluster, reader_pod(claim, place)) as pod:
+    with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
         return _copy(cluster, pod, key, model["sha256"], target)
 
 
@@ -73,26 +67,53 @@ def committed(cluster: Cluster, pod: str) -> ObjectRef:
     if len(heads) != 1:
         raise CommandError(f"the volume holds the stores of {len(heads)} jobs, not of one: give another --claim")
     try:
-        head = Head.model_validate_json(_printed(cluster, pod, heads[0]))
+        head = Head.stored(_printed(cluster, pod, heads[0]))
         if head.commit_key is None:
             raise CommandError("no model was ever committed to this volume")
         commit = _printed(cluster, pod, f"{names.PATH_STORE}/{head.commit_key}")
         if hashlib.sha256(commit).hexdigest() != head.commit_sha256:
             raise CommandError(f"{head.commit_key}: SHA-256 is not that in {heads[0]}: the volume is damaged")
-        return CommitRecord.model_validate_json(commit).model
-    except ValidationError as error:
-        raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
+        return CommitRecord.stored(commit).model
+    except DamagedRecord as error:
+        raise CommandError(
+            f"the records of the volume are damaged, or cannot be read by this version: {error}"
+        ) from error
 
 
-def reader_pod(claim: str, place: Place) -> Body:
-    """The pod: a given image, the claim read-only, nothing else. On the aggregator's node, if it runs: a volume may allow one node."""
-    volume = {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+def repair_store(cluster: Cluster, job: str) -> list[str]:
+    """Repairs the store of a job, in a pod of its aggregator's image that may write the claim; what it printed."""
+    status = cluster.job(job).get("status") or {}
+    claim = (status.get("children") or {}).get("volumeClaim")
+    if not claim:
+        raise CommandError(
+            f"FederatedJob {cluster.namespace}/{job} has no volume claim yet: there is nothing to repair"
+        )
+    with _reader(cluster, reader_pod(claim, _place(cluster, job), read_only=False)) as pod:
+        return (
+            b"".join(cluster.output(pod, ["python", "-m", "fedaggregator.repair", names.PATH_STORE]))
+            .decode()
+            .splitlines()
+        )
+
+
+def _place(cluster: Cluster, job: str) -> Place:
+    """That of the job's aggregator."""
+    deployment = cluster.deployment(names.aggregator_name(job))["spec"]
+    pod_spec = deployment["template"]["spec"]
+    container = pod_spec["containers"][0]
+    pull_policy = container.get("imagePullPolicy", "IfNotPresent")
+    return Place(container["image"], pull_policy, pod_spec, deployment["selector"]["matchLabels"])
+
+
+def reader_pod(claim: str, place: Place, *, read_only: bool = True) -> Body:
+    """The pod: a given image, the claim, nothing else. On the aggregator's node, if it runs: a volume may allow one node."""
+    volume = {"persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})}}
     parts = PodParts(
         labels={names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_ROLE: names.ROLE_READER},
         container="reader",
         image=place.image,
         pull_policy=place.pull_policy,
-        mounts=(Mount("store", volume, names.PATH_STORE, read_only=True),),
+        mounts=(Mount("store", volume, names.PATH_STORE, read_only=read_only),),
         resources=_RESOURCES,
         container_extra={"command": ["python", "-c", _WAIT]},
         spec_extra={
@@ -147,7 +168,10 @@ def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> st
                 file.write(piece)
                 digest.update(piece)
         if digest.hexdigest() != sha256:
-            raise CommandError(f"{key}: SHA-256 is {digest.hexdigest()}, but {sha256} was committed: pull again")
+            raise CommandError(
+                f"{key}: SHA-256 is {digest.hexdigest()}, but {sha256} was committed: pull again; if that does not help the "
+                "file is damaged, and `fedloom store repair` goes back to the newest round that is whole"
+            )
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ import math
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
-    MAX_SAMPLES,
     EvaluationReport,
     FailureReport,
     Metrics,
@@ -17,6 +16,7 @@ from fedapi.wire.site import (
     UpdateManifest,
     UploadRequest,
 )
+from fedcore import claims, planning
 from fedcore.state import Attempt, Phase, State
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors
@@ -95,7 +95,8 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     expected = state.layout.update(client, manifest.round, manifest.payload.sha256)
     if manifest.payload.key != expected:
         return Refusal(code="Malformed", message=f"payload.key must be {expected!r}: use the object of the grant")
-    return _unfit_numbers(manifest.samples, {"training_s": manifest.training_s}, manifest.metrics)
+    excess = claims.excessive(state.config, manifest.samples)
+    return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
 def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | EvaluationReport | None:
@@ -107,12 +108,28 @@ def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | 
         return Refusal(code="StaleRound", message=f"the model of round {report.round} is not evaluated now: ask next")
     if report.model_sha256 != state.tip.model.sha256:
         return Refusal(code="WrongBase", message=f"model_sha256 is not the model of round {report.round}: ask next")
-    return state.reports.get(client) or _unfit_numbers(report.samples, {}, report.metrics)
+    if client not in planning.eligible(state):
+        message = f"site {client!r} takes no part now (paused, or not ready): its evaluation does not count"
+        return Refusal(code="NotSelected", message=message)
+    excess = claims.excessive(state.config, report.samples)
+    return state.reports.get(client) or excess or _unfit_numbers({}, report.metrics)
 
 
 def failed(state: State, client: str, report: FailureReport) -> Refusal | None:
     """Whether a failure report does not belong here."""
     return _impostor(state, client, report.client, report.job_uid)
+
+
+def matters(state: State, client: str, report: FailureReport) -> bool:
+    """Whether a failure changes what is waited for: a site that failed already is not listened to again."""
+    if state.phase is Phase.EVALUATING:
+        return client not in state.excused
+    current = open_attempt(state)
+    return (
+        current is not None
+        and (report.round, report.attempt) == (current.plan.round, current.plan.attempt)
+        and client in current.pending
+    )
 
 
 def _taken_before(state: State, manifest: UpdateManifest) -> Refusal | UpdateManifest | None:
@@ -134,10 +151,8 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
     return None
 
 
-def _unfit_numbers(samples: int, fields: Metrics, metrics: Metrics) -> Refusal | None:
+def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:
     """Whether a number would spoil what is made of it: means over sites, and records, are finite and exact."""
-    if samples > MAX_SAMPLES:
-        return Refusal(code="Malformed", message=f"samples is {samples}: send at most {MAX_SAMPLES}")
     for name, value in (*fields.items(), *metrics.items()):
         if len(name) > 63:
             return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")

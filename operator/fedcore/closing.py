@@ -9,6 +9,7 @@ from fedcore.state import Attempt, End, Phase, State
 from fedcore.strategies import STRATEGIES
 
 Verdict = Literal["Open", "Fold", "Fail"]
+QUORUM_NOT_REACHED = "QuorumNotReached"
 
 
 def verdict(attempt: Attempt, now: float) -> Verdict:
@@ -37,7 +38,7 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         case "Fold":
             return _folding(state, attempt, now)
         case "Fail":
-            return _failed(state, attempt, now)
+            return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt), now)
     return state, ()
 
 
@@ -67,22 +68,32 @@ def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[E
     return replace(state, phase=Phase.FOLDING, current=attempt), effects
 
 
-def _failed(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
+def failed(state: State, attempt: Attempt, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after an attempt that comes to nothing: the round is planned afresh, or the job is given up."""
     plan = attempt.plan
-    message = _shortfall(attempt)
     failure = FailureRecord(
-        job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason="QuorumNotReached", message=message, at=now
+        job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason=reason, message=message[:900], at=now
     )
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1)
-    return out_of_attempts(state, message, now), (WriteFailure(failure),)
+    return out_of_attempts(state, failure, now), (WriteFailure(failure),)
 
 
-def out_of_attempts(state: State, message: str, now: float) -> State:
+def fold_failed(state: State, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after a fold whose result cannot be committed; the model before it stays."""
+    attempt = state.current
+    if state.phase is not Phase.FOLDING or attempt is None:
+        return state, ()
+    for client in attempt.closed or ():
+        state = state.with_site(client, replace(state.site(client), message=f"{reason}: {message}"[:1024]))
+    return failed(state, attempt, reason, message, now)
+
+
+def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:
     """The state with an end, when more attempts failed than round.maxFailures allows."""
     if state.attempt - 1 <= state.config.max_failures:
         return state
-    text = f"{message}; that was attempt {state.attempt - 1}, round.maxFailures is {state.config.max_failures}"
-    return replace(state, end=End("Failed", "QuorumNotReached", text[:1024], now))
+    text = f"{failure.message}; that was attempt {state.attempt - 1}, round.maxFailures is {state.config.max_failures}"
+    return replace(state, end=End("Failed", failure.reason, text[:1024], now))
 
 
 def _shortfall(attempt: Attempt) -> str:

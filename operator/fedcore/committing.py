@@ -24,7 +24,7 @@ def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Ef
         planned_at=now,
         committed_at=now,
         image=state.config.image,
-    )
+    ).sealed()
     return replace(state, tip=commit), (Commit(commit),)
 
 
@@ -33,7 +33,7 @@ def committed(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[
     attempt, tip = state.current, state.tip
     if state.phase is not Phase.FOLDING or attempt is None or tip is None:
         return state, ()
-    measured = evaluation.record(state)
+    measured = evaluation.final(state)
     commit = _commit(state, attempt, tip, model, measured, now)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
@@ -65,7 +65,8 @@ def kept_models(state: State, previous: CommitRecord) -> frozenset[str]:
     """Digests of the models that stay: the last, its base and the best. Called with the new tip in the state."""
     best = evaluation.best(state.config.stop, state.scores)
     last = {state.tip.model.sha256} if state.tip else set()
-    return frozenset({previous.model.sha256} | last | ({best.model_sha256} if best else set()))
+    unmeasured = {score.model_sha256 for score in state.scores if not score.metrics}  # any of them may be the best
+    return frozenset({previous.model.sha256} | last | unmeasured | ({best.model_sha256} if best else set()))
 
 
 def _success(state: State, round_: int, now: float) -> End | None:
@@ -98,7 +99,7 @@ def _commit(
         planned_at=attempt.plan.planned_at,
         committed_at=now,
         image=attempt.plan.image,
-    )
+    ).sealed()
 
 
 def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:

@@ -6,6 +6,7 @@ Returned by `rounds.step`, carried out by fedaggregator.engine (and by an in-mem
 from dataclasses import dataclass
 
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.state import End
 
@@ -26,7 +27,7 @@ class WriteClose:
 
 @dataclass(frozen=True)
 class WriteFailure:
-    """Record an attempt that ended without quorum."""
+    """Record an attempt that ended without a commit."""
 
     failure: FailureRecord
 
@@ -41,12 +42,28 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Fold:
-    """Make base + sum(weight * update), terms in this order, and answer with `Folded`."""
+    """Make base + sum(weight * update), terms in this order, and answer with `Folded`, `FoldFailed` or `UpdatesDamaged`."""
 
     round: int
     attempt: int
     base: ObjectRef
     terms: tuple[Weighted, ...]
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Delete accepted updates of the attempt under way that are damaged, and its close: their sites are asked again."""
+
+    round: int
+    attempt: int
+    manifests: tuple[UpdateManifest, ...]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Delete what sites sent and cannot be read any more, so that they can send it again."""
+
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,4 +96,4 @@ class Discard:
     keep: frozenset[str]  # SHA-256 of models
 
 
-Effect = WritePlan | WriteClose | WriteFailure | Fold | WriteEvaluation | Commit | Finish | Discard
+Effect = WritePlan | WriteClose | WriteFailure | Fold | Withdraw | Forget | WriteEvaluation | Commit | Finish | Discard

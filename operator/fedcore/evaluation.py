@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedapi.wire.job import StopRule
-from fedapi.wire.site import MAX_METRICS, Metrics
+from fedapi.wire.site import MAX_METRICS, EvaluationReport, Metrics
 from fedapi.wire.store import EvaluationRecord
+from fedcore import planning
 from fedcore.state import Score, State
 
 PREFERRED = "accuracy"
@@ -44,11 +45,22 @@ def total(samples: Iterable[int]) -> int:
     return min(sum(samples), MAX_EXACT)
 
 
+def counted(state: State) -> dict[str, EvaluationReport]:
+    """The reports that count, by site in name order: of sites that were paused or removed since, none does."""
+    return {client: state.reports[client] for client in sorted(planning.eligible(state)) if client in state.reports}
+
+
+def final(state: State) -> EvaluationRecord | None:
+    """The evaluation of the tip's model as it is stored."""
+    measured = record(state)
+    return measured.sealed() if measured else None
+
+
 def record(state: State) -> EvaluationRecord | None:
     """The evaluation of the tip's model from the reports so far; None without any."""
-    if state.tip is None or not state.reports:
+    reports = counted(state)
+    if state.tip is None or not reports:
         return None
-    reports = {client: state.reports[client] for client in sorted(state.reports)}
     return EvaluationRecord(
         job_uid=state.config.uid,
         round=state.tip.round,
@@ -82,7 +94,8 @@ def settled(state: State) -> tuple[Score, ...]:
         expected = frozenset(state.current.plan.selected) - state.current.failed.keys()
     else:
         return measured(state)
-    return measured(state) if expected <= state.reports.keys() else state.scores
+    awaited = expected & frozenset(planning.eligible(state))
+    return measured(state) if awaited <= state.reports.keys() else state.scores
 
 
 def headline(stop: StopRule | None, names: Iterable[str]) -> str | None:
@@ -112,9 +125,10 @@ class Best:
 
 def best(stop: StopRule | None, scores: Sequence[Score]) -> Best | None:
     """The best round by the headline metric; of equal ones the earliest."""
-    metric = headline(stop, scores[-1].metrics) if scores else None
+    known = [score_ for score_ in scores if score_.metrics]
+    metric = headline(stop, known[-1].metrics) if known else None
     found = None
-    for score_ in scores if metric else ():
+    for score_ in known if metric else ():
         value = score_.metrics.get(str(metric))
         if value is not None and (found is None or better(goal(stop, found.metric), value, found.value)):
             found = Best(score_.round, str(metric), value, score_.model_sha256)

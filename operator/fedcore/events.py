@@ -3,6 +3,7 @@
 Made by fedaggregator.engine, read by `rounds.step`. Manifests and reports are durable before their event is made.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedapi.wire.job import JobConfig
@@ -89,4 +90,37 @@ class Folded:
     model: ObjectRef
 
 
-Event = Ticked | Configured | InitialModelFound | Heard | Accepted | Evaluated | SiteFailed | Refused | Folded
+@dataclass(frozen=True)
+class FoldFailed:
+    """The accepted updates are whole, and give no model that can be committed."""
+
+    now: float
+    round: int
+    attempt: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class UpdatesDamaged:
+    """Accepted updates are no longer what was accepted: by key, what is wrong with each."""
+
+    now: float
+    round: int
+    attempt: int
+    found: Mapping[str, str]
+
+
+Event = (
+    Ticked
+    | Configured
+    | InitialModelFound
+    | Heard
+    | Accepted
+    | Evaluated
+    | SiteFailed
+    | Refused
+    | Folded
+    | FoldFailed
+    | UpdatesDamaged
+)

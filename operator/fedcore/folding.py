@@ -71,6 +71,14 @@ def finite(dtype: str, items: Array) -> bool:
     return bool(np.isfinite(items).all())
 
 
+def as_finite(dtype: str, items: Array, base: Array) -> bool:
+    """Whether no item is NaN or infinite but those that were the same in the base: a mask of -inf may stay one."""
+    if finite(dtype, items):
+        return True
+    unlike = items.view(np.uint8).reshape(items.size, -1) != base.view(np.uint8).reshape(items.size, -1)
+    return finite(dtype, items[unlike.any(axis=1)])
+
+
 def _working(dtype: str, items: Array, out: Array) -> Array:
     """Items in the type that is computed in; F32 and F64 as they are."""
     if dtype in ("F32", "F64"):

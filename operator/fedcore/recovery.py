@@ -2,6 +2,7 @@
 
 HEAD and the commits that it reaches are what happened; the newest plan of the round after it, its manifests, reports,
 close and failures are what was under way. The hub's own downtime counts for nothing: deadlines begin anew.
+What of that is damaged is left out: what was not committed is decided, or sent, again.
 """
 
 from dataclasses import dataclass, replace
@@ -9,9 +10,18 @@ from dataclasses import dataclass, replace
 from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
-from fedcore import closing, committing, evaluation, planning
-from fedcore.effects import Discard, Effect, Fold
-from fedcore.state import Attempt, End, Phase, State
+from fedcore import claims, closing, committing, evaluation, planning
+from fedcore.effects import Discard, Effect, Fold, Forget
+from fedcore.state import Attempt, End, Phase, Score, State
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A record that is not what was written, and is left out."""
+
+    key: str
+    what: str
+    client: str = ""  # who can send it again; empty: a record of the hub's own
 
 
 @dataclass(frozen=True)
@@ -27,12 +37,13 @@ class Log:
     closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
     manifests: tuple[UpdateManifest, ...] = ()  # of that round
     reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
+    damages: tuple[Damage, ...] = ()
 
 
 def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state to go on from; a fold that was under way is begun anew."""
     state = _history(State(config=config, epoch=log.head.epoch), log)
-    tidy = _leftovers(state, log)
+    tidy = (*_sent_again(log), *_leftovers(state, log))
     if log.head.finished is not None:
         at = log.head.finished_at or now
         end = End(log.head.finished, log.head.reason, log.head.message, at)
@@ -44,13 +55,17 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
         reports={r.client: r for r in log.reports if state.tip and r.round == state.tip.round},
     )
     if failed_attempts:
-        message = max(log.failures, key=lambda record: record.attempt).message
-        state = closing.out_of_attempts(state, message, now)
+        state = closing.out_of_attempts(state, max(log.failures, key=lambda record: record.attempt), now)
     state = committing.after_commit(state, now)
     if state.phase is not Phase.WAITING or state.end is not None:
         return state, tidy
     state, effects = _resumed(state, log, now)
     return state, (*tidy, *effects)
+
+
+def _sent_again(log: Log) -> tuple[Effect, ...]:
+    keys = tuple(damage.key for damage in log.damages if damage.client)
+    return (Forget(keys),) if keys else ()
 
 
 def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
@@ -67,14 +82,28 @@ def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
 
 def _history(state: State, log: Log) -> State:
     state = replace(state, tip_selected=log.tip_selected)
-    for record in log.evaluations:
-        state = replace(state, scores=evaluation.scored(state.scores, record))
+    measured = {record.round: record for record in log.evaluations}
     for commit in log.commits:
+        if commit.evaluation_sha256 is not None and state.tip is not None:
+            state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
         state = replace(state, tip=commit)
         for p in commit.participants:
             site = replace(state.site(p.client), last_round=commit.round, samples=p.samples)
             state = state.with_site(p.client, replace(site, rounds=site.rounds + 1))
+    if log.head.finished is not None and state.tip is not None:
+        state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
+    for damage in log.damages:
+        if damage.client:
+            text = f"{damage.key} was damaged in the store ({damage.what}): asked for again"
+            state = state.with_site(damage.client, replace(state.site(damage.client), message=text[:1024]))
     return state
+
+
+def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:
+    """The scores with that of a committed model; without metrics where its evaluation cannot be read any more."""
+    if record is None:
+        return (*state.scores, Score(model_of.round, {}, model_of.model.sha256))
+    return evaluation.scored(state.scores, record)
 
 
 def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, ...]]:
@@ -83,8 +112,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
         return state, ()
     attempt = _with_manifests(planning.attempt_of(state, plan, now), log, now)
     for manifest in attempt.accepted.values():
-        site = replace(state.site(manifest.client), last_round=manifest.round, samples=manifest.samples)
-        state = state.with_site(manifest.client, site)
+        state = state.with_site(manifest.client, claims.taken(state, manifest))
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()

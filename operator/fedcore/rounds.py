@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from fedapi.wire.site import UpdateManifest
-from fedcore import closing, committing, evaluation, planning
+from fedcore import claims, closing, committing, evaluation, planning, reopening
 from fedcore.effects import Effect, Finish, WriteEvaluation
 from fedcore.events import (
     Accepted,
@@ -17,11 +17,13 @@ from fedcore.events import (
     Evaluated,
     Event,
     Folded,
+    FoldFailed,
     Heard,
     InitialModelFound,
     Refused,
     SiteFailed,
     Ticked,
+    UpdatesDamaged,
 )
 from fedcore.state import Phase, State
 
@@ -64,8 +66,8 @@ def _taken(state: State, event: Event) -> Step:
             state = _site_failed(state, event)
         case Refused():
             state = _troubled(state, event.client, f"{event.reason}: {event.message}")
-        case Folded():
-            state, effects = _folded(state, event)
+        case Folded() | FoldFailed() | UpdatesDamaged():
+            state, effects = _fold_answered(state, event)
         case _:
             assert_never(event)
     return state, effects
@@ -131,8 +133,7 @@ def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
     failed = {client: why for client, why in attempt.failed.items() if client != manifest.client}
     reached = attempt.quorum_at is None and len(accepted) >= attempt.quorum
     attempt = replace(attempt, accepted=accepted, failed=failed, quorum_at=now if reached else attempt.quorum_at)
-    site = replace(state.site(manifest.client), last_round=manifest.round, samples=manifest.samples)
-    return replace(state, current=attempt).with_site(manifest.client, site)
+    return replace(state, current=attempt).with_site(manifest.client, claims.taken(state, manifest))
 
 
 def _evaluated(state: State, event: Evaluated) -> State:
@@ -140,7 +141,7 @@ def _evaluated(state: State, event: Evaluated) -> State:
     if state.tip is None or state.end is not None or state.phase is Phase.FINISHED:
         return state
     if report.round != state.tip.round or report.client in state.reports:
-        return state
+        return state  # of whom it is was decided by admission, and is asked again when it is counted
     return replace(state, reports={**state.reports, report.client: report})
 
 
@@ -166,20 +167,26 @@ def _troubled(state: State, client: str, text: str) -> State:
     )
 
 
-def _folded(state: State, event: Folded) -> Step:
+def _fold_answered(state: State, event: Folded | FoldFailed | UpdatesDamaged) -> Step:
     attempt = state.current
     if attempt is None or (event.round, event.attempt) != (attempt.plan.round, attempt.plan.attempt):
         return state, ()
-    return committing.committed(state, event.model, event.now)
+    match event:
+        case Folded():
+            return committing.committed(state, event.model, event.now)
+        case FoldFailed():
+            return closing.fold_failed(state, event.reason, event.message, event.now)
+        case UpdatesDamaged():
+            return reopening.reopened(state, event.found, event.now)
 
 
 def _evaluation_closed(state: State, now: float) -> Step:
     if state.closing is None or state.tip is None:
         return state, ()
     waiting = state.closing.expected - state.reports.keys() - state.excused
-    if waiting - _lost(state, waiting).keys() and now < state.closing.until:
+    if waiting & frozenset(planning.eligible(state)) and now < state.closing.until:
         return state, ()
-    measured = evaluation.record(state)
+    measured = evaluation.final(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()
     scores = evaluation.scored(state.scores, measured)
     end = replace(state.closing.end, at=now)

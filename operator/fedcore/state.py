@@ -33,7 +33,7 @@ class Site:
     samples: int = 0  # of its last accepted update
     rounds: int = 0  # accepted updates in committed rounds
     failures: int = 0
-    message: str = ""  # of the last failure
+    message: str = ""  # of the last failure or warning
     failed_round: int = 0  # round of the last failure
 
 
@@ -49,6 +49,7 @@ class Attempt:
     failed: Mapping[str, str] = field(default_factory=dict)  # site -> reason, this attempt
     quorum_at: float | None = None
     closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
+    reopened: int = 0  # how often, by this process, because accepted updates were damaged
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Score:
-    """Metrics of the model of one round, over all sites that reported."""
+    """Metrics of the model of one round, over all sites that reported; none where its evaluation is damaged."""
 
     round: int
     metrics: Metrics

@@ -1,6 +1,6 @@
-"""Reads a job's store as the run left it: committed rounds with their times, and the last model. Read only.
+"""Reads a job's store as the run left it: committed rounds with their times, and the last model; and repairs it.
 
-Called by fedcli (`fedloom rounds`, `fedloom model pull`) and by the benchmarks.
+Called by fedcli (`fedloom rounds`, `fedloom model pull`, `fedloom store repair`) and by the benchmarks.
 """
 
 import hashlib
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from fedaggregator.engine.records import load_log
+from fedaggregator.engine.records import load_log, read_head
+from fedaggregator.engine.repair import repaired
 from fedaggregator.errors import Fatal
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
-from fedlocal.statefolder import StateFolder
+from fedlocal.statefolder import StateFolder, locked
 from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
 
@@ -64,17 +63,36 @@ def overhead_s(times: Sequence[RoundTime]) -> float:
 
 def commits(state: StateFolder) -> list[CommitRecord]:
     """The chain of commits that HEAD ends, oldest first, as an aggregator reads it. StateBrokenError where a link is missing."""
-    metadata = _record(state)["metadata"]
-    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
-    found = [claim for claim in sorted((state.root / "claims").glob("*")) if (claim / layout.head).exists()]
-    if not found:
+    layout, folder = _store(state)
+    if folder is None:
         return []
     try:
-        store = DiskStore(found[0])
-        head = Head.model_validate_json(store.get(layout.head))
-        return list(load_log(store, layout, head).commits)
-    except (Fatal, StoreError, ValidationError) as error:
-        raise StateBrokenError(f"{found[0]}: {error}") from error
+        store = DiskStore(folder)
+        found = read_head(store, layout)
+        return list(load_log(store, layout, found[0]).commits) if found else []
+    except (Fatal, StoreError) as error:
+        raise StateBrokenError(f"{folder}: {error}") from error
+
+
+def repair(state: StateFolder) -> list[str]:
+    """Repairs the job's store, and says what was damaged and what was done. StateBrokenError when it cannot be."""
+    layout, folder = _store(state)
+    if folder is None:
+        raise BadInputError(f"{state.root}: no store is here yet: run the job first")
+    with locked(state.root):
+        try:
+            return list(repaired(DiskStore(folder), layout))
+        except (Fatal, StoreError) as error:
+            raise StateBrokenError(f"{folder}: {error}") from error
+
+
+def _store(state: StateFolder) -> tuple[Layout, Path | None]:
+    """Where the job's objects are; no folder before an aggregator has begun."""
+    metadata = _record(state)["metadata"]
+    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
+    folders = (Path(layout.head).parent, Path(layout.models()))
+    claims = sorted((state.root / "claims").glob("*"))
+    return layout, next((claim for claim in claims if any((claim / each).is_dir() for each in folders)), None)
 
 
 def copy_model(state: StateFolder, target: Path) -> str:
@@ -94,7 +112,8 @@ def copy_model(state: StateFolder, target: Path) -> str:
     if digest != model["sha256"]:
         temporary.unlink()
         raise StateBrokenError(
-            f"{source}: SHA-256 is {digest}, but {model['sha256']} was committed: the file is damaged"
+            f"{source}: SHA-256 is {digest}, but {model['sha256']} was committed: the file is damaged; "
+            "`fedloom store repair` goes back to the newest round that is whole"
         )
     temporary.replace(target)
     return digest

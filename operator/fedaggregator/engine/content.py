@@ -3,15 +3,15 @@
 Reads block by block into one buffer: memory does not depend on the size of the file.
 """
 
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.engine import verified
+from fedaggregator.engine.verified import BLOCK_BYTES
+from fedaggregator.errors import Damaged, RefusedRequest
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore import folding, tensorfile
 from fedcore.tensorfile import MalformedTensorFile, TensorFile
 from fedstore.errors import Missing
 from fedstore.objectstore import ObjectStore, Reader
-
-BLOCK_BYTES = 1 << 20  # fits the processor's cache; a multiple of every item size
 
 
 def read_header(reader: Reader) -> TensorFile:
@@ -31,24 +31,33 @@ def read_table(store: ObjectStore, key: str) -> TensorFile:
 
 def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> None:
     """RefusedRequest unless the object is there and is an update of that base. Its digest was checked when it came in."""
-    size = store.size(payload.key)
-    if size is None:
-        raise _refused("Missing", f"{payload.sha256} was not uploaded: ask for a grant and send it")
-    if size != payload.size:
-        raise _refused("WrongSize", f"payload.size {payload.size} is not the size of what was uploaded, {size}")
     try:
-        with store.reader(payload.key) as reader:
+        refusal = _fault(store, payload, base)
+        if refusal is not None:
+            there = payload.model_copy(update={"size": store.size(payload.key)})
+            verified.check(store, there)  # else the site would be blamed for what happened to it here
+            raise RefusedRequest(refusal)
+    except (Missing, Damaged) as error:
+        message = f"{payload.sha256} was not uploaded, or is damaged: ask for a grant and send it"
+        raise RefusedRequest(Refusal(code="Missing", message=message)) from error
+
+
+def _fault(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> Refusal | None:
+    """What an update does wrong; Missing when it is not there."""
+    with store.reader(payload.key) as reader:
+        if reader.size != payload.size:
+            text = f"payload.size {payload.size} is not the size of what was uploaded, {reader.size}"
+            return Refusal(code="WrongSize", message=text)
+        try:
             table = read_header(reader)
-            different = tensorfile.difference(base, table)
-            if different:
-                raise _refused("WrongShape", f"the update does not fit its base: {different}")
-            broken = not_finite(reader, table)
-    except MalformedTensorFile as error:
-        raise _refused("Malformed", f"the update is not a safetensors file: {error}") from error
-    except Missing as error:
-        raise _refused("Missing", f"{payload.sha256} is gone: ask next") from error
-    if broken:
-        raise _refused("NotFinite", f"tensor {broken!r} has NaN or infinite values: the training diverged")
+        except MalformedTensorFile as error:
+            return Refusal(code="Malformed", message=f"the update is not a safetensors file: {error}"[:900])
+        if different := tensorfile.difference(base, table):
+            return Refusal(code="WrongShape", message=f"the update does not fit its base: {different}"[:900])
+        if broken := not_finite(reader, table):
+            text = f"tensor {broken!r} has NaN or infinite values: the training diverged"
+            return Refusal(code="NotFinite", message=text[:900])
+    return None
 
 
 def not_finite(reader: Reader, table: TensorFile) -> str:
@@ -61,7 +70,3 @@ def not_finite(reader: Reader, table: TensorFile) -> str:
             if not folding.finite(tensor.dtype, folding.stored(tensor.dtype, part)):
                 return tensor.name
     return ""
-
-
-def _refused(code: str, message: str) -> RefusedRequest:
-    return RefusedRequest(Refusal.model_validate({"code": code, "message": message[:900]}))

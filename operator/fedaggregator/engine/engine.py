@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import modelfile, records
+from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.engine.modelfile import FoldCancelled
-from fedaggregator.errors import Fatal
+from fedaggregator.engine.modelfile import FoldCancelled, ModelNotFinite
+from fedaggregator.errors import Damaged, Fatal, StoreDamaged, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
@@ -30,11 +30,13 @@ from fedcore.events import (
     Configured,
     Event,
     Folded,
+    FoldFailed,
     Heard,
     InitialModelFound,
     Ticked,
+    UpdatesDamaged,
 )
-from fedcore.state import State
+from fedcore.state import Phase, State
 from fedstore.errors import HeadMoved, StoreError, StoreFailed, StoreFull
 from fedstore.objectstore import ObjectStore
 
@@ -66,6 +68,8 @@ class Engine:
         self.changed = asyncio.Event()
         self.stopping = False
         self.state: State
+        self._checked = False  # whether the model that is handed out was seen whole since the start
+        self._checking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Takes HEAD and goes on from what the store holds."""
@@ -83,8 +87,49 @@ class Engine:
             phase=self.state.phase.value,
             manifests=len(log.manifests),
         )
+        for damage in log.damages:
+            self.damaged({damage.key: damage.what})
         await self._perform_all(effects)
         await self.handle(Ticked(self.clock()))
+        self._spawn(self._check_at_start())
+
+    @property
+    def unready(self) -> str:
+        """Why sites should not be sent here yet; empty when they may."""
+        if self.state.tip is None:
+            return "the initial model is missing"
+        return "" if self._checked else "the model is being checked"
+
+    async def check_model(self) -> None:
+        """Reads the model that is handed out; StoreDamaged, which ends the process, when it is not what was committed."""
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check_model())
+        try:
+            await asyncio.shield(self._checking)
+        finally:
+            if self._checking is not None and self._checking.done():
+                self._checking = None
+
+    async def _check_model(self) -> None:
+        tip = self.state.tip
+        if tip is None:
+            return
+        try:
+            await self._retried(partial(verified.check, self._store, tip.model))
+        except Damaged as error:
+            self.damaged(error.found)
+            raise self._ended(StoreDamaged(str(error))) from error
+
+    async def _check_at_start(self) -> None:
+        if self.state.phase is not Phase.FINISHED:  # then its outcome is told whatever became of it
+            await self.check_model()
+        self._checked = True
+
+    def damaged(self, found: Mapping[str, str]) -> None:
+        """Tells of objects that are not what was written."""
+        for key, what in found.items():
+            metrics.DAMAGED.inc()
+            _LOG.warning("damaged object", extra={"fields": {"key": key, "reason": what}})
 
     async def run(self, serving: asyncio.Task[None], publishing: asyncio.Task[None]) -> None:
         """Until the process stops or the server ends; raises what ended a task that nothing goes on without."""
@@ -155,9 +200,18 @@ class Engine:
         with metrics.FOLD_SECONDS.time():
             try:
                 model = await self._retried(lambda: self.interpreter.fold(order, lambda: self.stopping))
+                event: Event = Folded(self.clock(), order.round, order.attempt, model)
             except FoldCancelled:
                 return
-        await self.handle(Folded(self.clock(), order.round, order.attempt, model))
+            except ModelNotFinite as error:
+                event = FoldFailed(self.clock(), order.round, order.attempt, type(error).__name__, str(error))
+            except Damaged as error:
+                self.damaged(error.found)
+                if order.base.key in error.found:
+                    raise self._ended(StoreDamaged(str(error))) from error
+                named = {key: f"{key}: {what}" for key, what in error.found.items()}
+                event = UpdatesDamaged(self.clock(), order.round, order.attempt, named)
+        await self.handle(event)
 
     async def _discard(self, effect: Discard) -> None:
         try:
@@ -172,20 +226,19 @@ class Engine:
             try:
                 return await self.blocking(work)
             except HeadMoved as error:
-                raise self._ended(Exit.SUPERSEDED, "an aggregator with a newer epoch took over") from error
+                raise self._ended(Fatal(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")) from error
             except (StoreFull, StoreFailed) as error:
                 metrics.STORE_RETRIES.inc()
                 if self.clock() + pause > give_up or self.stopping:
-                    raise self._ended(Exit.STORE_FAILED, f"the store cannot be written: {error}") from error
+                    raise self._ended(store_failed(error)) from error
                 _LOG.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
             except StoreError as error:
-                raise self._ended(Exit.STORE_FAILED, f"the store is damaged: {error}") from error
+                raise self._ended(StoreDamaged(str(error))) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
 
-    def _ended(self, code: Exit, message: str) -> Fatal:
+    def _ended(self, error: Fatal) -> Fatal:
         """The error that ends the process, wherever it is caught first."""
-        error = Fatal(code, message)
         if not self._fatal.done():
             self._fatal.set_exception(error)
         return error

@@ -17,12 +17,13 @@ from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, 
 from fedapi.wire.store import UPDATE_SUFFIX
 from fedcore import admission
 from fedcore.events import Accepted, Evaluated, Refused, SiteFailed
-from fedcore.tensorfile import TensorFile
-from fedstore.errors import StoreFailed, StoreFull
+from fedcore.tensorfile import MalformedTensorFile, TensorFile
+from fedstore.errors import Missing, StoreFailed, StoreFull
 from fedstore.objectstore import ObjectStore
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
+WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
@@ -49,7 +50,7 @@ class Intake:
                     return Receipt(duplicate=True)
                 durable = await self._durable(engine.interpreter.write_manifest, manifest)
                 await engine.handle_locked(Accepted(engine.clock(), durable))
-                if durable != manifest:  # one that another process took before: it counts, this one does not
+                if durable != manifest.sealed():  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
         except RefusedRequest as error:
             await self.refused(client, error.refusal)
@@ -77,7 +78,7 @@ class Intake:
             await self.refused(client, error.refusal)
             raise
         metrics.EVALUATIONS.inc()
-        return Receipt(duplicate=durable != report)
+        return Receipt(duplicate=durable != report.sealed())
 
     async def failure(self, client: str, report: FailureReport) -> Receipt:
         """Notes that a site cannot deliver."""
@@ -85,6 +86,10 @@ class Intake:
         metrics.SITE_FAILURES.inc()
         fields = {"site": client, "round": report.round, "attempt": report.attempt, "reason": report.reason}
         _LOG.info("site failed", extra={"fields": fields})
+        if WRONG_DIGEST in f"{report.reason} {report.message}" and admission.matters(
+            self._engine.state, client, report
+        ):
+            await self._engine.check_model()  # the site may have been sent what the hub's own disk spoilt
         now = self._engine.clock()
         await self._engine.handle(SiteFailed(now, client, report.round, report.attempt, report.reason, report.message))
         return Receipt()
@@ -109,6 +114,8 @@ class Intake:
             await engine.blocking(content.check_update, self._store, manifest.payload, base)
         except RefusedRequest as error:
             refusal = error.refusal
+            if refusal.code == "WrongShape":
+                await engine.check_model()  # the base's own table may be what is wrong
             if refusal.code in _FATAL_CONTENT:
                 now, round_, attempt = engine.clock(), manifest.round, manifest.attempt
                 await engine.handle(SiteFailed(now, client, round_, attempt, refusal.code, refusal.message))
@@ -130,7 +137,12 @@ class Intake:
             raise RefusedRequest(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
         base = attempt.plan.base
         if self._base is None or self._base[0] != base.sha256:
-            self._base = (base.sha256, await self._engine.blocking(content.read_table, self._store, base.key))
+            try:
+                table = await self._engine.blocking(content.read_table, self._store, base.key)
+            except (Missing, MalformedTensorFile) as error:
+                await self._engine.check_model()
+                raise RefusedRequest(Refusal(code="Stopping", message="the base cannot be read: ask again")) from error
+            self._base = (base.sha256, table)
         return self._base[1]
 
 

@@ -1,21 +1,36 @@
 """Carries out fedcore's effects on the store, one method each. Blocking; called by the engine in a thread.
 
-Order of a commit: model (by the fold), commit.json, HEAD. Records are canonical bytes, so doing it again is harmless.
+Order of a commit: model (by the fold), commit.json, HEAD. Records are sealed canonical bytes, so doing it again is
+harmless.
 """
 
 from collections.abc import Callable
 from typing import TypeVar, assert_never
 
 from fedaggregator.engine import modelfile, records
-from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire import storekey
+from fedapi.wire.message import DamagedRecord, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedcore.effects import Commit, Discard, Effect, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
+from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
+from fedcore.effects import (
+    Commit,
+    Discard,
+    Effect,
+    Finish,
+    Fold,
+    Forget,
+    Withdraw,
+    WriteClose,
+    WriteEvaluation,
+    WriteFailure,
+    WritePlan,
+)
 from fedcore.state import End
 from fedstore.errors import AlreadyExists, HeadMoved
 from fedstore.objectstore import ObjectStore
 
-_M = TypeVar("_M", bound=Message)
+_M = TypeVar("_M", bound=Record)
 
 
 class Interpreter:
@@ -40,8 +55,8 @@ class Interpreter:
                 self.move_head(effect.commit, self.write_commit(effect.commit))
             case Finish():
                 self.finish(effect.end)
-            case Discard():
-                self.discard(effect)
+            case Withdraw() | Forget() | Discard():
+                self.delete(effect)
             case Fold():
                 raise TypeError("a fold is made by `fold`")
             case _:
@@ -76,7 +91,9 @@ class Interpreter:
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""
         self._replace_head(
-            self._head.model_copy(update={"round": commit.round, "commit_key": key, "commit_sha256": commit.digest()})
+            self._head.model_copy(
+                update={"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+            )
         )
 
     def finish(self, end: End) -> None:
@@ -102,36 +119,65 @@ class Interpreter:
         if self.superseded():
             raise HeadMoved("an aggregator with a newer epoch took HEAD")
 
+    def delete(self, effect: Withdraw | Forget | Discard) -> None:
+        """What must not, or need not, be there any more."""
+        match effect:
+            case Withdraw():
+                self.withdraw(effect)
+            case Forget():
+                for key in effect.keys:
+                    self._store.delete(key)
+            case Discard():
+                self.discard(effect)
+
     def discard(self, effect: Discard) -> None:
         """Deletes updates of committed rounds, reports on models before the last, and models nobody needs."""
-        for key in self._store.keys(self._layout.updates("")):  # of all sites, those that left the job included
-            round_ = _round_of(key)
-            report = key.endswith(".evaluation.json")
-            if round_ is not None and (round_ < effect.round if report else round_ <= effect.round):
+        for key, said in records.objects(self._store, self._layout):  # of all sites, those that left the job included
+            match said:
+                case RecordKey():
+                    over = False
+                case ModelKey():
+                    over = said.round <= effect.round and said.sha256 not in effect.keep
+                case ReportKey():
+                    over = said.round < effect.round
+                case _:
+                    over = said.round <= effect.round
+            if over:
                 self._store.delete(key)
-        prefix = self._layout.model(0, "").rpartition("/")[0]
-        for key in self._store.keys(f"{prefix}/"):
-            made_in, _, rest = key.rpartition("/")[2].partition("-")
-            if int(made_in) <= effect.round and rest.removesuffix(".safetensors") not in effect.keep:
+
+    def withdraw(self, effect: Withdraw) -> None:
+        """Deletes damaged updates and their manifests, and what was decided with them; HeadMoved as above."""
+        self._check_head()
+        for key in self._store.keys(f"{self._layout.round(effect.round)}/"):
+            said = storekey.parsed(self._layout, key)
+            if isinstance(said, RecordKey) and (said.attempt, said.name) == (effect.attempt, records.CLOSE):
                 self._store.delete(key)
+        for manifest in effect.manifests:
+            self._store.delete(manifest.payload.key)
+            self._store.delete(self._layout.manifest(manifest.client, effect.round, effect.attempt))
 
     def _first(self, key: str, record: _M) -> _M:
-        """Writes a record, or reads the one that is there already."""
+        """Writes a record, or reads the one that is there already. A damaged one counts for nothing and makes room."""
+        sealed = record.sealed()
         try:
-            self._store.put_once(key, record.canonical())
+            self._store.put_once(key, sealed.canonical())
         except AlreadyExists:
-            return type(record).model_validate_json(self._store.get(key))
-        return record
+            try:
+                return type(record).stored(self._store.get(key))
+            except DamagedRecord:
+                self._store.delete(key)
+                self._store.put_once(key, sealed.canonical())
+        return sealed
 
-    def _put(self, round_: int, attempt: int, name: str, record: Message) -> str:
+    def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:
         key = f"{self._layout.attempt(round_, self._head.epoch, attempt)}/{name}"
-        self._store.put_once(key, record.canonical())
+        self._store.put_once(key, record.sealed().canonical())
         return key
 
     def _replace_head(self, head: Head) -> None:
         if head == self._head:
             return
-        data = head.canonical()
+        data = head.sealed().canonical()
         try:
             self._tag = self._store.replace_head(self._layout.head, data, self._tag).tag
         except HeadMoved:
@@ -140,10 +186,3 @@ class Interpreter:
                 raise
             self._tag = found.tag  # an earlier try moved it and failed afterwards
         self._head = head
-
-
-def _round_of(key: str) -> int | None:
-    """The round that a file of a client's prefix belongs to."""
-    name = key.rpartition("/")[2].rpartition("_round_")[2]
-    digits = name[: len(name) - len(name.lstrip("0123456789"))]
-    return int(digits) if digits else None

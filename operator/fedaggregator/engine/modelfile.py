@@ -1,11 +1,13 @@
 """Makes model files: the fold of a round, and the import of the initial model. Blocking; run in a thread.
 
 Memory is a few blocks and one number per tensor and update, whatever the size of the model: files are read with pread
-into reused buffers and written as they are made. Same inputs, same bytes, same digest.
+into reused buffers and written as they are made. Same inputs, same bytes, same digest. What is read is verified in the
+same pass, and so is the result: nothing is made of damaged objects, and no model of numbers that are none.
 """
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +15,25 @@ from pathlib import Path
 import numpy as np
 
 from fedaggregator.engine import content
-from fedaggregator.engine.content import BLOCK_BYTES
-from fedaggregator.errors import AggregatorError, Fatal
+from fedaggregator.engine.verified import BLOCK_BYTES, Block, VerifiedReader, verified
+from fedaggregator.errors import AggregatorError, Damaged, Fatal
 from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import Layout
 from fedcore import folding, tensorfile
 from fedcore.effects import Fold
-from fedcore.tensorfile import MalformedTensorFile, Tensor
-from fedstore.objectstore import DIGEST, ObjectStore, Reader
+from fedcore.tensorfile import MalformedTensorFile, Tensor, TensorFile
+from fedstore.objectstore import DIGEST, ObjectStore
+
+_HASHERS = 2  # threads beside the one that computes
 
 
 class FoldCancelled(AggregatorError):  # noqa: N818 - the word says the fact
     """The process is stopping; the fold is made anew after the restart."""
+
+
+class ModelNotFinite(AggregatorError):  # noqa: N818
+    """The sum is not a model: a tensor has values that are NaN or infinite where the base has none."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +41,36 @@ class _Term:
     """An open update: its factor and where each tensor of the base begins in it."""
 
     weight: float
-    reader: Reader
+    reader: VerifiedReader
     begins: dict[str, int]
 
 
 def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
-    """The next model's object: base + sum(weight * update) in the order of the terms. No terms: the base itself."""
+    """The next model's object: base + sum(weight * update) in the order of the terms. No terms: the base itself.
+
+    Damaged names what is not what was accepted or committed; ModelNotFinite the tensor that cannot be committed.
+    """
     if not order.terms:
         return order.base
     with ExitStack() as files:
-        base = files.enter_context(store.reader(order.base.key))
-        terms = [_opened(files.enter_context(store.reader(t.update.key)), t.weight) for t in order.terms]
-        table = content.read_header(base)
+        threads = files.enter_context(ThreadPoolExecutor(_HASHERS, thread_name_prefix="hash"))
+        base, table, terms = _opened(store, order, threads, files)
         header, new = tensorfile.canonical_header(table.tensors)
         old = table.by_name()
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=new.size))
         writer.write(header)
+        broken = ""
         for tensor in new.tensors:
-            for block in _folded_blocks(old[tensor.name], base, terms):
+            for block, finite in _folded_blocks(old[tensor.name], base, terms):
                 if cancelled():
                     raise FoldCancelled(f"fold of round {order.round} stopped")
+                broken = broken if broken or finite else tensor.name
                 writer.write(block)
+        _check(order, base, terms)
+        if broken:
+            raise ModelNotFinite(
+                f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
+            )
         return writer.finish()
 
 
@@ -77,26 +94,61 @@ def import_initial(store: ObjectStore, layout: Layout, path: Path) -> ObjectRef:
     return model
 
 
-def _opened(reader: Reader, weight: float) -> _Term:
-    table = content.read_header(reader)
-    return _Term(weight, reader, {tensor.name: tensor.begin for tensor in table.tensors})
+def _opened(
+    store: ObjectStore, order: Fold, threads: ThreadPoolExecutor, files: ExitStack
+) -> tuple[VerifiedReader, TensorFile, list[_Term]]:
+    """Base and updates. Damaged names all that are missing or are not tensor files of the base's kind any more."""
+    base = files.enter_context(verified(store, order.base, threads))
+    try:
+        table = content.read_header(base)
+    except MalformedTensorFile as error:
+        raise Damaged({order.base.key: str(error)}) from error
+    terms: list[_Term] = []
+    found: dict[str, str] = {}
+    for term in order.terms:
+        try:
+            reader = files.enter_context(verified(store, term.update, threads))
+            theirs = content.read_header(reader)
+        except Damaged as error:
+            found.update(error.found)
+        except MalformedTensorFile as error:
+            found[term.update.key] = str(error)
+        else:
+            if different := tensorfile.difference(table, theirs):
+                found[term.update.key] = different
+            terms.append(_Term(term.weight, reader, {tensor.name: tensor.begin for tensor in theirs.tensors}))
+    if found:
+        _whole(order.base, base)  # else the updates may be blamed for what the base lacks
+        raise Damaged(found)
+    return base, table, terms
 
 
-def _folded_blocks(tensor: Tensor, base: Reader, terms: list[_Term]) -> Iterator[memoryview]:
-    """The new bytes of one tensor, block by block; each is valid until the next is asked for."""
+def _check(order: Fold, base: VerifiedReader, terms: list[_Term]) -> None:
+    """Damaged names the base, or else all updates, that are not what was committed or accepted."""
+    _whole(order.base, base)
+    troubles = {term.update.key: opened.reader.trouble() for term, opened in zip(order.terms, terms, strict=True)}
+    found = {key: trouble for key, trouble in troubles.items() if trouble}
+    if found:
+        raise Damaged(found)
+
+
+def _whole(ref: ObjectRef, reader: VerifiedReader) -> None:
+    if trouble := reader.trouble():
+        raise Damaged({ref.key: trouble})
+
+
+def _folded_blocks(tensor: Tensor, base: VerifiedReader, terms: list[_Term]) -> Iterator[tuple[memoryview, bool]]:
+    """The new bytes of one tensor, block by block, and whether they are finite; valid until the next is asked for."""
     size = min(BLOCK_BYTES, tensor.end - tensor.begin)
-    ours, theirs = bytearray(size), bytearray(size)
+    ours, theirs = Block(size), (Block(size), Block(size))
     accumulator = folding.Accumulator.of(tensor.dtype, size // tensorfile.ITEM_BYTES[tensor.dtype])
     for start in range(0, tensor.end - tensor.begin, BLOCK_BYTES):
         part = min(BLOCK_BYTES, tensor.end - tensor.begin - start)
-        old, update = memoryview(ours)[:part], memoryview(theirs)[:part]
-        base.read_into(old, tensor.begin + start)
-        weighted = ((term.weight, _read(term, tensor, start, update)) for term in terms)
+        old = folding.stored(tensor.dtype, base.read_block(ours, part, tensor.begin + start))
+        weighted = (
+            (term.weight, folding.stored(tensor.dtype, term.reader.read_block(theirs[i % 2], part, begin + start)))
+            for i, (term, begin) in enumerate((term, term.begins[tensor.name]) for term in terms)
+        )
         with np.errstate(all="ignore"):
-            new = folding.folded(tensor.dtype, folding.stored(tensor.dtype, old), weighted, accumulator)
-        yield new.data.cast("B")
-
-
-def _read(term: _Term, tensor: Tensor, start: int, buffer: memoryview) -> folding.Array:
-    term.reader.read_into(buffer, term.begins[tensor.name] + start)
-    return folding.stored(tensor.dtype, buffer)
+            new = folding.folded(tensor.dtype, old, weighted, accumulator)
+        yield new.data.cast("B"), folding.as_finite(tensor.dtype, new, old)

@@ -1,99 +1,200 @@
 """Reads a job's records from the store: taking HEAD, and the log that recovery replays. Called by the engine at start.
 
-Blocking; run in a thread.
+Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamaged); what is damaged of
+the round under way is named in the log and left out. Repairing is in repair.py.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fedaggregator.errors import Fatal
-from fedapi.outcome import Exit
-from fedapi.wire.message import Message
+from fedaggregator.errors import StoreDamaged
+from fedapi.wire import storekey
+from fedapi.wire.message import DamagedRecord, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedcore.recovery import Log
-from fedstore.errors import HeadMoved
+from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
+from fedcore.recovery import Damage, Log
+from fedstore.errors import HeadMoved, Missing
 from fedstore.objectstore import ObjectStore
 
 PLAN, CLOSE, COMMIT, EVALUATION, FAILURE = "plan.json", "close.json", "commit.json", "evaluation.json", "failure.json"
-_M = TypeVar("_M", bound=Message)
+RECORD_DAMAGED = "RecordDamaged"  # why an attempt failed whose failure.json cannot be read
+_M = TypeVar("_M", bound=Record)
+
+
+def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
+    """HEAD and its tag; None in a new store. StoreDamaged when it cannot be read, or is gone and other objects are not."""
+    found = store.head(layout.head)
+    if found is None:
+        left = next(objects(store, layout), None)
+        if left is not None:
+            raise StoreDamaged(f"{layout.head} is missing, but there is {left[0]}: this is no new job")
+        return None
+    try:
+        return Head.stored(found.data), found.tag
+    except DamagedRecord as error:
+        raise StoreDamaged(f"{layout.head}: {error}") from error
 
 
 def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
     """HEAD with the epoch raised by one, and its tag. From here on an older aggregator can no longer commit."""
     while True:
-        found = store.head(layout.head)
-        before = Head.model_validate_json(found.data) if found else None
-        head = before.model_copy(update={"epoch": before.epoch + 1}) if before else Head(epoch=1, round=-1)
+        found = read_head(store, layout)
+        head = found[0].model_copy(update={"epoch": found[0].epoch + 1}) if found else Head(epoch=1, round=-1)
         try:
-            written = store.replace_head(layout.head, head.canonical(), found.tag if found else None)
+            written = store.replace_head(layout.head, head.sealed().canonical(), found[1] if found else None)
         except HeadMoved:
             continue
         return head, written.tag
 
 
+def objects(store: ObjectStore, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
+    """Every object of the job but HEAD, with what its key says."""
+    for prefix in (layout.rounds(), layout.models(), layout.all_updates()):
+        for key in store.keys(f"{prefix}/"):
+            said = storekey.parsed(layout, key)
+            if said is not None:
+                yield key, said
+
+
 def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     """Everything that recovery needs."""
-    keys = sorted(store.keys(f"{layout.rounds()}/"), key=_numbers)
-    commits = _chain(store, keys, head)
-    open_round = [key for key in keys if key.startswith(f"{layout.round(head.round + 1)}/")]
+    found = sorted(objects(store, layout), key=_order)
+    commits = chain(store, [(k, said) for k, said in found if isinstance(said, RecordKey)], head)
     tip = commits[-1] if commits else None
-    tip_plans = _read(store, (k for k in keys if tip and k.startswith(f"{layout.round(tip.round)}/")), PLAN, PlanRecord)
-    updates = list(store.keys(layout.updates("")))
-    manifests = f"_round_{head.round + 1}-a"
+    reader = _Reader(store, layout.uid)
     return Log(
         head=head,
         commits=tuple(commits),
-        evaluations=tuple(_evaluations(store, keys, commits, finished=head.finished is not None)),
-        tip_selected=max((len(p.selected) for p in tip_plans if tip and p.attempt == tip.attempt), default=0),
-        plans=_read(store, open_round, PLAN, PlanRecord),
-        failures=_read(store, open_round, FAILURE, FailureRecord),
-        closes=_read(store, open_round, CLOSE, CloseRecord),
-        manifests=_read(store, (k for k in updates if manifests in k), ".manifest.json", UpdateManifest),
-        reports=_read(store, updates, f"_round_{head.round}.evaluation.json", EvaluationReport),
+        evaluations=tuple(_evaluations(reader, found, commits, finished=head.finished is not None)),
+        tip_selected=_tip_selected(reader, found, tip),
+        plans=tuple(reader.all(_named(found, head.round + 1, PLAN), PlanRecord)),
+        failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
+        closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
+        manifests=tuple(reader.all(((k, s) for k, s in found if _is(s, ManifestKey, head.round + 1)), UpdateManifest)),
+        reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
+        damages=tuple(reader.damages),
     )
 
 
-def _numbers(key: str) -> list[int]:
-    """Sorts records by round, epoch and attempt as numbers: epoch 10 comes after epoch 2."""
-    return [int(number) for number in re.findall("[0-9]+", key)]
-
-
-def _read(store: ObjectStore, keys: Iterable[str], suffix: str, model: type[_M]) -> tuple[_M, ...]:
-    return tuple(model.model_validate_json(store.get(key)) for key in keys if key.endswith(suffix))
-
-
-def _chain(store: ObjectStore, keys: list[str], head: Head) -> list[CommitRecord]:
+def chain(store: ObjectStore, records: Iterable[tuple[str, RecordKey]], head: Head) -> list[CommitRecord]:
     """The commits that HEAD reaches, oldest first; each is bound to the one before by digest."""
-    by_digest = {}
-    for key in keys:
-        if key.endswith(f"/{COMMIT}"):
-            data = store.get(key)
-            by_digest[hashlib.sha256(data).hexdigest()] = data
-    chain: list[CommitRecord] = []
-    digest = head.commit_sha256
+    keys = [(key, said.round) for key, said in records if said.name == COMMIT]
+    stored = {hashlib.sha256(data).hexdigest(): data for data in (store.get(key) for key, _ in keys)}
+    found: list[CommitRecord] = []
+    digest, round_ = head.commit_sha256, head.round
     while digest is not None:
-        if digest not in by_digest:
-            raise Fatal(Exit.STORE_FAILED, f"the store lacks the commit record {digest} that HEAD reaches: restore it")
-        chain.append(CommitRecord.model_validate_json(by_digest[digest]))
-        digest = chain[-1].previous_sha256
-    return chain[::-1]
+        if digest not in stored:
+            there = ", ".join(key for key, made in keys if made == round_) or "there is none"
+            raise StoreDamaged(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
+        try:
+            found.append(CommitRecord.stored(stored[digest]))
+        except DamagedRecord as error:
+            raise StoreDamaged(f"the commit of round {round_}: {error}") from error
+        if found[-1].round != round_:
+            raise StoreDamaged(f"where the commit of round {round_} should be is that of round {found[-1].round}")
+        digest, round_ = found[-1].previous_sha256, round_ - 1
+    return found[::-1]
+
+
+@dataclass
+class _Reader:
+    """Reads records, and keeps what cannot be read."""
+
+    store: ObjectStore
+    uid: str
+    damages: list[Damage] = field(default_factory=list)
+
+    def all(self, keys: Iterable[tuple[str, StoreKey]], model: type[_M]) -> Iterator[_M]:
+        """The records that are what was written."""
+        for key, said in keys:
+            record = self.one(key, said, model)
+            if record is not None:
+                yield record
+
+    def one(self, key: str, said: StoreKey, model: type[_M]) -> _M | None:
+        """A record; None when it is damaged or gone."""
+        try:
+            record = model.stored(self.store.get(key))
+        except (DamagedRecord, Missing) as error:
+            self._leave_out(key, said, str(error))
+            return None
+        if not _belongs(record, said, self.uid):
+            self._leave_out(key, said, "what it says belongs to another key")
+            return None
+        return record
+
+    def _leave_out(self, key: str, said: StoreKey, what: str) -> None:
+        client = said.client if isinstance(said, ManifestKey | ReportKey) else ""
+        self.damages.append(Damage(key, what, client))
+
+
+def _belongs(record: Record, said: StoreKey, uid: str) -> bool:
+    """Whether the record says the same as its key."""
+    told = record.model_dump(include={"job_uid", "round", "attempt", "client"})
+    says = {"job_uid": uid, "round": said.round}
+    if isinstance(said, ManifestKey | ReportKey):
+        says["client"] = said.client
+    if isinstance(said, RecordKey | ManifestKey):
+        says["attempt"] = said.attempt
+    return all(told.get(name, value) == value for name, value in says.items())
+
+
+def _failures(reader: _Reader, keys: Iterable[tuple[str, RecordKey]]) -> Iterator[FailureRecord]:
+    """Failed attempts; that there is a record says so, whatever it says."""
+    for key, said in keys:
+        record = reader.one(key, said, FailureRecord)
+        yield record or FailureRecord(
+            job_uid=reader.uid,
+            round=said.round,
+            attempt=said.attempt,
+            reason=RECORD_DAMAGED,
+            message=f"{key} is damaged: why attempt {said.attempt} failed is not known any more",
+            at=0.0,
+        )
 
 
 def _evaluations(
-    store: ObjectStore, keys: list[str], commits: list[CommitRecord], *, finished: bool
+    reader: _Reader, found: list[tuple[str, StoreKey]], commits: list[CommitRecord], *, finished: bool
 ) -> list[EvaluationRecord]:
     """Evaluations that commits are bound to; of a finished job also that of its last model."""
-    bound = {commit.evaluation_sha256 for commit in commits}
-    found: dict[int, EvaluationRecord] = {}
-    for key in keys:
-        if not key.endswith(f"/{EVALUATION}"):
+    bound = {commit.round - 1: commit.evaluation_sha256 for commit in commits if commit.evaluation_sha256}
+    read: dict[int, EvaluationRecord] = {}
+    for key, said in found:
+        if not isinstance(said, RecordKey) or said.name != EVALUATION:
             continue
-        data = store.get(key)
-        record = EvaluationRecord.model_validate_json(data)
-        last = finished and bool(commits) and record.round == commits[-1].round
-        if hashlib.sha256(data).hexdigest() in bound or last:
-            found[record.round] = record  # of several, that of the newest epoch
-    return [found[round_] for round_ in sorted(found)]
+        last = finished and bool(commits) and said.round == commits[-1].round
+        whole = hashlib.sha256(reader.store.get(key)).hexdigest() == bound.get(said.round)
+        record = reader.one(key, said, EvaluationRecord) if whole or last else None
+        if record is not None:
+            read[said.round] = record  # of several, that of the newest epoch
+    for round_ in sorted(bound.keys() - read.keys()):
+        there = ", ".join(key for key, _ in _named(found, round_, EVALUATION))
+        what = (
+            f"no record of round {round_} has the SHA-256 {bound[round_]} that is committed: go on without its metrics"
+        )
+        reader.damages.append(Damage(there or f"{EVALUATION} of round {round_}", what))
+    return [read[round_] for round_ in sorted(read)]
+
+
+def _tip_selected(reader: _Reader, found: list[tuple[str, StoreKey]], tip: CommitRecord | None) -> int:
+    if tip is None:
+        return 0
+    plans = reader.all(_named(found, tip.round, PLAN), PlanRecord)
+    return max((len(plan.selected) for plan in plans if plan.attempt == tip.attempt), default=0)
+
+
+def _named(found: Iterable[tuple[str, StoreKey]], round_: int, name: str) -> Iterator[tuple[str, RecordKey]]:
+    return ((k, s) for k, s in found if isinstance(s, RecordKey) and (s.round, s.name) == (round_, name))
+
+
+def _is(said: StoreKey, kind: type[StoreKey], round_: int) -> bool:
+    return isinstance(said, kind) and said.round == round_
+
+
+def _order(found: tuple[str, StoreKey]) -> tuple[int, int, int, str]:
+    """By round, epoch and attempt as numbers: epoch 10 comes after epoch 2."""
+    key, said = found
+    return said.round, getattr(said, "epoch", 0), getattr(said, "attempt", 0), key

@@ -23,8 +23,7 @@ def application(engine: Engine, sites: SiteRoutes, blobs: Blobs) -> Starlette:
     async def readyz(_: Request) -> Response:
         if engine.stopping:
             return PlainTextResponse("stopping", 503)
-        ready = engine.state.tip is not None
-        return PlainTextResponse("ready" if ready else "the initial model is missing", 200 if ready else 503)
+        return PlainTextResponse(engine.unready or "ready", 503 if engine.unready else 200)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

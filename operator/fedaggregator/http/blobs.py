@@ -61,6 +61,9 @@ class Blobs:
             try:
                 reader = files.enter_context(self._store.reader(blob.key))
             except Missing as error:
+                tip = self._engine.state.tip
+                if tip is not None and blob.key == tip.model.key:
+                    await self._engine.check_model()
                 raise _refused("Missing", "the object is gone: ask next") from error
             size = reader.size
             headers = [

@@ -27,6 +27,8 @@ from fedapi.crd.fields import (
     rules,
 )
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES
+from fedapi.wire.site import MAX_SAMPLES
 
 OPERATOR_CONTROLLER = "fedloom.dev/operator"
 
@@ -139,6 +141,13 @@ class Clients(Part):
         ge=1,
         le=100000,
         description="Sites that must be connected and fit to take part before the first round begins.",
+    )
+    max_samples: int = Field(
+        DEFAULT_MAX_SAMPLES,
+        ge=1,
+        le=MAX_SAMPLES,
+        description="Samples that a site may claim for an update or an evaluation; more is refused. Updates and metrics "
+        "are weighted by them, and nobody can check them: set it near what your largest site has.",
     )
 
     model_config = ConfigDict(

@@ -75,7 +75,9 @@ class ClientStatus(StatusPart):
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)
     rounds: int = Field(0, description="Accepted updates in committed rounds.", ge=0)
     failures: int = Field(0, description="Failures and refusals, over all rounds.", ge=0)
-    message: Text = Field("", description="Reason of the last failure.")
+    message: Text = Field(
+        "", description="Reason of the last failure, or a warning, of samples that jumped for example."
+    )
 
 
 class SiteStatus(StatusPart):

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from fedapi.wire.message import Message
 
+DEFAULT_MAX_SAMPLES = 1_000_000_000  # clients.maxSamples: more than sites have, far less than a made-up number
+
 
 class OptimizerSettings(Message):
     """The optimizer at the sites."""
@@ -72,6 +74,9 @@ class JobConfig(Message):
     deadline_s: float = Field(3600.0, gt=0)
     grace_after_quorum_s: float | None = None
     max_failures: int = 3
+    max_samples: int = Field(
+        DEFAULT_MAX_SAMPLES, ge=1, description="What one site may claim, in training or evaluation."
+    )
     stop: StopRule | None = None
     training: TrainingSettings = TrainingSettings()
     lifetime: Literal["Job", "Round"] = "Job"

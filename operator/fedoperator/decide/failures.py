@@ -133,8 +133,7 @@ def aggregator_failure(scene: Scene) -> Trouble | None:
     if ended is None or ended.code in (Exit.OK, Exit.SUPERSEDED):
         return None
     reason, message = _told(ended)
-    way_out = ": enlarge the volume claim or free space on it" if ended.code == Exit.STORE_FAILED else ""
-    return Trouble(reason, clipped(f"{message}{way_out}"))
+    return Trouble(reason, clipped(message))
 
 
 def due(scene: Scene) -> Iterator[datetime]:

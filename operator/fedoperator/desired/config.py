@@ -68,6 +68,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         deadline_s=seconds(spec.round.deadline),
         grace_after_quorum_s=None if grace is None else seconds(grace),
         max_failures=spec.round.max_failures,
+        max_samples=spec.clients.max_samples,
         stop=_stop(spec.stop),
         training=_training(spec.training),
         lifetime=spec.training.lifetime,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedapi import outcome
-from fedapi.wire.job import JobConfig, RosterEntry, StopRule
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest, UploadRequest
 from fedapi.wire.store import CommitRecord
@@ -385,7 +385,9 @@ def test_assignments_while_collecting(client, doing, kind):
         ({"metrics": {"x": float("nan")}}, "NotFinite"),
         ({"metrics": {"x" * 64: 1.0}}, "Malformed"),
         ({"metrics": {"x": -1.7e308}}, "Malformed"),
-        ({"metrics": {"x": -1e100}, "samples": 1 << 40}, None),
+        ({"metrics": {"x": -1e100}, "samples": DEFAULT_MAX_SAMPLES}, None),
+        ({"samples": DEFAULT_MAX_SAMPLES + 1}, "TooLarge"),
+        ({"samples": 1 << 40}, "TooLarge"),
         ({"samples": (1 << 40) + 1}, "Malformed"),
         ({"training_s": 1e101}, "Malformed"),
     ],

@@ -1,0 +1,111 @@
+"""Mends a store whose HEAD is lost, or leads to what is damaged: HEAD is set to the newest round that is whole.
+
+Called by fedaggregator.repair (on a volume) and fedlocal.repair. A round is whole when its commit is, all commits before
+it are, and its model has the SHA-256 that was committed. Nothing else is written and nothing is deleted: what HEAD no
+longer reaches is made again by the next aggregator. Blocking.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from fedaggregator.engine import records, verified
+from fedaggregator.errors import Damaged, StoreDamaged
+from fedapi.wire.message import DamagedRecord
+from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
+from fedstore.objectstore import ObjectStore
+
+COPY = "put the store back from a copy; a model that you need is a file of it, and its name ends in its SHA-256"
+
+
+def repaired(store: ObjectStore, layout: Layout) -> Iterator[str]:
+    """Says, line by line, what is damaged and what was done. StoreDamaged when nothing whole is left to go back to."""
+    trouble = _trouble(store, layout)
+    if not trouble:
+        yield "the store is whole: nothing was changed"
+        return
+    yield trouble
+    found = list(records.objects(store, layout))
+    before = store.head(layout.head)
+    head = _head(store, layout, found, before.data if before else b"")
+    store.replace_head(layout.head, head.sealed().canonical(), before.tag if before else None)
+    if head.commit_key is None:
+        yield "nothing was committed yet: HEAD was made anew, the job begins with its initial model"
+    else:
+        yield f"HEAD was set to round {head.round} ({head.commit_key}): the job goes on from there"
+
+
+def _trouble(store: ObjectStore, layout: Layout) -> str:
+    """What keeps an aggregator from going on; empty when nothing does."""
+    try:
+        found = records.read_head(store, layout)
+        if found is None:
+            return ""
+        log = records.load_log(store, layout, found[0])
+        if log.commits:
+            verified.check(store, log.commits[-1].model)
+    except (StoreDamaged, Damaged) as error:
+        return str(error).partition(": put it back")[0]
+    return ""
+
+
+def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]], before: bytes) -> Head:
+    """HEAD of the newest round that is whole, with an epoch that nobody has had."""
+    epoch = 1 + max([_epoch(before), *(said.epoch for _, said in found if isinstance(said, RecordKey))])
+    commits = _commits(store, layout, found)
+    for key, commit in sorted(commits.values(), key=lambda entry: (entry[1].epoch, entry[1].round), reverse=True):
+        for where, whole in _chain(commits, key, commit):
+            if _is_whole(store, whole):
+                digest = hashlib.sha256(store.get(where)).hexdigest()
+                return Head(epoch=epoch, round=whole.round, commit_key=where, commit_sha256=digest)
+    later = [key for key, said in found if isinstance(said, ModelKey) and said.round > 0]
+    if commits or later or any(isinstance(said, RecordKey) and said.name == records.COMMIT for _, said in found):
+        raise StoreDamaged("no committed round is left with its model and all commits before it", COPY)
+    return Head(epoch=epoch, round=-1)
+
+
+def _epoch(before: bytes) -> int:
+    """The epoch of a HEAD, if it can be read."""
+    try:
+        return Head.stored(before).epoch
+    except DamagedRecord:
+        return 0
+
+
+def _commits(
+    store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]]
+) -> dict[str, tuple[str, CommitRecord]]:
+    """Commits that can be read, by the digest of their bytes, with their keys."""
+    commits = {}
+    for key, said in found:
+        if not isinstance(said, RecordKey) or said.name != records.COMMIT:
+            continue
+        data = store.get(key)
+        try:
+            commit = CommitRecord.stored(data)
+        except DamagedRecord:
+            continue
+        if (commit.job_uid, commit.round, commit.attempt) == (layout.uid, said.round, said.attempt):
+            commits[hashlib.sha256(data).hexdigest()] = (key, commit)
+    return commits
+
+
+def _chain(
+    commits: dict[str, tuple[str, CommitRecord]], key: str, commit: CommitRecord
+) -> list[tuple[str, CommitRecord]]:
+    """A commit and those before it, newest first; empty when one of them is missing."""
+    links = [(key, commit)]
+    while links[-1][1].previous_sha256 is not None:
+        previous = commits.get(links[-1][1].previous_sha256)
+        if previous is None:
+            return []
+        links.append(previous)
+    return links if links[-1][1].round == 0 else []
+
+
+def _is_whole(store: ObjectStore, commit: CommitRecord) -> bool:
+    try:
+        verified.check(store, commit.model)
+    except Damaged:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""`python -m fedaggregator.repair [STORE]`: repairs the store on a volume. Run by `fedloom store repair` in a pod there."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedaggregator.engine.repair import repaired
+from fedaggregator.errors import Fatal
+from fedapi import names
+from fedapi.outcome import Exit
+from fedapi.wire.store import Layout
+from fedstore.disk import DiskStore
+from fedstore.errors import StoreError
+
+_JOB = re.compile(r"(?:control|models)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
+
+
+def main(words: list[str]) -> int:
+    """Repairs every job of the store; the exit code is one of fedapi.outcome."""
+    store = DiskStore(Path(words[0] if words else names.PATH_STORE))
+    try:
+        for layout in sorted(set(_layouts(store)), key=lambda each: (each.namespace, each.name)):
+            for line in repaired(store, layout):
+                sys.stdout.write(f"{layout.namespace}/{layout.name}: {line}\n")
+    except Fatal as error:
+        sys.stderr.write(f"{error}\n")
+        return error.code
+    except StoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return Exit.STORE_FAILED
+    return Exit.OK
+
+
+def _layouts(store: DiskStore) -> Iterator[Layout]:
+    """The jobs that have objects here: one, on a volume of the operator's."""
+    for prefix in ("control/", "models/"):
+        for key in store.keys(prefix):
+            found = _JOB.fullmatch(key)
+            if found:
+                yield Layout(found[1], found[2], found[3])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
