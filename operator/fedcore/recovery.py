@@ -51,7 +51,7 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
     failed_attempts = {record.attempt for record in log.failures}
     state = replace(
         state,
-        attempt=max(failed_attempts, default=0) + 1,
+        attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
         reports={r.client: r for r in log.reports if state.tip and r.round == state.tip.round},
     )
     if failed_attempts:

@@ -19,7 +19,7 @@ from fedaggregator import metrics
 from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.engine.modelfile import FoldCancelled, ModelNotFinite
+from fedaggregator.engine.modelfile import FoldCancelled
 from fedaggregator.errors import Damaged, Fatal, StoreDamaged, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
@@ -29,8 +29,6 @@ from fedcore.effects import Commit, Discard, Effect, Fold, WriteFailure
 from fedcore.events import (
     Configured,
     Event,
-    Folded,
-    FoldFailed,
     Heard,
     InitialModelFound,
     Ticked,
@@ -197,20 +195,14 @@ class Engine:
                     _observe(effect)
 
     async def _fold(self, order: Fold) -> None:
+        answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
         with metrics.FOLD_SECONDS.time():
             try:
-                model = await self._retried(lambda: self.interpreter.fold(order, lambda: self.stopping))
-                event: Event = Folded(self.clock(), order.round, order.attempt, model)
+                event = await self._retried(answer)
             except FoldCancelled:
                 return
-            except ModelNotFinite as error:
-                event = FoldFailed(self.clock(), order.round, order.attempt, type(error).__name__, str(error))
-            except Damaged as error:
-                self.damaged(error.found)
-                if order.base.key in error.found:
-                    raise self._ended(StoreDamaged(str(error))) from error
-                named = {key: f"{key}: {what}" for key, what in error.found.items()}
-                event = UpdatesDamaged(self.clock(), order.round, order.attempt, named)
+        if isinstance(event, UpdatesDamaged):
+            self.damaged(event.found)
         await self.handle(event)
 
     async def _discard(self, effect: Discard) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar, assert_never
 
 from fedaggregator.engine import modelfile, records
+from fedaggregator.engine.modelfile import ModelNotFinite
+from fedaggregator.errors import Damaged, StoreDamaged
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecord, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
@@ -26,11 +28,13 @@ from fedcore.effects import (
     WriteFailure,
     WritePlan,
 )
+from fedcore.events import Folded, FoldFailed, UpdatesDamaged
 from fedcore.state import End
 from fedstore.errors import AlreadyExists, HeadMoved
 from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
+FoldAnswer = Folded | FoldFailed | UpdatesDamaged
 
 
 class Interpreter:
@@ -41,7 +45,7 @@ class Interpreter:
         self._head, self._tag = head, tag
 
     def perform(self, effect: Effect) -> None:
-        """Makes one effect durable. A Fold is not performed here: it takes long and answers."""
+        """Makes one effect durable. A Fold is not performed here: it takes long, and has an `answer`."""
         match effect:
             case WritePlan():
                 self.write_plan(effect.plan)
@@ -58,13 +62,26 @@ class Interpreter:
             case Withdraw() | Forget() | Discard():
                 self.delete(effect)
             case Fold():
-                raise TypeError("a fold is made by `fold`")
+                raise TypeError("a fold is made by `answer`")
             case _:
                 assert_never(effect)
 
     def fold(self, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
         """The next model, in the store."""
         return modelfile.fold(self._store, self._layout, order, cancelled)
+
+    def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
+        """What becomes of a fold. StoreDamaged when its base is not what was committed."""
+        try:
+            model = self.fold(order, cancelled)
+        except ModelNotFinite as error:
+            return FoldFailed(now(), order.round, order.attempt, type(error).__name__, str(error))
+        except Damaged as error:
+            if order.base.key in error.found:
+                raise StoreDamaged(str(error)) from error
+            named = {key: f"{key}: {what}" for key, what in error.found.items()}
+            return UpdatesDamaged(now(), order.round, order.attempt, named)
+        return Folded(now(), order.round, order.attempt, model)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""

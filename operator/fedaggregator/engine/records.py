@@ -62,7 +62,7 @@ def objects(store: ObjectStore, layout: Layout) -> Iterator[tuple[str, StoreKey]
 def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     """Everything that recovery needs."""
     found = sorted(objects(store, layout), key=_order)
-    commits = chain(store, [(k, said) for k, said in found if isinstance(said, RecordKey)], head)
+    commits = chain(store, layout, [(k, said) for k, said in found if isinstance(said, RecordKey)], head)
     tip = commits[-1] if commits else None
     reader = _Reader(store, layout.uid)
     return Log(
@@ -79,7 +79,9 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     )
 
 
-def chain(store: ObjectStore, records: Iterable[tuple[str, RecordKey]], head: Head) -> list[CommitRecord]:
+def chain(
+    store: ObjectStore, layout: Layout, records: Iterable[tuple[str, RecordKey]], head: Head
+) -> list[CommitRecord]:
     """The commits that HEAD reaches, oldest first; each is bound to the one before by digest."""
     keys = [(key, said.round) for key, said in records if said.name == COMMIT]
     stored = {hashlib.sha256(data).hexdigest(): data for data in (store.get(key) for key, _ in keys)}
@@ -87,7 +89,8 @@ def chain(store: ObjectStore, records: Iterable[tuple[str, RecordKey]], head: He
     digest, round_ = head.commit_sha256, head.round
     while digest is not None:
         if digest not in stored:
-            there = ", ".join(key for key, made in keys if made == round_) or "there is none"
+            there = ", ".join(key for key, made in keys if made == round_)
+            there = there or f"it is missing below {layout.round(round_)}"
             raise StoreDamaged(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
         try:
             found.append(CommitRecord.stored(stored[digest]))

@@ -13,7 +13,7 @@ from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CommitRecord
 from fedcore import admission, recovery, rounds
 from fedcore.effects import Fold
-from fedcore.events import Accepted, Evaluated, Event, Folded, Heard, InitialModelFound, SiteFailed, Ticked
+from fedcore.events import Accepted, Evaluated, Event, Heard, InitialModelFound, SiteFailed, Ticked, UpdatesDamaged
 from fedcore.state import Phase, State
 from fedstore.memory import MemoryStore
 
@@ -79,11 +79,13 @@ class Hub:
         self.state: State
         self.interpreter: Interpreter
         self.restarts = 0
+        self.named: list[str] = []  # keys of damaged objects that were found
 
     def start(self) -> None:
         layout = State(self.config, 0).layout
         head, tag = records.take_head(self.store, layout)
         log = records.load_log(self.store, layout, head)
+        self.named += [damage.key for damage in log.damages]
         self.interpreter = Interpreter(self.store, layout, head, tag)
         self.state, effects = recovery.recovered(self.config, log, self.now)
         self._perform(effects)
@@ -105,8 +107,10 @@ class Hub:
     def _perform(self, effects) -> None:
         for effect in effects:
             if isinstance(effect, Fold):
-                model = self.interpreter.fold(effect, lambda: False)
-                self.handle(Folded(self.now, effect.round, effect.attempt, model))
+                answer = self.interpreter.answer(effect, lambda: False, lambda: self.now)
+                if isinstance(answer, UpdatesDamaged):
+                    self.named += list(answer.found)
+                self.handle(answer)
             else:
                 self.interpreter.perform(effect)
 
