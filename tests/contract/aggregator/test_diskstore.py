@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +75,60 @@ def test_other_errors_are_failures_not_fullness(tmp_path):
     with pytest.raises(StoreFailed) as error:
         store.put_once("file/below", b"x")
     assert not isinstance(error.value, StoreFull)
+
+
+def test_what_is_no_object_is_not_listed(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("models/a", b"x")
+    for name in (".nfs0001", "a b", "\u00e9", "lost+found"):
+        (tmp_path / "models" / name).write_bytes(b"stray")
+    (tmp_path / "models" / "link").symlink_to(tmp_path / "models" / "a")
+    os.mkfifo(tmp_path / "models" / "pipe")
+    assert list(store.keys("models/")) == ["models/a"]
+    assert list(store.keys("nowhere/")) == []
+    with pytest.raises(StoreFailed):
+        store.get("models/link")
+
+
+LISTS = """
+import os, sys
+from pathlib import Path
+from fedstore.disk import DiskStore
+from fedstore.errors import StoreFailed
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+try:
+    print(list(DiskStore(Path(sys.argv[1])).keys(sys.argv[2])))
+except StoreFailed as error:
+    print("failed:", error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root sees what others may not")
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("models/", "failed: models/closed: Permission denied (EACCES)"),
+        ("models/open/", "['models/open/a']"),
+        ("", "failed: models/closed: Permission denied (EACCES)"),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_is_an_error_and_never_empty(prefix, said):
+    """By another user, as the aggregator is; what only root may list at a volume's root is no object."""
+    with tempfile.TemporaryDirectory() as root:
+        for path in ("models/open", "models/closed", "lost+found", ".tmp", ".locks"):
+            (Path(root) / path).mkdir(parents=True)
+        (Path(root) / "models/open/a").write_bytes(b"x")
+        Path(root).chmod(0o755)
+        for path in ("models/closed", "lost+found"):
+            (Path(root) / path).chmod(0o700)
+        command = [sys.executable, "-c", LISTS, root, prefix]
+        env = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        assert done.stdout.strip() == said, done.stderr
+
+
+def test_a_folder_that_is_a_file_is_an_error(tmp_path):
+    store = DiskStore(tmp_path)
+    (tmp_path / "models").write_bytes(b"x")
+    with pytest.raises(StoreFailed):
+        list(store.keys("models/"))

@@ -53,6 +53,15 @@ def test_objects_are_written_once(store):
     assert store.get("a/b") == DATA
 
 
+def test_a_damaged_object_makes_room_for_what_its_key_says(store):
+    rotten = b"x" * len(DATA)
+    put(store, f"a/1-{SHA}.bin", rotten)
+    with pytest.raises(ContentMismatch):
+        put(store, f"a/1-{SHA}.bin", rotten, sha256=SHA)
+    assert put(store, f"a/1-{DIGEST}.bin").key == f"a/1-{SHA}.bin"
+    assert store.get(f"a/1-{SHA}.bin") == DATA
+
+
 @pytest.mark.parametrize(
     ("announced", "code"),
     [({"size": 5}, "WrongSize"), ({"size": 10**6}, "WrongSize"), ({"sha256": "0" * 64}, "WrongDigest")],

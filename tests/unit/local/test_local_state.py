@@ -1,9 +1,14 @@
 """The state folder: lock, identity that stays, fields that cannot change."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from fedlocal import intake, statefolder
+from fedcli.commands import app
+from fedlocal import intake, records, statefolder
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 from fedlocal.intake import Request
@@ -94,3 +99,34 @@ def test_a_job_that_stands_still_is_given_up_only_after_a_while():
     assert look("False", 2.0) is None
     assert look("False", 2.0 + STALL_S - 0.1) is None
     assert look("False", 2.0 + STALL_S) == "TooFewSites: 1 of 2"
+
+
+def test_a_damaged_status_of_the_aggregator_is_written_anew_and_models_are_named_before_fresh(tmp_path):
+    state = request(tmp_path, JOB).state
+    state.root.mkdir(parents=True)
+    for content in ('{"round": {"curr', "", "[]", "\0" * 40):
+        state.aggregator_status.write_text(content)
+        assert state.read_aggregator_status() is None
+        state.record.write_text(content)
+        with pytest.raises(StateBrokenError, match=r"job.json is not JSON.*take the models.*claims.*--fresh"):
+            intake.stored(request(tmp_path, JOB))
+
+
+def test_a_store_without_head_is_damaged_and_repaired(tmp_path):
+    """The store that version 0.1 left in mid-round, as a local run has it."""
+    root = tmp_path / "work" / "job"
+    claim = root / "claims" / "job-store-1"
+    shutil.copytree(Path(__file__).parents[2] / "golden" / "aggregator" / "store-0.1", claim)
+    statefolder.write_json(root / "job.json", {"metadata": {"namespace": "ns", "name": "job", "uid": "uid-1"}})
+    (root / "keys").mkdir()
+    command = ["store", "repair", "--workdir", str(tmp_path / "work")]
+    whole = CliRunner().invoke(app, command)
+    assert (whole.exit_code, whole.stdout) == (0, "the store is whole: nothing was changed\n")
+    (claim / "control/ns/job-uid-1/HEAD.json").unlink()
+    with pytest.raises(StateBrokenError, match=r"HEAD.json is missing.*fedloom store repair"):
+        records.rounds(records.state_of(tmp_path / "work", "job"))
+    done = CliRunner().invoke(app, [*command, "job"])
+    assert done.exit_code == 0, done.output
+    assert "HEAD was set to round 1" in done.stdout
+    assert [time.round for time in records.rounds(records.state_of(tmp_path / "work", "job"))] == [1]
+    assert isinstance(CliRunner().invoke(app, ["store", "repair"]).exception, BadInputError)

@@ -149,3 +149,19 @@ def test_the_reader_pod_is_as_restricted_as_all_pods_of_fedloom_and_reads_only()
 )
 def test_either_a_job_or_a_claim_with_an_image(options):
     assert isinstance(CliRunner().invoke(app, ["model", "pull", *options]).exception, BadInputError)
+
+
+def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):
+    node.job_status = {"children": {"volumeClaim": "study-a-store-1"}}
+    head = node.folder / LAYOUT.head
+    head.unlink()
+    said = modelreader.repair_store(node, "study-a")
+    assert "HEAD.json is missing" in said[0]
+    assert "hearts/study-a: HEAD was set to round 1" in said[1]
+    manifest, end = node.pods
+    container = manifest["spec"]["containers"][0]
+    assert (container["image"], end, container["volumeMounts"][0].get("readOnly", False)) == ("hub:1", "deleted", False)
+    assert "readOnly" not in manifest["spec"]["volumes"][0]["persistentVolumeClaim"]
+    node.job_status = {}
+    with pytest.raises(CommandError, match="has no volume claim yet"):
+        modelreader.repair_store(node, "study-a")
