@@ -9,7 +9,7 @@ from fedcore.state import Attempt, End, Phase, State
 from fedcore.strategies import STRATEGIES
 
 Verdict = Literal["Open", "Fold", "Fail"]
-QUORUM_NOT_REACHED = "QuorumNotReached"
+QUORUM_NOT_REACHED, MODEL_NOT_FINITE = "QuorumNotReached", "ModelNotFinite"  # why attempts fail
 
 
 def verdict(attempt: Attempt, now: float) -> Verdict:

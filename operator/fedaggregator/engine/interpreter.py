@@ -15,6 +15,7 @@ from fedapi.wire.message import DamagedRecord, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
+from fedcore.closing import MODEL_NOT_FINITE
 from fedcore.effects import (
     Commit,
     Discard,
@@ -75,7 +76,7 @@ class Interpreter:
         try:
             model = self.fold(order, cancelled)
         except ModelNotFinite as error:
-            return FoldFailed(now(), order.round, order.attempt, type(error).__name__, str(error))
+            return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
         except Damaged as error:
             if order.base.key in error.found:
                 raise StoreDamaged(str(error)) from error

@@ -213,8 +213,9 @@ def test_a_failed_init_job_is_history_once_there_is_a_model():
     assert s.condition(decision, "Failed")[0] == "False"
 
 
-def test_a_full_store_is_named():
-    dead = {"exitCode": int(Exit.STORE_FAILED), "message": "no space left on device", "finishedAt": s.ago(5)}
+@pytest.mark.parametrize(("code", "named"), [(Exit.STORE_FAILED, "StoreFailed"), (Exit.STORE_DAMAGED, "StoreDamaged")])
+def test_a_full_or_damaged_store_is_named(code, named):
+    dead = {"exitCode": int(code), "message": "what the aggregator said", "finishedAt": s.ago(5)}
     crashed = s.pod(
         AGGREGATOR, container={"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": dead}}
     )
@@ -222,8 +223,7 @@ def test_a_full_store_is_named():
     decision = decide(s.observe(s.job(s.in_round()), children=children, pods=(crashed,)), s.NOW)
     for type_ in ("AggregatorReady", "Progressing"):
         status, reason, message = s.condition(decision, type_)
-        assert (status, reason) == ("False", "StoreFailed")
-        assert message.startswith("no space left on device")
+        assert (status, reason, message) == ("False", named, "what the aggregator said")
     assert decision.suspend == {}
 
 

@@ -211,6 +211,8 @@ class Agent:
             return False
         except Skip as error:
             log.warning("evaluation of round %d: %s", order.round, error)
+            if isinstance(error, Rejected):  # the model's bytes are wrong: the hub looks at them
+                self._report(order, "EvaluationRefused", error)
         return True
 
     def _send_evaluation(self, round_: int, model: Download, result: EvalResult | None) -> None:
@@ -239,12 +241,13 @@ class Agent:
         if order is not None and error.exit in FATAL:
             self._report(order, reason(error.exit), error)
 
-    def _report(self, order: TrainOrder, why: str, error: TrainerError) -> None:
-        log.error("round %d attempt %d: %s: %s", order.round, order.attempt, why, error)
+    def _report(self, order: TrainOrder | EvaluateOrder, why: str, error: TrainerError) -> None:
+        attempt = order.attempt if isinstance(order, TrainOrder) else 0
+        log.error("round %d attempt %d: %s: %s", order.round, attempt, why, error)
         report = FailureReport(
             job_uid=self._settings.job_uid,
             round=order.round,
-            attempt=order.attempt,
+            attempt=attempt,
             client=self._settings.client,
             reason=why,
             message=str(error)[:1024],
