@@ -115,6 +115,8 @@ class Engine:
         try:
             await self._retried(partial(verified.check, self._store, tip.model))
         except Damaged as error:
+            if self.state.tip is not tip:
+                return  # a newer one was committed meanwhile, and this one may have been deleted
             self.damaged(error.found)
             raise self._ended(StoreDamaged(str(error))) from error
 

@@ -25,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
+_FATAL_REPORT = frozenset({"TooLarge", "NotFinite", "Malformed"})  # as is the same evaluation
+NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about training in it
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
     "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
@@ -76,6 +78,9 @@ class Intake:
                 await engine.handle_locked(Evaluated(engine.clock(), durable))
         except RefusedRequest as error:
             await self.refused(client, error.refusal)
+            if error.refusal.code in _FATAL_REPORT:  # in the last step nobody waits for it any more
+                now, refusal = engine.clock(), error.refusal
+                await engine.handle(SiteFailed(now, client, report.round, NO_ATTEMPT, refusal.code, refusal.message))
             raise
         metrics.EVALUATIONS.inc()
         return Receipt(duplicate=durable != report.sealed())

@@ -93,7 +93,7 @@ def chain(
             there = there or f"it is missing below {layout.round(round_)}"
             raise StoreDamaged(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
         try:
-            found.append(CommitRecord.stored(stored[digest]))
+            found.append(CommitRecord.bound(stored[digest]))
         except DamagedRecord as error:
             raise StoreDamaged(f"the commit of round {round_}: {error}") from error
         if found[-1].round != round_:
@@ -168,11 +168,12 @@ def _evaluations(
     for key, said in found:
         if not isinstance(said, RecordKey) or said.name != EVALUATION:
             continue
-        last = finished and bool(commits) and said.round == commits[-1].round
-        whole = hashlib.sha256(reader.store.get(key)).hexdigest() == bound.get(said.round)
-        record = reader.one(key, said, EvaluationRecord) if whole or last else None
-        if record is not None:
-            read[said.round] = record  # of several, that of the newest epoch
+        data = reader.store.get(key)
+        if hashlib.sha256(data).hexdigest() == bound.get(said.round):
+            read[said.round] = EvaluationRecord.bound(data)
+        elif finished and commits and said.round == commits[-1].round:
+            record = reader.one(key, said, EvaluationRecord)
+            read |= {said.round: record} if record else {}  # of several, that of the newest epoch
     for round_ in sorted(bound.keys() - read.keys()):
         there = ", ".join(key for key, _ in _named(found, round_, EVALUATION))
         what = (

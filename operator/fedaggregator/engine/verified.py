@@ -15,6 +15,7 @@ from fedstore.errors import Missing
 from fedstore.objectstore import ObjectStore, Reader
 
 BLOCK_BYTES = 1 << 20  # fits the processor's cache; a multiple of every item size
+_ASIDE_BYTES = 256 << 10  # of less, handing it to another thread costs more than hashing it
 
 
 class Block:
@@ -59,7 +60,10 @@ class VerifiedReader:
         self._reader.read_into(view, offset)
         if self._follows(view, offset):
             self._settle()
-            self._hashing = block.hashing = self._threads.submit(self._hash.update, view)
+            if size < _ASIDE_BYTES:
+                self._hash.update(view)
+            else:
+                self._hashing = block.hashing = self._threads.submit(self._hash.update, view)
         return view
 
     def trouble(self) -> str:

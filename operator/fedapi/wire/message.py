@@ -43,20 +43,27 @@ class Record(Message):
     @classmethod
     def stored(cls, data: bytes) -> Self:
         """The record of stored bytes. DamagedRecord when they are none, or when the checksum is not theirs."""
+        record = cls.bound(data)
         try:
             table = json.loads(data)
-            checksum = table.pop("checksum", None) if isinstance(table, dict) else None
-            found = hashlib.sha256(rfc8785.dumps(table)).hexdigest()
-            if checksum not in (None, found):
-                raise DamagedRecord("its content is not what was written (wrong checksum)")
+            checksum = table.pop("checksum", None)
+            whole = checksum in (None, hashlib.sha256(rfc8785.dumps(table)).hexdigest())
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"it is not canonical JSON: {str(error)[:200]}") from error
+        if not whole:
+            raise DamagedRecord("its content is not what was written (wrong checksum)")
+        return record
+
+    @classmethod
+    def bound(cls, data: bytes) -> Self:
+        """The same of bytes whose digest was checked already, against what they are bound to."""
+        try:
             return cls.model_validate_json(data)
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
-            raise DamagedRecord(f"it is no {cls.__name__} of this version: {where}: {fault['msg']}"[:300]) from error
-        except (ValueError, RecursionError) as error:
-            text = str(error) if isinstance(error, DamagedRecord) else f"it is not JSON: {str(error)[:200]}"
-            raise DamagedRecord(text) from error
+            text = f"it is no {cls.__name__} of this version: {where + ': ' if where else ''}{fault['msg']}"
+            raise DamagedRecord(text[:300]) from error
 
 
 class ObjectRef(Message):
