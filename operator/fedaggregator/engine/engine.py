@@ -219,6 +219,9 @@ class Engine:
         while True:
             try:
                 return await self.blocking(work)
+            except Fatal as error:
+                self._ended(error)
+                raise
             except HeadMoved as error:
                 raise self._ended(Fatal(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")) from error
             except (StoreFull, StoreFailed) as error:

@@ -129,9 +129,9 @@ class Interpreter:
         return self._first(self._layout.evaluation_report(report.client, report.round), report)
 
     def superseded(self) -> bool:
-        """Whether another aggregator took HEAD."""
-        found = self._store.head(self._layout.head)
-        return found is not None and found.tag != self._tag
+        """Whether another aggregator took HEAD. StoreDamaged when it is lost, or nobody's."""
+        found = records.read_head(self._store, self._layout)
+        return found is None or found[1] != self._tag
 
     def _check_head(self) -> None:
         if self.superseded():
@@ -201,6 +201,7 @@ class Interpreter:
         except HeadMoved:
             found = self._store.head(self._layout.head)
             if found is None or found.data != data:
+                self.superseded()
                 raise
             self._tag = found.tag  # an earlier try moved it and failed afterwards
         self._head = head

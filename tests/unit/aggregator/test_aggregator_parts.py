@@ -13,7 +13,7 @@ from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.errors import Fatal, RefusedRequest
+from fedaggregator.errors import Fatal, RefusedRequest, StoreDamaged
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
@@ -27,9 +27,9 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord, FailureRecord, Head
 from fedapi.wire.tokens import site_token
 from fedcore import rounds
-from fedcore.effects import Discard, WriteClose, WriteFailure
+from fedcore.effects import Discard, Finish, WriteClose, WriteFailure
 from fedcore.events import Heard, Refused
-from fedcore.state import State
+from fedcore.state import End, State
 from fedstore.errors import HeadMoved
 from fedstore.memory import MemoryStore
 from tests.unit.aggregator import test_round_rules as rules
@@ -252,6 +252,21 @@ def test_a_superseded_aggregator_decides_nothing():
             old.perform(effect)
         new.perform(effect)
     assert {key.split("/")[-2] for key in store.keys(State(rules.config(), 0).layout.rounds())} == {f"e{head.epoch}-a1"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"epoch":1,"round":-1}x'])
+def test_a_head_that_is_lost_or_changed_is_told_from_one_that_was_taken(content):
+    store = MemoryStore()
+    interpreter, _ = started(store)
+    close, failure = attempt_records("a")
+    interpreter.perform(WriteFailure(failure))
+    key = State(rules.config(), 0).layout.head
+    store.delete(key)
+    if content is not None:
+        store._objects[key] = content
+    for effect in (WriteClose(close), Finish(End("Failed", "x", "", 1.0))):
+        with pytest.raises(StoreDamaged, match=r"HEAD\.json"):
+            interpreter.perform(effect)
 
 
 def test_of_several_records_the_one_of_the_newest_epoch_counts():
