@@ -134,6 +134,8 @@ TABLE = [
     (JOB, "spec.round.deadline", "500ms", "0s", ["spec.round.deadline", "longer than zero", "10m"]),
     (JOB, "spec.round.graceAfterQuorum", "30s", "0m", ["spec.round.graceAfterQuorum", "longer than zero"]),
     (JOB, "spec.round.maxFailures", 0, -1, ["spec.round.maxFailures"]),
+    (JOB, "spec.clients.maxSamples", 1, 0, ["spec.clients.maxSamples"]),
+    (JOB, "spec.clients.maxSamples", 1 << 40, (1 << 40) + 1, ["spec.clients.maxSamples"]),
     (
         JOB,
         "spec.training",
@@ -255,6 +257,7 @@ MUTABLE = [
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
     ("spec.clients.minAvailable", 2),
+    ("spec.clients.maxSamples", 5000),
     ("spec.ttlSecondsAfterFinished", 60),
 ]
 
@@ -287,7 +290,7 @@ def test_defaults_are_filled_in(api):
     spec = asked(api, JOB)["spec"]
     assert spec["seed"] == 0
     assert spec["strategy"] == {"name": "FedAvg"}
-    assert spec["clients"] == {"policy": "All", "minAvailable": 1, "selector": {}}
+    assert spec["clients"] == {"policy": "All", "minAvailable": 1, "maxSamples": 10**9, "selector": {}}
     assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
     assert spec["training"] == {
         "lifetime": "Job", "batchSize": 32, "batchPer": "Site", "gradientAccumulationSteps": 1, "mixedPrecision": "None",
