@@ -18,7 +18,7 @@ from fedapi.outcome import Exit
 class Settings(BaseSettings):
     """Everything that may differ between two aggregators."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
 
     job: str = Field(validation_alias=names.ENV_JOB, description="Name of the FederatedJob.")
     namespace: str = Field(validation_alias=names.ENV_NAMESPACE, description="Its namespace.")

@@ -69,7 +69,7 @@ def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path) -> s
 
 def committed(cluster: Cluster, pod: str) -> ObjectRef:
     """The model of the commit that HEAD names, which is bound to it by digest."""
-    heads = b"".join(cluster.output(pod, ["python", "-c", _LIST, _HEADS])).decode().split()
+    heads = b"".join(cluster.output(pod, ["python", "-I", "-c", _LIST, _HEADS])).decode().split()
     if len(heads) != 1:
         raise CommandError(f"the volume holds the stores of {len(heads)} jobs, not of one: give another --claim")
     try:
@@ -94,7 +94,7 @@ def reader_pod(claim: str, place: Place) -> Body:
         pull_policy=place.pull_policy,
         mounts=(Mount("store", volume, names.PATH_STORE, read_only=True),),
         resources=_RESOURCES,
-        container_extra={"command": ["python", "-c", _WAIT]},
+        container_extra={"command": ["python", "-I", "-c", _WAIT]},
         spec_extra={
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LIFETIME_S,
@@ -135,7 +135,7 @@ def _trouble(pod: Body) -> str:
 
 
 def _printed(cluster: Cluster, pod: str, path: str) -> bytes:
-    return b"".join(cluster.output(pod, ["python", "-c", _PRINT, path]))
+    return b"".join(cluster.output(pod, ["python", "-I", "-c", _PRINT, path]))
 
 
 def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> str:
@@ -143,7 +143,7 @@ def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> st
     temporary, digest = target.with_name(f".{target.name}.partial"), hashlib.sha256()
     try:
         with temporary.open("wb") as file:
-            for piece in cluster.output(pod, ["python", "-c", _PRINT, f"{names.PATH_STORE}/{key}"]):
+            for piece in cluster.output(pod, ["python", "-I", "-c", _PRINT, f"{names.PATH_STORE}/{key}"]):
                 file.write(piece)
                 digest.update(piece)
         if digest.hexdigest() != sha256:
