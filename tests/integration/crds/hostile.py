@@ -83,6 +83,21 @@ HOSTILE = [
             "pod-security.kubernetes.io/enforce",
         )
     ],
+    # Other sites' updates.
+    (
+        SITE,
+        "spec.state",
+        {"persistentVolumeClaim": {"claimName": "heart-store-data"}},
+        {"persistentVolumeClaim": {"claimName": "heart-store-0a1b2c3d"}},
+        ["claimName", "are stores of FederatedJobs", "name a claim of the site's own"],
+    ),
+    (
+        SITE,
+        "spec.data.volumes",
+        [{"name": "d", "persistentVolumeClaim": {"claimName": "store"}}],
+        [{"name": "d", "persistentVolumeClaim": {"claimName": "heart-store-0a1b2c3d"}}],
+        ["claimName", "are stores of FederatedJobs"],
+    ),
     # The cluster's own priorities.
     *[
         (JOB, "spec.priorityClassName", "research-system", name, ["spec.priorityClassName", "use a class of your own"])
