@@ -23,6 +23,8 @@ from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
 from tests.chart.server import HEART, OPERATOR, apply
 from tests.cluster.errors import ClusterError
+from tests.integration.pools.jobset_resource import NAME as JOBSETS
+from tests.integration.pools.jobset_resource import definition
 from tests.unit.operator_pure import samples as s
 
 pytestmark = pytest.mark.apiserver
@@ -221,3 +223,29 @@ def test_nobody_else_is_confined(cluster, heart):
     plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain", "namespace": ELSEWHERE}}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": ELSEWHERE, "labels": labels}}
     assert [refusal(cluster, body, user="") for body in (claim, plain, secret)] == ["", "", ""]
+
+
+def test_jobsets_are_judged_as_jobs_are(cluster, heart):
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=definition())
+    pool = {"accelerator": "TPU", "tpu": {"type": "tpu-v5p-slice", "topology": "2x2x2"}, "workers": 4}
+    site = FLClient.parse(
+        {"metadata": {"name": "slices", "namespace": HERE, "uid": "u"}, "spec": {"provider": "GCP", "pool": pool}}
+    )
+    made = training_job(heart, site, "cluster.local", jobset=True)
+    assert made["kind"] == "JobSet"
+    pod = "spec.replicatedJobs.0.template.spec.template.spec"
+    asked = {
+        f"{pod}.hostNetwork": (True, "without root and without the node's namespaces"),
+        f"{pod}.serviceAccountName": ("builder", "other pods of the operator have no token"),
+        f"{pod}.volumes.0": ({"name": "credentials", "hostPath": {"path": "/"}}, "Fedloom's own Secrets alone"),
+        "metadata.namespace": (ELSEWHERE, NO_JOB),
+    }
+    end = time.monotonic() + 60
+    try:
+        while refusal(cluster, made):  # until the resource is served
+            assert time.monotonic() < end, refusal(cluster, made)
+            time.sleep(0.2)
+        said = {path: refusal(cluster, changed(made, path, value)) for path, (value, _) in asked.items()}
+        assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
+    finally:
+        cluster.kubectl("delete", "crd", JOBSETS)
