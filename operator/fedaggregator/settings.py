@@ -18,7 +18,7 @@ from fedapi.outcome import Exit
 class Settings(BaseSettings):
     """Everything that may differ between two aggregators."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
 
     job: str = Field(validation_alias=names.ENV_JOB, description="Name of the FederatedJob.")
     namespace: str = Field(validation_alias=names.ENV_NAMESPACE, description="Its namespace.")
@@ -35,7 +35,11 @@ class Settings(BaseSettings):
     init_dir: Path = Field(
         Path(names.PATH_INIT), validation_alias=names.ENV_INIT_DIR, description="Where the init step leaves the model."
     )
-    host: str = Field("0.0.0.0", validation_alias=names.ENV_HOST, description="Address to bind.")  # noqa: S104 - a pod
+    host: str = Field(
+        "::",
+        validation_alias=names.ENV_HOST,
+        description="Address to bind; `::` is every address, of IPv6 and of IPv4.",
+    )
     port: int = Field(names.AGGREGATOR_PORT, validation_alias=names.ENV_PORT, description="HTTPS port.")
     public_url: str = Field(validation_alias=names.ENV_PUBLIC_URL, description="Base of the blob URLs.")
     status: str = Field("kubernetes", validation_alias=names.ENV_STATUS, description="`kubernetes` or `file:PATH`.")

@@ -23,6 +23,7 @@ LABEL_JOB_UID = f"{GROUP}/job-uid"  # its uid: tells a recreated job from its pr
 LABEL_CLIENT = f"{GROUP}/client"  # full name of the FLClient that an object belongs to
 LABEL_ROLE = f"{GROUP}/role"  # aggregator, init, trainer, store, site or model-reader
 LABEL_TURN = f"{GROUP}/turn"  # with training.lifetime Round: the step of the plan that a training Job was made for
+LABEL_MONITORING = f"{GROUP}/monitoring"  # "true" on a namespace: its pods may read the aggregators' metrics
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"  # always "fedloom": what the operator watches
 MANAGED_BY = "fedloom"
 ROLE_AGGREGATOR, ROLE_INIT, ROLE_TRAINER, ROLE_STORE, ROLE_SITE = "aggregator", "init", "trainer", "store", "site"
@@ -84,6 +85,14 @@ TUNABLE = (
     "FEDLOOM_STORE_RETRY_S",  # aggregator: seconds of retries before the store is given up
 )
 
+# What spec.aggregator.podTemplate.env may set. Anything else may make a program load code or trust other keys
+# (LD_PRELOAD, PYTHONPATH, OPENSSL_CONF, GCONV_PATH, SSL_CERT_FILE, …): there is no list of all of those.
+HUB_ENV = (*TUNABLE, "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+# The program of an aggregator's pod: isolated (-I: no PYTHON… variables, no working directory, no user's folder on the
+# search path), so that nothing that task code wrote into the store volume is ever imported.
+AGGREGATOR_COMMAND = ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator")
+
 # Files inside a process's credentials directory (keys of its Secret).
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
 FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
@@ -97,6 +106,7 @@ PATH_STORE = "/var/lib/fedloom/store"
 PATH_INIT = "/var/lib/fedloom/init"
 PATH_DATA = "/data"
 PATH_STATE = "/var/lib/fedloom/state"
+PATH_SHM = "/dev/shm"  # noqa: S108 - a volume of the pod's own, in memory
 PATH_TMP = "/tmp"  # noqa: S108 - an emptyDir of the container, not a shared folder
 PATH_TERMINATION_LOG = "/dev/termination-log"
 CONFIG_FILE = "job.json"

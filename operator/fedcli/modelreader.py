@@ -63,7 +63,7 @@ def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path) -> s
 
 def committed(cluster: Cluster, pod: str) -> ObjectRef:
     """The model of the commit that HEAD names, which is bound to it by digest."""
-    heads = b"".join(cluster.output(pod, ["python", "-c", _LIST, _HEADS])).decode().split()
+    heads = b"".join(cluster.output(pod, ["python", "-I", "-c", _LIST, _HEADS])).decode().split()
     if len(heads) != 1:
         raise CommandError(f"the volume holds the stores of {len(heads)} jobs, not of one: give another --claim")
     try:
@@ -115,7 +115,7 @@ def reader_pod(claim: str, place: Place, *, read_only: bool = True) -> Body:
         pull_policy=place.pull_policy,
         mounts=(Mount("store", volume, names.PATH_STORE, read_only=read_only),),
         resources=_RESOURCES,
-        container_extra={"command": ["python", "-c", _WAIT]},
+        container_extra={"command": ["python", "-I", "-c", _WAIT]},
         spec_extra={
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LIFETIME_S,
@@ -156,7 +156,7 @@ def _trouble(pod: Body) -> str:
 
 
 def _printed(cluster: Cluster, pod: str, path: str) -> bytes:
-    return b"".join(cluster.output(pod, ["python", "-c", _PRINT, path]))
+    return b"".join(cluster.output(pod, ["python", "-I", "-c", _PRINT, path]))
 
 
 def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> str:
@@ -164,7 +164,7 @@ def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> st
     temporary, digest = target.with_name(f".{target.name}.partial"), hashlib.sha256()
     try:
         with temporary.open("wb") as file:
-            for piece in cluster.output(pod, ["python", "-c", _PRINT, f"{names.PATH_STORE}/{key}"]):
+            for piece in cluster.output(pod, ["python", "-I", "-c", _PRINT, f"{names.PATH_STORE}/{key}"]):
                 file.write(piece)
                 digest.update(piece)
         if digest.hexdigest() != sha256:

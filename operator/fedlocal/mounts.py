@@ -68,7 +68,8 @@ def environment(pod: Body, root: Path) -> dict[str, str]:
     known = {mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts") or ()} | set(_FIXED)
     out = {}
     for entry in container.get("env") or ():
-        value = str(entry["value"]) if "value" in entry else _from_field(entry, pod)
+        # A kubelet makes `$` of `$$`; Fedloom doubles every `$`, so there is no `$(NAME)` to expand.
+        value = str(entry["value"]).replace("$$", "$") if "value" in entry else _from_field(entry, pod)
         out[entry["name"]] = str(below(root, value)) if _touches(value, known) else value
     return out
 

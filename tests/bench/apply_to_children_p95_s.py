@@ -2,11 +2,12 @@
 
 One client creates the jobs one after another without a pause on a real API server (etcd and kube-apiserver alone on
 this machine), one operator process acts on them. Children: aggregator Deployment, Service, ServiceAccount, Role,
-RoleBinding, ConfigMap, store claim, its Secret and one per site, init Job, and a training Job per site: 17 objects.
+RoleBinding, ConfigMap, NetworkPolicy, store claim, its Secret and one per site, init Job, and a training Job per
+site: 18 objects.
 A child exists when a watch of the bench first hears of it. All jobs are there long before the first thousand writes
-are done, so this is a queue: the figure is 0.95 x 1700 writes over the rate that two cores give.
+are done, so this is a queue: the figure is 0.95 x 1800 writes over the rate that two cores give.
 
-The peer is the same queue without an operator: afterwards, the same 1700 objects under another name and in another
+The peer is the same queue without an operator: afterwards, the same 1800 objects under another name and in another
 namespace, created job by job with the operator's own HTTP client, one after another; p95 of the same waits.
 """
 

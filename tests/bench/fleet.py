@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "bench"
 FIRST, JOBS, SITES = "bench", 100, 4
 LATE, LATE_JOBS, LATE_EVERY_S = "late", 20, 0.5
-ONCE = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "PersistentVolumeClaim")
+ONCE = (
+    "Deployment", "Service", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "PersistentVolumeClaim", "NetworkPolicy",
+)  # fmt: skip
 PER_JOB = {**dict.fromkeys(ONCE, 1), "Secret": 1 + SITES, "Job": 1 + SITES}  # how many children of each kind a job has
 
 

@@ -119,6 +119,8 @@ RIGHTS = [
     ("create", "/pods/exec", "hospital-a", "", False, False),
     ("delete", "coordination.k8s.io/leases", "hospital-a", "", False, False),
     ("create", "/events", "hospital-a", "", False, False),
+    ("patch", "/persistentvolumeclaims", "hospital-a", "", True, True),
+    ("delete", "/persistentvolumeclaims", "hospital-a", "", False, False),
     ("list", "/nodes", "", "", False, False),
     ("list", "/namespaces", "", "", False, False),
     ("create", "rbac.authorization.k8s.io/clusterroles", "", "", False, False),

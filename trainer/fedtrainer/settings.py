@@ -25,7 +25,7 @@ ENV_LOG_LEVEL = "FEDLOOM_LOG_LEVEL"
 
 
 class _FromEnvironment(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
 
     @classmethod
     def read(cls) -> Self:

@@ -29,8 +29,11 @@ what an aggregator's Role holds: the operator may only grant what it has itself.
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
+  resources: [configmaps, serviceaccounts, services]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch] # the only copy of a model is never the operator's to delete
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]

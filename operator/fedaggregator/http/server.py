@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from fedaggregator.http.addresses import addresses
 from fedaggregator.settings import Credentials, Settings
 
 _STOP_S = 1.0  # open requests get so long to end; idle TLS connections of sites never answer the closing
@@ -35,7 +36,7 @@ def server(app: Starlette, settings: Settings, credentials: Credentials) -> Serv
     """A server that is ready to `serve()`."""
     config = uvicorn.Config(
         app,
-        host=settings.host,
+        host=addresses(settings.host),
         port=settings.port,
         http="httptools",
         ws="none",

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from fedapi.crd.fields import (
     INT_OR_STRING,
     LIST_TYPE,
+    AggregatorPodPatch,
     Decimal,
     Duration,
     Labels,
@@ -59,9 +60,13 @@ class Task(Part):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         None, description="When the image is pulled; as in a container's spec."
     )
-    args: Annotated[dict[Short, Annotated[str, Field(max_length=1024)] | int], Field(max_length=32)] = Field(
+    args: Annotated[
+        dict[Short, Annotated[str, Field(max_length=1024)] | Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]],
+        Field(max_length=32),
+    ] = Field(
         default_factory=dict,
-        description="Keyword arguments of the factory: strings (numbers with a fraction too) and integers.",
+        description="Keyword arguments of the factory: strings (numbers with a fraction too) and integers, exactly as "
+        "written: `$(NAME)` and `$$` are not expanded.",
     )
 
 
@@ -181,7 +186,8 @@ class Round(Part):
             rule(
                 "type(self) == int ? self >= 1 : string(self).matches('^([1-9][0-9]?|100)%$')",
                 "quorum must be a count of at least 1 or a percentage from 1% to 100%",
-            )
+            ),
+            rule("type(self) != int || self <= 100000", "quorum must be a count of at most 100000: lower it"),
         ),
     )
     deadline: Duration = Field("1h", description="Time from the plan of a round until it is closed.")
@@ -205,6 +211,16 @@ class Optimizer(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule("double(self.learningRate) > 0.0", "learningRate must be over 0", ".learningRate"),
+            rule(
+                "!has(self.momentum) || double(self.momentum) >= 0.0",
+                "momentum must not be below 0: remove the sign",
+                ".momentum",
+            ),
+            rule(
+                "!has(self.weightDecay) || double(self.weightDecay) >= 0.0",
+                "weightDecay must not be below 0: remove the sign",
+                ".weightDecay",
+            ),
             rule(
                 "!has(self.momentum) || self.name == 'SGD'", "momentum goes with SGD: remove it or use SGD", ".momentum"
             ),
@@ -258,6 +274,11 @@ class Training(Part):
     )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer at the sites.")
     resources: Resources | None = Field(None, description="Compute resources of a training container.")
+    shared_memory: Quantity | None = Field(
+        None,
+        description="Size of /dev/shm, which workers of a DataLoader and NCCL use. It is memory: what lies there counts "
+        "against the container's memory limit. Default: half of that limit, 2Gi without one.",
+    )
     pod_template: PodPatch | None = Field(None, description="Additions to the training pods.")
 
     model_config = ConfigDict(
@@ -275,14 +296,22 @@ class Training(Part):
 class Aggregator(Part):
     """The aggregator's pod."""
 
-    resources: Resources | None = Field(None, description="Compute resources of the aggregator.")
-    pod_template: PodPatch | None = Field(None, description="Additions to the aggregator's pod.")
+    resources: Resources | None = Field(
+        None,
+        description="Compute resources of the aggregator. Where no memory limit is given, it is 1Gi, or what is requested "
+        "if that is more.",
+    )
+    pod_template: AggregatorPodPatch | None = Field(None, description="Additions to the aggregator's pod.")
 
 
 class Volume(Part):
     """A volume that holds models, updates and the record of rounds."""
 
-    size: Quantity = Field("10Gi", description="Size of the claim.")
+    size: Quantity = Field(
+        "10Gi",
+        description="Size of the claim.",
+        json_schema_extra=rules(rule("self.matches('[1-9]')", "size must be over 0, for example 10Gi")),
+    )
     storage_class_name: Name | None = Field(None, description="Storage class; absent: the cluster's default.")
     when_deleted: Literal["Retain", "Delete"] = Field(
         "Retain", description="What happens to the volume when the job is deleted or expires. Retain keeps the model."
@@ -338,7 +367,16 @@ class FederatedJobSpec(Part):
         description="Controller that acts on the job; Fedloom's operator leaves a job with any other value alone.",
         json_schema_extra=immutable("managedBy"),
     )
-    priority_class_name: Name | None = Field(None, description="Priority class of all pods of the job.")
+    priority_class_name: Name | None = Field(
+        None,
+        description="Priority class of all pods of the job; not one of the cluster's own (system-…).",
+        json_schema_extra=rules(
+            rule(
+                "!self.startsWith('system-')",
+                "priority classes that begin with system- are for the cluster's own pods: use a class of your own",
+            )
+        ),
+    )
     queue_name: QueueName | None = Field(
         None, description="Kueue LocalQueue that admits the training Jobs; a site's `pool.queueName` wins."
     )

@@ -4,19 +4,22 @@ Imported by the models beside it only. Every list and string is bounded so that 
 the cost of the CEL rules (Kubernetes API conventions).
 """
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from fedapi import names
 from fedapi.duration import PATTERN as DURATION_PATTERN
+from fedapi.duration import seconds
 
 VALIDATIONS = "x-kubernetes-validations"
 LIST_MAP_KEYS = "x-kubernetes-list-map-keys"
 LIST_TYPE = "x-kubernetes-list-type"
 _TUNABLE = ", ".join(names.TUNABLE)
+_HUB_ENV = ", ".join(names.HUB_ENV)
 INT_OR_STRING = "x-kubernetes-int-or-string"
 
 
@@ -56,15 +59,43 @@ def listed_by(*keys: str) -> dict[str, Any]:
     return {LIST_TYPE: "map", LIST_MAP_KEYS: list(keys)}
 
 
+LONGEST_DURATION = "8760h"  # a year: what is longer is a slip, and overflows clocks and timers further on
+_DURATION_BOUNDS = (
+    "must be a duration longer than zero and at most 8760h (a year), such as 90s, 10m or 1h30m"  # the message of both
+)
+# What every reader of a number takes for a finite one: 15 digits, 10^-99 to 10^99.
+DECIMAL_PATTERN = r"^-?[0-9]{1,15}([.][0-9]+)?([eE][-+]?[0-9]{1,2})?$"
+_DECIMAL_BOUNDS = (
+    "must be a finite number of at most 15 digits before the point and 2 in the exponent, such as 0.01 or 1e-4"
+)
+
+
+def _bounded_duration(text: str) -> str:
+    """As the rule of the schema: objects that were stored before it had that rule are refused here."""
+    if not 0 < seconds(text) <= seconds(LONGEST_DURATION):
+        raise ValueError(_DURATION_BOUNDS)
+    return text
+
+
+def _finite(text: str) -> str:
+    """As the rule of the schema."""
+    if not re.fullmatch(DECIMAL_PATTERN, text):
+        raise ValueError(_DECIMAL_BOUNDS)
+    return text
+
+
 Duration = Annotated[
     str,
     Field(
         max_length=32,
         pattern=DURATION_PATTERN,
         json_schema_extra=rules(
-            rule("duration(self) > duration('0s')", "must be a duration longer than zero, such as 90s, 10m or 1h30m")
+            rule(
+                f"duration(self) > duration('0s') && duration(self) <= duration('{LONGEST_DURATION}')", _DURATION_BOUNDS
+            )
         ),
     ),
+    AfterValidator(_bounded_duration),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
@@ -72,7 +103,15 @@ Short = Annotated[str, Field(max_length=63)]
 Text = Annotated[str, Field(max_length=1024)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 Labels = Annotated[dict[Annotated[str, Field(max_length=316)], LabelValue], Field(max_length=32)]
-Decimal = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$")]
+Decimal = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$",
+        json_schema_extra=rules(rule(f"self.matches('{DECIMAL_PATTERN}')", _DECIMAL_BOUNDS)),
+    ),
+    AfterValidator(_finite),
+]
 Quantity = Annotated[
     str,
     Field(
@@ -83,19 +122,45 @@ Quantity = Annotated[
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
-class EnvVar(Part):
-    """An environment variable with a plain value."""
+EnvName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+EnvValue = Annotated[str, Field(max_length=4096)]
+_AS_WRITTEN = "Value of the variable, exactly as written: `$(NAME)` and `$$` are not expanded."
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
-        description=f"Name of the variable. Names that begin with FEDLOOM_ belong to Fedloom, but for {_TUNABLE}.",
+
+class EnvVar(Part):
+    """An environment variable of the task, with a plain value."""
+
+    name: EnvName = Field(
+        description="Name of the variable. Names that begin with FEDLOOM_ belong to Fedloom, in lower case too, but for "
+        f"{_TUNABLE}; {names.ENV_COMPLETION_INDEX} belongs to Kubernetes.",
         json_schema_extra=rules(
             rule(
-                f"!self.startsWith('FEDLOOM_') || self in {list(names.TUNABLE)}",
-                f"names that begin with FEDLOOM_ belong to Fedloom, but for {_TUNABLE}: choose another name",
+                f"!self.matches('^(?i)fedloom_') || self in {list(names.TUNABLE)}",
+                f"names that begin with FEDLOOM_ belong to Fedloom, in lower case too, but for {_TUNABLE}: choose another name",
+            ),
+            rule(
+                f"!self.matches('^(?i){names.ENV_COMPLETION_INDEX}$')",
+                f"{names.ENV_COMPLETION_INDEX} is set by Kubernetes: choose another name",
+            ),
+        ),
+    )
+    value: EnvValue = Field(description=_AS_WRITTEN)
+
+
+class HubEnvVar(Part):
+    """An environment variable of the aggregator: one of a list, because others make it load code or trust keys."""
+
+    name: EnvName = Field(
+        description=f"Name of the variable, one of {_HUB_ENV}.",
+        json_schema_extra=rules(
+            rule(
+                f"self in {list(names.HUB_ENV)}",
+                f"the aggregator takes {_HUB_ENV} and no other variable: remove it (variables of the task belong in "
+                "spec.training.podTemplate.env)",
             )
         ),
     )
-    value: Annotated[str, Field(max_length=4096)] = Field(description="Value of the variable.")
+    value: EnvValue = Field(description=_AS_WRITTEN)
 
 
 class Toleration(Part):
@@ -123,24 +188,97 @@ class Resources(Part):
     )
 
 
-class PodPatch(Part):
+# A key without a domain is the user's own; of the others those that are known to be harmless. Container runtimes, network
+# plugins and injectors of sidecars and identities take orders from annotations: see docs/security.md.
+ANNOTATION_PATTERN = (
+    "^([A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?|prometheus[.]io/[-A-Za-z0-9_]+|(sidecar[.]istio|linkerd)[.]io/inject|"
+    "cluster-autoscaler[.]kubernetes[.]io/safe-to-evict|karpenter[.]sh/do-not-disrupt|gke-gcsfuse/volumes|"
+    "kueue[.]x-k8s[.]io/podset-(required|preferred|unconstrained)-topology)$"
+)
+# Labels by which Fedloom, Kubernetes and its queues find pods; app.kubernetes.io/… is anybody's.
+RESERVED_LABEL_PATTERN = (
+    "^(([^/]*[.])?(fedloom[.]dev|kubernetes[.]io|k8s[.]io|x-k8s[.]io)/|(job-name|controller-uid|pod-template-hash)$)"
+)
+_OPEN_LABELS = "app.kubernetes.io/"
+PodLabels = Annotated[
+    Labels,
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"self.all(key, !key.matches('{RESERVED_LABEL_PATTERN}') || key.startsWith('{_OPEN_LABELS}'))",
+                "has a key of Fedloom's or Kubernetes' own (fedloom.dev/…, …kubernetes.io/…, …k8s.io/…, job-name, "
+                "controller-uid, pod-template-hash): use another key; a queue goes into queueName",
+            )
+        )
+    ),
+]
+AnnotationMap = Annotated[
+    dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=1024)]],
+    Field(
+        max_length=32,
+        json_schema_extra=rules(
+            rule(
+                f"self.all(key, key.matches('{ANNOTATION_PATTERN}'))",
+                "has a key that a container runtime or an add-on of the cluster may take for an order: use a key without "
+                "'/' and '.', a label, or one of prometheus.io/…, sidecar.istio.io/inject, linkerd.io/inject, "
+                "cluster-autoscaler.kubernetes.io/safe-to-evict, karpenter.sh/do-not-disrupt, gke-gcsfuse/volumes, "
+                "kueue.x-k8s.io/podset-…-topology",
+            )
+        ),
+    ),
+]
+
+
+class PodAdditions(Part):
     """What may be added to a pod that Fedloom makes: an allow-list, not a pod. Its security context is Fedloom's own."""
 
-    labels: Labels | None = Field(None, description="Labels added to the pod; Fedloom's own labels win.")
-    annotations: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=1024)]], Field(max_length=32)
-        ]
-        | None
-    ) = Field(None, description="Annotations added to the pod.")
+    labels: PodLabels | None = Field(None, description="Labels added to the pod; Fedloom's own labels win.")
+    annotations: AnnotationMap | None = Field(
+        None,
+        description="Annotations added to the pod: keys without a domain, and those of add-ons that are known to be "
+        "harmless, such as prometheus.io/scrape.",
+    )
     node_selector: Labels | None = Field(None, description="Node labels that the pod asks for.")
     tolerations: Tolerations | None = Field(None, description="Taints that the pod accepts.")
-    env: Annotated[list[EnvVar], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
-        None, description="Environment variables added to the container."
-    )
     image_pull_secrets: Annotated[list[Name], Field(max_length=8, json_schema_extra={LIST_TYPE: "set"})] | None = Field(
         None, description="Names of Secrets of the same namespace with credentials of the image registry."
     )
+
+    def harmless_annotations(self) -> dict[str, str]:
+        """The annotations that the schema's rule accepts: an object may be older than that rule."""
+        return {key: text for key, text in (self.annotations or {}).items() if re.fullmatch(ANNOTATION_PATTERN, key)}
+
+    def open_labels(self) -> dict[str, str]:
+        """The labels that the schema's rule accepts."""
+        reserved = (
+            k for k in self.labels or {} if re.match(RESERVED_LABEL_PATTERN, k) and not k.startswith(_OPEN_LABELS)
+        )
+        taken = frozenset(reserved)
+        return {key: text for key, text in (self.labels or {}).items() if key not in taken}
+
+
+class PodPatch(PodAdditions):
+    """Additions to the training pods."""
+
+    env: Annotated[list[EnvVar], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
+        None, description="Environment variables added to the container."
+    )
+
+    def variables(self) -> dict[str, str]:
+        """The variables by name."""
+        return {entry.name: entry.value for entry in self.env or ()}
+
+
+class AggregatorPodPatch(PodAdditions):
+    """Additions to the aggregator's pod."""
+
+    env: Annotated[list[HubEnvVar], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
+        None, description="Environment variables added to the container: those of a list."
+    )
+
+    def variables(self) -> dict[str, str]:
+        """The variables by name, those of the list alone: an object may be older than the list."""
+        return {entry.name: entry.value for entry in self.env or () if entry.name in names.HUB_ENV}
 
 
 class Condition(StatusPart):

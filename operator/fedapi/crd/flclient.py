@@ -183,7 +183,16 @@ class Pool(Part):
 class ClaimSource(Part):
     """A PersistentVolumeClaim of the site's namespace."""
 
-    claim_name: Name = Field(description="Name of the claim.")
+    claim_name: Name = Field(
+        description="Name of the claim; never the store of a FederatedJob, which holds what other sites sent.",
+        json_schema_extra=rules(
+            rule(
+                "!self.matches('-store-[0-9a-f]{8}$')",
+                "claims named …-store-… with 8 hexadecimal digits are stores of FederatedJobs, with what other sites sent: "
+                "name a claim of the site's own",
+            )
+        ),
+    )
 
 
 class ConfigMapSource(Part):

@@ -34,6 +34,9 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 USER_AGENT = "fedloom-operator"
 
+# The chart's policy about namespaces has not seen a new FederatedJob yet, or no longer sees a deleted one.
+_UNSEEN_JOB = "no params found for policy binding"
+
 _TIMEOUT = urllib3.Timeout(connect=5, read=30)  # seconds
 
 
@@ -140,7 +143,7 @@ def _error(what: str, status: int, body: Mapping[str, Any], headers: Mapping[str
         return UnauthorizedError(f"{what}: {message}")
     if status == 404 or "NamespaceTerminating" in causes:
         return GoneError(message)
-    if status in (408, 409, 410, 429) or status >= 500:
+    if status in (408, 409, 410, 429) or status >= 500 or _UNSEEN_JOB in message:
         return RetryLaterError(message, _wait_s(headers, details), conflict=status == 409)
     return RefusedError(message, status)
 

@@ -15,6 +15,7 @@ from fedoperator.decide.sites import Site
 from fedoperator.decide.store import claims
 from fedoperator.decide.view import labels
 from fedoperator.desired import access, aggregator, config
+from fedoperator.desired.aggregator_policy import aggregator_policy
 from fedoperator.desired.credentials import secret_requests
 
 
@@ -56,6 +57,7 @@ def fixed(scene: Scene) -> tuple[Manifest, ...]:
         config.config_map(job, roster(scene)),
         *claims(scene),
         aggregator.service(identity),
+        aggregator_policy(identity),
         deployment(scene, replicas=0 if scene.spec.suspend else 1),
     )
     return (*objects, scene.wanted_init) if _init_wanted(scene) else objects

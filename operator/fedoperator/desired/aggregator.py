@@ -6,11 +6,13 @@ One replica, Recreate: the store volume is ReadWriteOnce and two aggregators wou
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.fields import Resources
+from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity, Json
-from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, secret_source, template
+from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
 
 CONTAINER = "aggregator"
 DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})
+MEMORY_LIMIT = "1Gi"  # it needs about 100 MiB, whatever the model: the fold goes by blocks, transfers by chunks
 PORT_NAME = "https"
 
 
@@ -60,7 +62,7 @@ def _environment(identity: Identity, public_url: str) -> dict[str, str]:
         names.ENV_STORE_DIR: names.PATH_STORE,
         names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
         names.ENV_INIT_DIR: f"{names.PATH_STORE}/{identity.incoming}",
-        names.ENV_HOST: "0.0.0.0",  # noqa: S104 - the pod's own address; NetworkPolicy and TLS guard it
+        names.ENV_HOST: "::",  # every address of the pod, IPv6 and IPv4; NetworkPolicy and TLS guard it
         names.ENV_PORT: str(names.AGGREGATOR_PORT),
         names.ENV_PUBLIC_URL: public_url,
         names.ENV_STATUS: "kubernetes",
@@ -84,6 +86,13 @@ _CONTAINER_EXTRA: Json = {
 }
 
 
+def limited(wanted: Json) -> Json:
+    """Compute resources with a memory limit: what the user set, else the default, or the request if that is more."""
+    limits, requested = wanted.get("limits", {}), wanted.get("requests", {}).get("memory", "0")
+    memory = limits.get("memory") or max(MEMORY_LIMIT, requested, key=quantity)
+    return wanted | {"limits": limits | {"memory": memory}}
+
+
 def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int) -> Json:
     """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
     identity, spec = Identity.of(job), job.spec.aggregator
@@ -92,11 +101,12 @@ def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: 
         labels=identity.labels(names.ROLE_AGGREGATOR),
         container=CONTAINER,
         image=image,
+        command=names.AGGREGATOR_COMMAND,
         pull_policy=pull_policy,
         env=_environment(identity, url(identity, cluster_domain)),
-        user_env=patch_env(patch),
+        user_env=patch.variables() if patch else {},
         mounts=_mounts(identity),
-        resources=resources(DEFAULT_RESOURCES, spec.resources),
+        resources=limited(resources(DEFAULT_RESOURCES, spec.resources)),
         patch=patch,
         priority_class=job.spec.priority_class_name,
         container_extra=_CONTAINER_EXTRA,

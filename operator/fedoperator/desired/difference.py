@@ -25,7 +25,8 @@ _MERGE_KEYS: Mapping[str, tuple[str, ...]] = {
     "ports": ("containerPort", "protocol"),
 }
 _SERVICE_PORT_KEY = ("port", "protocol")
-_QUANTITIES = frozenset({"requests", "limits"})
+_QUANTITIES = frozenset({"requests", "limits"})  # maps of them
+_QUANTITY = frozenset({"sizeLimit"})
 _EMPTY: tuple[Any, ...] = ({}, [], "", None)
 _SUFFIXES = {
     "": Fraction(1), "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
@@ -81,6 +82,8 @@ def _list_differs(desired: Sequence[Any], live: Any, field: str) -> bool:
 def _value_differs(desired: Any, live: Any, field: str) -> bool:
     if desired in _EMPTY and live in _EMPTY:
         return False
+    if field in _QUANTITY:
+        return not _same_quantity(desired, live)
     if isinstance(desired, Mapping):
         return _map_differs(desired, live, field)
     if isinstance(desired, Sequence) and not isinstance(desired, str):

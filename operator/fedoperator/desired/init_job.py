@@ -7,10 +7,13 @@ import json
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.fields import Resources
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity, Json
 from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job, job_spec, spec_hash
-from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, template
+from fedoperator.desired.pod import Mount, PodParts, resources, template
+
+DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})  # no limit: the model may be of any size
 
 
 def task_environment(spec_job: FederatedJob) -> dict[str, str]:
@@ -47,9 +50,9 @@ def init_job(spec_job: FederatedJob) -> Json:
         pull_policy=spec.task.image_pull_policy,
         args=("init",),
         env=task_environment(spec_job) | {names.ENV_INIT_DIR: names.PATH_INIT},
-        user_env=patch_env(patch),
+        user_env=patch.variables() if patch else {},
         mounts=(Mount("store", source, names.PATH_INIT, sub_path=identity.incoming),),
-        resources=resources(aggregator.DEFAULT_RESOURCES, spec.aggregator.resources),
+        resources=resources(DEFAULT_RESOURCES, spec.aggregator.resources),
         node_selector=(place.node_selector if place else None) or {},
         tolerations=tuple(t.dump() for t in (place.tolerations if place else None) or ()),
         patch=patch.model_copy(update={"node_selector": None, "tolerations": None}) if patch else None,

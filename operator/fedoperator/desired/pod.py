@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedapi import names
-from fedapi.crd.fields import PodPatch, Resources
+from fedapi.crd.fields import PodAdditions, Resources
 from fedoperator.desired.identity import Json
 
 USER_ID = 65532  # the user `nonroot` of distroless images; owns nothing outside the mounted volumes
@@ -57,6 +57,7 @@ class PodParts:
     labels: Mapping[str, str]
     container: str
     image: str
+    command: tuple[str, ...] = ()  # the image's own, if there is none
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     env_fields: Mapping[str, str] = field(default_factory=dict)  # variable -> field of the pod
@@ -64,7 +65,7 @@ class PodParts:
     mounts: tuple[Mount, ...] = ()
     pull_policy: str | None = None
     resources: Json = field(default_factory=dict)
-    patch: PodPatch | None = None
+    patch: PodAdditions | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Json, ...] = ()
     priority_class: str | None = None
@@ -74,9 +75,12 @@ class PodParts:
 
 
 def environment(own: Mapping[str, str], fields: Mapping[str, str], users: Mapping[str, str]) -> list[Json]:
-    """Environment of a container: the users' variables first, Fedloom's win."""
+    """Environment of a container: the users' variables first, Fedloom's win.
+
+    The kubelet expands `$(NAME)` and makes `$` of `$$`; `$` is doubled, so that every value arrives as it was written.
+    """
     merged = dict(users) | {"HOME": names.PATH_TMP} | dict(own)
-    plain = [{"name": name, "value": value} for name, value in merged.items() if name not in fields]
+    plain = [{"name": name, "value": value.replace("$", "$$")} for name, value in merged.items() if name not in fields]
     return [*plain, *({"name": n, "valueFrom": {"fieldRef": {"fieldPath": path}}} for n, path in fields.items())]
 
 
@@ -91,11 +95,6 @@ def secret_source(name: str) -> Json:
     return {"secret": {"secretName": name, "defaultMode": 0o440}}
 
 
-def patch_env(patch: PodPatch | None) -> dict[str, str]:
-    """Environment of a podTemplate patch."""
-    return {entry.name: entry.value for entry in (patch.env if patch else None) or ()}
-
-
 def _container(parts: PodParts) -> Json:
     container: Json = {
         "name": parts.container,
@@ -107,6 +106,7 @@ def _container(parts: PodParts) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     optional = {
+        "command": list(parts.command),
         "args": list(parts.args),
         "imagePullPolicy": parts.pull_policy,
         "resources": parts.resources,
@@ -121,7 +121,7 @@ def _set(items: Iterable[tuple[str, object]]) -> Json:
 
 def template(parts: PodParts) -> Json:
     """A pod template: restricted security, a private /tmp, the users' additions, Fedloom's labels on top."""
-    patch = parts.patch or PodPatch()
+    patch = parts.patch or PodAdditions()
     spec: Json = {
         "containers": [_container(parts)],
         "volumes": [*(mount.volume() for mount in parts.mounts), TMP_VOLUME],
@@ -136,7 +136,7 @@ def template(parts: PodParts) -> Json:
         **parts.spec_extra,
     }
     metadata = {
-        "labels": dict(patch.labels or {}) | dict(parts.labels),
-        "annotations": dict(patch.annotations or {}) | dict(parts.annotations),
+        "labels": patch.open_labels() | dict(parts.labels),
+        "annotations": patch.harmless_annotations() | dict(parts.annotations),
     }
     return {"metadata": _set(metadata.items()), "spec": spec | _set(optional.items())}

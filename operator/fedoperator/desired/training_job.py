@@ -9,14 +9,16 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import DataVolume, FLClient, Pool
 from fedoperator.desired import aggregator, placement, ring
+from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity, Json
 from fedoperator.desired.init_job import task_environment
 from fedoperator.desired.jobs import BACKOFF_UNLIMITED, TRAINER_CONTAINER, job, job_spec, spec_hash
 from fedoperator.desired.jobset import first_pod, jobset_spec
 from fedoperator.desired.jobset import jobset as jobset_of
-from fedoperator.desired.pod import Mount, PodParts, patch_env, resources, secret_source, template
+from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
 from fedoperator.desired.pool import Shape, takes_jobset
 
+SHARED_MEMORY = "2Gi"  # where the container has no memory limit
 GRACE_S = 30  # after SIGTERM a rank has 20 s to reach a step and then writes a checkpoint; spot machines give no more
 
 
@@ -48,10 +50,15 @@ def _mounts(client: FLClient, identity: Identity) -> tuple[Mount, ...]:
     )
 
 
-def _shared_memory(shape: Shape) -> tuple[Mount, ...]:
-    """For GPUs: NCCL's and DataLoader's blocks outgrow the 64 MiB that runtimes give. Counts as the container's memory."""
-    memory = Mount("shm", {"emptyDir": {"medium": "Memory"}}, "/dev/shm")  # noqa: S108 - a volume of the pod's own
-    return (memory,) if shape.accelerator == "GPU" else ()
+def _shared_memory(asked: str | None, limits: Json) -> Mount:
+    """For DataLoader's and NCCL's blocks, which outgrow the 64 MiB that runtimes give. Counts as the container's memory.
+
+    Half of the container's memory limit, as Linux does with a machine's, leaves the other half to the processes.
+    """
+    limit = limits.get("memory")
+    half_mib = int(quantity(limit) / 2 / 2**20) if limit else 0
+    size = asked or (f"{max(1, half_mib)}Mi" if limit else SHARED_MEMORY)
+    return Mount("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}}, names.PATH_SHM)
 
 
 def _environment(spec_job: FederatedJob, client: FLClient, shape: Shape, cluster_domain: str) -> dict[str, str]:
@@ -81,7 +88,7 @@ def _image(task: Task, shape: Shape) -> str:
 
 def _pod(spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[str, str], *, grouped: bool) -> Json:
     identity, spec, site = Identity.of(spec_job), spec_job.spec, client.metadata.name
-    patch = spec.training.pod_template
+    patch, compute = spec.training.pod_template, _resources(spec_job, client.spec.pool, shape)
     spec_extra: Json = {"terminationGracePeriodSeconds": GRACE_S}
     if shape.workers > 1:
         spec_extra["subdomain"] = names.ring_service_name(identity.name, site)
@@ -94,9 +101,9 @@ def _pod(spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[st
         args=("train",),
         env=env,
         env_fields=ring.fields(shape, jobset=grouped),
-        user_env=patch_env(patch) | {entry.name: entry.value for entry in client.spec.data.env},
-        mounts=(*_mounts(client, identity), *_shared_memory(shape)),
-        resources=_resources(spec_job, client.spec.pool, shape),
+        user_env=(patch.variables() if patch else {}) | {entry.name: entry.value for entry in client.spec.data.env},
+        mounts=(*_mounts(client, identity), _shared_memory(spec.training.shared_memory, compute.get("limits", {}))),
+        resources=compute,
         patch=patch,
         node_selector=placement.node_selector(client.spec, shape),
         tolerations=placement.tolerations(client.spec),

@@ -22,9 +22,9 @@ def free_port() -> int:
 class Crew:
     """All ranks of a ring. `workers` pods with `size / workers` ranks each."""
 
-    def __init__(self, size, workers=None, env=None, **seat):
+    def __init__(self, size, workers=None, env=None, here=HERE, **seat):
         workers = workers or size
-        common = Seat(size=size, local_size=size // workers, addresses=(HERE,) * workers, **seat)
+        common = Seat(size=size, local_size=size // workers, addresses=(here,) * workers, **seat)
         common = replace(common, store_port=free_port())
         self.on_device = common.accelerator != "CPU"
         self.ranks = [

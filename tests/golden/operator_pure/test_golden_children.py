@@ -32,7 +32,7 @@ FULL = (
             "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "8Gi"}},
             "podTemplate": {
                 "labels": {"team": "cardio"},
-                "annotations": {"example.com/cost": "42"},
+                "annotations": {"cost": "42"},
                 "env": [{"name": "LOG", "value": "info"}],
                 "imagePullSecrets": ["registry"],
             },

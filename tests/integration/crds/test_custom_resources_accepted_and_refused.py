@@ -8,6 +8,7 @@ import pytest
 from fedapi import names
 from fedapi.crd.manifest import definitions
 from fedoperator.errors import RefusedError
+from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.operator_shell.kit import job, site
 
@@ -164,7 +165,7 @@ TABLE = [
         "spec.aggregator.podTemplate.env",
         [{"name": name, "value": "9"} for name in names.TUNABLE],
         [{"name": "FEDLOOM_THREADS_", "value": "9"}],
-        ["env[0].name", "choose another name"],
+        ["env[0].name", "the aggregator takes"],
     ),
     (JOB, "spec.training.resources.requests", {"cpu": "500m"}, {"cpu": "lots"}, ["requests.cpu", "lots"]),
     (JOB, "spec.storage.volume.size", "2Gi", "big", ["spec.storage.volume.size", "big"]),
@@ -208,6 +209,7 @@ TABLE = [
     (SITE, "spec.state", {"persistentVolumeClaim": {"claimName": "s"}}, {"persistentVolumeClaim": {}}, ["claimName"]),
     *((SITE, "spec.pool", *case) for case in POOLS),
     *((JOB, path, *case) for path, *case in TRAINING),
+    *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in HOSTILE),
 ]
 
 

@@ -5,8 +5,11 @@ import copy
 import pytest
 import yaml
 
+from fedapi import names
 from fedlocal.errors import BadInputError
 from fedlocal.manifests import load
+from fedlocal.validation import checked
+from tests.integration.crds.hostile import HOSTILE
 
 JOB = {
     "apiVersion": "fedloom.dev/v1alpha1",
@@ -127,3 +130,14 @@ def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path):
     assert spec["storage"]["volume"]["whenDeleted"] == "Retain"
     assert [document.body["metadata"]["name"] for document in found.clients] == ["north"]
     assert "Namespace/n: ignored" in found.notes[0]
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: f"{case[1]}={case[3]!r}"[:80])
+def test_what_an_author_must_not_reach_is_refused_as_by_the_api_server(case):
+    kind, path, good, bad, words = case
+    body = JOB if kind == names.JOB_KIND else SITE
+    assert checked(changed(body, path, good))[1] == []
+    said = "; ".join(f"{where}: {what}" for where, what in checked(changed(body, path, bad))[1])
+    assert said
+    assert not said.count("Value error")
+    assert [word for word in words if " " in word and word not in said] == []

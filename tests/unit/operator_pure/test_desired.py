@@ -1,9 +1,13 @@
 """Builders: the few properties that the golden files do not show."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from fedapi import names, outcome
 from fedapi.crd.federatedjob import FederatedJob
+from fedlocal.mounts import environment
 from fedoperator.desired import access, config, jobs, store_claim
 from fedoperator.desired.aggregator import deployment
 from fedoperator.desired.identity import Identity
@@ -76,6 +80,115 @@ def test_what_users_may_tune_reaches_the_container():
     job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
     for made in (training_job(job, s.site("a"), DOMAIN), deployment(job, "img", "Never", DOMAIN, 1)):
         assert {_env(made)[name] for name in names.TUNABLE} == {"9"}
+
+
+def test_of_the_hubs_variables_only_those_of_the_list_reach_it():
+    """An object may be older than the rule that refuses the others."""
+    asked = [
+        {"name": name, "value": "/x"} for name in (*names.HUB_ENV, "PYTHONPATH", "LD_PRELOAD", "fedloom_store_dir")
+    ]
+    plain, asking = (
+        _env(deployment(s.job(aggregator={"podTemplate": {"env": env}}), "img", "Never", DOMAIN, 1))
+        for env in ([], asked)
+    )
+    assert set(asking) - set(plain) == set(names.HUB_ENV)
+
+
+def test_annotations_that_are_orders_and_labels_of_others_are_dropped():
+    patch = {
+        "labels": {"team": "a", "kueue.x-k8s.io/queue-name": "q", "fedloom.dev/client": "b", "job-name": "j"},
+        "annotations": {"cost": "1", "container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"},
+    }
+    job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
+    for made, client in ((training_job(job, s.site("a"), DOMAIN), "a"), (init_job(job), None)):
+        metadata = made["spec"]["template"]["metadata"]
+        assert metadata["annotations"] == {"cost": "1"}
+        assert metadata["labels"].get("fedloom.dev/client") == client
+        assert {"kueue.x-k8s.io/queue-name", "job-name"}.isdisjoint(metadata["labels"])
+
+
+def _expanded(text: str, known: dict[str, str]) -> str:
+    """What a kubelet makes of a variable's value (third_party/forked/golang/expansion): the oracle of the next test."""
+    out, at = "", 0
+    while at < len(text):
+        if text[at] != "$" or at + 1 == len(text):
+            out, at = out + text[at], at + 1
+        elif text[at + 1] == "$":
+            out, at = out + "$", at + 2
+        elif text[at + 1] == "(" and (end := text.find(")", at)) > 0:
+            name = text[at + 2 : end]
+            out, at = out + known.get(name, f"$({name})"), end + 1
+        else:
+            out, at = out + text[at : at + 2], at + 2
+    return out
+
+
+@pytest.mark.parametrize(
+    "value", ["$$", "$(FEDLOOM_JOB)", "$(X)$$(X)", "$", "$$$", "a$b", "$()", "$(", "cost: 5$", "^a$|^(b)$$", "$((1+1))"]
+)
+def test_values_arrive_as_they_were_written(value):
+    """On a cluster, where the kubelet expands them, and in the embedded runner, which has no kubelet."""
+    args = {"text": value, value[:60]: 1}
+    job = s.job(
+        task={"entrypoint": "a:b", "image": "i", "args": args},
+        training={"podTemplate": {"env": [{"name": "JOB", "value": value}]}},
+        aggregator={"podTemplate": {"env": [{"name": "NO_PROXY", "value": value}]}},
+    )
+    site = s.site("a", data={"env": [{"name": "SITE", "value": value}]})
+    asked = {"JOB": value, "SITE": value, "NO_PROXY": value, names.ENV_TASK_ARGS: args}
+    for made, count in (
+        (training_job(job, site, DOMAIN), 3), (init_job(job), 2), (deployment(job, "img", "Never", DOMAIN, 1), 1)
+    ):  # fmt: skip
+        on_cluster: dict[str, str] = {}
+        for variable in _container(made)["env"]:
+            on_cluster[variable["name"]] = _expanded(variable["value"], on_cluster)
+        for found in (on_cluster, environment(made["spec"]["template"], Path("/"))):
+            arrived = {name: found[name] for name in asked if name in found}
+            if names.ENV_TASK_ARGS in arrived:
+                arrived[names.ENV_TASK_ARGS] = json.loads(arrived[names.ENV_TASK_ARGS])
+            assert len(arrived) == count
+            assert arrived == {name: asked[name] for name in arrived}
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "size"),
+    [
+        (None, None, "2Gi"),
+        ("8Gi", None, "4096Mi"),
+        ("1000k", None, "1Mi"),
+        ("3G", None, "1430Mi"),
+        ("8Gi", "1Gi", "1Gi"),
+        (None, "64Gi", "64Gi"),
+    ],
+)
+def test_every_training_pod_has_shared_memory_of_a_size(limit, asked, size):
+    """Within the container's memory limit: the site's, where it has one."""
+    training = {"sharedMemory": asked} if asked else {}
+    own = {"resources": {"limits": {"memory": limit}}} if limit else {}
+    gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2}
+    for pool in (own, own | {"workers": 2}, own | gpu):
+        made = training_job(s.job(training=training), s.site("a", pool=pool), DOMAIN)
+        volume = next(v for v in made["spec"]["template"]["spec"]["volumes"] if v["name"] == "shm")
+        assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": size}
+        assert {"name": "shm", "mountPath": "/dev/shm"} in _container(made)["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"),
+    [
+        (None, "1Gi"),
+        ({"requests": {"cpu": "2"}}, "1Gi"),
+        ({"requests": {"memory": "512Mi"}}, "1Gi"),
+        ({"requests": {"memory": "4Gi"}}, "4Gi"),
+        ({"limits": {"memory": "300Mi"}}, "300Mi"),
+        ({"limits": {"cpu": "1"}}, "1Gi"),
+    ],
+)
+def test_an_aggregator_always_has_a_memory_limit_and_its_init_job_none_by_default(asked, limit):
+    job = s.job(aggregator={"resources": asked} if asked else {})
+    assert _container(deployment(job, "img", "Never", DOMAIN, 1))["resources"]["limits"]["memory"] == limit
+    if asked is None:
+        assert "limits" not in _container(init_job(job))["resources"]
 
 
 def test_only_training_jobs_are_created_suspended():

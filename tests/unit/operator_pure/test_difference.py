@@ -25,7 +25,14 @@ DESIRED = {
     "apiVersion": "v1",
     "kind": "Thing",
     "metadata": {"name": "t", "labels": {"a": "b"}, "ownerReferences": [{"uid": "1", "name": "j"}]},
-    "spec": {"replicas": 0, "containers": [CONTAINER], "tmp": {"emptyDir": {}}, "drop": ["ALL"], "tolerations": []},
+    "spec": {
+        "replicas": 0,
+        "containers": [CONTAINER],
+        "tmp": {"emptyDir": {}},
+        "drop": ["ALL"],
+        "tolerations": [],
+        "shm": {"emptyDir": {"sizeLimit": "4096Mi"}},
+    },
 }
 
 
@@ -55,6 +62,7 @@ SAME = {
     "quantities written otherwise": _live(
         resources={"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"nvidia.com/gpu": 1}}
     ),
+    "a volume's size written otherwise": _with("spec.shm.emptyDir.sizeLimit", "4Gi"),
     "more environment from a webhook, another order": _live(
         env=[{"name": "C", "value": "3"}, {"name": "B"}, {"name": "A", "value": "1"}]
     ),
@@ -66,6 +74,7 @@ SAME = {
 OTHER = {
     "no object": None,
     "image": _live(image="a:2"),
+    "a volume's size": _with("spec.shm.emptyDir.sizeLimit", "5Gi"),
     "an argument more": _live(args=["train", "x"]),
     "environment value": _live(env=[{"name": "A", "value": "2"}, {"name": "B", "value": ""}]),
     "environment missing": _live(env=[{"name": "B", "value": ""}]),

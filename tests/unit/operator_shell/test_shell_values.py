@@ -10,8 +10,9 @@ import pytest
 
 from fedapi import names
 from fedoperator.cluster.cache import Cache
+from fedoperator.cluster.connection import _answer
 from fedoperator.decide.model import Key
-from fedoperator.errors import RefusedError, SettingsInvalidError
+from fedoperator.errors import RefusedError, RetryLaterError, SettingsInvalidError
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams
 from fedoperator.handlers.session import stream_of
@@ -232,3 +233,11 @@ def test_probes_are_answered_on_every_family_that_the_machine_has(host):
     connection.request("GET", "/healthz?x")
     assert connection.getresponse().read() == b"ok"
     connection.close()
+
+
+def test_a_policy_that_has_not_seen_a_new_job_is_no_refusal():
+    unseen = "policy 'x' denied request: failed to configure binding: no params found for policy binding with `Deny` …"
+    for message, error in ((unseen, RetryLaterError), ("spec.replicas: Invalid value", RefusedError)):
+        body = json.dumps({"kind": "Status", "message": message, "reason": "Invalid"}).encode()
+        with pytest.raises(error):
+            _answer("PATCH /x", 422, body, {})

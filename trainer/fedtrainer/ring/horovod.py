@@ -9,10 +9,12 @@ import atexit
 import itertools
 import math
 import os
+import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +28,7 @@ from fedtrainer.errors import CollectiveMissing, RingBroken
 from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
+from fedtrainer.ring.relay import LOOPBACK, Relay
 from fedtrainer.ring.seat import Seat
 from fedtrainer.ring.single import CopiedBack, Done
 
@@ -47,14 +50,15 @@ class HorovodRing:
         self._nccl = _nccl(seat, device)
         os.environ.update(_environment(seat))
         server = _rendezvous(seat, meeting) if seat.rank == 0 else None
-        os.environ["HOROVOD_GLOO_RENDEZVOUS_PORT"] = meeting.get("horovod rendezvous")
-        meeting.gather("horovod", seat.size)  # who is missing is found here, where nothing aborts
-        end_softly(seat, "Horovod")
-        try:
-            hvd.init()
-        except (RuntimeError, ValueError) as error:
-            raise self._break("starting Horovod", RuntimeError(error)) from error
-        self.barrier()
+        with ExitStack() as until_joined:
+            os.environ.update(_found_at(seat.addresses[0], int(meeting.get("horovod rendezvous")), until_joined))
+            meeting.gather("horovod", seat.size)  # who is missing is found here, where nothing aborts
+            end_softly(seat, "Horovod")
+            try:
+                hvd.init()
+            except (RuntimeError, ValueError) as error:
+                raise self._break("starting Horovod", RuntimeError(error)) from error
+            self.barrier()
         if server is not None:
             server.shutdown()
             server.server_close()
@@ -163,7 +167,6 @@ def _environment(seat: Seat) -> dict[str, str]:
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_IFACE": _interface(seat.addresses[seat.position]),
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": seat.addresses[0],
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(timeout_s),
         "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout_s // 2)),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(max(1, timeout_s)),
@@ -186,9 +189,21 @@ def _interface(address: str) -> str:
     return "lo" if address.startswith("127.") else ""
 
 
+def _found_at(address: str, port: int, until_joined: ExitStack) -> dict[str, str]:
+    """Where Horovod's library finds the rendezvous: it asks over IPv4 alone, so an IPv6 address is reached by a relay."""
+    if ":" in address:
+        address, port = LOOPBACK, until_joined.enter_context(Relay(address, port)).port
+    return {"HOROVOD_GLOO_RENDEZVOUS_ADDR": address, "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port)}
+
+
+class _Rendezvous6(RendezvousHTTPServer):  # type: ignore[misc]  # horovod is not checked
+    address_family = socket.AF_INET6
+
+
 def _rendezvous(seat: Seat, meeting: Meeting) -> RendezvousHTTPServer:
     """Horovod's own rendezvous, on a free port of rank 0's address, until all have joined."""
-    server = RendezvousHTTPServer((seat.addresses[0], 0), RendezvousHandler, False)
+    kind = _Rendezvous6 if ":" in seat.addresses[0] else RendezvousHTTPServer
+    server = kind((seat.addresses[0], 0), RendezvousHandler, False)
     threading.Thread(target=server.serve_forever, name="horovod-rendezvous", daemon=True).start()
     workers = seat.size // seat.local_size
     server.init(

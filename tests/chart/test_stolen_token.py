@@ -1,0 +1,251 @@
+"""What a thief of the operator's token can do in cluster mode, on a real API server: what docs/security.md says, no more.
+
+Requests are made as the operator's service account. RBAC allows each of them; the chart's admission policies judge.
+"""
+
+import copy
+import json
+import time
+
+import pytest
+import yaml
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.flclient import FLClient
+from fedoperator.decide.client import decide_client
+from fedoperator.decide.job import decide
+from fedoperator.decide.model import ObservedClient
+from fedoperator.desired import access, aggregator
+from fedoperator.desired.identity import Identity
+from fedoperator.desired.ring_policy import ring_policy
+from fedoperator.desired.ring_service import ring_service
+from fedoperator.desired.training_job import training_job
+from tests.chart.server import HEART, OPERATOR, apply
+from tests.cluster.errors import ClusterError
+from tests.integration.pools.jobset_resource import NAME as JOBSETS
+from tests.integration.pools.jobset_resource import definition
+from tests.unit.operator_pure import samples as s
+
+pytestmark = pytest.mark.apiserver
+
+HERE, ELSEWHERE = "hospital-a", "elsewhere"
+NOT_OURS = "the operator changes and deletes objects of Fedloom's alone"
+NO_JOB = "no params found for policy binding"
+
+
+@pytest.fixture
+def heart(cluster, installed):
+    """A FederatedJob in hospital-a, as the operator sees it."""
+    apply(cluster, HEART)
+    body = json.loads(cluster.kubectl("get", "fj", "heart", "-n", HERE, "-o", "json"))
+    job = FederatedJob.parse(body)
+    settle(cluster, aggregator.service(Identity.of(job)))
+    apply(cluster, access.role(Identity.of(job), [site.metadata.name for site in sites()]), user=OPERATOR)
+    yield job
+    cluster.kubectl("delete", "fj", "heart", "-n", HERE)
+
+
+def settle(cluster, service, timeout_s=60):
+    """Waits until both policies are at work: the one refuses elsewhere, the other has seen the job."""
+    end = time.monotonic() + timeout_s
+    foreign = changed(service, "metadata.namespace", ELSEWHERE)
+    while NO_JOB not in refusal(cluster, foreign) or refusal(cluster, service):
+        assert time.monotonic() < end, (refusal(cluster, foreign), refusal(cluster, service))
+        time.sleep(0.2)
+
+
+def refusal(cluster, body, user=OPERATOR):
+    """What the API server says against a creation; empty when it would be admitted."""
+    words = ("create", "--dry-run=server", "-f", "-", "-o", "name", *(("--as", user) if user else ()))
+    try:
+        cluster.kubectl(*words, stdin=yaml.safe_dump(body))
+    except ClusterError as error:
+        return str(error).partition(" failed with ")[2]
+    return ""
+
+
+def changed(body, path, value):
+    body = copy.deepcopy(body)
+    node, (*parents, last) = body, path.split(".")
+    for part in parents:
+        node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+    if value is None:
+        del node[last]
+    else:
+        node[int(last) if last.isdigit() else last] = value
+    return body
+
+
+def sites():
+    def made(name, **pool):
+        metadata = {"name": name, "namespace": HERE, "uid": f"uid-{name}"}
+        volumes = [
+            {"name": "d", "persistentVolumeClaim": {"claimName": "scans"}},
+            {"name": "r", "configMap": {"name": "rows"}},
+        ]
+        return FLClient.parse(
+            {"metadata": metadata, "spec": {"provider": "GCP", "pool": pool, "data": {"volumes": volumes}}}
+        )
+
+    gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2}
+    tpu = {"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "4x4"}}
+    return made("cpu"), made("ring", workers=2, queueName="q"), made("gpu", **gpu), made("tpu", **tpu)
+
+
+def test_all_that_the_operator_makes_is_admitted(cluster, heart):
+    observed = s.observe(heart, sites())
+    objects = [
+        *decide(observed, s.NOW).objects,
+        *(o for site in sites() for o in decide_client(ObservedClient(site, None), s.NOW).objects),
+    ]
+    for site in sites():
+        objects += [made for made in (ring_service(heart, site), ring_policy(heart, site)) if made]
+        objects.append(training_job(heart, site, "cluster.local"))
+    assert {o["kind"] for o in objects} >= {
+        "Deployment",
+        "Job",
+        "NetworkPolicy",
+        "Role",
+        "Lease",
+        "PersistentVolumeClaim",
+    }
+    refused = [said for o in objects if (said := refusal(cluster, dict(o)))]
+    assert [said for said in refused if '"heart-aggregator" already exists' not in said] == []  # its Role is there
+
+
+POD = "spec.template.spec"
+CONTAINER = f"{POD}.containers.0"
+OTHERS = [
+    # (object, what is changed, words of the refusal)
+    ("deployment", "metadata.namespace", "kube-system", NO_JOB),
+    ("deployment", "metadata.namespace", ELSEWHERE, NO_JOB),
+    ("job", "metadata.namespace", ELSEWHERE, NO_JOB),
+    ("service", "metadata.namespace", "default", NO_JOB),
+    ("deployment", "metadata.labels", {}, "objects with the label app.kubernetes.io/managed-by: fedloom alone"),
+    ("job", "metadata.ownerReferences", [], "belong to a FederatedJob or an FLClient alone"),
+    ("deployment", f"{POD}.serviceAccountName", "builder", "runs as the service account of an aggregator"),
+    ("deployment", f"{POD}.serviceAccountName", None, "runs as the service account of an aggregator"),
+    ("job", f"{POD}.serviceAccountName", "builder", "other pods of the operator have no token"),
+    ("job", f"{POD}.automountServiceAccountToken", True, "other pods of the operator have no token"),
+    ("job", f"{POD}.hostNetwork", True, "without root and without the node's namespaces"),
+    ("job", f"{POD}.hostPID", True, "without root and without the node's namespaces"),
+    ("job", f"{POD}.nodeName", "control-plane", "without root and without the node's namespaces"),
+    ("job", f"{POD}.securityContext.runAsNonRoot", False, "without root and without the node's namespaces"),
+    ("job", f"{CONTAINER}.securityContext", {}, "unprivileged and take no variables from Secrets"),
+    ("job", f"{CONTAINER}.securityContext.capabilities", {"add": ["SYS_ADMIN"]}, "unprivileged"),
+    ("job", f"{CONTAINER}.envFrom", [{"secretRef": {"name": "db"}}], "take no variables from Secrets"),
+    ("job", f"{CONTAINER}.env.0", {"name": "X", "valueFrom": {"secretKeyRef": {"name": "db", "key": "p"}}}, "take no variables"),
+    ("job", f"{POD}.initContainers", [{"name": "i", "image": "i"}], "unprivileged"),
+    ("job", f"{POD}.volumes.0", {"name": "credentials", "hostPath": {"path": "/"}}, "Fedloom's own Secrets alone"),
+    ("job", f"{POD}.volumes.0", {"name": "credentials", "secret": {"secretName": "db"}}, "Fedloom's own Secrets alone"),
+    (
+        "job",
+        f"{POD}.volumes.0",
+        {"name": "credentials", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+        "Fedloom's own Secrets alone",
+    ),
+    ("account", "metadata.name", "builder", "the service accounts of aggregators alone"),
+    ("account", "metadata.annotations", {"eks.amazonaws.com/role-arn": "a"}, "no identity elsewhere"),
+    ("role", "rules.0.resourceNames", None, "its job's status and its sites' heartbeats alone"),
+    ("role", "rules.0.verbs", ["get", "delete"], "its job's status and its sites' heartbeats alone"),
+    ("role", "rules.2.resourceNames", ["kube-scheduler"], "its job's status and its sites' heartbeats alone"),
+    ("binding", "subjects", [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}], "an aggregator's role"),
+    ("binding", "subjects.0.namespace", "kube-system", "an aggregator's role"),
+    ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fedloom-viewer"}, "an aggregator's role"),
+    ("service", "spec.externalIPs", ["10.0.0.1"], "take no address outside the cluster"),
+    ("service", "spec.type", "LoadBalancer", "take no address outside the cluster"),
+    ("service", "spec.selector", {"app": "db"}, "lead to Fedloom's pods alone"),
+    ("policy", "spec.podSelector", {}, "about Fedloom's pods alone"),
+    ("secret", "type", "kubernetes.io/service-account-token", "of type Opaque alone"),
+    ("secret", "metadata.name", "db", "of Fedloom's names"),
+    ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites alone"),
+]  # fmt: skip
+
+
+def test_nothing_else_is_admitted(cluster, heart):
+    kinds = {
+        "Deployment": "deployment", "Job": "job", "ServiceAccount": "account", "Role": "role", "RoleBinding": "binding",
+        "Service": "service", "NetworkPolicy": "policy",
+    }  # fmt: skip
+    made = {}
+    for each in decide(s.observe(heart, sites()), s.NOW).objects:
+        if each["kind"] in kinds:
+            made.setdefault(kinds[each["kind"]], dict(each))  # the first: the aggregator's
+    made["job"] = training_job(heart, sites()[0], "cluster.local")
+    made["lease"] = dict(decide_client(ObservedClient(sites()[0], None), s.NOW).objects[0])
+    identity = Identity.of(heart)
+    metadata = identity.metadata(identity.secret, names.ROLE_AGGREGATOR)
+    metadata["annotations"] = {"kubernetes.io/service-account.name": "builder"}  # of use with another type alone
+    made["secret"] = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata}
+    role = changed(made["role"], "metadata.name", "other-aggregator")  # its own is there already
+    assert {n: said for n, body in (made | {"role": role}).items() if (said := refusal(cluster, body))} == {}
+    asked = [
+        (f"{name} {path}={value}", words, refusal(cluster, changed(made[name], path, value)))
+        for name, path, value, words in OTHERS
+    ]
+    otherwise = "\n".join(f"{what}: {said or 'admitted'}" for what, words, said in asked if words not in said)
+    assert not otherwise, otherwise
+
+
+def test_objects_of_others_are_neither_changed_nor_deleted_and_ours_are(cluster, heart):
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "theirs", "namespace": HERE},
+        "data": {"a": "b"},
+    }
+    ours = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": Identity.of(heart).metadata("ours", "aggregator")}
+    apply(cluster, foreign, ours)
+    labelled = '{"metadata": {"labels": {"app.kubernetes.io/managed-by": "fedloom"}}}'
+    apply(cluster, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": foreign["metadata"]})
+    patch = ("--type=merge", "-p", labelled)
+    for words in (("patch", "cm", "theirs", *patch), ("delete", "cm", "theirs"), ("patch", "lease", "theirs", *patch)):
+        with pytest.raises(ClusterError, match=NOT_OURS):
+            cluster.kubectl("-n", HERE, *words, "--as", OPERATOR)
+    # a label that was lost by accident comes back, and what is the job's can be deleted
+    cluster.kubectl("-n", HERE, "label", "cm", "ours", "app.kubernetes.io/managed-by-")
+    cluster.kubectl("-n", HERE, "patch", "cm", "ours", "--type=merge", "-p", '{"data": {"a": "b"}}', "--as", OPERATOR)
+    cluster.kubectl("-n", HERE, "patch", "cm", "ours", "--type=merge", "-p", labelled, "--as", OPERATOR)
+    cluster.kubectl("-n", HERE, "delete", "cm", "ours", "--as", OPERATOR)
+    cluster.kubectl("-n", HERE, "delete", "cm/theirs", "lease/theirs")
+
+
+def test_nobody_else_is_confined(cluster, heart):
+    """What people make with Fedloom's label where no job is: a restored volume claim, a pod that reads a model."""
+    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "heart-store-0a1b2c3d", "namespace": ELSEWHERE, "labels": labels},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain", "namespace": ELSEWHERE}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": ELSEWHERE, "labels": labels}}
+    assert [refusal(cluster, body, user="") for body in (claim, plain, secret)] == ["", "", ""]
+
+
+def test_jobsets_are_judged_as_jobs_are(cluster, heart):
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=definition())
+    pool = {"accelerator": "TPU", "tpu": {"type": "tpu-v5p-slice", "topology": "2x2x2"}, "workers": 4}
+    site = FLClient.parse(
+        {"metadata": {"name": "slices", "namespace": HERE, "uid": "u"}, "spec": {"provider": "GCP", "pool": pool}}
+    )
+    made = training_job(heart, site, "cluster.local", jobset=True)
+    assert made["kind"] == "JobSet"
+    pod = "spec.replicatedJobs.0.template.spec.template.spec"
+    asked = {
+        f"{pod}.hostNetwork": (True, "without root and without the node's namespaces"),
+        f"{pod}.serviceAccountName": ("builder", "other pods of the operator have no token"),
+        f"{pod}.volumes.0": ({"name": "credentials", "hostPath": {"path": "/"}}, "Fedloom's own Secrets alone"),
+        "metadata.namespace": (ELSEWHERE, NO_JOB),
+    }
+    end = time.monotonic() + 60
+    try:
+        while refusal(cluster, made):  # until the resource is served
+            assert time.monotonic() < end, refusal(cluster, made)
+            time.sleep(0.2)
+        said = {path: refusal(cluster, changed(made, path, value)) for path, (value, _) in asked.items()}
+        assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
+    finally:
+        cluster.kubectl("delete", "crd", JOBSETS)
