@@ -7,6 +7,8 @@ only a cluster has (images, resources, security contexts, liveness probes) is no
 import asyncio
 import contextlib
 import shutil
+import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,8 @@ from fedlocal.workloads import backoff_s
 from fedoperator.decide.model import Key
 
 Body = dict[str, Any]
-MODULES = {names.ROLE_AGGREGATOR: "fedaggregator", names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
+AGGREGATOR = "fedaggregator"
+MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
 GRACE_S = 10.0
 LOG_TAIL_BYTES = 2048
 STEADY_S = 30.0  # a container that ran this long starts again at once
@@ -108,7 +111,9 @@ class _Container:
         root = mounts.prepare(self.pod, self.node.places)
         command = self._command(root)
         log_start = command.log.stat().st_size if command.log.exists() else 0
-        process = await self.launcher.start(command)
+        process = await self._unless_ended(self.launcher.start(command))
+        if process is None:
+            return 128 + signal.SIGTERM, "ended before it was started"
         self._running(started, is_ready=not self._probe())
         watching = asyncio.create_task(self._watch_readiness(started))
         code = await self._ended(process)
@@ -123,12 +128,23 @@ class _Container:
         role = labels[names.LABEL_ROLE]
         log = self.node.places.state.logs / f"{labels.get(names.LABEL_CLIENT) or role}{self._number()}.log"
         env = self.node.environment(self.pod, root)
-        return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log)
+        return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log, MODULES[role] == AGGREGATOR)
 
     def _number(self) -> str:
         """Tells the logs of a site's workers apart, where there are several."""
         owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
         return f"-{pods.index(self.pod)}" if owner and owner["spec"].get("completions", 1) > 1 else ""
+
+    async def _unless_ended(self, starting: Coroutine[Any, Any, Process]) -> Process | None:
+        """A start may wait for others to be ready, and the pod may be to end before that."""
+        start, ending = asyncio.ensure_future(starting), asyncio.ensure_future(self.end.wait())
+        await asyncio.wait({start, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not start.done():
+            start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await start
+        return None
 
     async def _ended(self, process: Process) -> int:
         waiting, ending = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self.end.wait())

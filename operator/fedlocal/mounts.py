@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedapi import names
+from fedlocal import configmaps
 from fedlocal.statefolder import StateFolder
 
 Body = dict[str, Any]
@@ -43,9 +44,13 @@ def prepare(pod: Body, places: Places) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     for fixed in _FIXED[:3]:
         below(root, fixed).mkdir(parents=True, exist_ok=True)
-    for path, target in sorted(_links(pod, places).items()):
+    for path, found in sorted(_links(pod, places).items()):
+        target = found
         if not _is_data(path):
             target.mkdir(parents=True, exist_ok=True)
+        elif path in _standing_in(pod, places):
+            target = places.state.pod(pod["metadata"]["name"]) / "volumes" / PurePosixPath(path).name
+            configmaps.link(target, found)
         link = below(root, path)
         link.parent.mkdir(parents=True, exist_ok=True)
         if link.is_dir() and not link.is_symlink():
@@ -105,6 +110,17 @@ def _source(volume: Body, is_data: bool, pod: Body, places: Places) -> Path:
     if "secret" in volume:
         return places.state.secret(str(volume["secret"]["secretName"]))
     return places.state.pod(pod["metadata"]["name"]) / "volumes" / str(volume["name"])
+
+
+def _standing_in(pod: Body, places: Places) -> set[str]:
+    """Where the pod mounts ConfigMaps for which the user has given a folder."""
+    maps = {v["name"]: v["configMap"]["name"] for v in pod["spec"].get("volumes") or () if "configMap" in v}
+    mounted = pod["spec"]["containers"][0].get("volumeMounts") or ()
+    return {
+        m["mountPath"].rstrip("/")
+        for m in mounted
+        if m["name"] in maps and maps[m["name"]] not in places.config_maps and _is_data(m["mountPath"])
+    }
 
 
 def _is_data(path: str) -> bool:

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -59,7 +59,9 @@ async def run(request: Request, watch: Watch) -> Ending:
         before = intake.ended(job)
         if before:
             return Ending(before, job, message=_message(job, before))
-        return await _Run(request, job, watch).go()
+        going = _Run(request, job, watch)
+        with _signals(going.stop):
+            return await going.go()
 
 
 def _message(job: Body, phase: str) -> str:
@@ -104,27 +106,38 @@ class _Run:
         places = Places(self.state, manifests.folder, frozenset(manifests.config_maps))
         self.reconciler.run()
         observed = self.reconciler.observed()
-        preflight.check(self.request, observed, places)
+        preflight.check(self.request, observed, places, forked=isinstance(self.launcher, ForkingLauncher))
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
-        node = Node.of(places, await Machine.look(gpus=preflight.asks_for_gpus(observed)))
+        if (machine := await self._unless_stopped(Machine.look(gpus=preflight.asks_for_gpus(observed)))) is None:
+            return self._interrupted()
+        node = Node.of(places, machine)
         self.reconciler.events += preflight.stand_ins(self.request, observed, node)
         kubelet = Kubelet(self.cluster, node, self.launcher)
         following = asyncio.create_task(self._follow_aggregator())
-        with _signals(self._stop):
-            try:
-                if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
-                    await self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
-                return await self._loop(kubelet)
-            finally:
-                following.cancel()
-                await kubelet.stop()
-                self._take_aggregator_status()
-                self._save()
-                self.launcher.close()
-                shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+        try:
+            if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
+                self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
+            return await self._loop(kubelet)
+        finally:
+            following.cancel()
+            await kubelet.stop()
+            self._take_aggregator_status()
+            self._save()
+            await self.launcher.close()
+            shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+
+    async def _unless_stopped(self, looking: Coroutine[Any, Any, Machine]) -> Machine | None:
+        look, stopped = asyncio.ensure_future(looking), asyncio.ensure_future(self.stopped.wait())
+        await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not look.done():
+            look.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await look
+        return None
 
     async def _loop(self, kubelet: Kubelet) -> Ending:
-        while True:
+        while not self.stopped.is_set():
             self.changed.clear()
             due = [self.reconciler.run()]
             kubelet.sync()
@@ -138,14 +151,16 @@ class _Run:
             await asyncio.sleep(LEAST_PAUSE_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), min(seconds for seconds in due if seconds is not None))
+        return self._interrupted()
+
+    def _interrupted(self) -> Ending:
+        return Ending("Interrupted", self._job(), time.monotonic() - self.started)
 
     def _ending(self, kubelet: Kubelet, now_s: float) -> Ending | None:
         """Whether the run is over, and how."""
         if (failure := kubelet.failure()) is not None:
             raise failure
         job, seconds = self._job(), now_s - self.started
-        if self.stopped.is_set():
-            return Ending("Interrupted", job, seconds)
         ended = intake.ended(job)
         if ended:
             self.ended_at = self.ended_at or now_s
@@ -155,7 +170,8 @@ class _Run:
         stuck = self.stall.reason(self.cluster, self.key, now_s)
         return Ending("Stalled", job, seconds, stuck) if stuck else None
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """In order the first time, at once the second time."""
         if self.stopped.is_set():
             sys.stderr.write("stopped at once; run again to go on from the last commit\n")
             os._exit(130)  # the children end with the pipe
