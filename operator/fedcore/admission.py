@@ -6,6 +6,7 @@ The content of an update is judged elsewhere (fedcore.tensorfile and the engine'
 
 import math
 
+from fedapi.printable import fit_for_a_name
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
@@ -139,6 +140,8 @@ def _unfit_numbers(samples: int, fields: Metrics, metrics: Metrics) -> Refusal |
     if samples > MAX_SAMPLES:
         return Refusal(code="Malformed", message=f"samples is {samples}: send at most {MAX_SAMPLES}")
     for name, value in (*fields.items(), *metrics.items()):
+        if not fit_for_a_name(name):
+            return Refusal(code="Malformed", message=f"metric name {name[:63]!r}: send 1 or more visible characters")
         if len(name) > 63:
             return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")
         if not math.isfinite(value):

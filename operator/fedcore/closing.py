@@ -69,7 +69,7 @@ def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[E
 
 def _failed(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
     plan = attempt.plan
-    message = _shortfall(attempt)
+    message = _shortfall(attempt, now)
     failure = FailureRecord(
         job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason="QuorumNotReached", message=message, at=now
     )
@@ -85,11 +85,13 @@ def out_of_attempts(state: State, message: str, now: float) -> State:
     return replace(state, end=End("Failed", "QuorumNotReached", text[:1024], now))
 
 
-def _shortfall(attempt: Attempt) -> str:
+def _shortfall(attempt: Attempt, now: float) -> str:
     plan = attempt.plan
-    text = (
-        f"round {plan.round} had {len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
-    )
+    late = now >= attempt.deadline_at
+    how = "had" if late else "was closed early, because quorum was out of reach: it had"
+    unfinished = "no update before the deadline" if late else "was not waited for"
+    counts = f"{len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
+    text = f"round {plan.round} {how} {counts}"
     troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
-    troubles += [f"{client}: no update before the deadline" for client in attempt.pending]
+    troubles += [f"{client}: {unfinished}" for client in attempt.pending]
     return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

@@ -33,6 +33,7 @@ def check(request: Request, observed: Observed, places: Places, *, forked: bool)
     problems = [
         *_unreachable_task(request, observed),
         *_too_few_sites(request, observed),
+        *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
         *_too_little_memory(request, observed, memory.free_mib(), forked=forked),
     ]
@@ -58,6 +59,13 @@ def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
     if len(able) < needed and not observed.job.spec.suspend:
         text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part: lower it, add or unpause sites"
         yield Problem(request.job.where, "spec.clients.minAvailable", text)
+
+
+def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
+    able, quorum = sum(not site.barred for site in sites(observed)), observed.job.spec.round.quorum
+    if isinstance(quorum, int) and 0 < able < quorum and not observed.job.spec.suspend:
+        text = f"is {quorum}, but {able} selected sites can take part: lower it, give a percentage, or add or unpause sites"
+        yield Problem(request.job.where, "spec.round.quorum", text)
 
 
 def _too_little_memory(

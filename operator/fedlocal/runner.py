@@ -21,6 +21,7 @@ from fedapi import names
 from fedlocal import intake, preflight, reconcile, statefolder, vault
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
+from fedlocal.errors import MachineError
 from fedlocal.intake import Request
 from fedlocal.kubelet import Kubelet
 from fedlocal.localnode import Node
@@ -52,6 +53,16 @@ class Ending:
 
 async def run(request: Request, watch: Watch) -> Ending:
     """Runs the job. BadInputError, StateBusyError and StateBrokenError say what has to change first."""
+    try:
+        return await _run(request, watch)
+    except OSError as error:
+        where = error.filename or request.state.root
+        raise MachineError(
+            f"{where}: {error.strerror or error}: mend it and run again, what was committed is kept"
+        ) from error
+
+
+async def _run(request: Request, watch: Watch) -> Ending:
     with statefolder.locked(request.state.root):
         if request.fresh:
             statefolder.forget(request.state.root)
@@ -87,6 +98,7 @@ class _Run:
         self.ended_at: float | None = None
         self.stall = preflight.Stall()
         self.saved: Body | None = None
+        self.trouble = ""
 
     def _fill(self, job: Body) -> None:
         """The user's objects."""
@@ -189,13 +201,26 @@ class _Run:
         record = dict(self._job())
         record["metadata"] = {k: v for k, v in record["metadata"].items() if k != "resourceVersion"}
         if record != self.saved:
-            statefolder.write_json(self.state.record, record)
-            self.saved = record
+            try:
+                statefolder.write_json(self.state.record, record)
+            except OSError as error:
+                self._troubled(f"{self.state.record} cannot be written, it is tried again: {error.strerror}")
+                return
+            self.saved, self.trouble = record, ""
+
+    def _troubled(self, trouble: str) -> None:
+        """Tells the user, once, what holds the run up."""
+        if trouble != self.trouble:
+            self.reconciler.events.append(Event("Warning", "StateUnwritable", trouble))
+        self.trouble = trouble
 
     async def _follow_aggregator(self) -> None:
         """Takes over what the aggregator writes, within the poll's time."""
-        last = None
+        last, full = None, False
         while True:
+            if full != (full := statefolder.is_full(self.state.root)):
+                self._troubled(f"the volume of {self.state.root} is full: free space there" if full else "")
+                self.changed.set()
             with contextlib.suppress(FileNotFoundError):
                 stat = self.state.aggregator_status.stat()
                 if (mark := (stat.st_mtime_ns, stat.st_ino, stat.st_size)) != last:
@@ -218,10 +243,12 @@ class _Run:
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops in order; a second one ends everything at once."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)

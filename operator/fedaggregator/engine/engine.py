@@ -65,6 +65,7 @@ class Engine:
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
         self.stopping = False
+        self.trouble = ""  # why the store cannot be written, while it is tried again
         self.state: State
 
     async def start(self) -> None:
@@ -170,7 +171,7 @@ class Engine:
         give_up, pause = self.clock() + self._store_retry_s, _RETRY_FIRST_S
         while True:
             try:
-                return await self.blocking(work)
+                done = await self.blocking(work)
             except HeadMoved as error:
                 raise self._ended(Exit.SUPERSEDED, "an aggregator with a newer epoch took over") from error
             except (StoreFull, StoreFailed) as error:
@@ -178,10 +179,20 @@ class Engine:
                 if self.clock() + pause > give_up or self.stopping:
                     raise self._ended(Exit.STORE_FAILED, f"the store cannot be written: {error}") from error
                 _LOG.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
+                self._troubled(f"the store cannot be written, it is tried again: {error}")
             except StoreError as error:
                 raise self._ended(Exit.STORE_FAILED, f"the store is damaged: {error}") from error
+            else:
+                self._troubled("")
+                return done
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
+
+    def _troubled(self, trouble: str) -> None:
+        """What the status says of the store; the publisher is woken where that changes."""
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._show(self.state)
 
     def _ended(self, code: Exit, message: str) -> Fatal:
         """The error that ends the process, wherever it is caught first."""
