@@ -24,7 +24,7 @@ def status(state: State, trouble: str = "") -> Mapping[str, Any]:
         best_round=_best(state, scores),
         clients=_clients(state),
         model=_model(state),
-        trouble=trouble[:1024] or None,
+        trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
     ).dump()
 
 

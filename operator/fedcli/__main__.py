@@ -17,7 +17,7 @@ def main() -> None:
     try:
         app()
     except BadInputError as error:
-        for text in map(str, error.problems or [error]):
+        for text in map(str, error.problems) if error.problems else [str(error)]:
             print(printable(text), file=sys.stderr)
         sys.exit(2)
     except (LocalError, CommandError) as error:
