@@ -48,11 +48,11 @@ def _trouble(field: str, key: str, value: Any, seen: set[str]) -> str | None:
         return "is no file name: use letters, digits, '-', '_' and '.'"
     if key in seen:
         return "is in data too: keep one"
-    if not isinstance(value, str):
+    if not isinstance(value, str | None):
         return f"is {value!r}, but must be a string: put it in quotes"
     if field == "binaryData":
         try:
-            _decoded(value)
+            _decoded(value or "")
         except binascii.Error as error:
             return f"is not base64 ({error})"
     return None
@@ -60,8 +60,8 @@ def _trouble(field: str, key: str, value: Any, seen: set[str]) -> str | None:
 
 def content(body: Body) -> dict[str, bytes]:
     """The files: key -> bytes, of `data` and `binaryData`."""
-    texts = {key: value.encode() for key, value in (body.get("data") or {}).items()}
-    return texts | {key: _decoded(value) for key, value in (body.get("binaryData") or {}).items()}
+    texts = {key: (value or "").encode() for key, value in (body.get("data") or {}).items()}
+    return texts | {key: _decoded(value or "") for key, value in (body.get("binaryData") or {}).items()}
 
 
 def _decoded(value: str) -> bytes:
@@ -70,7 +70,7 @@ def _decoded(value: str) -> bytes:
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
     """Makes the folder hold these files, if it does not yet."""
-    if _held(folder) == files:
+    if _holds(folder, files):
         return
     inner = _fresh(folder)
     for key, value in files.items():
@@ -86,12 +86,14 @@ def link(folder: Path, source: Path) -> None:
     _publish(folder, inner)
 
 
-def _held(folder: Path) -> dict[str, bytes] | None:
+def held(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that `put` has made; none where there is none."""
     inner = folder / _DATA
-    if not inner.is_dir():
-        return None
-    held = {path.name: path.read_bytes() for path in inner.iterdir()}
-    return held if all((folder / key).is_symlink() for key in held) else None
+    return {path.name: path.read_bytes() for path in inner.iterdir()} if inner.is_dir() else {}
+
+
+def _holds(folder: Path, files: Mapping[str, bytes]) -> bool:
+    return held(folder) == files and all((folder / key).is_symlink() for key in files) and (folder / _DATA).is_dir()
 
 
 def _fresh(folder: Path) -> Path:

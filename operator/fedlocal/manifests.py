@@ -90,7 +90,7 @@ def load(path: Path) -> Manifests:
             ]
             problems += [Problem(document.where, path, message) for path, message in found]
             if not found:
-                config_maps[document.body["metadata"]["name"]] = document.body
+                config_maps[document.body["metadata"]["name"]] = object_meta.filled(document.body)
         else:
             notes.append(f"{document.where}: ignored: only FederatedJob, FLClient and ConfigMap act without a cluster")
     problems += _twice(kept[names.JOB_KIND]) + _twice(kept[names.CLIENT_KIND])

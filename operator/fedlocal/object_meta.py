@@ -43,6 +43,15 @@ def findings(body: Body, fields: tuple[str, ...]) -> Iterator[Finding]:
     yield from _annotations(metadata.get("annotations") or {})
 
 
+def filled(body: Body) -> Body:
+    """The object as Go decodes it: a label or annotation that is null is an empty string."""
+    metadata = dict(body["metadata"])
+    for field in ("labels", "annotations"):
+        if isinstance(metadata.get(field), dict):
+            metadata[field] = {key: "" if value is None else value for key, value in metadata[field].items()}
+    return {**body, "metadata": metadata}
+
+
 def _names(metadata: Body) -> Iterator[Finding]:
     name, namespace = metadata["name"], metadata.get("namespace")
     if isinstance(name, str) and not _NAME.fullmatch(name):
@@ -57,7 +66,7 @@ def _labels(labels: Any) -> Iterator[Finding]:
         return
     yield from _keys("labels", labels)
     for key, value in labels.items():
-        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+        if not isinstance(value, str | None) or len(value or "") > 63 or not _LABEL_VALUE.fullmatch(value or ""):
             text = f"{value!r} is not a label value: quote it; at most 63 letters, digits, '-', '_', '.'"
             yield f"metadata.labels.{key}", text
 
@@ -68,9 +77,9 @@ def _annotations(annotations: Any) -> Iterator[Finding]:
         return
     yield from _keys("annotations", annotations)
     for key, value in annotations.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str | None):
             yield f"metadata.annotations.{key}", f"is {value!r}, but must be a string: {QUOTE}"
-    size = sum(len(str(text).encode()) for entry in annotations.items() for text in entry)
+    size = sum(len(str(text or "").encode()) for entry in annotations.items() for text in entry)
     if size > _MOST_ANNOTATIONS:
         yield "metadata.annotations", f"are {size} bytes long, {_MOST_ANNOTATIONS} are allowed"
 

@@ -32,7 +32,10 @@ def checked(body: Body, old: Body | None = None) -> tuple[Body, list[schema_rule
     if not isinstance(body.get("spec"), dict):
         return body, [*findings, ("spec", "is missing or not a mapping: the object says what to do there")]
     schema = _schemas()[body["kind"]]
-    full = {**body, "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"])}
+    full = {
+        **(body if findings else object_meta.filled(body)),
+        "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"]),
+    }
     findings += _structural_findings(SPECS[body["kind"]], full["spec"])
     if not findings:
         findings += list(schema_rules.violations(_ruled(full), schema, _ruled(old) if old else None))
