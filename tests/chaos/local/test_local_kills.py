@@ -144,9 +144,18 @@ def test_a_killed_run_leaves_no_rank(ring, undisturbed_ring):
     ends_as(ring, ring.start(), undisturbed_ring)
 
 
-def test_two_runs_in_one_folder_do_not_meet(lab, undisturbed):
-    process = lab.start()
-    lab.pid_in_round("south", 1)
-    code, output = lab.run()
+@pytest.fixture
+def gated(tmp_path):
+    """A run that cannot end before the test lets it."""
+    made = Lab.of(tmp_path, job(), site("north"), site("south", LAB_GATE="go"))
+    yield made
+    made.close()
+
+
+def test_two_runs_in_one_folder_do_not_meet(gated, undisturbed):
+    process = gated.start()
+    gated.pid_in_round("south", 1)
+    code, output = gated.run()
     assert (code, f"in use by another run (process {process.pid})" in output) == (1, True), output
-    ends_as(lab, process, undisturbed)
+    (gated.folder / "go").touch()
+    ends_as(gated, process, undisturbed)

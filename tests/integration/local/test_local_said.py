@@ -54,6 +54,15 @@ def test_a_quorum_above_the_sites_is_refused_before_anything_starts(tmp_path, qu
     assert f"spec.round.quorum: is {quorum}, but 2 selected sites can take part: lower it" in output
 
 
+def test_a_run_that_memory_will_not_do_for_is_refused_before_anything_starts(tmp_path):
+    lab = Lab.of(tmp_path, job(), site("north"), site("south", {"workers": 256, "slotsPerWorker": 8}))
+    code, output = lab.run()
+    assert code == 2, output
+    assert "spec.clients: 2 sites need at least" in output
+    assert "MiB are free: select fewer sites" in output
+    assert not (lab.state / "logs").exists()
+
+
 SHADOWS = ("signal", "types", "json", "asyncio", "torch", "numpy", "uvicorn", "fedtrainer", "fedapi", "sitecustomize")
 
 

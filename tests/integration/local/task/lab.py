@@ -34,7 +34,8 @@ class Lab(Task):
         MARKS.mkdir(exist_ok=True)
         (MARKS / f"{ctx.site.name}-{ctx.site.round}").write_text(str(os.getpid()))
         until = time.monotonic() + float(os.environ.get("LAB_DELAY_S", "0"))
-        while time.monotonic() < until:
+        gate = os.environ.get("LAB_GATE")  # a file beside the task: training waits for it
+        while time.monotonic() < until or (gate and not (MARKS.parent / gate).exists()):
             ctx.check()
             time.sleep(0.02)
         return super().train(model, data, settings, ctx)
