@@ -57,7 +57,7 @@ class Publisher:
 
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
-        now = status(self._engine.state)
+        now = status(self._engine.state, self._engine.trouble)
         text = json.dumps(now, sort_keys=True)
         if text == self._written:
             return True

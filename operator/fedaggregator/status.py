@@ -12,8 +12,8 @@ from fedcore import closing, evaluation, planning
 from fedcore.state import Attempt, Phase, Score, State
 
 
-def status(state: State) -> Mapping[str, Any]:
-    """The status object with API names."""
+def status(state: State, trouble: str = "") -> Mapping[str, Any]:
+    """The status object with API names. `trouble`: what holds the aggregator up now."""
     scores = evaluation.settled(state)
     return api.FederatedJobStatus(
         outcome=_outcome(state),
@@ -24,6 +24,7 @@ def status(state: State) -> Mapping[str, Any]:
         best_round=_best(state, scores),
         clients=_clients(state),
         model=_model(state),
+        trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
     ).dump()
 
 

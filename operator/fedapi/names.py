@@ -51,6 +51,7 @@ ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that 
 ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
 ENV_AGGREGATOR_URL = "FEDLOOM_AGGREGATOR_URL"  # trainer: https://…
 ENV_ENTRYPOINT = "FEDLOOM_ENTRYPOINT"  # trainer: package.module:factory
+ENV_TASK_PATH = "FEDLOOM_TASK_PATH"  # trainer: folders, as in PYTHONPATH, where the task's module is looked for last
 ENV_TASK_ARGS = "FEDLOOM_TASK_ARGS"  # trainer: JSON object of the factory's keyword arguments
 ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
 ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes

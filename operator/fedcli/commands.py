@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedapi.printable import printable
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -60,8 +61,15 @@ def run(
     if result and len(jobs) > 1:
         raise BadInputError(f"--result takes one job, and {path} has {len(jobs)}: add --job NAME")
     _notes(manifests)
-    codes = [_run_one(Request(manifests, document, workdir, fresh), result) for document in jobs]
-    raise typer.Exit(max(codes))
+    if result:
+        results.check_writable(result)
+    worst = 0
+    for document in jobs:
+        code = _run_one(Request(manifests, document, workdir, fresh), result)
+        worst = max(worst, code)
+        if code == CODES["Interrupted"]:
+            break  # who stops one job of a folder wants the others no more than it
+    raise typer.Exit(worst)
 
 
 def _run_one(request: Request, result: Path | None) -> int:
@@ -72,7 +80,7 @@ def _run_one(request: Request, result: Path | None) -> int:
     if result:
         results.write(result, content)
     for line in _summary(request.job, ending, request, content):
-        console.print(line, markup=False)
+        console.print(printable(line), markup=False)
     return CODES[ending.phase]
 
 
@@ -146,6 +154,7 @@ def cluster_result(
 
     content = results.result(connect(kubeconfig, context, namespace).job(job))
     if output:
+        results.check_writable(output, "--output")
         results.write(output, content)
     else:
         typer.echo(results.text(content), nl=False)
@@ -170,6 +179,7 @@ def pull(
     target = output or Path(f"{job or claim}.safetensors")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
+    results.check_writable(target, "--output")
     if workdir is not None:
         digest = records.copy_model(records.state_of(workdir, job), target)
     else:
@@ -181,7 +191,7 @@ def pull(
             digest = modelreader.pull_from_claim(cluster, claim, image, target)
         else:
             digest = modelreader.pull_model(cluster, str(job), target)
-    _out().print(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}", markup=False)
+    _out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
 
 
 @store_app.command("repair")
@@ -217,4 +227,4 @@ def version() -> None:
 def _notes(manifests: Manifests) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for note in manifests.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(printable(f"note: {note}"), markup=False)

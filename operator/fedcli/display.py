@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fedapi.printable import one_line, printable
 from fedcli.transitions import metric_text, transitions
 from fedoperator.decide.model import Event
 
@@ -51,9 +52,8 @@ class Lines:
         status = job["status"]
         for line in _changes(self._before, status, events):
             clock = datetime.now(UTC).strftime("%H:%M:%S")
-            self.console.print(
-                f"{clock} {job['metadata']['name']}: {line}", markup=False, highlight=False, soft_wrap=True
-            )
+            text = printable(f"{clock} {job['metadata']['name']}: {line}")
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._before = status
 
 
@@ -98,14 +98,14 @@ class Tables:
             f"  {status.get('phase') or 'starting'}  round ",
             round_.get("progress") or "-",
         )
-        title.append(f"  sites {status.get('participants') or '-'}  {status.get('headlineMetric') or ''}")
-        notes = [Text(note, style="yellow") for note in self._notes[-NOTES_SHOWN:]]
+        title.append(f"  sites {status.get('participants') or '-'}  {one_line(status.get('headlineMetric') or '')}")
+        notes = [Text(printable(note), style="yellow") for note in self._notes[-NOTES_SHOWN:]]
         return Group(title, _sites_table(status, self.workers), self._rounds_table(), *notes)
 
     def _rounds_table(self) -> Table:
         table = Table("ROUND", "METRICS", box=None, header_style="dim")
         for number in sorted(self._rounds)[-ROUNDS_SHOWN:]:
-            table.add_row(str(number), self._rounds[number])
+            table.add_row(str(number), Text(one_line(self._rounds[number])))
         return table
 
 

@@ -1,9 +1,13 @@
 """The result of a job in the one form that embedded runs and clusters share. Pure but for the file at the end."""
 
+import errno
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from fedlocal.errors import BadInputError
 
 Body = dict[str, Any]
 
@@ -41,8 +45,22 @@ def duration_s(status: Body) -> float:
 
 
 def text(content: Body) -> str:
-    """As JSON."""
-    return json.dumps(content, indent=2) + "\n"
+    """As JSON that a terminal can show."""
+    return json.dumps(content, indent=2).replace("\x7f", "\\u007f") + "\n"
+
+
+def check_writable(path: Path, option: str = "--result") -> None:
+    """BadInputError where the file could not be written later: tried by a file beside it, which is removed again."""
+    probe = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with (path if path.exists() else probe).open("ab"):
+            pass
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{option}: {path} cannot be written ({error.strerror}): give another file") from error
 
 
 def write(path: Path, content: Body) -> None:

@@ -13,6 +13,8 @@ def transitions(before: Body, after: Body) -> list[str]:
     if (metrics := metric_text(after)) and metrics != metric_text(before):
         lines.append(f"metrics of round {after['metrics'][0]['round']}: {metrics}")
     lines += _site_lines(before, after)
+    if (trouble := after.get("trouble")) and trouble != before.get("trouble"):
+        lines.append(f"trouble: {trouble}")
     phase = [f"phase {after.get('phase')}"] if after.get("phase") != before.get("phase") else []
     return [*lines, *phase] if after.get("phase") in ("Complete", "Failed") else [*phase, *lines]
 

@@ -6,6 +6,7 @@ The content of an update is judged elsewhere (fedcore.tensorfile and the engine'
 
 import math
 
+from fedapi.printable import fit_for_a_name
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
@@ -154,6 +155,8 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
 def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:
     """Whether a number would spoil what is made of it: means over sites, and records, are finite and exact."""
     for name, value in (*fields.items(), *metrics.items()):
+        if not fit_for_a_name(name):
+            return Refusal(code="Malformed", message=f"metric name {name[:63]!r}: send 1 or more visible characters")
         if len(name) > 63:
             return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")
         if not math.isfinite(value):

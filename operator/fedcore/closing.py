@@ -38,7 +38,7 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         case "Fold":
             return _folding(state, attempt, now)
         case "Fail":
-            return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt), now)
+            return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt, now), now)
     return state, ()
 
 
@@ -96,11 +96,13 @@ def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:
     return replace(state, end=End("Failed", failure.reason, text[:1024], now))
 
 
-def _shortfall(attempt: Attempt) -> str:
+def _shortfall(attempt: Attempt, now: float) -> str:
     plan = attempt.plan
-    text = (
-        f"round {plan.round} had {len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
-    )
+    late = now >= attempt.deadline_at
+    how = "had" if late else "was closed early, because quorum was out of reach: it had"
+    unfinished = "no update before the deadline" if late else "was not waited for"
+    counts = f"{len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
+    text = f"round {plan.round} {how} {counts}"
     troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
-    troubles += [f"{client}: no update before the deadline" for client in attempt.pending]
+    troubles += [f"{client}: {unfinished}" for client in attempt.pending]
     return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

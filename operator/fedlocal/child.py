@@ -1,22 +1,27 @@
 """Runs a program's module in this process and ends it when the runner is gone, even after kill -9 of the runner.
 
-`python -m fedlocal.child FD MODULE ARGUMENT…`: FD is the read end of a pipe whose write end only the runner
-holds. The product programs know nothing of this.
+`python -m fedlocal.child FD PATHS MODULE ARGUMENT…`: FD is the read end of a pipe whose write end only the runner
+holds; PATHS, separated as in PYTHONPATH, are searched for modules after Python's own. The product programs know
+nothing of this. It is also run as a file, by `python -I`, so it needs the standard library alone.
 """
 
 import os
 import runpy
+import select
 import signal
 import sys
 import threading
 
 
-def die_with(descriptor: int) -> None:
-    """Kills this process's group once the other end of the pipe is closed."""
+def die_with(*descriptors: int) -> None:
+    """Kills this process's group once the other end of one of the pipes, to which nobody writes, is closed."""
 
     def watch() -> None:
-        while os.read(descriptor, 1):
-            pass
+        waiting = select.poll()
+        for descriptor in descriptors:
+            waiting.register(descriptor, select.POLLIN)
+        if all(event & select.POLLNVAL for _, event in waiting.poll()):
+            return  # the program has closed what it did not open
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -32,8 +37,10 @@ def run(module: str, arguments: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    die_with(int(sys.argv[1]))
-    run(sys.argv[2], sys.argv[3:])
+    _, descriptor, paths, module, *arguments = sys.argv
+    die_with(int(descriptor))
+    sys.path += [path for path in paths.split(os.pathsep) if path and path not in sys.path]
+    run(module, arguments)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ def _installed(package: str) -> bool:
 async def _gpus() -> int:
     """Asks torch in a process of its own: the runner never loads it."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _COUNT_GPUS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, "-P", "-c", _COUNT_GPUS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     return int(output) if process.returncode == 0 else 0

@@ -23,6 +23,10 @@ class StateBrokenError(LocalError):
     """The state folder or the store in it is unreadable or contradicts itself."""
 
 
+class MachineError(LocalError):
+    """This machine refuses something that a run needs: a file, a process, memory. What was committed is kept."""
+
+
 class ApiError(LocalError):
     """The in-memory API server refuses an object, as the real one would (a bug of whoever applied it)."""
 

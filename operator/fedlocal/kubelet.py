@@ -7,6 +7,8 @@ only a cluster has (images, resources, security contexts, liveness probes) is no
 import asyncio
 import contextlib
 import shutil
+import signal
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,9 @@ from fedlocal.workloads import backoff_s
 from fedoperator.decide.model import Key
 
 Body = dict[str, Any]
-MODULES = {names.ROLE_AGGREGATOR: "fedaggregator", names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
+AGGREGATOR = "fedaggregator"
+MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
+OTHER_LOGS = (names.ROLE_AGGREGATOR, names.ROLE_INIT, "nursery")  # files that a site called so would share
 GRACE_S = 10.0
 LOG_TAIL_BYTES = 2048
 STEADY_S = 30.0  # a container that ran this long starts again at once
@@ -108,7 +112,9 @@ class _Container:
         root = mounts.prepare(self.pod, self.node.places)
         command = self._command(root)
         log_start = command.log.stat().st_size if command.log.exists() else 0
-        process = await self.launcher.start(command)
+        process = await self._unless_ended(self.launcher.start(command))
+        if process is None:
+            return 128 + signal.SIGTERM, "ended before it was started"
         self._running(started, is_ready=not self._probe())
         watching = asyncio.create_task(self._watch_readiness(started))
         code = await self._ended(process)
@@ -121,14 +127,26 @@ class _Container:
     def _command(self, root: Path) -> Command:
         container, labels = self.pod["spec"]["containers"][0], self.pod["metadata"]["labels"]
         role = labels[names.LABEL_ROLE]
-        log = self.node.places.state.logs / f"{labels.get(names.LABEL_CLIENT) or role}{self._number()}.log"
+        log = self.node.places.state.logs / f"{self._log_name(role, labels.get(names.LABEL_CLIENT))}.log"
         env = self.node.environment(self.pod, root)
-        return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log)
+        return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log, MODULES[role] == AGGREGATOR)
 
-    def _number(self) -> str:
-        """Tells the logs of a site's workers apart, where there are several."""
+    def _log_name(self, role: str, client: str | None) -> str:
+        sites = {body["metadata"]["name"] for body in self.cluster.of_kind(names.CLIENT_KIND)}
         owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
-        return f"-{pods.index(self.pod)}" if owner and owner["spec"].get("completions", 1) > 1 else ""
+        several = owner is not None and owner["spec"].get("completions", 1) > 1
+        return log_name(role, client, pods.index(self.pod) if several else None, sites)
+
+    async def _unless_ended(self, starting: Coroutine[Any, Any, Process]) -> Process | None:
+        """A start may wait for others to be ready, and the pod may be to end before that."""
+        start, ending = asyncio.ensure_future(starting), asyncio.ensure_future(self.end.wait())
+        await asyncio.wait({start, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not start.done():
+            start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await start
+        return None
 
     async def _ended(self, process: Process) -> int:
         waiting, ending = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self.end.wait())
@@ -179,6 +197,16 @@ class _Container:
             now = self.cluster.now()
             new = pods.status(live, phase, state, now, is_ready=is_ready, restarts=self.restarts, last=self.last)
             self.cluster.put_status(self.key, new)
+
+
+def log_name(role: str, client: str | None, index: int | None, sites: Collection[str]) -> str:
+    """A file for each process: of the hub by role, of a site by name, of a worker by number. `_` is in no site's name."""
+    if client is None:
+        return role
+    if index is None:
+        return f"{client}_site" if client in OTHER_LOGS else client
+    numbered = f"{client}-{index}"
+    return f"{client}_{index}" if numbered in sites else numbered
 
 
 def _tail(log: Path, start: int) -> str:

@@ -43,13 +43,14 @@ class Node:
         return cls(places, port, overrides, machine)
 
     def inherited(self) -> dict[str, str]:
-        """What every process gets from the runner: its environment, and the user's folder to import the task from.
+        """What every process gets from the runner: its environment, and the user's folder to import the task from, last.
 
         Of Fedloom's own variables only those that a manifest may set too, for example FEDLOOM_THREADS.
         """
         own = {n: v for n, v in os.environ.items() if not n.startswith("FEDLOOM_") or n in names.TUNABLE}
         own.pop(names.ENV_COMPLETION_INDEX, None)
-        return own | {"PYTHONPATH": self._search_path(), "PYTHONUNBUFFERED": "1"}
+        task = {names.ENV_TASK_PATH: str(self.places.manifests)}
+        return own | {"PYTHONPATH": _search_path(), "PYTHONUNBUFFERED": "1"} | task
 
     def lacks(self, pod: Body) -> tuple[str, ...]:
         """What a training pod asks for and is replaced here, a sentence each."""
@@ -71,12 +72,12 @@ class Node:
             self.ring_ports[uid] = _free_port()
         return self.ring_ports[uid]
 
-    def _search_path(self) -> str:
-        """The user's folder first, then the runner's own search path, absolute because processes start elsewhere."""
-        given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        product = Path(names.__file__).resolve().parents[1]
-        paths = [str(self.places.manifests), *given, str(product)]
-        return os.pathsep.join(dict.fromkeys(str(Path(path).absolute()) for path in paths))
+
+def _search_path() -> str:
+    """The runner's own search path, absolute because processes start elsewhere."""
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    product = Path(names.__file__).resolve().parents[1]
+    return os.pathsep.join(dict.fromkeys(str(Path(path).absolute()) for path in [*given, str(product)]))
 
 
 def _free_port() -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fedapi import names
 from fedapi.crd.flclient import FLClientSpec
+from fedlocal import configmaps, goyaml, object_meta
 from fedlocal.errors import BadInputError, Problem
+from fedlocal.shadowed import shadowed
 from fedlocal.validation import checked
 from fedoperator.desired.pool import Shape
 
@@ -84,13 +84,20 @@ def load(path: Path) -> Manifests:
                 )
             )
         elif kind == "ConfigMap":
-            config_maps[document.body["metadata"]["name"]] = document.body
+            found = [
+                *object_meta.findings(document.body, ("data", "binaryData", "immutable")),
+                *configmaps.findings(document.body),
+            ]
+            problems += [Problem(document.where, path, message) for path, message in found]
+            if not found:
+                config_maps[document.body["metadata"]["name"]] = object_meta.filled(document.body)
         else:
             notes.append(f"{document.where}: ignored: only FederatedJob, FLClient and ConfigMap act without a cluster")
     problems += _twice(kept[names.JOB_KIND]) + _twice(kept[names.CLIENT_KIND])
     if problems:
         raise BadInputError(problems)
     folder = path if path.is_dir() else path.parent
+    notes += map(str, shadowed(folder))
     return Manifests(
         folder.resolve(), tuple(kept[names.JOB_KIND]), tuple(kept[names.CLIENT_KIND]), config_maps, tuple(notes)
     )
@@ -103,9 +110,9 @@ def namespace(document: Document) -> str:
 
 def _documents(file: Path, problems: list[Problem]) -> list[Document]:
     try:
-        bodies = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(Problem(str(file), "", f"cannot be read as YAML: {' '.join(str(error).split())}"))
+        bodies = goyaml.documents(file.read_bytes().decode("utf-8"))
+    except (OSError, UnicodeDecodeError, goyaml.NotKubectlError) as error:
+        problems.append(Problem(str(file), "", f"cannot be read as YAML, as kubectl reads it: {error}"))
         return []
     flat: list[Any] = []
     for body in bodies:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedapi import names
+from fedlocal import configmaps
 from fedlocal.statefolder import StateFolder
 
 Body = dict[str, Any]
@@ -43,11 +44,15 @@ def prepare(pod: Body, places: Places) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     for fixed in _FIXED[:3]:
         below(root, fixed).mkdir(parents=True, exist_ok=True)
+    maps = _mounted_maps(pod)
     for path, target in sorted(_links(pod, places).items()):
-        if not _is_data(path):
-            target.mkdir(parents=True, exist_ok=True)
         link = below(root, path)
         link.parent.mkdir(parents=True, exist_ok=True)
+        if path in maps:
+            _mount_map(link, maps[path], places)
+            continue
+        if not _is_data(path):
+            target.mkdir(parents=True, exist_ok=True)
         if link.is_dir() and not link.is_symlink():
             link.rmdir()
         link.symlink_to(target.absolute(), target_is_directory=True)
@@ -106,6 +111,21 @@ def _source(volume: Body, is_data: bool, pod: Body, places: Places) -> Path:
     if "secret" in volume:
         return places.state.secret(str(volume["secret"]["secretName"]))
     return places.state.pod(pod["metadata"]["name"]) / "volumes" / str(volume["name"])
+
+
+def _mounted_maps(pod: Body) -> dict[str, str]:
+    """Path -> ConfigMap of the site's data: real folders, so that a task that walks its data finds them."""
+    maps = {v["name"]: str(v["configMap"]["name"]) for v in pod["spec"].get("volumes") or () if "configMap" in v}
+    mounted = pod["spec"]["containers"][0].get("volumeMounts") or ()
+    paths = {m["mountPath"].rstrip("/"): maps[m["name"]] for m in mounted if m["name"] in maps}
+    return {path: name for path, name in paths.items() if _is_data(path)}
+
+
+def _mount_map(folder: Path, name: str, places: Places) -> None:
+    if name in places.config_maps:
+        configmaps.put(folder, configmaps.held(places.state.config_map(name)))
+    else:
+        configmaps.link(folder, places.data(name))
 
 
 def _is_data(path: str) -> bool:

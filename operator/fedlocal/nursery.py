@@ -5,6 +5,7 @@ and never uses torch itself, so that its forks are as good as new. One JSON obje
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -47,6 +48,7 @@ def serve(watched: int, control: socket.socket) -> None:
     os.set_blocking(woken, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    lifeline = os.pipe()  # whoever is forked dies with this process: nobody would reap or know it
     running: dict[int, int] = {}
     pending, idle = b"", False
     while True:
@@ -67,7 +69,9 @@ def serve(watched: int, control: socket.socket) -> None:
                 request = json.loads(line)
                 if request["args"][:1] == ["train"]:
                     preload(LATER)
-                pid = _fork(request, watched, control, (waking, woken))
+                pid = _fork(request, (watched, lifeline[0]), control, (waking, woken, lifeline[1]))
+                with contextlib.suppress(OSError):  # it leads its own group before anybody hears of it
+                    os.setpgid(pid, pid)
                 running[pid] = request["id"]
                 _send(control, {"id": request["id"], "pid": pid})
 
@@ -84,14 +88,15 @@ def _send(control: socket.socket, message: dict[str, Any]) -> None:
     control.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _fork(request: dict[str, Any], watched: int, control: socket.socket, wakeup: tuple[int, int]) -> int:
+def _fork(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> int:
     sys.stdout.flush()
+    gc.freeze()  # the collector leaves alone what is shared: its pages stay shared
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        _become(request, watched, control, wakeup)
+        _become(request, watched, control, ours)
         child.run(request["module"], request["args"])
         code = 0
     except SystemExit as end:
@@ -107,16 +112,17 @@ def _fork(request: dict[str, Any], watched: int, control: socket.socket, wakeup:
         os._exit(code)
 
 
-def _become(request: dict[str, Any], watched: int, control: socket.socket, wakeup: tuple[int, int]) -> None:
+def _become(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
     """Makes the fork look like a process of its own."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     control.close()
-    for descriptor in wakeup:
+    for descriptor in ours:
         os.close(descriptor)
-    os.setsid()
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
@@ -125,10 +131,10 @@ def _become(request: dict[str, Any], watched: int, control: socket.socket, wakeu
     os.environ.clear()
     os.environ.update(request["env"])
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [request["cwd"], *paths, *(path for path in sys.path[1:] if path not in paths)]
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
-    child.die_with(watched)
+    child.die_with(*watched)
 
 
 def main() -> None:

@@ -6,28 +6,47 @@ starts (BadInputError), or the run stops with its state kept.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from fedapi import names
+from fedlocal import memory
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.intake import Request
 from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
+from fedlocal.shadowed import shadowed
 from fedoperator.decide.model import Event, Key, Observed
 from fedoperator.decide.sites import sites
+from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
 Body = dict[str, Any]
 STALL_S = 15.0  # longer than a killed aggregator needs to be back
 
 
-def check(request: Request, observed: Observed, places: Places) -> None:
+def check(request: Request, observed: Observed, places: Places, *, forked: bool) -> None:
     """BadInputError with everything that cannot work. Called after the first pass, before any process."""
-    problems = [*_too_few_sites(request, observed), *_missing_data(request, observed, places)]
+    problems = [
+        *_unreachable_task(request, observed),
+        *_too_few_sites(request, observed),
+        *_quorum_too_high(request, observed),
+        *_missing_data(request, observed, places),
+        *_too_little_memory(request, observed, memory.free_mib(), forked=forked),
+    ]
     if problems:
         raise BadInputError(problems)
+
+
+def _unreachable_task(request: Request, observed: Observed) -> Iterator[Problem]:
+    entrypoint = observed.job.spec.task.entrypoint
+    for module in shadowed(request.manifests.folder):
+        if module.name == entrypoint.partition(":")[0].partition(".")[0]:
+            text = f"is {entrypoint!r}, but {module.by} comes before {module.path}: rename your module"
+            yield Problem(request.job.where, "spec.task.entrypoint", text)
 
 
 def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
@@ -40,6 +59,39 @@ def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
     if len(able) < needed and not observed.job.spec.suspend:
         text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part: lower it, add or unpause sites"
         yield Problem(request.job.where, "spec.clients.minAvailable", text)
+
+
+def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
+    able, quorum = sum(not site.barred for site in sites(observed)), observed.job.spec.round.quorum
+    if isinstance(quorum, int) and 0 < able < quorum and not observed.job.spec.suspend:
+        text = f"is {quorum}, but {able} selected sites can take part: lower it, give a percentage, or add or unpause sites"
+        yield Problem(request.job.where, "spec.round.quorum", text)
+
+
+def _too_little_memory(
+    request: Request, observed: Observed, free_mib: int | None, *, forked: bool
+) -> Iterator[Problem]:
+    chosen = [site for site in sites(observed) if not site.barred]
+    shapes = [Shape.of(site.client.spec.pool) for site in chosen]
+    needed = memory.needed_mib(
+        (memory.Footprint(shape.workers, shape.ranks) for shape in shapes),
+        _at_once(observed, len(chosen)),
+        forked=forked,
+    )
+    if free_mib is not None and needed > free_mib and not observed.job.spec.suspend:
+        text = (
+            f"{len(chosen)} sites need at least {needed} MiB of memory here, before any data, and {free_mib} MiB are free:"
+            " select fewer sites (spec.clients.selector), or let only those of a round have processes"
+            " (spec.training.lifetime: Round, spec.clients.policy: Random with perRound)"
+        )
+        yield Problem(request.job.where, "spec.clients", text)
+
+
+def _at_once(observed: Observed, eligible: int) -> int:
+    """Sites that have processes at a time."""
+    spec = observed.job.spec
+    drawn = spec.clients.per_round or eligible * Decimal(spec.clients.fraction or 1)
+    return ceil(drawn) if spec.training.lifetime == "Round" else eligible
 
 
 def pods(observed: Observed) -> Iterator[tuple[str, Body]]:

@@ -6,16 +6,18 @@ runner holds (child.py).
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
-import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from fedlocal import child
+from fedlocal.fork_server import ForkServer, ForkServerLostError
+
+MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster
 
 # A library reads these when it is loaded, so a process that wants other values than the runner's is not forked.
@@ -33,6 +35,7 @@ class Command:
     env: Mapping[str, str]
     cwd: Path
     log: Path
+    isolated: bool = False  # of the hub: nothing in the environment or the working folder changes what it imports
 
 
 class Process(Protocol):
@@ -52,8 +55,14 @@ class Launcher(Protocol):
     async def start(self, command: Command) -> Process:
         """Starts one."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends whatever is kept for later starts."""
+
+
+def _own_path() -> str:
+    """The runner's own search path, without the folder that it was started in: product and libraries are there."""
+    here = str(Path.cwd())
+    return os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path not in ("", here))
 
 
 def terminate(process: Process) -> None:
@@ -80,16 +89,17 @@ class PlainLauncher:
         return self._watch[0]
 
     async def start(self, command: Command) -> Process:
-        """Starts `python -m fedlocal.child`, which runs the module."""
+        """Starts child.py, which runs the module."""
+        how = ("-I", "-u", child.__file__) if command.isolated else ("-P", "-m", "fedlocal.child")
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "fedlocal.child", str(self.watched), command.module, *command.arguments,
+                sys.executable, *how, str(self.watched), _own_path(), command.module, *command.arguments,
                 env=command.env, cwd=command.cwd, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=(self.watched,), start_new_session=True,
             )  # fmt: skip
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Lets go of the pipe: whatever still runs ends."""
         for descriptor in self._watch:
             with contextlib.suppress(OSError):
@@ -97,75 +107,53 @@ class PlainLauncher:
 
 
 @dataclass
-class _Fork:
-    """A process that the nursery reports on."""
-
-    born: "asyncio.Future[int]"
-    ended: "asyncio.Future[int]"
-
-    @property
-    def pid(self) -> int:
-        return self.born.result()
-
-    async def wait(self) -> int:
-        return await asyncio.shield(self.ended)
-
-
-@dataclass
 class ForkingLauncher:
-    """Forks `modules` from a nursery with torch loaded; everything else, and whatever cannot be forked, is plain."""
+    """Forks `modules` from a process with torch loaded; everything else, and whatever cannot be forked, is plain.
+
+    A fork server that is lost is started anew; after MOST_LOSSES of them no more is forked.
+    """
 
     plain: PlainLauncher
     modules: frozenset[str]
-    _process: asyncio.subprocess.Process | None = None
-    _control: socket.socket | None = None
-    _forks: dict[int, _Fork] = field(default_factory=dict)
-    _count: int = 0
-    _reader: "asyncio.Task[None] | None" = None
+    _begin: "Callable[[], Awaitable[ForkServer]] | None" = None
+    _server: "asyncio.Task[ForkServer] | None" = None
+    _losses: int = 0
 
-    async def warm(self, env: Mapping[str, str], log: Path) -> None:
-        """Starts the nursery: it loads torch while the runner does other things."""
-        ours, theirs = socket.socketpair()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "fedlocal.nursery", str(self.plain.watched), str(theirs.fileno()),
-                env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(self.plain.watched, theirs.fileno()), start_new_session=True,
-            )  # fmt: skip
-        theirs.close()
-        ours.setblocking(False)
-        self._control = ours
-        self._reader = asyncio.create_task(self._read(ours))
+    def warm(self, env: Mapping[str, str], log: Path) -> None:
+        """Starts the fork server: it loads torch while the runner does other things."""
+        self._begin = lambda: ForkServer.started(self.plain.watched, env, log)
+        self._server = asyncio.ensure_future(self._begin())
 
     async def start(self, command: Command) -> Process:
         """Forks the process, or starts a plain one."""
-        if self._control is None or not self._forkable(command):
-            return await self.plain.start(command)
-        command.log.parent.mkdir(parents=True, exist_ok=True)
-        loop = asyncio.get_running_loop()
-        self._count += 1
-        fork = self._forks[self._count] = _Fork(loop.create_future(), loop.create_future())
-        request = {
-            "id": self._count, "module": command.module, "args": list(command.arguments), "env": dict(command.env),
-            "cwd": str(command.cwd), "log": str(command.log.absolute()),
-        }  # fmt: skip
-        try:
-            await loop.sock_sendall(self._control, json.dumps(request).encode() + b"\n")
-            await fork.born
-        except OSError:
-            return await self.plain.start(command)
-        return fork
+        while self._forkable(command) and (server := await self._alive()):
+            command.log.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(ForkServerLostError):
+                return await server.fork(
+                    {"module": command.module, "args": list(command.arguments), "env": dict(command.env),
+                     "cwd": str(command.cwd), "log": str(command.log.absolute())}
+                )  # fmt: skip
+        return await self.plain.start(command)
 
-    def close(self) -> None:
-        """Ends the nursery."""
-        if self._reader:
-            self._reader.cancel()
-        if self._control:
-            self._control.close()
-        if self._process and self._process.returncode is None:
-            self._process.kill()
-        self.plain.close()
+    async def _alive(self) -> ForkServer | None:
+        """The fork server; a new one where it was lost, None where that happens again and again."""
+        while (starting := self._server) and self._begin:
+            server = None
+            with contextlib.suppress(OSError):
+                server = await asyncio.shield(starting)
+            if server and not server.lost:
+                return server
+            if self._server is starting:  # the first who notices starts the next
+                self._losses += 1
+                self._server = asyncio.ensure_future(self._begin()) if self._losses < MOST_LOSSES else None
+        return None
+
+    async def close(self) -> None:
+        """Ends the fork server."""
+        if self._server:
+            with contextlib.suppress(OSError):
+                await (await self._server).close()
+        await self.plain.close()
 
     def _forkable(self, command: Command) -> bool:
         same = (
@@ -174,33 +162,6 @@ class ForkingLauncher:
             if name.startswith(_READ_AT_IMPORT)
         )
         return command.module in self.modules and all(same)
-
-    async def _read(self, control: socket.socket) -> None:
-        loop, pending = asyncio.get_running_loop(), b""
-        while data := await loop.sock_recv(control, 65536):
-            *lines, pending = (pending + data).split(b"\n")
-            for line in lines:
-                self._reported(json.loads(line))
-        self._lost()
-
-    def _reported(self, message: dict[str, Any]) -> None:
-        fork = self._forks[message["id"]]
-        if "pid" in message:
-            fork.born.set_result(message["pid"])
-        else:
-            fork.ended.set_result(message["code"])
-            del self._forks[message["id"]]
-
-    def _lost(self) -> None:
-        """The nursery is dead, so its children are orphans that nobody reaps: they are ended and started anew, plain."""
-        self._control = None
-        for fork in self._forks.values():
-            if not fork.born.done():
-                fork.born.set_exception(ConnectionResetError("the process that forks trainers ended"))
-                continue
-            kill(fork)
-            fork.ended.set_result(-signal.SIGKILL)
-        self._forks.clear()
 
 
 def launcher() -> PlainLauncher | ForkingLauncher:

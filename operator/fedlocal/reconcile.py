@@ -12,9 +12,9 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
-from fedlocal import pods, vault, workloads
+from fedlocal import configmaps, pods, vault, workloads
 from fedlocal.cluster import Cluster
-from fedlocal.statefolder import StateFolder, write
+from fedlocal.statefolder import StateFolder
 from fedoperator.credentials import Keys
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
@@ -135,12 +135,8 @@ def heard(cluster: Cluster, client: str, now: datetime) -> None:
 
 
 def put_config_map(state: StateFolder, body: Body) -> None:
-    """Writes a ConfigMap's data where pods mount it, only what differs."""
-    folder = state.config_map(body["metadata"]["name"])
-    for name, text in (body.get("data") or {}).items():
-        path, content = folder / name, str(text).encode()
-        if not path.exists() or path.read_bytes() != content:
-            write(path, content)
+    """Writes a ConfigMap where pods mount it, only what differs."""
+    configmaps.put(state.config_map(body["metadata"]["name"]), configmaps.content(body))
 
 
 def _labelled(bodies: Iterable[Body], label: str, value: str) -> list[Body]:

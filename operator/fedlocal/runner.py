@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from fedapi import names
 from fedlocal import intake, preflight, reconcile, statefolder, vault
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
+from fedlocal.errors import MachineError
 from fedlocal.intake import Request
 from fedlocal.kubelet import Kubelet
 from fedlocal.localnode import Node
@@ -52,6 +53,16 @@ class Ending:
 
 async def run(request: Request, watch: Watch) -> Ending:
     """Runs the job. BadInputError, StateBusyError and StateBrokenError say what has to change first."""
+    try:
+        return await _run(request, watch)
+    except OSError as error:
+        where = error.filename or request.state.root
+        raise MachineError(
+            f"{where}: {error.strerror or error}: mend it and run again, what was committed is kept"
+        ) from error
+
+
+async def _run(request: Request, watch: Watch) -> Ending:
     with statefolder.locked(request.state.root):
         if request.fresh:
             statefolder.forget(request.state.root)
@@ -59,7 +70,9 @@ async def run(request: Request, watch: Watch) -> Ending:
         before = intake.ended(job)
         if before:
             return Ending(before, job, message=_message(job, before))
-        return await _Run(request, job, watch).go()
+        going = _Run(request, job, watch)
+        with _signals(going.stop):
+            return await going.go()
 
 
 def _message(job: Body, phase: str) -> str:
@@ -85,6 +98,7 @@ class _Run:
         self.ended_at: float | None = None
         self.stall = preflight.Stall()
         self.saved: Body | None = None
+        self.trouble = ""
 
     def _fill(self, job: Body) -> None:
         """The user's objects."""
@@ -104,27 +118,38 @@ class _Run:
         places = Places(self.state, manifests.folder, frozenset(manifests.config_maps))
         self.reconciler.run()
         observed = self.reconciler.observed()
-        preflight.check(self.request, observed, places)
+        preflight.check(self.request, observed, places, forked=isinstance(self.launcher, ForkingLauncher))
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
-        node = Node.of(places, await Machine.look(gpus=preflight.asks_for_gpus(observed)))
+        if (machine := await self._unless_stopped(Machine.look(gpus=preflight.asks_for_gpus(observed)))) is None:
+            return self._interrupted()
+        node = Node.of(places, machine)
         self.reconciler.events += preflight.stand_ins(self.request, observed, node)
         kubelet = Kubelet(self.cluster, node, self.launcher)
         following = asyncio.create_task(self._follow_aggregator())
-        with _signals(self._stop):
-            try:
-                if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
-                    await self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
-                return await self._loop(kubelet)
-            finally:
-                following.cancel()
-                await kubelet.stop()
-                self._take_aggregator_status()
-                self._save()
-                self.launcher.close()
-                shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+        try:
+            if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
+                self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
+            return await self._loop(kubelet)
+        finally:
+            following.cancel()
+            await kubelet.stop()
+            self._take_aggregator_status()
+            self._save()
+            await self.launcher.close()
+            shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+
+    async def _unless_stopped(self, looking: Coroutine[Any, Any, Machine]) -> Machine | None:
+        look, stopped = asyncio.ensure_future(looking), asyncio.ensure_future(self.stopped.wait())
+        await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not look.done():
+            look.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await look
+        return None
 
     async def _loop(self, kubelet: Kubelet) -> Ending:
-        while True:
+        while not self.stopped.is_set():
             self.changed.clear()
             due = [self.reconciler.run()]
             kubelet.sync()
@@ -138,14 +163,16 @@ class _Run:
             await asyncio.sleep(LEAST_PAUSE_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), min(seconds for seconds in due if seconds is not None))
+        return self._interrupted()
+
+    def _interrupted(self) -> Ending:
+        return Ending("Interrupted", self._job(), time.monotonic() - self.started)
 
     def _ending(self, kubelet: Kubelet, now_s: float) -> Ending | None:
         """Whether the run is over, and how."""
         if (failure := kubelet.failure()) is not None:
             raise failure
         job, seconds = self._job(), now_s - self.started
-        if self.stopped.is_set():
-            return Ending("Interrupted", job, seconds)
         ended = intake.ended(job)
         if ended:
             self.ended_at = self.ended_at or now_s
@@ -155,7 +182,8 @@ class _Run:
         stuck = self.stall.reason(self.cluster, self.key, now_s)
         return Ending("Stalled", job, seconds, stuck) if stuck else None
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """In order the first time, at once the second time."""
         if self.stopped.is_set():
             sys.stderr.write("stopped at once; run again to go on from the last commit\n")
             os._exit(130)  # the children end with the pipe
@@ -173,13 +201,26 @@ class _Run:
         record = dict(self._job())
         record["metadata"] = {k: v for k, v in record["metadata"].items() if k != "resourceVersion"}
         if record != self.saved:
-            statefolder.write_json(self.state.record, record)
-            self.saved = record
+            try:
+                statefolder.write_json(self.state.record, record)
+            except OSError as error:
+                self._troubled(f"{self.state.record} cannot be written, it is tried again: {error.strerror}")
+                return
+            self.saved, self.trouble = record, ""
+
+    def _troubled(self, trouble: str) -> None:
+        """Tells the user, once, what holds the run up."""
+        if trouble != self.trouble:
+            self.reconciler.events.append(Event("Warning", "StateUnwritable", trouble))
+        self.trouble = trouble
 
     async def _follow_aggregator(self) -> None:
         """Takes over what the aggregator writes, within the poll's time."""
-        last = None
+        last, full = None, False
         while True:
+            if full != (full := statefolder.is_full(self.state.root)):
+                self._troubled(f"the volume of {self.state.root} is full: free space there" if full else "")
+                self.changed.set()
             with contextlib.suppress(FileNotFoundError):
                 stat = self.state.aggregator_status.stat()
                 if (mark := (stat.st_mtime_ns, stat.st_ino, stat.st_size)) != last:
@@ -202,10 +243,12 @@ class _Run:
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops in order; a second one ends everything at once."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)

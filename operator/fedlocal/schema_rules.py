@@ -6,6 +6,8 @@ bounds and enums are checked before by the pydantic models, so a value's type ca
 
 import copy
 import json
+import math
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from fedapi.crd.fields import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
 
 Schema = dict[str, Any]
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 Finding = tuple[str, str]  # field path, message
 
 
@@ -78,6 +81,12 @@ def _shown(value: Any, field_path: str | None) -> str:
     return "" if isinstance(value, dict | list) or value is None else f" (it is {value!r})"
 
 
+def _beyond_double(value: Any) -> bool:
+    """Whether a number as text is too large for a double: Go's CEL refuses it, the evaluator here calls it infinite."""
+    texts = value.values() if isinstance(value, dict) else [value]
+    return any(isinstance(text, str) and _NUMBER.fullmatch(text) and math.isinf(float(text)) for text in texts)
+
+
 @lru_cache(maxsize=256)
 def _program(rule: str) -> Any:
     import cel  # noqa: PLC0415 - 0.3 s, and only validation needs it
@@ -89,6 +98,7 @@ def _broken(rule: str, value: Any, old: Any) -> str | None:
     """None when the rule holds; else what to add to its message: nothing, or why it could not be evaluated."""
     context = {"self": value} | ({"oldSelf": old} if old is not None else {})
     try:
-        return None if _program(rule).execute(context) is True else ""
+        holds = _program(rule).execute(context) is True
+        return None if holds and not ("double(" in rule and _beyond_double(value)) else ""
     except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         return f" (the rule could not be evaluated: {error})"

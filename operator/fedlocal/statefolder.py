@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 
+LEAST_FREE_BYTES = 64 * 1024  # with less, records of a few kilobytes are at risk
 DEFAULT_WORKDIR = Path(".fedloom")
 
 
@@ -111,6 +113,14 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
 
 
+def is_full(root: Path) -> bool:
+    """Whether nothing more can be written to the folder's volume."""
+    try:
+        return shutil.disk_usage(root).free < LEAST_FREE_BYTES
+    except OSError:
+        return False
+
+
 def ours(root: Path) -> bool:
     """Whether a folder may be used, and removed by --fresh: it is a run's state, or holds nothing."""
     return not root.exists() or any(root.glob("keys*")) or not any(root.iterdir())
@@ -128,9 +138,17 @@ def forget(root: Path) -> None:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Holds the folder's lock; it goes with the process. StateBusyError when another run has it."""
-    if not ours(root):
-        raise BadInputError(f"{root} holds something else than a run's state: give another --workdir")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        if not ours(root):
+            raise BadInputError(f"{root} holds something else than a run's state: give another --workdir")
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=root), tempfile.NamedTemporaryFile(dir=root.parent):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"--workdir: {error.filename or root} cannot be written ({error.strerror}): state is kept in {root.parent},"
+            " give another --workdir"
+        ) from error
     lock = root.parent / f".{root.name}.lock"  # beside the folder, so that --fresh can remove the folder
     with lock.open("a+", encoding="utf-8") as file:
         try:

@@ -5,7 +5,6 @@ rules of the CRD. Every message names the field, the value and the way out.
 """
 
 import difflib
-import re
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -16,13 +15,11 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.flclient import FLClientSpec
 from fedapi.crd.manifest import definitions
-from fedlocal import schema_rules
+from fedlocal import object_meta, schema_rules
 
 Body = dict[str, Any]
 _EITHER = "is {!r}, but must be an integer or a string: put it in quotes"  # both branches of a union complain
 SPECS: dict[str, type[BaseModel]] = {names.JOB_KIND: FederatedJobSpec, names.CLIENT_KIND: FLClientSpec}
-_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _UNION_BRANCHES = ("int", "str", "constrained-int", "constrained-str")  # pydantic adds the branch of `int | str`
 
 
@@ -31,11 +28,14 @@ def checked(body: Body, old: Body | None = None) -> tuple[Body, list[schema_rule
 
     `old` is the object as it is stored: fields that cannot change are compared with it.
     """
-    findings = _metadata_findings(body)
+    findings = list(object_meta.findings(body, ("spec", "status")))
     if not isinstance(body.get("spec"), dict):
         return body, [*findings, ("spec", "is missing or not a mapping: the object says what to do there")]
     schema = _schemas()[body["kind"]]
-    full = {**body, "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"])}
+    full = {
+        **(body if findings else object_meta.filled(body)),
+        "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"]),
+    }
     findings += _structural_findings(SPECS[body["kind"]], full["spec"])
     if not findings:
         findings += list(schema_rules.violations(_ruled(full), schema, _ruled(old) if old else None))
@@ -50,26 +50,6 @@ def _ruled(body: Body) -> Body:
 def _schemas() -> dict[str, Any]:
     specs = [definition["spec"] for definition in definitions().values()]
     return {spec["names"]["kind"]: spec["versions"][0]["schema"]["openAPIV3Schema"] for spec in specs}
-
-
-def _metadata_findings(body: Body) -> list[schema_rules.Finding]:
-    metadata = body.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(name, str):
-        return [("metadata.name", "is missing: give the object a name")]
-    findings = []
-    if not _DNS_NAME.fullmatch(name):
-        findings.append(("metadata.name", f"{name!r} is not a name: use lower-case letters, digits and '-'"))
-    labels = metadata.get("labels") or {}
-    for key, value in labels.items() if isinstance(labels, dict) else ():
-        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
-            findings.append(
-                (
-                    f"metadata.labels.{key}",
-                    f"{value!r} is not a label value: quote it; at most 63 letters, digits, '-', '_', '.'",
-                )
-            )
-    return findings
 
 
 def _structural_findings(model: type[BaseModel], spec: Body) -> list[schema_rules.Finding]:

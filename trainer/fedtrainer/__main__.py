@@ -9,7 +9,7 @@ import os
 import sys
 
 from fedapi.outcome import Exit, reason
-from fedtrainer import termination
+from fedtrainer import taskpath, termination
 from fedtrainer.errors import Stop, Terminated
 from fedtrainer.ring.seat import Seat
 from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown
@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
     termination.install()
+    taskpath.extend()
     try:
         if len(arguments) != 1 or arguments[0] not in COMMANDS:
             return _end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")

@@ -42,6 +42,7 @@ _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _POLL_S = 0.25  # configuration and initial model are looked for so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
+_TROUBLE_S = 10.0  # without a failure of the store: longer than the pause between two tries
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
 
 
@@ -65,6 +66,7 @@ class Engine:
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
         self.stopping = False
+        self.trouble, self._failed_at = "", 0.0  # why the store cannot be written, and since when not
         self.state: State
         self._checked = False  # whether the model that is handed out was seen whole since the start
         self._checking: asyncio.Task[None] | None = None
@@ -229,10 +231,22 @@ class Engine:
                 if self.clock() + pause > give_up or self.stopping:
                     raise self._ended(store_failed(error)) from error
                 _LOG.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
+                self.store_failed(error)
             except StoreError as error:
                 raise self._ended(StoreDamaged(str(error))) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
+
+    def store_failed(self, error: StoreError) -> None:
+        """The status says so at once, and until nothing has failed for a while: small objects may still fit."""
+        if isinstance(error, StoreFull | StoreFailed):
+            self._failed_at = self.clock()
+            self._troubled(f"the store cannot be written, it is tried again: {error}")
+
+    def _troubled(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._show(self.state)
 
     def _ended(self, error: Fatal) -> Fatal:
         """The error that ends the process, wherever it is caught first."""
@@ -263,6 +277,8 @@ class Engine:
             if self.clock() >= next_head_check:
                 next_head_check = self.clock() + _HEAD_CHECK_S
                 await self._check_head()
+            if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
+                self._troubled("")
             metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
             await asyncio.sleep(self._pause())
 

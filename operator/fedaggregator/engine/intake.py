@@ -132,6 +132,7 @@ class Intake:
             return await self._engine.blocking(write, record)
         except (StoreFull, StoreFailed) as error:
             _LOG.warning("store cannot take a record", extra={"fields": {"reason": str(error)}})
+            self._engine.store_failed(error)
             message = "the store cannot take it now: send it again"
             raise RefusedRequest(Refusal(code="StoreFull", message=message)) from error
 

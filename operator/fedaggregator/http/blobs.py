@@ -98,6 +98,7 @@ class Blobs:
         except ContentMismatch as error:
             raise _refused(error.code, str(error)) from error
         except StoreError as error:
+            self._engine.store_failed(error)
             raise _refused(
                 "StoreFull", f"the store cannot take it now: {type(error).__name__}, send it again"
             ) from error

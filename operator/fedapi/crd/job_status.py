@@ -140,3 +140,7 @@ class FederatedJobStatus(StatusPart):
         Field(None, description="Sites, failing first (at most 100).")
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
+    trouble: Text | None = Field(
+        None,
+        description="What holds the aggregator up while it does: its store cannot be written, a full volume for example.",
+    )

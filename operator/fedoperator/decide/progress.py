@@ -73,6 +73,19 @@ def _able(scene: Scene) -> int:
     return sum(failures.site_failure(scene, name) is None for name in fit)
 
 
+def _quorum_above(scene: Scene) -> Fact | None:
+    """That a quorum which is a count can never be reached with the sites that match and are not paused or barred."""
+    quorum = scene.spec.round.quorum
+    fit = sum(not site.barred or scene.in_round(site.name) for site in scene.sites)
+    if not isinstance(quorum, int) or quorum <= fit:
+        return None
+    message = (
+        f"round.quorum is {quorum}, above the {fit} of {len(scene.sites)} matching sites that can take part:"
+        " lower it, give a percentage, or add or unpause sites"
+    )
+    return Fact("False", Reason.TOO_FEW_SITES, message)
+
+
 def _training(scene: Scene) -> Fact:
     if _able(scene) == 0:
         return Fact("False", Reason.TOO_FEW_SITES, f"none of {len(scene.sites)} sites can take part: see status.sites")
@@ -86,8 +99,22 @@ def _waiting(scene: Scene) -> Fact:
             f"{able} of {len(scene.sites)} sites can take part, clients.minAvailable is {needed}: see status.sites"
         )
         return Fact("False", Reason.TOO_FEW_SITES, message)
-    what = "the aggregator to plan the first round" if scene.by_round else f"{needed} sites to connect"
+    quorum = scene.spec.round.quorum
+    connected = max(needed, quorum if isinstance(quorum, int) else 1)
+    what = "the aggregator to plan the first round" if scene.by_round else f"{connected} sites to connect"
     return Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
+
+
+def _standing_still(scene: Scene, aggregator: Fact) -> Fact | None:
+    """What somebody has to mend before the job goes on."""
+    stuck = store.lost(scene) or _stuck(scene)
+    if stuck:
+        return Fact("False", stuck.reason, stuck.message)
+    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
+        return Fact("False", aggregator.reason, aggregator.message)
+    if scene.status.trouble:
+        return Fact("False", Reason.STORE_FAILING, scene.status.trouble)
+    return _quorum_above(scene)
 
 
 def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
@@ -96,11 +123,8 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
     if not scene.sites:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
-    stuck = store.lost(scene) or _stuck(scene)
-    if stuck:
-        return Fact("False", stuck.reason, stuck.message)
-    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
-        return Fact("False", aggregator.reason, aggregator.message)
+    if still := _standing_still(scene, aggregator):
+        return still
     if not scene.initialized and not in_rounds(scene):
         return Fact("True", Reason.INITIALIZING, "the initial model is being made")
     return _training(scene) if in_rounds(scene) else _waiting(scene)

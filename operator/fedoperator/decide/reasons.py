@@ -70,11 +70,18 @@ class Reason(Word):
     # QuorumReached.
     NO_ROUND_YET = "NoRoundYet", "No round has been closed yet."
     QUORUM_REACHED = "QuorumReached", "The last round was committed."
-    QUORUM_MISSED = "QuorumMissed", "The deadline passed without quorum; the round is planned afresh."
+    QUORUM_MISSED = (
+        "QuorumMissed",
+        "Quorum was missed at the deadline, or out of reach before it; the round is planned afresh.",
+    )
     # Progressing.
     INITIALIZING = "Initializing", "The initial model is being made."
     WAITING_FOR_SITES = "WaitingForSites", "Fewer sites than minAvailable are connected."
-    TOO_FEW_SITES = "TooFewSites", "Fewer sites can take part than minAvailable asks for, or none in mid-job."
+    TOO_FEW_SITES = (
+        "TooFewSites",
+        "Fewer sites can take part than minAvailable or a quorum that is a count asks for, or none in mid-job.",
+    )
+    STORE_FAILING = "StoreFailing", "The aggregator cannot write its store, a full volume for example; it tries again."
     STORE_LOST = "StoreLost", "The volume claim with the job's models is gone or was replaced by an empty one."
     TRAINING = "Training", "Rounds are under way."
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."

@@ -1,4 +1,5 @@
-"""Runs the aggregator on a disk that is full while the file named by FULL_WHILE exists: every write in the store fails.
+"""Runs the aggregator on a disk that is full while the file named by FULL_WHILE exists: every write in the store fails,
+or with FULL_BYTES every one beyond that size.
 
 The error is the operating system's own (a file size limit of zero), so the whole path from write(2) up is real.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 def follow(flag: Path) -> None:
     while True:
         full = flag.exists()
-        soft = 0 if full else resource.RLIM_INFINITY
+        soft = int(os.environ.get("FULL_BYTES", "0")) if full else resource.RLIM_INFINITY
         if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != soft:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
             Path(f"{flag}.seen").touch() if full else Path(f"{flag}.seen").unlink(missing_ok=True)

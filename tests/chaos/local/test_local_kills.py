@@ -46,6 +46,47 @@ def test_an_aggregator_killed_in_mid_round_comes_back(lab, undisturbed):
     ends_as(lab, process, undisturbed)
 
 
+def fork_server(process):
+    """The process that forks trainers, as soon as it is there."""
+
+    def found():
+        below = descendants(process.pid)
+        return min((pid for pid, line in below.items() if "fedlocal.nursery" in line), default=None)
+
+    return until(found)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_fork_server_killed_during_the_start_is_replaced(lab, undisturbed, times):
+    process = lab.start()
+    for _ in range(times):
+        pid = fork_server(process)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: not running(pid))
+    ends_as(lab, process, undisturbed)
+
+
+def test_a_fork_server_killed_in_mid_round_takes_its_trainers_with_it_and_they_come_back(lab, undisturbed):
+    process = lab.start()
+    trainer = lab.pid_in_round("south", 2)
+    os.kill(fork_server(process), signal.SIGKILL)
+    until(lambda: not running(trainer))
+    ends_as(lab, process, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_whose_start_hangs_is_stopped_by_the_first_signal(lab, undisturbed, number):
+    process = lab.start()
+    os.kill(fork_server(process), signal.SIGSTOP)
+    until((lab.state / "pods").is_dir)  # the init step waits for its fork
+    children = descendants(process.pid)
+    process.send_signal(number)
+    code, output = finish(process)
+    assert (code, "lab stopped after 0/3 rounds" in output) == (130, True), output
+    until(lambda: not any(running(pid) for pid in children))
+    ends_as(lab, lab.start(), undisturbed)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_is_resumed(lab, undisturbed, number, code):
     process = lab.start()
@@ -103,9 +144,18 @@ def test_a_killed_run_leaves_no_rank(ring, undisturbed_ring):
     ends_as(ring, ring.start(), undisturbed_ring)
 
 
-def test_two_runs_in_one_folder_do_not_meet(lab, undisturbed):
-    process = lab.start()
-    lab.pid_in_round("south", 1)
-    code, output = lab.run()
+@pytest.fixture
+def gated(tmp_path):
+    """A run that cannot end before the test lets it."""
+    made = Lab.of(tmp_path, job(), site("north"), site("south", LAB_GATE="go"))
+    yield made
+    made.close()
+
+
+def test_two_runs_in_one_folder_do_not_meet(gated, undisturbed):
+    process = gated.start()
+    gated.pid_in_round("south", 1)
+    code, output = gated.run()
     assert (code, f"in use by another run (process {process.pid})" in output) == (1, True), output
-    ends_as(lab, process, undisturbed)
+    (gated.folder / "go").touch()
+    ends_as(gated, process, undisturbed)

@@ -90,13 +90,13 @@ class Lab:
         return int(until(lambda: mark.exists() and mark.read_text()))
 
 
-def finish(process):
+def finish(process, timeout_s=TIMEOUT_S):
     try:
-        output, _ = process.communicate(timeout=TIMEOUT_S)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         output, _ = process.communicate()
-        raise AssertionError(f"no end within {TIMEOUT_S} s:\n{output}") from None
+        raise AssertionError(f"no end within {timeout_s} s:\n{output}") from None
     return process.returncode, output
 
 

@@ -120,8 +120,8 @@ def test_a_path_that_is_not_there_and_a_job_that_is_not_there(tmp_path):
 
 
 def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path):
-    listed = {"kind": "List", "apiVersion": "v1", "items": [SITE, {"kind": "Namespace", "metadata": {"name": "n"}}]}
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([JOB, None, listed]))
+    listed = {"kind": "List", "apiVersion": "v1", "items": [SITE, {"kind": "Namespace", "metadata": {"name": "ns"}}]}
+    (tmp_path / "all.yaml").write_text("---\n---\n".join(map(yaml.safe_dump, [JOB, listed])))
     (tmp_path / "README.md").write_text("not a manifest")
     found = load(tmp_path)
     spec = found.jobs[0].body["spec"]
@@ -129,7 +129,7 @@ def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path):
     assert spec["training"]["optimizer"] == {"name": "SGD", "learningRate": "0.01"}
     assert spec["storage"]["volume"]["whenDeleted"] == "Retain"
     assert [document.body["metadata"]["name"] for document in found.clients] == ["north"]
-    assert "Namespace/n: ignored" in found.notes[0]
+    assert "Namespace/ns: ignored" in found.notes[0]
 
 
 @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: f"{case[1]}={case[3]!r}"[:80])

@@ -64,13 +64,17 @@ def test_values_that_name_mounts_are_moved_below_the_root(value, below_root):
     assert seen == (f"{root}{value}" if below_root else value)
 
 
-def test_a_process_gets_what_may_be_tuned_from_the_manifest_or_the_runners_environment(places, monkeypatch):
+def test_a_process_gets_what_may_be_tuned_from_the_manifest_or_the_runners_environment(places, tmp_path, monkeypatch):
     for name in (*names.TUNABLE, names.ENV_JOB_UID, "FEDLOOM_CACHE", "LANG"):
         monkeypatch.setenv(name, "runner's")
     node = Node(places, 1, {names.ENV_PORT: "1"})
     seen = node.environment(pod({"FEDLOOM_POLL_S": "pod's", names.ENV_PORT: "8443"}), Path("/root"))
     mine = {name: value for name, value in seen.items() if name.startswith("FEDLOOM_")}
-    assert mine == dict.fromkeys(names.TUNABLE, "runner's") | {"FEDLOOM_POLL_S": "pod's", names.ENV_PORT: "1"}
+    assert mine == dict.fromkeys(names.TUNABLE, "runner's") | {
+        "FEDLOOM_POLL_S": "pod's",
+        names.ENV_PORT: "1",
+        names.ENV_TASK_PATH: str(tmp_path / "here"),
+    }
     assert seen["LANG"] == "runner's"
 
 

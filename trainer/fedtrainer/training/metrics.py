@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fedapi.printable import fit_for_a_name
 from fedtrainer.errors import TaskInvalid
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ def checked(metrics: Mapping[str, object], what: str) -> dict[str, float]:
             raise TaskInvalid(
                 f"{what}: the name {name!r} of a metric has {len(name)} characters: 1 to {LONGEST} may be"
             )
+        if not fit_for_a_name(name):
+            raise TaskInvalid(f"{what}: {name!r} is no name of a metric: use visible characters, no spaces around them")
         if not math.isfinite(value):
             log.warning("%s: metric %s is %s and is left out", what, name, value)
     return {name: value for name, value in values.items() if math.isfinite(value)}

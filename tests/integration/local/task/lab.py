@@ -3,6 +3,7 @@
 At the start of each training a site leaves its process id in marks/<site>-<round>.
 """
 
+import json
 import os
 import time
 from pathlib import Path
@@ -20,7 +21,10 @@ class Lab(Task):
 
     def data(self, site):
         if os.environ.get("LAB_MODE") == "nodata":
-            raise DataMissing("no rows in /data/rows: put rows.csv there")
+            raise DataMissing(os.environ.get("LAB_WORDS", "no rows in /data/rows: put rows.csv there"))
+        if "LAB_WALK" in os.environ:  # names and bytes of the data below a folder, as a task sees them
+            found = sorted((path.name, path.read_bytes().hex()) for path in site.data_dir.rglob("*") if path.is_file())
+            (MARKS.parent / "walked.json").write_text(json.dumps(found))
         generator = torch.Generator().manual_seed(site.seed % 2**31)
         inputs = torch.randn(48, 4, generator=generator)
         targets = inputs.sum(dim=1, keepdim=True)
@@ -30,7 +34,8 @@ class Lab(Task):
         MARKS.mkdir(exist_ok=True)
         (MARKS / f"{ctx.site.name}-{ctx.site.round}").write_text(str(os.getpid()))
         until = time.monotonic() + float(os.environ.get("LAB_DELAY_S", "0"))
-        while time.monotonic() < until:
+        gate = os.environ.get("LAB_GATE")  # a file beside the task: training waits for it
+        while time.monotonic() < until or (gate and not (MARKS.parent / gate).exists()):
             ctx.check()
             time.sleep(0.02)
         return super().train(model, data, settings, ctx)

@@ -1,0 +1,33 @@
+"""Policy progress: what holds a job up is a false Progressing condition with the way out."""
+
+import pytest
+
+from fedoperator.decide.job import decide
+from fedoperator.decide.reasons import Reason
+from tests.unit.operator_pure import samples as s
+
+ROUND = {"quorum": 3}
+
+
+def progressing(*sites, status=None, **spec):
+    observed = s.observe(s.job(status, **spec), sites)
+    return s.condition(decide(observed, s.NOW), "Progressing")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_quorum_above_the_sites_that_can_take_part_is_named(paused):
+    sites = [s.site("a"), s.site("b"), *([s.site("c", paused=True)] if paused else [])]
+    value, reason, message = progressing(*sites, round=ROUND)
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert f"round.quorum is 3, above the 2 of {len(sites)} matching sites that can take part: lower it" in message
+
+
+@pytest.mark.parametrize("quorum", [2, "100%"])
+def test_a_quorum_that_can_be_reached_holds_nothing_up(quorum):
+    assert progressing(s.site("a"), s.site("b"), round={"quorum": quorum})[0] == "True"
+
+
+def test_a_store_that_cannot_be_written_is_told():
+    trouble = "the store cannot be written, it is tried again: no space left on device"
+    value, reason, message = progressing(s.site("a"), status={"trouble": trouble})
+    assert (value, reason, message) == ("False", Reason.STORE_FAILING, trouble)
