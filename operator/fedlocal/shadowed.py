@@ -26,7 +26,11 @@ class Shadowed:
 def shadowed(folder: Path) -> Iterator[Shadowed]:
     """All of a folder."""
     search = [entry for entry in sys.path if entry and Path(entry).resolve() != folder.resolve()]
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:  # a manifest can be read without its folder
+        return
+    for path in paths:
         is_module = path.suffix == ".py" and path.is_file()
         if (is_module or (path / "__init__.py").is_file()) and (by := _first(path.stem, search)):
             yield Shadowed(path.stem, path, by)

@@ -91,13 +91,13 @@ def test_the_operator_does_its_work_with_the_rights_of_the_chart(cluster, mode, 
         apply(cluster, SITE, HEART)
 
         def made():
-            kinds = "deploy,svc,sa,role,rolebinding,cm,secret,pvc,job,lease"
+            kinds = "deploy,svc,sa,role,rolebinding,cm,secret,pvc,job,lease,netpol"
             words = ("get", kinds, "-n", "hospital-a", "-o", "name", "-l", "app.kubernetes.io/managed-by=fedloom")
             return {each.partition("/")[0].partition(".")[0] for each in cluster.kubectl(*words).split()}
 
         children = {
             "deployment", "service", "serviceaccount", "role", "rolebinding", "configmap", "secret",
-            "persistentvolumeclaim", "job", "lease",
+            "persistentvolumeclaim", "job", "lease", "networkpolicy",
         }  # fmt: skip
         until(lambda: made() == children, log)
         until(lambda: "Accepted" in cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "json"), log)

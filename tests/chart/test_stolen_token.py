@@ -203,6 +203,15 @@ def test_objects_of_others_are_neither_changed_nor_deleted_and_ours_are(cluster,
     for words in (("patch", "cm", "theirs", *patch), ("delete", "cm", "theirs"), ("patch", "lease", "theirs", *patch)):
         with pytest.raises(ClusterError, match=NOT_OURS):
             cluster.kubectl("-n", HERE, *words, "--as", OPERATOR)
+    # a store that was restored by hand is the job's by its name; any other claim is not
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    for name in (store := "heart-store-0a1b2c3d", "scans"):
+        metadata = {"name": name, "namespace": HERE}
+        apply(cluster, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+    cluster.kubectl("-n", HERE, "patch", "pvc", store, *patch, "--as", OPERATOR)
+    with pytest.raises(ClusterError, match=NOT_OURS):
+        cluster.kubectl("-n", HERE, "patch", "pvc", "scans", *patch, "--as", OPERATOR)
+    cluster.kubectl("-n", HERE, "delete", "pvc", "--all", "--wait=false")
     # a label that was lost by accident comes back, and what is the job's can be deleted
     cluster.kubectl("-n", HERE, "label", "cm", "ours", "app.kubernetes.io/managed-by-")
     cluster.kubectl("-n", HERE, "patch", "cm", "ours", "--type=merge", "-p", '{"data": {"a": "b"}}', "--as", OPERATOR)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "fedloom-system"
 PATIENCE_S = 30.0
 # What a job has whose sites train in one pod each: no ring, so no policy around it.
-CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in ("Pod", "Lease", "NetworkPolicy"))
+CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in ("Pod", "Lease"))
 
 
 @pytest.fixture(scope="session")

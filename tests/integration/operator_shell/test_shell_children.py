@@ -91,7 +91,8 @@ def test_a_change_made_by_hand_is_undone(api, namespace, running):
 
 
 def test_nothing_is_written_at_rest(api, namespace, running):
-    consortium(api, namespace, "site-a", "site-b")
+    half = {"resources": {"limits": {"memory": "8Gi"}}}  # of it is shared memory, which the API server writes otherwise
+    consortium(api, namespace, "site-a", "site-b", training=half)
     complete(api, namespace, 2)
     until(lambda: api.get("FLClient", namespace, "site-a")["status"]["conditions"])
     time.sleep(1)
