@@ -247,7 +247,7 @@ class Agent:
             attempt=order.attempt,
             client=self._settings.client,
             reason=why,
-            message=str(error)[:1024],
+            message=termination.one_line(str(error)),
         )
         try:
             self._control.failure(report)

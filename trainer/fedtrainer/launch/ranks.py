@@ -103,7 +103,11 @@ class Ranks:
         except OSError:
             line = ""
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        if status < 0 and line:
+            line = f"{how}: {line}"
         code = 128 - status if status < 0 else status
+        if code == Exit.OK and line:  # ended by the task's code: who ends well leaves no line
+            code = Exit.TASK_FAILED
         self._ended(Ended(seat, code, line or f"rank {seat.rank} of worker {seat.worker} ended with {how}"))
 
 
