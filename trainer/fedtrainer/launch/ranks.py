@@ -97,6 +97,8 @@ class Ranks:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # what the rank has left behind
             status = process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
             del self._running[seat.local_rank]
         try:
             line = one_line(reason.read_text(errors="replace"))

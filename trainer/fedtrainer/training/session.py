@@ -64,9 +64,9 @@ class Session:
         workers = operations.each_rank(ring, float(spec.worker))
         self._ranks = Ranks(ring.rank, ring.size, tuple(map(int, workers)))
         self._task = entrypoint.load(spec.entrypoint, spec.task_args)
-        model = entrypoint.model_of(self._task, spec.seed)
+        self._model = entrypoint.model_of(self._task, spec.seed)
         with task_code("model()"):
-            self._model = model.to(ring.device)
+            self._model.to(ring.device)
         agreement.same_model(ring, self._ranks, self._model.state_dict())
         self._base: dict[str, torch.Tensor] = {}
 
