@@ -4,6 +4,7 @@ Returned by `rounds.step`, carried out by fedaggregator.engine (and by an in-mem
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
@@ -37,7 +38,7 @@ class Weighted:
     """One term of a fold."""
 
     update: ObjectRef
-    weight: float
+    weight: Fraction
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 Float32 multiply and add are each correctly rounded (IEEE 754) and run element by element in a fixed order, so the bits
 depend neither on block size nor on threads or CPU kernel; no BLAS and no fused multiply-add is used.
-Integers are averaged in float64 and rounded half to even; unsigned deltas wrap around; BOOL keeps the base's value.
+Integers are averaged exactly and rounded once, half to even (integers.py); BOOL keeps the base's value.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedcore import integers
 
 Array = NDArray[Any]
 _STORED: dict[str, str] = {
@@ -19,7 +22,6 @@ _STORED: dict[str, str] = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1",
     "BOOL": "<u1",
 }  # fmt: skip
-_SIGNED = {"U64": "<i8", "U32": "<i4", "U16": "<i2", "U8": "<i1"}
 _NARROW = ("F16", "BF16")
 _FLOAT = ("F64", "F32", *_NARROW)
 
@@ -43,23 +45,22 @@ def stored(dtype: str, buffer: Any) -> Array:
     return np.frombuffer(buffer, dtype=_STORED[dtype])
 
 
-def folded(dtype: str, base: Array, terms: Iterable[tuple[float, Array]], accumulator: Accumulator) -> Array:
+def folded(dtype: str, base: Array, terms: Iterable[tuple[Fraction, Array]], accumulator: Accumulator) -> Array:
     """The new items: base + sum(weight * update). Arrays as `stored` gives them; the result is of the same type."""
     if dtype == "BOOL":
         for _ in terms:
             pass
         return base
+    if dtype not in _FLOAT:
+        return integers.averaged(base, terms)
     total, product = accumulator.total[: base.size], accumulator.product[: base.size]
     total.fill(0)
     for weight, update in terms:
-        np.multiply(_working(dtype, update, product), product.dtype.type(weight), out=product)
+        np.multiply(_working(dtype, update, product), product.dtype.type(float(weight)), out=product)
         np.add(total, product, out=total)
     if dtype in ("F32", "F64"):
         return np.add(base, total, out=total)
-    if dtype in _NARROW:
-        return _narrowed(dtype, np.add(_working(dtype, base, product), total, out=total))
-    rounded = np.rint(total, out=total).astype(_SIGNED.get(dtype, _STORED[dtype]))
-    return np.add(base, rounded.view(base.dtype))
+    return _narrowed(dtype, np.add(_working(dtype, base, product), total, out=total))
 
 
 def finite(dtype: str, items: Array) -> bool:
@@ -87,7 +88,7 @@ def _working(dtype: str, items: Array, out: Array) -> Array:
         bits = out.view(np.uint32)
         np.left_shift(items, 16, out=bits, dtype=np.uint32)
         return out
-    out[...] = items.view(_SIGNED[dtype]) if dtype in _SIGNED else items
+    out[...] = items
     return out
 
 

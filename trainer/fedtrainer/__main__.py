@@ -7,6 +7,7 @@ a rank. Maps errors to exit codes (fedapi.outcome) and leaves the reason where t
 import logging
 import os
 import sys
+from contextlib import suppress
 
 from fedapi.outcome import Exit, reason
 from fedtrainer import taskpath, termination
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
     termination.install()
     taskpath.extend()
+    termination.tell_crashes()
     try:
         if len(arguments) != 1 or arguments[0] not in COMMANDS:
             return _end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
     except Terminated as signalled:
         log.info("ended by signal %d; finished work is kept", signalled.number)
         return 128 + signalled.number
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: its code would be taken for one of ours
         log.exception("the trainer itself failed")
         return _end(CRASHED, f"{type(error).__name__}: {error}")
 
@@ -91,6 +93,7 @@ def _end(code: int, message: str) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    logging.shutdown()
-    sys.stdout.flush()
+    with suppress(Exception):  # a task may have closed them
+        logging.shutdown()
+        sys.stdout.flush()
     os._exit(code)  # a question in flight on the watch thread must not hold the process

@@ -2,13 +2,15 @@
 
 SIGTERM and SIGINT raise Terminated at once, except inside `deferred`: there only a flag is raised, so that the ranks
 of a site can agree on the step after which they end. SIGUSR1, from the launcher, asks rank 0 to regroup.
+Children that a task forks have none of this: they end when they are told to.
 """
 
+import faulthandler
 import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -27,6 +29,7 @@ class _Signals:
     number = 0  # of the first SIGTERM or SIGINT
     depth = 0  # of `deferred`
     regroup = False
+    crashes: int | None = None  # file descriptor to which faulthandler writes
 
 
 _signals = _Signals()
@@ -38,6 +41,20 @@ def install() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     signal.signal(signal.SIGUSR1, _regroup)
+
+
+def tell_crashes() -> None:
+    """A signal that kills the process (SIGSEGV, SIGABRT, SIGBUS, …) is named, with the Python stack, where its reason goes."""
+    path, before = termination_log(), _signals.crashes
+    try:
+        _signals.crashes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644) if path else None
+    except OSError as error:
+        log.warning("%s is not writable: %s", path, error)
+        _signals.crashes = None
+    # The kubelet takes the last 4096 bytes: the stacks of other threads would push the signal's name out.
+    faulthandler.enable(2 if _signals.crashes is None else _signals.crashes, all_threads=False)
+    if before is not None:
+        os.close(before)
 
 
 def wanted() -> bool:
@@ -67,6 +84,13 @@ def deferred() -> Iterator[None]:
         raise Terminated(_signals.number)
 
 
+def note(text: str) -> None:
+    """What is read if the process ends now, without a word; empty: nothing. A crash is told after it (tell_crashes)."""
+    if (path := termination_log()) is not None:
+        with suppress(OSError):
+            path.write_text(text)
+
+
 def leave_reason(line: str) -> None:
     """Writes why the process ends, one line, to where the kubelet reads it."""
     path = termination_log()
@@ -79,8 +103,9 @@ def leave_reason(line: str) -> None:
 
 
 def one_line(message: str) -> str:
-    """The message without line ends, of bounded length."""
-    return " ".join(message.split())[:LONGEST_REASON]
+    """The message without line ends and what cannot be shown, of bounded length."""
+    line = " ".join(message[: 16 * LONGEST_REASON].split())[:LONGEST_REASON]
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def termination_log() -> Path | None:
@@ -106,3 +131,17 @@ def _overdue(_number: int, _frame: FrameType | None) -> None:
 
 def _regroup(_number: int, _frame: FrameType | None) -> None:
     _signals.regroup = True
+
+
+def _forget() -> None:
+    """In a forked child: SIGTERM ends it at once, and its crash is not its parent's."""
+    _signals.number, _signals.depth, _signals.regroup = 0, 0, False
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM):
+        if signal.getsignal(number) in (_terminate, _overdue, _regroup):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if _signals.crashes is not None:
+        with suppress(OSError):
+            faulthandler.enable(2, all_threads=False)
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -272,6 +272,11 @@ class Training(Part):
         "10s",
         description="Least time between two checkpoints within a round, kept on the site's state volume.",
     )
+    determinism: Literal["Strict", "Warn"] = Field(
+        "Strict",
+        description="What becomes of a torch operation that has no deterministic algorithm on a site's device. Strict: "
+        "the site ends with TaskInvalid. Warn: its log says so, and the same seed may give other bits.",
+    )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer at the sites.")
     resources: Resources | None = Field(None, description="Compute resources of a training container.")
     shared_memory: Quantity | None = Field(

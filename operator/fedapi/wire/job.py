@@ -34,6 +34,7 @@ class TrainingSettings(Message):
     learning_rate_scaling: Literal["None", "Linear", "SquareRoot"] = "None"
     warmup_steps: int = Field(0, ge=0)
     checkpoint_every_s: float = Field(10.0, ge=0)
+    determinism: Literal["Strict", "Warn"] = "Strict"
     optimizer: OptimizerSettings = OptimizerSettings()
 
 

@@ -5,6 +5,7 @@ Read by closing; the weighted sum itself is the same for all and is in fedcore.f
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fedcore.strategies import fedavg
 
@@ -14,7 +15,7 @@ class Strategy:
     """By how much each update counts: `weights(samples per site) -> factor per site`."""
 
     name: str
-    weights: Callable[[Sequence[int]], tuple[float, ...]]
+    weights: Callable[[Sequence[int]], tuple[Fraction, ...]]
 
 
 STRATEGIES: Mapping[str, Strategy] = {"FedAvg": Strategy("FedAvg", fedavg.weights)}

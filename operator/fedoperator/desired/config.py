@@ -35,6 +35,7 @@ def _training(training: Training) -> TrainingSettings:
         learning_rate_scaling=training.learning_rate_scaling,
         warmup_steps=training.warmup_steps,
         checkpoint_every_s=seconds(training.checkpoint_every),
+        determinism=training.determinism,
         optimizer=OptimizerSettings(
             name=optimizer.name,
             learning_rate=float(optimizer.learning_rate),

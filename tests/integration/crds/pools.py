@@ -85,6 +85,7 @@ TRAINING = [
     ("spec.training.gradientAccumulationSteps", 8, 0, ["spec.training.gradientAccumulationSteps"]),
     ("spec.training.warmupSteps", 0, -1, ["spec.training.warmupSteps"]),
     ("spec.training.checkpointEvery", "1m", "0s", ["spec.training.checkpointEvery", "longer than zero"]),
+    ("spec.training.determinism", "Warn", "Off", ["spec.training.determinism", "Off", "Strict"]),
     ("spec.queueName", "shared", "no queue", ["spec.queueName", "no queue"]),
     (
         "spec.task.images",

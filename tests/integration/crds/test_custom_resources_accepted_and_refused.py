@@ -297,7 +297,7 @@ def test_defaults_are_filled_in(api):
     assert spec["training"] == {
         "lifetime": "Job", "batchSize": 32, "batchPer": "Site", "gradientAccumulationSteps": 1, "mixedPrecision": "None",
         "learningRateScaling": "None", "warmupSteps": 0, "checkpointEvery": "10s",
-        "optimizer": {"name": "SGD", "learningRate": "0.01"},
+        "determinism": "Strict", "optimizer": {"name": "SGD", "learningRate": "0.01"},
     }  # fmt: skip
     assert spec["storage"] == {"volume": {"size": "10Gi", "whenDeleted": "Retain"}}
     assert (spec["suspend"], spec["pendingDeadline"], spec["managedBy"]) == (False, "10m", "fedloom.dev/operator")

@@ -1,5 +1,6 @@
 """Block arithmetic of a fold against exact rational arithmetic and other oracles."""
 
+import random
 from fractions import Fraction
 
 import numpy as np
@@ -34,6 +35,42 @@ def test_table(dtype, base, terms, expected):
     new = fold(dtype, np.array(base, kind), [(w, np.array(u, kind)) for w, u in terms])
     assert new.dtype == np.dtype(kind)
     assert new.tolist() == expected
+
+
+INTEGERS = ["U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_averaged_exactly(dtype):
+    """Any values at the sites, ends of the type too: the rational mean, rounded once, half to even."""
+    kind = np.dtype(folding._STORED[dtype])
+    limits, chance = np.iinfo(kind), random.Random(dtype)
+
+    def values() -> list[int]:
+        ends = [limits.min, limits.max, 0, 1, 2, 100, 50, 28]
+        return [
+            *ends,
+            *(chance.randint(limits.min, limits.max) for _ in range(8)),
+            *(chance.choice(ends) for _ in range(8)),
+        ]
+
+    for samples in ([1], [1, 1], [1, 1, 1, 1, 1, 1], [1, 2, 3], [7, 0, 10**6], [2**40, 3, 2**40 - 1]):
+        weights = STRATEGIES["FedAvg"].weights(samples)
+        base, local = values(), [values() for _ in samples]
+        updates = [np.array(there, kind) - np.array(base, kind) for there in local]
+        new = fold(dtype, np.array(base, kind), list(zip(weights, updates, strict=True)))
+        exact = [sum(n * there[i] for n, there in zip(samples, local, strict=True)) for i in range(len(base))]
+        expected = [int(b + round(Fraction(e, sum(samples)) - b)) for b, e in zip(base, exact, strict=True)]
+        assert (new.dtype, new.tolist()) == (kind, expected), samples
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F64", "F16"])
+def test_what_the_base_has_as_infinite_stays(dtype):
+    kind = folding._STORED[dtype]
+    base = np.array([-np.inf, np.nan, np.inf, 1.0], kind)
+    new = fold(dtype, base, [(Fraction(1, 2), np.array([0, 0, 0, 2.0], kind))] * 2)
+    assert new[:3].tobytes() == base[:3].tobytes()
+    assert new[3] == 3
 
 
 def test_bfloat16_rounds_half_to_even():

@@ -43,6 +43,18 @@ class Norm(Cnn):
         )
 
 
+class Masked(Norm):
+    """Also a constant of infinities, and a metric of each rank's own."""
+
+    def model(self):
+        model = super().model()
+        model.register_buffer("mask", torch.tensor([0.0, float("-inf"), float("nan")]))
+        return model
+
+    def metrics(self, outputs, targets):
+        return {"accuracy": 0.5, f"of_rank_{rank()}": 1.0}
+
+
 class NotANumber(Cnn):
     """At rank 1, in its second training step ever."""
 

@@ -33,7 +33,8 @@ def settings(**changes) -> TrainingSettings:
 
 def distance(one, other) -> float:
     assert one.model.keys() == other.model.keys()
-    return max(float(np.abs(one.model[n].astype(float) - other.model[n].astype(float)).max()) for n in one.model)
+    pairs = [[np.nan_to_num(side.model[name].astype(float)) for side in (one, other)] for name in one.model]
+    return max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
 
 
 # What ranks do, and what one process does that must come to the same.
@@ -93,6 +94,21 @@ def test_batch_norm_ends_alike_at_all_ranks(tmp_path):
     for one, other in zip(first, second, strict=True):
         assert distance(one, other) == 0
         assert np.abs(one.model["2.running_mean"]).max() > 0
+
+
+def test_batch_norm_gets_two_samples_and_each_rank_may_have_metrics_of_its_own(tmp_path):
+    orders = (settings(batch_size=4), settings(batch_size=2), settings(batch_size=3, gradient_accumulation_steps=2))
+    ranks = site(Script(tmp_path, "Masked", orders, {"samples": 9}), TORCH)
+    assert [outcome.message for found in ranks for outcome in found] == [""] * 6
+    for one, other in zip(*ranks, strict=True):
+        assert distance(one, other) == 0
+        assert one.model["mask"].tobytes() == np.array([0, -np.inf, np.nan], np.float32).tobytes()
+        assert one.evaluation == other.evaluation
+        assert {n: v for n, v in one.evaluation.items() if n != "loss"} == {
+            "accuracy": 0.5,
+            "of_rank_0": 1,
+            "of_rank_1": 1,
+        }
 
 
 @pytest.mark.parametrize("half", ["BFloat16", "Float16"])

@@ -1,5 +1,6 @@
 """SIGTERM at once, deferred or overdue; SIGUSR1; and the reason that a process leaves."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -86,3 +87,42 @@ def test_the_reason_is_one_bounded_line(tmp_path, monkeypatch):
     text = (tmp_path / "log").read_text()
     assert text.startswith("a ba b")
     assert (len(text), text.count("\n")) == (1001, 1)
+
+
+@termination.deferred()
+def told_child(what: str) -> int:
+    """How a child that waits, forked inside a training, ends when it gets SIGTERM."""
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(told, b".")
+            time.sleep(60)
+        finally:
+            os._exit(1)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(told)
+    os.kill(pid, getattr(signal, what))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_forked_child_ends_by_the_signal_itself():
+    assert [told_child(what) for what in ("SIGTERM", "SIGUSR1")] == [-signal.SIGTERM, -signal.SIGUSR1]
+    assert told_child("SIGINT") == 1, "KeyboardInterrupt, as in any program"
+    assert not termination.wanted()
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def test_a_pool_in_a_training_ends_at_once():
+    with termination.deferred(), multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(square, range(4)) == [0, 1, 4, 9]
+        workers = list(pool._pool)
+        pool.map_async(time.sleep, [60] * 2)
+    for worker in workers:
+        worker.join()
+    ends = {worker.exitcode for worker in workers}
+    assert ends <= {0, -signal.SIGTERM}, "told, or by the signal: not by the clock of a deferred end"

@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fedcore import folding
+from fedcore.strategies import STRATEGIES
 from fedtrainer.errors import Diverged, TaskInvalid
 from fedtrainer.training import tensors
 
@@ -16,6 +18,9 @@ STATE = {
     "e.empty": torch.zeros(0, 3),
     "m.mask": torch.tensor([True, False, True]),
     "t.transposed": torch.arange(6.0).reshape(2, 3).T,
+    "s.strided": torch.arange(12.0).reshape(6, 2)[:, 0],
+    "u.wide": torch.tensor([0, 65535, 7], dtype=torch.int32).to(torch.uint16),
+    "u.wider": torch.tensor([2**63 - 1, 0]).to(torch.uint64),
 }
 
 
@@ -36,12 +41,47 @@ def test_equal_tensors_give_equal_bytes(tmp_path):
 
 
 def test_delta(tmp_path):
-    local = {name: t + 1 if t.dtype != torch.bool else t for name, t in STATE.items()}
+    local = {name: t if t.dtype == torch.bool or name[0] == "u" else t + 1 for name, t in STATE.items()}
     tensors.write_delta(tmp_path / "delta", local, STATE)
     delta = load_file(tmp_path / "delta")
     for name, tensor in delta.items():
         assert tensor.dtype == STATE[name].dtype
-        assert torch.equal(tensor, local[name] - STATE[name] if tensor.dtype != torch.bool else tensor & False)
+        if local[name] is STATE[name]:
+            assert not tensor.to(torch.float64).any()
+        else:
+            assert torch.equal(tensor, local[name] - STATE[name])
+
+
+KINDS = [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hub_finds_the_mean_of_integers(tmp_path, kind):
+    base, sites = [100, 128, 50], ([100, 127, 0], [101, 1, 100])
+    for n, values in enumerate(sites):
+        tensors.write_delta(tmp_path / f"{n}", {"w": torch.tensor(values).to(kind)}, {"w": torch.tensor(base).to(kind)})
+    updates = [next(iter(load_file(tmp_path / f"{n}").values())).numpy() for n in range(len(sites))]
+    name = tensors.DTYPES[kind]
+    start = torch.tensor(base).to(kind).numpy()
+    terms = zip(STRATEGIES["FedAvg"].weights([1, 1]), updates, strict=True)
+    assert folding.folded(name, start, terms, folding.Accumulator.of(name, 3)).tolist() == [100, 64, 50]
+
+
+MASK = torch.tensor([0.0, float("-inf"), float("nan")])
+
+
+def test_constants_that_are_not_finite_do_not_change(tmp_path):
+    tensors.write_delta(tmp_path / "delta", {"m": MASK + torch.tensor([1.0, 0, 0])}, {"m": MASK})
+    assert load_file(tmp_path / "delta")["m"].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("local", "error"),
+    [([0, 0, float("nan")], TaskInvalid), ([0, float("inf"), float("nan")], TaskInvalid), ([float("inf")], Diverged)],
+)
+def test_constants_that_changed(tmp_path, local, error):
+    with pytest.raises(error, match="'m'"):
+        tensors.write_delta(tmp_path / "delta", {"m": torch.tensor([*local, *MASK[len(local) :]])}, {"m": MASK})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

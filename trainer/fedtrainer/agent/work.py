@@ -250,7 +250,7 @@ class Agent:
             attempt=attempt,
             client=self._settings.client,
             reason=why,
-            message=str(error)[:1024],
+            message=termination.one_line(str(error)),
         )
         try:
             self._control.failure(report)

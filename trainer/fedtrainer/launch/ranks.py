@@ -97,13 +97,19 @@ class Ranks:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # what the rank has left behind
             status = process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
             del self._running[seat.local_rank]
         try:
             line = one_line(reason.read_text(errors="replace"))
         except OSError:
             line = ""
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        if status < 0 and line:
+            line = f"{how}: {line}"
         code = 128 - status if status < 0 else status
+        if code == Exit.OK and line:  # ended by the task's code: who ends well leaves no line
+            code = Exit.TASK_FAILED
         self._ended(Ended(seat, code, line or f"rank {seat.rank} of worker {seat.worker} ended with {how}"))
 
 

@@ -38,6 +38,16 @@ def broadcast_text(ring: Ring, text: str) -> str:
     return bytes(sent.tolist()).decode()
 
 
+def each_text(ring: Ring, text: str) -> list[str]:
+    """Every rank's text, by rank."""
+    body = text.encode()
+    lengths = [int(length) for length in each_rank(ring, float(len(body)))]
+    rows = torch.zeros(ring.size, max(lengths), dtype=torch.uint8)
+    rows[ring.rank, : len(body)] = torch.tensor(list(body), dtype=torch.uint8)
+    ring.all_reduce(rows)
+    return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths, strict=True)]
+
+
 def broadcast_tensors(ring: Ring, tensors: Mapping[str, torch.Tensor]) -> None:
     """Rank 0's values, in place. Names, shapes and types are alike at all ranks."""
     if ring.size == 1:

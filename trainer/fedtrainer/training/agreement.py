@@ -5,6 +5,7 @@ Ranks compare numbers of 48 bits of a SHA-256, which a double holds exactly. Who
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from fedtrainer.errors import DataDiffers, TaskInvalid
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
-from fedtrainer.training import tensors
+from fedtrainer.training import arrays, tensors
 from fedtrainer.training.context import Ranks
 
 LOOKED_AT = 16  # samples of each part of the data
@@ -125,6 +126,8 @@ def _buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def _content(part: Any) -> Iterable[Any]:
     """Bytes of a few samples, evenly spread; of what has no samples by index nothing."""
+    with suppress(TaskInvalid):  # a form of its own, for the task's own train and evaluate
+        part = arrays.pair(part, "data()")
     columns = part if isinstance(part, tuple) and all(isinstance(x, torch.Tensor) for x in part) else None
     try:
         count = min(len(column) for column in columns) if columns else len(part)

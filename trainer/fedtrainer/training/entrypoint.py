@@ -1,45 +1,34 @@
 """From `package.module:factory` to a checked Task and model. Called by session.py and by init."""
 
 import importlib
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from fedapi.wire.seeds import derived
-from fedtrainer.errors import DataMissing, TaskFailed, TaskImport, TaskInvalid, TrainerError
+from fedtrainer.errors import TaskImport, TaskInvalid
+from fedtrainer.training import state
+from fedtrainer.training.border import task_code
 from fedtrainer.training.seeding import seed_everything
 from fedtrainer.training.task import Task
-
-log = logging.getLogger(__name__)
 
 
 def load(entrypoint: str, args: Mapping[str, Any]) -> Task:
     """Imports the module and calls the factory. TaskImport says which of the two failed, and how."""
     module_name, _, factory_name = entrypoint.partition(":")
-    try:
+    where = f"task.entrypoint {entrypoint}"
+    with task_code("import", lambda words: TaskImport(f"{where}: module {module_name} does not import: {words}")):
         module = importlib.import_module(module_name)
-    except Exception as error:
-        log.exception("task.entrypoint %s", entrypoint)
-        raise TaskImport(
-            f"task.entrypoint {entrypoint}: module {module_name} does not import: {_named(error)}"
-        ) from error
-    factory = getattr(module, factory_name, None)
+    with task_code("factory", lambda words: TaskImport(f"{where}: {factory_name} cannot be read: {words}")):
+        factory = getattr(module, factory_name, None)
     if not callable(factory):
-        raise TaskImport(f"task.entrypoint {entrypoint}: module {module_name} has no callable {factory_name!r}")
-    try:
+        raise TaskImport(f"{where}: module {module_name} has no callable {factory_name!r}")
+    given = f"{where}: the factory fails with task.args {sorted(args)}"
+    with task_code("factory", lambda words: TaskImport(f"{given}: {words}")):
         task = factory(**args)
-    except Exception as error:
-        log.exception("task.entrypoint %s", entrypoint)
-        raise TaskImport(
-            f"task.entrypoint {entrypoint}: the factory fails with task.args {sorted(args)}: {_named(error)}"
-        ) from error
-    if not isinstance(task, Task):
-        raise TaskInvalid(
-            f"task.entrypoint {entrypoint} returned a {type(task).__name__}: return an instance of a fedtrainer.Task"
-        )
+        if not isinstance(task, Task):
+            raise TaskInvalid(f"{where} returned a {type(task).__name__}: return an instance of a fedtrainer.Task")
     return task
 
 
@@ -48,13 +37,10 @@ def model_of(task: Task, seed: int) -> torch.nn.Module:
     seed_everything(derived(seed, "model"))
     with task_code("model()"):
         model = task.model()
-    if not isinstance(model, torch.nn.Module):
-        raise TaskInvalid(f"model() returned a {type(model).__name__}: return a torch.nn.Module")
-    if not any(p.numel() for p in model.parameters()):
-        raise TaskInvalid("model() has no parameters: there is nothing to train; register layers as attributes")
-    for name, value in model.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise TaskInvalid(f"model(): state {name!r} is a {type(value).__name__}: only tensors can be averaged")
+        if not isinstance(model, torch.nn.Module):
+            raise TaskInvalid(f"model() returned a {type(model).__name__}: return a torch.nn.Module")
+    with task_code("model()", lambda words: TaskInvalid(f"what model() returned cannot be read: {words}")):
+        state.prepare(model)
     return model
 
 
@@ -69,26 +55,6 @@ def check_alike(
                 f"model() has {name} as {mine}, {other} has {their}: model() must give the same names, shapes and "
                 "types every time and at every site; a changed model needs a new job"
             )
-
-
-@contextmanager
-def task_code(what: str) -> Iterator[None]:
-    """Around every call of a task: its exceptions become TaskFailed, missing files become DataMissing."""
-    try:
-        yield
-    except TrainerError:
-        raise
-    except Exception as error:
-        log.exception("the task's %s raised", what)
-        if what == "data()" and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
-            raise DataMissing(f"data(): {error}") from error
-        if isinstance(error, NotImplementedError):
-            raise TaskInvalid(f"{what}: {error}") from error
-        raise TaskFailed(f"the task's {what} raised {_named(error)}") from error
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _form(tensor: torch.Tensor | None) -> str:

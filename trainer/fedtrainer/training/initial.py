@@ -4,11 +4,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from fedapi import names
-from fedtrainer.errors import BadSettings, TaskInvalid
-from fedtrainer.training import entrypoint, seeding, tensors
+from fedtrainer.errors import BadSettings
+from fedtrainer.training import entrypoint, seeding, state, tensors
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +19,12 @@ def write_initial_model(spec: str, args: Mapping[str, object], seed: int, thread
         return
     seeding.make_repeatable(threads)
     task = entrypoint.load(spec, args)
-    state = entrypoint.model_of(task, seed).state_dict()
-    entrypoint.check_alike(entrypoint.model_of(task, seed).state_dict(), state, "its first call")
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise TaskInvalid(f"model(): {name} is not finite at initialization")
+    model = entrypoint.model_of(task, seed)
+    first = model.state_dict()
+    entrypoint.check_alike(entrypoint.model_of(task, seed).state_dict(), first, "its first call")
+    state.check_finite(model)
     try:
-        written = tensors.write(path, state, sync=True)
+        written = tensors.write(path, first, sync=True)
     except OSError as error:
         raise BadSettings(f"initial model: {path} is not writable ({error.strerror})") from error
     log.info("wrote %s: %d bytes, sha256 %s", path, written.size, written.sha256)

@@ -4,21 +4,21 @@ All ranks of a site run it together: a batch is shared among them, their gradien
 has to tell (the round is over, its pod must go) is known to all after the same step.
 """
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fedapi.wire.job import TrainingSettings
-from fedtrainer.errors import Dropped, TaskInvalid
+from fedtrainer.errors import Dropped
 from fedtrainer.ring import operations
-from fedtrainer.training import agreement, shares
-from fedtrainer.training.batches import shuffled, size, take
+from fedtrainer.training import agreement, fit, shares
+from fedtrainer.training.batches import fitting, len_of, part_of, real_type, shuffled, take
 from fedtrainer.training.context import Context, Position
 from fedtrainer.training.losses import Losses
-from fedtrainer.training.metrics import number, with_extras
+from fedtrainer.training.means import Means
+from fedtrainer.training.metrics import with_extras
 from fedtrainer.training.parallel import Flag, end_if_told, own_flags
 from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.steps import Steps
@@ -32,15 +32,16 @@ log = logging.getLogger(__name__)
 def default_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross entropy for integer targets, mean squared error for real ones."""
     if targets.dtype.is_floating_point:
+        targets = fit.real_targets(outputs, targets)
         return torch.nn.functional.mse_loss(outputs.reshape(targets.shape), targets)
-    return torch.nn.functional.cross_entropy(outputs, targets)
+    return torch.nn.functional.cross_entropy(outputs, fit.class_numbers(outputs, targets))
 
 
 def default_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     """Accuracy for integer targets, nothing for real ones (the loss is always reported)."""
     if targets.dtype.is_floating_point:
         return {}
-    return {"accuracy": float((outputs.argmax(dim=1) == targets).double().mean())}
+    return {"accuracy": float((outputs.argmax(dim=1) == fit.class_numbers(outputs, targets)).double().mean())}
 
 
 def train(
@@ -49,11 +50,10 @@ def train(
     """Epochs or local steps with the job's optimizer; goes on from a checkpoint. Diverged when the loss is not finite."""
     from fedtrainer.training.task import TrainResult  # noqa: PLC0415 - task.py imports this module late
 
-    samples = size(data.train, "train")
-    if samples == 0:
+    if data.train is None or (samples := len_of(part := part_of(data.train, "train"))) == 0:
         return TrainResult(0)
     model.train()
-    training = _Training(task, model, data.train, settings, ctx, samples)
+    training = _Training(task, model, part, settings, ctx, samples)
     return TrainResult(samples, {"train_loss": training.run()})
 
 
@@ -64,7 +64,7 @@ class _Training:
         self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
     ) -> None:
         self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
-        self._usable = usable(settings, samples, ctx.ring.size, ctx.joined.multiple)
+        self._usable = usable(settings, samples, ctx.ring.size, ctx.joined.multiple, fit.least_samples(model))
         self._schedule = Schedule.of(settings, self._usable, ctx.ring.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
         self._steps = Steps(task, model, settings, ctx)
@@ -119,24 +119,26 @@ def evaluate(
     from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
 
     multiple = ctx.joined.multiple
-    samples, sums, losses = size(data.test, "test"), dict[str, float](), dict[str, float]()
+    part = (torch.empty(0), torch.empty(0)) if data.test is None else part_of(data.test, "test")
+    samples, real, means, losses = len_of(part), real_type(model), Means(), Means()
     samples -= samples % multiple
     dropped = False
     model.eval()
-    with torch.inference_mode(ctx.device != "xla"), torch.no_grad():  # torch_xla cannot work in inference mode
+    with torch.no_grad():  # not inference mode: what forward caches is used in training
         for batch in own_batches(samples, settings.batch_size, ctx.ring.rank, ctx.ring.size, multiple):
             ctx.end_if_leaving()
             dropped = dropped or ctx.stopped()
             if dropped and multiple == 1:  # hosts that compute one batch together go on together
                 break
-            inputs, targets = ctx.place(take(data.test, batch))
-            outputs = model(inputs)
-            _add(sums, task.metrics(outputs, targets), len(batch))
-            _add(losses, {"loss": float(task.loss(outputs, targets))}, len(batch))
+            inputs, targets = take(part, batch)
+            inputs, targets = ctx.place((fitting(inputs, real), targets))
+            with fit.checked(inputs, targets):
+                outputs = model(inputs)
+                means.add(task.metrics(outputs, targets), len(batch))
+                losses.add({"loss": fit.scalar(task.loss(outputs, targets))}, len(batch))
     if operations.sums(ctx.joined, [float(dropped)])[0]:
         raise Dropped("the aggregator closed the round")
-    totals = with_extras(_of_all_ranks(ctx, sums), _of_all_ranks(ctx, losses))
-    return EvalResult(samples, {name: total / samples for name, total in totals.items()})
+    return EvalResult(samples, with_extras(means.of_all_ranks(ctx), losses.of_all_ranks(ctx)))
 
 
 def own_batches(samples: int, batch_size: int, rank: int, ranks: int, multiple: int) -> Iterator[range]:
@@ -149,18 +151,3 @@ def own_batches(samples: int, batch_size: int, rank: int, ranks: int, multiple: 
             yield batch[mine.start : mine.stop]
         elif number_ % ranks == rank:
             yield batch
-
-
-def _of_all_ranks(ctx: Context, sums: Mapping[str, float]) -> dict[str, float]:
-    """Sums over the ranks, which may have had no batch but must not have metrics that rank 0 has not."""
-    names = json.loads(operations.broadcast_text(ctx.joined, json.dumps(list(sums))))
-    if unknown := sums.keys() - set(names):
-        raise TaskInvalid(f"metrics() returned {sorted(unknown)} for some batches only: return the same names for all")
-    return dict(zip(names, operations.sums(ctx.joined, [sums.get(name, 0.0) for name in names]), strict=True))
-
-
-def _add(sums: dict[str, float], metrics: Mapping[str, Any], weight: int) -> None:
-    if not isinstance(metrics, Mapping):
-        raise TaskInvalid(f"metrics() returned a {type(metrics).__name__}: return a dict of name and number")
-    for name, value in metrics.items():
-        sums[name] = sums.get(name, 0.0) + number(name, value) * weight

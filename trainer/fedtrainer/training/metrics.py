@@ -5,26 +5,43 @@ A task may use the limit up: what Fedloom adds of its own goes only where it fit
 
 import logging
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from fedapi.printable import fit_for_a_name
+from fedapi.wire.site import MAX_METRIC, MAX_SAMPLES
 from fedtrainer.errors import TaskInvalid
 
 log = logging.getLogger(__name__)
 
 MOST = 32  # metrics of one report
 LONGEST = 63  # characters of a name
+LONGEST_SHOWN = 200  # characters of a wrong value in a message
 
 
 def number(name: str, value: Any) -> float:
     """A metric's value as a number. TaskInvalid names the metric when it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except Exception as error:
         raise TaskInvalid(
-            f"metric {name!r} is {value!r}, a {type(value).__name__}: return a number, for example tensor.mean().item()"
-        ) from None
+            f"metric {name!r} is {_shown(value)}, a {type(value).__name__}: return a number, for example "
+            "tensor.mean().item()"
+        ) from error
+
+
+def samples(value: Any, what: str) -> int:
+    """A count of samples as an integer: of numpy and torch too. TaskInvalid when it is none."""
+    try:
+        count = operator.index(value)
+    except Exception as error:
+        raise TaskInvalid(
+            f"{what}: samples is {_shown(value)}, a {type(value).__name__}: give a whole number, for example len(data)"
+        ) from error
+    if not 0 <= count <= MAX_SAMPLES:
+        raise TaskInvalid(f"{what}: samples is {count}: it must be from 0 to {MAX_SAMPLES}")
+    return count
 
 
 def with_extras(own: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,8 +50,10 @@ def with_extras(own: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[str, 
     return {**own, **dict(list(fitting.items())[: max(0, MOST - len(own))])}
 
 
-def checked(metrics: Mapping[str, object], what: str) -> dict[str, float]:
-    """Numbers by name, within the limits; values that are not finite are left out. TaskInvalid says what is wrong."""
+def checked(metrics: Any, what: str) -> dict[str, float]:
+    """Numbers by name, within the limits; values that are not finite, or huge, are left out. TaskInvalid says what is wrong."""
+    if not isinstance(metrics, Mapping):
+        raise TaskInvalid(f"{what} returned metrics that are a {type(metrics).__name__}: use a dict of name and number")
     if len(metrics) > MOST:
         raise TaskInvalid(f"{what} returned {len(metrics)} metrics: return at most {MOST}")
     values = {str(name): number(str(name), value) for name, value in metrics.items()}
@@ -45,6 +64,17 @@ def checked(metrics: Mapping[str, object], what: str) -> dict[str, float]:
             )
         if not fit_for_a_name(name):
             raise TaskInvalid(f"{what}: {name!r} is no name of a metric: use visible characters, no spaces around them")
-        if not math.isfinite(value):
+        if not _fits(value):
             log.warning("%s: metric %s is %s and is left out", what, name, value)
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+    return {name: value for name, value in values.items() if _fits(value)}
+
+
+def _fits(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= MAX_METRIC
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:LONGEST_SHOWN]
+    except Exception:  # noqa: BLE001 - the user's own __repr__
+        return "something without a repr"

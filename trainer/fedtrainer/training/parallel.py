@@ -12,7 +12,7 @@ import torch
 from fedtrainer import termination
 from fedtrainer.errors import Dropped, RingBroken, Terminated
 from fedtrainer.ring import operations
-from fedtrainer.training import shares
+from fedtrainer.training import fit, shares
 
 if TYPE_CHECKING:
     from fedtrainer.training.context import Context
@@ -48,15 +48,17 @@ class Parallel:
     def __init__(self, ctx: "Context", model: torch.nn.Module) -> None:
         self._ctx = ctx
         self._sync = ctx.sync(model)
+        self._model = model
 
     def share(self, index: torch.Tensor) -> tuple[torch.Tensor, float]:
         """This rank's part of a batch's positions, never empty, and the factor for the mean loss over that part.
 
         With the factor the gradients are those of the mean loss over the whole batch; it is 1.0 when shares are equal.
         """
-        mine = shares.share(len(index), self._ctx.ring.rank, self._ctx.ring.size)
+        least = fit.least_samples(self._model)
+        mine = shares.share(len(index), self._ctx.ring.rank, self._ctx.ring.size, least)
         if not mine:
-            return index[:1], 0.0
+            return index[:least], 0.0
         return index[mine.start : mine.stop], len(mine) * self._ctx.ring.size / len(index)
 
     def backward(self, loss: torch.Tensor, *, last: bool = True) -> None:

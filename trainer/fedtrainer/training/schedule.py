@@ -44,15 +44,17 @@ class Schedule:
         return (last, done - last * self.per_epoch) if done == self.steps else divmod(done, self.per_epoch)
 
 
-def usable(settings: TrainingSettings, samples: int, ranks: int, multiple: int) -> int:
+def usable(settings: TrainingSettings, samples: int, ranks: int, multiple: int, least: int = 1) -> int:
     """How many of `samples` an epoch takes: all, or those that come in multiples, each epoch without others.
 
-    `multiple` is the ring's. BadSettings when a batch, or a part of it, cannot be shared out evenly.
+    `multiple` is the ring's. A last batch with fewer samples than `least` is left out, unless it is the only one or
+    whole batches are no larger. BadSettings when a batch, or a part of it, cannot be shared out evenly.
     """
-    if multiple == 1:
-        return samples
-    multiple *= settings.gradient_accumulation_steps
     batch = settings.batch_size * (ranks if settings.batch_per == "Rank" else 1)
+    if multiple == 1:
+        rest = samples % batch
+        return samples - rest if rest < least <= batch and samples > rest else samples
+    multiple *= settings.gradient_accumulation_steps
     if batch % multiple:
         raise BadSettings(
             f"training.batchSize makes a batch of {batch} samples, but the hosts of a TPU slice share out multiples of "

@@ -1,7 +1,12 @@
-"""Makes torch repeatable: threads, deterministic algorithms, seeds. Called by session.py and context.py."""
+"""Makes torch repeatable: threads, deterministic algorithms, seeds. Called by session.py and context.py.
+
+Outside of training and evaluation, an operation without a deterministic algorithm only warns: no setting is known yet.
+"""
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,8 +16,18 @@ def make_repeatable(threads: int) -> None:
     """Once per process, before the first operation: the same program and seed give the same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def algorithms(determinism: str) -> Iterator[None]:
+    """`training.determinism` for a training or an evaluation: with Strict an operation that is not repeatable fails."""
+    torch.use_deterministic_algorithms(True, warn_only=determinism == "Warn")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def seed_everything(seed: int) -> torch.Generator:

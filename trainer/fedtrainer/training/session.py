@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
@@ -20,10 +21,11 @@ from fedtrainer import termination
 from fedtrainer.errors import Diverged, TaskInvalid
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
-from fedtrainer.training import agreement, entrypoint, seeding, tensors
+from fedtrainer.training import agreement, entrypoint, metrics, seeding, tensors
 from fedtrainer.training.batches import size
+from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
-from fedtrainer.training.metrics import checked, with_extras
+from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.task import Data, EvalResult, TrainResult
 
@@ -62,7 +64,9 @@ class Session:
         workers = operations.each_rank(ring, float(spec.worker))
         self._ranks = Ranks(ring.rank, ring.size, tuple(map(int, workers)))
         self._task = entrypoint.load(spec.entrypoint, spec.task_args)
-        self._model = entrypoint.model_of(self._task, spec.seed).to(ring.device)
+        self._model = entrypoint.model_of(self._task, spec.seed)
+        with task_code("model()"):
+            self._model.to(ring.device)
         agreement.same_model(ring, self._ranks, self._model.state_dict())
         self._base: dict[str, torch.Tensor] = {}
 
@@ -79,10 +83,10 @@ class Session:
 
     def data(self, round_: int) -> Data:
         """This site's data for a round. DataDiffers when it is not the same at all ranks."""
-        with entrypoint.task_code("data()"):
+        with task_code("data()"):
             data = self._task.data(self._site(round_))
-        if not isinstance(data, Data):
-            raise TaskInvalid(f"data() returned a {type(data).__name__}: return fedtrainer.Data(train, test)")
+            if not isinstance(data, Data):
+                raise TaskInvalid(f"data() returned a {type(data).__name__}: return fedtrainer.Data(train, test)")
         if self._ranks.size > 1:
             self._compare(data, round_)
         return data
@@ -95,8 +99,9 @@ class Session:
             return None
         self._reset()
         ctx = self._context(round_, "evaluate", None, settings, stopped)
-        ctx.epoch_generator(0)
-        return self._evaluated(data, settings, ctx)
+        with preserved(self._model):
+            ctx.epoch_generator(0)
+            return self._evaluated(data, settings, ctx)
 
     def train(
         self,
@@ -116,7 +121,7 @@ class Session:
             trained, ctx = self._train(data, round_, settings, folder, stopped)
             keep(trained)
             local = self._local_metrics(data, trained.samples, settings, ctx)
-            return replace(trained, metrics=with_extras(trained.metrics, local))
+            return replace(trained, metrics=metrics.with_extras(trained.metrics, local))
 
     def _train(
         self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
@@ -125,21 +130,23 @@ class Session:
         ctx = self._context(round_, "train", folder, settings, stopped)
         ctx.epoch_generator(0)
         started = time.monotonic()
-        with entrypoint.task_code("train()"), closing(ctx):
+        with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
             result = self._task.train(self._model, data, settings, ctx)
+            if not isinstance(result, TrainResult):
+                raise TaskInvalid(f"train() returned a {type(result).__name__}: return TrainResult(samples, metrics)")
+            samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
         training_s = time.monotonic() - started
-        if not isinstance(result, TrainResult) or result.samples < 0:
-            raise TaskInvalid(f"train() returned {result!r}: return TrainResult(samples, metrics) with samples >= 0")
-        agreement.same_result(self._ring, self._ranks, self._model, result.samples)
+        agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        return Trained(file, result.samples, checked(result.metrics, "train()"), training_s), ctx
+        return Trained(file, samples, found, training_s), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
         """Rank 0 writes the update, and tells the others when there is none to be had."""
         file, diverged = tensors.Written("", 0), ""
         if folder is not None:
-            local = tensors.on_host(self._model.state_dict())
+            with task_code("state_dict()"):
+                local = tensors.on_host(self._model.state_dict())
             entrypoint.check_alike(local, self._base)
             try:
                 file = tensors.write_delta(folder / UPDATE_FILE, local, self._base)
@@ -151,35 +158,41 @@ class Session:
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
         """The local model on local test data, where that costs less than the training did."""
-        try:
-            cheap = 0 < size(data.test, "test") <= samples
-        except TaskInvalid:  # a task with its own train and evaluate may hold its data in any form
-            cheap = False
-        if not cheap:
+        if not 0 < self._size(data.test) <= samples:
             return {}
-        return {f"local_{name}": value for name, value in self._evaluated(data, settings, ctx).metrics.items()}
+        with preserved(self._model):
+            found = self._evaluated(data, settings, ctx).metrics
+        return {f"local_{name}": value for name, value in found.items()}
 
     def _evaluated(self, data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:
-        with entrypoint.task_code("evaluate()"):
+        with task_code("evaluate()"), seeding.algorithms(settings.determinism):
             result = self._task.evaluate(self._model, data, settings, ctx)
-        if not isinstance(result, EvalResult):
-            raise TaskInvalid(f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)")
-        return replace(result, metrics=checked(result.metrics, "evaluate()"))
+            if not isinstance(result, EvalResult):
+                raise TaskInvalid(f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)")
+            samples, found = (
+                metrics.samples(result.samples, "evaluate()"),
+                metrics.checked(result.metrics, "evaluate()"),
+            )
+        return EvalResult(samples, found)
+
+    def _size(self, part: Any) -> int:
+        """Samples of a part of the data; 0 for what has a form of its own, for the task's own train and evaluate."""
+        try:
+            with task_code("data()"):
+                return size(part, "data")
+        except TaskInvalid:
+            return 0
 
     def _compare(self, data: Data, round_: int) -> None:
-        sizes = {}
-        for name, part in (("training", data.train), ("test", data.test)):
-            try:
-                sizes[name] = size(part, name)
-            except TaskInvalid:  # data in a form of its own, for the task's own train and evaluate
-                sizes[name] = 0
+        sizes = {"training": self._size(data.train), "test": self._size(data.test)}
         seeding.seed_everything(derived(self._spec.seed, "compare", round_))  # a Dataset may change samples at random
-        with entrypoint.task_code("data()"):
+        with task_code("data()"):
             content = agreement.content_of((data.train, data.test))
         agreement.same_data(self._ring, self._ranks, sizes, content)
 
     def _reset(self) -> None:
-        self._model.load_state_dict(self._base)
+        with task_code("load_state_dict()"):
+            self._model.load_state_dict(self._base)
 
     def _site(self, round_: int) -> Site:
         spec = self._spec

@@ -15,7 +15,9 @@ def share(count: int, rank: int, size: int, least: int = 1) -> range:
     return range(count * rank // sharing, count * (rank + 1) // sharing)
 
 
-def parts(positions: range, wanted: int) -> list[range]:
-    """Positions in `wanted` parts, of which none is empty; fewer parts where there are fewer positions."""
-    count = min(wanted, len(positions))
+def parts(positions: range, wanted: int, least: int = 1) -> list[range]:
+    """Positions in `wanted` parts, of which none is smaller than `least`; fewer parts where there are fewer positions."""
+    if not positions:
+        return []
+    count = max(1, min(wanted, len(positions) // least))
     return [positions[len(positions) * n // count : len(positions) * (n + 1) // count] for n in range(count)]

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedapi.wire.job import OptimizerSettings, TrainingSettings
-from fedtrainer.errors import BadSettings
-from fedtrainer.training import shares
-from fedtrainer.training.batches import take
+from fedtrainer.errors import BadSettings, TaskInvalid
+from fedtrainer.training import fit, shares
+from fedtrainer.training.batches import fitting, real_type, take
 from fedtrainer.training.context import Context
 from fedtrainer.training.losses import Losses
 
 if TYPE_CHECKING:
     from fedtrainer.training.task import Task
 
-LEAST_OF_A_SHORT_BATCH = 2  # batch normalization fails on one sample; whole batches are the user's choice
+LEAST_OF_A_SHORT_BATCH = 2  # as little as a rank takes of it, whatever the model
 HALF = {"BFloat16": torch.bfloat16, "Float16": torch.float16}
 
 
 def optimizer_of(settings: OptimizerSettings, model: torch.nn.Module) -> torch.optim.Optimizer:
     """The job's optimizer over the parameters that train."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise TaskInvalid("model() has no parameter that requires a gradient: there is nothing to train")
     values: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.name == "SGD":
         values["momentum"] = settings.momentum
@@ -41,23 +43,27 @@ class Steps:
         self._half, self._device = HALF.get(settings.mixed_precision), device
         self._scaler = torch.amp.GradScaler(device, enabled=self._half == torch.float16)
         self._sync = ctx.sync(model)
+        self._real = real_type(model)
+        self._least = fit.least_samples(model) if ctx.joined.multiple == 1 else 1
 
     def step(self, samples: Any, batch: torch.Tensor, whole: bool, rate: float, flags: int, losses: Losses) -> int:
         """One step over the positions in `batch`; the flags of all ranks, whose gradients it has averaged."""
-        least = 1 if whole else LEAST_OF_A_SHORT_BATCH
+        least = self._least if whole else LEAST_OF_A_SHORT_BATCH
         ring = self._ctx.ring
-        pieces = shares.parts(shares.share(len(batch), ring.rank, ring.size, least), self._parts)
+        pieces = shares.parts(shares.share(len(batch), ring.rank, ring.size, least), self._parts, self._least)
         self.optimizer.zero_grad()
         found = []
         if not pieces:
             self._sync.begin(flags)
         for piece in pieces:
-            inputs, targets = self._ctx.place(take(samples, batch[piece.start : piece.stop]))
-            with self._precision():
-                loss = self._task.loss(self._model(inputs), targets)
-            if piece is pieces[-1]:
-                self._sync.begin(flags)
-            self._backward(loss, len(piece) * ring.size / len(batch))
+            inputs, targets = take(samples, batch[piece.start : piece.stop])
+            inputs, targets = self._ctx.place((fitting(inputs, self._real), targets))
+            with fit.checked(inputs, targets):
+                with self._precision():
+                    loss = fit.scalar(self._task.loss(self._model(inputs), targets))
+                if piece is pieces[-1]:
+                    self._sync.begin(flags)
+                self._backward(loss, len(piece) * ring.size / len(batch))
             found.append((len(piece) / len(batch), loss.detach()))
         flags = self._sync.finish()
         self._update(rate)

@@ -29,9 +29,17 @@ DTYPES = {
     torch.int32: "I32",
     torch.int16: "I16",
     torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_SIGNED = {
+    torch.uint64: torch.int64,
+    torch.uint32: torch.int32,
+    torch.uint16: torch.int16,
+}  # torch cannot subtract these
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,16 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 
 def write(path: Path, tensors: Tensors, *, metadata: str | None = None, sync: bool = False) -> Written:
     """Writes the tensors, by rename; `sync` waits for the disk."""
-    return _write(path, tensors, lambda name: _blocks(tensors[name].detach().cpu().reshape(-1)), metadata, sync)
+    return _write(
+        path, tensors, lambda name: _blocks(tensors[name].detach().cpu().contiguous().reshape(-1)), metadata, sync
+    )
 
 
 def write_delta(path: Path, local: Tensors, base: Tensors) -> Written:
-    """Writes local - base. Diverged when a value is not finite: such an update would be refused."""
+    """Writes local - base; of integers modulo 2^bits, from which the hub recovers the local value.
+
+    Diverged when a value is not finite: such an update would be refused. What the base has as infinity or NaN stays.
+    """
     return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, sync=False)
 
 
@@ -132,13 +145,28 @@ def _delta(name: str, local: torch.Tensor, base: torch.Tensor) -> Iterator[torch
             raise TaskInvalid(f"tensor {name!r} is bool and changed in training: there is no mean of bools; use uint8")
         yield from _blocks(torch.zeros_like(base))
         return
+    if base.dtype in _SIGNED:
+        local, base = local.contiguous().view(_SIGNED[base.dtype]), base.view(_SIGNED[base.dtype])
     buffer = torch.empty(min(base.numel(), BLOCK_BYTES // base.element_size()), dtype=base.dtype)
     for ours, theirs in zip(_blocks(local), _blocks(base), strict=True):
         block = torch.sub(ours, theirs, out=buffer[: len(ours)])
         # A sum is cheaper than a test of each value; it may overflow, so look closer before judging.
-        if not torch.isfinite(block.sum()) and not torch.isfinite(block).all():
-            raise Diverged(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
+        if block.is_floating_point() and not torch.isfinite(block.sum()) and not torch.isfinite(block).all():
+            _keep_constants(name, ours, theirs, block)
         yield block
+
+
+def _keep_constants(name: str, ours: torch.Tensor, theirs: torch.Tensor, block: torch.Tensor) -> None:
+    """Zeroes the difference where the base is not finite and has stayed what it was, as in a mask of -inf."""
+    constant = ~torch.isfinite(theirs)
+    if not ((ours == theirs) | (ours.isnan() & theirs.isnan()))[constant].all():
+        raise TaskInvalid(
+            f"tensor {name!r} has infinities or NaN that training changed: they have no mean; keep them constant, or "
+            "register the buffer with persistent=False"
+        )
+    block[constant] = 0
+    if not torch.isfinite(block).all():
+        raise Diverged(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
 
 
 def _sync_directory(path: Path) -> None:
