@@ -74,7 +74,7 @@ class Limits(BaseSettings):
         10.0,
         validation_alias="FEDLOOM_HTTP_HEADER_S",
         gt=0,
-        description="Seconds from the start of a connection, or the first byte of a request, until its headers are there.",
+        description="Seconds from the start of a connection, or the first byte of a request, until its headers are there; the same for a message.",
     )
     idle_s: float = Field(
         120.0,

@@ -17,6 +17,7 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RefusedRequest
 from fedaggregator.http import messages, protocol, refusals
+from fedaggregator.http.pace import Pace
 from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
@@ -84,7 +85,7 @@ class Blobs:
                 *_connection(reader.size),
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            gone = asyncio.ensure_future(_gone(receive))
+            gone = asyncio.ensure_future(messages.gone(receive))
             try:
                 async with contextlib.aclosing(self._parts(reader)) as parts:
                     async for part in parts:
@@ -108,7 +109,9 @@ class Blobs:
                     ahead = self._read(reader, position, size)
                 yield part
         finally:
-            await asyncio.wait((ahead,))  # the file may be closed only after the thread is done with it
+            await asyncio.gather(
+                ahead, return_exceptions=True
+            )  # the file is closed only after the thread is done with it
 
     def _read(self, reader: Reader, position: int, size: int) -> asyncio.Future[bytearray]:
         length = min(self._chunk(), size - position)
@@ -147,7 +150,7 @@ class Blobs:
 
     async def _batches(self, receive: Receive) -> AsyncIterator[list[bytes]]:
         batch, size = [], 0
-        async for chunk in messages.chunks(receive, self._limits):
+        async for chunk in messages.chunks(receive, Pace(self._limits.stall_s, self._limits.least_bytes_per_s)):
             batch.append(chunk)
             size += len(chunk)
             if size >= self._chunk():
@@ -158,12 +161,6 @@ class Blobs:
 
     def _chunk(self) -> int:
         return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, _ALL_CHUNKS // max(1, self._transfers.under_way)))
-
-
-async def _gone(receive: Receive) -> None:
-    """Ends when the client is gone, or has its answer."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _connection(size: int) -> list[tuple[bytes, bytes]]:

@@ -22,28 +22,28 @@ MOST_VALUES = 256  # keys and values of one message; the largest honest one has 
 _LONGEST_REASON = 900
 
 
-async def chunks(receive: Receive, limits: Limits) -> AsyncIterator[bytes]:
+async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
     """The parts of a body as they come; RefusedRequest when they stop coming, come too slowly, or the client is gone."""
-    pace, loop, more = Pace(limits.stall_s, limits.least_bytes_per_s), asyncio.get_running_loop(), True
+    loop, more = asyncio.get_running_loop(), True
     while more:
         began = loop.time()
         try:
             async with asyncio.timeout(pace.left_s):
                 message = await receive()
         except TimeoutError as error:
-            raise _slow(limits) from error
+            raise _slow(pace) from error
         if message["type"] == "http.disconnect":
             raise _refused("Incomplete", "the connection ended before the body did: send it again")
         body, more = message.get("body", b""), message.get("more_body", False)
         if not pace.moved(loop.time() - began, len(body)):
-            raise _slow(limits)
+            raise _slow(pace)
         yield body
 
 
 async def received(receive: Receive, model: type[_M], limits: Limits) -> _M:
     """The message of a request; RefusedRequest when it is too large, too slow, or none."""
     data = bytearray()
-    async for chunk in chunks(receive, limits):
+    async for chunk in chunks(receive, Pace(limits.header_s, limits.least_bytes_per_s)):
         data += chunk
         if len(data) > limits.message_bytes:
             raise _refused("TooLarge", f"a message has at most {limits.message_bytes} bytes")
@@ -77,11 +77,15 @@ def _few(value: Any) -> bool:
     return True
 
 
-def _slow(limits: Limits) -> RefusedRequest:
-    message = (
-        f"the body came slower than {limits.least_bytes_per_s} bytes a second for {limits.stall_s:g} s: send it again"
-    )
-    return _refused("TooSlow", message)
+async def gone(receive: Receive) -> None:
+    """Ends when the client of a request, whose body was received, is gone or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _slow(pace: Pace) -> RefusedRequest:
+    least = f"{pace.least_bytes_per_s} bytes a second for {pace.stall_s:g} s"
+    return _refused("TooSlow", f"the body came slower than {least}: send it again")
 
 
 def _refused(code: str, message: str) -> RefusedRequest:

@@ -68,16 +68,17 @@ class SiteRoutes:
         asked = await self._message(request, client, NextRequest)
         loop = asyncio.get_running_loop()
         until = loop.time() + asked.wait_s
-        while True:
-            changed = self._engine.changed
-            assigned = self._assigned(client, asked)
-            if assigned.kind != "Wait" or self._engine.stopping or loop.time() >= until:
-                return _json(assigned)
-            try:
-                async with asyncio.timeout_at(until):
-                    await changed.wait()
-            except TimeoutError:
-                pass
+        gone = asyncio.ensure_future(messages.gone(request.receive))
+        try:
+            while True:
+                changed = self._engine.changed
+                assigned = self._assigned(client, asked)
+                over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
+                if assigned.kind != "Wait" or self._engine.stopping or over:
+                    return _json(assigned)
+                await _first(changed, gone, until - loop.time())
+        finally:
+            gone.cancel()
 
     async def upload(self, request: Request) -> Response:
         """Where to send an update."""
@@ -169,6 +170,15 @@ class SiteRoutes:
     def _download(self, blob: ObjectRef, client: str) -> Download:
         url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
         return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
+
+
+async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: float) -> None:
+    """Until one of them comes true, for a bounded time."""
+    waiting = asyncio.ensure_future(changed.wait())
+    try:
+        await asyncio.wait((waiting, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _json(message: Message) -> Response:
