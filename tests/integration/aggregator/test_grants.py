@@ -76,7 +76,7 @@ def test_under_way_when_its_attempt_ends(job):
         raw.send(DATA[-1:])
         assert raw.status() == 409
     assert stored(job, "b") == 0
-    assert not list((job.root / "store" / ".tmp").iterdir())
+    until(lambda: not list((job.root / "store" / ".tmp").iterdir()))
 
 
 def test_after_the_update_that_counts_and_after_the_site_has_left(job):
