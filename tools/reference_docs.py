@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
+import fedaggregator.limits
 import fedaggregator.metrics
 import fedaggregator.settings
 import fedoperator.metrics
@@ -143,6 +144,7 @@ def settings_page() -> str:
     for title, model in (
         ("Operator (set by the chart)", fedoperator.settings.OperatorSettings),
         ("Aggregator (set by the operator)", fedaggregator.settings.Settings),
+        ("Aggregator, limits of its HTTPS port (`spec.aggregator.podTemplate.env`)", fedaggregator.limits.Limits),
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
     ):

@@ -24,6 +24,7 @@ from fedaggregator.http.blobs import Blobs
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
+from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import StatusSink
 from fedaggregator.publisher import Publisher
 from fedaggregator.settings import Settings, credentials
@@ -42,12 +43,14 @@ def main() -> int:
     termination_log: Path | None = None
     allocator.give_buffers_back()
     try:
-        settings = Settings()
+        settings, limits = Settings(), Limits()
         termination_log = settings.termination_log
         jsonlog.configure(settings.log_level)
         _LOG.info("settings", extra={"fields": settings.model_dump(mode="json")})
+        limits = within_open_files(limits)
+        _LOG.info("limits", extra={"fields": limits.model_dump(mode="json")})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, limits))
     except ValidationError as error:
         return _ended(Exit.BAD_SETTINGS, faults(error), termination_log)
     except Fatal as error:
@@ -58,7 +61,7 @@ def main() -> int:
     return Exit.OK
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
     store = DiskStore(settings.store_dir)
@@ -71,8 +74,9 @@ async def serve(settings: Settings) -> None:
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     intake = Intake(engine, store)
-    sites = SiteRoutes(engine, intake, publisher, SiteTokens(secrets.job_key), urls)
-    https = server(application(engine, sites, Blobs(engine, intake, store, urls)), settings, secrets)
+    sites = SiteRoutes(engine, intake, publisher, SiteTokens(secrets.job_key), urls, limits)
+    blobs = Blobs(engine, intake, store, urls, limits)
+    https = server(application(engine, sites, blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)

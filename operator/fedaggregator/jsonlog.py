@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from fedaggregator import refusallog
+
 
 class JsonFormatter(logging.Formatter):
     """One line, one object."""
@@ -28,5 +30,6 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").addFilter(refusallog.Budget())  # a client may be able to repeat what it tells
     for noisy in ("uvicorn.error", "uvicorn.access", "urllib3", "kubernetes"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

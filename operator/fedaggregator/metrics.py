@@ -11,7 +11,19 @@ EPOCH = Gauge("fedloom_aggregator_epoch", "Epoch of this process.", registry=REG
 SITES_CONNECTED = Gauge("fedloom_aggregator_sites_connected", "Sites heard within 5 minutes.", registry=REGISTRY)
 UPDATES = Counter("fedloom_aggregator_updates_accepted", "Updates accepted.", registry=REGISTRY)
 EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
-REFUSALS = Counter("fedloom_aggregator_refusals", "Requests refused, by code.", ["code"], registry=REGISTRY)
+REFUSALS = Counter(
+    "fedloom_aggregator_refusals",
+    "Requests refused, by code of the refusal, Malformed and NoRoute included.",
+    ["code"],
+    registry=REGISTRY,
+)
+CONNECTIONS = Gauge("fedloom_aggregator_connections", "Open connections.", registry=REGISTRY)
+CONNECTIONS_ENDED = Counter(
+    "fedloom_aggregator_connections_ended",
+    "Connections that the aggregator ended, by reason: Crowded, Handshake, Header, Idle, Stalled, Lingering.",
+    ["reason"],
+    registry=REGISTRY,
+)
 SITE_FAILURES = Counter("fedloom_aggregator_site_failures", "Failures that sites reported.", registry=REGISTRY)
 ATTEMPT_FAILURES = Counter("fedloom_aggregator_attempts_failed", "Attempts without a commit.", registry=REGISTRY)
 FOLD_SECONDS = Histogram("fedloom_aggregator_fold_seconds", "Duration of a fold.", buckets=_SECONDS, registry=REGISTRY)

@@ -84,6 +84,23 @@ TUNABLE = (
     "FEDLOOM_LOG_LEVEL",  # both: least level that is logged
     "FEDLOOM_URL_LIFETIME_S",  # aggregator: seconds that a blob URL is good for
     "FEDLOOM_STORE_RETRY_S",  # aggregator: seconds of retries before the store is given up
+    # aggregator: limits of its HTTPS port (fedaggregator.limits, docs/security.md)
+    "FEDLOOM_HTTP_CONNECTIONS",
+    "FEDLOOM_HTTP_STRANGERS",
+    "FEDLOOM_HTTP_CONNECTIONS_PER_SITE",
+    "FEDLOOM_HTTP_TRANSFERS",
+    "FEDLOOM_HTTP_DOWNLOADS_PER_SITE",
+    "FEDLOOM_HTTP_TRANSFER_WAIT_S",
+    "FEDLOOM_HTTP_REQUEST_LINE_BYTES",
+    "FEDLOOM_HTTP_HEADER_BYTES",
+    "FEDLOOM_HTTP_HEADERS",
+    "FEDLOOM_HTTP_MESSAGE_BYTES",
+    "FEDLOOM_HTTP_HANDSHAKE_S",
+    "FEDLOOM_HTTP_HEADER_S",
+    "FEDLOOM_HTTP_IDLE_S",
+    "FEDLOOM_HTTP_STALL_S",
+    "FEDLOOM_HTTP_LEAST_BYTES_PER_S",
+    "FEDLOOM_HTTP_LINGER_S",
 )
 
 # What spec.aggregator.podTemplate.env may set. Anything else may make a program load code or trust other keys

@@ -53,14 +53,21 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
     return None
 
 
+def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
+    """Whether nothing that a site may upload for an attempt can count: a grant lives no longer than this is None."""
+    refusal = misplaced(state, client, round_, attempt) or stranger(state, client)
+    current = open_attempt(state)
+    if refusal is None and current is not None and client in current.accepted:
+        return Refusal(code="Duplicate", message=_TAKEN.format(client, round_))
+    return refusal
+
+
 def upload(state: State, client: str, request: UploadRequest) -> Refusal | ObjectRef:
     """Where an announced update goes, or why it does not."""
-    refusal = misplaced(state, client, request.round, request.attempt)
+    refusal = unwanted(state, client, request.round, request.attempt)
     current = open_attempt(state)
     if refusal is not None or current is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
-    if client in current.accepted:
-        return Refusal(code="Duplicate", message=_TAKEN.format(client, request.round))
     limit = current.plan.base.size + EXTRA_BYTES
     if request.size > limit:
         message = f"size {request.size} is over {limit} bytes, which the base model allows: send its tensors only"

@@ -25,6 +25,8 @@ GOALS = {
     "round_overhead_embedded_s": 0.3,
     "round_100mb_two_sites_s": 3.0,
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
+    "hostile_rss_growth_mib": 64.0,
+    "hostile_healthz_p99_s": 0.25,
     "round_overhead_cluster_s": 1.0,
     "ring_bytes_ratio": 1.03,
     "ring_scaling_2_ranks": AtLeast(1.7),

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from fedaggregator import metrics
+from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RefusedRequest
@@ -30,6 +30,7 @@ NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about tra
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
     "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
+    "Busy", "TooSlow", "Incomplete",
 }  # fmt: skip
 
 
@@ -102,8 +103,7 @@ class Intake:
     async def refused(self, client: str, refusal: Refusal) -> None:
         """Records a refusal, and counts it against the site where it is the site's doing. No client: a stranger."""
         metrics.REFUSALS.labels(refusal.code).inc()
-        fields = {"site": client, "code": refusal.code, "reason": refusal.message}
-        _LOG.info("refused", extra={"fields": fields})
+        refusallog.note("refused", site=client, code=refusal.code, reason=refusal.message)
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 

@@ -1,12 +1,13 @@
 """Models out and updates in, by signed URL. Streams both ways; hashing and disk run in a thread, one chunk ahead.
 
-Chunks shrink when many sites transfer at once, so that the memory of all transfers together stays bounded.
+A URL is good for the site that it was made for, while that site is in the job; one to write with also no longer than
+its attempt takes that site's update, which is looked at before, during and at the end of a transfer. Chunks shrink when many sites transfer at once, so that the memory of all transfers together stays bounded.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
@@ -15,48 +16,63 @@ from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RefusedRequest
-from fedaggregator.http import refusals
-from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.http import messages, protocol, refusals
+from fedaggregator.http.pace import Pace
+from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.transfers import Transfers
+from fedaggregator.limits import Limits
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore import admission
 from fedstore.errors import ContentMismatch, Missing, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
-_LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 1 << 20, 64 << 10, 4 << 20
+_LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 256 << 10, 64 << 10, 4 << 20
 _CLOSING = 1 << 20  # a TLS connection keeps buffers as large as what went through it: over this it is not kept
-_STALLED_S = 60.0  # a sender that is silent for so long is cut off
+_MOST_FIELDS = 16  # of a URL's query; ours have five
 
 
 class Blobs:
     """An ASGI application for one path below the blob prefix."""
 
-    def __init__(self, engine: Engine, intake: Intake, store: ObjectStore, urls: UrlSigner) -> None:
-        self._engine, self._intake, self._store, self._urls = engine, intake, store, urls
-        self._transfers = 0
-        self._uploads: Counter[str] = Counter()  # under way, by site
+    def __init__(self, engine: Engine, intake: Intake, store: ObjectStore, urls: UrlSigner, limits: Limits) -> None:
+        self._engine, self._intake, self._store, self._urls, self._limits = engine, intake, store, urls, limits
+        self._transfers = Transfers(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET or PUT."""
-        key = scope["path_params"]["key"]
+        method, holder = scope["method"], Holder("")
         try:
-            blob = self._checked(scope["method"], key, scope["query_string"])
+            blob, holder = self._checked(method, scope["path_params"]["key"], scope["query_string"])
+            self._alive(method, holder)
+            if holder.client:
+                protocol.proved(scope, holder.client)
+            async with self._transfers.turn(method, holder.client):
+                await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
         except RefusedRequest as error:
-            await self._intake.refused("", error.refusal)
-            await refusals.answer(error.refusal)(scope, receive, send)
-            return
-        try:
-            with self._counted():
-                await (self._put(blob, receive, send) if scope["method"] == "PUT" else self._get(blob, send))
-        except RefusedRequest as error:
-            await self._intake.refused(_owner(key), error.refusal)
+            await self._intake.refused(holder.client, error.refusal)
             await refusals.answer(error.refusal)(scope, receive, send)
 
-    def _checked(self, method: str, key: str, query: bytes) -> ObjectRef:
-        fields = dict(parse_qsl(query.decode("ascii", "replace")))
-        return self._urls.checked(method, key, fields, self._engine.clock())
+    def _checked(self, method: str, key: str, query: bytes) -> tuple[ObjectRef, Holder]:
+        """What a URL is for, and whom it was made for."""
+        try:
+            fields = dict(parse_qsl(query.decode("ascii", "replace"), max_num_fields=_MOST_FIELDS))
+        except ValueError as error:
+            raise _refused("Unauthorized", "the URL is not one that this aggregator signed") from error
+        blob = self._urls.checked(method, key, fields, self._engine.clock())
+        return blob, Holder.of(fields["holder"])
 
-    async def _get(self, blob: ObjectRef, send: Send) -> None:
+    def _alive(self, method: str, holder: Holder) -> None:
+        """RefusedRequest when the site may not use its URL any more."""
+        state, client = self._engine.state, holder.client
+        if method == "PUT":
+            refusal = admission.unwanted(state, client, holder.round, holder.attempt)
+        else:
+            refusal = admission.stranger(state, client) if client else None
+        if refusal is not None:
+            raise RefusedRequest(refusal)
+
+    async def _get(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
         with ExitStack() as files:
             try:
                 reader = files.enter_context(self._store.reader(blob.key))
@@ -65,35 +81,50 @@ class Blobs:
                 if tip is not None and blob.key == tip.model.key:
                     await self._engine.check_model()
                 raise _refused("Missing", "the object is gone: ask next") from error
-            size = reader.size
             headers = [
                 (b"content-type", b"application/octet-stream"),
-                (b"content-length", str(size).encode()),
+                (b"content-length", str(reader.size).encode()),
                 (b"etag", f'"{blob.sha256}"'.encode()),
-                *_connection(size),
+                *_connection(reader.size),
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            position = 0
-            ahead = self._read(reader, 0, size)
+            gone = asyncio.ensure_future(messages.gone(receive))
+            try:
+                async with contextlib.aclosing(self._parts(reader)) as parts:
+                    async for part in parts:
+                        if gone.done():  # nobody is there to read it: neither do we
+                            return
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                        metrics.BYTES.labels("out").inc(len(part))
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                gone.cancel()
+
+    async def _parts(self, reader: Reader) -> AsyncGenerator[bytearray]:
+        """The object's bytes; the next part is read while this one is sent."""
+        position, size = 0, reader.size
+        ahead = self._read(reader, 0, size)
+        try:
             while position < size:
-                chunk = await ahead
-                position += len(chunk)
+                part = await ahead
+                position += len(part)
                 if position < size:
                     ahead = self._read(reader, position, size)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                metrics.BYTES.labels("out").inc(len(chunk))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                yield part
+        finally:
+            await asyncio.gather(
+                ahead, return_exceptions=True
+            )  # the file is closed only after the thread is done with it
 
     def _read(self, reader: Reader, position: int, size: int) -> asyncio.Future[bytearray]:
         length = min(self._chunk(), size - position)
         return asyncio.ensure_future(self._engine.blocking(_read, reader, position, length))
 
-    async def _put(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
-        client = _owner(blob.key)
+    async def _put(self, blob: ObjectRef, holder: Holder, receive: Receive, send: Send) -> None:
         try:
-            with self._sending(client), self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
-                await self._intake.check_room(client, blob)
-                await self._received(writer, receive)
+            with self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
+                await self._intake.check_room(holder.client, blob)
+                await self._received(writer, holder, receive)
                 await self._engine.blocking(writer.finish)
         except ContentMismatch as error:
             raise _refused(error.code, str(error)) from error
@@ -106,11 +137,12 @@ class Blobs:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _received(self, writer: Writer, receive: Receive) -> None:
+    async def _received(self, writer: Writer, holder: Holder, receive: Receive) -> None:
         """The body, to the writer: one batch is hashed and written while the next one arrives."""
         writing: asyncio.Future[None] | None = None
         try:
             async for batch in self._batches(receive):
+                self._alive("PUT", holder)
                 if writing is not None:
                     await writing
                 writing = asyncio.ensure_future(self._engine.blocking(_write, writer, batch))
@@ -118,56 +150,26 @@ class Blobs:
         finally:
             if writing is not None:  # the writer may be closed only after the thread is done with it
                 await writing
+        self._alive("PUT", holder)
 
     async def _batches(self, receive: Receive) -> AsyncIterator[list[bytes]]:
-        batch, size, more = [], 0, True
-        while more:
-            try:
-                async with asyncio.timeout(_STALLED_S):
-                    message = await receive()
-            except TimeoutError as error:
-                raise _refused("Expired", f"nothing was sent for {_STALLED_S:.0f} s: send it again") from error
-            if message["type"] == "http.disconnect":
-                raise _refused("WrongSize", "the connection ended before the body did: send it again")
-            more = message.get("more_body", False)
-            batch.append(message.get("body", b""))
-            size += len(batch[-1])
-            if size >= self._chunk() or not more:
+        batch, size = [], 0
+        async for chunk in messages.chunks(receive, Pace(self._limits.stall_s, self._limits.least_bytes_per_s)):
+            batch.append(chunk)
+            size += len(chunk)
+            if size >= self._chunk():
                 yield batch
                 batch, size = [], 0
+        if batch:
+            yield batch
 
     def _chunk(self) -> int:
-        return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, _ALL_CHUNKS // max(1, self._transfers)))
-
-    @contextmanager
-    def _sending(self, client: str) -> Iterator[None]:
-        """What a site sends takes room before it is an object: it sends a few at once at most."""
-        if self._uploads[client] >= admission.UPLOADS:
-            raise _refused("StoreFull", f"site {client!r} sends {self._uploads[client]} updates already: send it again")
-        self._uploads[client] += 1
-        try:
-            yield
-        finally:
-            self._uploads[client] -= 1
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._transfers += 1
-        try:
-            yield
-        finally:
-            self._transfers -= 1
+        return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, _ALL_CHUNKS // max(1, self._transfers.under_way)))
 
 
 def _connection(size: int) -> list[tuple[bytes, bytes]]:
     """Header that ends the connection after a large transfer: 64 idle sites would hold a megabyte each."""
     return [(b"connection", b"close")] if size >= _CLOSING else []
-
-
-def _owner(key: str) -> str:
-    """The site whose prefix an object is in; empty for models, which are nobody's."""
-    parts = key.split("/")
-    return parts[3] if parts[0] == "updates" and len(parts) > 4 else ""
 
 
 def _read(reader: Reader, position: int, length: int) -> bytearray:

@@ -1,26 +1,27 @@
 """HTTP statuses of refusals (documented in fedapi.wire.site) and the handlers that turn errors into them."""
 
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from fedaggregator import metrics, refusallog
 from fedaggregator.errors import Fatal, RefusedRequest
 from fedapi.wire.site import Refusal
-
-_LOG = logging.getLogger(__name__)
 
 # 410 for Missing: the site does the same as for an expired URL, it asks for a new one.
 STATUS: Mapping[str, int] = MappingProxyType(
     {
         "Unauthorized": 401, "NotInJob": 403,
+        "Incomplete": 400,
+        "TooSlow": 408,
         "StaleRound": 409, "StaleAttempt": 409, "NotSelected": 409, "WrongBase": 409, "Duplicate": 409,
         "Expired": 410, "Missing": 410,
         "TooLarge": 413,
         "WrongDigest": 422, "WrongSize": 422, "WrongShape": 422, "NotFinite": 422, "Malformed": 422,
-        "StoreFull": 503, "Stopping": 503,
+        "StoreFull": 503, "Stopping": 503, "Busy": 503,
     }
 )  # fmt: skip
 
@@ -43,4 +44,14 @@ async def stopping(_: Request, __: Exception) -> Response:
     return answer(Refusal(code="Stopping", message="the aggregator is restarting: ask again"))
 
 
-HANDLERS = {RefusedRequest: refused, Fatal: stopping}
+async def no_route(request: Request, error: Exception) -> Response:
+    """What is asked for at no route, or with a method that it has not."""
+    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+    code = "NoRoute" if status in (404, 405) else f"HTTP{status}"
+    metrics.REFUSALS.labels(code).inc()
+    refusallog.note("refused", code=code, reason=f"{request.method} {request.scope['path']}")
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return PlainTextResponse(detail, status, headers)
+
+
+HANDLERS = {HTTPException: no_route, RefusedRequest: refused, Fatal: stopping}

@@ -1,8 +1,13 @@
-"""The HTTPS server: uvicorn with httptools, TLS 1.2 or newer, signals left to the process. Called by __main__."""
+"""The HTTPS server: uvicorn's cycle over our TLS, with limits; TLS 1.2 or newer, signals left to the process.
+
+Called by __main__. What a connection may cost is in protocol.py (HTTP), tls.py (bytes and stages) and connections.py
+(how many).
+"""
 
 import asyncio
 import contextlib
 import ssl
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -10,18 +15,45 @@ import uvicorn
 from starlette.applications import Starlette
 
 from fedaggregator.http.addresses import addresses
+from fedaggregator.http.connections import Connections
+from fedaggregator.http.protocol import Http
+from fedaggregator.http.tls import Tls
+from fedaggregator.limits import Limits
 from fedaggregator.settings import Credentials, Settings
 
 _STOP_S = 1.0  # open requests get so long to end; idle TLS connections of sites never answer the closing
+_TICKS = 2  # of 0.1 s: connections are looked after so often
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
-    """uvicorn without its signal handlers: it would end the process by the signal and not by our exit code."""
+    """uvicorn without its signal handlers, which would end the process by the signal and not by our exit code."""
+
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext, limits: Limits) -> None:
+        super().__init__(config)
+        self._context, self._limits, self._connections = context, limits, Connections(limits)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Nothing is captured."""
         yield
+
+    async def startup(self, sockets: object = None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Listens."""
+        config = self.config
+        try:
+            listener = await asyncio.get_running_loop().create_server(
+                self._connection, config.host, config.port, backlog=config.backlog
+            )
+        except OSError as error:
+            uvicorn.server.logger.error(error)
+            sys.exit(uvicorn.server.STARTUP_FAILURE)
+        self.servers, self.started = [listener], True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if counter % _TICKS == 0:
+            self._connections.sweep(asyncio.get_running_loop().time())
+        return bool(await super().on_tick(counter))
 
     async def stopped(self, serving: asyncio.Task[None]) -> None:
         """Ends the server, at the latest after a short while."""
@@ -31,8 +63,11 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
         with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not bind
             await serving
 
+    def _connection(self) -> Tls:
+        return Tls(self._context, Http(self.config, self.server_state, self._limits), self._connections, self._limits)
 
-def server(app: Starlette, settings: Settings, credentials: Credentials) -> Server:
+
+def server(app: Starlette, settings: Settings, limits: Limits, credentials: Credentials) -> Server:
     """A server that is ready to `serve()`."""
     config = uvicorn.Config(
         app,
@@ -45,11 +80,9 @@ def server(app: Starlette, settings: Settings, credentials: Credentials) -> Serv
         access_log=False,  # it would log blob URLs, which are authorizations
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=120,
-        ssl_certfile=credentials.certificate,
-        ssl_keyfile=credentials.private_key,
     )
     config.load()
-    if config.ssl is not None:
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    return Server(config)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(credentials.certificate, credentials.private_key)
+    return Server(config, context, limits)

@@ -1,4 +1,4 @@
-"""Expiring blob URLs: HMAC-SHA256 over method, key, size, digest and expiry. Pure but for the clock that is passed in.
+"""Expiring blob URLs: HMAC-SHA256 over method, key, size, digest, holder and expiry. Pure: the clock is passed in.
 
 Used by the site routes (to sign) and by the blob routes (to check). URLs are authorizations: they are never logged.
 """
@@ -19,6 +19,28 @@ Method = Literal["GET", "PUT"]
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Whom a URL was made for, and for which attempt; round and attempt are 0 in URLs to read."""
+
+    client: str
+    round: int = 0
+    attempt: int = 0
+
+    def text(self) -> str:
+        """As it stands in the URL."""
+        return f"{self.client}/{self.round}/{self.attempt}"
+
+    @classmethod
+    def of(cls, text: str) -> "Holder":
+        """From a URL whose signature is good."""
+        client, round_, attempt = text.split("/")
+        return cls(client, int(round_), int(attempt))
+
+
+NOBODY = Holder("")
+
+
+@dataclass(frozen=True)
 class UrlSigner:
     """Signs and checks the URLs of one job."""
 
@@ -26,30 +48,30 @@ class UrlSigner:
     public_url: str
     lifetime_s: float
 
-    def signed(self, method: Method, blob: ObjectRef, now: float) -> tuple[str, float]:
+    def signed(self, method: Method, blob: ObjectRef, now: float, holder: Holder = NOBODY) -> tuple[str, float]:
         """The URL, and when it expires."""
         expires = int(now + self.lifetime_s)
-        query = {"size": blob.size, "sha256": blob.sha256, "expires": expires}
-        query["signature"] = self._signature(method, blob, expires)
+        query = {"size": blob.size, "sha256": blob.sha256, "expires": expires, "holder": holder.text()}
+        query["signature"] = self._signature(method, blob, expires, holder.text())
         return f"{self.public_url.rstrip('/')}{BLOBS}/{quote(blob.key)}?{urlencode(query)}", float(expires)
 
     def checked(self, method: str, key: str, query: Mapping[str, str], now: float) -> ObjectRef:
         """The blob that a URL is for; RefusedRequest when it is forged or expired."""
         try:
             blob = ObjectRef(key=key, sha256=query["sha256"], size=int(query["size"]))
-            expires = int(query["expires"])
+            expires, holder = int(query["expires"]), query["holder"]
         except (KeyError, ValueError) as error:
             raise _refused("Unauthorized", "the URL is not one that this aggregator signed") from error
         if not hmac.compare_digest(
-            self._signature(method, blob, expires).encode(), query.get("signature", "").encode()
+            self._signature(method, blob, expires, holder).encode(), query.get("signature", "").encode()
         ):
             raise _refused("Unauthorized", "the URL is not one that this aggregator signed")
         if now > expires:
             raise _refused("Expired", "the URL has expired: ask for a new one")
         return blob
 
-    def _signature(self, method: str, blob: ObjectRef, expires: int) -> str:
-        text = "\n".join((method, blob.key, str(blob.size), blob.sha256, str(expires)))
+    def _signature(self, method: str, blob: ObjectRef, expires: int, holder: str) -> str:
+        text = "\n".join((method, blob.key, str(blob.size), blob.sha256, str(expires), holder))
         return hmac.digest(self.key, text.encode(), hashlib.sha256).hex()
 
 

@@ -3,15 +3,16 @@
 import asyncio
 from typing import TypeVar
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import RefusedRequest, faults
-from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.errors import RefusedRequest
+from fedaggregator.http import messages, protocol
+from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.limits import Limits
 from fedaggregator.ports import Authenticator
 from fedaggregator.publisher import Publisher
 from fedapi.wire.message import Message, ObjectRef
@@ -31,7 +32,7 @@ from fedapi.wire.site import (
 from fedcore import admission, assignment
 from fedcore.state import State
 
-MAX_BODY_BYTES = 1 << 20
+_LONGEST_NAME = 63  # of a site, as far as a refusal repeats it
 _M = TypeVar("_M", bound=Message)
 
 
@@ -39,10 +40,16 @@ class SiteRoutes:
     """What sites ask."""
 
     def __init__(
-        self, engine: Engine, intake: Intake, publisher: Publisher, authenticator: Authenticator, urls: UrlSigner
+        self,
+        engine: Engine,
+        intake: Intake,
+        publisher: Publisher,
+        authenticator: Authenticator,
+        urls: UrlSigner,
+        limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._authenticator, self._urls = authenticator, urls
+        self._authenticator, self._urls, self._limits = authenticator, urls, limits
 
     def routes(self) -> list[Route]:
         """The routes of fedapi.wire.site."""
@@ -58,56 +65,73 @@ class SiteRoutes:
     async def next(self, request: Request) -> Response:
         """What to do now; held until there is something or the time is over."""
         client = await self._client(request)
-        asked = await _body(request, NextRequest)
+        asked = await self._message(request, client, NextRequest)
         loop = asyncio.get_running_loop()
         until = loop.time() + asked.wait_s
-        while True:
-            changed = self._engine.changed
-            assigned = self._assigned(client, asked)
-            if assigned.kind != "Wait" or self._engine.stopping or loop.time() >= until:
-                return _json(assigned)
-            try:
-                async with asyncio.timeout_at(until):
-                    await changed.wait()
-            except TimeoutError:
-                pass
+        gone = asyncio.ensure_future(messages.gone(request.receive))
+        try:
+            while True:
+                changed = self._engine.changed
+                assigned = self._assigned(client, asked)
+                over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
+                if assigned.kind != "Wait" or self._engine.stopping or over:
+                    return _json(assigned)
+                await _first(changed, gone, until - loop.time())
+        finally:
+            gone.cancel()
 
     async def upload(self, request: Request) -> Response:
         """Where to send an update."""
         client = await self._client(request)
-        answer = admission.upload(self._engine.state, client, await _body(request, UploadRequest))
+        asked = await self._message(request, client, UploadRequest)
+        answer = admission.upload(self._engine.state, client, asked)
         if isinstance(answer, Refusal):
             await self._intake.refused(client, answer)
             raise RefusedRequest(answer)
-        url, expires_at = self._urls.signed("PUT", answer, self._engine.clock())
+        holder = Holder(client, asked.round, asked.attempt)
+        url, expires_at = self._urls.signed("PUT", answer, self._engine.clock(), holder)
         return _json(UploadGrant(url=url, expires_at=expires_at, object=answer))
 
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return _json(await self._intake.update(client, await _body(request, UpdateManifest)))
+        return _json(await self._intake.update(client, await self._message(request, client, UpdateManifest)))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""
         client = await self._client(request)
-        return _json(await self._intake.evaluation(client, await _body(request, EvaluationReport)))
+        return _json(await self._intake.evaluation(client, await self._message(request, client, EvaluationReport)))
 
     async def failure(self, request: Request) -> Response:
         """Takes a failure report."""
         client = await self._client(request)
-        return _json(await self._intake.failure(client, await _body(request, FailureReport)))
+        report = await self._message(request, client, FailureReport)
+        try:
+            return _json(await self._intake.failure(client, report))
+        except RefusedRequest as error:
+            await self._intake.refused(client, error.refusal)
+            raise
+
+    async def _message(self, request: Request, client: str, model: type[_M]) -> _M:
+        """What a proven site says."""
+        try:
+            return await messages.received(request.receive, model, self._limits)
+        except RefusedRequest as error:
+            await self._intake.refused(client, error.refusal)
+            raise
 
     async def _client(self, request: Request) -> str:
         """The site that asks, proven and of this job."""
         client = str(request.path_params["client"])
         if not self._authenticator.proves(client, request.headers):
-            refusal = Refusal(code="Unauthorized", message=f"the token is not that of site {client!r}")
+            refusal = Refusal(code="Unauthorized", message=f"the token is not that of site {client[:_LONGEST_NAME]!r}")
             await self._intake.refused("", refusal)
             raise RefusedRequest(refusal)
         stranger = admission.stranger(self._engine.state, client)
         if stranger is not None:
             await self._intake.refused("", stranger)
             raise RefusedRequest(stranger)
+        protocol.proved(request.scope, client)
         await self._engine.heard(client)
         self._publisher.heard(client)
         return client
@@ -116,13 +140,13 @@ class SiteRoutes:
         state = self._engine.state
         match assignment.kind(state, client, asked.doing):
             case "Train":
-                return Assignment(kind="Train", train=self._train(state))
+                return Assignment(kind="Train", train=self._train(state, client))
             case "Evaluate":
-                return Assignment(kind="Evaluate", evaluate=self._evaluate(state))
+                return Assignment(kind="Evaluate", evaluate=self._evaluate(state, client))
             case kind:
                 return Assignment(kind=kind)
 
-    def _train(self, state: State) -> TrainOrder | None:
+    def _train(self, state: State, client: str) -> TrainOrder | None:
         attempt = state.current
         if attempt is None:
             return None
@@ -130,36 +154,31 @@ class SiteRoutes:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=self._download(plan.base),
+            model=self._download(plan.base, client),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
             training=plan.training,
         )
 
-    def _evaluate(self, state: State) -> EvaluateOrder | None:
+    def _evaluate(self, state: State, client: str) -> EvaluateOrder | None:
         if state.tip is None:
             return None
-        model = self._download(state.tip.model)
+        model = self._download(state.tip.model, client)
         return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
 
-    def _download(self, blob: ObjectRef) -> Download:
-        url, expires_at = self._urls.signed("GET", blob, self._engine.clock())
+    def _download(self, blob: ObjectRef, client: str) -> Download:
+        url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
         return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
 
 
-async def _body(request: Request, model: type[_M]) -> _M:
-    """The message of a request; RefusedRequest when it is too large or none."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise RefusedRequest(Refusal(code="TooLarge", message=f"a message has at most {MAX_BODY_BYTES} bytes"))
+async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: float) -> None:
+    """Until one of them comes true, for a bounded time."""
+    waiting = asyncio.ensure_future(changed.wait())
     try:
-        return model.model_validate_json(bytes(data))
-    except ValidationError as error:
-        message = f"not a {model.__name__}: {faults(error)}"[:900]
-        raise RefusedRequest(Refusal(code="Malformed", message=message)) from error
+        await asyncio.wait((waiting, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _json(message: Message) -> Response:

@@ -10,7 +10,8 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
 An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
-(drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 429/503 retry.
+(drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 408/503 retry. Limits of the
+HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
 """
 
 from typing import Annotated, Literal
@@ -143,5 +144,6 @@ class Refusal(Message):
     code: Literal[
         "Unauthorized", "NotInJob", "StaleRound", "StaleAttempt", "NotSelected", "WrongBase", "WrongDigest", "WrongSize",
         "WrongShape", "NotFinite", "TooLarge", "Malformed", "Expired", "Missing", "Duplicate", "StoreFull", "Stopping",
+        "Busy", "TooSlow", "Incomplete",
     ]  # fmt: skip
     message: str

@@ -1,0 +1,92 @@
+"""From the body of a request to a message: bounded in bytes, in time and in values before it is validated.
+
+Used by the site routes. Validation runs in the event loop, so what it costs is bounded by how many values it sees.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.types import Receive
+
+from fedaggregator.errors import RefusedRequest, faults
+from fedaggregator.http.pace import Pace
+from fedaggregator.limits import Limits
+from fedapi.wire.message import Message
+from fedapi.wire.site import Refusal
+
+_M = TypeVar("_M", bound=Message)
+MOST_VALUES = 256  # keys and values of one message; the largest honest one has 100
+_LONGEST_REASON = 900
+
+
+async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
+    """The parts of a body as they come; RefusedRequest when they stop coming, come too slowly, or the client is gone."""
+    loop, more = asyncio.get_running_loop(), True
+    while more:
+        began = loop.time()
+        try:
+            async with asyncio.timeout(pace.left_s):
+                message = await receive()
+        except TimeoutError as error:
+            raise _slow(pace) from error
+        if message["type"] == "http.disconnect":
+            raise _refused("Incomplete", "the connection ended before the body did: send it again")
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if not pace.moved(loop.time() - began, len(body)):
+            raise _slow(pace)
+        yield body
+
+
+async def received(receive: Receive, model: type[_M], limits: Limits) -> _M:
+    """The message of a request; RefusedRequest when it is too large, too slow, or none."""
+    data = bytearray()
+    async for chunk in chunks(receive, Pace(limits.header_s, limits.least_bytes_per_s)):
+        data += chunk
+        if len(data) > limits.message_bytes:
+            raise _refused("TooLarge", f"a message has at most {limits.message_bytes} bytes")
+    return parsed(bytes(data), model)
+
+
+def parsed(data: bytes, model: type[_M]) -> _M:
+    """The message in these bytes; RefusedRequest names its faults."""
+    try:
+        value = from_json(data)
+    except ValueError as error:
+        raise _refused("Malformed", f"not a {model.__name__}: {error}") from error
+    if not _few(value):
+        raise _refused("Malformed", f"not a {model.__name__}: it has more than {MOST_VALUES} keys and values")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _refused("Malformed", f"not a {model.__name__}: {faults(error)}") from error
+
+
+def _few(value: Any) -> bool:
+    """Whether a JSON value has few parts, however they are nested. Stops counting when it does not."""
+    left, waiting = MOST_VALUES, [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict | list):
+            left -= len(part)
+            if left < 0:
+                return False
+            waiting.extend(part.values() if isinstance(part, dict) else part)
+    return True
+
+
+async def gone(receive: Receive) -> None:
+    """Ends when the client of a request, whose body was received, is gone or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _slow(pace: Pace) -> RefusedRequest:
+    least = f"{pace.least_bytes_per_s} bytes a second for {pace.stall_s:g} s"
+    return _refused("TooSlow", f"the body came slower than {least}: send it again")
+
+
+def _refused(code: str, message: str) -> RefusedRequest:
+    return RefusedRequest(Refusal.model_validate({"code": code, "message": message[:_LONGEST_REASON]}))

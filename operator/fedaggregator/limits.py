@@ -1,0 +1,115 @@
+"""What one client, one site and all of them together may cost the HTTPS port: settings with defaults, read once.
+
+Used by __main__, which hands them to http/; told to users in docs/security.md. Raises this process's own limit of open
+files too, since every connection is one.
+"""
+
+import logging
+import resource
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOG = logging.getLogger(__name__)
+_OTHER_FILES = 192  # open files beside connections: store, log, configuration, one or two per transfer
+
+
+class Limits(BaseSettings):
+    """Bounds of the HTTPS port. A stranger is a connection that has not yet shown a site's token or a signed URL."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    connections: int = Field(
+        4096,
+        validation_alias="FEDLOOM_HTTP_CONNECTIONS",
+        ge=8,
+        description="Connections in all. Over it, whoever holds most gives up the oldest.",
+    )
+    strangers: int = Field(
+        512,
+        validation_alias="FEDLOOM_HTTP_STRANGERS",
+        ge=4,
+        description="Connections that have not shown a token or a signed URL. Over it, the address that holds most gives up the oldest.",
+    )
+    connections_per_site: int = Field(
+        16,
+        validation_alias="FEDLOOM_HTTP_CONNECTIONS_PER_SITE",
+        ge=3,
+        description="Connections of one site; over it its oldest one is closed.",
+    )
+    transfers: int = Field(
+        64, validation_alias="FEDLOOM_HTTP_TRANSFERS", ge=1, description="Models and updates under way at once, in all."
+    )
+    downloads_per_site: int = Field(
+        3,
+        validation_alias="FEDLOOM_HTTP_DOWNLOADS_PER_SITE",
+        ge=1,
+        description="Models that one site fetches at once, those that wait included.",
+    )
+    transfer_wait_s: float = Field(
+        20.0,
+        validation_alias="FEDLOOM_HTTP_TRANSFER_WAIT_S",
+        ge=0,
+        description="Seconds that a transfer waits for its turn before it is told to come again.",
+    )
+    request_line_bytes: int = Field(
+        8192, validation_alias="FEDLOOM_HTTP_REQUEST_LINE_BYTES", ge=2048, description="Longest URL of a request."
+    )
+    header_bytes: int = Field(
+        16384, validation_alias="FEDLOOM_HTTP_HEADER_BYTES", ge=1024, description="All headers of a request together."
+    )
+    headers: int = Field(
+        64, validation_alias="FEDLOOM_HTTP_HEADERS", ge=16, description="Number of headers of a request."
+    )
+    message_bytes: int = Field(
+        32768,
+        validation_alias="FEDLOOM_HTTP_MESSAGE_BYTES",
+        ge=16384,
+        description="Longest message (not update) of a site.",
+    )
+    handshake_s: float = Field(
+        10.0, validation_alias="FEDLOOM_HTTP_HANDSHAKE_S", gt=0, description="Seconds for the TLS handshake."
+    )
+    header_s: float = Field(
+        10.0,
+        validation_alias="FEDLOOM_HTTP_HEADER_S",
+        gt=0,
+        description="Seconds from the start of a connection, or the first byte of a request, until its headers are there; the same for a message.",
+    )
+    idle_s: float = Field(
+        120.0,
+        validation_alias="FEDLOOM_HTTP_IDLE_S",
+        gt=0,
+        description="Seconds that a site's connection is kept between two requests.",
+    )
+    stall_s: float = Field(
+        60.0,
+        validation_alias="FEDLOOM_HTTP_STALL_S",
+        gt=0,
+        description="Seconds after which a body that does not come, or an answer that is not read, is given up.",
+    )
+    least_bytes_per_s: int = Field(
+        1024,
+        validation_alias="FEDLOOM_HTTP_LEAST_BYTES_PER_S",
+        ge=1,
+        description="Bodies and answers that are slower than this for the same time are given up too.",
+    )
+    linger_s: float = Field(
+        2.0,
+        validation_alias="FEDLOOM_HTTP_LINGER_S",
+        gt=0,
+        description="Seconds that a client has to hang up after its last answer before it is cut off.",
+    )
+
+
+def within_open_files(limits: Limits) -> Limits:
+    """Raises the limit of open files as far as the system lets us; limits that would not fit into it are lowered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = limits.connections if hard == resource.RLIM_INFINITY else max(8, hard - _OTHER_FILES)
+    if limits.connections <= room:
+        return limits
+    reason = f"{hard} open files are allowed, {_OTHER_FILES} are needed otherwise: raise the limit of the container"
+    _LOG.warning("fewer connections than set", extra={"fields": {"connections": room, "reason": reason}})
+    return limits.model_copy(update={"connections": room, "strangers": min(limits.strangers, max(4, room // 2))})
