@@ -118,7 +118,7 @@ def wait_ready(dirs: Dirs, client: Client) -> None:
     def ready() -> bool:
         return client.answers("/readyz")
 
-    processes.wait_until("the API server", ready, timeout_s=90, log=dirs.log / "apiserver.log")
+    processes.wait_until("the API server", ready, timeout_s=300, log=dirs.log / "apiserver.log")
 
 
 def start_controllers(dirs: Dirs, plane: Plane) -> None:
@@ -141,7 +141,7 @@ def wait_controllers(dirs: Dirs, client: Client) -> None:
         spaces = ("default", "kube-system")
         return all(client.answers(f"/api/v1/namespaces/{space}/serviceaccounts/default") for space in spaces)
 
-    processes.wait_until("the service accounts", ready, timeout_s=60, log=dirs.log / "controller-manager.log")
+    processes.wait_until("the service accounts", ready, timeout_s=300, log=dirs.log / "controller-manager.log")
 
 
 def start_scheduler(dirs: Dirs, plane: Plane) -> None:

@@ -16,6 +16,7 @@ from fedapi import names
 from fedtrainer.__main__ import main
 from fedtrainer.ring.seat import Seat
 from tests.integration.trainer.hub import TOKEN, Hub
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -119,7 +120,7 @@ class Site:
             process.stdin.close()
         return codes
 
-    def end(self, process: subprocess.Popen, timeout_s: float = 120) -> Ended:
+    def end(self, process: subprocess.Popen, timeout_s: float = PATIENCE_S) -> Ended:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
