@@ -6,7 +6,6 @@ There are no nodes: what is shown is that every call it makes is allowed, and wh
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,7 @@ import pytest
 from fedapi import names
 from tests.chart.rendering import NAMESPACE, ROOT, environment, of_values
 from tests.chart.server import HEART, apply
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.apiserver
@@ -28,11 +28,6 @@ SITE = {
     "metadata": {"name": "ward", "namespace": "hospital-a"},
     "spec": {"provider": "OnPremises"},
 }
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextmanager
@@ -67,7 +62,7 @@ def operator(cluster, values, folder):
 
 def ready(url):
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=PATIENCE_S) as answer:
             return answer.status == 200
     except OSError:
         return False

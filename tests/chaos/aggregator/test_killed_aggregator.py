@@ -11,6 +11,7 @@ from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, co
 from tests.waiting import PATIENCE_S, until
 
 DIE_AT = str(Path(__file__).with_name("die_at.py"))
+BETWEEN_LOOKS = str(Path(__file__).with_name("between_looks.py"))
 INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 CLIENTS = ("a", "b", "c")
 
@@ -115,7 +116,7 @@ def test_a_close_that_was_decided_stays_decided(tmp_path):
 
 def test_of_two_aggregators_the_older_one_stops(tmp_path, undisturbed):
     old = JobFolder(tmp_path, config(CLIENTS))
-    with Aggregator(old).ready() as first:
+    with Aggregator(old, BETWEEN_LOOKS).ready() as first:
         sites = [Site(old, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
         for site in sites:
             site.next(0.0)
@@ -140,7 +141,7 @@ def test_of_two_aggregators_the_older_one_stops(tmp_path, undisturbed):
 def test_an_update_that_the_older_one_took_counts(tmp_path):
     """A site delivers to the old process after the new one has recovered: what was answered 200 is what is folded."""
     old = JobFolder(tmp_path, config(("a", "b"), rounds=1))
-    with Aggregator(old).ready():
+    with Aggregator(old, BETWEEN_LOOKS).ready():
         a, b = Site(old, "a"), Site(old, "b")
         a.next(0.0)
         b.next(0.0)

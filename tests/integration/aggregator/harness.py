@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -37,6 +36,7 @@ from fedapi.wire.site import (
 )
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedapi.wire.tokens import site_token
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
 UID = "0b5c1f9e-0000-4000-8000-000000000001"
@@ -78,19 +78,20 @@ def certificates(folder: Path) -> None:
     (folder / names.FILE_JOB_KEY).write_bytes(JOB_KEY)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def small_model() -> Tensors:
     return {"layer.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "layer.bias": np.zeros(3, np.float32)}
 
 
 def config(clients=("a", "b"), **values) -> JobConfig:
     roster = tuple(RosterEntry(name=client) for client in clients)
-    defaults = {"rounds": 3, "seed": 7, "deadline_s": 60.0, "min_available": len(clients), "uid": UID, "roster": roster}
+    defaults = {
+        "rounds": 3,
+        "seed": 7,
+        "deadline_s": 600.0,
+        "min_available": len(clients),
+        "uid": UID,
+        "roster": roster,
+    }
     return JobConfig(namespace="lab", name="job", store_uri="volume://claim", **defaults | values)
 
 

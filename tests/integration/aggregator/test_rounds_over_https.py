@@ -172,7 +172,7 @@ def test_silent_sites_cost_a_deadline_and_failures_are_told(tmp_path):
 
 
 def test_a_reported_failure_closes_the_round_with_quorum(tmp_path):
-    job = JobFolder(tmp_path, config(("a", "b"), rounds=1, quorum=1, deadline_s=50))
+    job = JobFolder(tmp_path, config(("a", "b"), rounds=1, quorum=1))
     with Aggregator(job).ready():
         a, b = Site(job, "a"), Site(job, "b")
         a.next(0.0), b.next(0.0)

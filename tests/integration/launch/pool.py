@@ -3,23 +3,18 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi import names
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 TOKEN = "ab" * 32
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def alive(pid: int) -> bool:

@@ -76,7 +76,7 @@ def test_killed_launchers_take_their_ranks_along_and_are_joined_again(pools):
 
 
 def test_a_smaller_ring_takes_in_who_comes_late(pools):
-    pool = pools(workers=3, env={"FEDLOOM_RING_MIN_WORKERS": "2", "FEDLOOM_RING_WAIT_S": "1"})
+    pool = pools(workers=3, env={"FEDLOOM_RING_MIN_WORKERS": "2", "FEDLOOM_RING_WAIT_S": "5"})
     pods = [pool.start(0), pool.start(2)]
     assert [rank["worker"] for rank in pool.generation(1, 2)] == [0, 2]
     pods.append(pool.start(1))

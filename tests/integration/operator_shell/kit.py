@@ -26,6 +26,7 @@ from fedoperator.errors import GoneError, OperatorError
 from tests import waiting
 from tests.cluster.api import Cluster
 from tests.cluster.errors import CannotRunError
+from tests.ports import free_ports
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -257,7 +258,7 @@ class OperatorProcess:
     def http(self, path: str, port: int = 0) -> tuple[int, str]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{port or self.probe}{path}", timeout=5) as answer:
+            with opener.open(f"http://127.0.0.1:{port or self.probe}{path}", timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -327,13 +328,3 @@ def operator(
         if process.poll() is None:
             process.kill()
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    import socket
-
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports

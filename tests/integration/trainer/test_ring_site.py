@@ -1,13 +1,13 @@
 """A site of several ranks against an HTTPS hub: one update per round, whoever is killed; regrouping; one round only."""
 
 import signal
-import socket
 
 import pytest
 
 from fedapi.outcome import Exit
 from tests.integration.trainer.hub import Hub
 from tests.integration.trainer.programs import HERE, UID, Site, end_all
+from tests.ports import free_port
 from tests.waiting import until
 
 
@@ -46,9 +46,7 @@ def test_one_update_per_round_with_the_weight_of_the_whole_site(tmp_path, hub):
 
 
 def test_ranks_of_a_launcher(tmp_path, hub):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ring = {"FEDLOOM_RING_SLOTS": "2", "FEDLOOM_COLLECTIVE": "TorchDistributed", "FEDLOOM_RING_PORT": str(port)}
     site = Site(tmp_path / "site", hub, env=ring)
     hub.train(1, site.initial_model())
