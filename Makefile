@@ -7,10 +7,13 @@ CLUSTER := $(PYTHON) -m tests.cluster
 PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients cluster-down images wheel clean
+.PHONY: help python install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+python:
+	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Fedloom needs Python 3.11 or newer, this is %s: run make with PYTHON=/path/to/python3.11' % sys.version.split()[0])"
 
 install: ## .venv with everything that development needs (torch is most of it; cached)
 	@$(PYTHON) tools/dev_environment.py
@@ -49,10 +52,10 @@ readme: ## runs the commands of README.md from an empty cache and an empty HOME 
 bench: cluster-tools install ## measures; build/bench/results.json
 	$(RUN) -m tests.bench
 
-cluster-tools: ## builds the local cluster's programs into the cache (minutes, once)
+cluster-tools: python ## builds the local cluster's programs into the cache (minutes, once)
 	$(CLUSTER) tools --full
 
-cluster-clients: ## kubectl and helm where the machine has none, for a cluster of your own
+cluster-clients: python ## kubectl and helm where the machine has none, for a cluster of your own
 	$(CLUSTER) tools --clients
 
 cluster: cluster-tools ## a real one-node Kubernetes on this machine (Linux, root)
