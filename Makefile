@@ -3,12 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" $(BIN)/python
 CLUSTER := $(PYTHON) -m tests.cluster
+# What a target needs that runs on a Kubernetes: all of the local cluster's programs, or what speaks to the user's own.
+PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install generate check test test-long demo demo-cluster bench cluster cluster-tools cluster-down images wheel clean
+.PHONY: help python install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+python:
+	@$(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Fedloom needs Python 3.11 or newer, this is %s: run make with PYTHON=/path/to/python3.11' % sys.version.split()[0])"
 
 install: ## .venv with everything that development needs (torch is most of it; cached)
 	@$(PYTHON) tools/dev_environment.py
@@ -31,18 +36,27 @@ test: ## everything needed to trust a change, the real cluster included, from no
 test-long: test ## also what the examples promise about accuracy; figures in build/long/*.json
 	$(RUN) -m pytest -q -s -m long tests/long
 
+test-repeat: cluster-tools install ## the suite without the cluster, 5 times with one core busy and 5 times without: hours
+	bash tools/test_repeat.sh
+
 demo: install ## the heart-disease consortium on this machine, no Kubernetes: build/demo/result.json
 	$(RUN) examples/heart-disease/prepare.py
 	$(BIN)/fedloom run examples/heart-disease/ --workdir build/demo/state --fresh --result build/demo/result.json
 
-demo-cluster: install ## the same manifests on a real Kubernetes: build/demo-cluster/result.json
+demo-cluster: $(PLATFORM) install ## the same manifests on a real Kubernetes: build/demo-cluster/result.json
 	$(RUN) -m tools.demo_cluster
 
-bench: install ## measures; build/bench/results.json
+readme: ## runs the commands of README.md from an empty cache and an empty HOME (an hour; ends what it started)
+	$(PYTHON) -m tools.readme_commands
+
+bench: cluster-tools install ## measures; build/bench/results.json
 	$(RUN) -m tests.bench
 
-cluster-tools: ## builds the local cluster's programs into the cache (minutes, once)
-	$(CLUSTER) tools
+cluster-tools: python ## builds the local cluster's programs into the cache (minutes, once)
+	$(CLUSTER) tools --full
+
+cluster-clients: python ## kubectl and helm where the machine has none, for a cluster of your own
+	$(CLUSTER) tools --clients
 
 cluster: cluster-tools ## a real one-node Kubernetes on this machine (Linux, root)
 	$(CLUSTER) up

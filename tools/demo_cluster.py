@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.errors import ClusterError
-from tests.cluster.tools import binary
+from tests.cluster.tools import binary, client
 from tools import deploy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,10 +30,11 @@ class Target:
 
     kubeconfig: Path
     images: str  # prefix of the task image, such as registry.example.com/team
+    program: Path  # kubectl
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Kubectl's standard output; its own message and exit code end the program."""
-        command = [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}", *words]
+        command = [str(self.program), f"--kubeconfig={self.kubeconfig}", *words]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
@@ -50,12 +51,14 @@ def target() -> Target:
                 "fedloom-heart-disease to a registry of that cluster and set FEDLOOM_IMAGES to its prefix"
             )
         kubeconfig = Path(foreign)
+        if not kubeconfig.is_file():
+            sys.exit(f"FEDLOOM_KUBECONFIG={foreign}: no such file; name the kubeconfig of your cluster, or unset it")
         deploy.install_chart(kubeconfig, images)
-        return Target(kubeconfig, images)
+        return Target(kubeconfig, images, client("kubectl"))
     cluster = deploy.local_cluster()
     deploy.task_image(cluster, EXAMPLE, "localhost/fedloom-heart-disease:dev")
     deploy.install_chart(cluster.kubeconfig, None)
-    return Target(cluster.kubeconfig, "")
+    return Target(cluster.kubeconfig, "", binary("kubectl"))
 
 
 def manifests(where: Target) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.cluster import images
 from tests.cluster.api import Cluster
 from tests.cluster.registry import digest as registry_digest
-from tests.cluster.tools import binary
+from tests.cluster.tools import binary, client
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM_NAMESPACE = "fedloom-system"
@@ -42,9 +42,10 @@ def _local_images() -> dict[str, str]:
 def install_chart(kubeconfig: Path, registry: str | None, **values: str) -> None:
     """Helm-installs the chart and waits until the operator is ready. `registry` None: images of the local cluster."""
     chosen = {"image.registry": registry, "image.tag": "dev"} if registry else _local_images()
+    helm = client("helm") if registry else binary("helm")
     settings = [f"--set={key}={value}" for key, value in {**chosen, **values}.items()]
     command = [
-        str(binary("helm")),
+        str(helm),
         f"--kubeconfig={kubeconfig}",
         "upgrade",
         "--install",

@@ -17,7 +17,7 @@ from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedoperator.credentials import aggregator_files
 from tests.bench import certificates
-from tests.bench.ports import free_ports
+from tests.ports import free_ports
 
 NAMESPACE, JOB, UID = "bench", "bench", "00000000-0000-4000-8000-000000000001"
 END_S = 20.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.ports import free_ports
+from tests.ports import free_ports
 
 RESYNC_S = 20
 START_S = 60.0

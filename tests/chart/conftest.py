@@ -6,8 +6,9 @@ import pytest
 
 from fedapi.crd.manifest import definitions
 from tests.chart.rendering import NAMESPACE, VALUES
-from tests.chart.server import RELEASE, SERVICE_MONITOR, SITES, apply, release
+from tests.chart.server import OPERATOR, RELEASE, SERVICE_MONITOR, SITES, apply, established, may, release
 from tests.cluster.api import Cluster
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,8 @@ def cluster() -> Iterator[Cluster]:
     for name in (NAMESPACE, *SITES, "elsewhere"):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         apply(found, namespace)
+        account = ("get", "serviceaccount", "default", "-n", name, "--ignore-not-found", "-o", "name")
+        until(lambda account=account: found.kubectl(*account))  # a controller makes it
     apply(found, SERVICE_MONITOR)
     yield found
     found.down()
@@ -25,7 +28,10 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def installed(cluster) -> Iterator[str]:
     """The default release; what it prints."""
-    yield release(cluster, "install", *RELEASE)
+    said = release(cluster, "install", *RELEASE)
+    established(cluster)
+    until(lambda: may(cluster, OPERATOR, "hospital-a"))
+    yield said
     release(cluster, "uninstall", "fedloom", "--namespace", NAMESPACE)
 
 
@@ -43,7 +49,10 @@ def namespaced(cluster, definitions_there) -> Iterator[str]:
         for namespace in (NAMESPACE, *SITES)
     ]
     apply(cluster, *grants)
-    yield release(cluster, "install", *RELEASE, "--values", VALUES / "namespaced.yaml", user="tenant")
+    until(lambda: all(may(cluster, "tenant", namespace) for namespace in (NAMESPACE, *SITES)))
+    said = release(cluster, "install", *RELEASE, "--values", VALUES / "namespaced.yaml", user="tenant")
+    until(lambda: all(may(cluster, OPERATOR, namespace) for namespace in SITES))
+    yield said
     release(cluster, "uninstall", "fedloom", "--namespace", NAMESPACE, user="tenant")
 
 
@@ -51,9 +60,4 @@ def namespaced(cluster, definitions_there) -> Iterator[str]:
 def definitions_there(cluster):
     """The custom resource definitions, as an administrator installs them."""
     apply(cluster, *definitions().values(), flags=("--force-conflicts",))
-    cluster.kubectl(
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        *[f"crd/{d['metadata']['name']}" for d in definitions().values()],
-    )
+    established(cluster)

@@ -8,7 +8,10 @@ import json
 import yaml
 
 from fedapi import names
+from fedapi.crd.manifest import definitions
 from tests.chart.rendering import CHART, NAMESPACE, helm
+from tests.cluster.errors import ClusterError
+from tests.waiting import until
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:fedloom-operator"
 SITES = ("hospital-a", "hospital-b")
@@ -69,3 +72,16 @@ def allowed(cluster, user, asked):
         answers += answer["items"] if answer["kind"] == "List" else [answer]
         said = said[end:]
     return [answer["status"]["allowed"] for answer in answers]
+
+
+def may(cluster, user, namespace):
+    """Whether the API server has heard of a user's new rights, which takes it a moment: jobs can be changed there."""
+    return allowed(cluster, user, [("patch", "fedloom.dev/federatedjobs/status", namespace, "")]) == [True]
+
+
+def established(cluster):
+    """Waits until the server serves the custom resources, which it does a moment after their definitions are there."""
+    crds = [f"crd/{each['metadata']['name']}" for each in definitions().values()]
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", *crds)
+    for kind in ("federatedjobs", "flclients"):
+        until(lambda kind=kind: cluster.kubectl("get", kind, "-A", "-o", "json"), not_yet=(ClusterError,))

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import urlsplit
@@ -20,8 +19,9 @@ from fedoperator.cluster.kinds import CLIENT, JOB, OPTIONAL, WATCHED
 from fedoperator.desired import access
 from fedoperator.desired.identity import Identity
 from tests.chart.rendering import CHART, NAMESPACE, VALUES, HelmError, pods, template, template_text
-from tests.chart.server import HEART, OPERATOR, RELEASE, allowed, apply, release
+from tests.chart.server import HEART, OPERATOR, RELEASE, allowed, apply, established, release
 from tests.cluster.errors import ClusterError
+from tests.waiting import until
 
 pytestmark = pytest.mark.apiserver
 
@@ -63,25 +63,16 @@ def test_upgrade_changes_the_deployment_and_a_second_one_changes_nothing(cluster
 
 def test_uninstalling_keeps_definitions_and_jobs_and_a_new_release_takes_them_over(cluster):
     release(cluster, "install", *RELEASE)
+    established(cluster)
     apply(cluster, HEART)
     release(cluster, "uninstall", "fedloom", "--namespace", NAMESPACE)
-    left = cluster.kubectl(
-        "get",
-        "all,roles,rolebindings,serviceaccounts,pdb",
-        "-n",
-        NAMESPACE,
-        "-o",
-        "name",
-        "-l",
-        "app.kubernetes.io/part-of=fedloom",
-    )
-    assert left == ""
-    assert (
-        cluster.kubectl(
-            "get", "clusterroles,clusterrolebindings", "-o", "name", "-l", "app.kubernetes.io/part-of=fedloom"
-        )
-        == ""
-    )
+
+    def left(kinds, *words):
+        label = "app.kubernetes.io/part-of=fedloom"
+        return cluster.kubectl("get", kinds, *words, "-o", "name", "-l", label)
+
+    until(lambda: left("all,roles,rolebindings,serviceaccounts,pdb", "-n", NAMESPACE) == "")  # a controller clears up
+    assert left("clusterroles,clusterrolebindings") == ""
     release(cluster, "install", *RELEASE)
     assert "heart" in cluster.kubectl("get", "fj", "-n", "hospital-a", "-o", "name")
     release(cluster, "uninstall", "fedloom", "--namespace", NAMESPACE)
@@ -132,12 +123,17 @@ RIGHTS = [
 
 def test_rights_in_cluster_mode(cluster, installed):
     asked = [row[:4] for row in RIGHTS]
-    assert dict(zip(asked, allowed(cluster, OPERATOR, asked), strict=True)) == {row[:4]: row[4] for row in RIGHTS}
+    until(lambda: allowed(cluster, OPERATOR, asked) == [row[4] for row in RIGHTS], why=lambda: told(cluster, asked))
 
 
 def test_rights_in_namespaced_mode(cluster, namespaced):
     asked = [row[:4] for row in RIGHTS]
-    assert dict(zip(asked, allowed(cluster, OPERATOR, asked), strict=True)) == {row[:4]: row[5] for row in RIGHTS}
+    until(lambda: allowed(cluster, OPERATOR, asked) == [row[5] for row in RIGHTS], why=lambda: told(cluster, asked))
+
+
+def told(cluster, asked):
+    """Each right and the server's answer."""
+    return dict(zip(asked, allowed(cluster, OPERATOR, asked), strict=True))
 
 
 @pytest.mark.parametrize("mode", ["installed", "namespaced"])
@@ -148,7 +144,7 @@ def test_the_operator_may_watch_and_write_every_kind_that_it_deals_with(cluster,
     asked = [(verb, kind) for kind in kinds for verb in ("list", "watch")]
     asked += [(verb, kind) for kind in written for verb in ("create", "patch")]
     rows = [(verb, f"{kind.group}/{kind.plural}", "hospital-b", "") for verb, kind in asked]
-    assert [row for row, yes in zip(rows, allowed(cluster, OPERATOR, rows), strict=True) if not yes] == []
+    until(lambda: all(allowed(cluster, OPERATOR, rows)), why=lambda: told(cluster, rows))
 
 
 @pytest.mark.parametrize("mode", ["installed", "namespaced"])
@@ -158,7 +154,7 @@ def test_the_operator_may_grant_what_aggregators_need_and_no_more(cluster, mode,
     uid = cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "jsonpath={.metadata.uid}")
     identity = Identity("hospital-a", "heart", uid)
     children = [access.service_account(identity), access.role(identity, ["a", "b"]), access.role_binding(identity)]
-    assert len(apply(cluster, *children, user=OPERATOR)) == 3
+    until(lambda: len(apply(cluster, *children, user=OPERATOR)) == 3, not_yet=(ClusterError,))
     greedy = access.role(identity, ["a"]) | {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
     with pytest.raises(ClusterError, match="attempting to grant RBAC permissions not currently held"):
         apply(cluster, greedy, flags=("--force-conflicts",), user=OPERATOR)
@@ -173,10 +169,7 @@ def test_built_in_roles_reach_the_custom_resources(cluster, installed):
         cluster.kubectl(
             "create", "rolebinding", f"as-{role}", "-n", "hospital-a", f"--clusterrole={role}", f"--user={role}er"
         )
-    end = time.monotonic() + 30  # a controller joins the roles
-    while not (can("viewer", "list") and can("editer", "create")):
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    until(lambda: can("viewer", "list") and can("editer", "create"))  # a controller joins the roles
     assert not can("viewer", "create")
     assert not can("editer", "escalate")
 

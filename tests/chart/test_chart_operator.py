@@ -6,10 +6,8 @@ There are no nodes: what is shown is that every call it makes is allowed, and wh
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -19,6 +17,8 @@ import pytest
 from fedapi import names
 from tests.chart.rendering import NAMESPACE, ROOT, environment, of_values
 from tests.chart.server import HEART, apply
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.apiserver
 
@@ -28,11 +28,6 @@ SITE = {
     "metadata": {"name": "ward", "namespace": "hospital-a"},
     "spec": {"provider": "OnPremises"},
 }
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @contextmanager
@@ -59,24 +54,15 @@ def operator(cluster, values, folder):
         try:
             yield f"http://127.0.0.1:{port}"
             process.terminate()
-            assert process.wait(timeout=30) == 0, (folder / "log").read_text()
+            assert process.wait(PATIENCE_S) == 0, (folder / "log").read_text()
         finally:
             process.kill()
             process.wait()
 
 
-def until(fact, log, timeout_s=60):
-    """Waits for a fact; the operator's log when it does not come."""
-    end = time.monotonic() + timeout_s
-    while not (found := fact()):
-        assert time.monotonic() < end, log.read_text()[-4000:]
-        time.sleep(0.3)
-    return found
-
-
 def ready(url):
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=PATIENCE_S) as answer:
             return answer.status == 200
     except OSError:
         return False
@@ -87,36 +73,38 @@ def test_the_operator_does_its_work_with_the_rights_of_the_chart(cluster, mode, 
     request.getfixturevalue(mode)
     log = tmp_path / "log"
     with operator(cluster, values, tmp_path) as url:
-        until(lambda: ready(url), log)
+        until(lambda: ready(url), why=log.read_text)
         apply(cluster, SITE, HEART)
+        uid = cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "jsonpath={.metadata.uid}")
+        ours = f"{names.LABEL_JOB_UID}={uid}"  # children of the job of another run may still be there
 
         def made():
-            kinds = "deploy,svc,sa,role,rolebinding,cm,secret,pvc,job,lease,netpol"
-            words = ("get", kinds, "-n", "hospital-a", "-o", "name", "-l", "app.kubernetes.io/managed-by=fedloom")
+            kinds = "deploy,svc,sa,role,rolebinding,cm,secret,pvc,job,netpol"
+            words = ("get", kinds, "-n", "hospital-a", "-o", "name", "-l", ours)
             return {each.partition("/")[0].partition(".")[0] for each in cluster.kubectl(*words).split()}
 
         children = {
             "deployment", "service", "serviceaccount", "role", "rolebinding", "configmap", "secret",
-            "persistentvolumeclaim", "job", "lease", "networkpolicy",
+            "persistentvolumeclaim", "job", "networkpolicy",
         }  # fmt: skip
-        until(lambda: made() == children, log)
-        until(lambda: "Accepted" in cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "json"), log)
-        image = (
-            "get",
-            "deploy",
-            "-n",
-            "hospital-a",
-            "-o",
-            "jsonpath={.items[0].spec.template.spec.containers[0].image}",
+        until(lambda: made() == children, why=log.read_text)
+        lease = ("get", "lease", names.site_lease_name("ward"), "-n", "hospital-a", "--ignore-not-found", "-o", "name")
+        until(lambda: cluster.kubectl(*lease), why=log.read_text)
+        until(
+            lambda: "Accepted" in cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "json"),
+            why=log.read_text,
         )
-        assert cluster.kubectl(*image) == "fedloom/aggregator:0.1.0"
+        image = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
+        assert (
+            cluster.kubectl("get", "deploy", "-n", "hospital-a", "-l", ours, "-o", image) == "fedloom/aggregator:0.1.0"
+        )
         assert "fedloom-operator-keys" in cluster.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
         # an expired job deletes itself: the one custom resource that the operator deletes
         cluster.kubectl(
             "patch", "fj", "heart", "-n", "hospital-a", "--type=merge",
             "-p", json.dumps({"spec": {"activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 0}}),
         )  # fmt: skip
-        until(lambda: cluster.kubectl("get", "fj", "-n", "hospital-a", "-o", "name") == "", log)
+        until(lambda: cluster.kubectl("get", "fj", "-n", "hospital-a", "-o", "name") == "", why=log.read_text)
         cluster.kubectl("delete", "flc", "ward", "-n", "hospital-a")
     cluster.kubectl("delete", "pvc", "--all", "-n", "hospital-a", "--wait=false")
     assert "forbidden" not in log.read_text().lower()

@@ -29,7 +29,9 @@ def main(words: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.cluster", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("tools", help="install Debian packages and build Kubernetes' programs")
+    made = verbs.add_parser("tools", help="install Debian packages and build Kubernetes' programs")
+    made.add_argument("--full", action="store_true", help="refuse at once where no full cluster can run")
+    made.add_argument("--clients", action="store_true", help="kubectl and helm alone, for a cluster that is there")
     up = verbs.add_parser("up", help="start a cluster; does nothing when it runs")
     up.add_argument("--api-only", action="store_true", help="etcd and API server alone, on loopback, for any user")
     up.add_argument("--controllers", action="store_true", help="with --api-only: the controller manager too")
@@ -51,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _do(options: argparse.Namespace) -> None:
     match options.verb:
+        case "tools" if options.clients:
+            tools.install_clients()
         case "tools":
+            tools.check_machine(api_only=not options.full)
             tools.install()
         case "up":
             print(lifecycle.up(options.name, api_only=options.api_only, controllers=options.controllers).kubeconfig)

@@ -79,7 +79,7 @@ def _launch(dirs: Dirs, netns: str) -> None:
     def ready() -> bool:
         return dirs.containerd_sock.exists() and bool(ctr(dirs, "version"))
 
-    processes.wait_until("containerd", ready, timeout_s=30, log=dirs.log / "containerd.log")
+    processes.wait_until("containerd", ready, timeout_s=300, log=dirs.log / "containerd.log")
 
 
 def _cni(dirs: Dirs, addresses: Addresses, netns: str) -> dict[str, object]:

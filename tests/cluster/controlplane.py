@@ -5,7 +5,6 @@ network namespace) and an API-only one (free loopback ports, any user). Nodes ar
 """
 
 import json
-import socket
 from dataclasses import dataclass
 
 from tests.cluster import pki, processes
@@ -13,6 +12,7 @@ from tests.cluster.addresses import API_PORT, Addresses
 from tests.cluster.client import Client
 from tests.cluster.paths import Dirs
 from tests.cluster.tools import binary
+from tests.ports import free_ports
 
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
 _AUDIT_POLICY = {
@@ -46,16 +46,8 @@ def in_netns(addresses: Addresses, netns: str) -> Plane:
 
 
 def on_loopback() -> Plane:
-    api, etcd, peer = _free_ports(3)
+    api, etcd, peer = free_ports(3)
     return Plane("127.0.0.1", api, etcd, peer, "10.203.0.0/24")
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 def make_identities(dirs: Dirs, plane: Plane, components: tuple[str, ...]) -> None:
@@ -118,7 +110,7 @@ def wait_ready(dirs: Dirs, client: Client) -> None:
     def ready() -> bool:
         return client.answers("/readyz")
 
-    processes.wait_until("the API server", ready, timeout_s=90, log=dirs.log / "apiserver.log")
+    processes.wait_until("the API server", ready, timeout_s=300, log=dirs.log / "apiserver.log")
 
 
 def start_controllers(dirs: Dirs, plane: Plane) -> None:
@@ -141,7 +133,7 @@ def wait_controllers(dirs: Dirs, client: Client) -> None:
         spaces = ("default", "kube-system")
         return all(client.answers(f"/api/v1/namespaces/{space}/serviceaccounts/default") for space in spaces)
 
-    processes.wait_until("the service accounts", ready, timeout_s=60, log=dirs.log / "controller-manager.log")
+    processes.wait_until("the service accounts", ready, timeout_s=300, log=dirs.log / "controller-manager.log")
 
 
 def start_scheduler(dirs: Dirs, plane: Plane) -> None:

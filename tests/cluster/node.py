@@ -100,4 +100,4 @@ def wait_ready(dirs: Dirs, client: Client) -> None:
         conditions = client.get(f"/api/v1/nodes/{dirs.name}")["status"].get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-    processes.wait_until("the node", ready, timeout_s=90, log=dirs.log / "kubelet.log")
+    processes.wait_until("the node", ready, timeout_s=300, log=dirs.log / "kubelet.log")

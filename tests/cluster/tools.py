@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import packages
@@ -40,6 +41,7 @@ PROGRAMS = (
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
     "kubectl", "helm", "coredns",
 )  # fmt: skip
+CLIENTS = ("kubectl", "helm")  # what a cluster that is there already needs here
 _MIN_GO = (1, 24)
 
 
@@ -58,6 +60,12 @@ def binary(program: str) -> Path:
     return folder() / "bin" / program
 
 
+def client(program: str) -> Path:
+    """kubectl or helm for a cluster of the user: the machine's own, else the one that is built here."""
+    found = find(program)
+    return Path(found) if found else binary(program)
+
+
 def missing_packages(wanted: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
     return packages.missing({package: PACKAGES[package] for package in wanted})
 
@@ -68,22 +76,34 @@ def missing_programs() -> list[str]:
 
 def check(*, api_only: bool) -> None:
     """Refuses with one clear line when this machine cannot run what is asked."""
-    if sys.platform != "linux":
-        raise CannotRunError("the test cluster needs Linux (namespaces, cgroups); use a Linux machine or a VM")
-    if not api_only and os.geteuid() != 0:
-        raise CannotRunError("a full cluster needs root (network namespaces, containerd); use --api-only, or sudo")
+    check_machine(api_only=api_only)
     lacks = missing_packages(API_ONLY) if api_only else missing_packages()
     if lacks or missing_programs():
         what = ", ".join(lacks + missing_programs())
         raise CannotRunError(f"missing: {what}; run `python3 -m tests.cluster tools` first")
 
 
+def check_machine(*, api_only: bool) -> None:
+    """The part that nothing can be installed for."""
+    if sys.platform != "linux":
+        raise CannotRunError("the test cluster needs Linux (namespaces, cgroups); use a Linux machine or a VM")
+    if not api_only and os.geteuid() != 0:
+        raise CannotRunError("a full cluster needs root (network namespaces, containerd); use --api-only, or sudo")
+
+
 def install() -> None:
     _packages()
     if lacks := missing_programs():
         say(f"building {', '.join(lacks)} (8 minutes from an empty cache)")
-        _build(_go())
+        _build(_go(), lacks)
     say(f"tools are in {folder() / 'bin'}")
+
+
+def install_clients() -> None:
+    """kubectl and helm and nothing else: no Debian package, no root."""
+    if lacks := [program for program in CLIENTS if not client(program).exists()]:
+        say(f"no {', '.join(lacks)} here: building from an empty cache takes minutes")
+        _build(_go(), lacks)
 
 
 def _packages() -> None:
@@ -116,7 +136,7 @@ def _go_version(go: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _build(go: str) -> None:
+def _build(go: str, programs: Sequence[str]) -> None:
     source = folder() / "src"
     source.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "tools.go.mod", source / "go.mod")
@@ -131,4 +151,12 @@ def _build(go: str) -> None:
     stamps += [f"-X {helm}Major={major}", f"-X {helm}Minor={minor}"]
     flags = " ".join(["-s", "-w", *stamps])
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder() / "bin"), "GOFLAGS": "-buildvcs=false"}
-    run(go, "install", "-trimpath", "-ldflags", flags, "tool", cwd=source, env=env, log=folder() / "build.log")
+    modules = [_module(program) for program in programs]
+    run(go, "install", "-trimpath", "-ldflags", flags, *modules, cwd=source, env=env, log=folder() / "build.log")
+
+
+def _module(program: str) -> str:
+    """The line of tools.go.mod that builds a program of that name."""
+    found = re.search(rf"^\s+(\S+/{re.escape(program)})$", (HERE / "tools.go.mod").read_text(), flags=re.MULTILINE)
+    assert found, f"tools.go.mod has no tool {program}"
+    return found[1]

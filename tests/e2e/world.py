@@ -49,6 +49,8 @@ CHILDREN = (
     "configmaps",
 )
 
+PATIENCE_S = 600  # ends a hang; nothing on a cluster takes a tenth of it
+
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
@@ -93,7 +95,7 @@ class World:
     def kubectl(self, *words: str, stdin: str | None = None, namespaced: bool = True, check: bool = True) -> str:
         command = [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}"]
         command += [f"--namespace={self.namespace}"] if namespaced else []
-        done = subprocess.run([*command, *words], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run([*command, *words], input=stdin, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr}")
         return done.stdout or done.stderr
@@ -129,7 +131,7 @@ class World:
     def condition(self, job: str, type_: str) -> dict[str, Any]:
         return next((c for c in self.status(job).get("conditions", ()) if c["type"] == type_), {})
 
-    def wait(self, what: str, fact: Callable[[], Any], timeout_s: float = 120, every_s: float = 0.3) -> Any:
+    def wait(self, what: str, fact: Callable[[], Any], timeout_s: float = PATIENCE_S, every_s: float = 0.3) -> Any:
         """The first truthy answer of `fact`; past the time, an error that shows the namespace."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -147,7 +149,7 @@ class World:
         ]
         return "\n".join([shown, described, *logs])
 
-    def completes(self, job: str, timeout_s: float = 180) -> dict[str, Any]:
+    def completes(self, job: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Waits for the end and returns the status; a job that fails is an error that shows it."""
         self.wait(f"{job} to end", lambda: self.ended(job), timeout_s)
         status = self.status(job)
@@ -218,7 +220,7 @@ def job(
             "rounds": rounds,
             "seed": 7,
             "clients": {"selector": {"matchLabels": {"consortium": "test"}}, "minAvailable": 2},
-            "round": {"deadline": "90s", "quorum": "100%"},
+            "round": {"deadline": "10m", "quorum": "100%"},
             "storage": {"volume": {"size": "1Gi"}},
             **spec,
         },

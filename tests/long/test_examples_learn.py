@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import packages
+
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "long"
 HEARTS, FASHION = ROOT / "examples" / "heart-disease", ROOT / "examples" / "fashion-mnist"
@@ -69,6 +71,7 @@ def promised() -> dict[int, float]:
 def test_ten_sites_learn_fashion_mnist_as_well_as_the_page_says_and_alike_twice(tmp_path):
     folder = tmp_path / "manifests"
     folder.mkdir()
+    packages.install({"dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"})
     for name in ("job.yaml", "sites.yaml", "fashion_mnist.py"):
         shutil.copy(FASHION / name, folder)
     python(FASHION / "prepare.py", "--out", folder)

@@ -13,6 +13,7 @@ import kopf
 
 from fedoperator.cluster.cache import Cache, Object
 from fedoperator.cluster.kinds import LABEL_SELECTOR, WATCHED, Kind
+from fedoperator.handlers.generators import Generators
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.session import Login, SessionMaker
 from fedoperator.queueing import WorkQueue
@@ -128,24 +129,26 @@ class Watches:
         self._health.begin(streams(namespaces, self._kinds))
         stopped, up = asyncio.create_task(stop.wait()), asyncio.Event()
         told = asyncio.create_task(_after(up, started))
-        watching = asyncio.create_task(
-            kopf.operator(
-                registry=registry,
-                settings=watch_settings(reconnect_s, self._kinds),
-                standalone=True,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                identity="fedloom-operator",
-                ready_flag=up,
+        async with Generators() as generators:
+            watching = asyncio.create_task(
+                kopf.operator(
+                    registry=registry,
+                    settings=watch_settings(reconnect_s, self._kinds),
+                    standalone=True,
+                    clusterwide=not namespaces,
+                    namespaces=namespaces,
+                    identity="fedloom-operator",
+                    ready_flag=up,
+                )
             )
-        )
-        await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done():
-            logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it complains of requests that it cuts itself
-        for task in (stopped, told, watching):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+            await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it complains of requests that it cuts itself
+            generators.end()
+            for task in (stopped, told, watching):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
 
 
 async def _after(event: asyncio.Event, act: Callable[[], None]) -> None:

@@ -7,9 +7,11 @@ from safetensors.numpy import save
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import UpdateManifest
-from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, run_sites, small_model, until
+from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, run_sites, small_model
+from tests.waiting import PATIENCE_S, until
 
 DIE_AT = str(Path(__file__).with_name("die_at.py"))
+BETWEEN_LOOKS = str(Path(__file__).with_name("between_looks.py"))
 INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 CLIENTS = ("a", "b", "c")
 
@@ -56,11 +58,11 @@ def test_killed_at(tmp_path, undisturbed, where, when, count):
     sites = [Site(job, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
     with Aggregator(job, DIE_AT, where, when, str(count)) as dying:
         threads = [site.start() for site in sites]
-        assert dying.wait(60) == 137, dying.log()
+        assert dying.wait() == 137, dying.log()
     durable = accepted_updates(job)
     with Aggregator(job).ready():
         for thread, site in zip(threads, sites, strict=True):
-            thread.join(60)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
             assert site.error is None
         until(lambda: "outcome" in job.status())
@@ -87,10 +89,10 @@ def test_killed_in_every_recovery(tmp_path, undisturbed):
     ):
         with Aggregator(job, DIE_AT, *point) as dying:
             threads = threads or [site.start() for site in sites]
-            assert dying.wait(60) == 137, dying.log()
+            assert dying.wait() == 137, dying.log()
     with Aggregator(job).ready():
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
     assert [commit.model.sha256 for commit in job.commits()] == undisturbed
     assert job.head().epoch == 5
 
@@ -102,10 +104,10 @@ def test_a_close_that_was_decided_stays_decided(tmp_path):
         sites = [Site(job, client) for client in CLIENTS]
         for site in sites:
             site.next(0.0)
-        orders = [site.next(5.0).train for site in sites]
+        orders = [site.next().train for site in sites]
         for site, order in zip(sites[:2], orders[:2], strict=True):
             assert site.take_part(order).status_code == 200
-        assert dying.wait(30) == 137
+        assert dying.wait() == 137
     with Aggregator(job).ready():
         until(lambda: job.head().round == 1)
         assert sites[2].next(0.0, doing=(1, 1)).kind == "Drop"
@@ -114,23 +116,23 @@ def test_a_close_that_was_decided_stays_decided(tmp_path):
 
 def test_of_two_aggregators_the_older_one_stops(tmp_path, undisturbed):
     old = JobFolder(tmp_path, config(CLIENTS))
-    with Aggregator(old).ready() as first:
+    with Aggregator(old, BETWEEN_LOOKS).ready() as first:
         sites = [Site(old, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
         for site in sites:
             site.next(0.0)
-        orders = [site.next(5.0).train for site in sites]
+        orders = [site.next().train for site in sites]
         new = JobFolder(tmp_path, config(CLIENTS), model=None)
         with Aggregator(new).ready() as second:
             for site, order in zip(sites, orders, strict=True):
                 site.take_part(order)  # to the old one: it can fold, but not commit
-            assert first.wait(30) == Exit.SUPERSEDED
+            assert first.wait() == Exit.SUPERSEDED
             assert "newer epoch" in (tmp_path / "termination.log").read_text()
             for site in sites:
                 site.job = new
                 site.http = Site(new, site.client).http
             threads = [site.start() for site in sites]
             for thread in threads:
-                thread.join(60)
+                thread.join(PATIENCE_S)
             assert second.process.poll() is None
     assert [commit.model.sha256 for commit in new.commits()] == undisturbed
     assert [commit.epoch for commit in new.commits()] == [1, 2, 2, 2]
@@ -139,16 +141,16 @@ def test_of_two_aggregators_the_older_one_stops(tmp_path, undisturbed):
 def test_an_update_that_the_older_one_took_counts(tmp_path):
     """A site delivers to the old process after the new one has recovered: what was answered 200 is what is folded."""
     old = JobFolder(tmp_path, config(("a", "b"), rounds=1))
-    with Aggregator(old).ready():
+    with Aggregator(old, BETWEEN_LOOKS).ready():
         a, b = Site(old, "a"), Site(old, "b")
         a.next(0.0)
         b.next(0.0)
-        order = a.next(5.0).train
+        order = a.next().train
         new = JobFolder(tmp_path, config(("a", "b"), rounds=1), model=None)
         with Aggregator(new).ready():
             assert a.take_part(order).status_code == 200
             again = Site(new, "a", samples=99)  # the site's pod was restarted and has forgotten its nonce
-            assert again.next(5.0).kind == "Train"
+            assert again.next().kind == "Train"
             grant = again.grant(order, save(small_model()))
             again.http.put(grant.url, content=save(small_model())).raise_for_status()
             answer = again.post("updates", again.manifest(order, grant, nonce="f" * 16))

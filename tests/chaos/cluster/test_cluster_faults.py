@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.world import job, site
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 SITES = [site("north"), site("south")]
 
 
@@ -84,7 +84,7 @@ def test_a_task_that_does_not_import_fails_with_its_name(world):
 
 
 def test_a_missing_image_fails_with_its_name(world):
-    broken = job(pendingDeadline="5s")
+    broken = job(pendingDeadline="30s")
     broken["spec"]["task"]["image"] = "localhost/fedloom-no-such-image:dev"
     world.apply([*SITES, broken])
     failed = world.wait("the job to fail", lambda: fails(world))
@@ -93,7 +93,7 @@ def test_a_missing_image_fails_with_its_name(world):
 
 def test_missing_capacity_is_told_and_waits(world):
     greedy = [site("north", pool={"resources": {"requests": {"cpu": "900"}}}), site("south")]
-    world.apply([*greedy, job(pendingDeadline="5s")])
+    world.apply([*greedy, job(pendingDeadline="30s")])
 
     def told():
         entry = next((s for s in world.status("paced").get("sites", ()) if s["name"] == "north"), {})

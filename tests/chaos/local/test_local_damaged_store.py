@@ -7,11 +7,12 @@ import subprocess
 
 from tests.integration.local.runs import Lab, finish, job, site
 
-SITES = (site("north", LAB_DELAY_S="0.4"), site("south", LAB_DELAY_S="0.4"))
+SITES = (site("north"), site("south", LAB_HOLD="2"))
 
 
 def test_a_flipped_model_is_named_and_repaired(tmp_path):
     undisturbed = Lab.of(tmp_path / "undisturbed", job(), *SITES)
+    undisturbed.go(2)
     code, output = undisturbed.run()
     assert code == 0, output
     lab = Lab.of(tmp_path / "damaged", job(), *SITES)
@@ -35,6 +36,7 @@ def test_a_flipped_model_is_named_and_repaired(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert f"HEAD was set to round {commit['round'] - 1} " in done.stdout
+    lab.go(2)
     code, output = lab.run()
     assert code == 0, output
     assert lab.digest() == undisturbed.digest()

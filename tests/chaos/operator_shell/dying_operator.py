@@ -13,7 +13,7 @@ from fedoperator.cluster.connection import Connection
 from fedoperator.lifecycle import Operator
 from fedoperator.settings import PREFIX, OperatorSettings
 
-LIMIT_S = 10
+FIRST_WRITE_WITHIN_S, QUIET_S = 120, 30  # one that has nothing left to write is at rest and ends
 
 
 def die_after(writes: int) -> None:
@@ -29,6 +29,7 @@ def die_after(writes: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             answer = send(self, method, path, body, **options)
             left[0] -= 1
+            signal.alarm(QUIET_S)
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
@@ -43,7 +44,7 @@ def main() -> None:
         if child == 0:
             os.environ[f"{PREFIX}WATCH_NAMESPACES"] = namespace
             die_after(count)
-            signal.alarm(LIMIT_S)
+            signal.alarm(FIRST_WRITE_WITHIN_S)
             asyncio.run(Operator(OperatorSettings.from_environment()).run())
             os._exit(0)
         _, status = os.waitpid(child, 0)

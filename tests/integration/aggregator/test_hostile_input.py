@@ -72,7 +72,7 @@ def test_wrong_content_is_refused_once_and_for_all(hub, client):
     job, _ = hub
     data, expected = WRONG_CONTENT[client]
     site = Site(job, client)
-    order = site.next(5.0).train
+    order = site.next().train
     response = site.upload(order, data)
     assert code(response) == (422, expected), response.text
     assert site.next(0.0).kind == "Wait"  # the same training would send the same again
@@ -84,7 +84,7 @@ def test_wrong_content_is_refused_once_and_for_all(hub, client):
 def test_size_and_digest_are_bound_into_the_url(hub):
     job, _ = hub
     site = Site(job, "liar")
-    order = site.next(5.0).train
+    order = site.next().train
     data = save(small_model())
     grant = site.grant(order, data)
     for body, expected in ((data[:-1], "WrongSize"), (data + b"x", "WrongSize"), (b"y" * len(data), "WrongDigest")):
@@ -104,7 +104,7 @@ def test_size_and_digest_are_bound_into_the_url(hub):
 def test_oversized_uploads_are_not_granted(hub):
     job, _ = hub
     site = Site(job, "big")
-    order = site.next(5.0).train
+    order = site.next().train
     request = UploadRequest(round=1, attempt=1, sha256="0" * 64, size=1 << 40)
     assert code(site.post("uploads", request)) == (413, "TooLarge")
     assert code(site.http.post("/v1/sites/big/next", content=b"x" * (2 << 20))) == (413, "TooLarge")
@@ -114,7 +114,7 @@ def test_oversized_uploads_are_not_granted(hub):
 def test_urls_cannot_be_forged_or_kept(hub):
     job, _ = hub
     site = Site(job, "forger")
-    order = site.next(5.0).train
+    order = site.next().train
     data = save(small_model())
     url = site.grant(order, data).url
     assert code(site.http.get(url)) == (401, "Unauthorized")  # it is for PUT
@@ -166,7 +166,7 @@ def test_messages_that_are_none(hub):
 def test_resending_is_answered_and_counts_once(hub):
     job, _ = hub
     site = Site(job, "resend")
-    order = site.next(5.0).train
+    order = site.next().train
     data = save(small_model())
     grant = site.grant(order, data)
     for _ in range(2):
@@ -181,7 +181,7 @@ def test_numbers_that_would_spoil_sums_are_refused(hub):
     """Finite, each of them; their sums over sites would not be, and no record could be made of them ever after."""
     job, _ = hub
     site = Site(job, "absurd")
-    order = site.next(5.0).train
+    order = site.next().train
     data = save(small_model())
     grant = site.grant(order, data)
     site.http.put(grant.url, content=data).raise_for_status()
@@ -204,7 +204,7 @@ def test_numbers_that_would_spoil_sums_are_refused(hub):
 def test_a_site_stores_few_updates_and_none_after_the_one_that_counts(hub):
     job, _ = hub
     site = Site(job, "hoarder")
-    order = site.next(5.0).train
+    order = site.next().train
     updates = [save({name: value + i for name, value in small_model().items()}) for i in range(5)]
     grants = [site.grant(order, data) for data in updates]
     answers = [site.http.put(g.url, content=data) for g, data in zip(grants, updates, strict=True)]
@@ -218,7 +218,7 @@ def test_a_site_stores_few_updates_and_none_after_the_one_that_counts(hub):
 def test_stale_messages(hub):
     job, _ = hub
     site = Site(job, "late")
-    order = site.next(5.0).train
+    order = site.next().train
     data = save(small_model())
     for values, expected in (
         ({"round": 2}, "StaleRound"),
@@ -239,10 +239,10 @@ def test_zz_the_round_goes_on(hub):
     """Runs last: with all that behind it, the round commits what was good."""
     job, aggregator = hub
     site = Site(job, "good")
-    assert site.take_part(site.next(5.0).train).status_code == 200
+    assert site.take_part(site.next().train).status_code == 200
     for name in ("late", "liar", "forger", "big", "http", "hoarder"):
         other = Site(job, name)
-        other.fail(other.next(5.0).train)
+        other.fail(other.next().train)
     until(lambda: job.head().round == 1)
     assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "resend"]
     metrics = https(job).get("/metrics").text

@@ -1,11 +1,13 @@
 """The real process, real TLS, scripted sites: whole jobs, stop and selection, configuration changes, signals."""
 
+import contextlib
 import signal
 import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -23,8 +25,8 @@ from tests.integration.aggregator.harness import (
     run_sites,
     scripted_update,
     small_model,
-    until,
 )
+from tests.waiting import PATIENCE_S, until
 
 
 def expected_model(job: JobFolder, sites: list[Site]) -> dict[str, np.ndarray]:
@@ -87,7 +89,7 @@ def test_a_recreated_job_starts_from_its_own_beginning(tmp_path):
         run_sites(first)
     second = JobFolder(tmp_path, config(rounds=1, uid="another-uid"))
     with Aggregator(second).ready():
-        assert second.status().get("outcome") is None
+        until(lambda: second.status().get("outcome") is None)  # the first job's is still there at first
         assert [c.round for c in second.commits()] == [0]
         run_sites(second)
     assert first.head().round == second.head().round == 1
@@ -117,20 +119,22 @@ def test_configuration_acts_at_the_next_round(tmp_path):
     job = JobFolder(tmp_path, config(("a", "b"), rounds=5))
     with Aggregator(job).ready():
         a, b = Site(job, "a"), Site(job, "b")
-        while job.head().round < 1:
-            a.step(0.2)
-            b.step(0.2)
+        a.next(0.0)
+        b.next(0.0)
+        for site in (a, b):
+            site.take_part(site.next().train)
+        until(lambda: job.head().round == 1)
         order = a.next().train
         job.write_config(
             config(("a", "b"), rounds=2, roster=(RosterEntry(name="a"), RosterEntry(name="b", eligible=False)))
         )
         assert order.round == 2
         until(lambda: job.status()["round"]["total"] == 2)
-        b.step(0.2)  # b was selected before it was paused
+        assert b.step() == "Train"  # b was selected before it was paused
         a.take_part(order)
         threads = [a.start(), b.start()]
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE_S)
         until(lambda: "outcome" in job.status())
     assert job.head().round == 2
 
@@ -146,8 +150,8 @@ def test_it_waits_for_the_initial_model_and_for_sites(tmp_path):
         aggregator.ready()
         assert a.next(0.1).kind == "Wait"  # min_available is 2
         b = Site(job, "b")
-        assert b.next(2.0).kind == "Train"
-        assert a.next(2.0).kind == "Train"
+        assert b.next().kind == "Train"
+        assert a.next().kind == "Train"
 
 
 def test_silent_sites_cost_a_deadline_and_failures_are_told(tmp_path):
@@ -156,8 +160,9 @@ def test_silent_sites_cost_a_deadline_and_failures_are_told(tmp_path):
         a, b = Site(job, "a"), Site(job, "b")
         a.next(0.0)
         b.next(0.0)
-        order = a.next(2.0).train
-        a.take_part(order)
+        order = a.next().train
+        with contextlib.suppress(httpx.HTTPStatusError):  # on a slow machine the deadlines may be over before
+            a.take_part(order) if order else None
         until(lambda: "outcome" in job.status())
         assert a.next().kind == "Done"
     outcome = job.status()["outcome"]
@@ -167,13 +172,13 @@ def test_silent_sites_cost_a_deadline_and_failures_are_told(tmp_path):
 
 
 def test_a_reported_failure_closes_the_round_with_quorum(tmp_path):
-    job = JobFolder(tmp_path, config(("a", "b"), rounds=1, quorum=1, deadline_s=50))
+    job = JobFolder(tmp_path, config(("a", "b"), rounds=1, quorum=1))
     with Aggregator(job).ready():
         a, b = Site(job, "a"), Site(job, "b")
         a.next(0.0), b.next(0.0)
-        b.fail(b.next(2.0).train)
+        b.fail(b.next().train)
         assert b.next(0.0).kind == "Wait"
-        a.take_part(a.next(2.0).train)
+        a.take_part(a.next().train)
         until(lambda: job.status()["round"]["committed"] == 1)
         shown = {c["name"]: c for c in job.status()["clients"]}
         assert (shown["b"]["failures"], shown["b"]["message"]) == (1, "TaskFailed: it broke")
@@ -185,7 +190,7 @@ def test_long_polls_wake_at_once_and_sigterm_ends_cleanly(tmp_path):
         a = Site(job, "a")
         assert a.next(0.0).kind == "Wait"
         aggregator.process.send_signal(signal.SIGTERM)
-        assert aggregator.wait(10) == 0
+        assert aggregator.wait() == 0
 
 
 def test_only_tls_from_1_2_and_only_the_known_ca(tmp_path):

@@ -4,7 +4,8 @@ import threading
 
 import httpx
 
-from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, until
+from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config
+from tests.waiting import PATIENCE_S, until
 
 
 class Operator:
@@ -40,7 +41,7 @@ class Operator:
 
     def end(self) -> None:
         for thread in self._threads:
-            thread.join(20)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
 

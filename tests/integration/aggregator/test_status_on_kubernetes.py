@@ -10,7 +10,9 @@ from fedaggregator.errors import StatusUnavailable
 from fedaggregator.status import status
 from fedapi import names
 from fedcore import rounds
+from tests.cluster.errors import ClusterError
 from tests.unit.aggregator import test_round_rules as rules
+from tests.waiting import until
 
 pytestmark = pytest.mark.apiserver
 JOB = {
@@ -29,7 +31,8 @@ def cluster():
 
     found = Cluster.up("aggregator", api_only=True, fresh=True)
     found.kubectl("apply", "-f", str(Path(__file__).parents[3] / "crds"))
-    found.kubectl("wait", "--for=condition=Established", "crd/federatedjobs.fedloom.dev", "--timeout=30s")
+    found.kubectl("wait", "--for=condition=Established", "crd/federatedjobs.fedloom.dev", "--timeout=120s")
+    until(lambda: found.kubectl("get", "federatedjobs", "-o", "json"), not_yet=(ClusterError,))
     yield found
     found.down()
 

@@ -3,31 +3,18 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi import names
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S, until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 TOKEN = "ab" * 32
-
-
-def until(fact, timeout_s: float = 40.0):
-    end = time.monotonic() + timeout_s
-    while not (found := fact()):
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.02)
-    return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def alive(pid: int) -> bool:
@@ -102,7 +89,7 @@ class Pool:
 
     def finish(self, pods: list[subprocess.Popen]) -> None:
         self.order(0, "finish")
-        assert [pod.wait(30) for pod in pods] == [0] * len(pods), [self.log(w) for w in range(self.workers)]
+        assert [pod.wait(PATIENCE_S) for pod in pods] == [0] * len(pods), [self.log(w) for w in range(self.workers)]
 
     def close(self) -> None:
         for pod in self.pods:

@@ -10,6 +10,7 @@ from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import PATH_JOIN, PATH_REPORT, JoinRequest, Place, Report, WatchRequest
 from fedtrainer.launch.service import Service
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_held_question_is_answered_by_the_event(service):
         asking = threading.Thread(target=lambda: answers.append(zero.join(join(0))))
         asking.start()
         second = one.join(join(1))
-        asking.join(10)
+        asking.join(PATIENCE_S)
         assert answers == [second]
         assert second == g.Start(g.Generation(1, (join(0).place.value(), join(1).place.value())))
         watch = threading.Thread(
@@ -70,6 +71,6 @@ def test_a_held_question_is_answered_by_the_event(service):
         )
         watch.start()
         zero.report(Report(worker=0, incarnation="0", generation=1, what="Finished"), 1)
-        watch.join(10)
+        watch.join(PATIENCE_S)
         assert answers[1] == g.Done()
         assert service.everybody_knows()

@@ -6,9 +6,10 @@ import pytest
 from safetensors.torch import load
 
 from fedapi import names
-from tests.integration.launch.pool import Pool, until
+from tests.integration.launch.pool import Pool
 from tests.integration.trainer.hub import TOKEN, Hub
 from tests.integration.trainer.programs import HERE, UID, Site
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -33,15 +34,15 @@ def test_two_pods_train_as_one_site_and_go_on_after_one_has_left(tmp_path, hub, 
     try:
         pods = [pool.start(0, token=TOKEN), pool.start(1, token=TOKEN)]
         hub.train(1, model, epochs=2, batch_size=16)
-        until(lambda: hub.updates, 100)
+        until(lambda: hub.updates)
         pods[1].terminate()
-        assert pods[1].wait(40) == 128 + signal.SIGTERM, pool.log(1)
+        assert pods[1].wait(PATIENCE_S) == 128 + signal.SIGTERM, pool.log(1)
         pods[1] = pool.start(1, token=TOKEN)
-        until(lambda: "generation=2" in pool.log(0), 40)  # rank 0 was idle and was ended by its launcher
+        until(lambda: "generation=2" in pool.log(0))  # rank 0 was idle and was ended by its launcher
         hub.train(2, model, epochs=2, batch_size=16)
-        until(lambda: len(hub.updates) == 2, 100)
+        until(lambda: len(hub.updates) == 2)
         hub.finish()
-        assert [pod.wait(40) for pod in pods] == [0, 0], pool.log(0) + pool.log(1)
+        assert [pod.wait(PATIENCE_S) for pod in pods] == [0, 0], pool.log(0) + pool.log(1)
     finally:
         pool.close()
     assert [(m.round, m.client, m.samples, m.job_uid) for m, _ in hub.updates] == [

@@ -10,7 +10,8 @@ from fedapi.wire.tokens import hkdf
 from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import TOKEN_INFO, JoinRequest, Place
-from tests.integration.launch.pool import TOKEN, Pool, alive, free_port, until
+from tests.integration.launch.pool import TOKEN, Pool, alive, free_port
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def test_a_killed_rank_ends_its_pod_and_the_others_form_again_with_its_successor
     pods = [pool.start(0), pool.start(1)]
     first = pool.generation(1, 4)
     os.kill(first[2]["pid"], signal.SIGKILL)
-    assert pods[1].wait(30) == 128 + signal.SIGKILL
+    assert pods[1].wait(PATIENCE_S) == 128 + signal.SIGKILL
     assert pool.reason(1).read_text() == "rank 2 of worker 1 ended with signal 9\n"
     pods[1] = pool.start(1)
     pool.generation(2, 4)
     assert not any(alive(rank["pid"]) for rank in first)
     pool.order(1, "12 no data at /data/x.csv")  # a second fault, with a reason, at worker 0
-    assert pods[0].wait(30) == Exit.DATA_MISSING
+    assert pods[0].wait(PATIENCE_S) == Exit.DATA_MISSING
     assert pool.reason(0).read_text() == "no data at /data/x.csv\n"
     pods[0] = pool.start(0)
     pool.generation(3, 4)  # counted on from what worker 1 remembers
@@ -68,14 +69,14 @@ def test_killed_launchers_take_their_ranks_along_and_are_joined_again(pools):
         pods[worker] = pool.start(worker)
     pool.generation(3, 2)
     pods[1].terminate()
-    assert pods[1].wait(30) == 128 + signal.SIGTERM
+    assert pods[1].wait(PATIENCE_S) == 128 + signal.SIGTERM
     pods[1] = pool.start(1)
     pool.generation(4, 2)
     pool.finish(pods)
 
 
 def test_a_smaller_ring_takes_in_who_comes_late(pools):
-    pool = pools(workers=3, env={"FEDLOOM_RING_MIN_WORKERS": "2", "FEDLOOM_RING_WAIT_S": "1"})
+    pool = pools(workers=3, env={"FEDLOOM_RING_MIN_WORKERS": "2", "FEDLOOM_RING_WAIT_S": "5"})
     pods = [pool.start(0), pool.start(2)]
     assert [rank["worker"] for rank in pool.generation(1, 2)] == [0, 2]
     pods.append(pool.start(1))
@@ -91,18 +92,18 @@ def test_a_peer_that_cannot_be_reached_is_named(pools):
     with Client("localhost", pool.port, token, 30) as client:
         place = Place.of(g.Worker(1, "x", "127.0.0.1", nobody))
         assert isinstance(client.join(JoinRequest(place=place, slots=1)), g.Start)
-    assert pod.wait(30) == Exit.PEER_UNREACHABLE
+    assert pod.wait(PATIENCE_S) == Exit.PEER_UNREACHABLE
     expected = f"worker 0 (127.0.0.1) cannot reach worker 1 (127.0.0.1) on port {nobody}: Connection refused\n"
     assert pool.reason(0).read_text() == expected
 
 
 def test_a_wrong_token_and_a_leader_that_never_comes_end_the_pod(pools):
-    pool = pools(workers=3, env={"FEDLOOM_PATIENCE_S": "1"})
-    alone = pool.start(2, FEDLOOM_RING_LEADER="worker-0.nowhere.invalid")
+    pool = pools(workers=3)
+    alone = pool.start(2, FEDLOOM_RING_LEADER="worker-0.nowhere.invalid", FEDLOOM_PATIENCE_S="1")
     leader, wrong = pool.start(0), pool.start(1, token="cd" * 32)
-    assert wrong.wait(30) == Exit.REFUSED
+    assert wrong.wait(PATIENCE_S) == Exit.REFUSED
     assert pool.reason(1).read_text().startswith("token: worker 0 of this site's ring has another")
-    assert alone.wait(30) == Exit.RING_BROKEN
+    assert alone.wait(PATIENCE_S) == Exit.RING_BROKEN
     assert "worker 0 (http://worker-0.nowhere.invalid:" in pool.reason(2).read_text()
     leader.terminate()
-    assert leader.wait(30) == 128 + signal.SIGTERM
+    assert leader.wait(PATIENCE_S) == 128 + signal.SIGTERM

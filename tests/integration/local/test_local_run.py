@@ -74,7 +74,7 @@ def test_rounds_are_listed_with_their_times(done):
 
 
 def test_a_site_that_never_comes_is_not_waited_for_beyond_quorum(tmp_path):
-    round_ = {"quorum": "50%", "graceAfterQuorum": "500ms", "deadline": "30s"}
+    round_ = {"quorum": "50%", "graceAfterQuorum": "500ms", "deadline": "10m"}
     lab = Lab.of(tmp_path, job(round=round_, rounds=2), site("north"), site("south", LAB_MODE="never"))
     code, output = lab.run()
     assert code == 0, output

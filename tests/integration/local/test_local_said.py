@@ -123,7 +123,7 @@ def test_a_config_map_is_mounted_as_on_a_cluster(tmp_path, by):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_all_jobs_of_a_folder(tmp_path, number):
     other = job() | {"metadata": {"name": "other"}}
-    lab = Lab.of(tmp_path, job(), other, site("north", LAB_DELAY_S="30"))
+    lab = Lab.of(tmp_path, job(), other, site("north", LAB_HOLD="1"))
     command = lab.command("run", str(tmp_path))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lab.started.append(process)

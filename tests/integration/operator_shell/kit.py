@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,12 +23,14 @@ from fedapi import names
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
 from fedoperator.cluster.kinds import BY_KIND, CLIENT, JOB, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError
+from tests import waiting
 from tests.cluster.api import Cluster
 from tests.cluster.errors import CannotRunError
+from tests.ports import free_ports
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "fedloom-system"
-PATIENCE_S = 30.0
 # What a job has whose sites train in one pod each: no ring, so no policy around it.
 CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in ("Pod", "Lease"))
 
@@ -66,7 +67,7 @@ class Api:
         if before is not None:
             os.environ["KUBECONFIG"] = before
         cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
         for kind in (JOB, CLIENT):
             until(lambda kind=kind: made.listed(kind.kind, "default") is not None)
         made.namespace(SYSTEM, exact=True)
@@ -152,7 +153,7 @@ class Api:
     def writes(self, namespace: str | None = None, *, leases: bool = False) -> list[dict]:
         """Every write of an operator so far, from the audit log; Leases aside unless asked for."""
         found = []
-        for line in self.cluster.audit_log.read_text().splitlines():
+        for line in whole_lines(self.cluster.audit_log):
             entry = json.loads(line)
             about = entry.get("objectRef", {})
             ours = "fedloom-operator" in entry.get("userAgent", "") and namespace in (None, about.get("namespace"))
@@ -161,20 +162,34 @@ class Api:
         return found
 
 
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a log without one that is still being written."""
+    return path.read_text().rpartition("\n")[0].splitlines()
+
+
+def rests(api: Api, process: "OperatorProcess", namespace: str) -> None:
+    """Waits until the operator has come to rest about a job; then it has to stay there, without a single write."""
+
+    def written() -> list[tuple[str, dict]]:
+        return [(write["verb"], write["objectRef"]) for write in api.writes(namespace)]
+
+    def quiet() -> bool:
+        before = written()
+        process.looks_again(namespace, 2)
+        return written() == before
+
+    until(quiet)
+    before = written()
+    process.looks_again(namespace, 4)
+    assert written()[len(before) :] == []
+
+
 MANAGER = {"fieldManager": "test", "force": "true"}
 
 
 def until(fact: Callable[[], object], timeout_s: float = PATIENCE_S) -> object:
     """Waits until the fact holds, and returns it; errors of the API server count as not yet."""
-    deadline, last = time.monotonic() + timeout_s, None
-    while time.monotonic() < deadline:
-        try:
-            if last := fact():
-                return last
-        except (OperatorError, KeyError, urllib.error.URLError) as error:
-            last = error
-        time.sleep(0.05)
-    raise AssertionError(f"not within {timeout_s} s; last seen: {last!r}")
+    return waiting.until(fact, timeout_s, not_yet=(OperatorError, KeyError, OSError))
 
 
 def site(namespace: str, name: str, **spec: object) -> dict:
@@ -243,7 +258,7 @@ class OperatorProcess:
     def http(self, path: str, port: int = 0) -> tuple[int, str]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{port or self.probe}{path}", timeout=5) as answer:
+            with opener.open(f"http://127.0.0.1:{port or self.probe}{path}", timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -266,12 +281,21 @@ class OperatorProcess:
         return True
 
     def lines(self) -> list[dict]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in whole_lines(self.log) if line.startswith("{")]
+
+    def looks(self, namespace: str, job: str = "heart") -> int:
+        """How often the job was looked at to the end."""
+        return sum(line["message"] == "looked" and line.get("job") == f"{namespace}/{job}" for line in self.lines())
+
+    def looks_again(self, namespace: str, times: int) -> None:
+        """Waits until the job was looked at so many times more: resyncs do happen."""
+        before = self.looks(namespace)
+        until(lambda: self.alive() and self.looks(namespace) >= before + times)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -304,13 +328,3 @@ def operator(
         if process.poll() is None:
             process.kill()
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    import socket
-
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports

@@ -1,11 +1,9 @@
 """The operator and sites of several pods: Services, policies, Jobs with numbers, and JobSets where the cluster has them."""
 
-import time
-
 import pytest
 
 from fedapi import names
-from tests.integration.operator_shell.kit import ago, job, operator, site, until
+from tests.integration.operator_shell.kit import ago, job, operator, rests, site, until
 
 pytestmark = pytest.mark.apiserver
 
@@ -50,10 +48,7 @@ def test_a_ring_of_pods_has_names_and_a_border_and_rests(api, namespace, tmp_pat
         api.delete("NetworkPolicy", namespace, names.ring_service_name("heart", "pair"))
         until(lambda: made(api, namespace, "NetworkPolicy"))
         until(lambda: reason(api, namespace, "pair"))
-        time.sleep(1)
-        looks, before = process.metric("fedloom_operator_reconcile_total"), len(api.writes(namespace))
-        until(lambda: process.metric("fedloom_operator_reconcile_total") >= looks + 4)
-        assert [(w["verb"], w["objectRef"]) for w in api.writes(namespace)[before:]] == []
+        rests(api, process, namespace)
         api.patch("FLClient", namespace, "pair", {"spec": {"pool": {"workers": 1}}})
         until(lambda: not made(api, namespace, "Service") and not made(api, namespace, "NetworkPolicy"))
         assert process.end() == 0
@@ -80,10 +75,7 @@ def test_with_jobset_slices_are_created_suspended_started_failed_and_removed(api
         assert ring["spec"]["suspend"]
         started(api, namespace)
         until(lambda: api.get("JobSet", namespace, name)["spec"]["suspend"] is False)
-        time.sleep(1)
-        looks, before = process.metric("fedloom_operator_reconcile_total"), len(api.writes(namespace))
-        until(lambda: process.metric("fedloom_operator_reconcile_total") >= looks + 4)
-        assert [(w["verb"], w["objectRef"]) for w in api.writes(namespace)[before:]] == []
+        rests(api, process, namespace)
         api.patch("FederatedJob", namespace, "heart", {"spec": {"suspend": True}})
         until(lambda: api.get("JobSet", namespace, name)["spec"]["suspend"] is True)
         failed = {"type": "Failed", "status": "True", "reason": "FailedJobs", "message": "jobset failed"}
@@ -109,8 +101,7 @@ def test_what_a_queue_adds_to_its_job_stays(api, namespace, tmp_path):
         flavor = {"nodeSelector": {"flavor": "a100"}, "tolerations": [*pod["tolerations"], chosen]}
         api.patch("Job", namespace, name, {"spec": {"template": {"spec": flavor}}})
         api.patch("Job", namespace, name, {"spec": {"suspend": False}})
-        looks = process.metric("fedloom_operator_reconcile_total")
-        until(lambda: process.metric("fedloom_operator_reconcile_total") >= looks + 4)
+        process.looks_again(namespace, 3)
         live = api.get("Job", namespace, name)["spec"]
         assert live["suspend"] is False
         assert live["template"]["spec"]["nodeSelector"] == {"flavor": "a100"}

@@ -23,7 +23,7 @@ def definition() -> str:
     if go is None:
         pytest.skip(f"no Go here to fetch {MODULE}")
     command = [go, "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, cwd=cache_root())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache_root())
     found = json.loads(done.stdout or "{}")
     if done.returncode or "Dir" not in found:
         pytest.skip(f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}")

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from fedapi import names
 from fedtrainer.__main__ import main
 from fedtrainer.ring.seat import Seat
 from tests.integration.trainer.hub import TOKEN, Hub
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -90,10 +91,7 @@ class Site:
 
     def start_ranks(self, kind: str, size: int = 2) -> list[subprocess.Popen]:
         """The ranks of one generation, each a worker of its own, as launchers start them."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        environment, processes = self.environment(kind), []
+        environment, processes, port = self.environment(kind), [], free_port()
         for rank in range(size):
             seat = Seat(
                 0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
@@ -119,7 +117,7 @@ class Site:
             process.stdin.close()
         return codes
 
-    def end(self, process: subprocess.Popen, timeout_s: float = 120) -> Ended:
+    def end(self, process: subprocess.Popen, timeout_s: float = PATIENCE_S) -> Ended:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:

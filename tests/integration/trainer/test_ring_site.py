@@ -1,14 +1,14 @@
 """A site of several ranks against an HTTPS hub: one update per round, whoever is killed; regrouping; one round only."""
 
 import signal
-import socket
-import time
 
 import pytest
 
 from fedapi.outcome import Exit
 from tests.integration.trainer.hub import Hub
 from tests.integration.trainer.programs import HERE, UID, Site, end_all
+from tests.ports import free_port
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -30,13 +30,6 @@ def slow(tmp_path, hub):
     return Site(tmp_path / "site", hub, env={"TINY_MARKER": str(tmp_path / "marker")})
 
 
-def until(fact, timeout_s: float = 90.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not fact():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.02)
-
-
 def test_one_update_per_round_with_the_weight_of_the_whole_site(tmp_path, hub):
     site = Site(tmp_path / "site", hub)
     model = site.initial_model()
@@ -53,9 +46,7 @@ def test_one_update_per_round_with_the_weight_of_the_whole_site(tmp_path, hub):
 
 
 def test_ranks_of_a_launcher(tmp_path, hub):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ring = {"FEDLOOM_RING_SLOTS": "2", "FEDLOOM_COLLECTIVE": "TorchDistributed", "FEDLOOM_RING_PORT": str(port)}
     site = Site(tmp_path / "site", hub, env=ring)
     hub.train(1, site.initial_model())
@@ -67,7 +58,7 @@ def test_ranks_of_a_launcher(tmp_path, hub):
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_rank_breaks_the_ring_and_the_next_one_goes_on(tmp_path, hub, slow, killed):
-    order = {"epochs": 20, "batch_size": 8, "checkpoint_every_s": 0.0}
+    order = {"epochs": 100, "batch_size": 8, "checkpoint_every_s": 0.0}
     model = slow.initial_model("Slow")
     hub.train(1, model, **order)
     ranks = slow.start_ranks("Slow")
@@ -86,7 +77,7 @@ def test_a_killed_rank_breaks_the_ring_and_the_next_one_goes_on(tmp_path, hub, s
 
 
 def test_sigterm_leaves_a_checkpoint(tmp_path, hub, slow):
-    order = {"epochs": 20, "batch_size": 8, "checkpoint_every_s": 1000.0}
+    order = {"epochs": 100, "batch_size": 8, "checkpoint_every_s": 1000.0}
     model = slow.initial_model("Slow")
     hub.train(1, model, **order)
     process = slow.start("train", "Slow")

@@ -221,7 +221,7 @@ def test_the_process_ends_with_its_publisher(tmp_path):
             publishing = asyncio.create_task(Publisher(engine, BrokenSink()).run())
             serving = asyncio.create_task(asyncio.sleep(600))
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await engine.run(serving, publishing)
             finally:
                 serving.cancel()

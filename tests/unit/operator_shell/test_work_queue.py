@@ -82,7 +82,7 @@ def test_nothing_is_handed_out_before_the_lists_are_in(clock):
     worker.join(0.05)
     assert got == []
     queue.open()
-    worker.join(5)
+    worker.join(60)
     assert got == [A]
 
 
@@ -93,7 +93,7 @@ def test_shutting_wakes_those_who_wait(queue):
         worker.start()
     queue.shut()
     for worker in workers:
-        worker.join(5)
+        worker.join(60)
     assert got == [None] * 3
 
 
@@ -131,5 +131,5 @@ def test_every_added_key_is_worked_on_by_threads_that_share_the_queue():
     for key in keys * 3:
         queue.add(key)
     for worker in workers:
-        worker.join(10)
+        worker.join(60)
     assert set(seen) == set(keys)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from fedtrainer.ring.seat import Seat
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
+from tests.ports import free_port
 
 ENTRYPOINT = "tests.unit.trainer.ring_tasks:task"
 _spawn = multiprocessing.get_context("forkserver")
@@ -64,9 +64,7 @@ def alone(script: Script) -> list[Outcome]:
 def site(script: Script, seat: Seat) -> list[list[Outcome]]:
     """Outcomes by rank. An empty list is a rank that ended without a word."""
     script.model()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        seat = replace(seat, store_port=free.getsockname()[1], addresses=("127.0.0.1",) * seat.size, timeout_s=60.0)
+    seat = replace(seat, store_port=free_port(), addresses=("127.0.0.1",) * seat.size, timeout_s=60.0)
     pipes, processes = [], []
     for rank in range(seat.size):
         ours, theirs = _spawn.Pipe()

@@ -1,6 +1,7 @@
-"""A task of a few milliseconds whose sites can be told by environment to be slow, to stay away or to lack their data.
+"""A task of a few milliseconds whose sites can be told by environment to wait, to stay away or to lack their data.
 
-At the start of each training a site leaves its process id in marks/<site>-<round>.
+At the start of each training a site leaves its process id in marks/<site>-<round>. In the rounds of LAB_HOLD ("1,2") it
+then waits for marks/go-<round>: a test does what it has to do in mid-round, however fast the rounds are.
 """
 
 import json
@@ -33,9 +34,8 @@ class Lab(Task):
     def train(self, model, data, settings, ctx):
         MARKS.mkdir(exist_ok=True)
         (MARKS / f"{ctx.site.name}-{ctx.site.round}").write_text(str(os.getpid()))
-        until = time.monotonic() + float(os.environ.get("LAB_DELAY_S", "0"))
-        gate = os.environ.get("LAB_GATE")  # a file beside the task: training waits for it
-        while time.monotonic() < until or (gate and not (MARKS.parent / gate).exists()):
+        held = str(ctx.site.round) in os.environ.get("LAB_HOLD", "").split(",")
+        while held and not (MARKS / f"go-{ctx.site.round}").exists():
             ctx.check()
             time.sleep(0.02)
         return super().train(model, data, settings, ctx)
