@@ -71,17 +71,21 @@ class Reconciler:
 
     def _client(self, body: Object) -> float:
         now = self.now()
-        decision = self.decide_client(self.observer.client(body), now)
-        return self._carry_out(body, decision, now)
+        refused = self.refusals.known(body["metadata"]["uid"])
+        decision = self.decide_client(self.observer.client(body, refused), now)
+        again_s = self._carry_out(body, decision, now)
+        return again_s if self.refusals.known(body["metadata"]["uid"]) == refused else 0.0
 
     def _job(self, body: Object) -> float:
         now = self.now()
         uid = body["metadata"]["uid"]
-        observed = self.observer.job(body, self.credentials.known(uid))
+        refused = self.refusals.known(uid)
+        observed = self.observer.job(body, self.credentials.known(uid), refused)
         stuck_check_s = self._check_stuck(uid, observed, now)
         decision = self.decide_job(observed, now)
         again_s = self._carry_out(body, decision, now)
-        return min(again_s, stuck_check_s)
+        told_s = float("inf") if self.refusals.known(uid) == refused else 0.0  # conditions say it
+        return min(again_s, stuck_check_s, told_s)
 
     def _carry_out(self, body: Object, decision: Decision, now: datetime) -> float:
         namespace = body["metadata"]["namespace"]

@@ -5,17 +5,17 @@ A child that still carries the uid of a deleted job of the same name is deleted 
 
 from collections.abc import Iterable
 
-from fedapi import names
 from fedapi.wire.job import RosterEntry
+from fedoperator.decide import refused
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.model import Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.store import claims
-from fedoperator.decide.view import labels
 from fedoperator.desired import access, aggregator, config
 from fedoperator.desired.credentials import secret_requests
+from fedoperator.desired.ownership import Standing, standing
 
 
 def _entry(scene: Scene, site: Site) -> RosterEntry:
@@ -56,7 +56,7 @@ def fixed(scene: Scene) -> tuple[Manifest, ...]:
         config.config_map(job, roster(scene)),
         *claims(scene),
         aggregator.service(identity),
-        deployment(scene, replicas=0 if scene.spec.suspend else 1),
+        deployment(scene, replicas=0 if scene.spec.suspend or refused.foreign_names(scene) else 1),
     )
     return (*objects, scene.wanted_init) if _init_wanted(scene) else objects
 
@@ -81,9 +81,10 @@ def _key(manifest: Manifest) -> Key:
 
 def predecessors(scene: Scene, objects: Iterable[Manifest]) -> tuple[Key, ...]:
     """Live objects in the way that belong to a deleted job of the same name. Never a volume: its name has the uid."""
-    live, uid = scene.observed.children, scene.identity.uid
-    keys = (_key(manifest) for manifest in objects)
-    return tuple(key for key in keys if key in live and labels(live[key]).get(names.LABEL_JOB_UID) != uid)
+    live = scene.observed.children
+    there = ((manifest, live.get(_key(manifest))) for manifest in objects)
+    found = ((manifest, body) for manifest, body in there if body is not None)
+    return tuple(_key(manifest) for manifest, body in found if standing(manifest, body) is Standing.PREDECESSORS)
 
 
 def without(objects: Iterable[Manifest], keys: Iterable[Key]) -> tuple[Manifest, ...]:

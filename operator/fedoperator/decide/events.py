@@ -24,6 +24,7 @@ _TRUE: Mapping[str, tuple[_Type, EventReason]] = {
 _FALSE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.ACCEPTED: ("Warning", EventReason.REFUSED),
     ConditionType.QUORUM_REACHED: ("Warning", EventReason.QUORUM_MISSED),
+    ConditionType.OBJECTS_APPLIED: ("Warning", EventReason.OBJECT_REFUSED),
 }
 _BACK: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.SUSPENDED: ("Normal", EventReason.RESUMED),

@@ -29,7 +29,9 @@ def _training(scene: Scene, job: JobView) -> bool | None:
 def _wanted(scene: Scene, job: JobView) -> bool | None:
     if scene.spec.suspend:
         return True
-    return _training(scene, job) if job.role == names.ROLE_TRAINER else False
+    if job.role == names.ROLE_TRAINER:
+        return _training(scene, job)
+    return False if job.role == names.ROLE_INIT else None  # a label that was taken off comes back first
 
 
 def gate(scene: Scene, deleted: Collection[str]) -> Mapping[str, bool]:

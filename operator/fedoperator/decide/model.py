@@ -33,6 +33,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A child that cannot be written: somebody else has its name, or the API server does not take it."""
+
+    key: Key
+    message: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that a decision about one FederatedJob may depend on; all from one namespace."""
 
@@ -40,12 +49,14 @@ class Observed:
     clients: tuple[FLClient, ...]  # of the namespace, unfiltered, with valid specs only
     children: Mapping[
         Key, Manifest
-    ]  # live objects that carry the job's labels (Deployment, Job, JobSet, PVC, Lease of sites, …)
+    ]  # live objects with the job's label, or controlled by it (Deployment, Job, JobSet, PVC, …)
     pods: tuple[Manifest, ...]  # pods that carry the job's label
     secrets: frozenset[str]  # names of Secrets that the shell knows to exist for this job
     settings: Settings
     invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
     jobset: bool = False  # whether the cluster has the JobSet resource
+    refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried
+    podless: Mapping[str, str] = field(default_factory=dict)  # name of a Job -> why the cluster makes no pods for it
 
 
 @dataclass(frozen=True)
@@ -93,3 +104,4 @@ class ObservedClient:
     lease: Manifest | None  # its heartbeat
     pods: tuple[Manifest, ...] = ()  # training pods that carry the client's label
     invalid: str = ""
+    refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried: its Lease

@@ -1,7 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import failures, pending, store
+from fedoperator.decide import failures, pending, refused, store
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
@@ -17,6 +17,9 @@ def aggregator_fact(scene: Scene) -> Fact:
     """The AggregatorReady condition."""
     if scene.spec.suspend:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
+    blocked = refused.hub(scene)
+    if blocked:
+        return Fact("False", blocked.reason, blocked.message)
     if scene.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
     trouble = store.lost(scene) or _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
@@ -96,7 +99,7 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
     if not scene.sites:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
-    stuck = store.lost(scene) or _stuck(scene)
+    stuck = refused.hub(scene) or store.lost(scene) or _stuck(scene)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
     if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):

@@ -30,7 +30,7 @@ class ConditionType(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "Absent, or whether the queue has admitted all training Jobs that are its own."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
-    OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when the API server refuses an object that the job needs."
+    OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when an object that the job needs cannot be written."
 
 
 class ClientCondition(Word):
@@ -58,6 +58,7 @@ class Reason(Word):
 
     # ObjectsApplied.
     OBJECT_REFUSED = "ObjectRefused", "The API server refused a child; the message has the object and its words."
+    FOREIGN_OBJECT = "ForeignObject", "An object that the job did not make has the name of a child; it is left alone."
 
     # Accepted.
     ACCEPTED = "Accepted", "The spec is valid and selects at least one site."
@@ -136,6 +137,8 @@ class EventReason(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "The queue has admitted all training Jobs that it decides about."
     AWAITING_QUEUE = "AwaitingQueue", "Training Jobs wait for the queue again: new ones, or evicted ones."
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
+    OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    TAKEN_BACK = "TakenBack", "What somebody else had set in an object of the aggregator was taken back."
     COMPLETED = "Completed", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     EXPIRED = "Expired", "ttlSecondsAfterFinished have passed; the job deletes itself."

@@ -22,6 +22,7 @@ from fedoperator.decide.view import JobView, PodView, dig, labels
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import init_job
 from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.training_job import training_job
 
@@ -47,9 +48,9 @@ class Scene:
     def of(cls, observed: Observed, now: datetime) -> "Scene":
         """Index an observation."""
         identity = Identity.of(observed.job)
-        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and _ours(b, identity.uid))
+        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and belongs_to_job(b, identity.uid))
         jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
-        pods = (PodView.of(pod) for pod in observed.pods if _ours(pod, identity.uid))
+        pods = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
         chosen, turn = sites(observed), Turn.of(observed.job.status)
         lacking = frozenset(
             s.name for s in chosen if not observed.jobset and needs_jobset(Shape.of(s.client.spec.pool))
@@ -92,7 +93,7 @@ class Scene:
     def deployment(self) -> Manifest | None:
         """The aggregator's live Deployment."""
         found = self.observed.children.get(Key("Deployment", self.identity.aggregator))
-        return found if found is not None and _ours(found, self.identity.uid) else None
+        return found if found is not None and belongs_to_job(found, self.identity.uid) else None
 
     @property
     def aggregator_ready(self) -> bool:
@@ -181,7 +182,3 @@ def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Mapping[str, tuple[
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return {name: tuple(group) for name, group in groups.items()}
-
-
-def _ours(body: Manifest, uid: str) -> bool:
-    return labels(body).get(names.LABEL_JOB_UID) == uid

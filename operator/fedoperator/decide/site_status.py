@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
-from fedoperator.decide import failures, pending
+from fedoperator.decide import failures, pending, refused
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.replacement import Replacement
@@ -58,7 +58,7 @@ def _without_job(scene: Scene, site: Site, jobs: Replacement) -> Trouble:
     if scene.spec.suspend:
         return Trouble(Reason.SUSPEND_REQUESTED, "")
     if site.name in scene.wanted:
-        return Trouble(Reason.STARTING, "")
+        return refused.training_job(scene, site.name) or Trouble(Reason.STARTING, "")
     return Trouble(site.barred or (Reason.NOT_SELECTED if scene.turn.name else Reason.AWAITING_AGGREGATOR), "")
 
 

@@ -385,6 +385,7 @@ def test_children_of_a_deleted_namesake_are_removed_first():
     children = s.live_children(s.observe())
     service = children[Key("Service", "heart-aggregator")]
     service["metadata"]["labels"][names.LABEL_JOB_UID] = "older"
+    service["metadata"]["ownerReferences"][0]["uid"] = "older"
     decision = decide(s.observe(s.job(s.STARTED), children=children), s.NOW)
     assert decision.delete == (Key("Service", "heart-aggregator"),)
     assert "Service" not in {o["kind"] for o in decision.objects}
