@@ -6,7 +6,7 @@ A child that still carries the uid of a deleted job of the same name is deleted 
 from collections.abc import Iterable
 
 from fedapi.wire.job import RosterEntry
-from fedoperator.decide import refused
+from fedoperator.decide import early, refused
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.model import Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import Reason
@@ -20,15 +20,22 @@ from fedoperator.desired.ownership import Standing, standing
 
 def _entry(scene: Scene, site: Site) -> RosterEntry:
     """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
-    reason = site.barred or _out_of_order(scene, site.name)
+    reason = _missed(scene, site) or site.barred or _out_of_order(scene, site.name)
     return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+
+
+def _missed(scene: Scene, site: Site) -> str:
+    """Whether a site was barred before its Job of the turn had started: the aggregator does not wait for it."""
+    job = scene.job_of(site.name)
+    late = scene.by_round and site.barred and site.name in scene.turn.sites and (job is None or job.suspended)
+    return Reason.NOT_STARTED if late else ""
 
 
 def _out_of_order(scene: Scene, client: str) -> str:
     """Why a site's Job does not run: it cannot be made, it failed for good, or it used up its failures."""
     if client in scene.lacking_jobset:
         return Reason.JOBSET_MISSING
-    failure, job = site_failure(scene, client), scene.job_of(client)
+    failure, job = site_failure(scene, client) or early.training(scene, client), scene.job_of(client)
     if failure:
         return failure.reason
     return Reason.TOO_MANY_FAILURES if job and rest(scene, job) else ""

@@ -1,7 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import failures, pending, refused, store
+from fedoperator.decide import early, failures, pending, refused, store
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
@@ -23,6 +23,7 @@ def aggregator_fact(scene: Scene) -> Fact:
     if scene.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
     trouble = store.lost(scene) or _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
+    trouble = trouble or early.init(scene)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
     return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
@@ -73,7 +74,7 @@ def _able(scene: Scene) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
     free = (site.name for site in scene.sites if not site.barred or scene.in_round(site.name))
     fit = (name for name in free if name not in scene.lacking_jobset)
-    return sum(failures.site_failure(scene, name) is None for name in fit)
+    return sum(failures.site_failure(scene, name) is None and early.training(scene, name) is None for name in fit)
 
 
 def _training(scene: Scene) -> Fact:
@@ -99,7 +100,7 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
     if not scene.sites:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
-    stuck = refused.hub(scene) or store.lost(scene) or _stuck(scene)
+    stuck = refused.hub(scene) or store.lost(scene) or _stuck(scene) or early.init(scene)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
     if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):

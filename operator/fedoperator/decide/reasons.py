@@ -91,6 +91,7 @@ class Reason(Word):
     NO_SITES_LEFT = "NoSitesLeft", "At every site the training Job failed in a way that running again cannot cure."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "activeDeadlineSeconds have passed since the start of the job."
     INIT_FAILED = "InitFailed", "The init Job failed and left no pod that tells why."
+    INIT_MODEL_MISSING = "InitModelMissing", "The init Job is complete but left no model."
     # Pods that do not start.
     IMAGE_ERROR = "ImageError", "The image cannot be pulled or its name is malformed."
     UNSCHEDULABLE = "Unschedulable", "No node has what the pod asks for; it waits for capacity."
@@ -100,6 +101,7 @@ class Reason(Word):
     # Sites.
     OOM_KILLED = "OOMKilled", "The container used more memory than its limit."
     JOB_FAILED = "JobFailed", "The training Job failed and left no pod that tells why."
+    ENDED_EARLY = "EndedEarly", "The site's training Job is complete, but its update is missing; it is not waited for."
     TOO_MANY_FAILURES = "TooManyFailures", "The site's pods failed too often in this round; it rests until the next."
     AWAITING_AGGREGATOR = "AwaitingAggregator", "The training Job starts when the aggregator is ready."
     AWAITING_QUEUE = "AwaitingQueue", "A queue decides when the training Job starts."
@@ -108,6 +110,7 @@ class Reason(Word):
     NOT_SELECTED = "NotSelected", "The site has no part in the step under way, and with lifetime Round no training Job."
     ROUND_DONE = "RoundDone", "The site has done its part of the round; with lifetime Round its training Job has ended."
     PAUSED = "Paused", "The FLClient is paused."
+    NOT_STARTED = "NotStarted", "The site was paused before its Job of the round had started; nobody waits for it."
     NOT_READY = "NotReady", "The FLClient is not Ready."
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced when this round is over."

@@ -169,7 +169,7 @@ def _wanted(observed: Observed, chosen: Iterable[Site], turn: Turn, jobs: Sequen
         return {site.name: build(site.client) for site in chosen}
     manifests: dict[str, Manifest] = {}
     for site in chosen:
-        manifests |= turns.wanted(site.name, turn, found.get(site.name, ()), partial(_built, build, site.client))
+        manifests |= turns.wanted(site, turn, found.get(site.name, ()), partial(_built, build, site.client))
     return manifests
 
 

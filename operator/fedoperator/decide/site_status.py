@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
-from fedoperator.decide import failures, pending, refused
+from fedoperator.decide import early, failures, pending, refused
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.replacement import Replacement
@@ -69,6 +69,8 @@ def trouble(scene: Scene, site: Site, jobs: Replacement) -> Trouble | None:
     job = scene.job_of(site.name)
     if job is None:
         return _without_job(scene, site, jobs)
+    if found := early.training(scene, site.name):
+        return found
     if job.complete:
         return Trouble(Reason.ROUND_DONE if job.turn else Reason.FINISHED, "")
     return (

@@ -78,6 +78,7 @@ class PodView:
     disrupted: bool
     sandboxed: bool  # its sandbox stands, which is made after the mounts
     waiting: tuple[str, str]  # reason and message of a waiting container
+    running_since: datetime | None  # its container's start
     ended: Termination | None
     previous: Termination | None  # the container before a restart
     sources: tuple[str, ...]  # ConfigMaps, Secrets and claims that it mounts
@@ -114,6 +115,7 @@ class PodView:
             disrupted=condition(body, "DisruptionTarget").get("status") == "True",
             sandboxed=condition(body, "PodReadyToStartContainers").get("status") == "True",
             waiting=(waiting.get("reason") or "", waiting.get("message") or ""),
+            running_since=_time(dig(container, "state", "running", "startedAt")),
             ended=Termination.of(container.get("state"), created),
             previous=Termination.of(container.get("lastState"), created),
             sources=tuple(_sources(dig(body, "spec", "volumes") or ())),

@@ -159,7 +159,7 @@ def _deployment(**pod):
 ADDITIONS = {
     "environment": ("Deployment", _deployment(containers=[{"name": "aggregator", "env": EVIL}])),
     "sidecar": ("Deployment", _deployment(containers=[CONTAINER])),
-    "init container": ("Deployment", _deployment(initContainers=[CONTAINER])),
+    "init container": ("Deployment", _deployment(initContainers=[CONTAINER | {"name": "before"}])),
     "volume": ("Deployment", _deployment(volumes=[{"name": "theirs", "emptyDir": {}}])),
     "lifecycle hook": (
         "Deployment",
