@@ -35,6 +35,7 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernete
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
+ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
 ENV_JOB = "FEDLOOM_JOB"  # name of the FederatedJob

@@ -21,6 +21,7 @@ from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
+from fedoperator.cluster.podevents import PodEvents
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
@@ -185,6 +186,7 @@ class Operator:
             applier=Applier(writer, credentials, refusals),
             credentials=credentials,
             refusals=refusals,
+            pod_events=PodEvents(self._connection),
             decide_job=decide,
             decide_client=decide_client,
             now=_now,

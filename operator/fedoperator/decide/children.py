@@ -7,15 +7,17 @@ from collections.abc import Iterable
 
 from fedapi.wire.job import RosterEntry
 from fedoperator.decide import early, refused
+from fedoperator.decide.facts import instant
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.model import Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.store import claims
+from fedoperator.decide.view import dig
 from fedoperator.desired import access, aggregator, config
 from fedoperator.desired.credentials import secret_requests
-from fedoperator.desired.ownership import Standing, standing
+from fedoperator.desired.ownership import Standing, belongs_to_job, standing
 
 
 def _entry(scene: Scene, site: Site) -> RosterEntry:
@@ -50,7 +52,16 @@ def deployment(scene: Scene, replicas: int) -> Manifest:
     """The aggregator's Deployment."""
     settings = scene.observed.settings
     image, pull = settings.aggregator_image, settings.image_pull_policy
-    return aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas)
+    made = aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas)
+    return aggregator.for_account(made, _remade_account(scene))
+
+
+def _remade_account(scene: Scene) -> str:
+    """The uid of the aggregator's account where that is younger than the Deployment: its pod's token is void."""
+    account = scene.observed.children.get(Key("ServiceAccount", scene.identity.aggregator))
+    made, since = dig(account, "metadata", "creationTimestamp"), dig(scene.deployment, "metadata", "creationTimestamp")
+    ours = account is not None and belongs_to_job(account, scene.identity.uid)
+    return str(dig(account, "metadata", "uid")) if ours and made and since and instant(made) > instant(since) else ""
 
 
 def fixed(scene: Scene) -> tuple[Manifest, ...]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import children, early, failures, lifetime, pending, queues, rings
+from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.events import condition_events, site_events
 from fedoperator.decide.facts import Ending
@@ -76,6 +76,7 @@ def _due(scene: Scene) -> Iterator[datetime]:
     yield from pending.due(scene)
     yield from failures.due(scene)
     yield from early.due(scene)
+    yield from podless.due(scene)
     until = lifetime.active_until(scene)
     if until:
         yield until

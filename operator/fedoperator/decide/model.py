@@ -42,6 +42,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class PodRefusal:
+    """The newest event that says why the cluster makes no pods for a Job."""
+
+    message: str
+    seen: str  # RFC 3339, of the last time; empty when the event does not say
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that a decision about one FederatedJob may depend on; all from one namespace."""
 
@@ -56,7 +64,7 @@ class Observed:
     invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
     jobset: bool = False  # whether the cluster has the JobSet resource
     refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried
-    podless: Mapping[str, str] = field(default_factory=dict)  # name of a Job -> why the cluster makes no pods for it
+    podless: Mapping[str, PodRefusal] = field(default_factory=dict)  # by the name of a Job that lacks pods
 
 
 @dataclass(frozen=True)

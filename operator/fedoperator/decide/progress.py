@@ -1,7 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import early, failures, pending, refused, store
+from fedoperator.decide import early, failures, pending, podless, refused, store
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
@@ -22,8 +22,8 @@ def aggregator_fact(scene: Scene) -> Fact:
         return Fact("False", blocked.reason, blocked.message)
     if scene.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
-    trouble = store.lost(scene) or _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
-    trouble = trouble or early.init(scene)
+    trouble = store.lost(scene) or podless.aggregator(scene) or _first_trouble(scene, scene.aggregator_pods)
+    trouble = trouble or failures.aggregator_failure(scene) or early.init(scene)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
     return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
@@ -67,7 +67,8 @@ def _stuck(scene: Scene) -> Trouble | None:
     if not in_rounds(scene) or (scene.by_round and not _anybody_trains(scene)):
         roles.add(names.ROLE_TRAINER)
     found = (pending.trouble(scene, pod) for pod in scene.pods if pod.role in roles)
-    return next((trouble for trouble in found if trouble and trouble.overdue), None)
+    told = (*podless.stuck(scene, roles), *found)
+    return next((trouble for trouble in told if trouble and trouble.overdue), None)
 
 
 def _able(scene: Scene) -> int:

@@ -94,6 +94,7 @@ class Reason(Word):
     INIT_MODEL_MISSING = "InitModelMissing", "The init Job is complete but left no model."
     # Pods that do not start.
     IMAGE_ERROR = "ImageError", "The image cannot be pulled or its name is malformed."
+    PODS_REFUSED = "PodsRefused", "The cluster refuses to create pods: a quota or a policy; the message has its words."
     UNSCHEDULABLE = "Unschedulable", "No node has what the pod asks for; it waits for capacity."
     CONFIG_ERROR = "ConfigError", "A ConfigMap, Secret or key that the container needs is missing."
     VOLUME_MISSING = "VolumeMissing", "A volume claim that the pod mounts does not exist or is not bound."

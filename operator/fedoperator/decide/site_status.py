@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
-from fedoperator.decide import early, failures, pending, refused
+from fedoperator.decide import early, failures, pending, podless, refused
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.replacement import Replacement
@@ -88,7 +88,7 @@ def _ring(scene: Scene, site: Site, job: JobView) -> Trouble | None:
     running = len({pod.worker for pod in up})  # one that has finished well before the others is not missing
     told = [found for found in (pending.trouble(scene, pod) for pod in pods) if found]
     told.sort(key=lambda found: not found.fatal)  # an image error before missing capacity, which may end by itself
-    why = next(iter(told), None) or failures.last_failure(scene, job)
+    why = next(iter(told), None) or podless.job(scene, job.name) or failures.last_failure(scene, job)
     if running >= shape.workers or shape.workers == 1:
         return why or (None if running else Trouble(Reason.STARTING, ""))
     if why is None and not running:

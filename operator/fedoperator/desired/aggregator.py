@@ -114,3 +114,13 @@ def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: 
             "template": template(parts),
         },
     }
+
+
+def for_account(made: Json, account_uid: str) -> Json:
+    """The Deployment for a ServiceAccount that was deleted and made anew: another template, so another pod and token."""
+    if not account_uid:
+        return made
+    template = made["spec"]["template"]
+    annotations = template["metadata"].get("annotations", {}) | {names.ANNOTATION_ACCOUNT: account_uid}
+    template = template | {"metadata": template["metadata"] | {"annotations": annotations}}
+    return made | {"spec": made["spec"] | {"template": template}}

@@ -5,6 +5,7 @@ import pytest
 from fedapi import names
 from fedoperator.cluster.kinds import BY_KIND
 from tests.integration.operator_shell.kit import (
+    ago,
     complete,
     consortium,
     kinds,
@@ -237,3 +238,27 @@ def test_a_rollout_restart_is_not_taken_back(api, namespace, running):
     rest(api, namespace, running)
     live = api.get("Deployment", namespace, AGGREGATOR)["spec"]["template"]["metadata"]
     assert live["annotations"] == stamp
+
+
+def test_an_account_that_was_deleted_is_remade_and_so_is_the_pod_whose_token_is_void(api, namespace, running):
+    consortium(api, namespace, "site-a")
+    complete(api, namespace, 1)
+    pods = f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"
+    old = until(lambda: api.listed("Pod", namespace, pods))[0]["metadata"]["uid"]
+    since = api.get("Deployment", namespace, AGGREGATOR)["metadata"]["creationTimestamp"]
+    until(lambda: ago(0) > since)  # creation times have whole seconds
+    api.delete("ServiceAccount", namespace, AGGREGATOR)
+
+    def remade():
+        for pod in api.listed("Pod", namespace, pods):
+            if "deletionTimestamp" in pod["metadata"]:  # there is no kubelet that would end it
+                path = BY_KIND["Pod"].path(namespace, pod["metadata"]["name"])
+                api.connection.request(
+                    "DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
+                )
+        return [p for p in api.listed("Pod", namespace, pods) if p["metadata"]["uid"] != old]
+
+    new = until(remade)[0]
+    account = api.get("ServiceAccount", namespace, AGGREGATOR)["metadata"]["uid"]
+    assert new["metadata"]["annotations"][names.ANNOTATION_ACCOUNT] == account
+    rest(api, namespace, running)

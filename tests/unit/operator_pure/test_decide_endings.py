@@ -401,3 +401,25 @@ def test_secrets_are_asked_for_until_they_exist():
 def test_the_init_job_is_not_made_again_once_there_is_a_model():
     made = decide(s.observe(s.job(s.STARTED | {"model": s.MODEL})), s.NOW)
     assert not [o for o in made.objects if "init" in o["metadata"]["name"]]
+
+
+@pytest.mark.parametrize(("account_s_ago", "rolled"), [(100, False), (90, False), (5, True)])
+def test_an_account_that_is_younger_than_the_deployment_gets_it_a_new_pod(account_s_ago, rolled):
+    """The token in the old pod is void, though nothing about the pod has changed."""
+    children = s.live_children(s.observe())
+    children[Key("Deployment", "heart-aggregator")]["metadata"]["creationTimestamp"] = s.ago(90)
+    account = children[Key("ServiceAccount", "heart-aggregator")]
+    account["metadata"] |= {"creationTimestamp": s.ago(account_s_ago), "uid": "new"}
+    made = decide(s.observe(s.job(s.STARTED), children=children), s.NOW).objects
+    template = next(o for o in made if o["kind"] == "Deployment")["spec"]["template"]["metadata"]
+    assert template.get("annotations", {}) == ({names.ANNOTATION_ACCOUNT: "new"} if rolled else {})
+
+
+def test_a_status_that_is_refused_makes_the_aggregator_not_ready_with_a_way_out():
+    children = s.live_children(s.observe(), ready=False)
+    told = s.ended(names.ROLE_AGGREGATOR, "", "", Exit.STATUS_REFUSED, "the job's status may not be written: 401")
+    decision = decide(s.observe(s.job(s.in_round(berlin="Training")), children=children, pods=(told,)), s.NOW)
+    for type_ in ("AggregatorReady", "Progressing"):
+        status, reason, message = s.condition(decision, type_)
+        assert (status, reason) == ("False", "StatusRefused")
+        assert "ServiceAccount" in message
