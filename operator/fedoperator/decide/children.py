@@ -52,7 +52,7 @@ def deployment(scene: Scene, replicas: int) -> Manifest:
     """The aggregator's Deployment."""
     settings = scene.observed.settings
     image, pull = settings.aggregator_image, settings.image_pull_policy
-    made = aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas)
+    made = aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas, settings.keys_id)
     return aggregator.for_account(made, _remade_account(scene))
 
 

@@ -11,7 +11,7 @@ from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
 from fedoperator.decide.accepted import refused
-from fedoperator.decide.events import condition_events, site_events
+from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
@@ -63,7 +63,7 @@ def _going(scene: Scene) -> Decision:
         suspend=gate(scene, {key.name for key in delete}),
         delete=delete,
         status=news(scene.status, new),
-        events=_events(scene.status, new),
+        events=(*_events(scene.status, new), *keys_event(scene.status.conditions, new.conditions or ())),
         requeue_after=_soonest(scene, _due(scene)),
     )
 

@@ -30,6 +30,7 @@ class Settings:
     cluster_domain: str = "cluster.local"
     pod_failures_per_round: int = 6
     site_retry_s: float = 60.0
+    keys_id: str = ""  # of the installation's keys, once they are known: part of the names of Secrets
 
 
 @dataclass(frozen=True)

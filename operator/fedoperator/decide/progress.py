@@ -7,6 +7,11 @@ from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import PodView
 
+KEYS_REPLACED = (
+    "the operator's keys were lost and made anew, so the job's Secrets, too: its aggregator and its training Jobs are "
+    "started again with them; what a site did in this round is lost"
+)
+
 
 def _first_trouble(scene: Scene, pods: tuple[PodView, ...]) -> Trouble | None:
     found = (pending.trouble(scene, pod) for pod in pods)
@@ -106,6 +111,13 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", stuck.reason, stuck.message)
     if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
         return Fact("False", aggregator.reason, aggregator.message)
+    return _under_way(scene)
+
+
+def _under_way(scene: Scene) -> Fact:
+    """Progress of a job that nothing holds up."""
+    if scene.keys_replaced:
+        return Fact("True", Reason.KEYS_REPLACED, KEYS_REPLACED)
     if not scene.initialized and not in_rounds(scene):
         return Fact("True", Reason.INITIALIZING, "the initial model is being made")
     return _training(scene) if in_rounds(scene) else _waiting(scene)

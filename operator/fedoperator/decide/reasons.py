@@ -78,6 +78,7 @@ class Reason(Word):
     TOO_FEW_SITES = "TooFewSites", "Fewer sites can take part than minAvailable asks for, or none in mid-job."
     STORE_LOST = "StoreLost", "The volume claim with the job's models is gone or was replaced by an empty one."
     TRAINING = "Training", "Rounds are under way."
+    KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; pods are started again with new ones."
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # Suspended.
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true."
@@ -141,6 +142,7 @@ class EventReason(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "The queue has admitted all training Jobs that it decides about."
     AWAITING_QUEUE = "AwaitingQueue", "Training Jobs wait for the queue again: new ones, or evicted ones."
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
+    KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
     TAKEN_BACK = "TakenBack", "What somebody else had set in an object of the aggregator was taken back."
     COMPLETED = "Completed", "Training ended well."

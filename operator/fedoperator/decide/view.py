@@ -156,6 +156,19 @@ def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def secrets_of(template: Manifest | None) -> tuple[str, ...]:
+    """Names of the Secrets that a pod template mounts."""
+    found = (dig(volume, "secret", "secretName") for volume in dig(template, "spec", "volumes") or ())
+    return tuple(str(name) for name in found if name)
+
+
+def _template(body: Manifest) -> Manifest | None:
+    """The pod template of a Job, or of a JobSet's Jobs, which are alike."""
+    first: Manifest = next(iter(dig(body, "spec", "replicatedJobs") or ()), {})
+    found: Manifest | None = dig(body, "spec", "template") or dig(first, "template", "spec", "template")
+    return found
+
+
 @dataclass(frozen=True)
 class JobView:
     """What decisions need to know of a Job or JobSet."""
@@ -171,6 +184,7 @@ class JobView:
     queued: bool
     deleting: bool
     kind: str = "Job"
+    secrets: tuple[str, ...] = ()  # that its pods mount
     turn: str = ""  # with training.lifetime Round: the step of the plan that it was made for
 
     @property
@@ -204,5 +218,6 @@ class JobView:
             queued=QUEUE_LABEL in label,
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),
             kind=body.get("kind") or "Job",
+            secrets=secrets_of(_template(body)),
             turn=label.get(names.LABEL_TURN, ""),
         )

@@ -84,9 +84,11 @@ _CONTAINER_EXTRA: Json = {
 }
 
 
-def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int) -> Json:
+def deployment(
+    job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int, keys: str = ""
+) -> Json:
     """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
-    identity, spec = Identity.of(job), job.spec.aggregator
+    identity, spec = Identity.of(job, keys), job.spec.aggregator
     patch = spec.pod_template
     parts = PodParts(
         labels=identity.labels(names.ROLE_AGGREGATOR),

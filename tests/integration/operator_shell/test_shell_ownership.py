@@ -10,6 +10,7 @@ from tests.integration.operator_shell.kit import (
     consortium,
     kinds,
     operator,
+    rest,
     site,
     until,
 )
@@ -58,17 +59,6 @@ def essence(body):
     """What the operator must not have changed; controllers write annotations."""
     metadata = {key: body["metadata"].get(key) for key in ("uid", "labels", "ownerReferences", "generation")}
     return metadata | {key: value for key, value in body.items() if key not in ("metadata", "status")}
-
-
-def rest(api, namespace, running):
-    """Waits until several looks in a row have written nothing."""
-
-    def quiet():
-        looks, before = running.metric("fedloom_operator_reconcile_total"), len(api.writes(namespace))
-        until(lambda: running.metric("fedloom_operator_reconcile_total") >= looks + 8)
-        return len(api.writes(namespace)) == before
-
-    until(quiet, 90)
 
 
 @pytest.mark.parametrize("labels", [{}, {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_JOB: "heart"}])

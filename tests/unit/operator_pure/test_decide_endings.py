@@ -1,5 +1,6 @@
 """Acceptance, pending pods, endings and what is cleaned up after them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from fedapi.outcome import Exit
 from fedoperator.decide.job import decide
 from fedoperator.decide.model import Decision, Key, Settings
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.view import secrets_of
 from fedoperator.desired.difference import differs
 from tests.unit.operator_pure import samples as s
 
@@ -423,3 +425,23 @@ def test_a_status_that_is_refused_makes_the_aggregator_not_ready_with_a_way_out(
         status, reason, message = s.condition(decision, type_)
         assert (status, reason) == ("False", "StatusRefused")
         assert "ServiceAccount" in message
+
+
+def test_with_new_keys_all_of_a_job_starts_again_at_once_and_says_why():
+    """Sites at work, too: their tokens are of no use to the aggregator that has the new keys."""
+    job = s.job(s.in_round(berlin="Training", lyon="Training"))
+    children = s.live_children(s.observe(job))
+    renewed = replace(s.SETTINGS, keys_id="k2")
+    decision = decide(s.observe(job, children=children, settings=renewed), s.NOW)
+    assert {key.name for key in decision.delete} == {s.job_name(s.observe(job), name) for name in ("berlin", "lyon")}
+    assert s.condition(decision, "Progressing")[:2] == ("True", Reason.KEYS_REPLACED)
+    assert [e.reason for e in decision.events if e.type == "Warning"] == ["KeysReplaced"]
+    requested = {request.name for request in decision.secrets}
+    assert len(requested) == 3
+    assert not requested & {request.name for request in decide(s.observe(job), s.NOW).secrets}
+    template = next(o for o in decision.objects if o["kind"] == "Deployment")["spec"]["template"]
+    assert set(secrets_of(template)) < requested
+    after = s.live_children(s.observe(job, settings=renewed))
+    settled = decide(s.observe(job, children=after, settings=renewed), s.NOW)
+    assert s.condition(settled, "Progressing")[1] == Reason.TRAINING
+    assert settled.delete == ()
