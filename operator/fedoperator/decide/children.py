@@ -69,7 +69,7 @@ def fixed(scene: Scene) -> tuple[Manifest, ...]:
     identity, job = scene.identity, scene.observed.job
     objects: tuple[Manifest, ...] = (
         access.service_account(identity),
-        access.role(identity, (site.name for site in scene.sites)),
+        access.role(identity, (site.name for site in scene.sites if site.has_heartbeat)),
         access.role_binding(identity),
         config.config_map(job, roster(scene)),
         *claims(scene),
