@@ -45,7 +45,7 @@ class Writer:
     def make(self, manifest: Manifest) -> None:
         """Server-side apply that only creates; RetryLaterError(conflict) when the name is taken."""
         body = _meant(manifest, resourceVersion=_NO_VERSION)
-        self._take("create", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
+        self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
 
     def create(self, manifest: Manifest) -> None:
         """Plain create, for Jobs; RetryLaterError(conflict) when the name is taken."""
