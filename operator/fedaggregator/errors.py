@@ -62,7 +62,11 @@ class RefusedRequest(AggregatorError):  # noqa: N818
 
 
 class StatusUnavailable(AggregatorError):  # noqa: N818
-    """The status could not be written; it is written again later."""
+    """The status could not be written; it is written again later. `code`: what was answered, 0 where nothing was."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def faults(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import StatusUnavailable
 from fedaggregator.ports import StatusSink
+from fedaggregator.refusal import Refusal
 from fedaggregator.status import status
 from fedapi.names import SITE_LEASE_RENEW_S
 
@@ -26,6 +27,7 @@ class Publisher:
         self._written = ""
         self._renewed: dict[str, float] = {}
         self._renewals: set[asyncio.Task[None]] = set()
+        self._refusal = Refusal(engine.clock)
 
     def heard(self, client: str) -> None:
         """Renews a site's heartbeat, at most once in SITE_LEASE_RENEW_S."""
@@ -42,18 +44,27 @@ class Publisher:
             await asyncio.to_thread(self._sink.heard, client)
         except StatusUnavailable as error:
             metrics.STATUS_FAILURES.inc()
+            self._refusal.heartbeat(error)
             _LOG.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
 
     async def run(self) -> None:
-        """Until the engine stops; the last state is written before it returns."""
+        """Until the engine stops; the last state is written before it returns. Fatal when reports stay refused."""
         while True:
             changed, last = self._engine.changed, self._engine.stopping
             done = await self.publish()
             if last:
                 return
             await asyncio.sleep(_INTERVAL_S if done else _RETRY_S)
-            if done:
-                await changed.wait()
+            await self._news(changed if done else None)
+
+    async def _news(self, changed: asyncio.Event | None) -> None:
+        """Waits for a change of the state, if there is something to wait for; raises when reports stay refused."""
+        if changed is not None:
+            waiting = asyncio.ensure_future(changed.wait())
+            await asyncio.wait((waiting, self._refusal.final), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+        if self._refusal.final.done():
+            self._refusal.final.result()
 
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
@@ -68,7 +79,9 @@ class Publisher:
             await asyncio.to_thread(self._sink.publish, now)
         except StatusUnavailable as error:
             metrics.STATUS_FAILURES.inc()
+            self._refusal.status(error)
             _LOG.warning("status was not written", extra={"fields": {"reason": str(error)}})
             return False
         self._written = text
+        self._refusal.taken()
         return True

@@ -36,6 +36,7 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernete
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
+ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
 ENV_JOB = "FEDLOOM_JOB"  # name of the FederatedJob
@@ -172,14 +173,17 @@ def jobset_name(job: str, client: str, template_hash: str) -> str:
     return _bounded(f"{job}-{client}", digest8(job, client, template_hash), MAX_JOBSET_NAME)
 
 
-def aggregator_secret_name(job: str, job_uid: str) -> str:
-    """The aggregator's Secret: the uid keeps a recreated job off its predecessor's, which nobody may read to compare."""
-    return _bounded(f"{job}-aggregator", digest8(job_uid), 63)
+def aggregator_secret_name(job: str, job_uid: str, keys: str = "") -> str:
+    """The aggregator's Secret: the uid keeps a recreated job off its predecessor's, which nobody may read to compare.
+
+    `keys`: id of the keys that it was made from. With other keys all of a job's Secrets are others.
+    """
+    return _bounded(f"{job}-aggregator", digest8(*filter(None, (job_uid, keys))), 63)
 
 
-def site_secret_name(job: str, client: str, job_uid: str) -> str:
-    """The Secret with a site's token for a job and the CA certificate; with the uid, as the aggregator's."""
-    return _bounded(f"{job}-{client}", f"{digest8(client, job_uid)}-site", 63)
+def site_secret_name(job: str, client: str, job_uid: str, keys: str = "") -> str:
+    """The Secret with a site's token for a job and the CA certificate; with uid and keys, as the aggregator's."""
+    return _bounded(f"{job}-{client}", f"{digest8(*filter(None, (client, job_uid, keys)))}-site", 63)
 
 
 def ring_service_name(job: str, client: str) -> str:

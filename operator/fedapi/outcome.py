@@ -27,6 +27,7 @@ class Exit(IntEnum):
     AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
     STORE_FAILED = 22  # the aggregator cannot write its store (volume full, read-only)
     PEER_UNREACHABLE = 23  # ranks of one site cannot reach each other
+    STATUS_REFUSED = 24  # the aggregator may not write the job's status: its token is void, its rights are gone
     # Ignored: not a failure of this process.
     SUPERSEDED = 30  # an aggregator with a newer epoch took over
     RING_BROKEN = 31  # another rank or worker of the site's ring ended; this one is fit to join the next generation
@@ -58,6 +59,7 @@ REASON = {
     Exit.AGGREGATOR_LOST: "AggregatorLost",
     Exit.STORE_FAILED: "StoreFailed",
     Exit.PEER_UNREACHABLE: "PeerUnreachable",
+    Exit.STATUS_REFUSED: "StatusRefused",
     Exit.SUPERSEDED: "Superseded",
     Exit.RING_BROKEN: "RingBroken",
 }

@@ -29,7 +29,7 @@ CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
 CLOCK_SKEW = timedelta(minutes=5)  # a certificate is valid a little before it was made
 
-FILE_MASTER, FILE_CA_KEY = "master.key", "ca.key"  # of the master Secret, beside names.FILE_CA
+FILE_MASTER, FILE_CA_KEY, FILE_ID = "master.key", "ca.key", "id"  # of the master Secret, beside names.FILE_CA
 
 Files = dict[str, bytes]
 
@@ -41,6 +41,7 @@ class Keys:
     master: bytes = field(repr=False)
     ca_key: bytes = field(repr=False)  # PEM
     ca_cert: bytes = field(repr=False)  # PEM
+    id: str = ""  # public; tells these keys from others. Empty for keys of the first version, which had none
 
     @classmethod
     def generated(cls, now: datetime) -> Self:
@@ -54,7 +55,7 @@ class Keys:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, SHA256())
         )
-        return cls(secrets.token_bytes(32), _pem(key), certificate.public_bytes(Encoding.PEM))
+        return cls(secrets.token_bytes(32), _pem(key), certificate.public_bytes(Encoding.PEM), secrets.token_hex(8))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
@@ -62,7 +63,9 @@ class Keys:
         absent = [name for name in (FILE_MASTER, FILE_CA_KEY, names.FILE_CA) if not files.get(name)]
         if absent:
             raise ValueError(f"the master Secret lacks {', '.join(absent)}")
-        keys = cls(files[FILE_MASTER], files[FILE_CA_KEY], files[names.FILE_CA])
+        keys = cls(
+            files[FILE_MASTER], files[FILE_CA_KEY], files[names.FILE_CA], files.get(FILE_ID, b"").decode().strip()
+        )
         if len(keys.master) != 32:
             raise ValueError(f"{FILE_MASTER} must have 32 bytes, not {len(keys.master)}")
         keys.authority()
@@ -70,7 +73,8 @@ class Keys:
 
     def files(self) -> Files:
         """The files of the master Secret."""
-        return {FILE_MASTER: self.master, FILE_CA_KEY: self.ca_key, names.FILE_CA: self.ca_cert}
+        files = {FILE_MASTER: self.master, FILE_CA_KEY: self.ca_key, names.FILE_CA: self.ca_cert}
+        return files | ({FILE_ID: self.id.encode()} if self.id else {})
 
     def authority(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         """CA key and certificate; ValueError when they cannot be read."""

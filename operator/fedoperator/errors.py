@@ -3,6 +3,7 @@
 OperatorError
 ├── RetryLaterError       the API server or the network: try the same again, with back-off
 ├── RefusedError          the API server will not have this object: tell the user, do not hammer
+├── ForeignError          the name is taken by an object of somebody else: never touch it, tell the user
 ├── GoneError             the object or its namespace is going away: say nothing, do nothing
 ├── UnauthorizedError     the operator's own credentials do not work: the process ends
 └── SettingsInvalidError  the operator's own settings do not work: the process ends
@@ -28,6 +29,10 @@ class RefusedError(OperatorError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ForeignError(OperatorError):
+    """An object that is not ours has the name that a child needs. The message says which, and the way out."""
 
 
 class GoneError(OperatorError):

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fedapi import names
@@ -21,10 +22,11 @@ from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
+from fedoperator.cluster.podevents import PodEvents
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
-from fedoperator.errors import GoneError, OperatorError, RetryLaterError
+from fedoperator.errors import GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.handlers.runtime import Watches, streams
 from fedoperator.metrics import Metrics
 from fedoperator.probes import METRICS_TEXT, serve, verdict
@@ -51,6 +53,9 @@ class Operator:
         self._queue = WorkQueue()
         self._metrics = Metrics()
         self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
+        self._credentials = CredentialStore(
+            self._connection, settings.namespace, settings.keys_secret, _now, self._metrics.wrote
+        )
         self._acting = threading.Event()
         self._kinds: tuple[Kind, ...] = WATCHED  # and what else the cluster has
         self._failure = ""
@@ -112,7 +117,30 @@ class Operator:
         while not await asyncio.to_thread(self._resources_exist):
             if await self._stopped_within(CRD_RETRY_S):
                 return False
+        while not await asyncio.to_thread(self._keys_known):
+            if await self._stopped_within(CRD_RETRY_S):
+                return False
         return True
+
+    def _keys_known(self) -> bool:
+        """Whether the installation's keys were read or made: names of Secrets depend on them."""
+        try:
+            self._credentials.keys()
+        except (RetryLaterError, RefusedError, GoneError) as error:
+            LOG.warning("waiting for the keys: %s", error)
+            return False
+        return True
+
+    async def _keep_keys(self) -> None:
+        """Puts the keys back when somebody deletes them; begins anew with others when somebody replaces them."""
+        while not await self._stopped_within(self._settings.resync_s):
+            try:
+                replaced = await asyncio.to_thread(self._credentials.keep)
+            except OperatorError as error:
+                LOG.warning("the keys were not checked: %s", error)
+                continue
+            if replaced:
+                self._cannot_go_on(replaced)
 
     def _resources_exist(self) -> bool:
         """Whether our own resources exist. Looks for the optional ones too: once, so a restart finds later ones."""
@@ -152,6 +180,7 @@ class Operator:
             self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
         )
         workers.start(self._settings.workers)
+        keeping = asyncio.create_task(self._keep_keys())
         watches = Watches(self._cache, self._queue, self._health, self._kinds)
         try:
             await watches.run(
@@ -164,6 +193,7 @@ class Operator:
         except (OperatorError, RuntimeError, OSError, TimeoutError) as error:
             LOG.exception("the watches cannot go on")
             self._failure = self._failure or str(error)
+        keeping.cancel()
         await asyncio.to_thread(workers.stop, STOP_WITHIN_S)
 
     def _cannot_go_on(self, why: str) -> None:
@@ -175,16 +205,16 @@ class Operator:
     def _reconciler(self) -> Reconciler:
         settings = self._settings
         refusals = Refusals()
-        credentials = CredentialStore(
-            self._connection, settings.namespace, settings.keys_secret, _now, self._metrics.wrote
-        )
+        credentials = self._credentials
+        decisions = replace(settings.for_decisions(), keys_id=credentials.keys().id)
         writer = Writer(self._connection, self._cache, self._metrics.wrote, settings.pod_name)
         return Reconciler(
             cache=self._cache,
-            observer=Observer(self._cache, settings.for_decisions(), jobset=JOBSET in self._kinds),
+            observer=Observer(self._cache, decisions, jobset=JOBSET in self._kinds),
             applier=Applier(writer, credentials, refusals),
             credentials=credentials,
             refusals=refusals,
+            pod_events=PodEvents(self._connection),
             decide_job=decide,
             decide_client=decide_client,
             now=_now,

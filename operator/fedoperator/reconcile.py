@@ -7,7 +7,7 @@ when to look again; raises what errors.py holds.
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 from typing import Protocol
@@ -17,6 +17,9 @@ from fedoperator.cluster.apply import Applied, Applier
 from fedoperator.cluster.cache import Cache, Object
 from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.observe import Observer
+from fedoperator.cluster.podevents import RECHECK_S as LOOK_UP_S
+from fedoperator.cluster.podevents import PodEvents
+from fedoperator.decide import podless
 from fedoperator.decide.model import Decision, Key, Observed, ObservedClient
 from fedoperator.queueing import WorkKey
 from fedoperator.refusals import Refusals
@@ -50,6 +53,7 @@ class Reconciler:
     applier: Applier
     credentials: CredentialStore
     refusals: Refusals
+    pod_events: PodEvents
     decide_job: DecideJob
     decide_client: DecideClient
     now: Callable[[], datetime]
@@ -71,17 +75,23 @@ class Reconciler:
 
     def _client(self, body: Object) -> float:
         now = self.now()
-        decision = self.decide_client(self.observer.client(body), now)
-        return self._carry_out(body, decision, now)
+        refused = self.refusals.known(body["metadata"]["uid"])
+        decision = self.decide_client(self.observer.client(body, refused), now)
+        again_s = self._carry_out(body, decision, now)
+        return again_s if self.refusals.known(body["metadata"]["uid"]) == refused else 0.0
 
     def _job(self, body: Object) -> float:
         now = self.now()
         uid = body["metadata"]["uid"]
-        observed = self.observer.job(body, self.credentials.known(uid))
+        refused = self.refusals.known(uid)
+        observed = self.observer.job(body, self.credentials.known(uid), refused)
         stuck_check_s = self._check_stuck(uid, observed, now)
+        if lacking := podless.lacking(observed, now):
+            observed = replace(observed, podless=self.pod_events.refusals(lacking))
         decision = self.decide_job(observed, now)
-        again_s = self._carry_out(body, decision, now)
-        return min(again_s, stuck_check_s)
+        again_s = min(self._carry_out(body, decision, now), LOOK_UP_S if lacking else float("inf"))
+        told_s = float("inf") if self.refusals.known(uid) == refused else 0.0  # conditions say it
+        return min(again_s, stuck_check_s, told_s)
 
     def _carry_out(self, body: Object, decision: Decision, now: datetime) -> float:
         namespace = body["metadata"]["namespace"]

@@ -38,6 +38,8 @@ def test_a_recreated_job_shares_no_secret_with_its_predecessor():
     for stem in ("job", "a" * 52):
         assert names.aggregator_secret_name(stem, "uid-1") != names.aggregator_secret_name(stem, "uid-2")
         assert names.site_secret_name(stem, "a" * 60, "uid-1") != names.site_secret_name(stem, "a" * 60, "uid-2")
+        assert names.aggregator_secret_name(stem, "uid-1") != names.aggregator_secret_name(stem, "uid-1", "keys")
+        assert names.site_secret_name(stem, "a", "uid-1") != names.site_secret_name(stem, "a", "uid-1", "keys")
 
 
 def test_a_changed_template_changes_the_job_name():

@@ -48,7 +48,7 @@ what an aggregator's Role holds: the operator may only grant what it has itself.
   verbs: [get, list, watch, create, patch] # a site's heartbeat
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list] # list: why the cluster makes no pods for a Job (a quota, a policy)
 {{- end -}}
 
 {{/* Rights in the operator's own namespace, in both modes: its keys and its leadership. */}}

@@ -50,7 +50,7 @@ class KubernetesStatus:
                 return
             self._version = ""
             if code != _CONFLICT:
-                raise StatusUnavailable(f"status: {code} {answer.get('message', '')}")
+                raise StatusUnavailable(f"status: {code} {answer.get('message', '')}", code)
         raise StatusUnavailable(f"status: {_TRIES} conflicts in a row")
 
     def heard(self, client: str) -> None:
@@ -67,13 +67,13 @@ class KubernetesStatus:
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         code, answer = self._apply(path, lease)
         if code >= 300:
-            raise StatusUnavailable(f"lease {name}: {code} {answer.get('message', '')}")
+            raise StatusUnavailable(f"lease {name}: {code} {answer.get('message', '')}", code)
 
     def _read_version(self, path: str) -> str:
         """The job's resourceVersion; StatusUnavailable when it is gone or recreated."""
         code, answer = self._call("GET", path, None)
         if code >= 300:
-            raise StatusUnavailable(f"job {self._job}: {code} {answer.get('message', '')}")
+            raise StatusUnavailable(f"job {self._job}: {code} {answer.get('message', '')}", code)
         if answer["metadata"]["uid"] != self._uid:
             raise StatusUnavailable(f"job {self._job} was recreated: its uid is not {self._uid}")
         return str(answer["metadata"]["resourceVersion"])

@@ -1,7 +1,8 @@
 """Carries out a decision: Secrets, objects, suspend flips, deletions, status, events, in this order.
 
-Called by reconcile.py. Nothing is written that is there already. A refused write does not stop the others: it is
-remembered, becomes a condition of the job (refusals.py), and is tried again only after a while.
+Called by reconcile.py. Nothing is written that is there already, and nothing at all to an object of somebody else
+(desired/ownership.py). A refused write does not stop the others: it is remembered (refusals.py), told to the next
+decision, and tried again only after a while. While a name is taken, no workload is made that would use it.
 """
 
 import logging
@@ -17,13 +18,17 @@ from fedoperator.cluster.cache import Object
 from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.model import Decision, Event, Key, Manifest, SecretRequest
+from fedoperator.decide.reasons import EventReason
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import JOB_KINDS, belongs_to_queue, created
-from fedoperator.errors import OperatorError, RefusedError, RetryLaterError
-from fedoperator.refusals import REASON, Refusals
+from fedoperator.desired.ownership import Standing, lost_labels, standing
+from fedoperator.desired.takeback import TakeBack, taken_back
+from fedoperator.errors import ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
+from fedoperator.refusals import Refusals
 
 LOG = logging.getLogger(__name__)
 
+SOON_S = 2.0  # until an object that is in the way is looked at again: it is going, or the watch is behind
 WORKLOADS = ("Deployment", *JOB_KINDS)  # they mount Secrets, which therefore come first
 OWNED_STATUS = {
     names.JOB_KIND: OPERATOR_LEAVES,
@@ -40,6 +45,8 @@ class Applied:
 
     written: int = 0
     made_secrets: bool = False  # decisions may depend on them: look again
+    foreign: bool = False  # a name that the job needs is somebody else's
+    events: list[Event] = field(default_factory=list)
     retry_after_s: list[float] = field(default_factory=list)
 
 
@@ -52,12 +59,13 @@ class Applier:
         self._refusals = refusals
 
     def apply(self, about: Object, decision: Decision, live: Live) -> Applied:
-        """One pass. Raises RetryLaterError, GoneError or UnauthorizedError; RefusedError never."""
+        """One pass. Raises RetryLaterError, GoneError or UnauthorizedError; RefusedError and ForeignError never."""
         done = Applied()
         if decision.delete_self:
             self._writer.delete(about)
             done.written += 1
             return done
+        self._refusals.keep(about["metadata"]["uid"], _concerned(decision))
         self._objects(about, (o for o in decision.objects if o["kind"] not in WORKLOADS), live, done)
         if self._secrets(about, decision.secrets, done):
             self._objects(about, (o for o in decision.objects if o["kind"] in WORKLOADS), live, done)
@@ -73,14 +81,10 @@ class Applier:
     def report(self, about: Object, decision: Decision, done: Applied, now: datetime) -> None:
         """Status and events, after everything else."""
         live = {key: v for key, v in (about.get("status") or {}).items() if key in OWNED_STATUS[about["kind"]]}
-        status = self._refusals.shown_in(about, live if decision.status is None else decision.status, now)
-        events = decision.events
-        if _leaves(status) != _leaves(live):
-            self._writer.status(about, status)
+        if decision.status is not None and _leaves(decision.status) != _leaves(live):
+            self._writer.status(about, decision.status)
             done.written += 1
-            if refused := self._refusals.messages(about["metadata"]["uid"]):
-                events = (*events, Event("Warning", REASON, "; ".join(refused)))
-        for event in events:
+        for event in (*decision.events, *done.events):
             try:
                 self._writer.event(about, event, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             except OperatorError as error:
@@ -88,23 +92,73 @@ class Applier:
 
     def _objects(self, about: Object, objects: Iterable[Manifest], live: Live, done: Applied) -> None:
         for manifest in objects:
-            key = Key(manifest["kind"], manifest["metadata"]["name"])
+            key = _key(manifest)
             there = live(key)
-            if there is not None and "deletionTimestamp" in there["metadata"]:
-                continue  # its deletion will be seen, and then it is made anew
-            if there is None and key.kind in JOB_KINDS:
-                self._try(about, key, partial(self._create, manifest), done)
-            elif (there is None or not belongs_to_queue(there)) and differs(manifest, there):
-                self._try(about, key, partial(self._writer.apply, manifest), done)
-            else:
-                self._refusals.cleared(about, key)
+            if there is None:
+                if not (done.foreign and key.kind in WORKLOADS):
+                    self._try(about, key, partial(self._make, about, manifest, done), done)
+            elif "deletionTimestamp" not in there["metadata"]:  # else: it will be seen, and then it is made anew
+                self._present(about, manifest, there, done)
+            done.foreign = done.foreign or self._refusals.foreign_name(about, key)
 
-    def _create(self, manifest: Manifest) -> None:
+    def _present(self, about: Object, manifest: Manifest, there: Object, done: Applied) -> None:
+        """An object that has the name: mended where it is ours, left alone where it is not."""
+        key = _key(manifest)
+        whose = standing(manifest, there)
+        if whose is Standing.FOREIGN:
+            self._try(about, key, partial(_leave_alone, manifest, there), done)
+        elif whose is Standing.OURS:
+            self._mend(about, manifest, there, done)
+
+    def _mend(self, about: Object, manifest: Manifest, there: Object, done: Applied) -> None:
+        """Writes where one of our leaves differs, and takes back what others set where that is wholly ours."""
+        key, queued = _key(manifest), belongs_to_queue(there)
+        taken = None if queued else taken_back(manifest, there)
+        if taken is not None and (wait_s := self._refusals.contest_wait_s(about, key)) > 0:
+            taken = None
+            done.retry_after_s.append(wait_s)
+        if queued and (labels := lost_labels(manifest, there)):
+            self._try(about, key, partial(self._writer.merge, there, {"metadata": {"labels": labels}}), done)
+        elif not queued and (taken or differs(manifest, there)):
+            self._try(about, key, partial(self._write, about, manifest, there, taken, done), done)
+        else:
+            self._refusals.cleared(about, key)
+
+    def _write(self, about: Object, manifest: Manifest, there: Object, taken: TakeBack | None, done: Applied) -> None:
+        if taken is not None and taken.patch:
+            self._writer.merge(there, taken.patch, as_seen=True)
+        if differs(manifest, there) or (taken is not None and not taken.patch):
+            self._writer.apply(manifest, there)
+        if taken is not None:
+            self._refusals.contested(about, _key(manifest))
+            done.events.append(Event("Warning", EventReason.TAKEN_BACK, taken.told(*_words(manifest))))
+
+    def _make(self, about: Object, manifest: Manifest, done: Applied) -> None:
+        """Creates the object. Where the name is taken by one that the watch does not see, looks whose it is."""
         try:
-            self._writer.create(created(manifest))
+            if manifest["kind"] in JOB_KINDS:
+                self._writer.create(created(manifest))
+            else:
+                self._writer.make(manifest)
         except RetryLaterError as error:
             if not error.conflict:
-                raise  # else somebody was faster, or the watch is behind: the next pass looks again
+                raise
+            self._hidden(about, manifest, done)
+
+    def _hidden(self, about: Object, manifest: Manifest, done: Applied) -> None:
+        try:
+            there = self._writer.read(manifest)
+        except GoneError:
+            done.retry_after_s.append(SOON_S)
+            return
+        whose = standing(manifest, there)
+        if whose is Standing.FOREIGN:
+            _leave_alone(manifest, there)
+        if whose is Standing.OURS and "deletionTimestamp" not in there["metadata"]:
+            self._writer.take(there)  # back in the cache; in the watch as soon as it has its labels again
+            self._mend(about, manifest, there, done)
+        else:
+            done.retry_after_s.append(SOON_S)
 
     def _secrets(self, about: Object, requests: Iterable[SecretRequest], done: Applied) -> bool:
         """Whether all Secrets are there."""
@@ -125,12 +179,38 @@ class Applier:
             return
         try:
             write()
+        except ForeignError as error:
+            done.retry_after_s.append(self._refusals.foreign(about, key, error))
         except RefusedError as error:
             LOG.warning("%s %s was refused: %s", key.kind, key.name, error)
             done.retry_after_s.append(self._refusals.refused(about, key, error))
         else:
             self._refusals.cleared(about, key)
             done.written += 1
+
+
+def _key(manifest: Manifest) -> Key:
+    return Key(*_words(manifest))
+
+
+def _words(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
+
+
+def _concerned(decision: Decision) -> set[Key]:
+    """Objects that the decision is about."""
+    flipped = {Key(kind, name) for kind in JOB_KINDS for name in decision.suspend}
+    named = {Key("Secret", request.name) for request in decision.secrets}
+    return {*map(_key, decision.objects), *decision.delete, *flipped, *named}
+
+
+def _leave_alone(manifest: Manifest, there: Object) -> None:
+    """Raises ForeignError with what is in the way, and the way out."""
+    kind, name = _words(manifest)
+    owner = next((r for r in there["metadata"].get("ownerReferences") or () if r.get("controller")), None)
+    whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "was not made by this job"
+    way_out = "it is left alone: delete or rename it, or create the job under another name"
+    raise ForeignError(f"{kind} {name} exists already and {whose}; {way_out}")
 
 
 def _leaves(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the API server last said about every watched object: fed by the watches, written through by our own writes.
 
 Fed by handlers/ and by apply.py, read by observe.py and metrics. Thread-safe. Objects are trimmed and must not be
-changed by readers. Newer resourceVersions win; an object that was seen deleted never comes back under its uid.
+changed by readers. Newer resourceVersions win. A watch reports an object that lost the label that it selects by as it
+reports a deleted one, so the uid alone proves no death: what is said about a later resourceVersion brings it back.
 """
 
 import threading
@@ -12,10 +13,14 @@ from time import monotonic
 from typing import Any
 
 from fedapi import names
+from fedoperator.desired.ownership import owner_of
+from fedoperator.desired.takeback import WHOLLY_OURS, is_others, is_ours
 
 Object = dict[str, Any]
 
-_TOMBSTONES = 4096  # uids of deleted objects that are remembered against late answers
+_TOMBSTONES = 4096  # objects that went, by uid with their last resourceVersion: remembered against late answers
+_OWNED = {names.JOB_KIND: names.LABEL_JOB, names.CLIENT_KIND: names.LABEL_CLIENT}
+_NEVER = 2**63  # above every resourceVersion
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -33,7 +38,7 @@ class Cache:
         self._lock = threading.Lock()
         self._objects: dict[str, dict[tuple[str, str], _Entry]] = defaultdict(dict)
         self._by_label: dict[tuple[str, str, str], set[tuple[str, str]]] = defaultdict(set)
-        self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._tombstones: OrderedDict[str, int] = OrderedDict()
 
     def put(self, body: Object) -> bool:
         """Takes in an object; True when it says something new (a new resourceVersion alone is not new)."""
@@ -41,23 +46,30 @@ class Cache:
         kind, place = new["kind"], _place(new)
         with self._lock:
             old = self._objects[kind].get(place)
-            if new["metadata"].get("uid") in self._tombstones:
+            if _version(new) < self._tombstones.get(new["metadata"].get("uid", ""), -1):
                 return False
             if old and _version(new) < _version(old.body):
                 self._objects[kind][place] = _Entry(old.body, self._clock())  # late, but it says that it exists
                 return False
             self._objects[kind][place] = _Entry(new, self._clock())
-            if old is None or _labels(old.body) != _labels(new):
+            if old is None or set(_index_keys(old.body)) != set(_index_keys(new)):
                 self._unindex(kind, place, old)
                 for label in _index_keys(new):
                     self._by_label[label].add((kind, place[1]))
         return old is None or _meaning(old.body) != _meaning(new)
 
     def remove(self, body: Object) -> None:
-        """Takes in a deletion: of exactly this object, not of a younger one under the same name."""
+        """Takes in that a watch sees an object no longer: exactly this one, not a younger one under the same name."""
+        self._remove(body, _version(body))
+
+    def deleted(self, body: Object) -> None:
+        """Takes in the answer to a deletion: this object is no more, whatever is said about it later."""
+        self._remove(body, _NEVER)
+
+    def _remove(self, body: Object, until: int) -> None:
         kind, place, uid = body["kind"], _place(body), body["metadata"].get("uid", "")
         with self._lock:
-            self._bury(uid)
+            self._bury(uid, until)
             old = self._objects[kind].get(place)
             if old is not None and old.body["metadata"].get("uid", "") == uid:
                 self._drop(kind, place)
@@ -89,13 +101,13 @@ class Cache:
             return [e.body for place, e in self._objects[kind].items() if namespace in (None, place[0])]
 
     def labelled(self, label: str, namespace: str, value: str) -> list[Object]:
-        """All objects with names.LABEL_JOB or names.LABEL_CLIENT of that value."""
+        """All objects with names.LABEL_JOB or names.LABEL_CLIENT of that value, or controlled by that job or client."""
         with self._lock:
             found = self._by_label.get((label, namespace, value), set())
             return [self._objects[kind][namespace, name].body for kind, name in found]
 
-    def _bury(self, uid: str) -> None:
-        self._tombstones[uid] = None
+    def _bury(self, uid: str, until: int) -> None:
+        self._tombstones[uid] = max(until, self._tombstones.pop(uid, until))
         while len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
 
@@ -111,25 +123,17 @@ class Cache:
 
 
 def trimmed(body: Object) -> Object:
-    """The object without what nobody here reads: others' managedFields, kubectl's copy, most of a pod's spec."""
+    """The object without what nobody here reads: most managedFields, kubectl's copy, most of a pod's spec."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    if ours := [entry for entry in body["metadata"].get("managedFields") or () if _is_ours(entry)]:
-        metadata["managedFields"] = ours
+    whole = body["kind"] in WHOLLY_OURS
+    if kept := [e for e in body["metadata"].get("managedFields") or () if is_ours(e) or (whole and is_others(e))]:
+        metadata["managedFields"] = kept
     if _LAST_APPLIED in metadata.get("annotations", ()):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _LAST_APPLIED}
     slim = {**body, "metadata": metadata}
     if body["kind"] == "Pod":
         slim["spec"] = {"volumes": body.get("spec", {}).get("volumes") or []}
     return slim
-
-
-def _is_ours(entry: Object) -> bool:
-    """What desired.difference reads: the leaves that this operator applied, status aside."""
-    return (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (
-        names.OPERATOR_MANAGER,
-        "Apply",
-        "",
-    )
 
 
 def _place(body: Object) -> tuple[str, str]:
@@ -142,15 +146,14 @@ def _version(body: Object) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _labels(body: Object) -> Object:
-    labels: Object = body["metadata"].get("labels") or {}
-    return labels
-
-
 def _index_keys(body: Object) -> Iterator[tuple[str, str, str]]:
+    """What an object is found by: a label taken off by hand does not hide a child from its job."""
+    namespace, labels = body["metadata"].get("namespace", ""), body["metadata"].get("labels") or {}
     for label in (names.LABEL_JOB, names.LABEL_CLIENT):
-        if value := _labels(body).get(label):
-            yield label, body["metadata"].get("namespace", ""), value
+        if value := labels.get(label):
+            yield label, namespace, value
+    if owner := owner_of(body):
+        yield _OWNED[owner.kind], namespace, owner.name
 
 
 def _meaning(body: Object) -> Object:

@@ -68,6 +68,16 @@ class CredentialStore:
                 self._keys = self._read_keys() or self._make_keys()
             return self._keys
 
+    def keep(self) -> str:
+        """Puts the keys back if their Secret was deleted while they are in use; says so when it holds others now."""
+        keys = self.keys()
+        stored = self._read_keys()
+        if stored is None:
+            LOG.warning("the keys' Secret was deleted: it is made again", extra={"secret": self._keys_secret})
+            self._store(keys)
+            return ""
+        return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
+
     def _files(self, request: SecretRequest, job_uid: str) -> Files:
         if request.kind == "Site":
             return site_files(self.keys(), job_uid, request.client)
@@ -85,7 +95,14 @@ class CredentialStore:
             raise SettingsInvalidError(f"Secret {self._namespace}/{self._keys_secret}: {error}") from error
 
     def _make_keys(self) -> Keys:
-        body = _manifest(self._keys_secret, self._namespace, Keys.generated(self._now()).files())
+        self._store(Keys.generated(self._now()))
+        keys = self._read_keys()  # another replica may have been faster: what is stored counts
+        if keys is None:
+            raise RetryLaterError(f"Secret {self._keys_secret} disappeared right after it was made")
+        return keys
+
+    def _store(self, keys: Keys) -> None:
+        body = _manifest(self._keys_secret, self._namespace, keys.files())
         body["metadata"]["labels"] = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         try:
             self._connection.request("POST", SECRET.path(self._namespace), body, query=_MANAGER)
@@ -93,10 +110,6 @@ class CredentialStore:
         except RetryLaterError as error:
             if not error.conflict:
                 raise
-        keys = self._read_keys()  # another replica may have been faster: what is stored counts
-        if keys is None:
-            raise RetryLaterError(f"Secret {self._keys_secret} disappeared right after it was made")
-        return keys
 
 
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}

@@ -32,7 +32,7 @@ class Kind:
 JOB = Kind(names.JOB_KIND, names.GROUP, names.VERSION, names.JOB_PLURAL, ours=True)
 CLIENT = Kind(names.CLIENT_KIND, names.GROUP, names.VERSION, names.CLIENT_PLURAL, ours=True)
 SECRET = Kind("Secret", "", "v1", "secrets")  # written, never watched and never listed
-EVENT = Kind("Event", "events.k8s.io", "v1", "events")  # written only
+EVENT = Kind("Event", "events.k8s.io", "v1", "events")  # written; read where a Job lacks pods
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
 WATCHED = (

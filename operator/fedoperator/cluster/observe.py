@@ -14,7 +14,7 @@ from fedapi.crd.fields import ObjectMeta
 from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.cluster.cache import Cache, Object
-from fedoperator.decide.model import Key, Observed, ObservedClient, Settings
+from fedoperator.decide.model import Key, Observed, ObservedClient, Refused, Settings
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Observer:
         self._jobset = jobset
         self._sites: dict[str, tuple[str, FLClient | None]] = {}
 
-    def job(self, body: Object, secrets: frozenset[str]) -> Observed:
+    def job(self, body: Object, secrets: frozenset[str], refused: tuple[Refused, ...] = ()) -> Observed:
         """Everything that a decision about this FederatedJob depends on; also what a deleted namesake left."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         related = self._cache.labelled(names.LABEL_JOB, namespace, name)
@@ -42,9 +42,10 @@ class Observer:
             settings=self._settings,
             invalid=invalid,
             jobset=self._jobset,
+            refused=refused,
         )
 
-    def client(self, body: Object) -> ObservedClient:
+    def client(self, body: Object, refused: tuple[Refused, ...] = ()) -> ObservedClient:
         """Everything that a decision about this FLClient depends on."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         related = self._cache.labelled(names.LABEL_CLIENT, namespace, name)
@@ -54,6 +55,7 @@ class Observer:
             lease=self._cache.get("Lease", namespace, names.site_lease_name(name)),
             pods=_by_name(o for o in related if o["kind"] == "Pod"),
             invalid=invalid,
+            refused=refused,
         )
 
     def _clients(self, namespace: str) -> tuple[FLClient, ...]:

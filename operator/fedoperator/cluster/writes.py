@@ -1,6 +1,8 @@
 """Every write that the operator makes, one function each, and what is counted about them.
 
-Called by apply.py. The answer of each write goes into the cache, so that the next look at the object sees it.
+Called by apply.py. The answer of each write goes into the cache, so that the next look at the object sees it. No write
+here can touch an object that was not there before, or is not the one that was seen: creations fail where the name is
+taken, everything else names the uid.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +14,11 @@ from fedoperator.cluster.cache import Cache, Object
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
 from fedoperator.cluster.kinds import BY_KIND, EVENT
 from fedoperator.decide.model import Event, Manifest
-from fedoperator.errors import GoneError
+from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
+_NO_VERSION = "1"  # older than every object: an apply that names it creates, and conflicts with whatever is there
 
 Count = Callable[[str, str], None]  # (kind, verb)
 
@@ -29,20 +32,44 @@ class Writer:
         self._count = count
         self._reporter = reporter
 
-    def apply(self, manifest: Manifest) -> None:
-        """Server-side apply: creates the object or takes over the leaves that the manifest holds."""
-        path = _path(manifest)
-        self._take(manifest["kind"], "apply", "PATCH", path, manifest, content_type=APPLY_PATCH, query=_APPLY)
+    def apply(self, manifest: Manifest, live: Object) -> None:
+        """Server-side apply: takes over the leaves that the manifest holds, in exactly this object."""
+        body = _meant(manifest, uid=live["metadata"]["uid"])
+        try:
+            self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
+        except RefusedError as error:
+            if "metadata.uid" not in str(error):
+                raise
+            raise RetryLaterError(str(error), conflict=True) from error  # replaced under its name: look again
+
+    def make(self, manifest: Manifest) -> None:
+        """Server-side apply that only creates; RetryLaterError(conflict) when the name is taken."""
+        body = _meant(manifest, resourceVersion=_NO_VERSION)
+        self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
 
     def create(self, manifest: Manifest) -> None:
-        """Plain create; RetryLaterError(conflict) when it exists."""
+        """Plain create, for Jobs; RetryLaterError(conflict) when the name is taken."""
         path = BY_KIND[manifest["kind"]].path(manifest["metadata"]["namespace"])
-        self._take(manifest["kind"], "create", "POST", path, manifest, query=_MANAGER)
+        self._take("create", "POST", path, manifest, query=_MANAGER)
+
+    def read(self, manifest: Manifest) -> Object:
+        """The object that has the manifest's name: one that the watch does not see. GoneError when it is gone."""
+        return self._connection.request("GET", _path(manifest)) | {"kind": manifest["kind"]}
+
+    def take(self, body: Object) -> None:
+        """Has the cache know an object that the watch does not see."""
+        self._cache.put(body)
+
+    def merge(self, live: Object, patch: Mapping[str, Any], *, as_seen: bool = False) -> None:
+        """Merge patch of exactly this object; with `as_seen` only while nobody has changed it since."""
+        keys = ("uid", "resourceVersion") if as_seen else ("uid",)
+        metadata = patch.get("metadata", {}) | {key: live["metadata"][key] for key in keys}
+        body = {"kind": live["kind"], **patch, "metadata": metadata}
+        self._take("patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
 
     def suspend(self, live: Object, *, suspend: bool) -> None:
         """Flips spec.suspend of a Job or JobSet, of exactly this one."""
-        body = {"metadata": {"uid": live["metadata"]["uid"]}, "spec": {"suspend": suspend}}
-        self._take(live["kind"], "patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
+        self.merge(live, {"spec": {"suspend": suspend}})
 
     def status(self, live: Object, status: Mapping[str, Any]) -> None:
         """Server-side apply of this operator's leaves of .status, for exactly this object as it was seen.
@@ -53,7 +80,7 @@ class Writer:
         metadata = {key: live["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
         body = {"apiVersion": names.API_VERSION, "kind": live["kind"], "metadata": metadata, "status": status}
         path = _path(live, "status")
-        self._take(live["kind"], "apply", "PATCH", path, body, content_type=APPLY_PATCH, query=_APPLY)
+        self._take("apply", "PATCH", path, body, content_type=APPLY_PATCH, query=_APPLY)
 
     def delete(self, live: Object) -> None:
         """Deletes exactly this object; its own children follow in the background."""
@@ -71,7 +98,7 @@ class Writer:
         if answer.get("metadata", {}).get("uid") == live["metadata"]["uid"]:
             self._cache.put(answer)  # finalizers hold it: it is being deleted
         else:
-            self._cache.remove(live)
+            self._cache.deleted(live)
 
     def event(self, about: Object, event: Event, now: str) -> None:
         """An event on the object, which `kubectl describe` shows."""
@@ -94,9 +121,13 @@ class Writer:
         self._count(EVENT.kind, "create")
         self._connection.request("POST", EVENT.path(namespace), body, query=_MANAGER)
 
-    def _take(self, kind: str, verb: str, method: str, path: str, body: Manifest, **options: Any) -> None:
-        self._count(kind, verb)
+    def _take(self, verb: str, method: str, path: str, body: Manifest, **options: Any) -> None:
+        self._count(body["kind"], verb)
         self._cache.put(self._connection.request(method, path, body, **options))
+
+
+def _meant(manifest: Manifest, **identity: str) -> dict[str, Any]:
+    return {**manifest, "metadata": {**manifest["metadata"], **identity}}
 
 
 def _path(body: Manifest, subresource: str = "") -> str:

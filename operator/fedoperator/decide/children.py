@@ -5,31 +5,40 @@ A child that still carries the uid of a deleted job of the same name is deleted 
 
 from collections.abc import Iterable
 
-from fedapi import names
 from fedapi.wire.job import RosterEntry
+from fedoperator.decide import early, refused
+from fedoperator.decide.facts import instant
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.model import Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.store import claims
-from fedoperator.decide.view import labels
+from fedoperator.decide.view import dig
 from fedoperator.desired import access, aggregator, config
 from fedoperator.desired.aggregator_policy import aggregator_policy
 from fedoperator.desired.credentials import secret_requests
+from fedoperator.desired.ownership import Standing, belongs_to_job, standing
 
 
 def _entry(scene: Scene, site: Site) -> RosterEntry:
     """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
-    reason = site.barred or _out_of_order(scene, site.name)
+    reason = _missed(scene, site) or site.barred or _out_of_order(scene, site.name)
     return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+
+
+def _missed(scene: Scene, site: Site) -> str:
+    """Whether a site was barred before its Job of the turn had started: the aggregator does not wait for it."""
+    job = scene.job_of(site.name)
+    late = scene.by_round and site.barred and site.name in scene.turn.sites and (job is None or job.suspended)
+    return Reason.NOT_STARTED if late else ""
 
 
 def _out_of_order(scene: Scene, client: str) -> str:
     """Why a site's Job does not run: it cannot be made, it failed for good, or it used up its failures."""
     if client in scene.lacking_jobset:
         return Reason.JOBSET_MISSING
-    failure, job = site_failure(scene, client), scene.job_of(client)
+    failure, job = site_failure(scene, client) or early.training(scene, client), scene.job_of(client)
     if failure:
         return failure.reason
     return Reason.TOO_MANY_FAILURES if job and rest(scene, job) else ""
@@ -44,7 +53,16 @@ def deployment(scene: Scene, replicas: int) -> Manifest:
     """The aggregator's Deployment."""
     settings = scene.observed.settings
     image, pull = settings.aggregator_image, settings.image_pull_policy
-    return aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas)
+    made = aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas, settings.keys_id)
+    return aggregator.for_account(made, _remade_account(scene))
+
+
+def _remade_account(scene: Scene) -> str:
+    """The uid of the aggregator's account where that is younger than the Deployment: its pod's token is void."""
+    account = scene.observed.children.get(Key("ServiceAccount", scene.identity.aggregator))
+    made, since = dig(account, "metadata", "creationTimestamp"), dig(scene.deployment, "metadata", "creationTimestamp")
+    ours = account is not None and belongs_to_job(account, scene.identity.uid)
+    return str(dig(account, "metadata", "uid")) if ours and made and since and instant(made) > instant(since) else ""
 
 
 def fixed(scene: Scene) -> tuple[Manifest, ...]:
@@ -52,13 +70,13 @@ def fixed(scene: Scene) -> tuple[Manifest, ...]:
     identity, job = scene.identity, scene.observed.job
     objects: tuple[Manifest, ...] = (
         access.service_account(identity),
-        access.role(identity, (site.name for site in scene.sites)),
+        access.role(identity, (site.name for site in scene.sites if site.has_heartbeat)),
         access.role_binding(identity),
         config.config_map(job, roster(scene)),
         *claims(scene),
         aggregator.service(identity),
         aggregator_policy(identity),
-        deployment(scene, replicas=0 if scene.spec.suspend else 1),
+        deployment(scene, replicas=0 if scene.spec.suspend or refused.foreign_names(scene) else 1),
     )
     return (*objects, scene.wanted_init) if _init_wanted(scene) else objects
 
@@ -83,9 +101,10 @@ def _key(manifest: Manifest) -> Key:
 
 def predecessors(scene: Scene, objects: Iterable[Manifest]) -> tuple[Key, ...]:
     """Live objects in the way that belong to a deleted job of the same name. Never a volume: its name has the uid."""
-    live, uid = scene.observed.children, scene.identity.uid
-    keys = (_key(manifest) for manifest in objects)
-    return tuple(key for key in keys if key in live and labels(live[key]).get(names.LABEL_JOB_UID) != uid)
+    live = scene.observed.children
+    there = ((manifest, live.get(_key(manifest))) for manifest in objects)
+    found = ((manifest, body) for manifest, body in there if body is not None)
+    return tuple(_key(manifest) for manifest, body in found if standing(manifest, body) is Standing.PREDECESSORS)
 
 
 def without(objects: Iterable[Manifest], keys: Iterable[Key]) -> tuple[Manifest, ...]:

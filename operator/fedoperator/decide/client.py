@@ -59,6 +59,9 @@ def _ready(observed: ObservedClient) -> Fact:
 
 
 def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) -> Fact:
+    if observed.refused:
+        first = observed.refused[0]
+        return Fact("Unknown", Reason.FOREIGN_OBJECT if first.foreign else Reason.OBJECT_REFUSED, first.message)
     if heard is None:
         return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
     if now < heard + ACTIVE:

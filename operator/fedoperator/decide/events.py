@@ -6,7 +6,7 @@ from typing import Literal
 from fedapi.crd.fields import Condition, find
 from fedapi.crd.job_status import SiteStatus
 from fedoperator.decide.model import Event
-from fedoperator.decide.reasons import ConditionType, EventReason
+from fedoperator.decide.reasons import ConditionType, EventReason, Reason
 from fedoperator.decide.site_status import CALM
 
 MAX_SITE_EVENTS = 10  # per pass: a broken image breaks all sites at once
@@ -24,6 +24,7 @@ _TRUE: Mapping[str, tuple[_Type, EventReason]] = {
 _FALSE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.ACCEPTED: ("Warning", EventReason.REFUSED),
     ConditionType.QUORUM_REACHED: ("Warning", EventReason.QUORUM_MISSED),
+    ConditionType.OBJECTS_APPLIED: ("Warning", EventReason.OBJECT_REFUSED),
 }
 _BACK: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.SUSPENDED: ("Normal", EventReason.RESUMED),
@@ -72,6 +73,14 @@ def condition_events(old: Sequence[Condition] | None, new: Sequence[Condition]) 
             told.append(Event(found[0], found[1], condition.message or condition.reason))
     ended = any(c.type in (ConditionType.COMPLETE, ConditionType.FAILED) and c.status == "True" for c in new)
     return told + _stalls(before, new, ended=ended)
+
+
+def keys_event(old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:
+    """That all of the job starts again with new keys: its conditions may not change their status by it."""
+    before, after = find(old or (), ConditionType.PROGRESSING), find(new, ConditionType.PROGRESSING)
+    now = after is not None and after.reason == Reason.KEYS_REPLACED
+    fresh = now and (before is None or before.reason != Reason.KEYS_REPLACED)
+    return [Event("Warning", EventReason.KEYS_REPLACED, after.message)] if fresh and after else []
 
 
 def site_events(old: Sequence[SiteStatus] | None, new: Sequence[SiteStatus] | None) -> list[Event]:

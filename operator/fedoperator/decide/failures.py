@@ -7,7 +7,7 @@ deadline, no next round can be relied on: then a resting site is tried again `si
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,9 @@ from fedoperator.decide.view import JobView, PodView, Termination
 
 _EXIT_CODE = re.compile(r"exit code (\d+)")
 _OOM = "killed for using more memory than its limit: raise the memory limit (resources) or lower training.batchSize"
+_WAY_OUT: Mapping[int, str] = {
+    Exit.STATUS_REFUSED: ": look for what takes the aggregator's ServiceAccount, Role or RoleBinding its rights",
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def aggregator_failure(scene: Scene) -> Trouble | None:
     if ended is None or ended.code in (Exit.OK, Exit.SUPERSEDED):
         return None
     reason, message = _told(ended)
-    return Trouble(reason, clipped(message))
+    return Trouble(reason, clipped(f"{message}{_WAY_OUT.get(ended.code, '')}"))
 
 
 def due(scene: Scene) -> Iterator[datetime]:

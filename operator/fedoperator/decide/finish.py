@@ -7,7 +7,7 @@ until every training Job has heard of it (at most 60 s); after a failure that th
 from datetime import datetime, timedelta
 
 from fedapi.crd.fields import find
-from fedoperator.decide import failures, lifetime, pending
+from fedoperator.decide import early, failures, lifetime, pending
 from fedoperator.decide.facts import Ending, clipped, instant
 from fedoperator.decide.reasons import ConditionType, Reason
 from fedoperator.decide.scene import Scene
@@ -79,9 +79,15 @@ def _never_starts(scene: Scene) -> Ending | None:
     return _failed(scene, found[0].reason, found[0].message) if found else None
 
 
+def _no_model(scene: Scene) -> Ending | None:
+    """The init Job is complete without a model, for longer than the pending deadline: nobody makes one any more."""
+    found = early.init(scene)
+    return _failed(scene, found.reason, found.message) if found and found.overdue else None
+
+
 def ending(scene: Scene) -> Ending | None:
     """Whether and how the job has ended."""
-    facts = (_recorded, _outcome, _init_failed, _no_sites_left, _never_starts, lifetime.deadline_exceeded)
+    facts = (_recorded, _outcome, _init_failed, _no_sites_left, _never_starts, _no_model, lifetime.deadline_exceeded)
     return next((found for fact in facts if (found := fact(scene))), None)
 
 

@@ -2,7 +2,7 @@
 
 They are stopped again when the job is suspended or has ended, when the site is paused (not in mid-round) or rests.
 An aggregator that restarts stops nobody. A Job that a queue admits is never touched. With training.lifetime Round a
-Job is for a round that its site is in, so pausing the site does not keep it from starting.
+Job that runs is at work on its round, and one of a paused site that has not started does not start.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,13 +23,17 @@ def _training(scene: Scene, job: JobView) -> bool | None:
         return None if in_training(scene, job) else True
     if rest(scene, job):
         return True
+    if site.barred:
+        return None
     return False if scene.aggregator_ready else None
 
 
 def _wanted(scene: Scene, job: JobView) -> bool | None:
     if scene.spec.suspend:
         return True
-    return _training(scene, job) if job.role == names.ROLE_TRAINER else False
+    if job.role == names.ROLE_TRAINER:
+        return _training(scene, job)
+    return False if job.role == names.ROLE_INIT else None  # a label that was taken off comes back first
 
 
 def gate(scene: Scene, deleted: Collection[str]) -> Mapping[str, bool]:

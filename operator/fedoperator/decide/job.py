@@ -9,9 +9,9 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import children, failures, lifetime, pending, queues, rings
+from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
 from fedoperator.decide.accepted import refused
-from fedoperator.decide.events import condition_events, site_events
+from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
@@ -63,7 +63,7 @@ def _going(scene: Scene) -> Decision:
         suspend=gate(scene, {key.name for key in delete}),
         delete=delete,
         status=news(scene.status, new),
-        events=_events(scene.status, new),
+        events=(*_events(scene.status, new), *keys_event(scene.status.conditions, new.conditions or ())),
         requeue_after=_soonest(scene, _due(scene)),
     )
 
@@ -75,6 +75,8 @@ def _withdrawn(scene: Scene) -> tuple[Key, ...]:
 def _due(scene: Scene) -> Iterator[datetime]:
     yield from pending.due(scene)
     yield from failures.due(scene)
+    yield from early.due(scene)
+    yield from podless.due(scene)
     until = lifetime.active_until(scene)
     if until:
         yield until

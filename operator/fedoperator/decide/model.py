@@ -30,6 +30,24 @@ class Settings:
     cluster_domain: str = "cluster.local"
     pod_failures_per_round: int = 6
     site_retry_s: float = 60.0
+    keys_id: str = ""  # of the installation's keys, once they are known: part of the names of Secrets
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A child that cannot be written: somebody else has its name, or the API server does not take it."""
+
+    key: Key
+    message: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class PodRefusal:
+    """The newest event that says why the cluster makes no pods for a Job."""
+
+    message: str
+    seen: str  # RFC 3339, of the last time; empty when the event does not say
 
 
 @dataclass(frozen=True)
@@ -40,12 +58,14 @@ class Observed:
     clients: tuple[FLClient, ...]  # of the namespace, unfiltered, with valid specs only
     children: Mapping[
         Key, Manifest
-    ]  # live objects that carry the job's labels (Deployment, Job, JobSet, PVC, Lease of sites, …)
+    ]  # live objects with the job's label, or controlled by it (Deployment, Job, JobSet, PVC, …)
     pods: tuple[Manifest, ...]  # pods that carry the job's label
     secrets: frozenset[str]  # names of Secrets that the shell knows to exist for this job
     settings: Settings
     invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
     jobset: bool = False  # whether the cluster has the JobSet resource
+    refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried
+    podless: Mapping[str, PodRefusal] = field(default_factory=dict)  # by the name of a Job that lacks pods
 
 
 @dataclass(frozen=True)
@@ -93,3 +113,4 @@ class ObservedClient:
     lease: Manifest | None  # its heartbeat
     pods: tuple[Manifest, ...] = ()  # training pods that carry the client's label
     invalid: str = ""
+    refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried: its Lease

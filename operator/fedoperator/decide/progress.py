@@ -1,11 +1,16 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import failures, pending, store
+from fedoperator.decide import early, failures, pending, podless, refused, store
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import PodView
+
+KEYS_REPLACED = (
+    "the operator's keys were lost and made anew, so the job's Secrets, too: its aggregator and its training Jobs are "
+    "started again with them; what a site did in this round is lost"
+)
 
 
 def _first_trouble(scene: Scene, pods: tuple[PodView, ...]) -> Trouble | None:
@@ -17,9 +22,13 @@ def aggregator_fact(scene: Scene) -> Fact:
     """The AggregatorReady condition."""
     if scene.spec.suspend:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
+    blocked = refused.hub(scene)
+    if blocked:
+        return Fact("False", blocked.reason, blocked.message)
     if scene.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
-    trouble = store.lost(scene) or _first_trouble(scene, scene.aggregator_pods) or failures.aggregator_failure(scene)
+    trouble = store.lost(scene) or podless.aggregator(scene) or _first_trouble(scene, scene.aggregator_pods)
+    trouble = trouble or failures.aggregator_failure(scene) or early.init(scene)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
     return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
@@ -63,14 +72,15 @@ def _stuck(scene: Scene) -> Trouble | None:
     if not in_rounds(scene) or (scene.by_round and not _anybody_trains(scene)):
         roles.add(names.ROLE_TRAINER)
     found = (pending.trouble(scene, pod) for pod in scene.pods if pod.role in roles)
-    return next((trouble for trouble in found if trouble and trouble.overdue), None)
+    told = (*podless.stuck(scene, roles), *found)
+    return next((trouble for trouble in told if trouble and trouble.overdue), None)
 
 
 def _able(scene: Scene) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
     free = (site.name for site in scene.sites if not site.barred or scene.in_round(site.name))
     fit = (name for name in free if name not in scene.lacking_jobset)
-    return sum(failures.site_failure(scene, name) is None for name in fit)
+    return sum(failures.site_failure(scene, name) is None and early.training(scene, name) is None for name in fit)
 
 
 def _quorum_above(scene: Scene) -> Fact | None:
@@ -107,7 +117,7 @@ def _waiting(scene: Scene) -> Fact:
 
 def _standing_still(scene: Scene, aggregator: Fact) -> Fact | None:
     """What somebody has to mend before the job goes on."""
-    stuck = store.lost(scene) or _stuck(scene)
+    stuck = refused.hub(scene) or store.lost(scene) or _stuck(scene) or early.init(scene)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
     if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
@@ -125,6 +135,13 @@ def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
     if still := _standing_still(scene, aggregator):
         return still
+    return _under_way(scene)
+
+
+def _under_way(scene: Scene) -> Fact:
+    """Progress of a job that nothing holds up."""
+    if scene.keys_replaced:
+        return Fact("True", Reason.KEYS_REPLACED, KEYS_REPLACED)
     if not scene.initialized and not in_rounds(scene):
         return Fact("True", Reason.INITIALIZING, "the initial model is being made")
     return _training(scene) if in_rounds(scene) else _waiting(scene)

@@ -30,7 +30,7 @@ class ConditionType(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "Absent, or whether the queue has admitted all training Jobs that are its own."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
-    OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when the API server refuses an object that the job needs."
+    OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when an object that the job needs cannot be written."
 
 
 class ClientCondition(Word):
@@ -58,6 +58,7 @@ class Reason(Word):
 
     # ObjectsApplied.
     OBJECT_REFUSED = "ObjectRefused", "The API server refused a child; the message has the object and its words."
+    FOREIGN_OBJECT = "ForeignObject", "An object that the job did not make has the name of a child; it is left alone."
 
     # Accepted.
     ACCEPTED = "Accepted", "The spec is valid and selects at least one site."
@@ -84,6 +85,7 @@ class Reason(Word):
     STORE_FAILING = "StoreFailing", "The aggregator cannot write its store, a full volume for example; it tries again."
     STORE_LOST = "StoreLost", "The volume claim with the job's models is gone or was replaced by an empty one."
     TRAINING = "Training", "Rounds are under way."
+    KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; pods are started again with new ones."
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # Suspended.
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true."
@@ -97,8 +99,10 @@ class Reason(Word):
     NO_SITES_LEFT = "NoSitesLeft", "At every site the training Job failed in a way that running again cannot cure."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "activeDeadlineSeconds have passed since the start of the job."
     INIT_FAILED = "InitFailed", "The init Job failed and left no pod that tells why."
+    INIT_MODEL_MISSING = "InitModelMissing", "The init Job is complete but left no model."
     # Pods that do not start.
     IMAGE_ERROR = "ImageError", "The image cannot be pulled or its name is malformed."
+    PODS_REFUSED = "PodsRefused", "The cluster refuses to create pods: a quota or a policy; the message has its words."
     UNSCHEDULABLE = "Unschedulable", "No node has what the pod asks for; it waits for capacity."
     CONFIG_ERROR = "ConfigError", "A ConfigMap, Secret or key that the container needs is missing."
     VOLUME_MISSING = "VolumeMissing", "A volume claim that the pod mounts does not exist or is not bound."
@@ -106,6 +110,7 @@ class Reason(Word):
     # Sites.
     OOM_KILLED = "OOMKilled", "The container used more memory than its limit."
     JOB_FAILED = "JobFailed", "The training Job failed and left no pod that tells why."
+    ENDED_EARLY = "EndedEarly", "The site's training Job is complete, but its update is missing; it is not waited for."
     TOO_MANY_FAILURES = "TooManyFailures", "The site's pods failed too often in this round; it rests until the next."
     AWAITING_AGGREGATOR = "AwaitingAggregator", "The training Job starts when the aggregator is ready."
     AWAITING_QUEUE = "AwaitingQueue", "A queue decides when the training Job starts."
@@ -114,6 +119,7 @@ class Reason(Word):
     NOT_SELECTED = "NotSelected", "The site has no part in the step under way, and with lifetime Round no training Job."
     ROUND_DONE = "RoundDone", "The site has done its part of the round; with lifetime Round its training Job has ended."
     PAUSED = "Paused", "The FLClient is paused."
+    NOT_STARTED = "NotStarted", "The site was paused before its Job of the round had started; nobody waits for it."
     NOT_READY = "NotReady", "The FLClient is not Ready."
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced when this round is over."
@@ -143,6 +149,9 @@ class EventReason(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "The queue has admitted all training Jobs that it decides about."
     AWAITING_QUEUE = "AwaitingQueue", "Training Jobs wait for the queue again: new ones, or evicted ones."
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
+    KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
+    OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    TAKEN_BACK = "TakenBack", "What somebody else had set in an object of the aggregator was taken back."
     COMPLETED = "Completed", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     EXPIRED = "Expired", "ttlSecondsAfterFinished have passed; the job deletes itself."

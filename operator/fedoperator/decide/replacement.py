@@ -26,7 +26,7 @@ class Replacement:
 
 def in_training(scene: Scene, job: JobView) -> bool:
     """Whether deleting or suspending the Job would throw away work of the round under way."""
-    timely = job.turn in ("", scene.turn.name)
+    timely = job.turn in ("", scene.turn.name) and scene.holds_keys(job)  # else the aggregator does not know it
     return timely and job.running and not job.deleting and scene.in_round(job.client) and not scene.spec.suspend
 
 

@@ -9,6 +9,7 @@ from fedapi import names
 from fedoperator.decide.model import Key, Manifest
 from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import labels
+from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 
@@ -31,7 +32,7 @@ def superfluous(scene: Scene, wanted: Iterable[Manifest], busy: Collection[str])
         for key, body in scene.observed.children.items()
         if key.kind in _KINDS
         and key not in kept
-        and labels(body).get(names.LABEL_JOB_UID) == scene.identity.uid
+        and belongs_to_job(body, scene.identity.uid)
         and labels(body).get(names.LABEL_CLIENT, "") not in {"", *busy}
         and "deletionTimestamp" not in body["metadata"]
     )

@@ -18,10 +18,11 @@ from fedoperator.decide.facts import instant
 from fedoperator.decide.model import Key, Manifest, Observed
 from fedoperator.decide.sites import Site, sites
 from fedoperator.decide.turns import Turn
-from fedoperator.decide.view import JobView, PodView, dig, labels
+from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import init_job
 from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.training_job import training_job
 
@@ -46,10 +47,10 @@ class Scene:
     @classmethod
     def of(cls, observed: Observed, now: datetime) -> "Scene":
         """Index an observation."""
-        identity = Identity.of(observed.job)
-        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and _ours(b, identity.uid))
+        identity = Identity.of(observed.job, observed.settings.keys_id)
+        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and belongs_to_job(b, identity.uid))
         jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
-        pods = (PodView.of(pod) for pod in observed.pods if _ours(pod, identity.uid))
+        pods = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
         chosen, turn = sites(observed), Turn.of(observed.job.status)
         lacking = frozenset(
             s.name for s in chosen if not observed.jobset and needs_jobset(Shape.of(s.client.spec.pool))
@@ -92,7 +93,7 @@ class Scene:
     def deployment(self) -> Manifest | None:
         """The aggregator's live Deployment."""
         found = self.observed.children.get(Key("Deployment", self.identity.aggregator))
-        return found if found is not None and _ours(found, self.identity.uid) else None
+        return found if found is not None and belongs_to_job(found, self.identity.uid) else None
 
     @property
     def aggregator_ready(self) -> bool:
@@ -155,6 +156,18 @@ class Scene:
         """Pods that the site's ring shall have."""
         return self._workers.get(client, 1)
 
+    def holds_keys(self, job: JobView) -> bool:
+        """Whether a training Job mounts a Secret that was made from the keys in force."""
+        return self.identity.site_secret(job.client) in job.secrets
+
+    @property
+    def keys_replaced(self) -> bool:
+        """Whether the aggregator or a training Job still has Secrets of earlier keys."""
+        mounted = secrets_of(dig(self.deployment, "spec", "template")) if self.deployment else ()
+        stale = bool(mounted) and self.identity.secret not in mounted
+        going = (job for job in self.training_jobs if not job.finished and job.client in self.wanted)
+        return stale or any(job.secrets and not self.holds_keys(job) for job in going)
+
     def in_round(self, client: str) -> bool:
         """Whether the site works on the round under way, as the aggregator says."""
         return client in self._at_work
@@ -163,12 +176,15 @@ class Scene:
 def _wanted(observed: Observed, chosen: Iterable[Site], turn: Turn, jobs: Sequence[JobView]) -> Mapping[str, Manifest]:
     """Every site's training Job as it should be now."""
     job, found = observed.job, _grouped((job for job in jobs if job.client), lambda job: job.client)
-    build = partial(training_job, job, cluster_domain=observed.settings.cluster_domain, jobset=observed.jobset)
+    settings = observed.settings
+    build = partial(
+        training_job, job, cluster_domain=settings.cluster_domain, jobset=observed.jobset, keys=settings.keys_id
+    )
     if job.spec.training.lifetime == "Job":
         return {site.name: build(site.client) for site in chosen}
     manifests: dict[str, Manifest] = {}
     for site in chosen:
-        manifests |= turns.wanted(site.name, turn, found.get(site.name, ()), partial(_built, build, site.client))
+        manifests |= turns.wanted(site, turn, found.get(site.name, ()), partial(_built, build, site.client))
     return manifests
 
 
@@ -181,7 +197,3 @@ def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Mapping[str, tuple[
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return {name: tuple(group) for name, group in groups.items()}
-
-
-def _ours(body: Manifest, uid: str) -> bool:
-    return labels(body).get(names.LABEL_JOB_UID) == uid

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
-from fedoperator.decide import failures, pending
+from fedoperator.decide import early, failures, pending, podless, refused
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.replacement import Replacement
@@ -58,7 +58,7 @@ def _without_job(scene: Scene, site: Site, jobs: Replacement) -> Trouble:
     if scene.spec.suspend:
         return Trouble(Reason.SUSPEND_REQUESTED, "")
     if site.name in scene.wanted:
-        return Trouble(Reason.STARTING, "")
+        return refused.training_job(scene, site.name) or Trouble(Reason.STARTING, "")
     return Trouble(site.barred or (Reason.NOT_SELECTED if scene.turn.name else Reason.AWAITING_AGGREGATOR), "")
 
 
@@ -69,6 +69,8 @@ def trouble(scene: Scene, site: Site, jobs: Replacement) -> Trouble | None:
     job = scene.job_of(site.name)
     if job is None:
         return _without_job(scene, site, jobs)
+    if found := early.training(scene, site.name):
+        return found
     if job.complete:
         return Trouble(Reason.ROUND_DONE if job.turn else Reason.FINISHED, "")
     return (
@@ -86,7 +88,7 @@ def _ring(scene: Scene, site: Site, job: JobView) -> Trouble | None:
     running = len({pod.worker for pod in up})  # one that has finished well before the others is not missing
     told = [found for found in (pending.trouble(scene, pod) for pod in pods) if found]
     told.sort(key=lambda found: not found.fatal)  # an image error before missing capacity, which may end by itself
-    why = next(iter(told), None) or failures.last_failure(scene, job)
+    why = next(iter(told), None) or podless.job(scene, job.name) or failures.last_failure(scene, job)
     if running >= shape.workers or shape.workers == 1:
         return why or (None if running else Trouble(Reason.STARTING, ""))
     if why is None and not running:

@@ -21,6 +21,12 @@ class Site:
         """Name of the FLClient."""
         return self.client.metadata.name
 
+    @property
+    def has_heartbeat(self) -> bool:
+        """Whether the Lease with the site's name is its own: an aggregator gets no right to somebody else's."""
+        told = find(self.client.status.conditions, ClientCondition.CONNECTED)
+        return told is None or told.reason != Reason.FOREIGN_OBJECT
+
 
 def _holds(requirement: Requirement, labels: dict[str, str]) -> bool:
     value, values = labels.get(requirement.key), requirement.values or []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
-from fedoperator.decide import queues
+from fedoperator.decide import queues, refused
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.facts import Ending, Fact, stamp
@@ -50,6 +50,7 @@ def _facts(scene: Scene, ending: Ending | None) -> Mapping[str, Fact]:
         Type.PROGRESSING: progress,
         Type.SUSPENDED: suspended,
         **({Type.QUEUE_ADMITTED: queue} if queue else {}),
+        **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(scene)) else {}),
         **_end_facts(ending),
     }
 

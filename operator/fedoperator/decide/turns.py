@@ -1,7 +1,8 @@
 """Policy: with training.lifetime Round, which site has a training Job, from the plan that the aggregator published.
 
 A turn is one step of that plan: an attempt of a round, or the last evaluation. A selected site has one Job per turn,
-others have none. A Job that failed for good stays as the record of it, and keeps its site from getting another one
+others have none. The plan is another process's word: a site that is paused or not Ready starts nothing, whatever it
+says, and ends what it had started before. A Job that failed for good stays as the record of it, and keeps its site from getting another one
 until somebody deletes it or changes its template. Used by scene.py.
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from fedapi import names
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.decide.model import Manifest
+from fedoperator.decide.sites import Site
 from fedoperator.decide.view import JobView, labels
 
 
@@ -37,9 +39,12 @@ def of_turn(manifest: Manifest, turn: str) -> Manifest:
     return {**manifest, "metadata": {**metadata, "labels": {**labels(manifest), names.LABEL_TURN: turn}}}
 
 
-def wanted(site: str, turn: Turn, jobs: Iterable[JobView], build: Callable[[str], Manifest]) -> Mapping[str, Manifest]:
+def wanted(site: Site, turn: Turn, jobs: Iterable[JobView], build: Callable[[str], Manifest]) -> Mapping[str, Manifest]:
     """The site's Job of this turn, or the one that failed; nothing where it has no part. `build` makes a turn's Job."""
-    for job in jobs:
-        if job.failed and not job.deleting and build(job.turn)["metadata"]["name"] == job.name:
-            return {site: of_turn(build(job.turn), job.turn)}
-    return {site: of_turn(build(turn.name), turn.name)} if site in turn.sites else {}
+    live = [job for job in jobs if not job.deleting]
+    for job in live:
+        if job.failed and build(job.turn)["metadata"]["name"] == job.name:
+            return {site.name: of_turn(build(job.turn), job.turn)}
+    if site.name not in turn.sites or (site.barred and all(job.turn != turn.name for job in live)):
+        return {}
+    return {site.name: of_turn(build(turn.name), turn.name)}

@@ -78,6 +78,7 @@ class PodView:
     disrupted: bool
     sandboxed: bool  # its sandbox stands, which is made after the mounts
     waiting: tuple[str, str]  # reason and message of a waiting container
+    running_since: datetime | None  # its container's start
     ended: Termination | None
     previous: Termination | None  # the container before a restart
     sources: tuple[str, ...]  # ConfigMaps, Secrets and claims that it mounts
@@ -114,6 +115,7 @@ class PodView:
             disrupted=condition(body, "DisruptionTarget").get("status") == "True",
             sandboxed=condition(body, "PodReadyToStartContainers").get("status") == "True",
             waiting=(waiting.get("reason") or "", waiting.get("message") or ""),
+            running_since=_time(dig(container, "state", "running", "startedAt")),
             ended=Termination.of(container.get("state"), created),
             previous=Termination.of(container.get("lastState"), created),
             sources=tuple(_sources(dig(body, "spec", "volumes") or ())),
@@ -154,6 +156,19 @@ def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def secrets_of(template: Manifest | None) -> tuple[str, ...]:
+    """Names of the Secrets that a pod template mounts."""
+    found = (dig(volume, "secret", "secretName") for volume in dig(template, "spec", "volumes") or ())
+    return tuple(str(name) for name in found if name)
+
+
+def _template(body: Manifest) -> Manifest | None:
+    """The pod template of a Job, or of a JobSet's Jobs, which are alike."""
+    first: Manifest = next(iter(dig(body, "spec", "replicatedJobs") or ()), {})
+    found: Manifest | None = dig(body, "spec", "template") or dig(first, "template", "spec", "template")
+    return found
+
+
 @dataclass(frozen=True)
 class JobView:
     """What decisions need to know of a Job or JobSet."""
@@ -169,6 +184,7 @@ class JobView:
     queued: bool
     deleting: bool
     kind: str = "Job"
+    secrets: tuple[str, ...] = ()  # that its pods mount
     turn: str = ""  # with training.lifetime Round: the step of the plan that it was made for
 
     @property
@@ -202,5 +218,6 @@ class JobView:
             queued=QUEUE_LABEL in label,
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),
             kind=body.get("kind") or "Job",
+            secrets=secrets_of(_template(body)),
             turn=label.get(names.LABEL_TURN, ""),
         )

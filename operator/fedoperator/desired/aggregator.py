@@ -93,9 +93,11 @@ def limited(wanted: Json) -> Json:
     return wanted | {"limits": limits | {"memory": memory}}
 
 
-def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int) -> Json:
+def deployment(
+    job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int, keys: str = ""
+) -> Json:
     """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
-    identity, spec = Identity.of(job), job.spec.aggregator
+    identity, spec = Identity.of(job, keys), job.spec.aggregator
     patch = spec.pod_template
     parts = PodParts(
         labels=identity.labels(names.ROLE_AGGREGATOR),
@@ -124,3 +126,13 @@ def deployment(job: FederatedJob, image: str, pull_policy: str, cluster_domain: 
             "template": template(parts),
         },
     }
+
+
+def for_account(made: Json, account_uid: str) -> Json:
+    """The Deployment for a ServiceAccount that was deleted and made anew: another template, so another pod and token."""
+    if not account_uid:
+        return made
+    template = made["spec"]["template"]
+    annotations = template["metadata"].get("annotations", {}) | {names.ANNOTATION_ACCOUNT: account_uid}
+    template = template | {"metadata": template["metadata"] | {"annotations": annotations}}
+    return made | {"spec": made["spec"] | {"template": template}}

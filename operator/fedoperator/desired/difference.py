@@ -1,7 +1,7 @@
 """Does a live object differ from a desired one in a leaf that we own? Called by the shell before every apply.
 
-Every leaf of `desired` must be present and equal in `live`; what others or the server's defaults added does not
-count. What we applied before and no longer want is found in our own entry of `metadata.managedFields`, where the
+Every leaf of `desired` must be present and equal in `live`; what the server's defaults added does not count, and
+what others added is takeback.py's business. What we applied before and no longer want is found in our own entry of `metadata.managedFields`, where the
 live object still carries it. Quantities are compared as numbers; empty values equal absent ones.
 """
 
@@ -91,7 +91,8 @@ def _value_differs(desired: Any, live: Any, field: str) -> bool:
     return bool(desired != live)
 
 
-def _our_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
+def our_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
+    """What the manager applied to the object, as fieldsV1; empty where it applied nothing."""
     for entry in live.get("metadata", {}).get("managedFields") or ():
         if (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (manager, "Apply", ""):
             fields: Mapping[str, Any] = entry.get("fieldsV1") or {}
@@ -99,7 +100,7 @@ def _our_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
     return {}
 
 
-def _child(desired: Any, path: str) -> tuple[bool, Any]:
+def child_at(desired: Any, path: str) -> tuple[bool, Any]:
     """Whether `desired` has what a managedFields path element names, and its value."""
     kind, _, rest = path.partition(":")
     if kind == "f":
@@ -119,7 +120,7 @@ def _dropped(fields: Mapping[str, Any], desired: Any) -> bool:
     for path, below in fields.items():
         if path == ".":
             continue
-        there, value = _child(desired, path)
+        there, value = child_at(desired, path)
         if not there or (below and _dropped(below, value)):
             return True
     return False
@@ -133,4 +134,4 @@ def differs(desired: Mapping[str, Any], live: Mapping[str, Any] | None, manager:
     if live is None:
         return True
     owned = {key: value for key, value in desired.items() if key not in ("apiVersion", "kind")}
-    return _map_differs(owned, live, "") or _dropped(_our_fields(live, manager), owned)
+    return _map_differs(owned, live, "") or _dropped(our_fields(live, manager), owned)

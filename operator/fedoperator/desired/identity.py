@@ -24,16 +24,17 @@ def _reference(kind: str, name: str, uid: str) -> Json:
 
 @dataclass(frozen=True)
 class Identity:
-    """A FederatedJob as its children see it: namespace, name, uid."""
+    """A FederatedJob as its children see it: namespace, name, uid, and the keys that its Secrets are made from."""
 
     namespace: str
     name: str
     uid: str
+    keys: str = ""
 
     @classmethod
-    def of(cls, job: FederatedJob) -> "Identity":
-        """The identity of a job."""
-        return cls(job.metadata.namespace, job.metadata.name, job.metadata.uid)
+    def of(cls, job: FederatedJob, keys: str = "") -> "Identity":
+        """The identity of a job. `keys`: Settings.keys_id, where Secrets are named."""
+        return cls(job.metadata.namespace, job.metadata.name, job.metadata.uid, keys)
 
     @property
     def aggregator(self) -> str:
@@ -43,11 +44,11 @@ class Identity:
     @property
     def secret(self) -> str:
         """Name of the aggregator's Secret."""
-        return names.aggregator_secret_name(self.name, self.uid)
+        return names.aggregator_secret_name(self.name, self.uid, self.keys)
 
     def site_secret(self, client: str) -> str:
         """Name of a site's Secret."""
-        return names.site_secret_name(self.name, client, self.uid)
+        return names.site_secret_name(self.name, client, self.uid, self.keys)
 
     @property
     def claim(self) -> str:

@@ -86,8 +86,10 @@ def _image(task: Task, shape: Shape) -> str:
     return next(fitting, task.image)
 
 
-def _pod(spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[str, str], *, grouped: bool) -> Json:
-    identity, spec, site = Identity.of(spec_job), spec_job.spec, client.metadata.name
+def _pod(
+    spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[str, str], keys: str, *, grouped: bool
+) -> Json:
+    identity, spec, site = Identity.of(spec_job, keys), spec_job.spec, client.metadata.name
     patch, compute = spec.training.pod_template, _resources(spec_job, client.spec.pool, shape)
     spec_extra: Json = {"terminationGracePeriodSeconds": GRACE_S}
     if shape.workers > 1:
@@ -114,7 +116,13 @@ def _pod(spec_job: FederatedJob, client: FLClient, shape: Shape, env: Mapping[st
 
 
 def training_job(
-    spec_job: FederatedJob, client: FLClient, cluster_domain: str, *, jobset: bool = False, turn: str = ""
+    spec_job: FederatedJob,
+    client: FLClient,
+    cluster_domain: str,
+    *,
+    jobset: bool = False,
+    turn: str = "",
+    keys: str = "",
 ) -> Json:
     """The site's training Job, without `suspend` (see fedoperator.desired.jobs).
 
@@ -127,7 +135,7 @@ def training_job(
     env = _environment(spec_job, client, shape, cluster_domain)
 
     def spec(more: dict[str, str]) -> Json:
-        pod = _pod(spec_job, client, shape, env | more, grouped=grouped)
+        pod = _pod(spec_job, client, shape, env | more, keys, grouped=grouped)
         one = job_spec(pod, BACKOFF_UNLIMITED, shape.hosts if grouped else shape.workers)
         return jobset_spec(one, shape.slices) if grouped else one
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fedapi import names
 from fedoperator.cluster.cache import Cache, Object
+from fedoperator.desired.ownership import owner_of
 from fedoperator.queueing import WorkKey
 
 _OF_SITES = ("Pod", "Lease")  # kinds that a decision about an FLClient looks at
@@ -19,7 +20,9 @@ def keys_of(body: Object, cache: Cache) -> Iterator[WorkKey]:
         for job in cache.every(names.JOB_KIND, namespace):
             yield WorkKey(namespace, names.JOB_KIND, job["metadata"]["name"])
         return
-    if job_name := labels.get(names.LABEL_JOB):
-        yield WorkKey(namespace, names.JOB_KIND, job_name)
-    if kind in _OF_SITES and (client := labels.get(names.LABEL_CLIENT)):
-        yield WorkKey(namespace, names.CLIENT_KIND, client)
+    owner = owner_of(body)
+    jobs, clients = {labels.get(names.LABEL_JOB)}, {labels.get(names.LABEL_CLIENT)} if kind in _OF_SITES else set()
+    if owner:  # its labels may have been taken off by hand
+        (jobs if owner.kind == names.JOB_KIND else clients).add(owner.name)
+    yield from (WorkKey(namespace, names.JOB_KIND, name) for name in sorted(filter(None, jobs)))
+    yield from (WorkKey(namespace, names.CLIENT_KIND, name) for name in sorted(filter(None, clients)))

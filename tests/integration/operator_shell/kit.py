@@ -241,6 +241,17 @@ def complete(api: Api, namespace: str, sites: int, name: str = "heart") -> dict[
     return until(all_there)  # type: ignore[return-value]
 
 
+def rest(api: Api, namespace: str, running: "OperatorProcess") -> None:
+    """Waits until several looks in a row have written nothing."""
+
+    def quiet() -> bool:
+        looks, before = running.metric("fedloom_operator_reconcile_total"), len(api.writes(namespace))
+        until(lambda: running.metric("fedloom_operator_reconcile_total") >= looks + 8)
+        return len(api.writes(namespace)) == before
+
+    until(quiet, 90)
+
+
 def ago(seconds: float) -> str:
     return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 

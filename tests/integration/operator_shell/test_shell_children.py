@@ -34,6 +34,13 @@ def condition(api, namespace, type_, name="heart"):
     return next((c for c in status(api, namespace, name).get("conditions", ()) if c["type"] == type_), {})
 
 
+def aggregator_secret(api, namespace, uid):
+    """Its name depends on the installation's keys."""
+    selector = f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR},{names.LABEL_JOB_UID}={uid}"
+    (found,) = api.listed("Secret", namespace, selector)
+    return found
+
+
 def test_children_and_status_appear(api, namespace, running):
     consortium(api, namespace, "site-a", "site-b")
     children = complete(api, namespace, 2)
@@ -230,7 +237,7 @@ def test_a_refused_child_becomes_a_condition_and_is_not_hammered(api, namespace,
 def test_a_secret_deleted_by_hand_comes_back_when_a_pod_waits_for_it(api, namespace, running):
     uid = consortium(api, namespace, "site-a")["metadata"]["uid"]
     complete(api, namespace, 1)
-    secret = names.aggregator_secret_name("heart", uid)
+    secret = aggregator_secret(api, namespace, uid)["metadata"]["name"]
     api.delete("Secret", namespace, secret)
     pod = until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"))[0]
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}, "name": "aggregator", "ready": False}
@@ -259,7 +266,7 @@ def test_a_namespace_that_is_deleted_takes_everything_quietly(api, namespace, ru
 def test_a_recreated_job_gets_children_and_secrets_of_its_own(api, namespace, running):
     first = consortium(api, namespace, "site-a")["metadata"]["uid"]
     complete(api, namespace, 1)
-    old = api.get("Secret", namespace, names.aggregator_secret_name("heart", first))
+    old = aggregator_secret(api, namespace, first)
     api.delete("FederatedJob", namespace, "heart")
     uid = api.create(job(namespace))["metadata"]["uid"]
 
@@ -269,7 +276,7 @@ def test_a_recreated_job_gets_children_and_secrets_of_its_own(api, namespace, ru
         return uids == {uid} and kinds(owned) | {"PersistentVolumeClaim": 1} == expected_kinds(1)
 
     until(all_new)
-    new = api.get("Secret", namespace, names.aggregator_secret_name("heart", uid))
+    new = aggregator_secret(api, namespace, uid)
     assert new["data"][names.FILE_JOB_KEY] != old["data"][names.FILE_JOB_KEY]
     assert len(api.listed("PersistentVolumeClaim", namespace)) == 2, (
         "the old model is kept, the new job has its own volume"

@@ -1,11 +1,13 @@
 """Small parts of the aggregator: signed URLs, tokens, settings, the configuration file, status from state."""
 
 import asyncio
+import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import fedaggregator.publisher as publisher_module
 from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.clock import steady_clock
@@ -13,15 +15,17 @@ from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.errors import Fatal, RefusedRequest, StoreDamaged
+from fedaggregator.errors import Fatal, RefusedRequest, StatusUnavailable, StoreDamaged
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
 from fedaggregator.publisher import Publisher
+from fedaggregator.refusal import Refusal as Patience
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedaggregator.status import status
 from fedapi import names
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord, FailureRecord, Head
@@ -210,7 +214,26 @@ class BrokenSink:
         raise AssertionError(client)
 
 
-def test_the_process_ends_with_its_publisher(tmp_path):
+class RefusingSink:
+    """A sink that is answered with a code."""
+
+    def __init__(self, status, lease=0, until=10**9):
+        self.codes, self.calls, self.until = (status, lease), 0, until
+
+    def publish(self, status):
+        self._answer(self.codes[0])
+
+    def heard(self, client):
+        self._answer(self.codes[1])
+
+    def _answer(self, code):
+        self.calls += 1
+        if code and self.calls < self.until:
+            raise StatusUnavailable(f"{code} Unauthorized", code)
+
+
+def ends_with(tmp_path, sink, act=None):
+    """Runs an engine with its publisher; until both end, or the sink was called often enough."""
     (tmp_path / "job.json").write_text(rules.config().model_dump_json())
 
     async def run():
@@ -218,16 +241,69 @@ def test_the_process_ends_with_its_publisher(tmp_path):
         with ThreadPoolExecutor(1) as pool:
             engine = Engine(MemoryStore(), config, tmp_path / "model", steady_clock(), pool, 1.0)
             await engine.start()
-            publishing = asyncio.create_task(Publisher(engine, BrokenSink()).run())
-            serving = asyncio.create_task(asyncio.sleep(600))
+            publisher = Publisher(engine, sink)
+            publishing = asyncio.create_task(publisher.run())
+            serving = asyncio.create_task(act(publisher, engine) if act else asyncio.sleep(600))
             try:
                 async with asyncio.timeout(60):
                     await engine.run(serving, publishing)
             finally:
                 serving.cancel()
 
+    asyncio.run(run())
+
+
+def test_the_process_ends_with_its_publisher(tmp_path):
     with pytest.raises(KeyError):
-        asyncio.run(run())
+        ends_with(tmp_path, BrokenSink())
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 422])
+def test_the_process_ends_when_its_status_stays_refused(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(publisher_module, "Refusal", lambda clock: Patience(clock, patience_s=0.0))
+    with pytest.raises(Fatal, match=f"may not be written.*{code}") as told:
+        ends_with(tmp_path, RefusingSink(code))
+    assert told.value.code is Exit.STATUS_REFUSED
+
+
+@pytest.mark.parametrize(("code", "fatal"), [(401, True), (403, False), (500, False), (0, False)])
+def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not(tmp_path, monkeypatch, code, fatal):
+    monkeypatch.setattr(publisher_module, "Refusal", lambda clock: Patience(clock, patience_s=0.0))
+    sink = RefusingSink(0, lease=code)
+
+    async def act(publisher, engine):
+        publisher.heard("a")
+        await asyncio.gather(*publisher._renewals)
+        if fatal:
+            await asyncio.sleep(600)
+
+    with pytest.raises(Fatal) if fatal else contextlib.nullcontext():
+        ends_with(tmp_path, sink, act)
+
+
+@pytest.mark.parametrize("code", [0, 409, 429, 500, 503])
+def test_a_server_that_is_away_or_busy_is_waited_for(code):
+    async def run():
+        refusal = Patience(lambda: 0.0, patience_s=0.0)
+        refusal.status(StatusUnavailable("x", code))
+        assert not refusal.final.done()
+
+    asyncio.run(run())
+
+
+def test_one_report_that_is_taken_begins_the_patience_anew():
+    async def run():
+        now = [0.0]
+        refusal = Patience(lambda: now[0])
+        for at, taken in ((0, False), (59, False), (60, True), (61, False), (120, False)):
+            now[0] = at
+            refusal.taken() if taken else refusal.status(StatusUnavailable("x", 403))
+        assert not refusal.final.done()
+        now[0] = 121
+        refusal.status(StatusUnavailable("x", 403))
+        assert isinstance(refusal.final.exception(), Fatal)
+
+    asyncio.run(run())
 
 
 def started(store: MemoryStore) -> tuple[Interpreter, Head]:

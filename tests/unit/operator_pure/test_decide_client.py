@@ -8,7 +8,8 @@ from fedapi import names
 from fedapi.crd.flclient import Pool
 from fedapi.outcome import Exit
 from fedoperator.decide.client import accelerators, decide_client
-from fedoperator.decide.model import Decision, ObservedClient
+from fedoperator.decide.job import decide
+from fedoperator.decide.model import Decision, Key, ObservedClient, Refused
 from tests.unit.operator_pure import samples as s
 
 TRAINER = names.ROLE_TRAINER
@@ -122,3 +123,14 @@ def test_missing_data_is_unknown_again_when_the_site_changes():
     assert s.condition(again(dict(changed.status), 2, (MISSING, newer), later=60), "DataAvailable")[0] == "False"
     gone = again(dict(missing.status), 1, ())
     assert gone.status is None  # what a pod told stays known when the pod is gone
+
+
+def test_a_foreign_lease_is_told_and_no_aggregator_gets_a_right_to_it():
+    key = Key("Lease", "fedloom-site-berlin")
+    refused = (Refused(key, "Lease fedloom-site-berlin exists already", foreign=True),)
+    status = decide_client(ObservedClient(s.site("berlin"), None, refused=refused), s.NOW).status
+    told = next(c for c in status["conditions"] if c["type"] == "Connected")
+    assert (told["status"], told["reason"], told["message"]) == ("Unknown", "ForeignObject", refused[0].message)
+    decision = decide(s.observe(clients=(s.site("berlin", status=dict(status)), s.site("lyon"))), s.NOW)
+    role = next(o for o in decision.objects if o["kind"] == "Role")
+    assert role["rules"][-1]["resourceNames"] == ["fedloom-site-lyon"]

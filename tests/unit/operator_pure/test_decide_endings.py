@@ -1,5 +1,6 @@
 """Acceptance, pending pods, endings and what is cleaned up after them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from fedapi.outcome import Exit
 from fedoperator.decide.job import decide
 from fedoperator.decide.model import Decision, Key, Settings
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.view import secrets_of
 from fedoperator.desired.difference import differs
 from tests.unit.operator_pure import samples as s
 
@@ -385,6 +387,7 @@ def test_children_of_a_deleted_namesake_are_removed_first():
     children = s.live_children(s.observe())
     service = children[Key("Service", "heart-aggregator")]
     service["metadata"]["labels"][names.LABEL_JOB_UID] = "older"
+    service["metadata"]["ownerReferences"][0]["uid"] = "older"
     decision = decide(s.observe(s.job(s.STARTED), children=children), s.NOW)
     assert decision.delete == (Key("Service", "heart-aggregator"),)
     assert "Service" not in {o["kind"] for o in decision.objects}
@@ -400,3 +403,45 @@ def test_secrets_are_asked_for_until_they_exist():
 def test_the_init_job_is_not_made_again_once_there_is_a_model():
     made = decide(s.observe(s.job(s.STARTED | {"model": s.MODEL})), s.NOW)
     assert not [o for o in made.objects if "init" in o["metadata"]["name"]]
+
+
+@pytest.mark.parametrize(("account_s_ago", "rolled"), [(100, False), (90, False), (5, True)])
+def test_an_account_that_is_younger_than_the_deployment_gets_it_a_new_pod(account_s_ago, rolled):
+    """The token in the old pod is void, though nothing about the pod has changed."""
+    children = s.live_children(s.observe())
+    children[Key("Deployment", "heart-aggregator")]["metadata"]["creationTimestamp"] = s.ago(90)
+    account = children[Key("ServiceAccount", "heart-aggregator")]
+    account["metadata"] |= {"creationTimestamp": s.ago(account_s_ago), "uid": "new"}
+    made = decide(s.observe(s.job(s.STARTED), children=children), s.NOW).objects
+    template = next(o for o in made if o["kind"] == "Deployment")["spec"]["template"]["metadata"]
+    assert template.get("annotations", {}) == ({names.ANNOTATION_ACCOUNT: "new"} if rolled else {})
+
+
+def test_a_status_that_is_refused_makes_the_aggregator_not_ready_with_a_way_out():
+    children = s.live_children(s.observe(), ready=False)
+    told = s.ended(names.ROLE_AGGREGATOR, "", "", Exit.STATUS_REFUSED, "the job's status may not be written: 401")
+    decision = decide(s.observe(s.job(s.in_round(berlin="Training")), children=children, pods=(told,)), s.NOW)
+    for type_ in ("AggregatorReady", "Progressing"):
+        status, reason, message = s.condition(decision, type_)
+        assert (status, reason) == ("False", "StatusRefused")
+        assert "ServiceAccount" in message
+
+
+def test_with_new_keys_all_of_a_job_starts_again_at_once_and_says_why():
+    """Sites at work, too: their tokens are of no use to the aggregator that has the new keys."""
+    job = s.job(s.in_round(berlin="Training", lyon="Training"))
+    children = s.live_children(s.observe(job))
+    renewed = replace(s.SETTINGS, keys_id="k2")
+    decision = decide(s.observe(job, children=children, settings=renewed), s.NOW)
+    assert {key.name for key in decision.delete} == {s.job_name(s.observe(job), name) for name in ("berlin", "lyon")}
+    assert s.condition(decision, "Progressing")[:2] == ("True", Reason.KEYS_REPLACED)
+    assert [e.reason for e in decision.events if e.type == "Warning"] == ["KeysReplaced"]
+    requested = {request.name for request in decision.secrets}
+    assert len(requested) == 3
+    assert not requested & {request.name for request in decide(s.observe(job), s.NOW).secrets}
+    template = next(o for o in decision.objects if o["kind"] == "Deployment")["spec"]["template"]
+    assert set(secrets_of(template)) < requested
+    after = s.live_children(s.observe(job, settings=renewed))
+    settled = decide(s.observe(job, children=after, settings=renewed), s.NOW)
+    assert s.condition(settled, "Progressing")[1] == Reason.TRAINING
+    assert settled.delete == ()

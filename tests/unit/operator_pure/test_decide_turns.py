@@ -141,10 +141,37 @@ def test_sites_without_a_part_say_so_calmly():
     assert set(s.site_reasons(early).values()) == {Reason.AWAITING_AGGREGATOR}
 
 
-def test_a_paused_site_ends_the_round_that_it_was_selected_for():
-    paused = (s.site("berlin", paused=True), *THREE[1:])
-    status, live = s.planned("1-1", "berlin"), _live("berlin", "1-1", "suspended")
-    assert decide(_observe(status, live, clients=paused), s.NOW).suspend == {_name("berlin", "1-1"): False}
+BARRED = {
+    "paused": s.site("berlin", paused=True),
+    "not Ready": s.site("berlin", status={"conditions": [s.not_ready()]}),
+}
+
+
+@pytest.mark.parametrize("step", ["1-1", "20-evaluate"])
+@pytest.mark.parametrize("state", ["Training", "Waiting", "Accepted", "Idle"])
+@pytest.mark.parametrize("barred", BARRED.values(), ids=BARRED)
+def test_a_barred_site_starts_nothing_whatever_the_status_says(barred, state, step):
+    clients, status = (barred, *THREE[1:]), s.planned(step, "berlin", "lyon", berlin=state)
+    decision = decide(_observe(status, clients=clients), s.NOW)
+    assert _made(decision) == {_name("lyon", step)}
+    assert _roster(decision)["berlin"] == (False, Reason.NOT_STARTED)
+    waiting = decide(_observe(status, _live("berlin", step, "suspended"), clients=clients), s.NOW)
+    assert (waiting.suspend, _deleted(waiting)) == ({}, set())
+    assert s.site_reasons(waiting)["berlin"] in (Reason.PAUSED, Reason.NOT_READY)
+
+
+def test_a_site_that_does_not_match_the_selector_starts_nothing_whatever_the_status_says():
+    status = s.planned("1-1", "berlin", "madrid", berlin="Training", madrid="Training")
+    job = _job(status, clients={"selector": {"matchLabels": {"in": "1"}}})
+    decision = decide(_observe(status, job=job), s.NOW)
+    assert _made(decision) == set()
+
+
+def test_a_paused_site_ends_the_round_that_it_had_started():
+    paused = (BARRED["paused"], *THREE[1:])
+    decision = decide(_observe(s.planned("1-1", "berlin"), _live("berlin", "1-1"), clients=paused), s.NOW)
+    assert (decision.suspend, _deleted(decision)) == ({}, set())
+    assert _roster(decision)["berlin"] == (False, Reason.PAUSED)
 
 
 def test_suspend_and_resume_in_mid_round_keep_the_turn():

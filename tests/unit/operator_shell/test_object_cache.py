@@ -31,6 +31,29 @@ def test_a_deleted_object_does_not_come_back_but_its_successor_does():
     assert cache.get("ConfigMap", "ns", "x")["metadata"]["uid"] == "u2", "the deletion of its predecessor came late"
 
 
+def test_an_object_that_only_lost_its_label_comes_back_and_one_that_we_deleted_does_not():
+    """A watch with a selector reports both as deleted, the former with the version that it has now."""
+    cache = Cache()
+    cache.put(body(5))
+    cache.remove(body(7))
+    assert cache.put(body(7)), "read by name: it is there"
+    cache.deleted(body(7))
+    assert not cache.put(body(9)), "a late word about it"
+
+
+def test_a_child_without_labels_is_found_by_its_owner():
+    cache = Cache()
+    owner = {"apiVersion": names.API_VERSION, "kind": names.JOB_KIND, "name": "j", "uid": "u", "controller": True}
+    child = body(1)
+    child["metadata"]["ownerReferences"] = [owner]
+    cache.put(child)
+    assert [o["metadata"]["name"] for o in cache.labelled(names.LABEL_JOB, "ns", "j")] == ["x"]
+    cache.put(body(2, labels={names.LABEL_JOB: "k"}))
+    assert cache.labelled(names.LABEL_JOB, "ns", "j") == []
+    cache.remove(body(3))
+    assert cache._by_label == {}
+
+
 def test_objects_are_found_by_job_and_client_as_their_labels_change():
     cache = Cache()
     cache.put(body(1, labels={names.LABEL_JOB: "j"}))
@@ -88,3 +111,8 @@ def test_only_what_is_read_is_kept():
     assert kept["spec"] == {"volumes": [{"name": "v"}]}
     assert kept["status"] == {"phase": "Pending"}
     assert len(pod["metadata"]["managedFields"]) == 3, "the original is left alone"
+    service = body(1, kind="Service")
+    service["metadata"]["managedFields"] = fields
+    assert trimmed(service)["metadata"]["managedFields"] == [fields[0], fields[2]], (
+        "who set what in what is wholly ours"
+    )

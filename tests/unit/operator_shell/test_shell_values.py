@@ -11,14 +11,14 @@ import pytest
 from fedapi import names
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import _answer
-from fedoperator.decide.model import Key
-from fedoperator.errors import RefusedError, RetryLaterError, SettingsInvalidError
+from fedoperator.decide.model import Key, Refused
+from fedoperator.errors import ForeignError, RefusedError, RetryLaterError, SettingsInvalidError
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams
 from fedoperator.handlers.session import stream_of
 from fedoperator.logs import JsonLines, job_in_log
 from fedoperator.probes import serve, verdict
-from fedoperator.refusals import CONDITION, FIRST_RETRY_S, Refusals
+from fedoperator.refusals import FIRST_RETRY_S, FOREIGN_RETRY_S, FREE_CONTESTS, Refusals
 from fedoperator.settings import PREFIX, OperatorSettings
 from fedoperator.stuck import stuck_for_s
 from fedoperator.watch_health import Stream, WatchHealth
@@ -76,6 +76,11 @@ def thing(kind, name="x", **labels):
     return {"kind": kind, "metadata": {"namespace": "ns", "name": name, "uid": name, "labels": labels}}
 
 
+def owned(body, kind="FederatedJob", name="j"):
+    reference = {"apiVersion": names.API_VERSION, "kind": kind, "name": name, "uid": "u", "controller": True}
+    return body | {"metadata": body["metadata"] | {"ownerReferences": [reference]}}
+
+
 JOB, SITE = {names.LABEL_JOB: "j"}, {names.LABEL_CLIENT: "c"}
 
 
@@ -89,6 +94,9 @@ JOB, SITE = {names.LABEL_JOB: "j"}, {names.LABEL_CLIENT: "c"}
         (thing("Pod", **JOB, **SITE), {("FederatedJob", "j"), ("FLClient", "c")}),
         (thing("Lease", **SITE), {("FLClient", "c")}),
         (thing("ConfigMap"), set()),
+        (owned(thing("Job")), {("FederatedJob", "j")}),
+        (owned(thing("Lease"), "FLClient", "c"), {("FLClient", "c")}),
+        (owned(thing("Pod", **JOB), "ReplicaSet", "r"), {("FederatedJob", "j")}),
     ],
 )
 def test_an_event_concerns(body, expected):
@@ -150,9 +158,8 @@ def test_a_pod_is_stuck(pods, waited_s):
 def test_a_refusal_is_retried_slowly_and_shown_until_it_is_over():
     clock = Clock()
     refusals, key = Refusals(clock), Key("Deployment", "j-aggregator")
-    job = {"kind": "FederatedJob", "metadata": {"uid": "u", "generation": 3}, "status": {}}
-    status = {"phase": "Pending", "conditions": [{"type": "Accepted", "status": "True"}]}
-    assert refusals.shown_in(job, status, NOW) == status
+    job = {"kind": "FederatedJob", "metadata": {"uid": "u"}}
+    assert refusals.known("u") == ()
     error = RefusedError("spec.replicas: must be small", 422)
     assert [refusals.refused(job, key, error) for _ in range(3)] == [
         FIRST_RETRY_S,
@@ -162,15 +169,39 @@ def test_a_refusal_is_retried_slowly_and_shown_until_it_is_over():
     assert refusals.wait_s(job, key) == 4 * FIRST_RETRY_S
     clock.now += 4 * FIRST_RETRY_S
     assert refusals.wait_s(job, key) == 0
-    shown = refusals.shown_in(job, status, NOW)["conditions"]
-    assert [c["type"] for c in shown] == ["Accepted", CONDITION]
-    assert shown[1]["message"] == "Deployment j-aggregator was refused: spec.replicas: must be small"
-    job["status"] = {"conditions": shown}
-    assert refusals.shown_in(job, status, NOW + timedelta(hours=1))["conditions"] == shown, (
-        "the same words, the same time"
-    )
+    assert refusals.known("u") == (Refused(key, "Deployment j-aggregator was refused: spec.replicas: must be small"),)
+    refusals.keep("u", {key})
+    assert refusals.known("u")
     refusals.cleared(job, key)
-    assert refusals.shown_in(job, status, NOW) == status
+    assert refusals.known("u") == ()
+
+
+def test_what_is_wanted_no_longer_is_not_refused_any_more():
+    refusals, key = Refusals(Clock()), Key("Job", "j-site-a-1")
+    refusals.refused({"metadata": {"uid": "u"}}, key, RefusedError("no", 403))
+    refusals.keep("u", {Key("Job", "j-site-a-2")})
+    assert refusals.known("u") == ()
+
+
+def test_a_name_of_somebody_else_is_looked_at_again_at_a_steady_pace():
+    clock = Clock()
+    refusals, key, job = Refusals(clock), Key("Role", "r"), {"metadata": {"uid": "u"}}
+    assert [refusals.foreign(job, key, ForeignError("theirs")) for _ in range(9)] == [FOREIGN_RETRY_S] * 9
+    assert refusals.known("u") == (Refused(key, "theirs", foreign=True),)
+    assert refusals.foreign_name(job, key)
+
+
+def test_another_controller_is_fought_ever_more_slowly():
+    clock = Clock()
+    refusals, key, job, pauses = Refusals(clock), Key("Service", "s"), {"metadata": {"uid": "u"}}, []
+    for _ in range(20):
+        pauses.append(refusals.contest_wait_s(job, key))
+        clock.now += pauses[-1]
+        refusals.contested(job, key)
+    assert pauses[:FREE_CONTESTS] == [0] * FREE_CONTESTS
+    assert pauses[FREE_CONTESTS] == FIRST_RETRY_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 1800
 
 
 # Watches.
