@@ -42,6 +42,7 @@ from fedapi.wire.tokens import site_token
 UID = "0b5c1f9e-0000-4000-8000-000000000001"
 JOB_KEY = bytes(range(32))
 Tensors = dict[str, np.ndarray]
+PATIENCE_S = 90.0  # for a fact that comes at once on a machine that is not busy
 OPEN: list[httpx.Client] = []
 
 
@@ -203,10 +204,10 @@ class Aggregator:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         return self.process.wait(timeout_s)
 
-    def ready(self, timeout_s: float = 20.0) -> "Aggregator":
+    def ready(self, timeout_s: float = PATIENCE_S) -> "Aggregator":
         until(lambda: self._probe("/readyz") == 200 or self.process.poll() is not None, timeout_s, self.log)
         assert self.process.poll() is None, self.log()
         return self
@@ -218,7 +219,7 @@ class Aggregator:
             return None
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20.0, why: Callable[[], object] = str) -> None:
+def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S, why: Callable[[], object] = str) -> None:
     """Waits for a condition."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -364,7 +365,7 @@ class Site:
         return thread
 
 
-def run_sites(job: JobFolder, timeout_s: float = 60.0, **values) -> list[Site]:
+def run_sites(job: JobFolder, timeout_s: float = PATIENCE_S, **values) -> list[Site]:
     """All sites of the roster until Done."""
     sites = [Site(job, entry.name, samples=10 + 5 * i, **values) for i, entry in enumerate(job.config.roster)]
     threads = [site.start() for site in sites]
