@@ -12,7 +12,17 @@ from safetensors.numpy import save
 from fedapi.outcome import Exit
 from fedapi.wire.job import RosterEntry, StopRule
 from fedapi.wire.site import EvaluationReport
-from tests.integration.aggregator.harness import UID, Aggregator, JobFolder, Site, config, run_sites, small_model, until
+from tests.integration.aggregator.harness import (
+    PATIENCE_S,
+    UID,
+    Aggregator,
+    JobFolder,
+    Site,
+    config,
+    run_sites,
+    small_model,
+    until,
+)
 
 CLIENTS = ("a", "b")
 
@@ -51,7 +61,7 @@ def with_one_accepted(job: JobFolder) -> list[Site]:
 
 def finish(job: JobFolder, sites: list[Site]) -> None:
     for thread, site in [(site.start(), site) for site in sites]:
-        thread.join(60)
+        thread.join(PATIENCE_S)
         assert site.error is None
         assert not thread.is_alive()
     until(lambda: "outcome" in job.status())
