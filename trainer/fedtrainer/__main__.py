@@ -39,7 +39,15 @@ def main(arguments: list[str]) -> int:
         return 128 + signalled.number
     except BaseException as error:  # SystemExit too: its code would be taken for one of ours
         log.exception("the trainer itself failed")
-        return _end(CRASHED, f"{type(error).__name__}: {error}")
+        return _end(*_unforeseen(error))
+
+
+def _unforeseen(error: BaseException) -> tuple[int, str]:
+    """Code and message. Code of the task that ran here may have closed the trainer's files or emptied its modules."""
+    words = f"{type(error).__name__}: {error}"
+    if not (task := termination.ran_task()):
+        return CRASHED, words
+    return Exit.TASK_FAILED, f"the trainer cannot go on after the task's {task}: {words}"
 
 
 def _train() -> int:

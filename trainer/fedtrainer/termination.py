@@ -30,6 +30,8 @@ class _Signals:
     depth = 0  # of `deferred`
     regroup = False
     crashes: int | None = None  # file descriptor to which faulthandler writes
+    log: Path | None = None  # where the reason goes: known before a task can change the environment
+    task: str = ""  # the part of the task that ran last
 
 
 _signals = _Signals()
@@ -37,7 +39,7 @@ _signals = _Signals()
 
 def install() -> None:
     """Sets the handlers. In the main thread, once per process."""
-    _signals.number, _signals.depth, _signals.regroup = 0, 0, False
+    _signals.number, _signals.depth, _signals.regroup, _signals.task = 0, 0, False, ""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     signal.signal(signal.SIGUSR1, _regroup)
@@ -45,7 +47,9 @@ def install() -> None:
 
 def tell_crashes() -> None:
     """A signal that kills the process (SIGSEGV, SIGABRT, SIGBUS, …) is named, with the Python stack, where its reason goes."""
+    _signals.log = None
     path, before = termination_log(), _signals.crashes
+    _signals.log = path
     try:
         _signals.crashes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644) if path else None
     except OSError as error:
@@ -84,8 +88,19 @@ def deferred() -> Iterator[None]:
         raise Terminated(_signals.number)
 
 
+def enter_task(what: str) -> None:
+    """The task's code begins to run: this is read if it ends the process without a word, before what `tell_crashes` adds."""
+    _signals.task = what
+    note(f"the process was ended inside the task's {what}, by a signal or by a library's exit ")
+
+
+def ran_task() -> str:
+    """The part of the task that ran last in this process; empty before any has."""
+    return _signals.task
+
+
 def note(text: str) -> None:
-    """What is read if the process ends now, without a word; empty: nothing. A crash is told after it (tell_crashes)."""
+    """What is read if the process ends now, without a word; empty: nothing."""
     if (path := termination_log()) is not None:
         with suppress(OSError):
             path.write_text(text)
@@ -111,7 +126,7 @@ def one_line(message: str) -> str:
 def termination_log() -> Path | None:
     """Where the reason goes; readable even when the settings are not."""
     value = os.environ.get(names.ENV_TERMINATION_LOG)
-    return Path(value) if value else None
+    return _signals.log or (Path(value) if value else None)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

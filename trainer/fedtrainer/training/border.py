@@ -36,7 +36,7 @@ def task_code(what: str, as_error: Callable[[str], Stop] | None = None) -> Itera
     """
     pid, left = os.getpid(), _left()
     made = as_error or (lambda words: TaskFailed(f"the task's {what} raised {words}"))
-    termination.note(f"the process was ended inside the task's {what}, by a signal or by a library's exit ")
+    termination.enter_task(what)
     os._exit = _exit_of_task  # type: ignore[assignment]
     _calls.append((pid, made))
     try:
