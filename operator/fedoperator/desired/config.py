@@ -6,7 +6,8 @@ The aggregator reads the mounted file anew before every plan; a change never res
 import json
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, Stop, Training
+from fedapi.crd.federatedjob import FederatedJob, Stop
+from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, TrainingSettings
 from fedoperator.desired.identity import Identity, Json
