@@ -6,11 +6,13 @@ same pass, and so is the result: nothing is made of damaged objects, and no mode
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +84,7 @@ def import_initial(store: ObjectStore, layout: Layout, path: Path) -> ObjectRef:
     are finite was checked where the model was made, which knows them from buffers.
     """
     with ExitStack() as files:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # made by task code: a link leads nowhere
-        file = files.enter_context(os.fdopen(fd, "rb", buffering=0))
+        file = files.enter_context(_file_of_task(path))
         writer = files.enter_context(store.writer(layout.model(0, DIGEST)))
         buffer = memoryview(bytearray(BLOCK_BYTES))
         while count := file.readinto(buffer):
@@ -94,6 +95,18 @@ def import_initial(store: ObjectStore, layout: Layout, path: Path) -> ObjectRef:
     except MalformedTensorFile as error:
         raise Fatal(Exit.BAD_SETTINGS, f"the initial model is not a safetensors file: {error}") from error
     return model
+
+
+def _file_of_task(path: Path) -> FileIO:
+    """A plain file that task code made: a link leads nowhere, and nobody waits for the other end of a pipe."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Fatal(Exit.BAD_SETTINGS, f"the initial model {path.name} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Fatal(Exit.BAD_SETTINGS, f"the initial model {path.name} is not a plain file")
+    return FileIO(fd, "rb")
 
 
 def _opened(
