@@ -16,9 +16,7 @@ from tests.e2e.world import World
 from tools import deploy
 
 IMAGE = "localhost/fedloom-bench-task:dev"
-DOCKERFILE = (
-    "ARG BASE_IMAGE=localhost/fedloom-trainer:dev\nFROM ${BASE_IMAGE}\nCOPY *.py /opt/task/\nENV PYTHONPATH=/opt/task\n"
-)
+DOCKERFILE = "ARG BASE_IMAGE=localhost/fedloom-trainer:dev\nFROM ${BASE_IMAGE}\nCOPY *.py /opt/task/\n"
 
 
 @dataclass(frozen=True)
