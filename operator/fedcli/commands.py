@@ -215,7 +215,7 @@ def repair(
 
         lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job)
     for line in lines:
-        _out().print(line, markup=False)
+        _out().print(printable(line), markup=False)
 
 
 @app.command()

@@ -90,7 +90,7 @@ def repair_store(cluster: Cluster, job: str) -> list[str]:
         )
     with _reader(cluster, reader_pod(claim, _place(cluster, job), read_only=False)) as pod:
         return (
-            b"".join(cluster.output(pod, ["python", "-m", "fedaggregator.repair", names.PATH_STORE]))
+            b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE]))
             .decode()
             .splitlines()
         )

@@ -1,6 +1,6 @@
 """Mends a store whose HEAD is lost, or leads to what is damaged: HEAD is set to the newest round that is whole.
 
-Called by fedaggregator.repair (on a volume) and fedlocal.repair. A round is whole when its commit is, all commits before
+Called by fedaggregator.repair (on a volume) and fedlocal.records. A round is whole when its commit is, all commits before
 it are, and its model has the SHA-256 that was committed. Nothing else is written and nothing is deleted: what HEAD no
 longer reaches is made again by the next aggregator. Blocking.
 """

@@ -1,5 +1,6 @@
 """The state folder: lock, identity that stays, fields that cannot change."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -129,4 +130,8 @@ def test_a_store_without_head_is_damaged_and_repaired(tmp_path):
     assert done.exit_code == 0, done.output
     assert "HEAD was set to round 1" in done.stdout
     assert [time.round for time in records.rounds(records.state_of(tmp_path / "work", "job"))] == [1]
+    (claim / "control/ns/job-uid-1/HEAD.json").write_text(json.dumps({"epoch": 1, "round": -1, "\x1b[2J": 0}))
+    told = CliRunner().invoke(app, command).stdout
+    assert r"\x1b[2J" in told
+    assert "\x1b" not in told  # words of a damaged store do not drive the terminal
     assert isinstance(CliRunner().invoke(app, ["store", "repair"]).exception, BadInputError)

@@ -31,6 +31,7 @@ class Node:
     folder: Path
     job_status: dict | None = None
     pods: tuple = ()
+    commands: tuple = ()
     namespace: str = "hearts"
 
     def job(self, name):
@@ -52,6 +53,7 @@ class Node:
         self.pods += ("deleted",)
 
     def output(self, pod, command):
+        self.commands += (command,)
         here = [sys.executable, *(word.replace(names.PATH_STORE, str(self.folder)) for word in command[1:])]
         done = subprocess.run(here, capture_output=True, check=False)
         if done.returncode:
@@ -158,6 +160,7 @@ def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):
     said = modelreader.repair_store(node, "study-a")
     assert "HEAD.json is missing" in said[0]
     assert "hearts/study-a: HEAD was set to round 1" in said[1]
+    assert [command[:2] for command in node.commands] == [["python", "-I"]]  # as all programs of the hub
     manifest, end = node.pods
     container = manifest["spec"]["containers"][0]
     assert (container["image"], end, container["volumeMounts"][0].get("readOnly", False)) == ("hub:1", "deleted", False)
