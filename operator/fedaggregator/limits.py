@@ -17,7 +17,7 @@ _OTHER_FILES = 192  # open files beside connections: store, log, configuration, 
 class Limits(BaseSettings):
     """Bounds of the HTTPS port. A stranger is a connection that has not yet shown a site's token or a signed URL."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
 
     connections: int = Field(
         4096,

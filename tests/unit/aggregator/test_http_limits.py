@@ -171,5 +171,12 @@ def test_limits_can_be_set_by_users():
     assert aliases == {name for name in names.TUNABLE if name.startswith("FEDLOOM_HTTP_")}
 
 
+def test_limits_are_read_by_their_exact_names(monkeypatch):
+    monkeypatch.setenv("fedloom_http_connections", "9")
+    assert Limits().connections == 4096
+    monkeypatch.setenv("FEDLOOM_HTTP_CONNECTIONS", "9")
+    assert Limits().connections == 9
+
+
 def test_holders_survive_their_url():
     assert Holder.of(Holder("a.b-c", 3, 2).text()) == Holder("a.b-c", 3, 2)
