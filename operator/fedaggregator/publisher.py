@@ -9,8 +9,8 @@ from typing import Any
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import StatusUnavailable
+from fedaggregator.patience import Patience
 from fedaggregator.ports import StatusSink
-from fedaggregator.refusal import Refusal
 from fedaggregator.status import status
 from fedapi.names import SITE_LEASE_RENEW_S
 
@@ -27,7 +27,7 @@ class Publisher:
         self._written = ""
         self._renewed: dict[str, float] = {}
         self._renewals: set[asyncio.Task[None]] = set()
-        self._refusal = Refusal(engine.clock)
+        self._patience = Patience(engine.clock)
 
     def heard(self, client: str) -> None:
         """Renews a site's heartbeat, at most once in SITE_LEASE_RENEW_S."""
@@ -44,7 +44,7 @@ class Publisher:
             await asyncio.to_thread(self._sink.heard, client)
         except StatusUnavailable as error:
             metrics.STATUS_FAILURES.inc()
-            self._refusal.heartbeat(error)
+            self._patience.heartbeat(error)
             _LOG.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
 
     async def run(self) -> None:
@@ -61,10 +61,10 @@ class Publisher:
         """Waits for a change of the state, if there is something to wait for; raises when reports stay refused."""
         if changed is not None:
             waiting = asyncio.ensure_future(changed.wait())
-            await asyncio.wait((waiting, self._refusal.final), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiting, self._patience.final), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-        if self._refusal.final.done():
-            self._refusal.final.result()
+        if self._patience.final.done():
+            self._patience.final.result()
 
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
@@ -79,9 +79,9 @@ class Publisher:
             await asyncio.to_thread(self._sink.publish, now)
         except StatusUnavailable as error:
             metrics.STATUS_FAILURES.inc()
-            self._refusal.status(error)
+            self._patience.status(error)
             _LOG.warning("status was not written", extra={"fields": {"reason": str(error)}})
             return False
         self._written = text
-        self._refusal.taken()
+        self._patience.taken()
         return True

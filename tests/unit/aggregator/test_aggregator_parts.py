@@ -19,8 +19,8 @@ from fedaggregator.errors import Fatal, RefusedRequest, StatusUnavailable, Store
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
+from fedaggregator.patience import Patience
 from fedaggregator.publisher import Publisher
-from fedaggregator.refusal import Refusal as Patience
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedaggregator.status import status
 from fedapi import names
@@ -260,7 +260,7 @@ def test_the_process_ends_with_its_publisher(tmp_path):
 
 @pytest.mark.parametrize("code", [401, 403, 404, 422])
 def test_the_process_ends_when_its_status_stays_refused(tmp_path, monkeypatch, code):
-    monkeypatch.setattr(publisher_module, "Refusal", lambda clock: Patience(clock, patience_s=0.0))
+    monkeypatch.setattr(publisher_module, "Patience", lambda clock: Patience(clock, patience_s=0.0))
     with pytest.raises(Fatal, match=f"may not be written.*{code}") as told:
         ends_with(tmp_path, RefusingSink(code))
     assert told.value.code is Exit.STATUS_REFUSED
@@ -268,7 +268,7 @@ def test_the_process_ends_when_its_status_stays_refused(tmp_path, monkeypatch, c
 
 @pytest.mark.parametrize(("code", "fatal"), [(401, True), (403, False), (500, False), (0, False)])
 def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not(tmp_path, monkeypatch, code, fatal):
-    monkeypatch.setattr(publisher_module, "Refusal", lambda clock: Patience(clock, patience_s=0.0))
+    monkeypatch.setattr(publisher_module, "Patience", lambda clock: Patience(clock, patience_s=0.0))
     sink = RefusingSink(0, lease=code)
 
     async def act(publisher, engine):
@@ -284,9 +284,9 @@ def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not
 @pytest.mark.parametrize("code", [0, 409, 429, 500, 503])
 def test_a_server_that_is_away_or_busy_is_waited_for(code):
     async def run():
-        refusal = Patience(lambda: 0.0, patience_s=0.0)
-        refusal.status(StatusUnavailable("x", code))
-        assert not refusal.final.done()
+        patience = Patience(lambda: 0.0, patience_s=0.0)
+        patience.status(StatusUnavailable("x", code))
+        assert not patience.final.done()
 
     asyncio.run(run())
 
@@ -294,14 +294,14 @@ def test_a_server_that_is_away_or_busy_is_waited_for(code):
 def test_one_report_that_is_taken_begins_the_patience_anew():
     async def run():
         now = [0.0]
-        refusal = Patience(lambda: now[0])
+        patience = Patience(lambda: now[0])
         for at, taken in ((0, False), (59, False), (60, True), (61, False), (120, False)):
             now[0] = at
-            refusal.taken() if taken else refusal.status(StatusUnavailable("x", 403))
-        assert not refusal.final.done()
+            patience.taken() if taken else patience.status(StatusUnavailable("x", 403))
+        assert not patience.final.done()
         now[0] = 121
-        refusal.status(StatusUnavailable("x", 403))
-        assert isinstance(refusal.final.exception(), Fatal)
+        patience.status(StatusUnavailable("x", 403))
+        assert isinstance(patience.final.exception(), Fatal)
 
     asyncio.run(run())
 

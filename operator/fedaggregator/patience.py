@@ -15,7 +15,7 @@ _UNAUTHORIZED = 401
 _PASSING = frozenset({408, 409, 425, 429})  # refused now, but not for good
 
 
-class Refusal:
+class Patience:
     """Since when reports have been refused without one that was taken."""
 
     def __init__(self, clock: Callable[[], float], patience_s: float = PATIENCE_S) -> None:
