@@ -13,8 +13,9 @@ from time import monotonic
 from typing import Any
 
 from fedapi import names
+from fedoperator.desired.difference import is_ours
 from fedoperator.desired.ownership import owner_of
-from fedoperator.desired.takeback import WHOLLY_OURS, is_others, is_ours
+from fedoperator.desired.takeback import WHOLLY_OURS, is_others
 
 Object = dict[str, Any]
 

@@ -91,10 +91,15 @@ def _value_differs(desired: Any, live: Any, field: str) -> bool:
     return bool(desired != live)
 
 
-def our_fields(live: Mapping[str, Any], manager: str) -> Mapping[str, Any]:
+def is_ours(entry: Mapping[str, Any], manager: str = names.OPERATOR_MANAGER) -> bool:
+    """Whether an entry of managedFields lists the leaves that the manager applied, status aside."""
+    return (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (manager, "Apply", "")
+
+
+def our_fields(live: Mapping[str, Any], manager: str = names.OPERATOR_MANAGER) -> Mapping[str, Any]:
     """What the manager applied to the object, as fieldsV1; empty where it applied nothing."""
     for entry in live.get("metadata", {}).get("managedFields") or ():
-        if (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (manager, "Apply", ""):
+        if is_ours(entry, manager):
             fields: Mapping[str, Any] = entry.get("fieldsV1") or {}
             return fields
     return {}

@@ -42,15 +42,6 @@ class TakeBack:
         return f"{kind} {name}: took back {named}{more}, set by {', '.join(self.managers)}"
 
 
-def is_ours(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of managedFields lists the leaves that this operator applied, status aside."""
-    return (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (
-        names.OPERATOR_MANAGER,
-        "Apply",
-        "",
-    )
-
-
 def is_others(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of managedFields lists leaves of the object that somebody else set."""
     return entry.get("manager") != names.OPERATOR_MANAGER and not entry.get("subresource")
@@ -131,7 +122,7 @@ def merge_patch(old: Any, new: Any) -> dict[str, Any]:
 
 def taken_back(desired: Mapping[str, Any], live: Mapping[str, Any]) -> TakeBack | None:
     """What others set in a live object that is wholly ours; None: nothing, or nobody can tell."""
-    ours, others = our_fields(live, names.OPERATOR_MANAGER), _others(live)
+    ours, others = our_fields(live), _others(live)
     if not ours or not others:
         return None
     added: list[str] = []
