@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from fedapi import names
 from fedlocal import mounts, pods, readiness
 from fedlocal.cluster import Cluster, key_of
+from fedlocal.interruption import unless_set
 from fedlocal.localnode import Node
 from fedlocal.processes import Command, Launcher, Process, kill, terminate
 from fedlocal.workloads import backoff_s
@@ -112,7 +113,7 @@ class _Container:
         root = mounts.prepare(self.pod, self.node.places)
         command = self._command(root)
         log_start = command.log.stat().st_size if command.log.exists() else 0
-        process = await self._unless_ended(self.launcher.start(command))
+        process = await unless_set(self.end, self.launcher.start(command))  # it may wait for others to be ready
         if process is None:
             return 128 + signal.SIGTERM, "ended before it was started"
         self._running(started, is_ready=not self._probe())
@@ -136,17 +137,6 @@ class _Container:
         owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
         several = owner is not None and owner["spec"].get("completions", 1) > 1
         return log_name(role, client, pods.index(self.pod) if several else None, sites)
-
-    async def _unless_ended(self, starting: Coroutine[Any, Any, Process]) -> Process | None:
-        """A start may wait for others to be ready, and the pod may be to end before that."""
-        start, ending = asyncio.ensure_future(starting), asyncio.ensure_future(self.end.wait())
-        await asyncio.wait({start, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not start.done():
-            start.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            return await start
-        return None
 
     async def _ended(self, process: Process) -> int:
         waiting, ending = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self.end.wait())

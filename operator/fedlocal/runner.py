@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
 from fedlocal.errors import MachineError
 from fedlocal.intake import Request
+from fedlocal.interruption import unless_set
 from fedlocal.kubelet import Kubelet
 from fedlocal.localnode import Node
 from fedlocal.manifests import namespace
@@ -120,7 +121,8 @@ class _Run:
         observed = self.reconciler.observed()
         preflight.check(self.request, observed, places, forked=isinstance(self.launcher, ForkingLauncher))
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
-        if (machine := await self._unless_stopped(Machine.look(gpus=preflight.asks_for_gpus(observed)))) is None:
+        looking = Machine.look(gpus=preflight.asks_for_gpus(observed))
+        if (machine := await unless_set(self.stopped, looking)) is None:
             return self._interrupted()
         node = Node.of(places, machine)
         self.reconciler.events += preflight.stand_ins(self.request, observed, node)
@@ -137,16 +139,6 @@ class _Run:
             self._save()
             await self.launcher.close()
             shutil.rmtree(self.state.root / "pods", ignore_errors=True)
-
-    async def _unless_stopped(self, looking: Coroutine[Any, Any, Machine]) -> Machine | None:
-        look, stopped = asyncio.ensure_future(looking), asyncio.ensure_future(self.stopped.wait())
-        await asyncio.wait({look, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not look.done():
-            look.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            return await look
-        return None
 
     async def _loop(self, kubelet: Kubelet) -> Ending:
         while not self.stopped.is_set():
