@@ -20,7 +20,7 @@ from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import TOKEN_INFO, JoinRequest, Place
 from fedtrainer.launch.ranks import COMMAND
-from fedtrainer.launch.reach import Listener, free_port
+from fedtrainer.launch.reach import free_port, listener
 from fedtrainer.launch.service import Service
 from fedtrainer.launch.turn import Happening, Lost, Over, Pod, Signalled, Turn, after
 from fedtrainer.settings import TrainerSettings
@@ -40,7 +40,7 @@ def run(settings: TrainerSettings, command: Sequence[str] = COMMAND) -> int:
         service = (
             stack.enter_context(Service(_rules(settings), token, settings.ring_port)) if _leads(settings) else None
         )
-        port = service.port if service else stack.enter_context(Listener(str(settings.ring_address))).port
+        port = service.port if service else stack.enter_context(listener(str(settings.ring_address))).port
         host = "127.0.0.1" if service else settings.ring_leader
         client = Client(host, settings.ring_port, token, settings.patience_s)  # threads ask until the process ends
         end = Launcher(Pod(settings, client, secrets.token_hex(8), command), port).run()

@@ -4,48 +4,31 @@ Every launcher listens; worker 0 at its service, the others here. What is accept
 """
 
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from fedtrainer.errors import PeerUnreachable
 from fedtrainer.launch.generations import Generation, Worker
+from fedtrainer.listening import Listener
 
 CONNECT_S, PAUSE_S = 3.0, 0.25
 AT_ONCE = 16
 
 
-class Listener:
-    """A port of this launcher's own, for as long as the block lasts."""
-
-    def __init__(self, address: str) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket = socket.create_server(("", 0), family=family, backlog=256)
-        self.port = int(self._socket.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="reach", daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._socket.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                self._socket.accept()[0].close()
+def listener(address: str) -> Listener:
+    """A port of this launcher's own, of the address's family."""
+    listening = socket.create_server(("", 0), family=_family(address), backlog=256)
+    return Listener(listening, "reach", socket.socket.close)
 
 
 def free_port(address: str) -> int:
     """A TCP port that is free now, for rank 0's meeting store."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server(("", 0), family=family) as probe:
+    with socket.create_server(("", 0), family=_family(address)) as probe:
         return int(probe.getsockname()[1])
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def check(generation: Generation, worker: int, limit_s: float) -> None:

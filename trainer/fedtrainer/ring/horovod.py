@@ -28,7 +28,7 @@ from fedtrainer.errors import CollectiveMissing, RingBroken
 from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
-from fedtrainer.ring.relay import LOOPBACK, Relay
+from fedtrainer.ring.relay import LOOPBACK, relay
 from fedtrainer.ring.seat import Seat
 from fedtrainer.ring.single import CopiedBack, Done
 
@@ -192,7 +192,7 @@ def _interface(address: str) -> str:
 def _found_at(address: str, port: int, until_joined: ExitStack) -> dict[str, str]:
     """Where Horovod's library finds the rendezvous: it asks over IPv4 alone, so an IPv6 address is reached by a relay."""
     if ":" in address:
-        address, port = LOOPBACK, until_joined.enter_context(Relay(address, port)).port
+        address, port = LOOPBACK, until_joined.enter_context(relay(address, port)).port
     return {"HOROVOD_GLOO_RENDEZVOUS_ADDR": address, "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port)}
 
 

@@ -6,44 +6,30 @@ Each connection to the relay is one to the target; bytes go both ways until both
 import socket
 import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
+
+from fedtrainer.listening import Listener
 
 LOOPBACK = "127.0.0.1"  # a pod without any other IPv4 address has this one
 _CONNECT_S = 10.0
 _PIECE = 1 << 16
 
 
-class Relay:
-    """A port of this machine's own, for as long as the block lasts."""
+def relay(address: str, port: int) -> Listener:
+    """The near end of the way, for as long as the block lasts."""
 
-    def __init__(self, address: str, port: int) -> None:
-        self._target = address, port
-        self._socket = socket.create_server((LOOPBACK, 0), backlog=64)
-        self.port = int(self._socket.getsockname()[1])
+    def serve(near: socket.socket) -> None:
+        threading.Thread(target=_serve, args=(near, (address, port)), name="relay", daemon=True).start()
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="relay", daemon=True).start()
-        return self
+    return Listener(socket.create_server((LOOPBACK, 0), backlog=64), "relay", serve)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._socket.close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near = self._socket.accept()[0]
-                threading.Thread(target=self._serve, args=(near,), name="relay", daemon=True).start()
-
-    def _serve(self, near: socket.socket) -> None:
-        with near, suppress(OSError), socket.create_connection(self._target, _CONNECT_S) as far:
-            far.settimeout(None)
-            back = threading.Thread(target=_pump, args=(far, near), name="relay", daemon=True)
-            back.start()
-            _pump(near, far)
-            back.join()
+def _serve(near: socket.socket, target: tuple[str, int]) -> None:
+    with near, suppress(OSError), socket.create_connection(target, _CONNECT_S) as far:
+        far.settimeout(None)
+        back = threading.Thread(target=_pump, args=(far, near), name="relay", daemon=True)
+        back.start()
+        _pump(near, far)
+        back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
