@@ -1,7 +1,8 @@
 """Models out and updates in, by signed URL. Streams both ways; hashing and disk run in a thread, one chunk ahead.
 
 A URL is good for the site that it was made for, while that site is in the job; one to write with also no longer than
-its attempt takes that site's update, which is looked at before, during and at the end of a transfer. Chunks shrink when many sites transfer at once, so that the memory of all transfers together stays bounded.
+its attempt takes that site's update, which is looked at before, during and at the end of a transfer. Chunks shrink when
+many sites transfer at once, so that the memory of all transfers together stays bounded.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from fedstore.errors import ContentMismatch, Missing, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
 _LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 256 << 10, 64 << 10, 4 << 20
-_CLOSING = 1 << 20  # a TLS connection keeps buffers as large as what went through it: over this it is not kept
+_CLOSING = 1 << 20  # after so much a connection is not kept: OpenSSL has grown its buffers to a chunk
 _MOST_FIELDS = 16  # of a URL's query; ours have five
 
 
@@ -168,7 +169,7 @@ class Blobs:
 
 
 def _connection(size: int) -> list[tuple[bytes, bytes]]:
-    """Header that ends the connection after a large transfer: 64 idle sites would hold a megabyte each."""
+    """Header that ends the connection after a large transfer: idle sites would hold what it has grown to."""
     return [(b"connection", b"close")] if size >= _CLOSING else []
 
 

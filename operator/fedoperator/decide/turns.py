@@ -2,8 +2,8 @@
 
 A turn is one step of that plan: an attempt of a round, or the last evaluation. A selected site has one Job per turn,
 others have none. The plan is another process's word: a site that is paused or not Ready starts nothing, whatever it
-says, and ends what it had started before. A Job that failed for good stays as the record of it, and keeps its site from getting another one
-until somebody deletes it or changes its template. Used by scene.py.
+says, and ends what it had started before. A Job that failed for good stays as the record of it, and keeps its site from
+getting another one until somebody deletes it or changes its template. Used by scene.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping

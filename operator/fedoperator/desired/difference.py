@@ -1,8 +1,9 @@
 """Does a live object differ from a desired one in a leaf that we own? Called by the shell before every apply.
 
 Every leaf of `desired` must be present and equal in `live`; what the server's defaults added does not count, and
-what others added is takeback.py's business. What we applied before and no longer want is found in our own entry of `metadata.managedFields`, where the
-live object still carries it. Quantities are compared as numbers; empty values equal absent ones.
+what others added is takeback.py's business. What we applied before and no longer want is found in our own entry of
+`metadata.managedFields`, where the live object still carries it. Quantities are compared as numbers; empty values
+equal absent ones.
 """
 
 import json
