@@ -5,7 +5,6 @@ Requests are made as the operator's service account. RBAC allows each of them; t
 
 import copy
 import json
-import time
 
 import pytest
 import yaml
@@ -26,6 +25,7 @@ from tests.cluster.errors import ClusterError
 from tests.integration.pools.jobset_resource import NAME as JOBSETS
 from tests.integration.pools.jobset_resource import definition
 from tests.unit.operator_pure import samples as s
+from tests.waiting import until
 
 pytestmark = pytest.mark.apiserver
 
@@ -46,13 +46,13 @@ def heart(cluster, installed):
     cluster.kubectl("delete", "fj", "heart", "-n", HERE)
 
 
-def settle(cluster, service, timeout_s=60):
+def settle(cluster, service):
     """Waits until both policies are at work: the one refuses elsewhere, the other has seen the job."""
-    end = time.monotonic() + timeout_s
     foreign = changed(service, "metadata.namespace", ELSEWHERE)
-    while NO_JOB not in refusal(cluster, foreign) or refusal(cluster, service):
-        assert time.monotonic() < end, (refusal(cluster, foreign), refusal(cluster, service))
-        time.sleep(0.2)
+    until(
+        lambda: NO_JOB in refusal(cluster, foreign) and not refusal(cluster, service),
+        why=lambda: (refusal(cluster, foreign), refusal(cluster, service)),
+    )
 
 
 def refusal(cluster, body, user=OPERATOR):
@@ -249,11 +249,8 @@ def test_jobsets_are_judged_as_jobs_are(cluster, heart):
         f"{pod}.volumes.0": ({"name": "credentials", "hostPath": {"path": "/"}}, "Fedloom's own Secrets alone"),
         "metadata.namespace": (ELSEWHERE, NO_JOB),
     }
-    end = time.monotonic() + 60
     try:
-        while refusal(cluster, made):  # until the resource is served
-            assert time.monotonic() < end, refusal(cluster, made)
-            time.sleep(0.2)
+        until(lambda: not refusal(cluster, made), why=lambda: refusal(cluster, made))  # the resource is served
         said = {path: refusal(cluster, changed(made, path, value)) for path, (value, _) in asked.items()}
         assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
     finally:
