@@ -15,7 +15,7 @@ _OTHER_FILES = 192  # open files beside connections: store, log, configuration, 
 
 
 class Limits(BaseSettings):
-    """Bounds of the HTTPS port. A stranger is a connection that has not yet shown a site's token or a signed URL."""
+    """Bounds of the HTTPS port. Unauthenticated: no request on it has shown a token or a signed URL."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
 
@@ -25,9 +25,9 @@ class Limits(BaseSettings):
         ge=8,
         description="Connections in all. Over it, whoever holds most gives up the oldest.",
     )
-    strangers: int = Field(
+    unauthenticated: int = Field(
         512,
-        validation_alias="FEDLOOM_HTTP_STRANGERS",
+        validation_alias="FEDLOOM_HTTP_UNAUTHENTICATED",
         ge=4,
         description="Connections that have not shown a token or a signed URL. Over it, the address that holds most gives up the oldest.",
     )
@@ -112,4 +112,6 @@ def within_open_files(limits: Limits) -> Limits:
         return limits
     reason = f"{hard} open files are allowed, {_OTHER_FILES} are needed otherwise: raise the limit of the container"
     _LOG.warning("fewer connections than set", extra={"fields": {"connections": room, "reason": reason}})
-    return limits.model_copy(update={"connections": room, "strangers": min(limits.strangers, max(4, room // 2))})
+    return limits.model_copy(
+        update={"connections": room, "unauthenticated": min(limits.unauthenticated, max(4, room // 2))}
+    )

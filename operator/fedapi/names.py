@@ -87,7 +87,7 @@ TUNABLE = (
     "FEDLOOM_STORE_RETRY_S",  # aggregator: seconds of retries before the store is given up
     # aggregator: limits of its HTTPS port (fedaggregator.limits, docs/security.md)
     "FEDLOOM_HTTP_CONNECTIONS",
-    "FEDLOOM_HTTP_STRANGERS",
+    "FEDLOOM_HTTP_UNAUTHENTICATED",
     "FEDLOOM_HTTP_CONNECTIONS_PER_SITE",
     "FEDLOOM_HTTP_TRANSFERS",
     "FEDLOOM_HTTP_DOWNLOADS_PER_SITE",

@@ -53,7 +53,7 @@ class Clients:
         """200 requests without an end of their headers."""
         await self._held(200, lambda _: b"POST /v1/sites/x/next HTTP/1.1\r\nhost: x\r\n")
 
-    async def strangers_bodies(self) -> None:
+    async def unauthenticated_bodies(self) -> None:
         """200 bodies that never end."""
         await self._held(200, lambda _: b"POST /v1/sites/x/next HTTP/1.1\r\ncontent-length: 1048576\r\n\r\n" + BLOCK)
 
@@ -149,7 +149,7 @@ async def main(url: str, folder: Path, sites: list[str]) -> None:
     clients = Clients(url, folder, sites)
     await clients.orders()
     kinds: list[Callable[[], Awaitable[None]]] = [
-        clients.header_lines, clients.header_value, clients.half_requests, clients.strangers_bodies, clients.idle,
+        clients.header_lines, clients.header_value, clients.half_requests, clients.unauthenticated_bodies, clients.idle,
         clients.sites_bodies, clients.aborted, clients.stalled,
     ]  # fmt: skip
     for kind in kinds:

@@ -31,15 +31,15 @@ class Connections:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held: dict[Holder, dict[Connection, None]] = {}
-        self._count = self._strangers = 0
+        self._count = self._unauthenticated = 0
 
     def opened(self, connection: Connection) -> None:
         """A new one, with its peer's address as holder. Another one may have to go."""
         self._add(connection)
-        if self._strangers > self._limits.strangers:
+        if self._unauthenticated > self._limits.unauthenticated:
             self.end(self._oldest("address"), "Crowded")
         elif self._count > self._limits.connections:
-            self.end(self._oldest("address" if self._strangers > 1 else "site"), "Crowded")
+            self.end(self._oldest("address" if self._unauthenticated > 1 else "site"), "Crowded")
 
     def closed(self, connection: Connection) -> None:
         """It is no more. One that was ended by the table is not in it any longer."""
@@ -50,7 +50,7 @@ class Connections:
         if not held:
             del self._held[connection.holder]
         self._count -= 1
-        self._strangers -= connection.holder[0] == "address"
+        self._unauthenticated -= connection.holder[0] == "address"
 
     def proved(self, connection: Connection, site: str) -> None:
         """It belongs to a site from now on. A site that holds too many loses its oldest."""
@@ -87,7 +87,7 @@ class Connections:
     def _add(self, connection: Connection) -> None:
         self._held.setdefault(connection.holder, {})[connection] = None
         self._count += 1
-        self._strangers += connection.holder[0] == "address"
+        self._unauthenticated += connection.holder[0] == "address"
 
     def _oldest(self, kind: str) -> Connection:
         """The oldest connection of the largest holder of that kind."""

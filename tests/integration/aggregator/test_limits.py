@@ -17,7 +17,7 @@ from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, co
 from tests.integration.aggregator.raw import Raw, asking, connected
 
 SMALL = {
-    "STRANGERS": 12, "CONNECTIONS_PER_SITE": 6, "TRANSFERS": 2, "DOWNLOADS_PER_SITE": 2, "TRANSFER_WAIT_S": 0.2,
+    "UNAUTHENTICATED": 12, "CONNECTIONS_PER_SITE": 6, "TRANSFERS": 2, "DOWNLOADS_PER_SITE": 2, "TRANSFER_WAIT_S": 0.2,
     "HEADERS": 32, "HANDSHAKE_S": 1.0, "HEADER_S": 1.0, "STALL_S": 1.0, "LEAST_BYTES_PER_S": 4096, "LINGER_S": 0.5,
 }  # fmt: skip
 BIG = {"layer.weight": np.ones((16 << 20) // 4, np.float32)}  # more than the kernel takes for a connection
@@ -135,9 +135,9 @@ def test_idle_connections_lock_nobody_out(hub):
     site.next(0.0)
     before = ended(job, "Crowded")
     with ExitStack() as stack:
-        for _ in range(4 * SMALL["STRANGERS"]):
+        for _ in range(4 * SMALL["UNAUTHENTICATED"]):
             stack.enter_context(connected(job))
-        assert metric(job, "fedloom_aggregator_connections") <= SMALL["STRANGERS"] + 12
+        assert metric(job, "fedloom_aggregator_connections") <= SMALL["UNAUTHENTICATED"] + 12
         assert site.next(0.0).kind == "Train"  # on the connection that it had
         assert Site(job, "b").next(0.0).kind == "Train"  # and on a new one
     assert ended(job, "Crowded") > before
@@ -152,7 +152,7 @@ def test_a_site_uses_up_its_own_share_only(hub):
             raw.send(asking("a", content_length=20) + b'{"wait_s": 60')  # an unfinished body
             other.next(0.0)
         assert raws[0].status() in (0, 408)
-        assert metric(job, "fedloom_aggregator_connections") <= SMALL["STRANGERS"] + 12
+        assert metric(job, "fedloom_aggregator_connections") <= SMALL["UNAUTHENTICATED"] + 12
 
 
 def blob_request(site: Site) -> bytes:

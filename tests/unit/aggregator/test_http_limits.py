@@ -38,7 +38,7 @@ def opened(table: Connections, *addresses: str) -> list[Connection]:
 
 
 def test_the_address_that_holds_most_gives_way_and_never_the_newest():
-    table = Connections(Limits(strangers=4))
+    table = Connections(Limits(unauthenticated=4))
     first, *flood = opened(table, "honest", "evil", "evil", "evil", "evil", "evil", "honest")
     assert [c.aborted for c in flood] == [True, True, True, False, False, False]
     assert not first.aborted
@@ -162,8 +162,8 @@ def test_the_limit_of_open_files_is_raised_and_kept_to(monkeypatch):
     fitted = within_open_files(Limits())
     assert files["limits"] == (1024, 1024)
     assert fitted.connections < 1024
-    assert fitted.strangers < fitted.connections
-    assert within_open_files(Limits(connections=100, strangers=50)) == Limits(connections=100, strangers=50)
+    assert fitted.unauthenticated < fitted.connections
+    assert within_open_files(Limits(connections=100, unauthenticated=50)) == Limits(connections=100, unauthenticated=50)
 
 
 def test_limits_can_be_set_by_users():
