@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fedaggregator.engine import records
+from fedcore import closing, reopening
 from fedoperator.decide.reasons import ConditionType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +25,11 @@ def shown(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_reasons_named_in_pages_exist(page):
     assert shown(page) <= KNOWN
+
+
+def test_why_attempts_and_jobs_fail_is_told():
+    told = {closing.QUORUM_NOT_REACHED, closing.MODEL_NOT_FINITE, reopening.UPDATE_DAMAGED, records.RECORD_DAMAGED}
+    assert told <= shown(ROOT / "docs/troubleshooting.md")
 
 
 def test_the_check_finds_reasons():
