@@ -46,8 +46,7 @@ class Blobs:
         try:
             blob, holder = self._checked(method, scope["path_params"]["key"], scope["query_string"])
             self._alive(method, holder)
-            if holder.client:
-                protocol.proved(scope, holder.client)
+            protocol.proved(scope, holder.client)
             async with self._transfers.turn(method, holder.client):
                 await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
         except RefusedRequest as error:
@@ -69,7 +68,7 @@ class Blobs:
         if method == "PUT":
             refusal = admission.unwanted(state, client, holder.round, holder.attempt)
         else:
-            refusal = admission.stranger(state, client) if client else None
+            refusal = admission.stranger(state, client)
         if refusal is not None:
             raise RefusedRequest(refusal)
 

@@ -37,9 +37,6 @@ class Holder:
         return cls(client, int(round_), int(attempt))
 
 
-NOBODY = Holder("")
-
-
 @dataclass(frozen=True)
 class UrlSigner:
     """Signs and checks the URLs of one job."""
@@ -48,7 +45,7 @@ class UrlSigner:
     public_url: str
     lifetime_s: float
 
-    def signed(self, method: Method, blob: ObjectRef, now: float, holder: Holder = NOBODY) -> tuple[str, float]:
+    def signed(self, method: Method, blob: ObjectRef, now: float, holder: Holder) -> tuple[str, float]:
         """The URL, and when it expires."""
         expires = int(now + self.lifetime_s)
         query = {"size": blob.size, "sha256": blob.sha256, "expires": expires, "holder": holder.text()}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UploadRequest
 from fedapi.wire.tokens import blob_key, site_token
@@ -124,10 +124,10 @@ def test_urls_cannot_be_forged_or_kept(hub):
     assert site.http.get("/v1/blobs/../../etc/passwd").status_code in (401, 404)
     blob = ObjectRef(key=f"updates/{hashlib.sha256().hexdigest()}", sha256="0" * 64, size=1)
     signer = UrlSigner(blob_key(JOB_KEY), job.url, 10.0)
-    assert code(site.http.get(signer.signed("GET", blob, time.time() - 60)[0])) == (410, "Expired")
-    assert code(site.http.get(signer.signed("GET", blob, time.time())[0])) == (410, "Missing")
+    assert code(site.http.get(signer.signed("GET", blob, time.time() - 60, Holder("forger"))[0])) == (410, "Expired")
+    assert code(site.http.get(signer.signed("GET", blob, time.time(), Holder("forger"))[0])) == (410, "Missing")
     evil = ObjectRef(key="../../../../etc/passwd", sha256="0" * 64, size=1)
-    assert site.http.get(signer.signed("GET", evil, time.time())[0]).status_code >= 400
+    assert site.http.get(signer.signed("GET", evil, time.time(), Holder("forger"))[0]).status_code >= 400
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import Fatal, RefusedRequest, StatusUnavailable, StoreDamaged
 from fedaggregator.http.refusals import STATUS
-from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
 from fedaggregator.patience import Patience
 from fedaggregator.publisher import Publisher
@@ -50,7 +50,7 @@ def parts(url: str) -> tuple[str, dict[str, str]]:
 
 
 def test_a_signed_url_is_good_for_exactly_one_thing():
-    url, expires_at = SIGNER.signed("PUT", BLOB, 1000.0)
+    url, expires_at = SIGNER.signed("PUT", BLOB, 1000.0, Holder("a", 1, 1))
     key, query = parts(url)
     assert url.startswith("https://hub:8443/v1/blobs/updates/")
     assert expires_at == 1060.0
@@ -60,7 +60,7 @@ def test_a_signed_url_is_good_for_exactly_one_thing():
         ("PUT", key + "x", query),
         *(
             ("PUT", key, query | {name: value})
-            for name, value in [("size", "6"), ("sha256", "b" * 64), ("expires", "9999")]
+            for name, value in [("size", "6"), ("sha256", "b" * 64), ("expires", "9999"), ("holder", "b/1/1")]
         ),
         ("PUT", key, query | {"signature": "0" * 64}),
         ("PUT", key, query | {"signature": "é"}),
