@@ -279,6 +279,7 @@ class Engine:
                 await self._check_head()
             if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
                 self._troubled("")
+            metrics.ATTEMPT.set(self.state.attempt)
             metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
             await asyncio.sleep(self._pause())
 

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 import fedaggregator.publisher as publisher_module
+from fedaggregator import metrics
 from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.clock import steady_clock
@@ -304,6 +307,13 @@ def test_one_report_that_is_taken_begins_the_patience_anew():
         assert isinstance(patience.final.exception(), Fatal)
 
     asyncio.run(run())
+
+
+def test_every_metric_is_filled():
+    source = "".join(path.read_text() for path in Path(metrics.__file__).parent.rglob("*.py"))
+    made = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)]
+    assert made
+    assert [name for name in made if f"metrics.{name}." not in source] == []
 
 
 def started(store: MemoryStore) -> tuple[Interpreter, Head]:
