@@ -114,7 +114,8 @@ def exit_codes_page() -> str:
         HEADER,
         "# Exit codes",
         "",
-        "What the trainer's and the aggregator's processes end with, and what the operator does then.",
+        "What the trainer's and the aggregator's processes end with, and what the operator does with a Job's pod then. An",
+        "aggregator is started again whatever its code, by its Deployment, and goes on once what its reason names is mended.",
     ]
     return (
         "\n".join([*head, "", "| code | name | reason in status | the operator |", "|---|---|---|---|", *rows]) + "\n"
