@@ -10,6 +10,7 @@ from fedapi.printable import fit_for_a_name
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
+    MAX_METRIC_NAME,
     EvaluationReport,
     FailureReport,
     Metrics,
@@ -163,9 +164,14 @@ def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:
     """Whether a number would spoil what is made of it: means over sites, and records, are finite and exact."""
     for name, value in (*fields.items(), *metrics.items()):
         if not fit_for_a_name(name):
-            return Refusal(code="Malformed", message=f"metric name {name[:63]!r}: send 1 or more visible characters")
-        if len(name) > 63:
-            return Refusal(code="Malformed", message=f"metric {name[:63]!r}… has a name of over 63 characters")
+            return Refusal(
+                code="Malformed", message=f"metric name {name[:MAX_METRIC_NAME]!r}: send 1 or more visible characters"
+            )
+        if len(name) > MAX_METRIC_NAME:
+            return Refusal(
+                code="Malformed",
+                message=f"metric {name[:MAX_METRIC_NAME]!r}… has a name of over {MAX_METRIC_NAME} characters",
+            )
         if not math.isfinite(value):
             return Refusal(code="NotFinite", message=f"metric {name!r} is {value}: send finite numbers")
         if abs(value) > MAX_METRIC:

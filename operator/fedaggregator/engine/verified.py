@@ -1,4 +1,4 @@
-"""Readers that check what they read: an object is only what its digest says. Called by modelfile and content.
+"""Readers that check what they read: an object is only what its digest says. Called by all of the engine.
 
 The digest is made of the blocks that the reader hands out anyway, in a thread beside the one that computes with them;
 only a file whose tensors are asked for in another order than they lie in is read once more.

@@ -21,7 +21,8 @@ from pydantic import Field
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 
-MAX_METRICS = 32
+MAX_METRICS = 32  # of one report
+MAX_METRIC_NAME = 63  # characters
 MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]

@@ -1,6 +1,7 @@
 """Data as people have it, as tensors: numpy arrays, tables with `__array__`, lists of arrays or numbers.
 
-Called by batches.py. TaskInvalid says what to give instead of what torch cannot hold.
+Called by batches.py; messages elsewhere name what was given by `form`. TaskInvalid says what to give instead of what
+torch cannot hold.
 """
 
 from typing import Any

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedapi.printable import fit_for_a_name
-from fedapi.wire.site import MAX_METRIC, MAX_SAMPLES
+from fedapi.wire.site import MAX_METRIC, MAX_METRIC_NAME, MAX_METRICS, MAX_SAMPLES
 from fedtrainer.errors import TaskInvalid
 
 log = logging.getLogger(__name__)
 
-MOST = 32  # metrics of one report
-LONGEST = 63  # characters of a name
 LONGEST_SHOWN = 200  # characters of a wrong value in a message
 
 
@@ -46,21 +44,21 @@ def samples(value: Any, what: str) -> int:
 
 def with_extras(own: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[str, Any]:
     """The task's own metrics, then those of the extras that fit: a free name, not too long, within the limit."""
-    fitting = {name: value for name, value in extras.items() if name not in own and len(name) <= LONGEST}
-    return {**own, **dict(list(fitting.items())[: max(0, MOST - len(own))])}
+    fitting = {name: value for name, value in extras.items() if name not in own and len(name) <= MAX_METRIC_NAME}
+    return {**own, **dict(list(fitting.items())[: max(0, MAX_METRICS - len(own))])}
 
 
 def checked(metrics: Any, what: str) -> dict[str, float]:
     """Numbers by name, within the limits; values that are not finite, or huge, are left out. TaskInvalid says what is wrong."""
     if not isinstance(metrics, Mapping):
         raise TaskInvalid(f"{what} returned metrics that are a {type(metrics).__name__}: use a dict of name and number")
-    if len(metrics) > MOST:
-        raise TaskInvalid(f"{what} returned {len(metrics)} metrics: return at most {MOST}")
+    if len(metrics) > MAX_METRICS:
+        raise TaskInvalid(f"{what} returned {len(metrics)} metrics: return at most {MAX_METRICS}")
     values = {str(name): number(str(name), value) for name, value in metrics.items()}
     for name, value in values.items():
-        if not 1 <= len(name) <= LONGEST:
+        if not 1 <= len(name) <= MAX_METRIC_NAME:
             raise TaskInvalid(
-                f"{what}: the name {name!r} of a metric has {len(name)} characters: 1 to {LONGEST} may be"
+                f"{what}: the name {name!r} of a metric has {len(name)} characters: 1 to {MAX_METRIC_NAME} may be"
             )
         if not fit_for_a_name(name):
             raise TaskInvalid(f"{what}: {name!r} is no name of a metric: use visible characters, no spaces around them")
