@@ -1,4 +1,4 @@
-"""What a model's state must be so that it can be sent and averaged. Called by entrypoint.py and initial.py.
+"""What a model's state must be so that it can be sent and averaged. Called once per process, by entrypoint.py.
 
 A tensor that cannot travel is refused by name, with the way out; a buffer that is an expanded view becomes a tensor of
 its own, because nothing can be written into the view.
