@@ -30,7 +30,7 @@ def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
     if found is None:
         left = next(objects(store, layout), None)
         if left is not None:
-            raise StoreDamaged(f"{layout.head} is missing, but there is {left[0]}: this is no new job")
+            raise StoreDamaged(f"{layout.head} is missing, or is not a file, but there is {left[0]}: this is no new job")
         return None
     try:
         return Head.stored(found.data), found.tag
