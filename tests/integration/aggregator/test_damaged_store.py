@@ -176,6 +176,30 @@ def test_without_head_the_job_does_not_begin_anew_and_repair_goes_on(tmp_path, u
     assert "nothing was changed" in repair(job).stdout
 
 
+def test_an_older_head_is_named_and_repair_goes_on_from_the_newest_round(tmp_path, undisturbed):
+    job = JobFolder(tmp_path, config(CLIENTS, rounds=2))
+    sites = [Site(job, "a", samples=10), Site(job, "b", samples=15)]
+    path = tmp_path / "store" / job.layout.head
+    with Aggregator(job).ready():
+        older = path.read_bytes()
+    with Aggregator(job).ready():
+        for site in sites:
+            site.next(0.0)
+        for site in sites:
+            site.take_part(site.next(5.0).train)
+        until(lambda: job.head().round == 1)
+    path.chmod(0o640)
+    path.write_bytes(older)
+    with Aggregator(job) as aggregator:
+        assert aggregator.wait() == Exit.STORE_DAMAGED
+    assert "an older HEAD was put back" in (tmp_path / "termination.log").read_text()
+    assert "lab/job: HEAD was set to round 1" in repair(job).stdout
+    with Aggregator(job).ready():
+        finish(job, sites)
+    assert [commit.model.sha256 for commit in job.commits()] == undisturbed
+    assert [site.trained for site in sites] == [[(1, 1), (2, 1)]] * 2
+
+
 @pytest.mark.parametrize("record", ["HEAD.json", "rounds/000000/e1-a0/commit.json"])
 def test_a_truncated_record_is_named_and_is_no_bad_setting(tmp_path, record):
     job = JobFolder(tmp_path, config(CLIENTS))
