@@ -196,6 +196,11 @@ def store_claim_name(job: str, job_uid: str) -> str:
     return _bounded(f"{job}-store", digest8(job_uid), 63)
 
 
+# Every name that store_claim_name gives a job (of at most 52 characters), and as few others as can be: what long names
+# leave of "store" is a part of it.
+STORE_CLAIM_PATTERN = "(-store|^.{49,52}-s(t|to|tor)?)-[0-9a-f]{8}$"
+
+
 def site_lease_name(client: str) -> str:
     """The Lease that is a site's heartbeat."""
     return f"fedloom-site-{client}" if len(client) <= 200 else _bounded(f"fedloom-site-{client}", digest8(client), 253)

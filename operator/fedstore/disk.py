@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,7 +158,7 @@ class DiskStore:
         """Opens an object; it stays readable even when it is deleted meanwhile."""
         path = self._path(key)
         with _typed_errors(key):
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = _opened(path)
         try:
             yield DiskReader(fd, key)
         finally:
@@ -166,8 +167,8 @@ class DiskStore:
     def size(self, key: str) -> int | None:
         """Bytes of an object."""
         try:
-            with _typed_errors(key):
-                return self._path(key).stat().st_size
+            with self.reader(key) as reader:
+                return reader.size
         except Missing:
             return None
 
@@ -223,8 +224,9 @@ class DiskStore:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            if _digest(path) != digest:
-                if not holds_itself(key, digest):
+            found = _digest(path)
+            if found != digest:
+                if found and not holds_itself(key, digest):
                     raise AlreadyExists(f"{key} holds other content, and objects are written once") from None
                 temporary.replace(path)
         _sync_folder(path.parent)
@@ -268,8 +270,27 @@ class DiskStore:
         _sync_folder(path.parent)
 
 
+def _opened(path: Path) -> int:
+    """An object's file, open to be read. A link, a pipe or a folder of its name is no object: FileNotFoundError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for a writer
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, "it is not a file") from error
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, "it is not a file")
+
+
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    """Of a file's content; empty for what is no file."""
+    try:
+        fd = _opened(path)
+    except FileNotFoundError:
+        return ""
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -25,6 +25,7 @@ def test_child_names_are_legal(job, client):
     ):
         assert DNS_LABEL.match(name), name
         assert len(name) <= 63
+    assert re.search(names.STORE_CLAIM_PATTERN, names.store_claim_name(job, "uid"))
 
 
 def test_long_names_with_equal_beginnings_stay_apart():

@@ -6,6 +6,7 @@ import hmac
 import pytest
 
 from fedapi.duration import quorum_count, seconds
+from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.seeds import derived
 from fedapi.wire.tokens import hkdf, job_key, site_token
@@ -55,3 +56,18 @@ def test_canonical_bytes_do_not_depend_on_field_order():
     two = ObjectRef.model_validate_json('{"size": 1, "sha256": "' + "0" * 64 + '", "key": "k"}')
     assert one.canonical() == two.canonical()
     assert one.digest() == hashlib.sha256(one.canonical()).hexdigest()
+
+
+# What version 0.1 put into an order's `training`. Its trainers, which user images pin, refuse orders that say more.
+KNOWN_TO_0_1 = {
+    "epochs", "local_steps", "batch_size", "batch_per", "gradient_accumulation_steps", "mixed_precision",
+    "learning_rate_scaling", "warmup_steps", "checkpoint_every_s", "optimizer",
+}  # fmt: skip
+
+
+def test_orders_say_nothing_new_to_older_trainers_unless_the_job_asks_for_it():
+    plain, warn = TrainingSettings(), TrainingSettings(determinism="Warn")
+    assert plain.model_dump().keys() == KNOWN_TO_0_1
+    assert TrainingSettings.model_validate_json(plain.model_dump_json()) == plain
+    assert warn.model_dump().keys() - KNOWN_TO_0_1 == {"determinism"}
+    assert TrainingSettings.model_validate_json(warn.model_dump_json()) == warn

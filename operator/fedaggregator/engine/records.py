@@ -30,7 +30,9 @@ def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
     if found is None:
         left = next(objects(store, layout), None)
         if left is not None:
-            raise StoreDamaged(f"{layout.head} is missing, but there is {left[0]}: this is no new job")
+            raise StoreDamaged(
+                f"{layout.head} is missing, or is not a file, but there is {left[0]}: this is no new job"
+            )
         return None
     try:
         return Head.stored(found.data), found.tag
@@ -42,12 +44,25 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
     """HEAD with the epoch raised by one, and its tag. From here on an older aggregator can no longer commit."""
     while True:
         found = read_head(store, layout)
+        if found:
+            check_newest(store, layout, *found)
         head = found[0].model_copy(update={"epoch": found[0].epoch + 1}) if found else Head(epoch=1, round=-1)
         try:
             written = store.replace_head(layout.head, head.sealed().canonical(), found[1] if found else None)
         except HeadMoved:
             continue
         return head, written.tag
+
+
+def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> None:
+    """StoreDamaged when an older HEAD was put back: records of an epoch begin after HEAD has it, rounds follow HEAD."""
+    for key, said in objects(store, layout):
+        if not isinstance(said, RecordKey) or (said.epoch, said.round) <= (head.epoch, head.round + 1):
+            continue
+        now = store.head(layout.head)
+        if now is not None and now.tag == tag:
+            text = f"{layout.head} is of epoch {head.epoch} and round {head.round}, but there is {key}"
+            raise StoreDamaged(f"{text}: an older HEAD was put back")
 
 
 def objects(store: ObjectStore, layout: Layout) -> Iterator[tuple[str, StoreKey]]:

@@ -41,6 +41,7 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
         found = records.read_head(store, layout)
         if found is None:
             return ""
+        records.check_newest(store, layout, *found)
         log = records.load_log(store, layout, found[0])
         if log.commits:
             verified.check(store, log.commits[-1].model)

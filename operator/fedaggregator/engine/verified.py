@@ -93,12 +93,12 @@ class VerifiedReader:
 
 @contextmanager
 def verified(store: ObjectStore, ref: ObjectRef, threads: ThreadPoolExecutor) -> Iterator[VerifiedReader]:
-    """Opens an object; Damaged when it is missing or of another size."""
+    """Opens an object; Damaged when it is missing, no file, or of another size."""
     with ExitStack() as files:
         try:
             reader = files.enter_context(store.reader(ref.key))
         except Missing as error:
-            raise Damaged({ref.key: "it is missing"}) from error
+            raise Damaged({ref.key: "it is missing, or is not a file"}) from error
         if reader.size != ref.size:
             raise Damaged({ref.key: f"it has {reader.size} bytes, not {ref.size}"})
         yield VerifiedReader(reader, ref, threads)

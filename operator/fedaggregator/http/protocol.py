@@ -32,7 +32,8 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         self._limits = limits
         self._over: tuple[HTTPStatus, str] | None = None  # the limit that the request under way exceeds
         self._in_head, self._whole = True, True  # whether headers are awaited; whether no request has begun to come
-        self._head_bytes = self._header_bytes = self._headers = 0
+        self._bodiless_bytes = 0  # since a request or a part of its body: heads, trailers, what frames chunks
+        self._header_bytes = self._headers = 0
         self._until: float | None = None  # when what is awaited from the client has to be there
         self._late = "Header"  # what it is called when it is not
         self._is_site = False
@@ -59,10 +60,9 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
     def data_received(self, data: bytes) -> None:
         """Feeds the parser; answers what it, or a limit, refuses."""
         self._unset_keepalive_if_required()
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._late == "Idle":
-                self._await("Header", self._limits.header_s)
+        self._bodiless_bytes += len(data)
+        if self._in_head and self._late == "Idle":
+            self._await("Header", self._limits.header_s)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -70,7 +70,7 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         except httptools.HttpParserError:
             self._refuse(*(self._over or (HTTPStatus.BAD_REQUEST, "the request is not HTTP/1.1")))
         else:
-            if self._in_head and self._head_bytes > self._limits.header_bytes + self._limits.request_line_bytes:
+            if self._bodiless_bytes > self._limits.header_bytes + self._limits.request_line_bytes:
                 self._refuse(*self._large_headers())
 
     # Called by the parser: an exception ends the parsing.
@@ -104,10 +104,15 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         self._in_head, self._late, self._until = False, "Header", None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._bodiless_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body has ended; another request may begin."""
         super().on_message_complete()
-        self._in_head, self._whole, self._head_bytes = True, True, 0
+        self._in_head, self._whole, self._bodiless_bytes = True, True, 0
 
     def on_response_complete(self) -> None:
         """The answer is out. A body that nobody waited for is not waited for either."""

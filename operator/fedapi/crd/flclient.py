@@ -3,11 +3,13 @@
 Read by the operator, the embedded runner and the documentation. A field is here only when it works.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from fedapi import names
 from fedapi.crd.fields import (
     Conditions,
     EnvVar,
@@ -180,18 +182,25 @@ class Pool(Part):
     )
 
 
+_STORE = (
+    "claims named …-store-… with 8 hexadecimal digits are stores of FederatedJobs, with what other sites sent: "
+    "name a claim of the site's own"
+)
+
+
+def _no_store(text: str) -> str:
+    """As the rule of the schema: objects that were stored before it had that rule are refused here."""
+    if re.search(names.STORE_CLAIM_PATTERN, text):
+        raise ValueError(_STORE)
+    return text
+
+
 class ClaimSource(Part):
     """A PersistentVolumeClaim of the site's namespace."""
 
-    claim_name: Name = Field(
+    claim_name: Annotated[Name, AfterValidator(_no_store)] = Field(
         description="Name of the claim; never the store of a FederatedJob, which holds what other sites sent.",
-        json_schema_extra=rules(
-            rule(
-                "!self.matches('-store-[0-9a-f]{8}$')",
-                "claims named …-store-… with 8 hexadecimal digits are stores of FederatedJobs, with what other sites sent: "
-                "name a claim of the site's own",
-            )
-        ),
+        json_schema_extra=rules(rule(f"!self.matches('{names.STORE_CLAIM_PATTERN}')", _STORE)),
     )
 
 

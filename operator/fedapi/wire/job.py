@@ -34,7 +34,8 @@ class TrainingSettings(Message):
     learning_rate_scaling: Literal["None", "Linear", "SquareRoot"] = "None"
     warmup_steps: int = Field(0, ge=0)
     checkpoint_every_s: float = Field(10.0, ge=0)
-    determinism: Literal["Strict", "Warn"] = "Strict"
+    # Newer than version 0.1, whose trainers refuse orders with fields that they do not know: only said where it says more.
+    determinism: Literal["Strict", "Warn"] = Field("Strict", exclude_if=lambda value: value == "Strict")
     optimizer: OptimizerSettings = OptimizerSettings()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstore.disk import DiskStore
-from fedstore.errors import StoreFailed, StoreFull
+from fedstore.errors import Missing, StoreFailed, StoreFull
 
 FULL = """
 import resource, sys
@@ -65,8 +65,10 @@ def test_links_do_not_lead_out(tmp_path):
         store.get("models/secret")
     with pytest.raises(StoreFailed):
         store.put_once("models/new", b"x")
-    with pytest.raises(StoreFailed), store.reader("link"):
+    with pytest.raises(Missing), store.reader("link"):
         pass
+    store.put_once("link", b"x")
+    assert (outside / "secret").read_text() == "s"
 
 
 def test_other_errors_are_failures_not_fullness(tmp_path):
@@ -85,9 +87,26 @@ def test_what_is_no_object_is_not_listed(tmp_path):
     (tmp_path / "models" / "link").symlink_to(tmp_path / "models" / "a")
     os.mkfifo(tmp_path / "models" / "pipe")
     assert list(store.keys("models/")) == ["models/a"]
+    (tmp_path / "models" / "folder").mkdir()
     assert list(store.keys("nowhere/")) == []
-    with pytest.raises(StoreFailed):
-        store.get("models/link")
+    for name in ("link", "pipe", "folder"):
+        assert store.size(f"models/{name}") is None
+        with pytest.raises(Missing):
+            store.get(f"models/{name}")
+
+
+def test_what_is_no_file_makes_room_for_an_object(tmp_path):
+    store = DiskStore(tmp_path)
+    target = store.put_once("models/target", b"old")
+    (tmp_path / "models" / "link").symlink_to("target")
+    os.mkfifo(tmp_path / "models" / "pipe")
+    for name in ("link", "pipe"):
+        assert store.put_once(f"models/{name}", b"new").size == 3
+        assert store.get(f"models/{name}") == b"new"
+    assert store.get(target.key) == b"old"
+    (tmp_path / "models" / "folder").mkdir()
+    with pytest.raises(StoreFailed, match="models/folder"):
+        store.put_once("models/folder", b"new")
 
 
 LISTS = """

@@ -1,6 +1,7 @@
 """A store that rots under the real aggregator: what is damaged is named, nothing is made of it, and there is a way out."""
 
 import contextlib
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,18 @@ def changed(path, old: bytes = b"", new: bytes = b"") -> None:
     path.write_bytes(rotten)
 
 
+def no_file(path, *_) -> None:
+    """A pipe, which keeps whoever opens it until somebody writes."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_link(path, *_) -> None:
+    """The right content, but somewhere else."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
 def object_of(job: JobFolder, pattern: str):
     (found,) = (job.root / "store").glob(pattern)
     return found
@@ -68,18 +81,20 @@ def finish(job: JobFolder, sites: list[Site]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "old", "new"),
+    ("damage", "pattern", "old", "new"),
     [
-        ("updates/*/*/a/*.safetensors", b"", b""),
-        ("updates/*/*/a/*.manifest.json", b'"samples":10', b'"samples":90'),
+        (changed, "updates/*/*/a/*.safetensors", b"", b""),
+        (changed, "updates/*/*/a/*.manifest.json", b'"samples":10', b'"samples":90'),
+        (no_file, "updates/*/*/a/*.safetensors", b"", b""),
+        (a_link, "updates/*/*/a/*.safetensors", b"", b""),
     ],
-    ids=["update", "manifest"],
+    ids=["update", "manifest", "pipe", "link"],
 )
-def test_a_site_is_asked_again_for_what_is_damaged(tmp_path, undisturbed, pattern, old, new):
+def test_a_site_is_asked_again_for_what_is_damaged(tmp_path, undisturbed, damage, pattern, old, new):
     job = JobFolder(tmp_path, config(CLIENTS, rounds=2))
     sites = with_one_accepted(job)
     damaged = object_of(job, pattern)
-    changed(damaged, old, new)
+    damage(damaged, old, new)
     with Aggregator(job).ready() as aggregator:
         finish(job, sites)
         assert str(damaged.relative_to(tmp_path / "store")) in aggregator.log()
@@ -161,6 +176,30 @@ def test_without_head_the_job_does_not_begin_anew_and_repair_goes_on(tmp_path, u
     assert "nothing was changed" in repair(job).stdout
 
 
+def test_an_older_head_is_named_and_repair_goes_on_from_the_newest_round(tmp_path, undisturbed):
+    job = JobFolder(tmp_path, config(CLIENTS, rounds=2))
+    sites = [Site(job, "a", samples=10), Site(job, "b", samples=15)]
+    path = tmp_path / "store" / job.layout.head
+    with Aggregator(job).ready():
+        older = path.read_bytes()
+    with Aggregator(job).ready():
+        for site in sites:
+            site.next(0.0)
+        for site in sites:
+            site.take_part(site.next(5.0).train)
+        until(lambda: job.head().round == 1)
+    path.chmod(0o640)
+    path.write_bytes(older)
+    with Aggregator(job) as aggregator:
+        assert aggregator.wait() == Exit.STORE_DAMAGED
+    assert "an older HEAD was put back" in (tmp_path / "termination.log").read_text()
+    assert "lab/job: HEAD was set to round 1" in repair(job).stdout
+    with Aggregator(job).ready():
+        finish(job, sites)
+    assert [commit.model.sha256 for commit in job.commits()] == undisturbed
+    assert [site.trained for site in sites] == [[(1, 1), (2, 1)]] * 2
+
+
 @pytest.mark.parametrize("record", ["HEAD.json", "rounds/000000/e1-a0/commit.json"])
 def test_a_truncated_record_is_named_and_is_no_bad_setting(tmp_path, record):
     job = JobFolder(tmp_path, config(CLIENTS))
@@ -173,6 +212,31 @@ def test_a_truncated_record_is_named_and_is_no_bad_setting(tmp_path, record):
         assert aggregator.wait() == Exit.STORE_DAMAGED
     assert str(path.relative_to(tmp_path / "store")) in (tmp_path / "termination.log").read_text()
     assert "commit" not in record or repair(job).returncode == Exit.STORE_DAMAGED
+
+
+@pytest.mark.parametrize("damage", [no_file, a_link])
+@pytest.mark.parametrize("pattern", ["control/*/*/HEAD.json", "models/*/*/*.safetensors"], ids=["HEAD", "model"])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, pattern, damage):
+    job = JobFolder(tmp_path, config(CLIENTS))
+    with Aggregator(job).ready():
+        pass
+    path = object_of(job, pattern)
+    damage(path)
+    with Aggregator(job) as aggregator:
+        assert aggregator.wait() == Exit.STORE_DAMAGED
+    assert str(path.relative_to(tmp_path / "store")) in (tmp_path / "termination.log").read_text()
+    assert repair(job).returncode == (Exit.OK if path.name == "HEAD.json" else Exit.STORE_DAMAGED)
+
+
+@pytest.mark.parametrize("damage", [no_file, a_link])
+def test_a_manifest_that_is_no_file_makes_room_for_the_next(tmp_path, undisturbed, damage):
+    job = JobFolder(tmp_path, config(CLIENTS, rounds=2))
+    sites = with_one_accepted(job)
+    damage(object_of(job, "updates/*/*/a/*.manifest.json"))
+    with Aggregator(job).ready():
+        finish(job, sites)
+    assert [commit.model.sha256 for commit in job.commits()] == undisturbed
+    assert sites[0].trained == [(1, 1), (1, 1), (2, 1)]
 
 
 def test_foreign_files_are_ignored_and_left_alone(tmp_path, undisturbed):

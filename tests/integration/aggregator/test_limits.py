@@ -122,6 +122,27 @@ def test_bodies_that_do_not_end_are_given_up(hub, head, dribble):
         assert answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 422")), answer
 
 
+@pytest.mark.parametrize("kind", ["message", "upload", "download"])
+@pytest.mark.parametrize("trailer", [b"", b"a: "], ids=["name", "value"])
+def test_a_trailer_that_never_ends_is_ended(hub, kind, trailer):
+    """The parser keeps a header until it is whole: a request that somebody waits for may have one of any length."""
+    job, _ = hub
+    site = Site(job, "a")
+    order = site.next(5.0).train
+    head = {
+        "message": lambda: asking("a", transfer_encoding="chunked"),
+        "upload": lambda: blob_request("PUT", site.grant(order, save(BIG)).url, "transfer-encoding: chunked"),
+        "download": lambda: blob_request("GET", order.model.url, "transfer-encoding: chunked"),
+    }[kind]()
+    with connected(job) as raw:
+        raw.send(head + b"1\r\n{\r\n0\r\n" + trailer)
+        sent = 0
+        while raw.send(b"a" * 65536):
+            sent += 65536
+            assert sent < 32 << 20, "the aggregator reads on and on"
+    until(lambda: downloads_are_free(job))
+
+
 def test_large_messages_are_refused_before_they_are_there(hub):
     job, _ = hub
     with connected(job) as raw:
@@ -155,14 +176,18 @@ def test_a_site_uses_up_its_own_share_only(hub):
         assert metric(job, "fedloom_aggregator_connections") <= SMALL["UNAUTHENTICATED"] + 12
 
 
-def blob_request(site: Site) -> bytes:
-    url = urlsplit(site.next(5.0).train.model.url)
-    return f"GET {url.path}?{url.query} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+def blob_request(method: str, blob: str, *headers: str) -> bytes:
+    url = urlsplit(blob)
+    return "\r\n".join([f"{method} {url.path}?{url.query} HTTP/1.1", "host: x", *headers, "", ""]).encode()
+
+
+def download_request(site: Site) -> bytes:
+    return blob_request("GET", site.next(5.0).train.model.url)
 
 
 def test_a_download_ends_with_its_client(hub):
     job, _ = hub
-    request = blob_request(Site(job, "b"))
+    request = download_request(Site(job, "b"))
     before = metric(job, 'fedloom_aggregator_blob_bytes_total{direction="out"}')
     for _ in range(5):
         with connected(job) as raw:
@@ -185,7 +210,7 @@ def test_stalled_downloads_are_bounded_and_ended(hub):
         raws: list[Raw] = []
         for client in "aab":
             raws.append(stack.enter_context(connected(job)))
-            raws[-1].send(blob_request(Site(job, client)))
+            raws[-1].send(download_request(Site(job, client)))
         until(lambda: ended(job, "Stalled") >= before + 2)
     until(lambda: downloads_are_free(job))
     assert metric(job, 'fedloom_aggregator_refusals_total{code="Busy"}') >= 1
@@ -196,7 +221,7 @@ def test_a_slow_but_steady_reader_gets_everything(hub):
     job, _ = hub
     with connected(job) as raw:
         raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-        raw.send(blob_request(Site(job, "b")))
+        raw.send(download_request(Site(job, "b")))
         received = 0
         while part := raw.socket.recv(256 << 10):
             received += len(part)
@@ -206,16 +231,12 @@ def test_a_slow_but_steady_reader_gets_everything(hub):
 def test_an_upload_that_stops_is_told_so_and_leaves_nothing(hub):
     job, _ = hub
     site = Site(job, "a")
-    grant = site.grant(site.next(5.0).train, save(BIG))
-    url = urlsplit(grant.url)
+    request = blob_request("PUT", site.grant(site.next(5.0).train, save(BIG)).url, f"content-length: {1 << 20}")
     with connected(job) as raw:
-        raw.send(
-            f"PUT {url.path}?{url.query} HTTP/1.1\r\nhost: x\r\ncontent-length: {1 << 20}\r\n\r\n".encode()
-            + b"x" * 9999
-        )
+        raw.send(request + b"x" * 9999)
         assert raw.status() == 408
     with connected(job) as raw:  # and one whose client is gone
-        raw.send(f"PUT {url.path}?{url.query} HTTP/1.1\r\nhost: x\r\ncontent-length: {1 << 20}\r\n\r\n".encode())
+        raw.send(request)
     until(lambda: metric(job, 'fedloom_aggregator_refusals_total{code="Incomplete"}') >= 1)
     until(lambda: not list((job.root / "store" / ".tmp").iterdir()))
 

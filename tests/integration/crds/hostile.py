@@ -91,6 +91,16 @@ HOSTILE = [
         {"persistentVolumeClaim": {"claimName": "heart-store-0a1b2c3d"}},
         ["claimName", "are stores of FederatedJobs", "name a claim of the site's own"],
     ),
+    *[
+        (
+            SITE,
+            "spec.state",
+            {"persistentVolumeClaim": {"claimName": "data-s-0a1b2c3d"}},
+            {"persistentVolumeClaim": {"claimName": names.store_claim_name("j" * length, "uid")}},
+            ["claimName", "are stores of FederatedJobs"],
+        )
+        for length in (1, 48, 49, 50, 51, 52)
+    ],
     (
         SITE,
         "spec.data.volumes",

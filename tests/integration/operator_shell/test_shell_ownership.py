@@ -122,8 +122,18 @@ def test_a_foreign_lease_with_a_sites_name_is_left_alone_and_told(api, namespace
     assert essence(api.get("Lease", namespace, name)) == before
 
 
-@pytest.mark.parametrize("label", [names.LABEL_MANAGED_BY, names.LABEL_JOB, names.LABEL_ROLE])
-def test_a_label_that_is_taken_off_comes_back_and_then_all_is_quiet(api, namespace, running, label):
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        (names.LABEL_MANAGED_BY, None),
+        (names.LABEL_MANAGED_BY, "other"),
+        (names.LABEL_JOB, None),
+        (names.LABEL_JOB, "other"),
+        (names.LABEL_JOB_UID, "other"),
+        (names.LABEL_ROLE, None),
+    ],
+)
+def test_a_label_that_is_taken_off_or_changed_comes_back_and_then_all_is_quiet(api, namespace, running, label, value):
     def said():
         return {
             key: (c["metadata"]["uid"], c["metadata"]["labels"], c.get("spec", {}).get("suspend"))
@@ -135,7 +145,7 @@ def test_a_label_that_is_taken_off_comes_back_and_then_all_is_quiet(api, namespa
     before = said()
     for kind, name in before:
         if kind != "Secret":  # which the operator may not read
-            api.patch(kind, namespace, name, {"metadata": {"labels": {label: None}}})
+            api.patch(kind, namespace, name, {"metadata": {"labels": {label: value}}})
     until(lambda: said() == before)
     rest(api, namespace, running)
 
@@ -167,8 +177,10 @@ ADDITIONS = {
     ),
     "label of pods": ("Deployment", {"spec": {"template": {"metadata": {"labels": {"theirs": "x"}}}}}),
     "paused": ("Deployment", {"spec": {"paused": True}}),
+    "replicas": ("Deployment", {"spec": {"replicas": 3}}),
     "selector": ("Service", {"spec": {"selector": {"theirs": "x"}}}),
     "port": ("Service", {"spec": {"ports": [{"name": "x", "port": 99, "protocol": "TCP"}]}}),
+    "load balancer": ("Service", {"spec": {"type": "LoadBalancer"}}),
     "external address": ("Service", {"spec": {"externalIPs": ["198.51.100.7"]}}),
     "key": ("ConfigMap", {"data": {"theirs": "x"}}),
     "binary key": ("ConfigMap", {"binaryData": {"more": "eA=="}}),
@@ -251,4 +263,33 @@ def test_an_account_that_was_deleted_is_remade_and_so_is_the_pod_whose_token_is_
     new = until(remade)[0]
     account = api.get("ServiceAccount", namespace, AGGREGATOR)["metadata"]["uid"]
     assert new["metadata"]["annotations"][names.ANNOTATION_ACCOUNT] == account
+    rest(api, namespace, running)
+
+
+def test_a_config_map_that_was_frozen_by_hand_is_told_and_made_anew_when_it_goes(api, namespace, running):
+    """Nobody can unset `immutable`."""
+    consortium(api, namespace, "site-a")
+    complete(api, namespace, 1)
+    api.patch("ConfigMap", namespace, AGGREGATOR, {"immutable": True})
+    told = until(lambda: condition(api, namespace, "ObjectsApplied"))
+    assert told["reason"] == "ObjectRefused"
+    assert f"ConfigMap {AGGREGATOR} was refused" in told["message"]
+    assert "immutable" in told["message"]
+    api.delete("ConfigMap", namespace, AGGREGATOR)
+    until(lambda: not condition(api, namespace, "ObjectsApplied"))
+    rest(api, namespace, running)
+
+
+def test_an_owner_that_is_taken_off_comes_back(api, namespace, running):
+    def said():
+        found = api.children(namespace, "heart").items()
+        return {key: (c["metadata"]["uid"], c["metadata"].get("ownerReferences")) for key, c in found}
+
+    consortium(api, namespace, "site-a")
+    complete(api, namespace, 1)
+    before = said()
+    for kind, name in before:
+        if kind != "Secret":
+            api.patch(kind, namespace, name, {"metadata": {"ownerReferences": None}})
+    until(lambda: said() == before)
     rest(api, namespace, running)
