@@ -44,15 +44,6 @@ def model_of(task: Task, seed: int) -> torch.nn.Module:
     return model
 
 
-def fill(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
-    """Puts a state_dict() of the same task into a model. TaskInvalid when the model does not take back what it gives."""
-    given = "load_state_dict() does not take what state_dict() gives"
-    with task_code(
-        "load_state_dict()", lambda words: TaskInvalid(f"{given}: {words}: a model must take back its own state")
-    ):
-        model.load_state_dict(values)
-
-
 def check_alike(
     ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], other: str = "the job's model"
 ) -> None:

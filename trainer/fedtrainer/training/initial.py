@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from fedapi import names
-from fedtrainer.errors import BadSettings
+from fedtrainer.errors import BadSettings, TaskInvalid
 from fedtrainer.training import entrypoint, seeding, state, tensors
+from fedtrainer.training.border import task_code
 from fedtrainer.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -37,4 +38,6 @@ def _check_repeatable(task: Task, seed: int, first: Mapping[str, torch.Tensor]) 
     """TaskInvalid when a second model is not like the first, or does not take its state: a site does this every round."""
     again = entrypoint.model_of(task, seed)
     entrypoint.check_alike(again.state_dict(), first, "its first call")
-    entrypoint.fill(again, first)
+    given = "load_state_dict() does not take what state_dict() gives"
+    with task_code("model()", lambda words: TaskInvalid(f"{given}: {words}: a model must take back its own state")):
+        again.load_state_dict(first)

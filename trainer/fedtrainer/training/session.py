@@ -193,7 +193,8 @@ class Session:
         agreement.same_data(self._ring, self._ranks, sizes, content)
 
     def _reset(self) -> None:
-        entrypoint.fill(self._model, self._base)
+        with task_code("load_state_dict()"):
+            self._model.load_state_dict(self._base)
 
     def _site(self, round_: int) -> Site:
         spec = self._spec
