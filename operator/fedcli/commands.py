@@ -77,10 +77,10 @@ def _run_one(request: Request, result: Path | None) -> int:
     with display(console, request.manifests.workers()) as shown:
         ending = asyncio.run(run_locally(request, shown.show))
     content = results.result(ending.job, ending.seconds)
-    if result:
-        results.write(result, content)
     for line in _summary(request.job, ending, request, content):
         console.print(printable(line), markup=False)
+    if result:
+        results.write(result, content)
     return CODES[ending.phase]
 
 
@@ -155,7 +155,7 @@ def cluster_result(
     content = results.result(connect(kubeconfig, context, namespace).job(job))
     if output:
         results.check_writable(output, "--output")
-        results.write(output, content)
+        results.write(output, content, "--output")
     else:
         typer.echo(results.text(content), nl=False)
 

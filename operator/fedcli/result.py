@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fedcli.errors import CommandError
 from fedlocal.errors import BadInputError
 
 Body = dict[str, Any]
@@ -63,7 +64,12 @@ def check_writable(path: Path, option: str = "--result") -> None:
         raise BadInputError(f"{option}: {path} cannot be written ({error.strerror}): give another file") from error
 
 
-def write(path: Path, content: Body) -> None:
-    """As JSON into a file; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text(content), encoding="utf-8")
+def write(path: Path, content: Body, option: str = "--result") -> None:
+    """As JSON into a file; folders are made. CommandError where that fails: a volume may have filled up meanwhile."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(content), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(
+            f"{option}: {path} cannot be written ({error.strerror}): run again with another file"
+        ) from error

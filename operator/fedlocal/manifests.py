@@ -114,15 +114,19 @@ def _documents(file: Path, problems: list[Problem]) -> list[Document]:
     except (OSError, UnicodeDecodeError, goyaml.NotKubectlError) as error:
         problems.append(Problem(str(file), "", f"cannot be read as YAML, as kubectl reads it: {error}"))
         return []
-    flat: list[Any] = []
-    for body in bodies:
-        listed = isinstance(body, dict) and body.get("kind") == "List"
-        flat += body.get("items") or [] if listed else [] if body is None else [body]
+    flat = [item for body in bodies for item in _items(body)]
     objects = [body for body in flat if isinstance(body, dict) and isinstance(body.get("kind"), str)]
     if len(objects) < len(flat) and file.suffix != ".json":  # other JSON files often lie beside manifests
         text = "is missing: each document is an object with apiVersion, kind and metadata"
         problems.append(Problem(str(file), "kind", text))
     return [Document(file, body) for body in objects]
+
+
+def _items(body: Any) -> list[Any]:
+    """The objects of a list, whatever it lists, or the one that stands there."""
+    listed = isinstance(body, dict) and str(body.get("kind")).endswith("List")
+    found = body.get("items") if listed else body
+    return found if listed and isinstance(found, list) else [] if found is None else [found]
 
 
 def _validated(document: Document, problems: list[Problem]) -> Document:
@@ -135,7 +139,10 @@ def _twice(documents: list[Document]) -> list[Problem]:
     seen: dict[str, Document] = {}
     problems = []
     for document in documents:
-        key = f"{namespace(document)}/{(document.body.get('metadata') or {}).get('name')}"
+        metadata = document.body.get("metadata")
+        if not isinstance(metadata, dict):
+            continue  # that is told already
+        key = f"{namespace(document)}/{metadata.get('name')}"
         if key in seen:
             problems.append(
                 Problem(document.where, "metadata.name", f"is there twice (also in {seen[key].file}): rename one")

@@ -80,9 +80,9 @@ def environment(pod: Body, root: Path) -> dict[str, str]:
 
 
 def termination_message(root: Path) -> str:
-    """What the process left in its termination log (at most 4 KiB, as a kubelet reads)."""
+    """What the process left in its termination log (the last 4 KiB, as a kubelet reads)."""
     try:
-        return below(root, names.PATH_TERMINATION_LOG).read_bytes()[:4096].decode(errors="replace").strip()
+        return below(root, names.PATH_TERMINATION_LOG).read_bytes()[-4096:].decode(errors="replace").strip()
     except OSError:
         return ""
 

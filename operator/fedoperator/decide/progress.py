@@ -96,23 +96,32 @@ def _quorum_above(scene: Scene) -> Fact | None:
     return Fact("False", Reason.TOO_FEW_SITES, message)
 
 
+def _needed(scene: Scene) -> tuple[int, str]:
+    """How many sites the aggregator wants before it plans a round, and the field that says so."""
+    quorum, least = scene.spec.round.quorum, scene.spec.clients.min_available
+    return (quorum, "round.quorum") if isinstance(quorum, int) and quorum > least else (least, "clients.minAvailable")
+
+
+def _too_few(scene: Scene) -> Fact | None:
+    """That no further round is planned before a site that has failed for good is mended."""
+    able, (needed, field) = _able(scene), _needed(scene)
+    if able >= needed:
+        return None
+    message = f"{able} of {len(scene.sites)} sites can take part, {field} is {needed}: see status.sites"
+    return Fact("False", Reason.TOO_FEW_SITES, message)
+
+
 def _training(scene: Scene) -> Fact:
     if _able(scene) == 0:
         return Fact("False", Reason.TOO_FEW_SITES, f"none of {len(scene.sites)} sites can take part: see status.sites")
-    return Fact("True", Reason.TRAINING, "rounds are under way")
+    open_ = scene.status.round is not None and scene.status.round.selected  # its updates may be there already
+    return (None if open_ else _too_few(scene)) or Fact("True", Reason.TRAINING, "rounds are under way")
 
 
 def _waiting(scene: Scene) -> Fact:
-    able, needed = _able(scene), scene.spec.clients.min_available
-    if able < needed:
-        message = (
-            f"{able} of {len(scene.sites)} sites can take part, clients.minAvailable is {needed}: see status.sites"
-        )
-        return Fact("False", Reason.TOO_FEW_SITES, message)
-    quorum = scene.spec.round.quorum
-    connected = max(needed, quorum if isinstance(quorum, int) else 1)
-    what = "the aggregator to plan the first round" if scene.by_round else f"{connected} sites to connect"
-    return Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
+    needed, _ = _needed(scene)
+    what = "the aggregator to plan the first round" if scene.by_round else f"{needed} sites to connect"
+    return _too_few(scene) or Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
 
 
 def _standing_still(scene: Scene, aggregator: Fact) -> Fact | None:

@@ -40,6 +40,20 @@ def _time(text: str | None) -> datetime | None:
     return instant(text) if text else None
 
 
+def last_words(message: str) -> str:
+    """Of a termination message: its last line, because it may be a tail of the log; of a crash the whole report.
+
+    Python's faulthandler writes the signal, then the stack, then the names of all extension modules, which help nobody
+    here. A kubelet cuts the beginning off a long one.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    end = next((at for at, line in enumerate(lines) if line.startswith("Extension modules: ")), len(lines))
+    begin = next((at for at, line in enumerate(lines[:end]) if "Fatal Python error: " in line), None)
+    if begin is None:
+        begin = 0 if end < len(lines) else end - 1
+    return " ".join(lines[max(begin, 0) : end])
+
+
 @dataclass(frozen=True)
 class Termination:
     """How a container ended."""
@@ -51,13 +65,12 @@ class Termination:
 
     @classmethod
     def of(cls, state: Mapping[str, Any] | None, default: datetime) -> "Termination | None":
-        """From a container state; the last line of the message, which may be a tail of the log."""
+        """From a container state, with the last words of the process."""
         ended = dig(state, "terminated")
         if not ended:
             return None
-        lines = [line.strip() for line in (ended.get("message") or "").splitlines() if line.strip()]
         code, reason = int(ended.get("exitCode", 0)), ended.get("reason") or ""
-        return cls(code, reason, lines[-1] if lines else "", _time(ended.get("finishedAt")) or default)
+        return cls(code, reason, last_words(ended.get("message") or ""), _time(ended.get("finishedAt")) or default)
 
 
 @dataclass(frozen=True)

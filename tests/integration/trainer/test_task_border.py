@@ -111,6 +111,41 @@ INIT = [
         INVALID,
         "what model() returned cannot be read: OSError: no state",
     ),
+    (
+        method("model", "m = torch.nn.Linear(2, 2)", "m._buffers['__metadata__'] = torch.ones(1)", "return m"),
+        INVALID,
+        "'__metadata__' has a name that cannot be sent",
+    ),
+    (
+        method("model", "m = torch.nn.Linear(2, 2)", "m._buffers['\\ud800'] = torch.ones(1)", "return m"),
+        INVALID,
+        "has a name that cannot be sent",
+    ),
+    (
+        method(
+            "model",
+            "class M(torch.nn.Linear):",
+            "  def state_dict(self, **k): return {3: self.weight}",
+            "return M(1, 1)",
+        ),
+        INVALID,
+        "state 3 has a name that cannot be sent",
+    ),
+    (
+        method(
+            "model",
+            "class M(torch.nn.Linear):",
+            "  def state_dict(self, **k): return {'of.' + n: t for n, t in super().state_dict().items()}",
+            "return M(1, 1)",
+        ),
+        INVALID,
+        "load_state_dict() does not take what state_dict() gives: RuntimeError: Error(s) in loading",
+    ),
+    (
+        "raise ExceptionGroup('unhandled errors in a TaskGroup', [ValueError('no such table')])",
+        IMPORT,
+        "(1 sub-exception): ValueError: no such table",
+    ),
 ]
 
 
@@ -134,13 +169,25 @@ TRAIN = [
     (method("train", "return {'samples': 4}"), INVALID, "train() returned a dict: return TrainResult"),
     (method("train", "return TrainResult(4.0)"), INVALID, "samples is 4.0, a float: give a whole number"),
     (method("train", "return TrainResult(-1)"), INVALID, "samples is -1: it must be from 0"),
+    (method("train", "return TrainResult(10**5000)"), INVALID, "it must be from 0"),
+    (method("train", "raise NotImplementedError"), INVALID, "the task's train() raised NotImplementedError"),
+    (
+        method(
+            "train",
+            "m = args[0][0]",
+            "m.weight = torch.nn.Parameter(m.weight.data.to_sparse())",
+            "return TrainResult(4)",
+        ),
+        INVALID,
+        "'0.weight' has the layout torch.sparse_coo",
+    ),
     (method("train", "return TrainResult(4, None)"), INVALID, "metrics that are a NoneType"),
     (
         method("train", "return TrainResult(4, {'a': torch.ones(2)})"),
         INVALID,
         "metric 'a' is tensor([1., 1.]), a Tensor",
     ),
-    (method("train", "return TrainResult(4, {'a\\n': 1})"), INVALID, "characters that cannot be shown"),
+    (method("train", "return TrainResult(4, {'a\\n': 1})"), INVALID, "is no name of a metric: use visible characters"),
     (
         "class Own(Tiny):\n  @property\n  def train(self): raise LookupError('none')",
         FAILED,
@@ -150,6 +197,7 @@ TRAIN = [
     (method("evaluate", "sys.exit()"), FAILED, "evaluate() raised SystemExit"),
     (method("metrics", "return [1]"), INVALID, "metrics() returned a list"),
     (method("loss", "return torch.ones(3, requires_grad=True)"), INVALID, "loss() returned Tensor of torch.float32[3]"),
+    (method("loss", "return args[0].sum() + 0j"), INVALID, "loss() returned Tensor of torch.complex64[]"),
     (method("loss", "return 0.5"), INVALID, "loss() returned float"),
     (method("data", "return [1]"), INVALID, "data() returned a list"),
     (method("data", "return Data(iter(()), None)"), INVALID, "data().train is a tuple_iterator"),

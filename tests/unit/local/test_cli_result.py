@@ -1,11 +1,14 @@
 """The result's form, and the lines that a run prints."""
 
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from fedcli.display import Tables
-from fedcli.result import result
+from fedcli.errors import CommandError
+from fedcli.result import result, write
 from fedcli.transitions import transitions
 
 STATUS = {
@@ -62,3 +65,8 @@ def test_sites_with_several_workers_show_how_many_are_ready():
 
     assert ["b", "Idle", "1/2", "0", "3", "2", "0"] in drawn({"a": 1, "b": 2})
     assert ["b", "Idle", "0", "3", "2", "0"] in drawn({"a": 1, "b": 1})
+
+
+def test_a_result_that_finds_no_room_is_one_line():
+    with pytest.raises(CommandError, match=r"--result: /dev/full cannot be written \(No space left on device\)"):
+        write(Path("/dev/full"), {})

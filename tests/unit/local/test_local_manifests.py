@@ -102,6 +102,10 @@ def test_everything_wrong_is_told_at_once(tmp_path):
     [
         ("a: [", "cannot be read as YAML"),
         ("just text", "kind: is missing"),
+        ("{kind: List, items: 3}", "kind: is missing"),
+        ("{kind: List, items: {a: 1}}", "kind: is missing"),
+        ("{apiVersion: fedloom.dev/v1alpha1, kind: FLClient, metadata: []}", "metadata"),
+        ("{apiVersion: fedloom.dev/v1alpha1, kind: FederatedJob, metadata: lab}", "metadata"),
         (b"\xff\xfe\x00", "cannot be read as YAML"),
     ],
 )
@@ -119,8 +123,9 @@ def test_a_path_that_is_not_there_and_a_job_that_is_not_there(tmp_path):
         load(tmp_path).job("other")
 
 
-def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path):
-    listed = {"kind": "List", "apiVersion": "v1", "items": [SITE, {"kind": "Namespace", "metadata": {"name": "ns"}}]}
+@pytest.mark.parametrize("kind", ["List", "FLClientList"])
+def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path, kind):
+    listed = {"kind": kind, "apiVersion": "v1", "items": [SITE, {"kind": "Namespace", "metadata": {"name": "ns"}}]}
     (tmp_path / "all.yaml").write_text("---\n---\n".join(map(yaml.safe_dump, [JOB, listed])))
     (tmp_path / "README.md").write_text("not a manifest")
     found = load(tmp_path)

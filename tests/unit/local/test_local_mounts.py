@@ -91,6 +91,8 @@ def test_mounts_are_links_to_where_the_volumes_are(places, tmp_path):
     assert (tmp_path / "state/claims/store/in/x").read_text() == "kept"
     (mounts.below(root, names.PATH_TERMINATION_LOG)).write_text("why\n")
     assert mounts.termination_message(root) == "why"
+    mounts.below(root, names.PATH_TERMINATION_LOG).write_text("x" * 5000 + "end")
+    assert mounts.termination_message(root) == "x" * 4093 + "end"
     assert mounts.termination_message(mounts.prepare(pod({}), places)) == ""
     assert (tmp_path / "state/claims/store/in/x").read_text() == "kept"
 

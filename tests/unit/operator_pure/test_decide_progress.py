@@ -3,6 +3,7 @@
 import pytest
 
 from fedoperator.decide.job import decide
+from fedoperator.decide.model import Key
 from fedoperator.decide.reasons import Reason
 from tests.unit.operator_pure import samples as s
 
@@ -25,6 +26,29 @@ def test_a_quorum_above_the_sites_that_can_take_part_is_named(paused):
 @pytest.mark.parametrize("quorum", [2, "100%"])
 def test_a_quorum_that_can_be_reached_holds_nothing_up(quorum):
     assert progressing(s.site("a"), s.site("b"), round={"quorum": quorum})[0] == "True"
+
+
+@pytest.mark.parametrize("status", [s.STARTED | {"model": s.MODEL}, s.in_round()], ids=["first round", "later"])
+@pytest.mark.parametrize(
+    ("spec", "field"), [({"round": {"quorum": 2}}, "round.quorum"), ({"clients": {"minAvailable": 2}}, "minAvailable")]
+)
+def test_a_site_that_failed_for_good_is_waited_for_in_vain(status, spec, field):
+    job = s.job(status, **spec)
+    children = s.live_children(s.observe(job))
+    s.failed(children[Key("Job", s.job_name(s.observe(job), "lyon"))], "exit code 12")
+    decision = decide(s.observe(job, children=children), s.NOW)
+    value, reason, message = s.condition(decision, "Progressing")
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert message.startswith("1 of 2 sites can take part, ")
+    assert message.endswith(f"{field} is 2: see status.sites")
+
+
+def test_a_round_under_way_may_have_the_update_of_a_site_that_failed_since():
+    job = s.job(s.in_round(berlin="Training", lyon="Accepted"), round={"quorum": 2})
+    children = s.live_children(s.observe(job))
+    s.failed(children[Key("Job", s.job_name(s.observe(job), "lyon"))], "exit code 12")
+    decision = decide(s.observe(job, children=children), s.NOW)
+    assert s.condition(decision, "Progressing")[:2] == ("True", Reason.TRAINING)
 
 
 def test_a_store_that_cannot_be_written_is_told():

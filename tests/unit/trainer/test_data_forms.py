@@ -47,6 +47,7 @@ ALIKE = {
     "int32 labels": (INPUTS, LABELS.int()),
     "uint8 labels": (INPUTS, LABELS.to(torch.uint8)),
     "bool labels": (INPUTS, LABELS.bool()),
+    "uint16 labels": (INPUTS, LABELS.to(torch.uint16)),
     "labels in a column": (INPUTS, LABELS[:, None]),
     "float64 inputs": (INPUTS.double(), LABELS),
     "numpy": (ROWS, LABELS.numpy()),
@@ -113,6 +114,11 @@ def test_what_else_is_trained(tmp_path, model, part):
         (torch.utils.data.DataLoader(Rows((INPUTS[0], 1))), "is a DataLoader: .*of a DataLoader its dataset"),
         (INPUTS, "items must be pairs"),
         ((torch.tensor(1.0), torch.tensor(1)), "need a first dimension"),
+        ((INPUTS.to_sparse(), LABELS), r"inputs is a tensor without the layout of an array: give to_dense\(\)"),
+        ((np.ma.masked_greater(ROWS, 0), LABELS), "inputs has masked values: fill them in"),
+        ("train.csv", "is a str: return a torch Dataset"),
+        (Rows(("a", 0), ("b", 1)), r"inputs .str, str.*must be Tensor, not tuple"),
+        (Rows((ROWS[0].tolist(), 0), (ROWS[1].tolist(), 1)), "must be Tensor, not list"),
         (Rows((object(), 1), (object(), 1)), "do not make a batch .*of a picture, its values as an array"),
         (Rows((INPUTS[0], 1), (INPUTS[0, :2], 1)), "do not make a batch .*of equal shape"),
     ],
@@ -121,3 +127,18 @@ def test_what_is_refused(tmp_path, part, words):
     one = One(tmp_path, Given(linear(), part))
     with pytest.raises(TaskInvalid, match=words):
         one.train()
+
+
+class Wrapped(torch.nn.Linear):
+    """As models of some libraries: what it gives back is no tensor."""
+
+    def forward(self, inputs):
+        return {"logits": super().forward(inputs)}
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS.float()])
+def test_outputs_that_are_no_tensor_need_a_loss_of_their_own(tmp_path, labels):
+    one = One(tmp_path, Given(lambda: Wrapped(3, 2), (INPUTS, labels), (INPUTS, labels)))
+    for work in (one.evaluate, one.train):
+        with pytest.raises(TaskInvalid, match=r"outputs are dict: .*return one, or write loss\(\) and metrics\(\)"):
+            work()

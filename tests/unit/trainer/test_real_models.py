@@ -135,3 +135,12 @@ def test_an_operation_that_is_not_repeatable(tmp_path):
         assert one.evaluate(determinism="Warn").samples == 4
     with pytest.raises(TaskInvalid, match="Strict"):
         one.train()
+
+
+def test_statistics_of_the_batch_alone_get_no_single_sample_in_evaluation(tmp_path):
+    def model():
+        return torch.nn.Sequential(torch.nn.BatchNorm1d(3, track_running_stats=False), torch.nn.Linear(3, 2))
+
+    one = One(tmp_path, Given(model, (INPUTS, LABELS), (INPUTS, LABELS)))
+    assert one.evaluate(batch_size=4).samples == one.evaluate(batch_size=1).samples == 9
+    assert one.train(batch_size=4).samples == 9

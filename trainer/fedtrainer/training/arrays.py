@@ -12,6 +12,7 @@ import torch
 from fedtrainer.errors import TaskInvalid
 
 KINDS = "biuf"  # of numpy: bool, integers, real numbers
+_WIDE_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch computes little with them
 
 
 def pair(part: Any, name: str) -> Any:
@@ -39,12 +40,18 @@ def _is_array(value: Any) -> bool:
 
 def _tensor(column: Any, what: str) -> torch.Tensor:
     if isinstance(column, torch.Tensor):
-        return column
+        return _dense(column, what)
     if isinstance(column, list) and column and all(isinstance(item, torch.Tensor) for item in column):
         if len({(item.shape, item.dtype) for item in column}) > 1:
             raise TaskInvalid(f"{what} is a list of tensors of unequal shape or type: pad them, or use a torch Dataset")
         return torch.stack(column)
     return torch.from_numpy(_array(column, what))
+
+
+def _dense(tensor: torch.Tensor, what: str) -> torch.Tensor:
+    if tensor.is_nested or tensor.layout != torch.strided:
+        raise TaskInvalid(f"{what} is a tensor without the layout of an array: give to_dense(), or pad what is nested")
+    return tensor.long() if tensor.dtype in _WIDE_UNSIGNED else tensor
 
 
 def _array(column: Any, what: str) -> np.ndarray[Any, Any]:
@@ -53,6 +60,10 @@ def _array(column: Any, what: str) -> np.ndarray[Any, Any]:
         array = np.asarray(column)
     except Exception as error:
         raise TaskInvalid(f"{what}: {form(column)} makes no array ({error}): give items of equal shape") from error
+    if np.ma.is_masked(column):
+        raise TaskInvalid(
+            f"{what} has masked values: fill them in, for example with filled(), or leave the samples out"
+        )
     if array.dtype.kind not in KINDS or array.dtype.itemsize > 8:
         raise TaskInvalid(
             f"{what} has the type {array.dtype}: give numbers; of text or categories their numbers from 0, of dates a "
@@ -62,7 +73,7 @@ def _array(column: Any, what: str) -> np.ndarray[Any, Any]:
     if isinstance(column, list) and kind == np.float64 and not _holds_arrays(column):
         kind = np.dtype(np.float32)  # Python's own numbers: torch's default
     elif kind.kind == "u" and kind.itemsize > 1:
-        kind = np.dtype(np.int64)  # torch computes little with wide unsigned numbers
+        kind = np.dtype(np.int64)
     return np.require(array.astype(kind, copy=False), requirements=["C", "W"])
 
 

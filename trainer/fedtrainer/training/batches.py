@@ -30,7 +30,7 @@ def part_of(part: Any, name: str) -> Any:
                 f"data().{name}: {len(part[0])} inputs but {len(part[1])} targets: return tensors of equal length"
             )
         return part
-    wrong = isinstance(part, IterableDataset | Mapping) or not (
+    wrong = isinstance(part, IterableDataset | Mapping | str | bytes) or not (
         hasattr(part, "__len__") and hasattr(part, "__getitem__")
     )
     if wrong or (isinstance(part, tuple) and not all(isinstance(item, list | tuple) for item in part)):

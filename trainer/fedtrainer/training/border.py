@@ -67,6 +67,8 @@ def named(error: BaseException) -> str:
             text += f" ({printed}: a task has no command line, use task.args)"
         elif isinstance(error.__context__, Exception):
             text += f" (after {named(error.__context__)})"
+    if isinstance(error, BaseExceptionGroup):
+        text += f": {named(error.exceptions[0])}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -75,7 +77,7 @@ def _known(what: str, error: BaseException) -> Stop | None:
     if what == "data()" and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
         return DataMissing(f"data(): {error}")
     if isinstance(error, NotImplementedError) and what.endswith("()"):
-        return TaskInvalid(f"{what}: {error}")
+        return TaskInvalid(f"{what}: {error}" if str(error) else f"the task's {what} raised {type(error).__name__}")
     if isinstance(error, RuntimeError) and (found := _NOT_REPEATABLE.search(str(error))):
         return TaskInvalid(
             f"the task's {what}: {found[1]} has no deterministic implementation on this device, and "

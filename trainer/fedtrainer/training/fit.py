@@ -14,13 +14,14 @@ import torch
 from fedtrainer.errors import TaskInvalid
 from fedtrainer.training.arrays import form
 
-_ONE_VALUE = re.compile(r"Expected more than 1 (value per channel|spatial element) when training")
+_ONE_VALUE = re.compile(r"Expected more than 1 value per channel when training")
+_ONE_PLACE = re.compile(r"Expected more than 1 spatial element when training")
 _UNFIT = re.compile(
     r"expected scalar type|expected .* to have (the same|one of the following scalar) |same dtype|not implemented for '"
     r"|Found dtype|mat1 and mat2|size mismatch|must match the (existing )?size|Target .* is out of bounds"
     r"|target tensor expected|multi-target not supported|shape '.*' is invalid for input|expected .* channels"
     r"|Expected input batch_size|expects? .* tensor.* but got|expected input\[|type .* should be the same|can't be cast"
-    r"|index out of range in self|shapes cannot be multiplied|Expected floating point",
+    r"|index out of range in self|shapes cannot be multiplied|Expected floating point|must be Tensor, not",
     re.IGNORECASE,
 )
 _WAY_OUT = (
@@ -38,8 +39,12 @@ def checked(inputs: Any, targets: Any) -> Iterator[None]:
         text = str(error)
         if _ONE_VALUE.search(text):
             raise TaskInvalid(
-                f"{text}: batch normalization needs two samples in every part of a batch; raise training.batchSize, or "
-                "lower the ranks of the site or training.gradientAccumulationSteps"
+                f"{text}: batch normalization needs two samples in every part of a batch; raise training.batchSize, "
+                "lower the ranks of the site or training.gradientAccumulationSteps, or give the site more samples"
+            ) from error
+        if _ONE_PLACE.search(text):
+            raise TaskInvalid(
+                f"{text}: instance normalization needs more than one place; give larger inputs"
             ) from error
         if _UNFIT.search(text):
             met = f"inputs {_forms(inputs)}, targets {_forms(targets)}"
@@ -49,11 +54,21 @@ def checked(inputs: Any, targets: Any) -> Iterator[None]:
 
 def scalar(loss: Any) -> torch.Tensor:
     """A task's loss, which must be one number that gradients come from."""
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or loss.is_complex():
         raise TaskInvalid(f"loss() returned {form(loss)}: return a tensor of one number, the mean over the batch")
     if not loss.requires_grad and torch.is_grad_enabled():
         raise TaskInvalid("loss() returned a number that does not depend on the model's parameters: no gradient")
     return loss.reshape(())
+
+
+def single(outputs: object, targets: object) -> None:
+    """TaskInvalid where the default loss or metrics meet something else than one tensor of each."""
+    for what, value in (("the model's outputs are", outputs), ("targets are", targets)):
+        if not isinstance(value, torch.Tensor):
+            raise TaskInvalid(
+                f"{what} {form(value)}: the default loss and metrics take one tensor; return one, or write loss() and "
+                "metrics()"
+            )
 
 
 def class_numbers(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -74,9 +89,9 @@ def real_targets(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def least_samples(model: torch.nn.Module) -> int:
-    """How few samples a forward in training mode takes: two where it normalizes by the statistics of its batch."""
+    """How few samples a forward in the model's mode takes: two where it normalizes by the statistics of its batch."""
     norms = (m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))  # noqa: SLF001
-    return 2 if any(norm.training for norm in norms) else 1
+    return 2 if any(norm.training or norm.running_mean is None for norm in norms) else 1
 
 
 def _forms(value: Any) -> str:

@@ -4,9 +4,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from fedapi import names
-from fedtrainer.errors import BadSettings
+from fedtrainer.errors import BadSettings, TaskInvalid
 from fedtrainer.training import entrypoint, seeding, state, tensors
+from fedtrainer.training.border import task_code
+from fedtrainer.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +25,19 @@ def write_initial_model(spec: str, args: Mapping[str, object], seed: int, thread
     task = entrypoint.load(spec, args)
     model = entrypoint.model_of(task, seed)
     first = model.state_dict()
-    entrypoint.check_alike(entrypoint.model_of(task, seed).state_dict(), first, "its first call")
+    _check_repeatable(task, seed, first)
     state.check_finite(model)
     try:
         written = tensors.write(path, first, sync=True)
     except OSError as error:
         raise BadSettings(f"initial model: {path} is not writable ({error.strerror})") from error
     log.info("wrote %s: %d bytes, sha256 %s", path, written.size, written.sha256)
+
+
+def _check_repeatable(task: Task, seed: int, first: Mapping[str, torch.Tensor]) -> None:
+    """TaskInvalid when a second model is not like the first, or does not take its state: a site does this every round."""
+    again = entrypoint.model_of(task, seed)
+    entrypoint.check_alike(again.state_dict(), first, "its first call")
+    given = "load_state_dict() does not take what state_dict() gives"
+    with task_code("model()", lambda words: TaskInvalid(f"{given}: {words}: a model must take back its own state")):
+        again.load_state_dict(first)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 def default_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross entropy for integer targets, mean squared error for real ones."""
+    fit.single(outputs, targets)
     if targets.dtype.is_floating_point:
         targets = fit.real_targets(outputs, targets)
         return torch.nn.functional.mse_loss(outputs.reshape(targets.shape), targets)
@@ -39,6 +40,7 @@ def default_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def default_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     """Accuracy for integer targets, nothing for real ones (the loss is always reported)."""
+    fit.single(outputs, targets)
     if targets.dtype.is_floating_point:
         return {}
     return {"accuracy": float((outputs.argmax(dim=1) == fit.class_numbers(outputs, targets)).double().mean())}
@@ -124,8 +126,9 @@ def evaluate(
     samples -= samples % multiple
     dropped = False
     model.eval()
+    least = fit.least_samples(model) if multiple == 1 else 1
     with torch.no_grad():  # not inference mode: what forward caches is used in training
-        for batch in own_batches(samples, settings.batch_size, ctx.ring.rank, ctx.ring.size, multiple):
+        for batch in own_batches(samples, settings.batch_size, ctx.ring.rank, ctx.ring.size, multiple, least):
             ctx.end_if_leaving()
             dropped = dropped or ctx.stopped()
             if dropped and multiple == 1:  # hosts that compute one batch together go on together
@@ -141,11 +144,15 @@ def evaluate(
     return EvalResult(samples, with_extras(means.of_all_ranks(ctx), losses.of_all_ranks(ctx)))
 
 
-def own_batches(samples: int, batch_size: int, rank: int, ranks: int, multiple: int) -> Iterator[range]:
-    """The test samples that a rank evaluates: whole batches in turn, or an even share of each (see Ring.multiple)."""
-    length = max(batch_size - batch_size % multiple, multiple)
-    for number_, start in enumerate(range(0, samples, length)):
-        batch = range(start, min(start + length, samples))
+def own_batches(samples: int, batch_size: int, rank: int, ranks: int, multiple: int, least: int = 1) -> Iterator[range]:
+    """The test samples that a rank evaluates: whole batches in turn, or an even share of each (see Ring.multiple).
+
+    A last batch of fewer samples than `least` is joined to the one before, so that all samples count.
+    """
+    length = max(batch_size - batch_size % multiple, multiple, least)
+    starts = [start for start in range(0, samples, length) if samples - start >= least or not start]
+    for number_, start in enumerate(starts):
+        batch = range(start, samples if start == starts[-1] else start + length)
         if multiple > 1:
             mine = shares.share(len(batch), rank, ranks)
             yield batch[mine.start : mine.stop]

@@ -41,7 +41,7 @@ class Losses:
             )
             raise Diverged(
                 f"the training loss is not finite in epoch {epoch + 1}, step {min(first) + 1:.0f}{where}: "
-                "lower training.optimizer.learningRate"
+                "lower training.optimizer.learningRate, or look for inputs and targets that are not finite"
             )
         return operations.sums(self._ctx.joined, [self._total])[0]
 

@@ -38,7 +38,7 @@ def samples(value: Any, what: str) -> int:
             f"{what}: samples is {_shown(value)}, a {type(value).__name__}: give a whole number, for example len(data)"
         ) from error
     if not 0 <= count <= MAX_SAMPLES:
-        raise TaskInvalid(f"{what}: samples is {count}: it must be from 0 to {MAX_SAMPLES}")
+        raise TaskInvalid(f"{what}: samples is {_shown(count)}: it must be from 0 to {MAX_SAMPLES}")
     return count
 
 

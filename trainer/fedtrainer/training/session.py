@@ -21,7 +21,7 @@ from fedtrainer import termination
 from fedtrainer.errors import Diverged, TaskInvalid
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
-from fedtrainer.training import agreement, entrypoint, metrics, seeding, tensors
+from fedtrainer.training import agreement, entrypoint, metrics, seeding, state, tensors
 from fedtrainer.training.batches import size
 from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
@@ -146,7 +146,9 @@ class Session:
         file, diverged = tensors.Written("", 0), ""
         if folder is not None:
             with task_code("state_dict()"):
-                local = tensors.on_host(self._model.state_dict())
+                trained = self._model.state_dict()
+                state.check(trained)
+                local = tensors.on_host(trained)
             entrypoint.check_alike(local, self._base)
             try:
                 file = tensors.write_delta(folder / UPDATE_FILE, local, self._base)

@@ -1,8 +1,10 @@
-"""What a model's state must be so that it can be sent and averaged. Called once per process, by entrypoint.py.
+"""What a model's state must be so that it can be sent and averaged. Called by entrypoint.py once per process, by session.py after training.
 
 A tensor that cannot travel is refused by name, with the way out; a buffer that is an expanded view becomes a tensor of
 its own, because nothing can be written into the view.
 """
+
+from collections.abc import Mapping
 
 import torch
 
@@ -18,7 +20,13 @@ def prepare(model: torch.nn.Module) -> None:
     if not any(p.numel() for p in model.parameters()):
         raise TaskInvalid("model() has no parameters: there is nothing to train; register layers as attributes")
     _own_memory(model)
-    for name, value in model.state_dict().items():
+    check(model.state_dict())
+
+
+def check(state: Mapping[str, object]) -> None:
+    """TaskInvalid names the first entry of a state_dict() that cannot travel."""
+    for name, value in state.items():
+        _check_name(name)
         _check(name, value)
 
 
@@ -29,6 +37,16 @@ def check_finite(model: torch.nn.Module) -> None:
             raise _wrong(
                 name, "is not finite at initialization", "initialize it, or, when it is a constant, use register_buffer"
             )
+
+
+def _check_name(name: object) -> None:
+    """Of what a file of tensors can hold."""
+    try:
+        fits = isinstance(name, str) and name != "__metadata__" and bool(name.encode())
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise TaskInvalid(f"model(): state {name!r} has a name that cannot be sent: rename it, to visible characters")
 
 
 def _check(name: str, value: object) -> None:
