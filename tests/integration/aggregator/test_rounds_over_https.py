@@ -228,7 +228,6 @@ def test_only_tls_from_1_2_and_only_the_known_ca(tmp_path):
         (lambda job: job.extra_env.update({"FEDLOOM_STATUS": "smoke"}), "FEDLOOM_STATUS"),
         (lambda job: job.extra_env.update({"FEDLOOM_PORT": "x"}), "FEDLOOM_PORT"),
         (lambda job: job.write_initial(b"garbage"), "initial model"),
-        (lambda job: job.write_initial(save({"w": np.array([np.nan], np.float32)})), "NaN"),
     ],
 )
 def test_bad_settings_are_named(tmp_path, broken, says):

@@ -22,7 +22,8 @@ def secrets_in_use(api, namespace):
 def test_keys_that_are_deleted_while_they_are_in_use_come_back_as_they_were(api, namespace, tmp_path):
     with operator(api, tmp_path, RESYNC_S=1) as running:
         running.wait_ready()
-        before = until(lambda: api.get("Secret", SYSTEM, KEYS))  # ready does not mean acting
+        until(running.acting)  # ready does not mean that it has read its keys
+        before = until(lambda: api.get("Secret", SYSTEM, KEYS))
         api.delete("Secret", SYSTEM, KEYS)
         after = until(lambda: api.get("Secret", SYSTEM, KEYS))
         assert after["data"] == before["data"]
