@@ -14,15 +14,20 @@ _UNSAFE = re.compile(
 CONTINUED = "\n    "  # a further line of a text, so that it cannot pass for a line of the program's own
 
 
+def visible(text: str) -> str:
+    """The text with unsafe characters as escapes of Python's; line feeds stay. For what others will print: a status."""
+    return _UNSAFE.sub(_escaped, text)
+
+
 def printable(text: str) -> str:
     """The text with unsafe characters as escapes of Python's, tabs as spaces and further lines indented."""
     lines = text.replace("\r\n", "\n").replace("\t", "    ").strip("\n").split("\n")
-    return CONTINUED.join(_UNSAFE.sub(_escaped, line) for line in lines)
+    return CONTINUED.join(map(visible, lines))
 
 
 def one_line(text: str) -> str:
     """The same with line feeds as escapes, for a cell of a table."""
-    return _UNSAFE.sub(_escaped, text).replace("\n", "\\n")
+    return visible(text).replace("\n", "\\n")
 
 
 def fit_for_a_name(text: str) -> bool:

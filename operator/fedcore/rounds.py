@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
+from fedapi.printable import visible
 from fedapi.wire.site import UpdateManifest
 from fedcore import claims, closing, committing, evaluation, planning, reopening
 from fedcore.effects import Effect, Finish, WriteEvaluation
@@ -146,7 +147,7 @@ def _evaluated(state: State, event: Evaluated) -> State:
 
 
 def _site_failed(state: State, event: SiteFailed) -> State:
-    text = f"{event.reason}: {event.message}" if event.message else event.reason
+    text = visible(f"{event.reason}: {event.message}" if event.message else event.reason)
     if state.phase is Phase.EVALUATING:
         return replace(_troubled(state, event.client, text), excused=state.excused | {event.client})
     attempt = state.current

@@ -37,3 +37,9 @@ def test_trouble_of_the_store_is_in_the_status_while_the_job_runs():
     assert "trouble" not in status(state)
     ended, _ = rounds.step(collecting(max_failures=0), Ticked(110.0))
     assert "trouble" not in status(ended, "no space left")
+
+
+def test_words_of_a_site_cannot_drive_the_terminal_of_whoever_prints_the_status():
+    state, _ = rounds.step(collecting("ab"), SiteFailed(20.2, "b", 1, 1, "TaskFailed", "bo\x1b[2Jom\nat \u202ework"))
+    told = next(client["message"] for client in status(state)["clients"] if client["name"] == "b")
+    assert told == "TaskFailed: bo\\x1b[2Jom\nat \\u202ework"
