@@ -1,4 +1,8 @@
-"""Faults on the real cluster: processes killed, children deleted, images and data missing. Nothing is lost."""
+"""Faults on the real cluster: processes killed, children deleted, HEAD lost, images and data missing. Nothing is lost."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +28,25 @@ def test_site_killed_in_mid_round_comes_back(world, undisturbed):
     world.apply([*SITES, job(seconds="3", rounds=4)])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     world.kill("fedtrainer", world.get("fj", "paced")["metadata"]["uid"], "north")
+    assert world.completes("paced")["model"]["sha256"] == undisturbed
+
+
+def test_a_store_whose_head_is_lost_says_so_and_is_repaired(platform, world, undisturbed):
+    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.wait("round 2", lambda: world.in_round("paced", 2))
+    claim = world.list("pvc", "fedloom.dev/job=paced")[0]["metadata"]["uid"]
+    (head,) = (platform.dirs.run / "volumes" / f"pvc-{claim}").rglob("HEAD.json")
+    head.unlink()
+    ready = world.wait(
+        "StoreDamaged",
+        lambda: (c := world.condition("paced", "AggregatorReady")).get("reason") == "StoreDamaged" and c,
+    )
+    assert "fedloom store repair" in ready["message"]
+    command = [sys.executable, "-m", "fedcli", "store", "repair", "paced", "-n", world.namespace]
+    command += ["--kubeconfig", str(platform.kubeconfig)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "HEAD was set to round" in done.stdout
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 

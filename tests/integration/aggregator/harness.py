@@ -304,7 +304,7 @@ class Site:
             metrics={"accuracy": min(0.99, 0.5 + round_ / 10), "loss": 1.0 / (1 + round_)},
         )
         response = self.post("evaluations", report)
-        if response.status_code != 409:  # a site that was paused meanwhile is not listened to; it goes on, as the trainer
+        if response.status_code != 409:  # a site that was paused meanwhile goes on, as the trainer does
             response.raise_for_status()
 
     def fail(self, order: TrainOrder, reason: str = "TaskFailed", message: str = "it broke") -> None:
