@@ -127,6 +127,10 @@ def main() -> None:
     if json.loads(result.read_text())["phase"] != "Complete":
         sys.exit(f"the job did not complete: see {result.relative_to(ROOT)}")
     print(result.relative_to(ROOT))
+    if not where.images:
+        print(
+            f'look: eval "$(python3 -m tests.cluster env)"; kubectl get fj -n {NAMESPACE}    end it: make cluster-down'
+        )
 
 
 if __name__ == "__main__":

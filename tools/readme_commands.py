@@ -32,10 +32,12 @@ class Step:
 
 STEPS = (
     Step("make demo-cluster"),
-    Step("kubectl get fj", before='eval "$(python3 -m tests.cluster env)"'),
+    Step('eval "$(python3 -m tests.cluster env)"'),
+    Step("kubectl get fj"),
     Step("helm install fedloom", before="helm uninstall fedloom --namespace fedloom-system"),
     Step("kubectl apply -f -"),
-    Step("make demo", before="make --silent cluster-down; unset KUBECONFIG"),
+    Step("make cluster-down"),
+    Step("make demo", before="unset KUBECONFIG"),
     Step("source .venv/bin/activate"),
     Step("python examples/heart-disease/prepare.py"),
     Step("fedloom run examples/heart-disease/"),

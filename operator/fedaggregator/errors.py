@@ -16,7 +16,10 @@ from fedapi.wire.site import Refusal
 from fedstore.errors import StoreError, StoreFull
 
 _SHOWN = 10  # faults in one line
-REPAIR = "put it back from a copy, or run `fedloom store repair`, which goes back to the newest round that is whole"
+REPAIR = (
+    "put it back from a copy, or run `fedloom store repair JOB` (of a local run with --workdir), which "
+    "goes back to the newest round that is whole"
+)
 
 
 class AggregatorError(Exception):

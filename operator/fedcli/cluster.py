@@ -34,7 +34,7 @@ def connect(kubeconfig: Path | None, context: str | None, namespace: str | None)
         chosen = namespace or _namespace(kubeconfig, context)
     except (config.ConfigException, OSError) as error:
         raise ClusterError(
-            f"no cluster to talk to ({error}): give --kubeconfig, or set KUBECONFIG; a local run's model needs --workdir"
+            f"no cluster to talk to ({error}): give --kubeconfig, or set KUBECONFIG; for a local run give --workdir"
         ) from error
     return Cluster(client.ApiClient(configuration), chosen)
 

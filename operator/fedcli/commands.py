@@ -100,7 +100,7 @@ def _summary(document: Document, ending: Ending, request: Request, content: resu
         case "Suspended":
             lines = [f"{name} is suspended (spec.suspend is true): nothing runs; set it to false and run again"]
         case "Interrupted":
-            lines = [f"{name} stopped after {done}: run the same command again to go on from there"]
+            lines = [f"{name} stopped after {done}: run again, without --fresh, to go on from there"]
     metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
     if metrics:
         lines.append(f"metrics: {metrics}")

@@ -51,7 +51,7 @@ class Manifests:
         if not found:
             known = ", ".join(job.body["metadata"]["name"] for job in self.jobs) or "none"
             raise BadInputError(
-                f"{self.folder}: no FederatedJob {name or ''} here (found: {known}): name a folder or file with one"
+                f"{self.folder}: no FederatedJob {f'{name} ' if name else ''}here (found: {known}): name a folder or file with one"
             )
         return found
 
