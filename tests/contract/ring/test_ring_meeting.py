@@ -12,6 +12,7 @@ from fedtrainer.errors import RingBroken, Terminated
 from fedtrainer.ring.meeting import Meeting, ring_key
 from fedtrainer.ring.seat import Seat
 from tests.contract.ring.crew import HERE, free_port
+from tests.waiting import until
 
 KEY = ring_key("token")
 
@@ -42,9 +43,21 @@ def test_messages_arrive_in_order_and_are_forgotten_when_all_have_heard(seats, o
     for text in told:
         first.tell(text)
     assert [second.hear() for _ in told] == told
+    until(lambda: first.store.add("heard 4", 0) == 1)
     first.tell("last")
     assert second.hear() == "last"
-    assert not first.store.check(["order 4"])
+    assert not any(first.store.check([f"order {number}"]) for number in (1, 2, 3, 4))
+    assert first.store.check(["order 5"])
+
+
+def test_a_message_that_was_heard_late_is_forgotten_with_a_later_one(seats, opened):
+    first, second = (opened(seat) for seat in seats)
+    first.tell("one")
+    first.tell("two")
+    assert [second.hear() for _ in range(2)] == ["one", "two"]
+    until(lambda: first.store.add("heard 2", 0) == 1)
+    first.tell("three")
+    assert not any(first.store.check([f"order {number}"]) for number in (1, 2))
 
 
 def test_a_message_without_the_sites_key_is_refused(seats, opened):

@@ -37,7 +37,8 @@ class Meeting:
     """One rank's view. `tell` at rank 0, `hear` at the others."""
 
     def __init__(self, seat: Seat, key: bytes, stores: tuple[Any, Any | None]) -> None:
-        self._seat, self._key, self._told = seat, key, 0
+        self._seat, self._key = seat, key
+        self._told = self._forgotten = 0  # numbers of the last order told, and of the last that all have heard
         self._tcp, self._ear = stores
         self.store: Any = dist.PrefixStore(f"generation {seat.generation}", self._tcp)
         self._heard: queue.SimpleQueue[str | RingBroken] = queue.SimpleQueue()
@@ -60,10 +61,10 @@ class Meeting:
         """Rank 0: hands one message to every other rank, in order. What all have heard is forgotten."""
         self._told += 1
         self.put(f"order {self._told}", text)
-        last = self._told - 1
-        if last and self.store.add(f"heard {last}", 0) >= self._seat.size - 1:
-            self.store.delete_key(f"heard {last}")
-            self.store.delete_key(f"order {last}")
+        while self._forgotten + 1 < self._told and self._heard_by_all(self._forgotten + 1):
+            self._forgotten += 1
+            self.store.delete_key(f"heard {self._forgotten}")
+            self.store.delete_key(f"order {self._forgotten}")
 
     def hear(self) -> str:
         """Others: the next message, however long that takes. RingBroken when rank 0 is gone or silent."""
@@ -114,6 +115,9 @@ class Meeting:
         if self._listener is not None:
             self._listener.join(timeout=1)  # a silent store holds it for ever; it dies with the process
         self.store = self._tcp = self._ear = None
+
+    def _heard_by_all(self, number: int) -> bool:
+        return bool(self.store.add(f"heard {number}", 0) >= self._seat.size - 1)
 
     def _listen(self) -> None:
         store = dist.PrefixStore(f"generation {self._seat.generation}", self._ear)
