@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.ring.crew import Crew
+from tests.contract.ring.group import RankGroup
 
 COLLECTIVES = ["Horovod", "TorchDistributed"]
 pytestmark = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason=
 
 @pytest.mark.parametrize("collective", COLLECTIVES)
 def test_ranks_meet_over_the_loopback_of_ipv6(collective):
-    with Crew(size=2, here="::1", timeout_s=60.0, collective=collective) as crew:
-        assert crew.started() == [{"result": "ready"}] * 2
-        assert crew.results("sums", "int32", 70_000) == [0, 0]
+    with RankGroup(size=2, here="::1", timeout_s=60.0, collective=collective) as group:
+        assert group.started() == [{"result": "ready"}] * 2
+        assert group.results("sums", "int32", 70_000) == [0, 0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace")

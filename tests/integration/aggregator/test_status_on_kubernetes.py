@@ -4,10 +4,10 @@ import pytest
 from kubernetes import client, config
 
 from fedaggregator.adapters.kubernetes import KubernetesStatus
-from fedaggregator.errors import StatusUnavailable
+from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.status import status
 from fedapi import names
-from fedcore import rounds
+from fedcore.rounds import machine
 from tests.unit.aggregator import test_round_rules as rules
 from tests.waiting import until
 
@@ -55,7 +55,7 @@ def finished_state():
     for site in "ab":
         state, _ = rules.evaluated(state, site, 0, rules.A, 0.25)
         state, _ = rules.accept(state, site)
-    state, _ = rounds.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    state, _ = machine.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
     for site in "ab":
         state, _ = rules.evaluated(state, site, 1, rules.B, 0.79)
     return state
@@ -83,14 +83,14 @@ def test_a_recreated_job_is_not_written_by_its_predecessor(api, job, connection)
     old.publish(status(rules.State(rules.config(), epoch=1)))  # it knows a version of the old object
     gone(api, job)
     made(api, job["metadata"]["namespace"])
-    with pytest.raises(StatusUnavailable, match="recreated"):
+    with pytest.raises(StatusUnavailableError, match="recreated"):
         old.publish(status(rules.collecting()))
     assert "status" not in shown(api, job)
 
 
 def test_a_deleted_job_is_not_made_anew(api, job, connection):
     gone(api, job)
-    with pytest.raises(StatusUnavailable, match="404"):
+    with pytest.raises(StatusUnavailableError, match="404"):
         sink_of(job, connection).publish(status(rules.collecting()))
     assert api.listed(names.JOB_KIND, job["metadata"]["namespace"]) == []
 
@@ -109,5 +109,5 @@ def test_leases_are_renewed(api, job, connection):
 def test_an_unreachable_server_is_told(connection):
     connection.configuration.host = "https://127.0.0.1:9"
     connection.configuration.retries = False
-    with pytest.raises(StatusUnavailable):
+    with pytest.raises(StatusUnavailableError):
         KubernetesStatus("default", "heart", "uid", connection).publish({})
