@@ -9,7 +9,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Stop
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
-from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, TrainingSettings
+from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
 from fedoperator.desired.identity import Identity, Json
 
 
@@ -61,7 +61,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         uid=identity.uid,
         rounds=spec.rounds,
         seed=spec.seed,
-        strategy=spec.strategy.name,
+        strategy=StrategySettings(name=spec.strategy.name),
         policy=spec.clients.policy,
         per_round=spec.clients.per_round,
         fraction=_number(spec.clients.fraction),
