@@ -48,14 +48,6 @@ class Download(Message):
     expires_at: float
 
 
-Committed = tuple[int, int] | None
-COMMITTED = Field(
-    None,
-    exclude_if=lambda value: value is None,
-    description="Round and attempt of this site's update that was committed last; sites of protocol 1 do not hear of it.",
-)
-
-
 class TrainOrder(Message):
     """Take part in a round: start from `model`, which is also evaluated first when `evaluate` is set."""
 
@@ -66,7 +58,6 @@ class TrainOrder(Message):
     deadline: float = Field(description="Time at which the round closes, by the aggregator's clock.")
     seed: int = Field(description="spec.seed; sites derive their own by wire.seeds.")
     training: TrainingSettings
-    committed: Committed = COMMITTED
 
 
 class EvaluateOrder(Message):
@@ -75,7 +66,6 @@ class EvaluateOrder(Message):
     round: int
     model: Download
     training: TrainingSettings = Field(description="The same as in a round, for its batch size.")
-    committed: Committed = COMMITTED
 
 
 class Assignment(Message):
@@ -85,6 +75,11 @@ class Assignment(Message):
     train: TrainOrder | None = None
     evaluate: EvaluateOrder | None = None
     message: str = ""
+    committed: tuple[int, int] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Round and attempt of this site's update that was committed last; not told to sites of protocol 1.",
+    )
 
 
 class UploadRequest(Message):
