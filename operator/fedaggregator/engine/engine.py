@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from fedaggregator import metrics
 from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.folding import FoldCancelledError
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.engine.modelfile import FoldCancelledError
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names

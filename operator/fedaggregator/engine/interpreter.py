@@ -7,11 +7,11 @@ harmless.
 from collections.abc import Callable
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import modelfile, records
-from fedaggregator.engine.modelfile import ModelNotFiniteError
+from fedaggregator.engine import folding, records
+from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
+from fedapi.wire.message import DamagedRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
@@ -67,22 +67,22 @@ class Interpreter:
             case _:
                 assert_never(effect)
 
-    def fold(self, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
-        """The next model, in the store."""
-        return modelfile.fold(self._store, self._layout, order, cancelled)
+    def fold(self, order: Fold, cancelled: Callable[[], bool]) -> folding.Result:
+        """The next model and what its strategy remembers, in the store."""
+        return folding.fold(self._store, self._layout, order, cancelled)
 
     def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
-        """What becomes of a fold. StoreDamagedError when its base is not what was committed."""
+        """What becomes of a fold. StoreDamagedError when what it began with is not what was committed."""
         try:
-            model = self.fold(order, cancelled)
+            made = self.fold(order, cancelled)
         except ModelNotFiniteError as error:
             return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
         except DamagedError as error:
-            if order.base.key in error.found:
+            if error.found.keys() & {order.base.key, *((order.hub_state.key,) if order.hub_state else ())}:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
-        return Folded(now(), order.round, order.attempt, model)
+        return Folded(now(), order.round, order.attempt, made.model, made.hub_state)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""
