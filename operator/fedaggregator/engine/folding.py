@@ -78,8 +78,9 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
 
     DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed.
     """
-    if not order.terms:
-        return Result(order.base, order.hub_state)
+    unchanged = Result(order.base, order.hub_state)
+    if not any(term.samples for term in order.terms):
+        return unchanged
     rules = Rules(STRATEGIES[order.strategy.name], order.strategy.parameters)
     with ExitStack() as files:
         base = Base.opened(store, order.base, files)
@@ -89,7 +90,7 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
         updates = Updates(store, base, parts)
         terms = tuple(_counted(rules, order, updates))
         if not terms:
-            return Result(order.base, order.hub_state)
+            return unchanged
         opened = updates.opened([ref for _, ref in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
         plan = _Plan(rules, parts, base.source(parts), state.source(parts), weighted)

@@ -14,7 +14,7 @@ from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
+from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey
 from fedcore.rounds.closing import MODEL_NOT_FINITE
 from fedcore.rounds.effects import (
     Commit,
@@ -31,6 +31,7 @@ from fedcore.rounds.effects import (
 )
 from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
 from fedcore.rounds.state import End
+from fedstore import history
 from fedstore.errors import AlreadyExistsError, HeadMovedError
 from fedstore.objectstore import ObjectStore
 
@@ -104,7 +105,7 @@ class Interpreter:
 
     def write_commit(self, commit: CommitRecord) -> str:
         """commit.json; its key"""
-        return self._put(commit.round, commit.attempt, records.COMMIT, commit)
+        return self._put(commit.round, commit.attempt, history.COMMIT, commit)
 
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""
@@ -146,12 +147,12 @@ class Interpreter:
                 self.discard(effect)
 
     def discard(self, effect: Discard) -> None:
-        """Deletes updates of committed rounds, reports on models before the last, and models nobody needs."""
-        for key, said in records.objects(self._store, self._layout):  # of all sites, those that left the job included
+        """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
+        for key, said in history.objects(self._store, self._layout):  # of all sites, those that left the job included
             match said:
                 case RecordKey():
                     over = False
-                case ModelKey():
+                case ModelKey() | HubStateKey():
                     over = said.round <= effect.round and said.sha256 not in effect.keep
                 case ReportKey():
                     over = said.round < effect.round

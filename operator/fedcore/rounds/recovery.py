@@ -12,7 +12,7 @@ from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedcore.rounds import claims, closing, committing, evaluation, planning
 from fedcore.rounds.effects import Discard, Effect, Forget
-from fedcore.rounds.state import Attempt, End, Phase, Score, State
+from fedcore.rounds.state import Attempt, End, Kept, Phase, Score, State
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
     """What the last commit made superfluous, and a process that died did not delete."""
     if state.tip is None or len(log.commits) < 2:
         return ()
-    return (Discard(state.tip.round, committing.kept_models(state, log.commits[-2])),)
+    return (Discard(state.tip.round, committing.kept_objects(state)),)
 
 
 def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
@@ -86,7 +86,7 @@ def _history(state: State, log: Log) -> State:
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
-        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256)
+        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256, history=(*state.history, Kept.of(commit)))
         for p in commit.participants:
             site = replace(state.site(p.client), last_round=commit.round, samples=p.samples)
             state = state.with_site(
