@@ -24,7 +24,7 @@ from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, st
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
-from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds import modes, planning
 from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteFailure
 from fedcore.rounds.events import (
     Configured,
@@ -34,6 +34,7 @@ from fedcore.rounds.events import (
     Ticked,
     UpdatesDamaged,
 )
+from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
@@ -62,6 +63,7 @@ class Engine:
         self._pool, self._store_retry_s = pool, store_retry_s
         self.lock = asyncio.Lock()
         self.interpreter: Interpreter
+        self._mode: Mode
         self._tasks: set[asyncio.Task[None]] = set()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
@@ -78,7 +80,8 @@ class Engine:
         head, tag = await self.blocking(records.take_head, self._store, layout)
         stored = await self.blocking(records.load_log, self._store, layout, head)
         self.interpreter = Interpreter(self._store, layout, head, tag)
-        self.state, effects = recovery.recovered(config, stored, self.clock())
+        self._mode = modes.mode(config.strategy.name)
+        self.state, effects = self._mode.recovered(config, stored, self.clock())
         metrics.EPOCH.set(head.epoch)
         _log(
             "recovered",
@@ -168,12 +171,12 @@ class Engine:
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
         before = self.state
-        after, effects = machine.step(before, event)
+        after, effects = self._mode.step(before, event)
         if effects:
             config = await self.blocking(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 before = replace(before, config=config)
-                after, effects = machine.step(before, event)
+                after, effects = self._mode.step(before, event)
         await self._perform_all(effects)
         first_heard = isinstance(event, Heard) and planning.unheard(before, event.client)
         if isinstance(event, Heard | Ticked) and not effects and not first_heard and after.phase is before.phase:
@@ -284,7 +287,7 @@ class Engine:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        wakes_at = machine.wakes_at(self.state)
+        wakes_at = self._mode.wakes_at(self.state)
         return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
 
     async def _find_initial_model(self) -> None:

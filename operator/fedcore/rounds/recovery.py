@@ -118,9 +118,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
-    attempt = replace(attempt, closed=close.accepted)
-    fold = closing.fold_of(state, attempt)
-    return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
+    return closing.after_closing(state, replace(attempt, closed=close.accepted))
 
 
 def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:
