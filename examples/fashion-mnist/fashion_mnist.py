@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedtrainer import Data, DataMissing, Site, Task
+from fedtrainer import Data, DataMissingError, Site, Task
 
 MEAN, SPREAD = 0.286, 0.353  # of the published training set
 
@@ -38,7 +38,7 @@ class FashionMnist(Task):
 def images(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Standardized images (n, 1, 28, 28) and labels (n)."""
     if not path.exists():
-        raise DataMissing(f"no file {path}: run prepare.py, or mount the site's volume `images`")
+        raise DataMissingError(f"no file {path}: run prepare.py, or mount the site's volume `images`")
     with np.load(path, allow_pickle=False) as file:
         pixels, labels = torch.from_numpy(file["images"]), torch.from_numpy(file["labels"])
     return (pixels.unsqueeze(1).float() / 255 - MEAN) / SPREAD, labels.long()

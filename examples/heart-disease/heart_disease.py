@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fedtrainer import Data, DataMissing, Site, Task
+from fedtrainer import Data, DataMissingError, Site, Task
 
 # Columns on a clinical scale, with ordinary clinical values: known beforehand, so no site's statistics leave it.
 SCALE = {
@@ -37,7 +37,7 @@ class HeartDisease(Task):
 def rows(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Standardized inputs (n, 13) and targets (n)."""
     if not path.exists():
-        raise DataMissing(f"no file {path}: run prepare.py, or mount the site's volume `patients`")
+        raise DataMissingError(f"no file {path}: run prepare.py, or mount the site's volume `patients`")
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     columns = [name for name in table[0] if name != TARGET]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedtrainer import Data, DataMissing, Site, Task
+from fedtrainer import Data, DataMissingError, Site, Task
 
 
 class Clothing(Task):
@@ -38,7 +38,7 @@ class Clothing(Task):
 def images(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (n, 1, 28, 28) between 0 and 1, and labels (n)."""
     if not path.exists():
-        raise DataMissing(f"no file {path}: run prepare.py, or mount the site's volume `images`")
+        raise DataMissingError(f"no file {path}: run prepare.py, or mount the site's volume `images`")
     with np.load(path, allow_pickle=False) as file:
         pixels, labels = file["images"], file["labels"]
     return torch.from_numpy(pixels).unsqueeze(1).float() / 255, torch.from_numpy(labels).long()

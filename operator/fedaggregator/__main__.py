@@ -18,7 +18,7 @@ from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import Fatal, faults, store_failed
+from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
 from fedaggregator.http.server import server
@@ -34,7 +34,7 @@ from fedapi.wire.tokens import blob_key
 from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
 
-_LOG = logging.getLogger("fedaggregator")
+log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
 
 
@@ -46,14 +46,14 @@ def main() -> int:
         settings, limits = Settings(), Limits()
         termination_log = settings.termination_log
         jsonlog.configure(settings.log_level)
-        _LOG.info("settings", extra={"fields": settings.model_dump(mode="json")})
+        log.info("settings", extra={"fields": settings.model_dump(mode="json")})
         limits = within_open_files(limits)
-        _LOG.info("limits", extra={"fields": limits.model_dump(mode="json")})
+        log.info("limits", extra={"fields": limits.model_dump(mode="json")})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, limits))
     except ValidationError as error:
         return _ended(Exit.BAD_SETTINGS, faults(error), termination_log)
-    except Fatal as error:
+    except FatalError as error:
         return _ended(error.code, str(error), termination_log)
     except StoreError as error:
         failed = store_failed(error)
@@ -97,11 +97,11 @@ def _sink(settings: Settings) -> StatusSink:
         from fedaggregator.adapters.kubernetes import KubernetesStatus  # noqa: PLC0415 - costs 100 MB where it is not used
 
         return KubernetesStatus(settings.namespace, settings.job, settings.job_uid)
-    raise Fatal(Exit.BAD_SETTINGS, f"{names.ENV_STATUS}={settings.status!r}: must be 'kubernetes' or 'file:PATH'")
+    raise FatalError(Exit.BAD_SETTINGS, f"{names.ENV_STATUS}={settings.status!r}: must be 'kubernetes' or 'file:PATH'")
 
 
 def _ended(code: Exit, message: str, termination_log: Path | None) -> int:
-    _LOG.error("ended", extra={"fields": {"code": int(code), "reason": message}})
+    log.error("ended", extra={"fields": {"code": int(code), "reason": message}})
     print(message, file=sys.stderr)
     if termination_log is not None:
         with contextlib.suppress(OSError):

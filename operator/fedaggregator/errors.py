@@ -1,10 +1,10 @@
 """What ends the aggregator or refuses a site, classed by what to do next.
 
 AggregatorError
-├── Fatal              the process ends with an exit code of fedapi.outcome and one line for a person
-├── Damaged            an object of the store is not what was written: who reads it decides what that means
-├── RefusedRequest     the site's request is answered with a wire Refusal
-└── StatusUnavailable  retry later: the status could not be written
+├── FatalError              the process ends with an exit code of fedapi.outcome and one line for a person
+├── DamagedError            an object of the store is not what was written: who reads it decides what that means
+├── RequestRefusedError     the site's request is answered with a wire Refusal
+└── StatusUnavailableError  retry later: the status could not be written
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
-from fedstore.errors import StoreError, StoreFull
+from fedstore.errors import StoreError, StoreFullError
 
 _SHOWN = 10  # faults in one line
 REPAIR = (
@@ -26,7 +26,7 @@ class AggregatorError(Exception):
     """Base of all errors of this package."""
 
 
-class Fatal(AggregatorError):  # noqa: N818 - names say the fact
+class FatalError(AggregatorError):
     """The process cannot go on."""
 
     def __init__(self, code: Exit, message: str) -> None:
@@ -34,7 +34,7 @@ class Fatal(AggregatorError):  # noqa: N818 - names say the fact
         self.code = code
 
 
-class Damaged(AggregatorError):  # noqa: N818
+class DamagedError(AggregatorError):
     """Objects that are not what was written: by key, what is wrong with each."""
 
     def __init__(self, found: Mapping[str, str]) -> None:
@@ -42,21 +42,23 @@ class Damaged(AggregatorError):  # noqa: N818
         self.found = found
 
 
-class StoreDamaged(Fatal):
+class StoreDamagedError(FatalError):
     """Nothing can be built on what the store holds until somebody acts."""
 
     def __init__(self, message: str, way_out: str = REPAIR) -> None:
         super().__init__(Exit.STORE_DAMAGED, f"the store is damaged: {message}: {way_out}")
 
 
-def store_failed(error: StoreError) -> Fatal:
+def store_failed(error: StoreError) -> FatalError:
     """What ends the process when the store was full, or failed, for too long."""
-    if isinstance(error, StoreFull):
-        return Fatal(Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or free space on it")
-    return Fatal(Exit.STORE_FAILED, f"the store fails: {error}: look at its volume, and at the node that it is on")
+    if isinstance(error, StoreFullError):
+        return FatalError(
+            Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or free space on it"
+        )
+    return FatalError(Exit.STORE_FAILED, f"the store fails: {error}: look at its volume, and at the node that it is on")
 
 
-class RefusedRequest(AggregatorError):  # noqa: N818
+class RequestRefusedError(AggregatorError):
     """A request of a site is not taken."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -64,7 +66,7 @@ class RefusedRequest(AggregatorError):  # noqa: N818
         self.refusal = refusal
 
 
-class StatusUnavailable(AggregatorError):  # noqa: N818
+class StatusUnavailableError(AggregatorError):
     """The status could not be written; it is written again later. `code`: what was answered, 0 where nothing was."""
 
     def __init__(self, message: str, code: int = 0) -> None:

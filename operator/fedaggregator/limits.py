@@ -10,7 +10,7 @@ import resource
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _OTHER_FILES = 192  # open files beside connections: store, log, configuration, one or two per transfer
 
 
@@ -111,7 +111,7 @@ def within_open_files(limits: Limits) -> Limits:
     if limits.connections <= room:
         return limits
     reason = f"{hard} open files are allowed, {_OTHER_FILES} are needed otherwise: raise the limit of the container"
-    _LOG.warning("fewer connections than set", extra={"fields": {"connections": room, "reason": reason}})
+    log.warning("fewer connections than set", extra={"fields": {"connections": room, "reason": reason}})
     return limits.model_copy(
         update={"connections": room, "unauthenticated": min(limits.unauthenticated, max(4, room // 2))}
     )

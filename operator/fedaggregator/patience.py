@@ -7,7 +7,7 @@ are gone, the process ends, which the operator sees. A server that cannot be rea
 import asyncio
 from collections.abc import Callable
 
-from fedaggregator.errors import Fatal, StatusUnavailable
+from fedaggregator.errors import FatalError, StatusUnavailableError
 from fedapi.outcome import Exit
 
 PATIENCE_S = 60.0  # rights and tokens that are being remade are back by then
@@ -27,19 +27,19 @@ class Patience:
         """A report was taken."""
         self._since = None
 
-    def status(self, error: StatusUnavailable) -> None:
+    def status(self, error: StatusUnavailableError) -> None:
         """The status was not taken."""
         if 400 <= error.code < 500 and error.code not in _PASSING:
             self._refused(error)
 
-    def heartbeat(self, error: StatusUnavailable) -> None:
+    def heartbeat(self, error: StatusUnavailableError) -> None:
         """A heartbeat was not taken. Only a void token counts: rights to a Lease go when its site leaves the job."""
         if error.code == _UNAUTHORIZED:
             self._refused(error)
 
-    def _refused(self, error: StatusUnavailable) -> None:
+    def _refused(self, error: StatusUnavailableError) -> None:
         now = self._clock()
         self._since = now if self._since is None else self._since
         if now - self._since >= self._patience_s and not self.final.done():
             message = f"the job's status may not be written, for {self._patience_s:.0f} s: {error}"
-            self.final.set_exception(Fatal(Exit.STATUS_REFUSED, message))
+            self.final.set_exception(FatalError(Exit.STATUS_REFUSED, message))

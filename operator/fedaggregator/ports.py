@@ -15,7 +15,7 @@ class Authenticator(Protocol):
 
 
 class StatusSink(Protocol):
-    """Where the job's status goes. Both calls may block and are made in a thread; StatusUnavailable: try later."""
+    """Where the job's status goes. Both calls may block and are made in a thread; StatusUnavailableError: try later."""
 
     def publish(self, status: Mapping[str, Any]) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""

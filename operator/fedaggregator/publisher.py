@@ -8,13 +8,13 @@ from typing import Any
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
-from fedaggregator.errors import StatusUnavailable
+from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.patience import Patience
 from fedaggregator.ports import StatusSink
 from fedaggregator.status import status
 from fedapi.names import SITE_LEASE_RENEW_S
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _INTERVAL_S = 0.25  # between two writes
 _RETRY_S = 2.0
 
@@ -42,13 +42,13 @@ class Publisher:
     async def _renew(self, client: str) -> None:
         try:
             await asyncio.to_thread(self._sink.heard, client)
-        except StatusUnavailable as error:
+        except StatusUnavailableError as error:
             metrics.STATUS_FAILURES.inc()
             self._patience.heartbeat(error)
-            _LOG.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
+            log.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
 
     async def run(self) -> None:
-        """Until the engine stops; the last state is written before it returns. Fatal when reports stay refused."""
+        """Until the engine stops; the last state is written before it returns. FatalError when reports stay refused."""
         while True:
             changed, last = self._engine.changed, self._engine.stopping
             done = await self.publish()
@@ -77,10 +77,10 @@ class Publisher:
     async def _write(self, now: Mapping[str, Any], text: str) -> bool:
         try:
             await asyncio.to_thread(self._sink.publish, now)
-        except StatusUnavailable as error:
+        except StatusUnavailableError as error:
             metrics.STATUS_FAILURES.inc()
             self._patience.status(error)
-            _LOG.warning("status was not written", extra={"fields": {"reason": str(error)}})
+            log.warning("status was not written", extra={"fields": {"reason": str(error)}})
             return False
         self._written = text
         self._patience.taken()

@@ -7,7 +7,7 @@ metrics count all of it.
 import logging
 import time
 
-LOGGER = logging.getLogger("fedaggregator.refusals")
+log = logging.getLogger("fedaggregator.refusals")
 LONGEST = 300  # characters of a field
 _BURST, _PER_S = 200.0, 5.0
 
@@ -35,9 +35,9 @@ class Budget(logging.Filter):
         return True
 
 
-LOGGER.addFilter(Budget())
+log.addFilter(Budget())
 
 
 def note(message: str, **fields: str) -> None:
     """One line."""
-    LOGGER.info(message, extra={"fields": {name: value[:LONGEST] for name, value in fields.items() if value}})
+    log.info(message, extra={"fields": {name: value[:LONGEST] for name, value in fields.items() if value}})

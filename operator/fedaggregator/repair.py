@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedaggregator.engine.repair import repaired
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.store import Layout
@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
         for layout in sorted(set(_layouts(store)), key=lambda each: (each.namespace, each.name)):
             for line in repaired(store, layout):
                 sys.stdout.write(f"{layout.namespace}/{layout.name}: {line}\n")
-    except Fatal as error:
+    except FatalError as error:
         sys.stderr.write(f"{error}\n")
         return error.code
     except StoreError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
 
@@ -68,12 +68,12 @@ class Credentials:
 
 
 def credentials(folder: Path) -> Credentials:
-    """Reads the credentials folder; Fatal names what is missing."""
+    """Reads the credentials folder; FatalError names what is missing."""
     certificate, private_key = folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY
     for path in (folder / names.FILE_JOB_KEY, certificate, private_key):
         if not path.is_file():
-            raise Fatal(Exit.BAD_SETTINGS, f"{path} is missing: the aggregator's Secret must hold {path.name}")
+            raise FatalError(Exit.BAD_SETTINGS, f"{path} is missing: the aggregator's Secret must hold {path.name}")
     key = (folder / names.FILE_JOB_KEY).read_bytes()
     if len(key) != 32:
-        raise Fatal(Exit.BAD_SETTINGS, f"{folder / names.FILE_JOB_KEY} has {len(key)} bytes, 32 are needed")
+        raise FatalError(Exit.BAD_SETTINGS, f"{folder / names.FILE_JOB_KEY} has {len(key)} bytes, 32 are needed")
     return Credentials(key, certificate, private_key)

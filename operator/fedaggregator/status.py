@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
-from fedcore import closing, evaluation, planning
-from fedcore.state import Attempt, Phase, Score, State
+from fedcore.rounds import closing, evaluation, planning
+from fedcore.rounds.state import Attempt, Phase, Score, State
 
 
 def status(state: State, trouble: str = "") -> Mapping[str, Any]:

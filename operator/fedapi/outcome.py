@@ -11,7 +11,7 @@ class Exit(IntEnum):
     """8-bit exit codes, distinct and documented (docs/reference/exit-codes.md)."""
 
     OK = 0
-    # Fatal: running again cannot help until somebody changes something.
+    # FatalError: running again cannot help until somebody changes something.
     BAD_SETTINGS = 10  # a setting or the job configuration is missing or malformed
     TASK_IMPORT = 11  # task.entrypoint does not import, or its factory fails
     DATA_MISSING = 12  # the task says that this site's data is absent or unreadable

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fedapi.printable import one_line, printable
 from fedcli.transitions import metric_text, transitions
-from fedoperator.decide.model import Event
+from fedoperator.decide.decision import Event
 
 Body = dict[str, Any]
 ROUNDS_SHOWN = 8

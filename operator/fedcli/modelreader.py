@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedapi import names
-from fedapi.wire.message import DamagedRecord, ObjectRef
+from fedapi.wire.message import DamagedRecordError, ObjectRef
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
@@ -74,7 +74,7 @@ def committed(cluster: Cluster, pod: str) -> ObjectRef:
         if hashlib.sha256(commit).hexdigest() != head.commit_sha256:
             raise CommandError(f"{head.commit_key}: SHA-256 is not that in {heads[0]}: the volume is damaged")
         return CommitRecord.stored(commit).model
-    except DamagedRecord as error:
+    except DamagedRecordError as error:
         raise CommandError(
             f"the records of the volume are damaged, or cannot be read by this version: {error}"
         ) from error

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedlocal.errors import ApiError
-from fedoperator.decide.model import Key
+from fedoperator.decide.decision import Key
 
 Body = dict[str, Any]
 

@@ -1,117 +1,150 @@
-"""The runner's side of the fork server (nursery.py): asks it for forks and learns how they end. Used by processes.py.
+"""A process that imports torch once and forks a trainer whenever it is asked: a site starts in milliseconds.
 
-The fork server may be killed at any time: whoever waits for it then is told so by ForkServerLostError. Requests go
-through a stream, whose writes are whole and in order however many sites start at once.
+`python -m fedlocal.fork_server WATCH_FD SOCKET_FD`, started by fork_server.py, Linux only. It stays single-threaded
+and never uses torch itself, so that its forks are as good as new. One JSON object per line in both directions.
 """
 
-import asyncio
 import contextlib
+import gc
+import importlib
 import json
 import os
+import pkgutil
+import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import traceback
+from collections.abc import Iterable
 from typing import Any
 
+from fedlocal import child
 
-class ForkServerLostError(ConnectionError):
-    """The fork server ended before it answered."""
-
-
-@dataclass
-class Fork:
-    """A process that the fork server reports on."""
-
-    born: "asyncio.Future[int]"
-    ended: "asyncio.Future[int]"
-
-    @property
-    def pid(self) -> int:
-        """Its process id, which is its group too."""
-        return self.born.result()
-
-    async def wait(self) -> int:
-        """Its exit code; negative: the signal that ended it."""
-        return await asyncio.shield(self.ended)
+NEEDED = ("torch", "numpy.random", "safetensors.torch", "httpx")
+NEVER = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla")  # libraries that only the ranks that use them load
+LATER = ("torch._dynamo",)  # every optimizer loads it at its first step: seconds, but the init step needs none
 
 
-@dataclass(eq=False)
-class ForkServer:
-    """One fork server, from its start to its end."""
+def preload(names: Iterable[str]) -> None:
+    """Imports modules. One that does not import is left for the trainer to report."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
-    process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    lost: bool = False
-    _forks: dict[int, Fork] = field(default_factory=dict)
-    _count: int = 0
-    _following: "asyncio.Task[None] | None" = None
 
-    @classmethod
-    async def started(cls, watched: int, env: Mapping[str, str], log: Path) -> "ForkServer":
-        """Starts it: it loads torch while the runner does other things."""
-        ours, theirs = socket.socketpair()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output, theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "fedlocal.nursery", str(watched), str(theirs.fileno()),
-                env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(watched, theirs.fileno()), start_new_session=True,
-            )  # fmt: skip
-        server = cls(process, *await asyncio.open_unix_connection(sock=ours))
-        server._following = asyncio.create_task(server._follow())
-        return server
+def preload_trainer() -> None:
+    """Imports all of fedtrainer but its entry point and what is not for every rank."""
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module("fedtrainer")
+        for module in pkgutil.walk_packages(package.__path__, "fedtrainer."):
+            if not module.name.endswith("__main__") and module.name not in NEVER:
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(module.name)
 
-    async def fork(self, request: Mapping[str, Any]) -> Fork:
-        """A forked process, once it is there. A start that is given up is ended as soon as it is."""
-        if self.lost:
-            raise ForkServerLostError("the fork server has ended")
-        loop = asyncio.get_running_loop()
-        self._count += 1
-        fork = self._forks[self._count] = Fork(loop.create_future(), loop.create_future())
-        self.writer.write(json.dumps({"id": self._count, **request}).encode() + b"\n")
-        await fork.born
-        return fork
 
-    async def close(self) -> None:
-        """Ends it, and with it what it has forked."""
-        if self._following:
-            self._following.cancel()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        self.writer.close()
+def serve(watched: int, control: socket.socket) -> None:
+    """Forks for each request and reports each end, until the runner is gone."""
+    waking, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    lifeline = os.pipe()  # whoever is forked dies with this process: nobody would reap or know it
+    running: dict[int, int] = {}
+    pending, idle = b"", False
+    while True:
+        readable, _, _ = select.select([control.fileno(), waking], [], [], 0.0 if idle else None)
+        if not readable:
+            preload(LATER)
+            idle = False
+        if waking in readable:
+            os.read(waking, 4096)
+            _report(control, running)
+            idle = not running and LATER[0] not in sys.modules  # the init step is over, its end is told
+        if control.fileno() in readable:
+            data = control.recv(65536)
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                if request["args"][:1] == ["train"]:
+                    preload(LATER)
+                pid = _fork(request, (watched, lifeline[0]), control, (waking, woken, lifeline[1]))
+                with contextlib.suppress(OSError):  # it leads its own group before anybody hears of it
+                    os.setpgid(pid, pid)
+                running[pid] = request["id"]
+                _send(control, {"id": request["id"], "pid": pid})
+
+
+def _report(control: socket.socket, running: dict[int, int]) -> None:
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        _send(control, {"id": running.pop(pid), "code": os.waitstatus_to_exitcode(status)})
+
+
+def _send(control: socket.socket, message: dict[str, Any]) -> None:
+    control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _fork(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> int:
+    sys.stdout.flush()
+    gc.freeze()  # the collector leaves alone what is shared: its pages stay shared
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _become(request, watched, control, ours)
+        child.run(request["module"], request["args"])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:  # noqa: BLE001 - the interpreter prints it and exits with 1: so does this
+        traceback.print_exc()
+    finally:
         with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
-    async def _follow(self) -> None:
-        """Takes its reports until it is gone, however it went."""
-        try:
-            with contextlib.suppress(OSError):
-                while line := await self.reader.readline():
-                    self._reported(json.loads(line))
-        finally:
-            self._lost()
 
-    def _reported(self, message: dict[str, Any]) -> None:
-        fork = self._forks[message["id"]]
-        if "code" in message:
-            fork.ended.set_result(message["code"])
-            del self._forks[message["id"]]
-        elif fork.born.cancelled():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(message["pid"], signal.SIGKILL)
-        else:
-            fork.born.set_result(message["pid"])
+def _become(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
+    """Makes the fork look like a process of its own."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    control.close()
+    for descriptor in ours:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    child.die_with(*watched)
 
-    def _lost(self) -> None:
-        """Its forks died with it (nursery.py), and nobody can say more of their ends."""
-        self.lost = True
-        for fork in self._forks.values():
-            if not fork.born.done():
-                fork.born.set_exception(ForkServerLostError("the fork server ended"))
-            fork.ended.set_result(-signal.SIGKILL)
-        self._forks.clear()
+
+def main() -> None:
+    """Entry point."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[2]))
+    preload(NEEDED)
+    preload_trainer()
+    serve(int(sys.argv[1]), control)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,12 +21,12 @@ from fedlocal.interruption import unless_set
 from fedlocal.localnode import Node
 from fedlocal.processes import Command, Launcher, Process, kill, terminate
 from fedlocal.workloads import backoff_s
-from fedoperator.decide.model import Key
+from fedoperator.decide.decision import Key
 
 Body = dict[str, Any]
 AGGREGATOR = "fedaggregator"
 MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
-OTHER_LOGS = (names.ROLE_AGGREGATOR, names.ROLE_INIT, "nursery")  # files that a site called so would share
+OTHER_LOGS = (names.ROLE_AGGREGATOR, names.ROLE_INIT, "fork-server")  # files that a site called so would share
 GRACE_S = 10.0
 LOG_TAIL_BYTES = 2048
 STEADY_S = 30.0  # a container that ran this long starts again at once

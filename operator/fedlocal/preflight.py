@@ -19,7 +19,7 @@ from fedlocal.intake import Request
 from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
 from fedlocal.shadowed import shadowed
-from fedoperator.decide.model import Event, Key, Observed
+from fedoperator.decide.decision import Event, Key, Observed
 from fedoperator.decide.sites import sites
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fedlocal import child
-from fedlocal.fork_server import ForkServer, ForkServerLostError
+from fedlocal.fork_client import ForkServer, ForkServerLostError
 
 MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster

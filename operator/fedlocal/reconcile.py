@@ -12,14 +12,14 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
-from fedlocal import configmaps, pods, vault, workloads
+from fedlocal import configmaps, key_store, pods, workloads
 from fedlocal.cluster import Cluster
 from fedlocal.statefolder import StateFolder
-from fedoperator.credentials import Keys
 from fedoperator.decide.client import decide_client
+from fedoperator.decide.decision import Decision, Event, Key, Manifest, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Event, Key, Manifest, Observed, ObservedClient, Settings
 from fedoperator.desired.jobs import created
+from fedoperator.key_material import Keys
 
 Body = dict[str, Any]
 SETTINGS = Settings(aggregator_image="local")
@@ -53,7 +53,7 @@ class Reconciler:
         for request in decision.secrets:
             if request.name not in self.cluster.secrets:
                 uid = self.cluster.objects[self.job]["metadata"]["uid"]
-                vault.make(request, self.state, self.keys, uid, self.cluster.now())
+                key_store.make(request, self.state, self.keys, uid, self.cluster.now())
                 self.cluster.secrets.add(request.name)
                 self.cluster.changed()
         self._carry_out(decision)

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedaggregator.engine.records import load_log, read_head
 from fedaggregator.engine.repair import repaired
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import FatalError
 from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
@@ -70,7 +70,7 @@ def commits(state: StateFolder) -> list[CommitRecord]:
         store = DiskStore(folder)
         found = read_head(store, layout)
         return list(load_log(store, layout, found[0]).commits) if found else []
-    except (Fatal, StoreError) as error:
+    except (FatalError, StoreError) as error:
         raise StateBrokenError(f"{folder}: {error}") from error
 
 
@@ -82,7 +82,7 @@ def repair(state: StateFolder) -> list[str]:
     with locked(state.root):
         try:
             return list(repaired(DiskStore(folder), layout))
-        except (Fatal, StoreError) as error:
+        except (FatalError, StoreError) as error:
             raise StateBrokenError(f"{folder}: {error}") from error
 
 

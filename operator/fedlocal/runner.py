@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fedapi import names
-from fedlocal import intake, preflight, reconcile, statefolder, vault
+from fedlocal import intake, key_store, preflight, reconcile, statefolder
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
 from fedlocal.errors import MachineError
@@ -31,7 +31,7 @@ from fedlocal.mounts import Places
 from fedlocal.pods import finished
 from fedlocal.processes import ForkingLauncher, launcher
 from fedlocal.reconcile import Reconciler
-from fedoperator.decide.model import Event, Key
+from fedoperator.decide.decision import Event, Key
 
 Body = dict[str, Any]
 Phase = Literal["Complete", "Failed", "Suspended", "Interrupted", "Stalled"]
@@ -89,7 +89,7 @@ class _Run:
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
         self.cluster = Cluster(job["metadata"]["namespace"], self.changed.set, lambda: datetime.now(UTC))
         self.key = Key(names.JOB_KIND, request.name)
-        keys = vault.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
+        keys = key_store.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
         self._fill(job)
         aggregator = self.state.read_aggregator_status() or {}
         operator = {name: value for name, value in job["status"].items() if name not in aggregator}
@@ -130,7 +130,7 @@ class _Run:
         following = asyncio.create_task(self._follow_aggregator())
         try:
             if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
-                self.launcher.warm(node.inherited(), self.state.logs / "nursery.log")
+                self.launcher.warm(node.inherited(), self.state.logs / "fork-server.log")
             return await self._loop(kubelet)
         finally:
             following.cancel()

@@ -1,6 +1,6 @@
 """The folder that keeps one job between runs: what lies where, the lock, and writes that survive a kill.
 
-Used by runner.py, mounts.py and vault.py, and by fedcli to find the store.
+Used by runner.py, mounts.py and key_store.py, and by fedcli to find the store.
 """
 
 import fcntl

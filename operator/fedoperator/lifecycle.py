@@ -18,11 +18,11 @@ from fedapi import names
 from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import PodEvents
+from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
@@ -37,7 +37,7 @@ from fedoperator.settings import OperatorSettings
 from fedoperator.watch_health import WatchHealth
 from fedoperator.workers import Workers
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10.0  # for looks under way; below the pod's grace period
 CRD_RETRY_S = 2.0
@@ -53,7 +53,7 @@ class Operator:
         self._queue = WorkQueue()
         self._metrics = Metrics()
         self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
-        self._credentials = CredentialStore(
+        self._credentials = SecretStore(
             self._connection, settings.namespace, settings.keys_secret, _now, self._metrics.wrote
         )
         self._acting = threading.Event()
@@ -72,7 +72,7 @@ class Operator:
             await self._act()
         if election is not None:
             election.stop()
-        LOG.info("ended", extra={"reason": self._failure or "asked to"})
+        log.info("ended", extra={"reason": self._failure or "asked to"})
         return 1 if self._failure else 0
 
     def _take_signals(self) -> None:
@@ -106,7 +106,7 @@ class Operator:
 
     def _lost_lease(self) -> None:
         """At once: another replica may act already, and a write under way must not be followed by another."""
-        LOG.error("the Lease was lost; ending")
+        log.error("the Lease was lost; ending")
         os._exit(1)
 
     async def _until_leading(self, election: Election | None) -> bool:
@@ -127,7 +127,7 @@ class Operator:
         try:
             self._credentials.keys()
         except (RetryLaterError, RefusedError, GoneError) as error:
-            LOG.warning("waiting for the keys: %s", error)
+            log.warning("waiting for the keys: %s", error)
             return False
         return True
 
@@ -137,7 +137,7 @@ class Operator:
             try:
                 replaced = await asyncio.to_thread(self._credentials.keep)
             except OperatorError as error:
-                LOG.warning("the keys were not checked: %s", error)
+                log.warning("the keys were not checked: %s", error)
                 continue
             if replaced:
                 self._cannot_go_on(replaced)
@@ -146,11 +146,11 @@ class Operator:
         """Whether our own resources exist. Looks for the optional ones too: once, so a restart finds later ones."""
         try:
             if not (self._served(JOB) and self._served(CLIENT)):
-                LOG.warning("waiting for the custom resources")
+                log.warning("waiting for the custom resources")
                 return False
             self._kinds = (*WATCHED, *(kind for kind in OPTIONAL if self._served(kind)))
         except RetryLaterError as error:
-            LOG.warning("waiting for the custom resources: %s", error)
+            log.warning("waiting for the custom resources: %s", error)
             return False
         return True
 
@@ -175,7 +175,7 @@ class Operator:
     async def _act(self) -> None:
         self._acting.set()
         self._metrics.leads(leads=True)
-        LOG.info("acting", extra={"jobset": JOBSET in self._kinds})
+        log.info("acting", extra={"jobset": JOBSET in self._kinds})
         workers = Workers(
             self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
         )
@@ -191,13 +191,13 @@ class Operator:
                 self._take_signals,
             )
         except (OperatorError, RuntimeError, OSError, TimeoutError) as error:
-            LOG.exception("the watches cannot go on")
+            log.exception("the watches cannot go on")
             self._failure = self._failure or str(error)
         keeping.cancel()
         await asyncio.to_thread(workers.stop, STOP_WITHIN_S)
 
     def _cannot_go_on(self, why: str) -> None:
-        LOG.error("ending: %s", why)
+        log.error("ending: %s", why)
         self._failure = why
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)

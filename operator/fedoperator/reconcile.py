@@ -15,17 +15,17 @@ from typing import Protocol
 from fedapi import names
 from fedoperator.cluster.apply import Applied, Applier
 from fedoperator.cluster.cache import Cache, Object
-from fedoperator.cluster.credentials import CredentialStore
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import RECHECK_S as LOOK_UP_S
 from fedoperator.cluster.podevents import PodEvents
+from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.decide import podless
-from fedoperator.decide.model import Decision, Key, Observed, ObservedClient
+from fedoperator.decide.decision import Decision, Key, Observed, ObservedClient
 from fedoperator.queueing import WorkKey
 from fedoperator.refusals import Refusals
 from fedoperator.stuck import PATIENCE_S, RECHECK_S, stuck_for_s
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 OUR_CONTROLLER = (None, names.ANNOTATION_CONTROLLER)
 
@@ -51,7 +51,7 @@ class Reconciler:
     cache: Cache
     observer: Observer
     applier: Applier
-    credentials: CredentialStore
+    credentials: SecretStore
     refusals: Refusals
     pod_events: PodEvents
     decide_job: DecideJob
@@ -113,7 +113,7 @@ class Reconciler:
         if waited_s < PATIENCE_S:
             return PATIENCE_S - waited_s + 0.5
         if monotonic() - self._checked.get(uid, -RECHECK_S) >= RECHECK_S:
-            LOG.info("a pod waits for a volume or a Secret: checking that the job's Secrets exist")
+            log.info("a pod waits for a volume or a Secret: checking that the job's Secrets exist")
             self._checked[uid] = monotonic()
             self.credentials.forget(uid)
         return RECHECK_S

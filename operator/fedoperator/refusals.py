@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from fedoperator.decide.model import Key, Manifest, Refused
+from fedoperator.decide.decision import Key, Manifest, Refused
 
 FIRST_RETRY_S = 5.0
 MOST_RETRY_S = 300.0

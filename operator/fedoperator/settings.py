@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fedapi.names import OPERATOR_METRICS_PORT, OPERATOR_PROBE_PORT
-from fedoperator.decide.model import Settings as DecisionSettings
+from fedoperator.decide.decision import Settings as DecisionSettings
 from fedoperator.errors import SettingsInvalidError
 
 PREFIX = "FEDLOOM_OPERATOR_"

@@ -15,7 +15,7 @@ from fedoperator.errors import GoneError, RetryLaterError, UnauthorizedError
 from fedoperator.logs import job_in_log
 from fedoperator.queueing import WorkKey, WorkQueue
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 GONE_RETRY_S = 30.0  # a namespace that is being deleted takes the job with it; look once more all the same
 _JITTER = 0.1
@@ -66,7 +66,7 @@ class Workers:
                 result = self._handle(key)
                 seconds = monotonic() - began
                 self._measure.looked(result, seconds)
-                LOG.debug("looked", extra={"kind": key.kind, "result": result, "seconds": round(seconds, 3)})
+                log.debug("looked", extra={"kind": key.kind, "result": result, "seconds": round(seconds, 3)})
             self._queue.done(key)
 
     def _handle(self, key: WorkKey) -> str:
@@ -74,10 +74,10 @@ class Workers:
             again_s = self._look(key)
         except RetryLaterError as error:
             delay = self._queue.add_failed(key, error.after_s)
-            LOG.log(logging.DEBUG if error.conflict else logging.WARNING, "again in %.1f s: %s", delay, error)
+            log.log(logging.DEBUG if error.conflict else logging.WARNING, "again in %.1f s: %s", delay, error)
             return "conflict" if error.conflict else "retry"
         except GoneError as error:
-            LOG.debug("gone: %s", error)
+            log.debug("gone: %s", error)
             self._queue.add(key, GONE_RETRY_S)
             return "gone"
         except UnauthorizedError as error:
@@ -85,7 +85,7 @@ class Workers:
             self._fatal(str(error))
             return "error"
         except Exception:
-            LOG.exception("a look failed; again in %.1f s", self._queue.add_failed(key))
+            log.exception("a look failed; again in %.1f s", self._queue.add_failed(key))
             return "error"
         self._queue.succeeded(key)
         if again_s is not None:

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from fedapi.wire.message import ObjectRef
 from fedstore.errors import (
-    AlreadyExists,
-    ContentMismatch,
-    HeadMoved,
-    Missing,
-    StoreFailed,
-    StoreFull,
+    AlreadyExistsError,
+    ContentMismatchError,
+    HeadMovedError,
+    MissingError,
+    StoreFailedError,
+    StoreFullError,
 )
 from fedstore.objectstore import DIGEST, Head, checked_key, holds_itself, is_key
 
@@ -37,9 +37,9 @@ def _typed_errors(what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise Missing(f"{what}: there is no such object") from error
+        raise MissingError(f"{what}: there is no such object") from error
     except OSError as error:
-        kind = StoreFull if error.errno in _FULL else StoreFailed
+        kind = StoreFullError if error.errno in _FULL else StoreFailedError
         raise kind(f"{what}: {error.strerror} ({errno.errorcode.get(error.errno or 0, '?')})") from error
 
 
@@ -58,7 +58,7 @@ class DiskWriter:
         with memoryview(chunk) as view, _typed_errors(self._key):
             self._written += view.nbytes
             if self._size is not None and self._written > self._size:
-                raise ContentMismatch("WrongSize", f"more than the announced {self._size} bytes were sent")
+                raise ContentMismatchError("WrongSize", f"more than the announced {self._size} bytes were sent")
             self._hash.update(view)
             done = 0
             while done < view.nbytes:
@@ -68,9 +68,9 @@ class DiskWriter:
         """Checks, syncs, links."""
         digest = self._hash.hexdigest()
         if self._size is not None and self._written != self._size:
-            raise ContentMismatch("WrongSize", f"{self._written} bytes were sent, {self._size} announced")
+            raise ContentMismatchError("WrongSize", f"{self._written} bytes were sent, {self._size} announced")
         if self._sha256 is not None and digest != self._sha256:
-            raise ContentMismatch("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
+            raise ContentMismatchError("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
         key = self._key.replace(DIGEST, digest)
         with _typed_errors(key):
             os.fsync(self._fd)
@@ -103,7 +103,7 @@ class DiskReader:
             while done < buffer.nbytes:
                 count = os.preadv(self._fd, [buffer[done:]], offset + done)
                 if count == 0:
-                    raise StoreFailed(f"{self._key}: the object ends at {offset + done}, more was expected")
+                    raise StoreFailedError(f"{self._key}: the object ends at {offset + done}, more was expected")
                 done += count
 
 
@@ -169,7 +169,7 @@ class DiskStore:
         try:
             with self.reader(key) as reader:
                 return reader.size
-        except Missing:
+        except MissingError:
             return None
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -184,7 +184,7 @@ class DiskStore:
         try:
             with _typed_errors(folder or str(self._root)), os.scandir(self._root / folder) as listed:
                 entries = [(e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in listed]
-        except Missing:
+        except MissingError:
             return
         for name, is_folder, is_file in entries:
             key = f"{folder}/{name}" if folder else name
@@ -195,14 +195,14 @@ class DiskStore:
 
     def delete(self, key: str) -> None:
         """Removes an object."""
-        with contextlib.suppress(Missing), _typed_errors(key):
+        with contextlib.suppress(MissingError), _typed_errors(key):
             self._path(key).unlink()
 
     def head(self, key: str) -> Head | None:
         """The HEAD object."""
         try:
             data = self.get(key)
-        except Missing:
+        except MissingError:
             return None
         return Head(data, hashlib.sha256(data).hexdigest())
 
@@ -212,7 +212,7 @@ class DiskStore:
         with _typed_errors(key), self._locked(key):
             now = self.head(key)
             if (now.tag if now else None) != expected:
-                raise HeadMoved(f"{key} was replaced by another process")
+                raise HeadMovedError(f"{key} was replaced by another process")
             self._make_folders(path.parent)
             self._replace(path, data)
         return Head(data, hashlib.sha256(data).hexdigest())
@@ -227,14 +227,14 @@ class DiskStore:
             found = _digest(path)
             if found != digest:
                 if found and not holds_itself(key, digest):
-                    raise AlreadyExists(f"{key} holds other content, and objects are written once") from None
+                    raise AlreadyExistsError(f"{key} holds other content, and objects are written once") from None
                 temporary.replace(path)
         _sync_folder(path.parent)
 
     def _path(self, key: str) -> Path:
         path = self._root / checked_key(key)
         if not path.parent.resolve().is_relative_to(self._root):
-            raise StoreFailed(f"{key}: a link leads out of the store")
+            raise StoreFailedError(f"{key}: a link leads out of the store")
         return path
 
     def _make_folders(self, folder: Path) -> None:

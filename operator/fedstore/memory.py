@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fedapi.wire.message import ObjectRef
-from fedstore.errors import AlreadyExists, ContentMismatch, HeadMoved, Missing, StoreFailed, StoreFull
+from fedstore.errors import (
+    AlreadyExistsError,
+    ContentMismatchError,
+    HeadMovedError,
+    MissingError,
+    StoreFailedError,
+    StoreFullError,
+)
 from fedstore.objectstore import DIGEST, Head, checked_key, holds_itself
 
 
@@ -24,15 +31,15 @@ class MemoryWriter:
         """Appends."""
         self._data += chunk
         if self._size is not None and len(self._data) > self._size:
-            raise ContentMismatch("WrongSize", f"more than the announced {self._size} bytes were sent")
+            raise ContentMismatchError("WrongSize", f"more than the announced {self._size} bytes were sent")
 
     def finish(self) -> ObjectRef:
         """Checks and shows."""
         digest = hashlib.sha256(self._data).hexdigest()
         if self._size is not None and len(self._data) != self._size:
-            raise ContentMismatch("WrongSize", f"{len(self._data)} bytes were sent, {self._size} announced")
+            raise ContentMismatchError("WrongSize", f"{len(self._data)} bytes were sent, {self._size} announced")
         if self._sha256 is not None and digest != self._sha256:
-            raise ContentMismatch("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
+            raise ContentMismatchError("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
         key = self._key.replace(DIGEST, digest)
         self._store.add(key, bytes(self._data), digest)
         return ObjectRef(key=key, sha256=digest, size=len(self._data))
@@ -53,7 +60,7 @@ class MemoryReader:
         """Copies."""
         part = self._data[offset : offset + buffer.nbytes]
         if len(part) < buffer.nbytes:
-            raise StoreFailed(f"{self._key}: the object ends at {offset + len(part)}, more was expected")
+            raise StoreFailedError(f"{self._key}: the object ends at {offset + len(part)}, more was expected")
         buffer[:] = part
 
 
@@ -82,7 +89,7 @@ class MemoryStore:
         try:
             return self._objects[checked_key(key)]
         except KeyError:
-            raise Missing(f"{key}: there is no such object") from None
+            raise MissingError(f"{key}: there is no such object") from None
 
     @contextmanager
     def reader(self, key: str) -> Iterator[MemoryReader]:
@@ -112,7 +119,7 @@ class MemoryStore:
         with self._lock:
             now = self.head(key)
             if (now.tag if now else None) != expected:
-                raise HeadMoved(f"{key} was replaced by another process")
+                raise HeadMovedError(f"{key} was replaced by another process")
             self._make_room(len(data) - len(now.data if now else b""))
             self._objects[key] = data
         return Head(data, hashlib.sha256(data).hexdigest())
@@ -122,7 +129,7 @@ class MemoryStore:
         with self._lock:
             before = self._objects.get(key)
             if before is not None and before != data and not holds_itself(key, sha256):
-                raise AlreadyExists(f"{key} holds other content, and objects are written once")
+                raise AlreadyExistsError(f"{key} holds other content, and objects are written once")
             if before != data:
                 self._make_room(len(data) - len(before or b""))
                 self._objects[key] = data
@@ -130,4 +137,4 @@ class MemoryStore:
     def _make_room(self, more: int) -> None:
         used = sum(len(data) for data in self._objects.values())
         if self._limit_bytes is not None and used + more > self._limit_bytes:
-            raise StoreFull(f"{used + more} bytes are over the limit of {self._limit_bytes}")
+            raise StoreFullError(f"{used + more} bytes are over the limit of {self._limit_bytes}")

@@ -1,6 +1,6 @@
 """The port that all stores implement, and the rule for keys. One contract suite tests every adapter.
 
-Objects are write-once: putting equal content again is fine, other content raises AlreadyExists. A key that ends in the
+Objects are write-once: putting equal content again is fine, other content raises AlreadyExistsError. A key that ends in the
 SHA-256 of its content repairs itself: what it holds instead is damaged, and is replaced. Whoever sees an object sees all
 of it, and it survives a power cut. Only HEAD objects are replaced by other content, by compare-and-swap.
 All calls block: an event loop calls them in a thread.
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from fedapi.wire.message import ObjectRef
-from fedstore.errors import InvalidKey
+from fedstore.errors import InvalidKeyError
 
 DIGEST = "{sha256}"  # stands in a key for the digest of what is being written
 _KEY = re.compile(r"^(?!\.)[A-Za-z0-9._-]+(/(?!\.)[A-Za-z0-9._-]+)*$")
@@ -29,7 +29,7 @@ class Writer(Protocol):
     """An object in the making. As a context manager it discards what was not finished."""
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Appends; raises ContentMismatch as soon as the announced size is passed."""
+        """Appends; raises ContentMismatchError as soon as the announced size is passed."""
 
     def finish(self) -> ObjectRef:
         """Checks size and digest and makes the object durable and visible, at once and whole."""
@@ -43,7 +43,7 @@ class Reader(Protocol):
         """Bytes of the object."""
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fills the buffer from that offset; StoreFailed when the object is shorter."""
+        """Fills the buffer from that offset; StoreFailedError when the object is shorter."""
 
 
 class ObjectStore(Protocol):
@@ -59,10 +59,10 @@ class ObjectStore(Protocol):
         """A small object in one call."""
 
     def get(self, key: str) -> bytes:
-        """A small object as bytes; Missing when there is none."""
+        """A small object as bytes; MissingError when there is none."""
 
     def reader(self, key: str) -> AbstractContextManager[Reader]:
-        """Opens an object; Missing when there is none."""
+        """Opens an object; MissingError when there is none."""
 
     def size(self, key: str) -> int | None:
         """Bytes of an object, None when there is none."""
@@ -70,7 +70,7 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys that begin with this text, sorted; HEAD objects included. Foreign files may be among them.
 
-        What cannot be a key is left out; a folder that cannot be listed is StoreFailed, never empty.
+        What cannot be a key is left out; a folder that cannot be listed is StoreFailedError, never empty.
         """
 
     def delete(self, key: str) -> None:
@@ -80,7 +80,7 @@ class ObjectStore(Protocol):
         """The HEAD object, None when there is none."""
 
     def replace_head(self, key: str, data: bytes, expected: str | None) -> Head:
-        """Sets HEAD if its tag is `expected` (None: if there is none); else HeadMoved."""
+        """Sets HEAD if its tag is `expected` (None: if there is none); else HeadMovedError."""
 
 
 def holds_itself(key: str, sha256: str) -> bool:
@@ -96,5 +96,5 @@ def is_key(key: str) -> bool:
 def checked_key(key: str) -> str:
     """The key, when it is a relative path of plain names that do not begin with a dot."""
     if not is_key(key):
-        raise InvalidKey(f"{key[:80]!r} is not a key: use names of letters, digits, '.', '_', '-' between slashes")
+        raise InvalidKeyError(f"{key[:80]!r} is not a key: use names of letters, digits, '.', '_', '-' between slashes")
     return key

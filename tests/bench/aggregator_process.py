@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
-from fedoperator.credentials import aggregator_files
+from fedoperator.key_material import aggregator_files
 from tests.bench import certificates
 from tests.ports import free_ports
 

@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from fedapi import names
-from tests.bench import certificates, crew
+from tests.bench import certificates, group
 
 BODY = b"{}".ljust(512)
 
@@ -22,9 +22,9 @@ BODY = b"{}".ljust(512)
 def median_s(folder: Path, *, processes: int, trips: int, repeats: int) -> float:
     """Median time in which every process has made its round trips, one after another, all processes at once."""
     certificates.write(folder)
-    server, port = crew.serving(_serve, folder)
+    server, port = group.serving(_serve, folder)
     try:
-        return median(crew.timed(_ask, processes, repeats + 1, folder, port, trips)[1:])
+        return median(group.timed(_ask, processes, repeats + 1, folder, port, trips)[1:])
     finally:
         server.kill()
         server.join()
@@ -33,10 +33,10 @@ def median_s(folder: Path, *, processes: int, trips: int, repeats: int) -> float
 def _ask(barrier: Barrier, repeats: int, folder: Path, port: int, trips: int) -> None:
     with httpx.Client(verify=certificates.client_context(folder), trust_env=False) as client:
         for _ in range(repeats):
-            barrier.wait(crew.WAIT_S)
+            barrier.wait(group.WAIT_S)
             for _ in range(trips):
                 client.post(f"https://127.0.0.1:{port}/", content=BODY).raise_for_status()
-            barrier.wait(crew.WAIT_S)
+            barrier.wait(group.WAIT_S)
 
 
 async def _answer(scope: Any, receive: Any, send: Any) -> None:

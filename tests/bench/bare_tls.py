@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 
-from tests.bench import certificates, crew
+from tests.bench import certificates, group
 
 CHUNK = 1 << 20
 
@@ -22,9 +22,9 @@ def median_s(folder: Path, *, sites: int, size: int, repeats: int) -> float:
     """Median time in which all sites have fetched and sent, all at once, over connections that are open already."""
     certificates.write(folder)
     (folder / "size").write_text(str(size))
-    server, port = crew.serving(_serve, folder)
+    server, port = group.serving(_serve, folder)
     try:
-        return median(crew.timed(_site, sites, repeats + 1, folder, port, size)[1:])
+        return median(group.timed(_site, sites, repeats + 1, folder, port, size)[1:])
     finally:
         server.kill()
         server.join()
@@ -36,13 +36,13 @@ def _site(barrier: Barrier, repeats: int, folder: Path, port: int, size: int) ->
         context = certificates.client_context(folder)
         with context.wrap_socket(raw, server_hostname="127.0.0.1") as wire:
             for _ in range(repeats):
-                barrier.wait(crew.WAIT_S)
+                barrier.wait(group.WAIT_S)
                 wire.send(b"?")
                 _receive(wire, size, buffer)
                 hashlib.sha256(payload).digest()
                 _send(wire, payload)
                 wire.recv(1)
-                barrier.wait(crew.WAIT_S)
+                barrier.wait(group.WAIT_S)
 
 
 def _serve(folder: Path, parent: Connection) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedapi import names
-from fedoperator.credentials import Keys, server_certificate
+from fedoperator.key_material import Keys, server_certificate
 
 
 def write(folder: Path) -> Keys:

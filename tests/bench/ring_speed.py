@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench.ring_crew import Crew
+from tests.bench.ring_group import RankGroup
 
 STEPS, TURNS, WARM = 100, 15, 30
 
@@ -25,15 +25,15 @@ class Speed:
 def measured() -> Speed:
     """Starts the ranks, lets them take turns, ends them."""
     with ExitStack() as stack:
-        crews = [
-            Crew("alone", 1, stack),
-            Crew("ring", 2, stack, collective="Horovod"),
-            Crew("ddp", 2, stack),
-            Crew("alone", 2, stack),
+        groups = [
+            RankGroup("alone", 1, stack),
+            RankGroup("ring", 2, stack, collective="Horovod"),
+            RankGroup("ddp", 2, stack),
+            RankGroup("alone", 2, stack),
         ]
-        for crew in crews:
-            crew.ask("train", WARM)
-        turns = [[max(crew.ask("train", STEPS)) for crew in crews] for _ in range(TURNS)]
+        for group in groups:
+            group.ask("train", WARM)
+        turns = [[max(group.ask("train", STEPS)) for group in groups] for _ in range(TURNS)]
     alone, ring, ddp, both = (median(column) / STEPS * 1000 for column in zip(*turns, strict=True))
     print(f"   ms per step: alone {alone:.2f}, two over Horovod {ring:.2f}, under DDP {ddp:.2f}, not joined {both:.2f}")
     return Speed(

@@ -1,6 +1,6 @@
 """One rank of the ring benchmarks: `python -m tests.bench.ring_worker MODE SEAT_JSON`, commands and answers as JSON lines.
 
-MODE is `alone` (one process, no ring), `ring` (this project's: the seat says which) or `ddp` (torch's own
+MODE is `alone` (one process, no ring), `ring` (this project's: the slot says which) or `ddp` (torch's own
 DistributedDataParallel over gloo). Trains the CNN of examples/fashion-mnist on made-up images, on one thread.
 """
 
@@ -18,9 +18,9 @@ import torch
 
 from fedtrainer.ring.gradients import GradientSync
 from fedtrainer.ring.join import join
-from fedtrainer.ring.meeting import Meeting, ring_key
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.rendezvous import Rendezvous, ring_key
 from fedtrainer.ring.single import SingleRing
+from fedtrainer.ring.slot import Slot
 
 TASK = Path(__file__).resolve().parents[2] / "examples" / "fashion-mnist" / "fashion_mnist.py"
 BATCH, IMAGES = 64, 4096
@@ -31,19 +31,19 @@ _BYTES_SENT = 200  # offset of tcpi_bytes_sent in Linux' struct tcp_info
 class Worker:
     """Its public methods are the commands."""
 
-    def __init__(self, mode: str, seat: Seat) -> None:
+    def __init__(self, mode: str, slot: Slot) -> None:
         self._ring = SingleRing("cpu")
         if mode == "ring":
-            self._ring = join(seat, Meeting.open(seat, ring_key("bench"), 60))
+            self._ring = join(slot, Rendezvous.open(slot, ring_key("bench"), 60))
         if mode == "ddp":
             torch.distributed.init_process_group(
                 "gloo",
-                init_method=f"tcp://{seat.addresses[0]}:{seat.store_port}",
-                rank=seat.rank,
-                world_size=seat.size,
-                timeout=timedelta(seconds=seat.timeout_s),
+                init_method=f"tcp://{slot.addresses[0]}:{slot.store_port}",
+                rank=slot.rank,
+                world_size=slot.size,
+                timeout=timedelta(seconds=slot.timeout_s),
             )
-        torch.manual_seed(seat.rank)
+        torch.manual_seed(slot.rank)
         self._images, self._labels = torch.randn(IMAGES, 1, 28, 28), torch.randint(0, 10, (IMAGES,))
         spec = importlib.util.spec_from_file_location("fashion_mnist", TASK)
         module = importlib.util.module_from_spec(spec)
@@ -96,7 +96,7 @@ def main() -> None:
     os.dup2(2, 1)
     torch.set_num_threads(1)
     values = json.loads(sys.argv[2])
-    worker = Worker(sys.argv[1], Seat(**values | {"addresses": tuple(values["addresses"])}))
+    worker = Worker(sys.argv[1], Slot(**values | {"addresses": tuple(values["addresses"])}))
     print(json.dumps("ready"), file=answers)
     for line in sys.stdin:
         name, arguments = json.loads(line)

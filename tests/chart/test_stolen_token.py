@@ -13,8 +13,8 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedoperator.decide.client import decide_client
+from fedoperator.decide.decision import ObservedClient
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import ObservedClient
 from fedoperator.desired import access, aggregator
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.ring_policy import ring_policy

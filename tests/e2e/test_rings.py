@@ -15,7 +15,7 @@ from tools import deploy
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two-rings"
 DATA = {"dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"}
-TURN = "fedloom.dev/turn"
+TURN = "fedloom.dev/step"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedaggregator.engine import records
-from fedcore import closing, reopening
+from fedcore.rounds import closing, reopening
 from fedoperator.decide.reasons import ConditionType
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,8 +4,8 @@ Task authors import the names below and nothing else (docs/task-api.md). This mo
 the process says hello to the aggregator before the slow import.
 """
 
-from fedtrainer.errors import DataMissing
+from fedtrainer.errors import DataMissingError
 from fedtrainer.training.context import Context, Site
 from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
 
-__all__ = ["Context", "Data", "DataMissing", "EvalResult", "Site", "Task", "TrainResult"]
+__all__ = ["Context", "Data", "DataMissingError", "EvalResult", "Site", "Task", "TrainResult"]

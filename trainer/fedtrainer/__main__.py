@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from fedapi.outcome import Exit, reason
 from fedtrainer import taskpath, termination
-from fedtrainer.errors import Stop, Terminated
-from fedtrainer.ring.seat import Seat
+from fedtrainer.errors import StopError, Terminated
+from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown
 
 log = logging.getLogger("fedtrainer")
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         if len(arguments) != 1 or arguments[0] not in COMMANDS:
             return _end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
         return _train() if arguments[0] == "train" else _init()
-    except Stop as error:
+    except StopError as error:
         return _end(error.exit, str(error))
     except Terminated as signalled:
         log.info("ended by signal %d; finished work is kept", signalled.number)
@@ -51,8 +51,8 @@ def _unforeseen(error: BaseException) -> tuple[int, str]:
 
 
 def _train() -> int:
-    settings, seat = TrainerSettings.read(), Seat.read()
-    if seat is None:
+    settings, slot = TrainerSettings.read(), Slot.read()
+    if slot is None:
         _log(settings)
         if settings.ranks > 1:
             from fedtrainer.launch.launcher import run as launch  # noqa: PLC0415 - each role loads what it needs
@@ -62,20 +62,20 @@ def _train() -> int:
         from fedtrainer.launch.lifeline import hold  # noqa: PLC0415
 
         hold()
-        _log(settings, seat)
-    _rank(settings, seat or settings.alone())
+        _log(settings, slot)
+    _rank(settings, slot or settings.alone())
     return Exit.OK
 
 
-def _rank(settings: TrainerSettings, seat: Seat) -> None:
-    if seat.rank == 0:
+def _rank(settings: TrainerSettings, slot: Slot) -> None:
+    if slot.rank == 0:
         from fedtrainer.agent.work import run as work  # noqa: PLC0415
 
-        work(settings, seat)
+        work(settings, slot)
     else:
         from fedtrainer.agent.follow import run as follow  # noqa: PLC0415
 
-        follow(settings, seat)
+        follow(settings, slot)
 
 
 def _init() -> int:
@@ -87,8 +87,8 @@ def _init() -> int:
     return Exit.OK
 
 
-def _log(settings: TaskSettings, seat: Seat | None = None) -> None:
-    log.info("settings %s", shown(settings)) if seat is None else log.info("%s", seat)
+def _log(settings: TaskSettings, slot: Slot | None = None) -> None:
+    log.info("settings %s", shown(settings)) if slot is None else log.info("%s", slot)
     logging.getLogger().setLevel(settings.log_level)
 
 

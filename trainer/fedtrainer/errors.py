@@ -1,6 +1,6 @@
 """Errors of the trainer, classed by what to do next. Raised everywhere here, mapped to exit codes in __main__.
 
-Stop: the process ends with `exit` and tells why in one line. Skip: the work at hand is void, the process asks
+StopError: the process ends with `exit` and tells why in one line. SkipError: the work at hand is void, the process asks
 for the next. What the network does in between (retry) is no error until patience is over.
 """
 
@@ -11,91 +11,91 @@ class TrainerError(Exception):
     """Root of the tree."""
 
 
-class Stop(TrainerError):  # noqa: N818 - named for what to do next
+class StopError(TrainerError):
     """The process ends; `exit` is its code."""
 
     exit = Exit.TASK_FAILED
 
 
-class BadSettings(Stop):
+class BadSettingsError(StopError):
     """A setting is missing or malformed."""
 
     exit = Exit.BAD_SETTINGS
 
 
-class TaskImport(Stop):
+class TaskImportError(StopError):
     """The entrypoint does not import, or its factory fails."""
 
     exit = Exit.TASK_IMPORT
 
 
-class DataMissing(Stop):
+class DataMissingError(StopError):
     """This site's data is absent or unreadable. Name the path that was looked for."""
 
     exit = Exit.DATA_MISSING
 
 
-class Refused(Stop):
+class RefusedError(StopError):
     """The aggregator does not know this site or its token."""
 
     exit = Exit.REFUSED
 
 
-class TaskInvalid(Stop):
+class TaskInvalidError(StopError):
     """The task breaks its contract. The message says what and how to mend it."""
 
     exit = Exit.TASK_INVALID
 
 
-class CollectiveMissing(Stop):
+class CollectiveMissingError(StopError):
     """The image lacks what pool.collective or pool.backend asks for."""
 
     exit = Exit.COLLECTIVE_MISSING
 
 
-class DataDiffers(Stop):
+class DataDiffersError(StopError):
     """The ranks of the site see different data. Name the ranks and what differs."""
 
     exit = Exit.DATA_DIFFERS
 
 
-class PeerUnreachable(Stop):
+class PeerUnreachableError(StopError):
     """A worker of the site cannot be reached. Name it and its address."""
 
     exit = Exit.PEER_UNREACHABLE
 
 
-class RingBroken(Stop):
+class RingBrokenError(StopError):
     """Another rank has ended or does not answer: this process ends, its launcher joins the next generation."""
 
     exit = Exit.RING_BROKEN
 
 
-class TaskFailed(Stop):
+class TaskFailedError(StopError):
     """The task's own code raised."""
 
     exit = Exit.TASK_FAILED
 
 
-class AggregatorLost(Stop):
+class AggregatorLostError(StopError):
     """The aggregator stayed unreachable for longer than the trainer's patience."""
 
     exit = Exit.AGGREGATOR_LOST
 
 
-class Skip(TrainerError):  # noqa: N818 - named for what to do next
+class SkipError(TrainerError):
     """The work at hand ends without a result; the process goes on."""
 
 
-class Dropped(Skip):
+class DroppedError(SkipError):
     """The aggregator no longer wants this work (stale round, quorum reached, duplicate)."""
 
 
-class LinkExpired(Skip):
+class LinkExpiredError(SkipError):
     """An expiring URL is over or its object is gone: ask for a new one."""
 
 
-class Rejected(Skip):
+class RejectedError(SkipError):
     """The aggregator will not take this content; sending it again cannot help. `code` is the refusal's."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -103,7 +103,7 @@ class Rejected(Skip):
         self.code = code
 
 
-class Diverged(Skip):
+class DivergedError(SkipError):
     """The loss or the update is not finite."""
 
 

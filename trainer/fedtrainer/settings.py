@@ -13,8 +13,8 @@ from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_val
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedapi import names
-from fedtrainer.errors import BadSettings
-from fedtrainer.ring.seat import Accelerator, Backend, Collective, Seat
+from fedtrainer.errors import BadSettingsError
+from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
 ENV_PATIENCE_S = "FEDLOOM_PATIENCE_S"
 ENV_POLL_S = "FEDLOOM_POLL_S"
@@ -29,16 +29,16 @@ class _FromEnvironment(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """From the environment; BadSettings names every variable that is wrong."""
+        """From the environment; BadSettingsError names every variable that is wrong."""
         try:
             return cls()
         except ValidationError as error:
             wrong = "; ".join(
                 ": ".join([*map(str, e["loc"][:1]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
             )
-            raise BadSettings(f"settings: {wrong}") from None
+            raise BadSettingsError(f"settings: {wrong}") from None
         except ValueError as error:  # pydantic-settings: a variable that is not JSON
-            raise BadSettings(f"settings: {error}") from None
+            raise BadSettingsError(f"settings: {error}") from None
 
 
 class TaskSettings(_FromEnvironment):
@@ -194,9 +194,9 @@ class TrainerSettings(TaskSettings):
         """Ranks of the whole ring; with more than one, `train` is a launcher."""
         return self.ring_workers * self.ring_slots
 
-    def alone(self) -> Seat:
-        """The seat of the only rank of a site."""
-        return Seat(
+    def alone(self) -> Slot:
+        """The slot of the only rank of a site."""
+        return Slot(
             accelerator=self.accelerator,
             collective=self.collective,
             backend=self.backend,
@@ -214,9 +214,11 @@ class TrainerSettings(TaskSettings):
         try:
             token = path.read_text().strip()
         except OSError as error:
-            raise BadSettings(f"token: {path} is not readable ({error.strerror}): mount the site's Secret") from None
+            raise BadSettingsError(
+                f"token: {path} is not readable ({error.strerror}): mount the site's Secret"
+            ) from None
         if not token:
-            raise BadSettings(f"token: {path} is empty: mount the site's Secret")
+            raise BadSettingsError(f"token: {path} is empty: mount the site's Secret")
         return SecretStr(token)
 
 

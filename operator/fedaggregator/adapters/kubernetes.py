@@ -14,7 +14,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from fedaggregator.errors import StatusUnavailable
+from fedaggregator.errors import StatusUnavailableError
 from fedapi import names
 
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -50,8 +50,8 @@ class KubernetesStatus:
                 return
             self._version = ""
             if code != _CONFLICT:
-                raise StatusUnavailable(f"status: {code} {answer.get('message', '')}", code)
-        raise StatusUnavailable(f"status: {_TRIES} conflicts in a row")
+                raise StatusUnavailableError(f"status: {code} {answer.get('message', '')}", code)
+        raise StatusUnavailableError(f"status: {_TRIES} conflicts in a row")
 
     def heard(self, client: str) -> None:
         """Renews the site's Lease."""
@@ -67,15 +67,15 @@ class KubernetesStatus:
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         code, answer = self._apply(path, lease)
         if code >= 300:
-            raise StatusUnavailable(f"lease {name}: {code} {answer.get('message', '')}", code)
+            raise StatusUnavailableError(f"lease {name}: {code} {answer.get('message', '')}", code)
 
     def _read_version(self, path: str) -> str:
-        """The job's resourceVersion; StatusUnavailable when it is gone or recreated."""
+        """The job's resourceVersion; StatusUnavailableError when it is gone or recreated."""
         code, answer = self._call("GET", path, None)
         if code >= 300:
-            raise StatusUnavailable(f"job {self._job}: {code} {answer.get('message', '')}", code)
+            raise StatusUnavailableError(f"job {self._job}: {code} {answer.get('message', '')}", code)
         if answer["metadata"]["uid"] != self._uid:
-            raise StatusUnavailable(f"job {self._job} was recreated: its uid is not {self._uid}")
+            raise StatusUnavailableError(f"job {self._job} was recreated: its uid is not {self._uid}")
         return str(answer["metadata"]["resourceVersion"])
 
     def _apply(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -98,4 +98,4 @@ class KubernetesStatus:
             answer = self._api.call_api(*request, _request_timeout=_TIMEOUT_S)
             return answer.status, json.loads(answer.read())
         except (ApiException, HTTPError, OSError, ValueError) as error:
-            raise StatusUnavailable(f"{path}: {type(error).__name__}") from error
+            raise StatusUnavailableError(f"{path}: {type(error).__name__}") from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedaggregator.errors import StatusUnavailable
+from fedaggregator.errors import StatusUnavailableError
 
 
 class StatusFile:
@@ -23,7 +23,7 @@ class StatusFile:
             beside.write_text(json.dumps(status, indent=1))
             beside.replace(self._path)
         except OSError as error:
-            raise StatusUnavailable(f"{self._path}: {error.strerror}") from error
+            raise StatusUnavailableError(f"{self._path}: {error.strerror}") from error
 
     def heard(self, client: str) -> None:
         """Nobody reads heartbeats here."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedaggregator.errors import Fatal, faults
+from fedaggregator.errors import FatalError, faults
 from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class ConfigFile:
@@ -21,12 +21,12 @@ class ConfigFile:
         self._seen: tuple[int, int, int] | None = None
 
     def first(self) -> JobConfig:
-        """The configuration at start; Fatal when there is none."""
+        """The configuration at start; FatalError when there is none."""
         self._seen = self._version()
         try:
             return self._parsed()
         except (OSError, ValueError) as error:
-            raise Fatal(Exit.BAD_SETTINGS, f"{self._path}: {_short(error)}") from error
+            raise FatalError(Exit.BAD_SETTINGS, f"{self._path}: {_short(error)}") from error
 
     def changed(self) -> JobConfig | None:
         """A configuration that was not seen before, or None."""
@@ -37,7 +37,7 @@ class ConfigFile:
         try:
             return self._parsed()
         except (OSError, ValueError) as error:
-            _LOG.warning("new job configuration is not usable", extra={"fields": {"reason": _short(error)}})
+            log.warning("new job configuration is not usable", extra={"fields": {"reason": _short(error)}})
             return None
 
     def _version(self) -> tuple[int, int, int] | None:

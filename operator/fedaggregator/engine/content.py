@@ -5,17 +5,17 @@ Reads block by block into one buffer: memory does not depend on the size of the 
 
 from fedaggregator.engine import verified
 from fedaggregator.engine.verified import BLOCK_BYTES
-from fedaggregator.errors import Damaged, RefusedRequest
+from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
-from fedcore import folding, tensorfile
-from fedcore.tensorfile import MalformedTensorFile, TensorFile
-from fedstore.errors import Missing
+from fedcore.tensors import arithmetic, tensorfile
+from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
+from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
 
 def read_header(reader: Reader) -> TensorFile:
-    """The tensor table of an open file; MalformedTensorFile when it is none."""
+    """The tensor table of an open file; MalformedTensorFileError when it is none."""
     prefix = bytearray(min(tensorfile.PREFIX_BYTES, reader.size))
     reader.read_into(memoryview(prefix), 0)
     header = bytearray(tensorfile.header_size(bytes(prefix), reader.size))
@@ -36,21 +36,21 @@ def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> No
         if refusal is not None:
             there = payload.model_copy(update={"size": store.size(payload.key)})
             verified.check(store, there)  # else the site would be blamed for what happened to it here
-            raise RefusedRequest(refusal)
-    except (Missing, Damaged) as error:
+            raise RequestRefusedError(refusal)
+    except (MissingError, DamagedError) as error:
         message = f"{payload.sha256} was not uploaded, or is damaged: ask for a grant and send it"
-        raise RefusedRequest(Refusal(code="Missing", message=message)) from error
+        raise RequestRefusedError(Refusal(code="Missing", message=message)) from error
 
 
 def _fault(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> Refusal | None:
-    """What an update does wrong; Missing when it is not there."""
+    """What an update does wrong; MissingError when it is not there."""
     with store.reader(payload.key) as reader:
         if reader.size != payload.size:
             text = f"payload.size {payload.size} is not the size of what was uploaded, {reader.size}"
             return Refusal(code="WrongSize", message=text)
         try:
             table = read_header(reader)
-        except MalformedTensorFile as error:
+        except MalformedTensorFileError as error:
             return Refusal(code="Malformed", message=f"the update is not a safetensors file: {error}"[:900])
         if different := tensorfile.difference(base, table):
             return Refusal(code="WrongShape", message=f"the update does not fit its base: {different}"[:900])
@@ -67,6 +67,6 @@ def not_finite(reader: Reader, table: TensorFile) -> str:
         for offset in range(tensor.begin, tensor.end, BLOCK_BYTES):
             part = buffer[: min(BLOCK_BYTES, tensor.end - offset)]
             reader.read_into(part, offset)
-            if not folding.finite(tensor.dtype, folding.stored(tensor.dtype, part)):
+            if not arithmetic.finite(tensor.dtype, arithmetic.stored(tensor.dtype, part)):
                 return tensor.name
     return ""

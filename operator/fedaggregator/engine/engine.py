@@ -19,14 +19,14 @@ from fedaggregator import metrics
 from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.engine.modelfile import FoldCancelled
-from fedaggregator.errors import Damaged, Fatal, StoreDamaged, store_failed
+from fedaggregator.engine.modelfile import FoldCancelledError
+from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
-from fedcore import planning, recovery, rounds
-from fedcore.effects import Commit, Discard, Effect, Fold, WriteFailure
-from fedcore.events import (
+from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteFailure
+from fedcore.rounds.events import (
     Configured,
     Event,
     Heard,
@@ -34,11 +34,11 @@ from fedcore.events import (
     Ticked,
     UpdatesDamaged,
 )
-from fedcore.state import Phase, State
-from fedstore.errors import HeadMoved, StoreError, StoreFailed, StoreFull
+from fedcore.rounds.state import Phase, State
+from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _POLL_S = 0.25  # configuration and initial model are looked for so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
@@ -76,18 +76,18 @@ class Engine:
         config = self._config.first()
         layout = State(config, 0).layout
         head, tag = await self.blocking(records.take_head, self._store, layout)
-        log = await self.blocking(records.load_log, self._store, layout, head)
+        stored = await self.blocking(records.load_log, self._store, layout, head)
         self.interpreter = Interpreter(self._store, layout, head, tag)
-        self.state, effects = recovery.recovered(config, log, self.clock())
+        self.state, effects = recovery.recovered(config, stored, self.clock())
         metrics.EPOCH.set(head.epoch)
         _log(
             "recovered",
             epoch=head.epoch,
             committed=head.round,
             phase=self.state.phase.value,
-            manifests=len(log.manifests),
+            manifests=len(stored.manifests),
         )
-        for damage in log.damages:
+        for damage in stored.damages:
             self.damaged({damage.key: damage.what})
         await self._perform_all(effects)
         await self.handle(Ticked(self.clock()))
@@ -101,7 +101,7 @@ class Engine:
         return "" if self._checked else "the model is being checked"
 
     async def check_model(self) -> None:
-        """Reads the model that is handed out; StoreDamaged, which ends the process, when it is not what was committed."""
+        """Reads the model that is handed out; StoreDamagedError, which ends the process, when it is not what was committed."""
         if self._checking is None:
             self._checking = asyncio.create_task(self._check_model())
         try:
@@ -116,11 +116,11 @@ class Engine:
             return
         try:
             await self._retried(partial(verified.check, self._store, tip.model))
-        except Damaged as error:
+        except DamagedError as error:
             if self.state.tip is not tip:
                 return  # a newer one was committed meanwhile, and this one may have been deleted
             self.damaged(error.found)
-            raise self._ended(StoreDamaged(str(error))) from error
+            raise self._ended(StoreDamagedError(str(error))) from error
 
     async def _check_at_start(self) -> None:
         if self.state.phase is not Phase.FINISHED:  # then its outcome is told whatever became of it
@@ -131,7 +131,7 @@ class Engine:
         """Tells of objects that are not what was written."""
         for key, what in found.items():
             metrics.DAMAGED.inc()
-            _LOG.warning("damaged object", extra={"fields": {"key": key, "reason": what}})
+            log.warning("damaged object", extra={"fields": {"key": key, "reason": what}})
 
     async def run(self, serving: asyncio.Task[None], publishing: asyncio.Task[None]) -> None:
         """Until the process stops or the server ends; raises what ended a task that nothing goes on without."""
@@ -168,12 +168,12 @@ class Engine:
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
         before = self.state
-        after, effects = rounds.step(before, event)
+        after, effects = machine.step(before, event)
         if effects:
             config = await self.blocking(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 before = replace(before, config=config)
-                after, effects = rounds.step(before, event)
+                after, effects = machine.step(before, event)
         await self._perform_all(effects)
         first_heard = isinstance(event, Heard) and planning.unheard(before, event.client)
         if isinstance(event, Heard | Ticked) and not effects and not first_heard and after.phase is before.phase:
@@ -203,7 +203,7 @@ class Engine:
         with metrics.FOLD_SECONDS.time():
             try:
                 event = await self._retried(answer)
-            except FoldCancelled:
+            except FoldCancelledError:
                 return
         if isinstance(event, UpdatesDamaged):
             self.damaged(event.found)
@@ -213,7 +213,7 @@ class Engine:
         try:
             await self.blocking(self.interpreter.discard, effect)
         except StoreError as error:
-            _LOG.warning("old objects stay", extra={"fields": {"reason": str(error)}})
+            log.warning("old objects stay", extra={"fields": {"reason": str(error)}})
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
         """Tries again while the store is full or failing, for a bounded time; then the process gives up."""
@@ -221,25 +221,25 @@ class Engine:
         while True:
             try:
                 return await self.blocking(work)
-            except Fatal as error:
+            except FatalError as error:
                 self._ended(error)
                 raise
-            except HeadMoved as error:
-                raise self._ended(Fatal(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")) from error
-            except (StoreFull, StoreFailed) as error:
+            except HeadMovedError as error:
+                raise self._ended(FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")) from error
+            except (StoreFullError, StoreFailedError) as error:
                 metrics.STORE_RETRIES.inc()
                 if self.clock() + pause > give_up or self.stopping:
                     raise self._ended(store_failed(error)) from error
-                _LOG.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
+                log.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
                 self.store_failed(error)
             except StoreError as error:
-                raise self._ended(StoreDamaged(str(error))) from error
+                raise self._ended(StoreDamagedError(str(error))) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
 
     def store_failed(self, error: StoreError) -> None:
         """The status says so at once, and until nothing has failed for a while: small objects may still fit."""
-        if isinstance(error, StoreFull | StoreFailed):
+        if isinstance(error, StoreFullError | StoreFailedError):
             self._failed_at = self.clock()
             self._troubled(f"the store cannot be written, it is tried again: {error}")
 
@@ -248,7 +248,7 @@ class Engine:
             self.trouble = trouble
             self._show(self.state)
 
-    def _ended(self, error: Fatal) -> Fatal:
+    def _ended(self, error: FatalError) -> FatalError:
         """The error that ends the process, wherever it is caught first."""
         if not self._fatal.done():
             self._fatal.set_exception(error)
@@ -284,7 +284,7 @@ class Engine:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        wakes_at = rounds.wakes_at(self.state)
+        wakes_at = machine.wakes_at(self.state)
         return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
 
     async def _find_initial_model(self) -> None:
@@ -298,7 +298,7 @@ class Engine:
         async with self.lock:
             with contextlib.suppress(StoreError):
                 if await self.blocking(self.interpreter.superseded):
-                    raise Fatal(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+                    raise FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
 
 
 def _connected(state: State, now: float) -> int:
@@ -321,4 +321,4 @@ def _observe(effect: Effect) -> None:
 
 
 def _log(message: str, **fields: object) -> None:
-    _LOG.info(message, extra={"fields": fields})
+    log.info(message, extra={"fields": fields})

@@ -11,17 +11,17 @@ from typing import TypeVar
 from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
 from fedapi.wire.store import UPDATE_SUFFIX
-from fedcore import admission
-from fedcore.events import Accepted, Evaluated, Refused, SiteFailed
-from fedcore.tensorfile import MalformedTensorFile, TensorFile
-from fedstore.errors import Missing, StoreFailed, StoreFull
+from fedcore.rounds import admission
+from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
+from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
+from fedstore.errors import MissingError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
@@ -42,7 +42,7 @@ class Intake:
         self._base: tuple[str, TensorFile] | None = None
 
     async def update(self, client: str, manifest: UpdateManifest) -> Receipt:
-        """Verifies an update and makes its manifest durable; RefusedRequest says why not."""
+        """Verifies an update and makes its manifest durable; RequestRefusedError says why not."""
         engine = self._engine
         try:
             if _known(admission.update(engine.state, client, manifest)):
@@ -55,7 +55,7 @@ class Intake:
                 await engine.handle_locked(Accepted(engine.clock(), durable))
                 if durable != manifest.sealed():  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             raise
         metrics.UPDATES.inc()
@@ -66,7 +66,7 @@ class Intake:
         others = await self._engine.blocking(self._others, blob)
         refusal = admission.crowded(self._engine.state, client, others)
         if refusal is not None:
-            raise RefusedRequest(refusal)
+            raise RequestRefusedError(refusal)
 
     async def evaluation(self, client: str, report: EvaluationReport) -> Receipt:
         """Makes an evaluation durable."""
@@ -77,7 +77,7 @@ class Intake:
                     return Receipt(duplicate=True)
                 durable = await self._durable(engine.interpreter.write_report, report)
                 await engine.handle_locked(Evaluated(engine.clock(), durable))
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             if error.refusal.code in _FATAL_REPORT:  # in the last step nobody waits for it any more
                 now, refusal = engine.clock(), error.refusal
@@ -91,7 +91,7 @@ class Intake:
         _known(admission.failed(self._engine.state, client, report))
         metrics.SITE_FAILURES.inc()
         fields = {"site": client, "round": report.round, "attempt": report.attempt, "reason": report.reason}
-        _LOG.info("site failed", extra={"fields": fields})
+        log.info("site failed", extra={"fields": fields})
         if WRONG_DIGEST in f"{report.reason} {report.message}" and admission.matters(
             self._engine.state, client, report
         ):
@@ -117,7 +117,7 @@ class Intake:
         engine, base = self._engine, await self._base_table()
         try:
             await engine.blocking(content.check_update, self._store, manifest.payload, base)
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":
                 await engine.check_model()  # the base's own table may be what is wrong
@@ -130,30 +130,32 @@ class Intake:
         """Writes a record; what is durable under its key afterwards. A full store is the hub's trouble: try again."""
         try:
             return await self._engine.blocking(write, record)
-        except (StoreFull, StoreFailed) as error:
-            _LOG.warning("store cannot take a record", extra={"fields": {"reason": str(error)}})
+        except (StoreFullError, StoreFailedError) as error:
+            log.warning("store cannot take a record", extra={"fields": {"reason": str(error)}})
             self._engine.store_failed(error)
             message = "the store cannot take it now: send it again"
-            raise RefusedRequest(Refusal(code="StoreFull", message=message)) from error
+            raise RequestRefusedError(Refusal(code="StoreFull", message=message)) from error
 
     async def _base_table(self) -> TensorFile:
         """The tensors of the base of the round under way, read once a round."""
         attempt = admission.open_attempt(self._engine.state)
         if attempt is None:
-            raise RefusedRequest(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
+            raise RequestRefusedError(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
         base = attempt.plan.base
         if self._base is None or self._base[0] != base.sha256:
             try:
                 table = await self._engine.blocking(content.read_table, self._store, base.key)
-            except (Missing, MalformedTensorFile) as error:
+            except (MissingError, MalformedTensorFileError) as error:
                 await self._engine.check_model()
-                raise RefusedRequest(Refusal(code="Stopping", message="the base cannot be read: ask again")) from error
+                raise RequestRefusedError(
+                    Refusal(code="Stopping", message="the base cannot be read: ask again")
+                ) from error
             self._base = (base.sha256, table)
         return self._base[1]
 
 
 def _known(answer: Refusal | UpdateManifest | EvaluationReport | None) -> bool:
-    """Whether it was taken before; RefusedRequest when it is refused."""
+    """Whether it was taken before; RequestRefusedError when it is refused."""
     if isinstance(answer, Refusal):
-        raise RefusedRequest(answer)
+        raise RequestRefusedError(answer)
     return answer is not None

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import TypeVar, assert_never
 
 from fedaggregator.engine import modelfile, records
-from fedaggregator.engine.modelfile import ModelNotFinite
-from fedaggregator.errors import Damaged, StoreDamaged
+from fedaggregator.engine.modelfile import ModelNotFiniteError
+from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecord, ObjectRef, Record
+from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
-from fedcore.closing import MODEL_NOT_FINITE
-from fedcore.effects import (
+from fedcore.rounds.closing import MODEL_NOT_FINITE
+from fedcore.rounds.effects import (
     Commit,
     Discard,
     Effect,
@@ -29,9 +29,9 @@ from fedcore.effects import (
     WriteFailure,
     WritePlan,
 )
-from fedcore.events import Folded, FoldFailed, UpdatesDamaged
-from fedcore.state import End
-from fedstore.errors import AlreadyExists, HeadMoved
+from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
+from fedcore.rounds.state import End
+from fedstore.errors import AlreadyExistsError, HeadMovedError
 from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
@@ -72,14 +72,14 @@ class Interpreter:
         return modelfile.fold(self._store, self._layout, order, cancelled)
 
     def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
-        """What becomes of a fold. StoreDamaged when its base is not what was committed."""
+        """What becomes of a fold. StoreDamagedError when its base is not what was committed."""
         try:
             model = self.fold(order, cancelled)
-        except ModelNotFinite as error:
+        except ModelNotFiniteError as error:
             return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
-        except Damaged as error:
+        except DamagedError as error:
             if order.base.key in error.found:
-                raise StoreDamaged(str(error)) from error
+                raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
         return Folded(now(), order.round, order.attempt, model)
@@ -89,12 +89,12 @@ class Interpreter:
         self._put(plan.round, plan.attempt, records.PLAN, plan)
 
     def write_close(self, close: CloseRecord) -> None:
-        """close.json; HeadMoved when another aggregator decides by now"""
+        """close.json; HeadMovedError when another aggregator decides by now"""
         self._check_head()
         self._put(close.round, close.attempt, records.CLOSE, close)
 
     def write_failure(self, failure: FailureRecord) -> None:
-        """failure.json; HeadMoved when another aggregator decides by now"""
+        """failure.json; HeadMovedError when another aggregator decides by now"""
         self._check_head()
         self._put(failure.round, failure.attempt, records.FAILURE, failure)
 
@@ -129,13 +129,13 @@ class Interpreter:
         return self._first(self._layout.evaluation_report(report.client, report.round), report)
 
     def superseded(self) -> bool:
-        """Whether another aggregator took HEAD. StoreDamaged when it is lost, or nobody's."""
+        """Whether another aggregator took HEAD. StoreDamagedError when it is lost, or nobody's."""
         found = records.read_head(self._store, self._layout)
         return found is None or found[1] != self._tag
 
     def _check_head(self) -> None:
         if self.superseded():
-            raise HeadMoved("an aggregator with a newer epoch took HEAD")
+            raise HeadMovedError("an aggregator with a newer epoch took HEAD")
 
     def delete(self, effect: Withdraw | Forget | Discard) -> None:
         """What must not, or need not, be there any more."""
@@ -164,7 +164,7 @@ class Interpreter:
                 self._store.delete(key)
 
     def withdraw(self, effect: Withdraw) -> None:
-        """Deletes damaged updates and their manifests, and what was decided with them; HeadMoved as above."""
+        """Deletes damaged updates and their manifests, and what was decided with them; HeadMovedError as above."""
         self._check_head()
         for key in self._store.keys(f"{self._layout.round(effect.round)}/"):
             said = storekey.parsed(self._layout, key)
@@ -179,10 +179,10 @@ class Interpreter:
         sealed = record.sealed()
         try:
             self._store.put_once(key, sealed.canonical())
-        except AlreadyExists:
+        except AlreadyExistsError:
             try:
                 return type(record).stored(self._store.get(key))
-            except DamagedRecord:
+            except DamagedRecordError:
                 self._store.delete(key)
                 self._store.put_once(key, sealed.canonical())
         return sealed
@@ -198,7 +198,7 @@ class Interpreter:
         data = head.sealed().canonical()
         try:
             self._tag = self._store.replace_head(self._layout.head, data, self._tag).tag
-        except HeadMoved:
+        except HeadMovedError:
             found = self._store.head(self._layout.head)
             if found is None or found.data != data:
                 self.superseded()

@@ -19,23 +19,23 @@ import numpy as np
 
 from fedaggregator.engine import content
 from fedaggregator.engine.verified import BLOCK_BYTES, Block, VerifiedReader, verified
-from fedaggregator.errors import AggregatorError, Damaged, Fatal
+from fedaggregator.errors import AggregatorError, DamagedError, FatalError
 from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import Layout
-from fedcore import folding, tensorfile
-from fedcore.effects import Fold
-from fedcore.tensorfile import MalformedTensorFile, Tensor, TensorFile
+from fedcore.rounds.effects import Fold
+from fedcore.tensors import arithmetic, tensorfile
+from fedcore.tensors.tensorfile import MalformedTensorFileError, Tensor, TensorFile
 from fedstore.objectstore import DIGEST, ObjectStore
 
 _HASHERS = 2  # threads beside the one that computes
 
 
-class FoldCancelled(AggregatorError):  # noqa: N818 - the word says the fact
+class FoldCancelledError(AggregatorError):
     """The process is stopping; the fold is made anew after the restart."""
 
 
-class ModelNotFinite(AggregatorError):  # noqa: N818
+class ModelNotFiniteError(AggregatorError):
     """The sum is not a model: a tensor has values that are NaN or infinite where the base has none."""
 
 
@@ -51,7 +51,7 @@ class _Term:
 def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
     """The next model's object: base + sum(weight * update) in the order of the terms. No terms: the base itself.
 
-    Damaged names what is not what was accepted or committed; ModelNotFinite the tensor that cannot be committed.
+    DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed.
     """
     if not order.terms:
         return order.base
@@ -66,12 +66,12 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
         for tensor in new.tensors:
             for block, finite in _folded_blocks(old[tensor.name], base, terms):
                 if cancelled():
-                    raise FoldCancelled(f"fold of round {order.round} stopped")
+                    raise FoldCancelledError(f"fold of round {order.round} stopped")
                 broken = broken if broken or finite else tensor.name
                 writer.write(block)
         _check(order, base, terms)
         if broken:
-            raise ModelNotFinite(
+            raise ModelNotFiniteError(
                 f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
             )
         return writer.finish()
@@ -92,8 +92,8 @@ def import_initial(store: ObjectStore, layout: Layout, path: Path) -> ObjectRef:
         model = writer.finish()
     try:
         content.read_table(store, model.key)
-    except MalformedTensorFile as error:
-        raise Fatal(Exit.BAD_SETTINGS, f"the initial model is not a safetensors file: {error}") from error
+    except MalformedTensorFileError as error:
+        raise FatalError(Exit.BAD_SETTINGS, f"the initial model is not a safetensors file: {error}") from error
     return model
 
 
@@ -102,31 +102,33 @@ def _file_of_task(path: Path) -> FileIO:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise Fatal(Exit.BAD_SETTINGS, f"the initial model {path.name} cannot be read: {error.strerror}") from error
+        raise FatalError(
+            Exit.BAD_SETTINGS, f"the initial model {path.name} cannot be read: {error.strerror}"
+        ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise Fatal(Exit.BAD_SETTINGS, f"the initial model {path.name} is not a plain file")
+        raise FatalError(Exit.BAD_SETTINGS, f"the initial model {path.name} is not a plain file")
     return FileIO(fd, "rb")
 
 
 def _opened(
     store: ObjectStore, order: Fold, threads: ThreadPoolExecutor, files: ExitStack
 ) -> tuple[VerifiedReader, TensorFile, list[_Term]]:
-    """Base and updates. Damaged names all that are missing or are not tensor files of the base's kind any more."""
+    """Base and updates. DamagedError names all that are missing or are not tensor files of the base's kind any more."""
     base = files.enter_context(verified(store, order.base, threads))
     try:
         table = content.read_header(base)
-    except MalformedTensorFile as error:
-        raise Damaged({order.base.key: str(error)}) from error
+    except MalformedTensorFileError as error:
+        raise DamagedError({order.base.key: str(error)}) from error
     terms: list[_Term] = []
     found: dict[str, str] = {}
     for term in order.terms:
         try:
             reader = files.enter_context(verified(store, term.update, threads))
             theirs = content.read_header(reader)
-        except Damaged as error:
+        except DamagedError as error:
             found.update(error.found)
-        except MalformedTensorFile as error:
+        except MalformedTensorFileError as error:
             found[term.update.key] = str(error)
         else:
             if different := tensorfile.difference(table, theirs):
@@ -134,7 +136,7 @@ def _opened(
             terms.append(_Term(term.weight, reader, {tensor.name: tensor.begin for tensor in theirs.tensors}))
     if found:
         _whole(order.base, base)  # else the updates may be blamed for what the base lacks
-        raise Damaged(found)
+        raise DamagedError(found)
     return base, table, terms
 
 
@@ -144,26 +146,26 @@ def _check(order: Fold, base: VerifiedReader, terms: list[_Term]) -> None:
     troubles = {term.update.key: opened.reader.trouble() for term, opened in zip(order.terms, terms, strict=True)}
     found = {key: trouble for key, trouble in troubles.items() if trouble}
     if found:
-        raise Damaged(found)
+        raise DamagedError(found)
 
 
 def _whole(ref: ObjectRef, reader: VerifiedReader) -> None:
     if trouble := reader.trouble():
-        raise Damaged({ref.key: trouble})
+        raise DamagedError({ref.key: trouble})
 
 
 def _folded_blocks(tensor: Tensor, base: VerifiedReader, terms: list[_Term]) -> Iterator[tuple[memoryview, bool]]:
     """The new bytes of one tensor, block by block, and whether they are finite; valid until the next is asked for."""
     size = min(BLOCK_BYTES, tensor.end - tensor.begin)
     ours, theirs = Block(size), (Block(size), Block(size))
-    accumulator = folding.Accumulator.of(tensor.dtype, size // tensorfile.ITEM_BYTES[tensor.dtype])
+    accumulator = arithmetic.Accumulator.of(tensor.dtype, size // tensorfile.ITEM_BYTES[tensor.dtype])
     for start in range(0, tensor.end - tensor.begin, BLOCK_BYTES):
         part = min(BLOCK_BYTES, tensor.end - tensor.begin - start)
-        old = folding.stored(tensor.dtype, base.read_block(ours, part, tensor.begin + start))
+        old = arithmetic.stored(tensor.dtype, base.read_block(ours, part, tensor.begin + start))
         weighted = (
-            (term.weight, folding.stored(tensor.dtype, term.reader.read_block(theirs[i % 2], part, begin + start)))
+            (term.weight, arithmetic.stored(tensor.dtype, term.reader.read_block(theirs[i % 2], part, begin + start)))
             for i, (term, begin) in enumerate((term, term.begins[tensor.name]) for term in terms)
         )
         with np.errstate(all="ignore"):
-            new = folding.folded(tensor.dtype, old, weighted, accumulator)
-        yield new.data.cast("B"), folding.as_finite(tensor.dtype, new, old)
+            new = arithmetic.folded(tensor.dtype, old, weighted, accumulator)
+        yield new.data.cast("B"), arithmetic.as_finite(tensor.dtype, new, old)

@@ -1,6 +1,6 @@
 """Reads a job's records from the store: taking HEAD, and the log that recovery replays. Called by the engine at start.
 
-Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamaged); what is damaged of
+Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamagedError); what is damaged of
 the round under way is named in the log and left out. Repairing is in repair.py.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fedaggregator.errors import StoreDamaged
+from fedaggregator.errors import StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecord, Record
+from fedapi.wire.message import DamagedRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
-from fedcore.recovery import Damage, Log
-from fedstore.errors import HeadMoved, Missing
+from fedcore.rounds.recovery import Damage, Log
+from fedstore.errors import HeadMovedError, MissingError
 from fedstore.objectstore import ObjectStore
 
 PLAN, CLOSE, COMMIT, EVALUATION, FAILURE = "plan.json", "close.json", "commit.json", "evaluation.json", "failure.json"
@@ -25,19 +25,19 @@ _M = TypeVar("_M", bound=Record)
 
 
 def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
-    """HEAD and its tag; None in a new store. StoreDamaged when it cannot be read, or is gone and other objects are not."""
+    """HEAD and its tag; None in a new store. StoreDamagedError when it cannot be read, or is gone and other objects are not."""
     found = store.head(layout.head)
     if found is None:
         left = next(objects(store, layout), None)
         if left is not None:
-            raise StoreDamaged(
+            raise StoreDamagedError(
                 f"{layout.head} is missing, or is not a file, but there is {left[0]}: this is no new job"
             )
         return None
     try:
         return Head.stored(found.data), found.tag
-    except DamagedRecord as error:
-        raise StoreDamaged(f"{layout.head}: {error}") from error
+    except DamagedRecordError as error:
+        raise StoreDamagedError(f"{layout.head}: {error}") from error
 
 
 def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
@@ -49,7 +49,7 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
         head = found[0].model_copy(update={"epoch": found[0].epoch + 1}) if found else Head(epoch=1, round=-1)
         try:
             written = store.replace_head(layout.head, head.sealed().canonical(), found[1] if found else None)
-        except HeadMoved:
+        except HeadMovedError:
             continue
         return head, written.tag
 
@@ -62,7 +62,7 @@ def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> No
         now = store.head(layout.head)
         if now is not None and now.tag == tag:
             text = f"{layout.head} is of epoch {head.epoch} and round {head.round}, but there is {key}"
-            raise StoreDamaged(f"{text}: an older HEAD was put back")
+            raise StoreDamagedError(f"{text}: an older HEAD was put back")
 
 
 def objects(store: ObjectStore, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
@@ -106,13 +106,13 @@ def chain(
         if digest not in stored:
             there = ", ".join(key for key, made in keys if made == round_)
             there = there or f"it is missing below {layout.round(round_)}"
-            raise StoreDamaged(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
+            raise StoreDamagedError(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
         try:
             found.append(CommitRecord.bound(stored[digest]))
-        except DamagedRecord as error:
-            raise StoreDamaged(f"the commit of round {round_}: {error}") from error
+        except DamagedRecordError as error:
+            raise StoreDamagedError(f"the commit of round {round_}: {error}") from error
         if found[-1].round != round_:
-            raise StoreDamaged(f"where the commit of round {round_} should be is that of round {found[-1].round}")
+            raise StoreDamagedError(f"where the commit of round {round_} should be is that of round {found[-1].round}")
         digest, round_ = found[-1].previous_sha256, round_ - 1
     return found[::-1]
 
@@ -136,7 +136,7 @@ class _Reader:
         """A record; None when it is damaged or gone."""
         try:
             record = model.stored(self.store.get(key))
-        except (DamagedRecord, Missing) as error:
+        except (DamagedRecordError, MissingError) as error:
             self._leave_out(key, said, str(error))
             return None
         if not _belongs(record, said, self.uid):

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Iterator
 
 from fedaggregator.engine import records, verified
-from fedaggregator.errors import Damaged, StoreDamaged
-from fedapi.wire.message import DamagedRecord
+from fedaggregator.errors import DamagedError, StoreDamagedError
+from fedapi.wire.message import DamagedRecordError
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
 from fedstore.objectstore import ObjectStore
@@ -19,7 +19,7 @@ COPY = "put the store back from a copy; a model that you need is a file of it, a
 
 
 def repaired(store: ObjectStore, layout: Layout) -> Iterator[str]:
-    """Says, line by line, what is damaged and what was done. StoreDamaged when nothing whole is left to go back to."""
+    """Says, line by line, what is damaged and what was done. StoreDamagedError when nothing whole is left to go back to."""
     trouble = _trouble(store, layout)
     if not trouble:
         yield "the store is whole: nothing was changed"
@@ -45,7 +45,7 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
         log = records.load_log(store, layout, found[0])
         if log.commits:
             verified.check(store, log.commits[-1].model)
-    except (StoreDamaged, Damaged) as error:
+    except (StoreDamagedError, DamagedError) as error:
         return str(error).partition(": put it back")[0]
     return ""
 
@@ -61,7 +61,7 @@ def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]],
                 return Head(epoch=epoch, round=whole.round, commit_key=where, commit_sha256=digest)
     later = [key for key, said in found if isinstance(said, ModelKey) and said.round > 0]
     if commits or later or any(isinstance(said, RecordKey) and said.name == records.COMMIT for _, said in found):
-        raise StoreDamaged("no committed round is left with its model and all commits before it", COPY)
+        raise StoreDamagedError("no committed round is left with its model and all commits before it", COPY)
     return Head(epoch=epoch, round=-1)
 
 
@@ -69,7 +69,7 @@ def _epoch(before: bytes) -> int:
     """The epoch of a HEAD, if it can be read."""
     try:
         return Head.stored(before).epoch
-    except DamagedRecord:
+    except DamagedRecordError:
         return 0
 
 
@@ -84,7 +84,7 @@ def _commits(
         data = store.get(key)
         try:
             commit = CommitRecord.stored(data)
-        except DamagedRecord:
+        except DamagedRecordError:
             continue
         if (commit.job_uid, commit.round, commit.attempt) == (layout.uid, said.round, said.attempt):
             commits[hashlib.sha256(data).hexdigest()] = (key, commit)
@@ -107,6 +107,6 @@ def _chain(
 def _is_whole(store: ObjectStore, commit: CommitRecord) -> bool:
     try:
         verified.check(store, commit.model)
-    except Damaged:
+    except DamagedError:
         return False
     return True

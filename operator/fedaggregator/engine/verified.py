@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from fedaggregator.errors import Damaged
+from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
-from fedstore.errors import Missing
+from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
 BLOCK_BYTES = 1 << 20  # fits the processor's cache; a multiple of every item size
@@ -93,14 +93,14 @@ class VerifiedReader:
 
 @contextmanager
 def verified(store: ObjectStore, ref: ObjectRef, threads: ThreadPoolExecutor) -> Iterator[VerifiedReader]:
-    """Opens an object; Damaged when it is missing, no file, or of another size."""
+    """Opens an object; DamagedError when it is missing, no file, or of another size."""
     with ExitStack() as files:
         try:
             reader = files.enter_context(store.reader(ref.key))
-        except Missing as error:
-            raise Damaged({ref.key: "it is missing, or is not a file"}) from error
+        except MissingError as error:
+            raise DamagedError({ref.key: "it is missing, or is not a file"}) from error
         if reader.size != ref.size:
-            raise Damaged({ref.key: f"it has {reader.size} bytes, not {ref.size}"})
+            raise DamagedError({ref.key: f"it has {reader.size} bytes, not {ref.size}"})
         yield VerifiedReader(reader, ref, threads)
 
 
@@ -109,4 +109,4 @@ def check(store: ObjectStore, ref: ObjectRef) -> None:
     with ThreadPoolExecutor(1) as threads, verified(store, ref, threads) as reader:
         trouble = reader.trouble()
     if trouble:
-        raise Damaged({ref.key: trouble})
+        raise DamagedError({ref.key: trouble})

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.http.pace import Pace
 from fedaggregator.http.signedurls import Holder, UrlSigner
@@ -24,8 +24,8 @@ from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
-from fedcore import admission
-from fedstore.errors import ContentMismatch, Missing, StoreError
+from fedcore.rounds import admission
+from fedstore.errors import ContentMismatchError, MissingError, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
 _LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 256 << 10, 64 << 10, 4 << 20
@@ -49,7 +49,7 @@ class Blobs:
             protocol.proved(scope, holder.client)
             async with self._transfers.turn(method, holder.client):
                 await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             await self._intake.refused(holder.client, error.refusal)
             await refusals.answer(error.refusal)(scope, receive, send)
 
@@ -70,13 +70,13 @@ class Blobs:
         else:
             refusal = admission.stranger(state, client)
         if refusal is not None:
-            raise RefusedRequest(refusal)
+            raise RequestRefusedError(refusal)
 
     async def _get(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
         with ExitStack() as files:
             try:
                 reader = files.enter_context(self._store.reader(blob.key))
-            except Missing as error:
+            except MissingError as error:
                 tip = self._engine.state.tip
                 if tip is not None and blob.key == tip.model.key:
                     await self._engine.check_model()
@@ -126,7 +126,7 @@ class Blobs:
                 await self._intake.check_room(holder.client, blob)
                 await self._received(writer, holder, receive)
                 await self._engine.blocking(writer.finish)
-        except ContentMismatch as error:
+        except ContentMismatchError as error:
             raise _refused(error.code, str(error)) from error
         except StoreError as error:
             self._engine.store_failed(error)
@@ -183,5 +183,5 @@ def _write(writer: Writer, batch: list[bytes]) -> None:
         writer.write(part)
 
 
-def _refused(code: str, message: str) -> RefusedRequest:
-    return RefusedRequest(Refusal.model_validate({"code": code, "message": message}))
+def _refused(code: str, message: str) -> RequestRefusedError:
+    return RequestRefusedError(Refusal.model_validate({"code": code, "message": message}))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.types import Receive
 
-from fedaggregator.errors import RefusedRequest, faults
+from fedaggregator.errors import RequestRefusedError, faults
 from fedaggregator.http.pace import Pace
 from fedaggregator.limits import Limits
 from fedapi.wire.message import Message
@@ -23,7 +23,7 @@ _LONGEST_REASON = 900
 
 
 async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
-    """The parts of a body as they come; RefusedRequest when they stop coming, come too slowly, or the client is gone."""
+    """The parts of a body as they come; RequestRefusedError when they stop coming, come too slowly, or the client is gone."""
     loop, more = asyncio.get_running_loop(), True
     while more:
         began = loop.time()
@@ -41,7 +41,7 @@ async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
 
 
 async def received(receive: Receive, model: type[_M], limits: Limits) -> _M:
-    """The message of a request; RefusedRequest when it is too large, too slow, or none."""
+    """The message of a request; RequestRefusedError when it is too large, too slow, or none."""
     data = bytearray()
     async for chunk in chunks(receive, Pace(limits.header_s, limits.least_bytes_per_s)):
         data += chunk
@@ -51,7 +51,7 @@ async def received(receive: Receive, model: type[_M], limits: Limits) -> _M:
 
 
 def parsed(data: bytes, model: type[_M]) -> _M:
-    """The message in these bytes; RefusedRequest names its faults."""
+    """The message in these bytes; RequestRefusedError names its faults."""
     try:
         value = from_json(data)
     except ValueError as error:
@@ -83,10 +83,10 @@ async def gone(receive: Receive) -> None:
         pass
 
 
-def _slow(pace: Pace) -> RefusedRequest:
+def _slow(pace: Pace) -> RequestRefusedError:
     least = f"{pace.least_bytes_per_s} bytes a second for {pace.stall_s:g} s"
     return _refused("TooSlow", f"the body came slower than {least}: send it again")
 
 
-def _refused(code: str, message: str) -> RefusedRequest:
-    return RefusedRequest(Refusal.model_validate({"code": code, "message": message[:_LONGEST_REASON]}))
+def _refused(code: str, message: str) -> RequestRefusedError:
+    return RequestRefusedError(Refusal.model_validate({"code": code, "message": message[:_LONGEST_REASON]}))

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from fedaggregator import metrics, refusallog
-from fedaggregator.errors import Fatal, RefusedRequest
+from fedaggregator.errors import FatalError, RequestRefusedError
 from fedapi.wire.site import Refusal
 
-# 410 for Missing: the site does the same as for an expired URL, it asks for a new one.
+# 410 for MissingError: the site does the same as for an expired URL, it asks for a new one.
 STATUS: Mapping[str, int] = MappingProxyType(
     {
         "Unauthorized": 401, "NotInJob": 403,
@@ -34,7 +34,7 @@ def answer(refusal: Refusal) -> Response:
 
 async def refused(_: Request, error: Exception) -> Response:
     """RefusedRequest to its response."""
-    if not isinstance(error, RefusedRequest):
+    if not isinstance(error, RequestRefusedError):
         raise error
     return answer(error.refusal)
 
@@ -54,4 +54,4 @@ async def no_route(request: Request, error: Exception) -> Response:
     return PlainTextResponse(detail, status, headers)
 
 
-HANDLERS = {HTTPException: no_route, RefusedRequest: refused, Fatal: stopping}
+HANDLERS = {HTTPException: no_route, RequestRefusedError: refused, FatalError: stopping}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 
@@ -53,7 +53,7 @@ class UrlSigner:
         return f"{self.public_url.rstrip('/')}{BLOBS}/{quote(blob.key)}?{urlencode(query)}", float(expires)
 
     def checked(self, method: str, key: str, query: Mapping[str, str], now: float) -> ObjectRef:
-        """The blob that a URL is for; RefusedRequest when it is forged or expired."""
+        """The blob that a URL is for; RequestRefusedError when it is forged or expired."""
         try:
             blob = ObjectRef(key=key, sha256=query["sha256"], size=int(query["size"]))
             expires, holder = int(query["expires"]), query["holder"]
@@ -72,5 +72,5 @@ class UrlSigner:
         return hmac.digest(self.key, text.encode(), hashlib.sha256).hex()
 
 
-def _refused(code: Literal["Unauthorized", "Expired"], message: str) -> RefusedRequest:
-    return RefusedRequest(Refusal(code=code, message=message))
+def _refused(code: Literal["Unauthorized", "Expired"], message: str) -> RequestRefusedError:
+    return RequestRefusedError(Refusal(code=code, message=message))

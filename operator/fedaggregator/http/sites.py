@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
 from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.limits import Limits
@@ -29,8 +29,8 @@ from fedapi.wire.site import (
     UploadGrant,
     UploadRequest,
 )
-from fedcore import admission, assignment
-from fedcore.state import State
+from fedcore.rounds import admission, assignment
+from fedcore.rounds.state import State
 
 _LONGEST_NAME = 63  # of a site, as far as a refusal repeats it
 _M = TypeVar("_M", bound=Message)
@@ -87,7 +87,7 @@ class SiteRoutes:
         answer = admission.upload(self._engine.state, client, asked)
         if isinstance(answer, Refusal):
             await self._intake.refused(client, answer)
-            raise RefusedRequest(answer)
+            raise RequestRefusedError(answer)
         holder = Holder(client, asked.round, asked.attempt)
         url, expires_at = self._urls.signed("PUT", answer, self._engine.clock(), holder)
         return _json(UploadGrant(url=url, expires_at=expires_at, object=answer))
@@ -108,7 +108,7 @@ class SiteRoutes:
         report = await self._message(request, client, FailureReport)
         try:
             return _json(await self._intake.failure(client, report))
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             await self._intake.refused(client, error.refusal)
             raise
 
@@ -116,7 +116,7 @@ class SiteRoutes:
         """What a proven site says."""
         try:
             return await messages.received(request.receive, model, self._limits)
-        except RefusedRequest as error:
+        except RequestRefusedError as error:
             await self._intake.refused(client, error.refusal)
             raise
 
@@ -126,11 +126,11 @@ class SiteRoutes:
         if not self._authenticator.proves(client, request.headers):
             refusal = Refusal(code="Unauthorized", message=f"the token is not that of site {client[:_LONGEST_NAME]!r}")
             await self._intake.refused("", refusal)
-            raise RefusedRequest(refusal)
+            raise RequestRefusedError(refusal)
         stranger = admission.stranger(self._engine.state, client)
         if stranger is not None:
             await self._intake.refused("", stranger)
-            raise RefusedRequest(stranger)
+            raise RequestRefusedError(stranger)
         protocol.proved(request.scope, client)
         await self._engine.heard(client)
         self._publisher.heard(client)

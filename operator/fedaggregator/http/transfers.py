@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.limits import Limits
 from fedapi.wire.site import Refusal
-from fedcore import admission
+from fedcore.rounds import admission
 
 
 class Transfers:
@@ -25,7 +25,7 @@ class Transfers:
 
     @asynccontextmanager
     async def turn(self, method: str, site: str) -> AsyncIterator[None]:
-        """Waits for a turn, for a bounded time; RefusedRequest when the site has its share, or nothing became free."""
+        """Waits for a turn, for a bounded time; RequestRefusedError when the site has its share, or nothing became free."""
         most = admission.UPLOADS if method == "PUT" else self._limits.downloads_per_site
         key = (method, site)
         if self._of_site[key] >= most:
@@ -55,5 +55,5 @@ class Transfers:
             raise _busy(message) from error
 
 
-def _busy(message: str) -> RefusedRequest:
-    return RefusedRequest(Refusal(code="Busy", message=message))
+def _busy(message: str) -> RequestRefusedError:
+    return RequestRefusedError(Refusal(code="Busy", message=message))

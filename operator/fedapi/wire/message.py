@@ -24,7 +24,7 @@ class Message(BaseModel):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-class DamagedRecord(ValueError):  # noqa: N818 - the word says more than an Error suffix
+class DamagedRecordError(ValueError):
     """The bytes are not the record that was written; the message says what is wrong with them."""
 
 
@@ -42,16 +42,16 @@ class Record(Message):
 
     @classmethod
     def stored(cls, data: bytes) -> Self:
-        """The record of stored bytes. DamagedRecord when they are none, or when the checksum is not theirs."""
+        """The record of stored bytes. DamagedRecordError when they are none, or when the checksum is not theirs."""
         record = cls.bound(data)
         try:
             table = json.loads(data)
             checksum = table.pop("checksum", None)
             whole = checksum in (None, hashlib.sha256(rfc8785.dumps(table)).hexdigest())
         except (ValueError, RecursionError) as error:
-            raise DamagedRecord(f"it is not canonical JSON: {str(error)[:200]}") from error
+            raise DamagedRecordError(f"it is not canonical JSON: {str(error)[:200]}") from error
         if not whole:
-            raise DamagedRecord("its content is not what was written (wrong checksum)")
+            raise DamagedRecordError("its content is not what was written (wrong checksum)")
         return record
 
     @classmethod
@@ -63,7 +63,7 @@ class Record(Message):
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))
             text = f"it is no {cls.__name__} of this version: {where + ': ' if where else ''}{fault['msg']}"
-            raise DamagedRecord(text[:300]) from error
+            raise DamagedRecordError(text[:300]) from error
 
 
 class ObjectRef(Message):

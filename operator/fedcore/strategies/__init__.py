@@ -1,6 +1,6 @@
 """One module per strategy: by how much each update counts. `STRATEGIES` has one entry per JobConfig.strategy.
 
-Read by closing; the weighted sum itself is the same for all and is in fedcore.folding. Pure.
+Read by closing; the weighted sum itself is the same for all and is in fedcore.tensors.arithmetic. Pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence

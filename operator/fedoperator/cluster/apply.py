@@ -15,9 +15,9 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.job_status import OPERATOR_LEAVES
 from fedoperator.cluster.cache import Object
-from fedoperator.cluster.credentials import CredentialStore
+from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
-from fedoperator.decide.model import Decision, Event, Key, Manifest, SecretRequest
+from fedoperator.decide.decision import Decision, Event, Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import EventReason
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import JOB_KINDS, belongs_to_queue, created
@@ -26,7 +26,7 @@ from fedoperator.desired.takeback import TakeBack, taken_back
 from fedoperator.errors import ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.refusals import Refusals
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SOON_S = 2.0  # until an object that is in the way is looked at again: it is going, or the watch is behind
 WORKLOADS = ("Deployment", *JOB_KINDS)  # they mount Secrets, which therefore come first
@@ -53,7 +53,7 @@ class Applied:
 class Applier:
     """Writes what differs."""
 
-    def __init__(self, writer: Writer, credentials: CredentialStore, refusals: Refusals) -> None:
+    def __init__(self, writer: Writer, credentials: SecretStore, refusals: Refusals) -> None:
         self._writer = writer
         self._credentials = credentials
         self._refusals = refusals
@@ -88,7 +88,7 @@ class Applier:
             try:
                 self._writer.event(about, event, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             except OperatorError as error:
-                LOG.warning("an event was not recorded: %s", error)
+                log.warning("an event was not recorded: %s", error)
 
     def _objects(self, about: Object, objects: Iterable[Manifest], live: Live, done: Applied) -> None:
         for manifest in objects:
@@ -182,7 +182,7 @@ class Applier:
         except ForeignError as error:
             done.retry_after_s.append(self._refusals.foreign(about, key, error))
         except RefusedError as error:
-            LOG.warning("%s %s was refused: %s", key.kind, key.name, error)
+            log.warning("%s %s was refused: %s", key.kind, key.name, error)
             done.retry_after_s.append(self._refusals.refused(about, key, error))
         else:
             self._refusals.cleared(about, key)

@@ -14,7 +14,7 @@ from fedapi.crd.fields import ObjectMeta
 from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.cluster.cache import Cache, Object
-from fedoperator.decide.model import Key, Observed, ObservedClient, Refused, Settings
+from fedoperator.decide.decision import Key, Observed, ObservedClient, Refused, Settings
 
 T = TypeVar("T")
 

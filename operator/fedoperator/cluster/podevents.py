@@ -11,10 +11,10 @@ from time import monotonic
 from fedoperator.cluster.cache import Object
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.kinds import EVENT
-from fedoperator.decide.model import Manifest, PodRefusal
+from fedoperator.decide.decision import Manifest, PodRefusal
 from fedoperator.errors import OperatorError, UnauthorizedError
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 RECHECK_S = 10.0  # between two looks at the events of one Job
 _MOST = "50"  # events of one reason about one Job: the API server folds repetitions
@@ -54,7 +54,7 @@ class PodEvents:
         except UnauthorizedError:
             raise
         except OperatorError as error:
-            LOG.warning("events of Job %s cannot be read: %s", job["metadata"]["name"], error)
+            log.warning("events of Job %s cannot be read: %s", job["metadata"]["name"], error)
             return None
         newest: Object | None = max(found.get("items") or (), key=_last_seen, default=None)
         return PodRefusal(str(newest.get("note") or ""), _last_seen(newest)) if newest else None

@@ -13,7 +13,7 @@ from fedapi import names
 from fedoperator.cluster.cache import Cache, Object
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
 from fedoperator.cluster.kinds import BY_KIND, EVENT
-from fedoperator.decide.model import Event, Manifest
+from fedoperator.decide.decision import Event, Manifest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}

@@ -1,9 +1,9 @@
 """Policy: can the job be acted on? The spec is readable and selects at least one site."""
 
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Observed
 from fedoperator.decide.facts import Fact, clipped
-from fedoperator.decide.model import Observed
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 
 
 def refused(observed: Observed) -> Fact:
@@ -11,9 +11,9 @@ def refused(observed: Observed) -> Fact:
     return Fact("False", Reason.INVALID_SPEC, clipped(observed.invalid))
 
 
-def accepted(scene: Scene) -> Fact:
+def accepted(context: JobContext) -> Fact:
     """Whether the job is accepted. A job that has started goes on without sites, and says so."""
-    if scene.sites:
+    if context.sites:
         return Fact("True", Reason.ACCEPTED, "the spec is valid and selects sites")
     return Fact(
         "False",

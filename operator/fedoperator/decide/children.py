@@ -7,101 +7,104 @@ from collections.abc import Iterable
 
 from fedapi.wire.job import RosterEntry
 from fedoperator.decide import early, refused
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Manifest, SecretRequest
 from fedoperator.decide.facts import instant
 from fedoperator.decide.failures import rest, site_failure
-from fedoperator.decide.model import Key, Manifest, SecretRequest
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.store import claims
 from fedoperator.decide.view import dig
 from fedoperator.desired import access, aggregator, config
 from fedoperator.desired.aggregator_policy import aggregator_policy
-from fedoperator.desired.credentials import secret_requests
 from fedoperator.desired.ownership import Standing, belongs_to_job, standing
+from fedoperator.desired.secret_requests import secret_requests
 
 
-def _entry(scene: Scene, site: Site) -> RosterEntry:
+def _entry(context: JobContext, site: Site) -> RosterEntry:
     """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
-    reason = _missed(scene, site) or site.barred or _out_of_order(scene, site.name)
+    reason = _missed(context, site) or site.barred or _out_of_order(context, site.name)
     return RosterEntry(name=site.name, eligible=not reason, reason=reason)
 
 
-def _missed(scene: Scene, site: Site) -> str:
-    """Whether a site was barred before its Job of the turn had started: the aggregator does not wait for it."""
-    job = scene.job_of(site.name)
-    late = scene.by_round and site.barred and site.name in scene.turn.sites and (job is None or job.suspended)
+def _missed(context: JobContext, site: Site) -> str:
+    """Whether a site was barred before its Job of the step had started: the aggregator does not wait for it."""
+    job = context.job_of(site.name)
+    late = context.by_round and site.barred and site.name in context.step.sites and (job is None or job.suspended)
     return Reason.NOT_STARTED if late else ""
 
 
-def _out_of_order(scene: Scene, client: str) -> str:
+def _out_of_order(context: JobContext, client: str) -> str:
     """Why a site's Job does not run: it cannot be made, it failed for good, or it used up its failures."""
-    if client in scene.lacking_jobset:
+    if client in context.lacking_jobset:
         return Reason.JOBSET_MISSING
-    failure, job = site_failure(scene, client) or early.training(scene, client), scene.job_of(client)
+    failure, job = site_failure(context, client) or early.training(context, client), context.job_of(client)
     if failure:
         return failure.reason
-    return Reason.TOO_MANY_FAILURES if job and rest(scene, job) else ""
+    return Reason.TOO_MANY_FAILURES if job and rest(context, job) else ""
 
 
-def roster(scene: Scene) -> tuple[RosterEntry, ...]:
+def roster(context: JobContext) -> tuple[RosterEntry, ...]:
     """The job's sites as the aggregator is told of them."""
-    return tuple(_entry(scene, site) for site in scene.sites)
+    return tuple(_entry(context, site) for site in context.sites)
 
 
-def deployment(scene: Scene, replicas: int) -> Manifest:
+def deployment(context: JobContext, replicas: int) -> Manifest:
     """The aggregator's Deployment."""
-    settings = scene.observed.settings
+    settings = context.observed.settings
     image, pull = settings.aggregator_image, settings.image_pull_policy
-    made = aggregator.deployment(scene.observed.job, image, pull, settings.cluster_domain, replicas, settings.keys_id)
-    return aggregator.for_account(made, _remade_account(scene))
+    made = aggregator.deployment(context.observed.job, image, pull, settings.cluster_domain, replicas, settings.keys_id)
+    return aggregator.for_account(made, _remade_account(context))
 
 
-def _remade_account(scene: Scene) -> str:
+def _remade_account(context: JobContext) -> str:
     """The uid of the aggregator's account where that is younger than the Deployment: its pod's token is void."""
-    account = scene.observed.children.get(Key("ServiceAccount", scene.identity.aggregator))
-    made, since = dig(account, "metadata", "creationTimestamp"), dig(scene.deployment, "metadata", "creationTimestamp")
-    ours = account is not None and belongs_to_job(account, scene.identity.uid)
+    account = context.observed.children.get(Key("ServiceAccount", context.identity.aggregator))
+    made, since = (
+        dig(account, "metadata", "creationTimestamp"),
+        dig(context.deployment, "metadata", "creationTimestamp"),
+    )
+    ours = account is not None and belongs_to_job(account, context.identity.uid)
     return str(dig(account, "metadata", "uid")) if ours and made and since and instant(made) > instant(since) else ""
 
 
-def fixed(scene: Scene) -> tuple[Manifest, ...]:
+def fixed(context: JobContext) -> tuple[Manifest, ...]:
     """Every child but the training Jobs, in the order in which they are needed."""
-    identity, job = scene.identity, scene.observed.job
+    identity, job = context.identity, context.observed.job
     objects: tuple[Manifest, ...] = (
         access.service_account(identity),
-        access.role(identity, (site.name for site in scene.sites if site.has_heartbeat)),
+        access.role(identity, (site.name for site in context.sites if site.has_heartbeat)),
         access.role_binding(identity),
-        config.config_map(job, roster(scene)),
-        *claims(scene),
+        config.config_map(job, roster(context)),
+        *claims(context),
         aggregator.service(identity),
         aggregator_policy(identity),
-        deployment(scene, replicas=0 if scene.spec.suspend or refused.foreign_names(scene) else 1),
+        deployment(context, replicas=0 if context.spec.suspend or refused.foreign_names(context) else 1),
     )
-    return (*objects, scene.wanted_init) if _init_wanted(scene) else objects
+    return (*objects, context.wanted_init) if _init_wanted(context) else objects
 
 
-def _init_wanted(scene: Scene) -> bool:
-    name = scene.wanted_init["metadata"]["name"]
-    if scene.initialized or any(job.name != name or job.deleting for job in scene.init_jobs):
+def _init_wanted(context: JobContext) -> bool:
+    name = context.wanted_init["metadata"]["name"]
+    if context.initialized or any(job.name != name or job.deleting for job in context.init_jobs):
         return False
-    return bool(scene.init_jobs) or not scene.spec.suspend
+    return bool(context.init_jobs) or not context.spec.suspend
 
 
-def stale_init(scene: Scene) -> tuple[Key, ...]:
+def stale_init(context: JobContext) -> tuple[Key, ...]:
     """Init Jobs whose template is no longer the wanted one, while the initial model is still missing."""
-    name = scene.wanted_init["metadata"]["name"]
-    stale = (job for job in scene.init_jobs if job.name != name and not job.deleting)
-    return () if scene.initialized else tuple(Key("Job", job.name) for job in stale)
+    name = context.wanted_init["metadata"]["name"]
+    stale = (job for job in context.init_jobs if job.name != name and not job.deleting)
+    return () if context.initialized else tuple(Key("Job", job.name) for job in stale)
 
 
 def _key(manifest: Manifest) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["name"])
 
 
-def predecessors(scene: Scene, objects: Iterable[Manifest]) -> tuple[Key, ...]:
+def predecessors(context: JobContext, objects: Iterable[Manifest]) -> tuple[Key, ...]:
     """Live objects in the way that belong to a deleted job of the same name. Never a volume: its name has the uid."""
-    live = scene.observed.children
+    live = context.observed.children
     there = ((manifest, live.get(_key(manifest))) for manifest in objects)
     found = ((manifest, body) for manifest, body in there if body is not None)
     return tuple(_key(manifest) for manifest, body in found if standing(manifest, body) is Standing.PREDECESSORS)
@@ -113,8 +116,8 @@ def without(objects: Iterable[Manifest], keys: Iterable[Key]) -> tuple[Manifest,
     return tuple(manifest for manifest in objects if _key(manifest) not in left_out)
 
 
-def secrets(scene: Scene) -> tuple[SecretRequest, ...]:
+def secrets(context: JobContext) -> tuple[SecretRequest, ...]:
     """Secrets that are not known to exist yet."""
-    clients = (site.name for site in scene.sites)
-    requests = secret_requests(scene.identity, clients, scene.observed.settings.cluster_domain)
-    return tuple(request for request in requests if request.name not in scene.observed.secrets)
+    clients = (site.name for site in context.sites)
+    requests = secret_requests(context.identity, clients, context.observed.settings.cluster_domain)
+    return tuple(request for request in requests if request.name not in context.observed.secrets)

@@ -1,6 +1,6 @@
 """decide_client: what an FLClient's status says, and the Lease that is its heartbeat.
 
-Ready says whether the site can take part at all: its spec is readable and it is not paused. Missing data does not
+Ready says whether the site can take part at all: its spec is readable and it is not paused. MissingError data does not
 make a site unready: one job's task says so, another's may find its own data, and a site that is not Ready could
 never run the pod that proves the repair. DataAvailable tells; after a change of the FLClient it is Unknown again
 until a newer pod has looked.
@@ -14,8 +14,8 @@ from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient, FLClientStatus, Pool
 from fedapi.outcome import Exit
 from fedoperator.decide.conditions import conditions
+from fedoperator.decide.decision import Decision, ObservedClient
 from fedoperator.decide.facts import Fact, clipped, instant
-from fedoperator.decide.model import Decision, ObservedClient
 from fedoperator.decide.reasons import ClientCondition as Type
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import PodView, dig

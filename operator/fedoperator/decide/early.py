@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fedoperator.decide import pending
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import JobView
 
 GRACE = timedelta(seconds=60)  # for the aggregator's word (an update, an outcome, a model) to reach the status
 _OWES = frozenset({"Training", "Waiting"})  # states of a site that has sent no update in this attempt
 
 
-def _settled(scene: Scene, job: JobView) -> bool:
-    return job.complete and job.completed is not None and scene.now >= job.completed + GRACE
+def _settled(context: JobContext, job: JobView) -> bool:
+    return job.complete and job.completed is not None and context.now >= job.completed + GRACE
 
 
-def training(scene: Scene, client: str) -> Trouble | None:
+def training(context: JobContext, client: str) -> Trouble | None:
     """That a site's training Job ended well and the site still owes its update."""
-    job = scene.job_of(client)
-    if job is None or scene.status.outcome is not None or not _settled(scene, job) or not _owes(scene, job):
+    job = context.job_of(client)
+    if job is None or context.status.outcome is not None or not _settled(context, job) or not _owes(context, job):
         return None
     message = (
         f"{job.kind} {job.name} is complete, but the site's update is missing: the task's code may have ended the "
@@ -33,43 +33,43 @@ def training(scene: Scene, client: str) -> Trouble | None:
     return Trouble(Reason.ENDED_EARLY, clipped(message))
 
 
-def _owes(scene: Scene, job: JobView) -> bool:
-    if not job.turn:
+def _owes(context: JobContext, job: JobView) -> bool:
+    if not job.step:
         return True
-    states = {entry.name: entry.state for entry in scene.status.clients or ()}
-    plan = scene.status.round
-    at_training = plan is not None and plan.step == "Train" and job.turn == scene.turn.name
+    states = {entry.name: entry.state for entry in context.status.clients or ()}
+    plan = context.status.round
+    at_training = plan is not None and plan.step == "Train" and job.step == context.step.name
     return at_training and states.get(job.client) in _OWES
 
 
-def _init_since(scene: Scene) -> tuple[JobView, datetime] | None:
+def _init_since(context: JobContext) -> tuple[JobView, datetime] | None:
     """The init Job that is complete, and since when a running aggregator has looked for its model in vain."""
-    if scene.status.model is not None or scene.aggregator_ready or scene.spec.suspend:
+    if context.status.model is not None or context.aggregator_ready or context.spec.suspend:
         return None
-    done = next((job for job in scene.init_jobs if job.complete and job.completed), None)
-    looks = [p for p in scene.aggregator_pods if p.phase == "Running" and p.running_since and not p.deleting]
+    done = next((job for job in context.init_jobs if job.complete and job.completed), None)
+    looks = [p for p in context.aggregator_pods if p.phase == "Running" and p.running_since and not p.deleting]
     if done is None or done.completed is None or not looks:
         return None
     return done, max(done.completed, *(pod.running_since for pod in looks if pod.running_since))
 
 
-def init(scene: Scene) -> Trouble | None:
+def init(context: JobContext) -> Trouble | None:
     """That the init Job is complete and there is no model. Overdue: for longer than spec.pendingDeadline."""
-    found = _init_since(scene)
-    if found is None or scene.now < found[1] + GRACE:
+    found = _init_since(context)
+    if found is None or context.now < found[1] + GRACE:
         return None
     job, since = found
     message = (
         f"Job {job.name} is complete, but left no model: the task's code may have ended the process, as sys.exit() "
         f"does; see kubectl logs job/{job.name}, mend the task and create the job anew"
     )
-    overdue = scene.now >= since + max(GRACE, pending.deadline(scene))
+    overdue = context.now >= since + max(GRACE, pending.deadline(context))
     return Trouble(Reason.INIT_MODEL_MISSING, clipped(message), overdue=overdue)
 
 
-def due(scene: Scene) -> Iterator[datetime]:
+def due(context: JobContext) -> Iterator[datetime]:
     """When a complete Job is looked at again by the clock alone."""
-    yield from (job.completed + GRACE for job in scene.training_jobs if job.complete and job.completed)
-    if found := _init_since(scene):
+    yield from (job.completed + GRACE for job in context.training_jobs if job.complete and job.completed)
+    if found := _init_since(context):
         yield found[1] + GRACE
-        yield found[1] + max(GRACE, pending.deadline(scene))
+        yield found[1] + max(GRACE, pending.deadline(context))

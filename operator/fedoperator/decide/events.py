@@ -5,7 +5,7 @@ from typing import Literal
 
 from fedapi.crd.fields import Condition, find
 from fedapi.crd.job_status import SiteStatus
-from fedoperator.decide.model import Event
+from fedoperator.decide.decision import Event
 from fedoperator.decide.reasons import ConditionType, EventReason, Reason
 from fedoperator.decide.site_status import CALM
 

@@ -11,14 +11,14 @@ from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
 from fedoperator.decide.accepted import refused
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Decision, Event, Key, Manifest, Observed
 from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
-from fedoperator.decide.model import Decision, Event, Key, Manifest, Observed
 from fedoperator.decide.reasons import EventReason
 from fedoperator.decide.replacement import replacement
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.site_status import final_site_status, site_status
 from fedoperator.decide.status import StatusParts, acted_on, news, refused_status, status
 
@@ -31,11 +31,11 @@ def decide(observed: Observed, now: datetime) -> Decision:
         return _refused(observed, now)
     if observed.job.spec.managed_by != OPERATOR_CONTROLLER:
         return Decision()
-    scene = Scene.of(observed, now)
-    end = ending(scene)
+    context = JobContext.of(observed, now)
+    end = ending(context)
     if end is not None:
-        return _finished(scene, end)
-    return _going(scene) if acted_on(scene) else _waiting(scene)
+        return _finished(context, end)
+    return _going(context) if acted_on(context) else _waiting(context)
 
 
 def _refused(observed: Observed, now: datetime) -> Decision:
@@ -44,59 +44,59 @@ def _refused(observed: Observed, now: datetime) -> Decision:
     return Decision(status=news(old, new), events=_events(old, new))
 
 
-def _waiting(scene: Scene) -> Decision:
+def _waiting(context: JobContext) -> Decision:
     """Not accepted: nothing is made until a site matches; an FLClient's event brings the job here again."""
-    new = status(scene, StatusParts(ending=None, sites=None))
-    return Decision(status=news(scene.status, new), events=_events(scene.status, new))
+    new = status(context, StatusParts(ending=None, sites=None))
+    return Decision(status=news(context.status, new), events=_events(context.status, new))
 
 
-def _going(scene: Scene) -> Decision:
-    jobs, ring_objects = replacement(scene), rings.ring_objects(scene)
-    objects: tuple[Manifest, ...] = (*children.fixed(scene), *ring_objects, *jobs.apply)
-    old_ones = children.predecessors(scene, objects)
-    removed = (*jobs.delete, *rings.superfluous(scene, ring_objects, jobs.busy), *_withdrawn(scene))
-    delete = tuple(dict.fromkeys((*old_ones, *children.stale_init(scene), *removed)))
-    new = status(scene, StatusParts(ending=None, sites=site_status(scene, jobs)))
+def _going(context: JobContext) -> Decision:
+    jobs, ring_objects = replacement(context), rings.ring_objects(context)
+    objects: tuple[Manifest, ...] = (*children.fixed(context), *ring_objects, *jobs.apply)
+    old_ones = children.predecessors(context, objects)
+    removed = (*jobs.delete, *rings.superfluous(context, ring_objects, jobs.busy), *_withdrawn(context))
+    delete = tuple(dict.fromkeys((*old_ones, *children.stale_init(context), *removed)))
+    new = status(context, StatusParts(ending=None, sites=site_status(context, jobs)))
     return Decision(
         objects=children.without(objects, old_ones),
-        secrets=children.secrets(scene),
-        suspend=gate(scene, {key.name for key in delete}),
+        secrets=children.secrets(context),
+        suspend=gate(context, {key.name for key in delete}),
         delete=delete,
-        status=news(scene.status, new),
-        events=(*_events(scene.status, new), *keys_event(scene.status.conditions, new.conditions or ())),
-        requeue_after=_soonest(scene, _due(scene)),
+        status=news(context.status, new),
+        events=(*_events(context.status, new), *keys_event(context.status.conditions, new.conditions or ())),
+        requeue_after=_soonest(context, _due(context)),
     )
 
 
-def _withdrawn(scene: Scene) -> tuple[Key, ...]:
-    return queues.withdrawn(scene) if scene.spec.suspend else ()
+def _withdrawn(context: JobContext) -> tuple[Key, ...]:
+    return queues.withdrawn(context) if context.spec.suspend else ()
 
 
-def _due(scene: Scene) -> Iterator[datetime]:
-    yield from pending.due(scene)
-    yield from failures.due(scene)
-    yield from early.due(scene)
-    yield from podless.due(scene)
-    until = lifetime.active_until(scene)
+def _due(context: JobContext) -> Iterator[datetime]:
+    yield from pending.due(context)
+    yield from failures.due(context)
+    yield from early.due(context)
+    yield from podless.due(context)
+    until = lifetime.active_until(context)
     if until:
         yield until
 
 
-def _finished(scene: Scene, end: Ending) -> Decision:
+def _finished(context: JobContext, end: Ending) -> Decision:
     """After the end nothing is made or mended any more: the aggregator and what still runs are stopped, in time."""
-    expiry, wait = lifetime.expires(scene, end), released(scene, end)
-    if end.recorded and expiry and scene.now >= expiry:
+    expiry, wait = lifetime.expires(context, end), released(context, end)
+    if end.recorded and expiry and context.now >= expiry:
         return Decision(delete_self=True, events=(Event("Normal", EventReason.EXPIRED, "its time to live is over"),))
-    sites = final_site_status(scene) if end.recorded else site_status(scene, replacement(scene))
-    new = status(scene, StatusParts(ending=end, sites=sites))
+    sites = final_site_status(context) if end.recorded else site_status(context, replacement(context))
+    new = status(context, StatusParts(ending=end, sites=sites))
     stop = wait is None
     return Decision(
-        objects=(children.deployment(scene, replicas=0),) if stop and not scaled_down(scene) else (),
-        suspend=closed(scene) if stop else {},
-        delete=queues.withdrawn(scene) if stop else (),
-        status=news(scene.status, new),
-        events=_events(scene.status, new),
-        requeue_after=_soonest(scene, (at for at in (expiry, wait) if at)),
+        objects=(children.deployment(context, replicas=0),) if stop and not scaled_down(context) else (),
+        suspend=closed(context) if stop else {},
+        delete=queues.withdrawn(context) if stop else (),
+        status=news(context.status, new),
+        events=_events(context.status, new),
+        requeue_after=_soonest(context, (at for at in (expiry, wait) if at)),
     )
 
 
@@ -104,7 +104,7 @@ def _events(old: FederatedJobStatus, new: FederatedJobStatus) -> tuple[Event, ..
     return (*condition_events(old.conditions, new.conditions or ()), *site_events(old.sites, new.sites))
 
 
-def _soonest(scene: Scene, times: Iterable[datetime]) -> float | None:
+def _soonest(context: JobContext, times: Iterable[datetime]) -> float | None:
     """Seconds until the first of the times that is still to come."""
-    ahead = [(at - scene.now).total_seconds() for at in times if at > scene.now]
+    ahead = [(at - context.now).total_seconds() for at in times if at > context.now]
     return min(ahead, default=None)

@@ -2,29 +2,31 @@
 
 from datetime import datetime, timedelta
 
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 
 
-def active_until(scene: Scene) -> datetime | None:
+def active_until(context: JobContext) -> datetime | None:
     """When the job's time is over. Time in suspension counts."""
-    limit = scene.spec.active_deadline_seconds
-    return scene.started + timedelta(seconds=limit) if limit is not None and scene.started else None
+    limit = context.spec.active_deadline_seconds
+    return context.started + timedelta(seconds=limit) if limit is not None and context.started else None
 
 
-def deadline_exceeded(scene: Scene) -> Ending | None:
+def deadline_exceeded(context: JobContext) -> Ending | None:
     """The end of a job whose time is over."""
-    until = active_until(scene)
-    if until is None or scene.now < until:
+    until = active_until(context)
+    if until is None or context.now < until:
         return None
     message = (
-        f"spec.activeDeadlineSeconds ({scene.spec.active_deadline_seconds}) have passed since the start of the job"
+        f"spec.activeDeadlineSeconds ({context.spec.active_deadline_seconds}) have passed since the start of the job"
     )
-    return Ending(complete=False, reason=Reason.DEADLINE_EXCEEDED, message=message, time=scene.now, by_aggregator=False)
+    return Ending(
+        complete=False, reason=Reason.DEADLINE_EXCEEDED, message=message, time=context.now, by_aggregator=False
+    )
 
 
-def expires(scene: Scene, ending: Ending) -> datetime | None:
+def expires(context: JobContext, ending: Ending) -> datetime | None:
     """When a finished job deletes itself."""
-    ttl = scene.spec.ttl_seconds_after_finished
+    ttl = context.spec.ttl_seconds_after_finished
     return ending.time + timedelta(seconds=ttl) if ttl is not None else None

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fedapi.duration import seconds
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import PodView
 
 MOUNT_GRACE = timedelta(seconds=60)  # mounting and pulling take a while; only then is it worth a word
@@ -35,9 +35,9 @@ def since(pod: PodView) -> datetime:
     return pod.scheduled or pod.created
 
 
-def deadline(scene: Scene) -> timedelta:
+def deadline(context: JobContext) -> timedelta:
     """spec.pendingDeadline."""
-    return timedelta(seconds=seconds(scene.spec.pending_deadline))
+    return timedelta(seconds=seconds(context.spec.pending_deadline))
 
 
 def _waits(pod: PodView) -> bool:
@@ -56,13 +56,13 @@ def _scheduling(message: str) -> tuple[Reason, str]:
     return Reason.UNSCHEDULABLE, f"no node fits: {message.split('. ', maxsplit=1)[0]}" if message else "no node fits"
 
 
-def _started(scene: Scene, pod: PodView) -> tuple[Reason, str] | None:
+def _started(context: JobContext, pod: PodView) -> tuple[Reason, str] | None:
     reason, message = pod.waiting
     if reason in _IMAGE:
         return Reason.IMAGE_ERROR, f"{reason}: {message}" if message else reason
     if reason in _CONFIG:
         return Reason.CONFIG_ERROR, f"{reason}: {message}" if message else reason
-    if pod.scheduled and scene.now >= pod.scheduled + MOUNT_GRACE:
+    if pod.scheduled and context.now >= pod.scheduled + MOUNT_GRACE:
         mounts = ", ".join(pod.sources) or "none"
         return Reason.MOUNT_PENDING, f"its volumes are not mounted or its image is still pulled; it mounts {mounts}"
     return None
@@ -75,21 +75,21 @@ def lacks_source(pod: PodView) -> bool:
     return _waits(pod) and pod.scheduled is not None and (reason in _CONFIG or creating)
 
 
-def trouble(scene: Scene, pod: PodView) -> Trouble | None:
+def trouble(context: JobContext, pod: PodView) -> Trouble | None:
     """Why a pod does not start, or None when it runs or may still start by itself."""
     if not _waits(pod):
         return None
-    found = _scheduling(pod.scheduling[1]) if pod.scheduling[0] else _started(scene, pod)
+    found = _scheduling(pod.scheduling[1]) if pod.scheduling[0] else _started(context, pod)
     if found is None:
         return None
     reason, message = found
-    overdue = scene.now >= since(pod) + deadline(scene)
+    overdue = context.now >= since(pod) + deadline(context)
     return Trouble(reason, clipped(f"pod {pod.name}: {message}"), overdue, fatal=reason == Reason.IMAGE_ERROR)
 
 
-def due(scene: Scene) -> Iterator[datetime]:
+def due(context: JobContext) -> Iterator[datetime]:
     """When a waiting pod is looked at again by the clock alone."""
-    for pod in filter(_waits, scene.pods):
-        yield since(pod) + deadline(scene)
+    for pod in filter(_waits, context.pods):
+        yield since(pod) + deadline(context)
         if pod.scheduled:
             yield pod.scheduled + MOUNT_GRACE

@@ -1,19 +1,19 @@
 """The phase: one word for the eye, derived from the same facts as the conditions. Nothing reads it back."""
 
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.progress import in_rounds
 from fedoperator.decide.reasons import Phase
-from fedoperator.decide.scene import Scene
 
 
-def phase(scene: Scene, ending: Ending | None) -> Phase:
+def phase(context: JobContext, ending: Ending | None) -> Phase:
     """The phase of a job."""
     if ending is not None:
         return Phase.COMPLETE if ending.complete else Phase.FAILED
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Phase.SUSPENDED
-    if in_rounds(scene):
+    if in_rounds(context):
         return Phase.RUNNING
-    if not any(pod.phase == "Running" for pod in scene.aggregator_pods):
+    if not any(pod.phase == "Running" for pod in context.aggregator_pods):
         return Phase.PENDING
-    return Phase.WAITING if scene.initialized else Phase.INITIALIZING
+    return Phase.WAITING if context.initialized else Phase.INITIALIZING

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fedapi import names
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Manifest, Observed
 from fedoperator.decide.facts import Trouble, clipped, instant
-from fedoperator.decide.model import Manifest, Observed
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import JobView, PodView, condition, dig
 
 GRACE = timedelta(seconds=10)  # pods of a healthy Job are made within it
@@ -24,26 +24,26 @@ def _trouble(message: str) -> Trouble:
     return Trouble(Reason.PODS_REFUSED, f"the cluster refuses to create its pods: {words}"[:1024], overdue=True)
 
 
-def aggregator(scene: Scene) -> Trouble | None:
+def aggregator(context: JobContext) -> Trouble | None:
     """Why the aggregator's Deployment has no pod."""
-    failure = condition(scene.deployment, "ReplicaFailure") if scene.deployment else {}
-    if failure.get("status") != "True" or any(not p.finished for p in scene.aggregator_pods):
+    failure = condition(context.deployment, "ReplicaFailure") if context.deployment else {}
+    if failure.get("status") != "True" or any(not p.finished for p in context.aggregator_pods):
         return None
     return _trouble(failure.get("message") or "")
 
 
-def job(scene: Scene, name: str) -> Trouble | None:
+def job(context: JobContext, name: str) -> Trouble | None:
     """Why a Job has fewer pods than it asks for."""
-    told = scene.observed.podless.get(name)
-    if told is None or any(told.seen and pod.created > instant(told.seen) for pod in scene.pods_of(name)):
+    told = context.observed.podless.get(name)
+    if told is None or any(told.seen and pod.created > instant(told.seen) for pod in context.pods_of(name)):
         return None  # there was room since: its next pod waits for another reason
     return _trouble(told.message)
 
 
-def stuck(scene: Scene, roles: set[str]) -> Iterator[Trouble]:
+def stuck(context: JobContext, roles: set[str]) -> Iterator[Trouble]:
     """The refusals that hold up workloads with these roles."""
-    found = [aggregator(scene)] if names.ROLE_AGGREGATOR in roles else []
-    found += [job(scene, each.name) for each in scene.jobs if each.role in roles and each.running]
+    found = [aggregator(context)] if names.ROLE_AGGREGATOR in roles else []
+    found += [job(context, each.name) for each in context.jobs if each.role in roles and each.running]
     yield from filter(None, found)
 
 
@@ -67,8 +67,8 @@ def lacking(observed: Observed, now: datetime) -> tuple[Manifest, ...]:
     )
 
 
-def due(scene: Scene) -> Iterator[datetime]:
+def due(context: JobContext) -> Iterator[datetime]:
     """When a Job without pods is looked at again by the clock alone."""
-    for key, body in scene.observed.children.items():
+    for key, body in context.observed.children.items():
         if key.kind == "Job" and (since := _begun(body)) is not None:
             yield since + GRACE

@@ -2,9 +2,9 @@
 
 from fedapi import names
 from fedoperator.decide import early, failures, pending, podless, refused, store
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import PodView
 
 KEYS_REPLACED = (
@@ -13,30 +13,30 @@ KEYS_REPLACED = (
 )
 
 
-def _first_trouble(scene: Scene, pods: tuple[PodView, ...]) -> Trouble | None:
-    found = (pending.trouble(scene, pod) for pod in pods)
+def _first_trouble(context: JobContext, pods: tuple[PodView, ...]) -> Trouble | None:
+    found = (pending.trouble(context, pod) for pod in pods)
     return next((trouble for trouble in found if trouble), None)
 
 
-def aggregator_fact(scene: Scene) -> Fact:
+def aggregator_fact(context: JobContext) -> Fact:
     """The AggregatorReady condition."""
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
-    blocked = refused.hub(scene)
+    blocked = refused.hub(context)
     if blocked:
         return Fact("False", blocked.reason, blocked.message)
-    if scene.aggregator_ready:
+    if context.aggregator_ready:
         return Fact("True", Reason.READY, "the aggregator holds a model and answers")
-    trouble = store.lost(scene) or podless.aggregator(scene) or _first_trouble(scene, scene.aggregator_pods)
-    trouble = trouble or failures.aggregator_failure(scene) or early.init(scene)
+    trouble = store.lost(context) or podless.aggregator(context) or _first_trouble(context, context.aggregator_pods)
+    trouble = trouble or failures.aggregator_failure(context) or early.init(context)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
     return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
 
 
-def quorum_fact(scene: Scene) -> Fact:
+def quorum_fact(context: JobContext) -> Fact:
     """The QuorumReached condition: about the newest closed round, so that it does not flap within each."""
-    status = scene.status.round
+    status = context.status.round
     if status is not None and status.attempt > 1:
         message = f"round {status.current} ended without quorum {status.attempt - 1} times: see status.clients"
         return Fact("False", Reason.QUORUM_MISSED, message)
@@ -45,112 +45,114 @@ def quorum_fact(scene: Scene) -> Fact:
     return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
 
 
-def suspended_fact(scene: Scene) -> Fact:
+def suspended_fact(context: JobContext) -> Fact:
     """The Suspended condition."""
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Fact("True", Reason.SUSPEND_REQUESTED, "spec.suspend is true: pods are freed, the state is kept")
     return Fact("False", Reason.NOT_SUSPENDED, "spec.suspend is false")
 
 
-def in_rounds(scene: Scene) -> bool:
+def in_rounds(context: JobContext) -> bool:
     """Whether the first round has been planned."""
-    return scene.status.round is not None and scene.status.round.current > 0
+    return context.status.round is not None and context.status.round.current > 0
 
 
-def _anybody_trains(scene: Scene) -> bool:
-    return any(pod.role == names.ROLE_TRAINER and pod.phase != "Pending" for pod in scene.pods)
+def _anybody_trains(context: JobContext) -> bool:
+    return any(pod.role == names.ROLE_TRAINER and pod.phase != "Pending" for pod in context.pods)
 
 
-def _stuck(scene: Scene) -> Trouble | None:
+def _stuck(context: JobContext) -> Trouble | None:
     """A pod that has been pending too long and holds the job up: the hub's always, a site's before the first round.
 
     With training.lifetime Round, a round begins before its pods do: there a site's does while no site's pod runs.
     """
     roles = {names.ROLE_AGGREGATOR}
-    if not scene.initialized:
+    if not context.initialized:
         roles.add(names.ROLE_INIT)
-    if not in_rounds(scene) or (scene.by_round and not _anybody_trains(scene)):
+    if not in_rounds(context) or (context.by_round and not _anybody_trains(context)):
         roles.add(names.ROLE_TRAINER)
-    found = (pending.trouble(scene, pod) for pod in scene.pods if pod.role in roles)
-    told = (*podless.stuck(scene, roles), *found)
+    found = (pending.trouble(context, pod) for pod in context.pods if pod.role in roles)
+    told = (*podless.stuck(context, roles), *found)
     return next((trouble for trouble in told if trouble and trouble.overdue), None)
 
 
-def _able(scene: Scene) -> int:
+def _able(context: JobContext) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
-    free = (site.name for site in scene.sites if not site.barred or scene.in_round(site.name))
-    fit = (name for name in free if name not in scene.lacking_jobset)
-    return sum(failures.site_failure(scene, name) is None and early.training(scene, name) is None for name in fit)
+    free = (site.name for site in context.sites if not site.barred or context.in_round(site.name))
+    fit = (name for name in free if name not in context.lacking_jobset)
+    return sum(failures.site_failure(context, name) is None and early.training(context, name) is None for name in fit)
 
 
-def _quorum_above(scene: Scene) -> Fact | None:
+def _quorum_above(context: JobContext) -> Fact | None:
     """That a quorum which is a count can never be reached with the sites that match and are not paused or barred."""
-    quorum = scene.spec.round.quorum
-    fit = sum(not site.barred or scene.in_round(site.name) for site in scene.sites)
+    quorum = context.spec.round.quorum
+    fit = sum(not site.barred or context.in_round(site.name) for site in context.sites)
     if not isinstance(quorum, int) or quorum <= fit:
         return None
     message = (
-        f"round.quorum is {quorum}, above the {fit} of {len(scene.sites)} matching sites that can take part:"
+        f"round.quorum is {quorum}, above the {fit} of {len(context.sites)} matching sites that can take part:"
         " lower it, give a percentage, or add or unpause sites"
     )
     return Fact("False", Reason.TOO_FEW_SITES, message)
 
 
-def _needed(scene: Scene) -> tuple[int, str]:
+def _needed(context: JobContext) -> tuple[int, str]:
     """How many sites the aggregator wants before it plans a round, and the field that says so."""
-    quorum, least = scene.spec.round.quorum, scene.spec.clients.min_available
+    quorum, least = context.spec.round.quorum, context.spec.clients.min_available
     return (quorum, "round.quorum") if isinstance(quorum, int) and quorum > least else (least, "clients.minAvailable")
 
 
-def _too_few(scene: Scene) -> Fact | None:
+def _too_few(context: JobContext) -> Fact | None:
     """That no further round is planned before a site that has failed for good is mended."""
-    able, (needed, field) = _able(scene), _needed(scene)
+    able, (needed, field) = _able(context), _needed(context)
     if able >= needed:
         return None
-    message = f"{able} of {len(scene.sites)} sites can take part, {field} is {needed}: see status.sites"
+    message = f"{able} of {len(context.sites)} sites can take part, {field} is {needed}: see status.sites"
     return Fact("False", Reason.TOO_FEW_SITES, message)
 
 
-def _training(scene: Scene) -> Fact:
-    if _able(scene) == 0:
-        return Fact("False", Reason.TOO_FEW_SITES, f"none of {len(scene.sites)} sites can take part: see status.sites")
-    open_ = scene.status.round is not None and scene.status.round.selected  # its updates may be there already
-    return (None if open_ else _too_few(scene)) or Fact("True", Reason.TRAINING, "rounds are under way")
+def _training(context: JobContext) -> Fact:
+    if _able(context) == 0:
+        return Fact(
+            "False", Reason.TOO_FEW_SITES, f"none of {len(context.sites)} sites can take part: see status.sites"
+        )
+    open_ = context.status.round is not None and context.status.round.selected  # its updates may be there already
+    return (None if open_ else _too_few(context)) or Fact("True", Reason.TRAINING, "rounds are under way")
 
 
-def _waiting(scene: Scene) -> Fact:
-    needed, _ = _needed(scene)
-    what = "the aggregator to plan the first round" if scene.by_round else f"{needed} sites to connect"
-    return _too_few(scene) or Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
+def _waiting(context: JobContext) -> Fact:
+    needed, _ = _needed(context)
+    what = "the aggregator to plan the first round" if context.by_round else f"{needed} sites to connect"
+    return _too_few(context) or Fact("True", Reason.WAITING_FOR_SITES, f"waiting for {what}")
 
 
-def _standing_still(scene: Scene, aggregator: Fact) -> Fact | None:
+def _standing_still(context: JobContext, aggregator: Fact) -> Fact | None:
     """What somebody has to mend before the job goes on."""
-    stuck = refused.hub(scene) or store.lost(scene) or _stuck(scene) or early.init(scene)
+    stuck = refused.hub(context) or store.lost(context) or _stuck(context) or early.init(context)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
-    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(scene):
+    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(context):
         return Fact("False", aggregator.reason, aggregator.message)
-    if scene.status.trouble:
-        return Fact("False", Reason.STORE_FAILING, scene.status.trouble)
-    return _quorum_above(scene)
+    if context.status.trouble:
+        return Fact("False", Reason.STORE_FAILING, context.status.trouble)
+    return _quorum_above(context)
 
 
-def progress_fact(scene: Scene, aggregator: Fact) -> Fact:
+def progress_fact(context: JobContext, aggregator: Fact) -> Fact:
     """The Progressing condition."""
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
-    if not scene.sites:
+    if not context.sites:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
-    if still := _standing_still(scene, aggregator):
+    if still := _standing_still(context, aggregator):
         return still
-    return _under_way(scene)
+    return _under_way(context)
 
 
-def _under_way(scene: Scene) -> Fact:
+def _under_way(context: JobContext) -> Fact:
     """Progress of a job that nothing holds up."""
-    if scene.keys_replaced:
+    if context.keys_replaced:
         return Fact("True", Reason.KEYS_REPLACED, KEYS_REPLACED)
-    if not scene.initialized and not in_rounds(scene):
+    if not context.initialized and not in_rounds(context):
         return Fact("True", Reason.INITIALIZING, "the initial model is being made")
-    return _training(scene) if in_rounds(scene) else _waiting(scene)
+    return _training(context) if in_rounds(context) else _waiting(context)

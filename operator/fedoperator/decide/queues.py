@@ -6,26 +6,26 @@ are made anew and queue again; a site's checkpoints are on its state volume.
 """
 
 from fedapi import names
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Manifest
 from fedoperator.decide.facts import Fact, clipped
-from fedoperator.decide.model import Key, Manifest
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import labels
 
 
-def held_back(scene: Scene, manifest: Manifest) -> bool:
+def held_back(context: JobContext, manifest: Manifest) -> bool:
     """Whether a Job is not made now, because its queue would start it."""
-    return scene.spec.suspend and names.LABEL_QUEUE in labels(manifest)
+    return context.spec.suspend and names.LABEL_QUEUE in labels(manifest)
 
 
-def withdrawn(scene: Scene) -> tuple[Key, ...]:
+def withdrawn(context: JobContext) -> tuple[Key, ...]:
     """The Jobs that leave their queue: those that run or may be started."""
-    return tuple(job.key for job in scene.training_jobs if job.queued and not (job.finished or job.deleting))
+    return tuple(job.key for job in context.training_jobs if job.queued and not (job.finished or job.deleting))
 
 
-def admitted_fact(scene: Scene) -> Fact | None:
+def admitted_fact(context: JobContext) -> Fact | None:
     """The QueueAdmitted condition; None where no training Job is a queue's."""
-    jobs = [job for job in scene.training_jobs if job.queued and not job.deleting]
+    jobs = [job for job in context.training_jobs if job.queued and not job.deleting]
     if not jobs:
         return None
     waiting = sorted({job.client for job in jobs if job.suspended and not job.finished})

@@ -4,10 +4,10 @@ A job whose hub lacks an object does not go on, and an aggregator never runs bes
 name of its account, its rights, its configuration or its Service: it is stopped until the name is free.
 """
 
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Refused
 from fedoperator.decide.facts import Fact, Trouble, clipped
-from fedoperator.decide.model import Key, Refused
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.desired.jobs import JOB_KINDS
 
 
@@ -15,29 +15,29 @@ def _reason(refused: Refused) -> Reason:
     return Reason.FOREIGN_OBJECT if refused.foreign else Reason.OBJECT_REFUSED
 
 
-def objects_fact(scene: Scene) -> Fact | None:
+def objects_fact(context: JobContext) -> Fact | None:
     """The ObjectsApplied condition; None where nothing is refused."""
-    found = sorted(scene.observed.refused, key=lambda each: not each.foreign)
+    found = sorted(context.observed.refused, key=lambda each: not each.foreign)
     if not found:
         return None
     return Fact("False", _reason(found[0]), clipped("; ".join(each.message for each in found)))
 
 
-def foreign_names(scene: Scene) -> bool:
+def foreign_names(context: JobContext) -> bool:
     """Whether an object of somebody else has the name of one that the job needs."""
-    return any(each.foreign for each in scene.observed.refused)
+    return any(each.foreign for each in context.observed.refused)
 
 
-def hub(scene: Scene) -> Trouble | None:
+def hub(context: JobContext) -> Trouble | None:
     """What keeps the aggregator from being as it must: a name that is taken, or a refusal while it is not ready."""
-    of_hub = [each for each in scene.observed.refused if each.key.kind not in JOB_KINDS]
-    found = [each for each in of_hub if each.foreign] or ([] if scene.aggregator_ready else of_hub)
+    of_hub = [each for each in context.observed.refused if each.key.kind not in JOB_KINDS]
+    found = [each for each in of_hub if each.foreign] or ([] if context.aggregator_ready else of_hub)
     return Trouble(_reason(found[0]), clipped(found[0].message), overdue=True) if found else None
 
 
-def training_job(scene: Scene, client: str) -> Trouble | None:
+def training_job(context: JobContext, client: str) -> Trouble | None:
     """Why a site's training Job cannot be made."""
-    manifest = scene.wanted.get(client)
+    manifest = context.wanted.get(client)
     key = Key(manifest["kind"], manifest["metadata"]["name"]) if manifest else None
-    found = next((each for each in scene.observed.refused if each.key == key), None)
+    found = next((each for each in context.observed.refused if each.key == key), None)
     return Trouble(_reason(found), clipped(found.message)) if found else None

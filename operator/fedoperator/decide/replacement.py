@@ -2,15 +2,15 @@
 
 The old Job is deleted when the site does not work on the round under way, so a change acts at the next round;
 the new one is made when the old one and its pods are gone. Sites that no longer belong to the job go the same way,
-and so do Jobs of an earlier turn of the plan: what they work on is void. One that has ended is in nobody's way.
+and so do Jobs of an earlier step of the plan: what they work on is void. One that has ended is in nobody's way.
 """
 
 from dataclasses import dataclass
 
 from fedapi import names
-from fedoperator.decide.model import Key, Manifest
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Manifest
 from fedoperator.decide.queues import held_back
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import JobView
 
 
@@ -24,49 +24,49 @@ class Replacement:
     busy: frozenset[str]  # the old Job works on the round under way
 
 
-def in_training(scene: Scene, job: JobView) -> bool:
+def in_training(context: JobContext, job: JobView) -> bool:
     """Whether deleting or suspending the Job would throw away work of the round under way."""
-    timely = job.turn in ("", scene.turn.name) and scene.holds_keys(job)  # else the aggregator does not know it
-    return timely and job.running and not job.deleting and scene.in_round(job.client) and not scene.spec.suspend
+    timely = job.step in ("", context.step.name) and context.holds_keys(job)  # else the aggregator does not know it
+    return timely and job.running and not job.deleting and context.in_round(job.client) and not context.spec.suspend
 
 
-def _stale(scene: Scene, client: str) -> list[JobView]:
-    wanted = scene.wanted.get(client)
+def _stale(context: JobContext, client: str) -> list[JobView]:
+    wanted = context.wanted.get(client)
     return [
-        job for job in scene.jobs_of(client) if not wanted or job.deleting or job.name != wanted["metadata"]["name"]
+        job for job in context.jobs_of(client) if not wanted or job.deleting or job.name != wanted["metadata"]["name"]
     ]
 
 
-def _in_the_way(scene: Scene, client: str, stale: list[JobView]) -> bool:
+def _in_the_way(context: JobContext, client: str, stale: list[JobView]) -> bool:
     """Whether the new Job has to wait for old ones: those that may still run a pod, or have its name."""
-    name = scene.wanted[client]["metadata"]["name"]
+    name = context.wanted[client]["metadata"]["name"]
     return any(not job.finished or job.name == name for job in stale)
 
 
-def _leftovers(scene: Scene, client: str) -> bool:
+def _leftovers(context: JobContext, client: str) -> bool:
     """Whether pods of a Job that is not the wanted one still run at the site."""
-    name = scene.wanted[client]["metadata"]["name"]
+    name = context.wanted[client]["metadata"]["name"]
     return any(
         pod.role == names.ROLE_TRAINER and pod.client == client and pod.job != name and not pod.finished
-        for pod in scene.pods
+        for pod in context.pods
     )
 
 
-def replacement(scene: Scene) -> Replacement:
+def replacement(context: JobContext) -> Replacement:
     """What to do about every site's training Job."""
-    clients = sorted(set(scene.wanted) | {job.client for job in scene.training_jobs})
+    clients = sorted(set(context.wanted) | {job.client for job in context.training_jobs})
     apply, delete, waiting, busy = [], [], set(), set()
     for client in clients:
-        stale = _stale(scene, client)
+        stale = _stale(context, client)
         going = [job for job in stale if not job.deleting]
-        at_work = [job for job in going if in_training(scene, job)]
+        at_work = [job for job in going if in_training(context, job)]
         delete += [job.key for job in going if job not in at_work]
         if at_work:
             busy.add(client)
-        if client not in scene.wanted or held_back(scene, scene.wanted[client]):
+        if client not in context.wanted or held_back(context, context.wanted[client]):
             continue
-        if _in_the_way(scene, client, stale) or (scene.job_of(client) is None and _leftovers(scene, client)):
+        if _in_the_way(context, client, stale) or (context.job_of(client) is None and _leftovers(context, client)):
             waiting.add(client)
         else:
-            apply.append(scene.wanted[client])
+            apply.append(context.wanted[client])
     return Replacement(tuple(apply), tuple(delete), frozenset(waiting), frozenset(busy))

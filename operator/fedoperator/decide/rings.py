@@ -6,8 +6,8 @@ They stay as long as the site has a ring, or an old Job of it still works on the
 from collections.abc import Collection, Iterable
 
 from fedapi import names
-from fedoperator.decide.model import Key, Manifest
-from fedoperator.decide.scene import Scene
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Manifest
 from fedoperator.decide.view import labels
 from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.ring_policy import ring_policy
@@ -16,23 +16,23 @@ from fedoperator.desired.ring_service import ring_service
 _KINDS = ("Service", "NetworkPolicy")
 
 
-def ring_objects(scene: Scene) -> tuple[Manifest, ...]:
+def ring_objects(context: JobContext) -> tuple[Manifest, ...]:
     """The objects of all sites that have a ring."""
-    job = scene.observed.job
-    sites = (site.client for site in scene.sites if site.name not in scene.lacking_jobset)
+    job = context.observed.job
+    sites = (site.client for site in context.sites if site.name not in context.lacking_jobset)
     made = (build(job, client) for client in sites for build in (ring_service, ring_policy))
     return tuple(manifest for manifest in made if manifest is not None)
 
 
-def superfluous(scene: Scene, wanted: Iterable[Manifest], busy: Collection[str]) -> tuple[Key, ...]:
+def superfluous(context: JobContext, wanted: Iterable[Manifest], busy: Collection[str]) -> tuple[Key, ...]:
     """Ring objects of sites that left or have no ring any more. `busy`: sites whose old Job still works."""
     kept = {Key(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
     return tuple(
         key
-        for key, body in scene.observed.children.items()
+        for key, body in context.observed.children.items()
         if key.kind in _KINDS
         and key not in kept
-        and belongs_to_job(body, scene.identity.uid)
+        and belongs_to_job(body, context.identity.uid)
         and labels(body).get(names.LABEL_CLIENT, "") not in {"", *busy}
         and "deletionTimestamp" not in body["metadata"]
     )

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from fedapi.crd.job_status import MAX_LISTED, SiteStatus
 from fedoperator.decide import early, failures, pending, podless, refused
+from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.replacement import Replacement
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.sites import Site
 from fedoperator.decide.view import JobView
 from fedoperator.desired.pool import Shape
@@ -28,67 +28,67 @@ _JOBSET_WAY_OUT = (
 )
 
 
-def _resting(scene: Scene, job: JobView) -> Trouble | None:
-    rest = failures.rest(scene, job)
+def _resting(context: JobContext, job: JobView) -> Trouble | None:
+    rest = failures.rest(context, job)
     if rest is None:
         return None
-    last = failures.last_failure(scene, job)
+    last = failures.last_failure(context, job)
     why = f"; the last: {last.reason}: {last.message}" if last else ""
     return Trouble(Reason.TOO_MANY_FAILURES, clipped(f"{rest.failures} failed pods, resting until the next round{why}"))
 
 
-def _suspended(scene: Scene, site: Site, job: JobView) -> Trouble | None:
+def _suspended(context: JobContext, site: Site, job: JobView) -> Trouble | None:
     if not job.suspended:
         return None
     if job.queued:
         return Trouble(Reason.AWAITING_QUEUE, "")
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Trouble(Reason.SUSPEND_REQUESTED, "")
     if site.barred:
         return Trouble(site.barred, "")
     return Trouble(Reason.AWAITING_AGGREGATOR, "")
 
 
-def _without_job(scene: Scene, site: Site, jobs: Replacement) -> Trouble:
+def _without_job(context: JobContext, site: Site, jobs: Replacement) -> Trouble:
     """Why a site has no training Job."""
-    if site.name in scene.lacking_jobset:
+    if site.name in context.lacking_jobset:
         return Trouble(Reason.JOBSET_MISSING, _JOBSET_WAY_OUT)
     if site.name in jobs.waiting:
         return Trouble(Reason.REPLACING, "")
-    if scene.spec.suspend:
+    if context.spec.suspend:
         return Trouble(Reason.SUSPEND_REQUESTED, "")
-    if site.name in scene.wanted:
-        return refused.training_job(scene, site.name) or Trouble(Reason.STARTING, "")
-    return Trouble(site.barred or (Reason.NOT_SELECTED if scene.turn.name else Reason.AWAITING_AGGREGATOR), "")
+    if site.name in context.wanted:
+        return refused.training_job(context, site.name) or Trouble(Reason.STARTING, "")
+    return Trouble(site.barred or (Reason.NOT_SELECTED if context.step.name else Reason.AWAITING_AGGREGATOR), "")
 
 
-def trouble(scene: Scene, site: Site, jobs: Replacement) -> Trouble | None:
+def trouble(context: JobContext, site: Site, jobs: Replacement) -> Trouble | None:
     """Why a site is not running; None when it is."""
     if site.name in jobs.busy:
         return Trouble(Reason.REPLACED_NEXT_ROUND, "")
-    job = scene.job_of(site.name)
+    job = context.job_of(site.name)
     if job is None:
-        return _without_job(scene, site, jobs)
-    if found := early.training(scene, site.name):
+        return _without_job(context, site, jobs)
+    if found := early.training(context, site.name):
         return found
     if job.complete:
-        return Trouble(Reason.ROUND_DONE if job.turn else Reason.FINISHED, "")
+        return Trouble(Reason.ROUND_DONE if job.step else Reason.FINISHED, "")
     return (
-        failures.site_failure(scene, site.name)
-        or _resting(scene, job)
-        or _suspended(scene, site, job)
-        or _ring(scene, site, job)
+        failures.site_failure(context, site.name)
+        or _resting(context, job)
+        or _suspended(context, site, job)
+        or _ring(context, site, job)
     )
 
 
-def _ring(scene: Scene, site: Site, job: JobView) -> Trouble | None:
+def _ring(context: JobContext, site: Site, job: JobView) -> Trouble | None:
     """What the pods of a Job that may run say together: nothing when all of them run, none having failed last."""
-    pods, shape = scene.pods_of(job.name), Shape.of(site.client.spec.pool)
+    pods, shape = context.pods_of(job.name), Shape.of(site.client.spec.pool)
     up = [pod for pod in pods if pod.phase in ("Running", "Succeeded") and not pod.deleting]
     running = len({pod.worker for pod in up})  # one that has finished well before the others is not missing
-    told = [found for found in (pending.trouble(scene, pod) for pod in pods) if found]
+    told = [found for found in (pending.trouble(context, pod) for pod in pods) if found]
     told.sort(key=lambda found: not found.fatal)  # an image error before missing capacity, which may end by itself
-    why = next(iter(told), None) or podless.job(scene, job.name) or failures.last_failure(scene, job)
+    why = next(iter(told), None) or podless.job(context, job.name) or failures.last_failure(context, job)
     if running >= shape.workers or shape.workers == 1:
         return why or (None if running else Trouble(Reason.STARTING, ""))
     if why is None and not running:
@@ -98,13 +98,13 @@ def _ring(scene: Scene, site: Site, job: JobView) -> Trouble | None:
     return replace(why, reason=reason, message=clipped(f"{running} of {shape.workers} workers run: {why.message}"))
 
 
-def _ready(scene: Scene, client: str) -> int:
-    names = {job.name for job in scene.jobs_of(client)}
-    return sum(pod.ready and pod.job in names and not pod.finished for pod in scene.pods)
+def _ready(context: JobContext, client: str) -> int:
+    names = {job.name for job in context.jobs_of(client)}
+    return sum(pod.ready and pod.job in names and not pod.finished for pod in context.pods)
 
 
-def _job_name(scene: Scene, client: str) -> str:
-    current = scene.job_of(client) or next(iter(scene.jobs_of(client)), None)
+def _job_name(context: JobContext, client: str) -> str:
+    current = context.job_of(client) or next(iter(context.jobs_of(client)), None)
     return current.name if current else ""
 
 
@@ -113,16 +113,16 @@ def listed(entries: list[SiteStatus]) -> list[SiteStatus]:
     return sorted(entries, key=lambda entry: (entry.reason in CALM, entry.name))[:MAX_LISTED]
 
 
-def site_status(scene: Scene, jobs: Replacement) -> list[SiteStatus]:
+def site_status(context: JobContext, jobs: Replacement) -> list[SiteStatus]:
     """`.status.sites` of a job under way."""
     entries = []
-    for site in scene.sites:
-        why = trouble(scene, site, jobs)
+    for site in context.sites:
+        why = trouble(context, site, jobs)
         entry = SiteStatus(
             name=site.name,
-            job=_job_name(scene, site.name),
-            workers=scene.workers(site.name),
-            ready=_ready(scene, site.name),
+            job=_job_name(context, site.name),
+            workers=context.workers(site.name),
+            ready=_ready(context, site.name),
             reason=why.reason if why else "",
             message=why.message if why else "",
         )
@@ -130,7 +130,7 @@ def site_status(scene: Scene, jobs: Replacement) -> list[SiteStatus]:
     return listed(entries)
 
 
-def final_site_status(scene: Scene) -> list[SiteStatus] | None:
+def final_site_status(context: JobContext) -> list[SiteStatus] | None:
     """`.status.sites` of a job that has ended: reasons stay as they were, though pods may be gone."""
-    old = scene.status.sites
-    return None if old is None else [entry.model_copy(update={"ready": _ready(scene, entry.name)}) for entry in old]
+    old = context.status.sites
+    return None if old is None else [entry.model_copy(update={"ready": _ready(context, entry.name)}) for entry in old]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fedapi.crd.federatedjob import Requirement, Selector
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient
-from fedoperator.decide.model import Observed
+from fedoperator.decide.decision import Observed
 from fedoperator.decide.reasons import ClientCondition, Reason
 
 

@@ -8,18 +8,18 @@ from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus,
 from fedoperator.decide import queues, refused
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Manifest
 from fedoperator.decide.facts import Ending, Fact, stamp
-from fedoperator.decide.model import Manifest
 from fedoperator.decide.phase import phase
 from fedoperator.decide.progress import aggregator_fact, progress_fact, quorum_fact, suspended_fact
 from fedoperator.decide.reasons import ConditionType as Type
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 
 
 @dataclass(frozen=True)
 class StatusParts:
-    """What the status of a job says beyond what the scene tells."""
+    """What the status of a job says beyond what the context tells."""
 
     ending: Ending | None
     sites: Sequence[SiteStatus] | None
@@ -35,52 +35,52 @@ def _end_facts(ending: Ending | None) -> Mapping[str, Fact]:
     return {Type.COMPLETE: pair[0], Type.FAILED: pair[1]}
 
 
-def _facts(scene: Scene, ending: Ending | None) -> Mapping[str, Fact]:
-    aggregator, progress = aggregator_fact(scene), progress_fact(scene, aggregator_fact(scene))
-    suspended, queue = suspended_fact(scene), queues.admitted_fact(scene) if ending is None else None
+def _facts(context: JobContext, ending: Ending | None) -> Mapping[str, Fact]:
+    aggregator, progress = aggregator_fact(context), progress_fact(context, aggregator_fact(context))
+    suspended, queue = suspended_fact(context), queues.admitted_fact(context) if ending is None else None
     if ending is not None:
         aggregator = progress = Fact("False", Reason.FINISHED, "the job has ended")
         suspended = Fact("False", Reason.FINISHED, "the job has ended")
-    elif not acted_on(scene):
+    elif not acted_on(context):
         progress = Fact("False", Reason.NOT_ACCEPTED, "see the Accepted condition")
     return {
-        Type.ACCEPTED: accepted(scene),
+        Type.ACCEPTED: accepted(context),
         Type.AGGREGATOR_READY: aggregator,
-        Type.QUORUM_REACHED: quorum_fact(scene),
+        Type.QUORUM_REACHED: quorum_fact(context),
         Type.PROGRESSING: progress,
         Type.SUSPENDED: suspended,
         **({Type.QUEUE_ADMITTED: queue} if queue else {}),
-        **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(scene)) else {}),
+        **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(context)) else {}),
         **_end_facts(ending),
     }
 
 
-def acted_on(scene: Scene) -> bool:
+def acted_on(context: JobContext) -> bool:
     """Whether the job has children: it is accepted, or was."""
-    return scene.started is not None or accepted(scene).status == "True"
+    return context.started is not None or accepted(context).status == "True"
 
 
-def _start_time(scene: Scene) -> str | None:
-    return scene.status.start_time or (stamp(scene.now) if acted_on(scene) else None)
+def _start_time(context: JobContext) -> str | None:
+    return context.status.start_time or (stamp(context.now) if acted_on(context) else None)
 
 
-def status(scene: Scene, parts: StatusParts) -> FederatedJobStatus:
+def status(context: JobContext, parts: StatusParts) -> FederatedJobStatus:
     """The operator's half of the status."""
-    generation, ending = scene.observed.job.metadata.generation, parts.ending
-    children = Children(aggregator=scene.identity.aggregator, volume_claim=scene.identity.claim)
+    generation, ending = context.observed.job.metadata.generation, parts.ending
+    children = Children(aggregator=context.identity.aggregator, volume_claim=context.identity.claim)
     return FederatedJobStatus(
-        conditions=conditions(scene.status.conditions, _facts(scene, ending), generation, scene.now),
-        phase=phase(scene, ending),
+        conditions=conditions(context.status.conditions, _facts(context, ending), generation, context.now),
+        phase=phase(context, ending),
         observed_generation=generation,
-        start_time=_start_time(scene),
-        completion_time=_completion_time(scene, ending),
-        children=children if acted_on(scene) else None,
+        start_time=_start_time(context),
+        completion_time=_completion_time(context, ending),
+        children=children if acted_on(context) else None,
         sites=list(parts.sites) if parts.sites is not None else None,
     )
 
 
-def _completion_time(scene: Scene, ending: Ending | None) -> str | None:
-    return (scene.status.completion_time or stamp(ending.time)) if ending else None
+def _completion_time(context: JobContext, ending: Ending | None) -> str | None:
+    return (context.status.completion_time or stamp(ending.time)) if ending else None
 
 
 def refused_status(old: FederatedJobStatus, fact: Fact, generation: int, now: datetime) -> FederatedJobStatus:

@@ -4,41 +4,43 @@ A new claim would be empty: the aggregator would wait for an initial model that 
 replaced claim means is said instead, and restoring it is left to a person.
 """
 
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key, Manifest
 from fedoperator.decide.facts import Trouble, instant
-from fedoperator.decide.model import Key, Manifest
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.scene import Scene
 from fedoperator.decide.view import dig
 from fedoperator.desired.store_claim import store_claim
 
 
-def _live(scene: Scene) -> Manifest | None:
-    return scene.observed.children.get(Key("PersistentVolumeClaim", scene.identity.claim))
+def _live(context: JobContext) -> Manifest | None:
+    return context.observed.children.get(Key("PersistentVolumeClaim", context.identity.claim))
 
 
-def claims(scene: Scene) -> tuple[Manifest, ...]:
+def claims(context: JobContext) -> tuple[Manifest, ...]:
     """The claim as it should be; none where the one that held the model is gone."""
-    live = _live(scene)
-    if live is None and scene.initialized:
+    live = _live(context)
+    if live is None and context.initialized:
         return ()
-    return (store_claim(scene.observed.job, dig(live, "spec", "resources", "requests", "storage")),)
+    return (store_claim(context.observed.job, dig(live, "spec", "resources", "requests", "storage")),)
 
 
-def _replaced(scene: Scene, live: Manifest) -> bool:
+def _replaced(context: JobContext, live: Manifest) -> bool:
     """Whether the claim was made after the initial model had been written: into another one, then."""
-    made, done = dig(live, "metadata", "creationTimestamp"), [job.completed for job in scene.init_jobs]
+    made, done = dig(live, "metadata", "creationTimestamp"), [job.completed for job in context.init_jobs]
     return bool(made) and any(at and instant(made) > at for at in done)
 
 
-def lost(scene: Scene) -> Trouble | None:
+def lost(context: JobContext) -> Trouble | None:
     """That the volume with the models is gone. An aggregator that is ready has found its model, wherever that is."""
-    if not scene.initialized or scene.aggregator_ready:
+    if not context.initialized or context.aggregator_ready:
         return None
-    live, name = _live(scene), scene.identity.claim
-    homeless = any(pod.scheduling[0] for pod in scene.aggregator_pods)  # a claim that is merely unseen holds no pod up
+    live, name = _live(context), context.identity.claim
+    homeless = any(
+        pod.scheduling[0] for pod in context.aggregator_pods
+    )  # a claim that is merely unseen holds no pod up
     way_out = "restore it under this name, or create the job anew"
     if live is None and homeless:
         return Trouble(Reason.STORE_LOST, f"PersistentVolumeClaim {name}, which held the models, is gone: {way_out}")
-    if live is not None and _replaced(scene, live):
+    if live is not None and _replaced(context, live):
         return Trouble(Reason.STORE_LOST, f"PersistentVolumeClaim {name} is younger than the model: {way_out}")
     return None

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedapi import names
+from fedoperator.decide.decision import Key, Manifest
 from fedoperator.decide.facts import instant
-from fedoperator.decide.model import Key, Manifest
 
 QUEUE_LABEL = names.LABEL_QUEUE  # a Job with this label is started and stopped by a queue alone
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -198,7 +198,7 @@ class JobView:
     deleting: bool
     kind: str = "Job"
     secrets: tuple[str, ...] = ()  # that its pods mount
-    turn: str = ""  # with training.lifetime Round: the step of the plan that it was made for
+    step: str = ""  # with training.lifetime Round: the step of the plan that it was made for
 
     @property
     def key(self) -> Key:
@@ -232,5 +232,5 @@ class JobView:
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),
             kind=body.get("kind") or "Job",
             secrets=secrets_of(_template(body)),
-            turn=label.get(names.LABEL_TURN, ""),
+            step=label.get(names.LABEL_STEP, ""),
         )

@@ -121,12 +121,12 @@ def training_job(
     cluster_domain: str,
     *,
     jobset: bool = False,
-    turn: str = "",
+    step: str = "",
     keys: str = "",
 ) -> Json:
     """The site's training Job, without `suspend` (see fedoperator.desired.jobs).
 
-    With `jobset` (the cluster has that resource) a TPU pool of several hosts is a JobSet. `turn`: round and attempt
+    With `jobset` (the cluster has that resource) a TPU pool of several hosts is a JobSet. `step`: round and attempt
     that the Job is for, with lifetime Round. The name holds a hash of everything but worker 0's address, in which the
     name itself occurs.
     """
@@ -140,7 +140,7 @@ def training_job(
         return jobset_spec(one, shape.slices) if grouped else one
 
     queue = client.spec.pool.queue_name or spec_job.spec.queue_name or ""
-    digest = "/".join((spec_hash(spec({})), queue, turn))
+    digest = "/".join((spec_hash(spec({})), queue, step))
     name = (names.jobset_name if grouped else names.training_job_name)(identity.name, site, digest)
     worker_0 = first_pod(name) if grouped else f"{name}-0"
     made = spec(ring.meeting_point(identity, site, shape, worker_0, cluster_domain))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from fedstore.disk import DiskStore
-from fedstore.errors import Missing, StoreFailed, StoreFull
+from fedstore.errors import MissingError, StoreFailedError, StoreFullError
 
 FULL = """
 import resource, sys
 from pathlib import Path
 from fedstore.disk import DiskStore
-from fedstore.errors import StoreFull
+from fedstore.errors import StoreFullError
 store = DiskStore(Path(sys.argv[1]))
 store.replace_head("c/HEAD", b"old", None)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -25,11 +25,11 @@ for attempt in range(2):
             for _ in range(200):
                 writer.write(b"x" * 1000)
             writer.finish()
-    except StoreFull as error:
+    except StoreFullError as error:
         print("full:", error)
 try:
     store.replace_head("c/HEAD", b"y" * 200_000, store.head("c/HEAD").tag)
-except StoreFull as error:
+except StoreFullError as error:
     print("full:", error)
 print(store.head("c/HEAD").data, store.put_once("a/small", b"fits").size, sorted(store.keys("")))
 """
@@ -61,11 +61,11 @@ def test_links_do_not_lead_out(tmp_path):
     store = DiskStore(tmp_path / "store")
     (tmp_path / "store" / "models").symlink_to(outside)
     (tmp_path / "store" / "link").symlink_to(outside / "secret")
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreFailedError):
         store.get("models/secret")
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreFailedError):
         store.put_once("models/new", b"x")
-    with pytest.raises(Missing), store.reader("link"):
+    with pytest.raises(MissingError), store.reader("link"):
         pass
     store.put_once("link", b"x")
     assert (outside / "secret").read_text() == "s"
@@ -74,9 +74,9 @@ def test_links_do_not_lead_out(tmp_path):
 def test_other_errors_are_failures_not_fullness(tmp_path):
     store = DiskStore(tmp_path)
     store.put_once("file", b"x")
-    with pytest.raises(StoreFailed) as error:
+    with pytest.raises(StoreFailedError) as error:
         store.put_once("file/below", b"x")
-    assert not isinstance(error.value, StoreFull)
+    assert not isinstance(error.value, StoreFullError)
 
 
 def test_what_is_no_object_is_not_listed(tmp_path):
@@ -91,7 +91,7 @@ def test_what_is_no_object_is_not_listed(tmp_path):
     assert list(store.keys("nowhere/")) == []
     for name in ("link", "pipe", "folder"):
         assert store.size(f"models/{name}") is None
-        with pytest.raises(Missing):
+        with pytest.raises(MissingError):
             store.get(f"models/{name}")
 
 
@@ -105,7 +105,7 @@ def test_what_is_no_file_makes_room_for_an_object(tmp_path):
         assert store.get(f"models/{name}") == b"new"
     assert store.get(target.key) == b"old"
     (tmp_path / "models" / "folder").mkdir()
-    with pytest.raises(StoreFailed, match="models/folder"):
+    with pytest.raises(StoreFailedError, match="models/folder"):
         store.put_once("models/folder", b"new")
 
 
@@ -113,11 +113,11 @@ LISTS = """
 import os, sys
 from pathlib import Path
 from fedstore.disk import DiskStore
-from fedstore.errors import StoreFailed
+from fedstore.errors import StoreFailedError
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 try:
     print(list(DiskStore(Path(sys.argv[1])).keys(sys.argv[2])))
-except StoreFailed as error:
+except StoreFailedError as error:
     print("failed:", error)
 """
 
@@ -149,5 +149,5 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_never_empty(prefix, said
 def test_a_folder_that_is_a_file_is_an_error(tmp_path):
     store = DiskStore(tmp_path)
     (tmp_path / "models").write_bytes(b"x")
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreFailedError):
         list(store.keys("models/"))

@@ -7,7 +7,14 @@ import threading
 import pytest
 
 from fedstore.disk import DiskStore
-from fedstore.errors import AlreadyExists, ContentMismatch, HeadMoved, InvalidKey, Missing, StoreFailed
+from fedstore.errors import (
+    AlreadyExistsError,
+    ContentMismatchError,
+    HeadMovedError,
+    InvalidKeyError,
+    MissingError,
+    StoreFailedError,
+)
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
 
@@ -37,7 +44,7 @@ def test_what_is_put_can_be_read_whole_and_in_parts(store):
         assert reader.size == len(DATA)
         reader.read_into(memoryview(part), 300)
         assert part == DATA[300:800]
-        with pytest.raises(StoreFailed):
+        with pytest.raises(StoreFailedError):
             reader.read_into(memoryview(part), len(DATA) - 10)
 
 
@@ -48,7 +55,7 @@ def test_a_digest_in_the_key_is_filled_in(store):
 def test_objects_are_written_once(store):
     put(store, "a/b")
     put(store, "a/b")
-    with pytest.raises(AlreadyExists):
+    with pytest.raises(AlreadyExistsError):
         put(store, "a/b", b"other")
     assert store.get("a/b") == DATA
 
@@ -56,7 +63,7 @@ def test_objects_are_written_once(store):
 def test_a_damaged_object_makes_room_for_what_its_key_says(store):
     rotten = b"x" * len(DATA)
     put(store, f"a/1-{SHA}.bin", rotten)
-    with pytest.raises(ContentMismatch):
+    with pytest.raises(ContentMismatchError):
         put(store, f"a/1-{SHA}.bin", rotten, sha256=SHA)
     assert put(store, f"a/1-{DIGEST}.bin").key == f"a/1-{SHA}.bin"
     assert store.get(f"a/1-{SHA}.bin") == DATA
@@ -67,7 +74,7 @@ def test_a_damaged_object_makes_room_for_what_its_key_says(store):
     [({"size": 5}, "WrongSize"), ({"size": 10**6}, "WrongSize"), ({"sha256": "0" * 64}, "WrongDigest")],
 )
 def test_announced_size_and_digest_are_checked(store, announced, code):
-    with pytest.raises(ContentMismatch) as error:
+    with pytest.raises(ContentMismatchError) as error:
         put(store, "a/b", **announced)
     assert error.value.code == code
     assert store.size("a/b") is None
@@ -78,9 +85,9 @@ def test_an_unfinished_object_is_not_there(store):
     with store.writer("a/b") as writer:
         writer.write(DATA)
     assert store.size("a/b") is None
-    with pytest.raises(Missing):
+    with pytest.raises(MissingError):
         store.get("a/b")
-    with pytest.raises(Missing), store.reader("a/b"):
+    with pytest.raises(MissingError), store.reader("a/b"):
         pass
 
 
@@ -115,20 +122,20 @@ def test_keys_by_prefix_are_sorted(store):
 )
 def test_keys_never_leave_the_root(store, key):
     for use in (store.get, store.size, store.delete, lambda k: store.put_once(k, b"x"), lambda k: put(store, k)):
-        with pytest.raises(InvalidKey):
+        with pytest.raises(InvalidKeyError):
             use(key)
 
 
 def test_head_moves_by_compare_and_swap_only(store):
     assert store.head("c/HEAD.json") is None
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadMovedError):
         store.replace_head("c/HEAD.json", b"1", "0" * 64)
     first = store.replace_head("c/HEAD.json", b"1", None)
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadMovedError):
         store.replace_head("c/HEAD.json", b"2", None)
     second = store.replace_head("c/HEAD.json", b"2", first.tag)
     assert store.head("c/HEAD.json") == second
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadMovedError):
         store.replace_head("c/HEAD.json", b"3", first.tag)
     assert store.head("c/HEAD.json").data == b"2"
 
@@ -139,7 +146,7 @@ def test_of_many_swaps_one_wins(store):
     won = []
 
     def swap(number):
-        with contextlib.suppress(HeadMoved):
+        with contextlib.suppress(HeadMovedError):
             won.append(store.replace_head("HEAD", f"{number}".encode(), tag))
 
     threads = [threading.Thread(target=swap, args=(n,)) for n in range(8)]
@@ -157,7 +164,7 @@ def test_of_many_writers_of_one_key_all_see_one_content(store):
     def write(number):
         try:
             refs.append(put(store, "a/b", f"{number % 2}".encode() * 1000))
-        except AlreadyExists as error:
+        except AlreadyExistsError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]

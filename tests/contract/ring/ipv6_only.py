@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 
-from tests.contract.ring.crew import Crew
+from tests.contract.ring.group import RankGroup
 
 ADDRESS = "fd77::5"
 INTERFACES = (
@@ -22,10 +22,10 @@ INTERFACES = (
 def main() -> None:
     for words in INTERFACES:
         subprocess.run(["ip", *words.split()], check=True, capture_output=True, timeout=30)
-    with Crew(size=2, here=ADDRESS, timeout_s=60.0, collective=sys.argv[1]) as crew:
-        said = crew.started()
+    with RankGroup(size=2, here=ADDRESS, timeout_s=60.0, collective=sys.argv[1]) as group:
+        said = group.started()
         if all("result" in each for each in said):
-            said = crew.answers("sums", "int32", 70_000)
+            said = group.answers("sums", "int32", 70_000)
     print(json.dumps(said))
 
 

@@ -13,12 +13,12 @@ import time
 import torch
 from torch import nn
 
-from fedtrainer.errors import Stop, TaskInvalid
+from fedtrainer.errors import StopError, TaskInvalidError
 from fedtrainer.ring import gradients, operations
 from fedtrainer.ring.gradients import GradientSync
 from fedtrainer.ring.join import join
-from fedtrainer.ring.meeting import Meeting, ring_key
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.rendezvous import Rendezvous, ring_key
+from fedtrainer.ring.slot import Slot
 
 KEY = ring_key("a site's token")
 
@@ -26,12 +26,12 @@ KEY = ring_key("a site's token")
 class Rank:
     """Its methods are the commands."""
 
-    def __init__(self, seat: Seat) -> None:
-        self.meeting = Meeting.open(seat, KEY, patience_s=120) if seat.size > 1 else None
-        if seat.rank and "FEDLOOM_TEST_LEAVES" in os.environ:
-            self.meeting.gather("horovod", seat.size)
+    def __init__(self, slot: Slot) -> None:
+        self.rendezvous = Rendezvous.open(slot, KEY, patience_s=120) if slot.size > 1 else None
+        if slot.rank and "FEDLOOM_TEST_LEAVES" in os.environ:
+            self.rendezvous.gather("horovod", slot.size)
             os._exit(9)
-        self.ring = join(seat, self.meeting)
+        self.ring = join(slot, self.rendezvous)
 
     def sums(self, dtype: str, size: int) -> float:
         """The largest difference from the sum, relative to it; of integers, the count of differences."""
@@ -148,10 +148,10 @@ class Rank:
         return refusal(lambda: model(torch.ones(1, 3)).sum().backward())
 
     def tell(self, text: str) -> None:
-        self.meeting.tell(text)
+        self.rendezvous.tell(text)
 
     def hear(self) -> str:
-        return self.meeting.hear()
+        return self.rendezvous.hear()
 
     def sit(self) -> None:
         """Alive, but never comes to the operation that the others wait in."""
@@ -159,8 +159,8 @@ class Rank:
 
     def close(self) -> None:
         self.ring.close()
-        if self.meeting:
-            self.meeting.close()
+        if self.rendezvous:
+            self.rendezvous.close()
 
     @staticmethod
     def _values(kind: torch.dtype, size: int, rank: int) -> torch.Tensor:
@@ -188,7 +188,7 @@ class Model(nn.Module):
 def refusal(act) -> str:
     try:
         act()
-    except TaskInvalid as error:
+    except TaskInvalidError as error:
         return str(error)
     return ""
 
@@ -207,12 +207,12 @@ def main() -> int:
     print(json.dumps({"result": "loaded"}), file=answers)
     sys.stdin.readline()  # until all are: their start-up is no part of the time that they have for each other
     try:
-        rank = Rank(Seat(**values | {"addresses": tuple(values["addresses"])}))
+        rank = Rank(Slot(**values | {"addresses": tuple(values["addresses"])}))
         print(json.dumps({"result": "ready"}), file=answers)
         for line in sys.stdin:
             name, arguments = json.loads(line)
             print(json.dumps({"result": getattr(rank, name)(*arguments)}), file=answers)
-    except Stop as error:
+    except StopError as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=answers)
         return int(error.exit)
     finally:

@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.contract.ring.crew import Crew
+from tests.contract.ring.group import RankGroup
 
 COLLECTIVES = ["Horovod", "TorchDistributed"]
 
@@ -21,9 +20,9 @@ def can(*words):
 def test_ranks_meet_over_the_loopback_of_ipv6(collective):
     if not can(sys.executable, "-c", "import socket; socket.create_server(('::1', 0), family=socket.AF_INET6)"):
         pytest.skip("this machine has no IPv6")
-    with Crew(size=2, here="::1", timeout_s=60.0, collective=collective) as crew:
-        assert crew.started() == [{"result": "ready"}] * 2
-        assert crew.results("sums", "int32", 70_000) == [0, 0]
+    with RankGroup(size=2, here="::1", timeout_s=60.0, collective=collective) as group:
+        assert group.started() == [{"result": "ready"}] * 2
+        assert group.results("sums", "int32", 70_000) == [0, 0]
 
 
 @pytest.mark.parametrize("collective", COLLECTIVES)

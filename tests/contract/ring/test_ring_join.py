@@ -4,17 +4,17 @@ import sys
 
 import pytest
 
-from fedtrainer.errors import CollectiveMissing
+from fedtrainer.errors import CollectiveMissingError
 from fedtrainer.ring.join import join
-from fedtrainer.ring.meeting import Meeting, ring_key
-from fedtrainer.ring.seat import Seat
-from tests.contract.ring.crew import HERE, Crew, free_port
+from fedtrainer.ring.rendezvous import Rendezvous, ring_key
+from fedtrainer.ring.slot import Slot
+from tests.contract.ring.group import HERE, RankGroup, free_port
 
 TWO = {"size": 2, "addresses": (HERE, HERE)}
 
 
 @pytest.mark.parametrize(
-    ("absent", "seat", "message"),
+    ("absent", "slot", "message"),
     [
         ("horovod", TWO, "pool.collective is Horovod, but this image has no horovod .*pool.collective to TorchDistr"),
         ("torch_xla", {"accelerator": "TPU"}, "pool.accelerator is TPU, but this image has no torch_xla .*target tpu"),
@@ -32,27 +32,27 @@ TWO = {"size": 2, "addresses": (HERE, HERE)}
         (None, TWO | {"collective": "XLA"}, "pool.collective is XLA, .* but pool.accelerator is CPU: use Horovod or"),
     ],
 )
-def test_what_is_missing_is_named(monkeypatch, absent, seat, message):
+def test_what_is_missing_is_named(monkeypatch, absent, slot, message):
     if absent:
         monkeypatch.setitem(sys.modules, absent, None)  # as if it were not installed
         for name in [n for n in sys.modules if n.startswith(f"{absent}.")] + ["fedtrainer.ring.horovod"]:
             monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setenv("PJRT_DEVICE", "TPU")
-    seat = Seat(**seat, store_port=free_port())
-    meeting = Meeting.open(seat, ring_key("token"), patience_s=60) if seat.size > 1 else None
+    slot = Slot(**slot, store_port=free_port())
+    rendezvous = Rendezvous.open(slot, ring_key("token"), patience_s=60) if slot.size > 1 else None
     try:
-        with pytest.raises(CollectiveMissing, match=message):
-            join(seat, meeting)
+        with pytest.raises(CollectiveMissingError, match=message):
+            join(slot, rendezvous)
     finally:
-        if meeting:
-            meeting.close()
+        if rendezvous:
+            rendezvous.close()
 
 
 def test_a_tpu_pool_on_a_node_without_tpu():
-    with Crew(1, accelerator="TPU", collective="XLA", env={"PJRT_DEVICE": "TPU"}) as crew:
-        (answer,) = crew.started()
-        assert answer["error"] == "CollectiveMissing"
+    with RankGroup(1, accelerator="TPU", collective="XLA", env={"PJRT_DEVICE": "TPU"}) as group:
+        (answer,) = group.started()
+        assert answer["error"] == "CollectiveMissingError"
         assert (
             "pool.accelerator is TPU, but XLA finds none here (PJRT_DEVICE is TPU): check pool.tpu" in answer["message"]
         )
-        assert crew.ranks[0].exit_code() == 15
+        assert group.ranks[0].exit_code() == 15

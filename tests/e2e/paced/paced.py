@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from fedtrainer import Data, DataMissing, Task
+from fedtrainer import Data, DataMissingError, Task
 
 
 class Paced(Task):
@@ -16,7 +16,7 @@ class Paced(Task):
 
     def data(self, site):
         if self.need and site.name == self.need:
-            raise DataMissing(f"{site.data_dir / 'patients.csv'} is not there")
+            raise DataMissingError(f"{site.data_dir / 'patients.csv'} is not there")
         generator = torch.Generator().manual_seed(site.seed % 2**31)
         inputs = torch.randn(64, 8, generator=generator)
         targets = inputs.sum(dim=1, keepdim=True) + 0.1 * torch.randn(64, 1, generator=generator)

@@ -10,8 +10,8 @@ import yaml
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedoperator.decide.client import decide_client
+from fedoperator.decide.decision import Manifest, ObservedClient
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Manifest, ObservedClient
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
@@ -95,7 +95,7 @@ def _rings() -> Iterable[Manifest]:
         for made in (ring_service(job, site), ring_policy(job, site)):
             assert made is not None
             yield made
-        yield training_job(job, site, "cluster.local", jobset=True, turn="3-1")
+        yield training_job(job, site, "cluster.local", jobset=True, step="3-1")
 
 
 def _rendered(job: FederatedJob, clients: tuple[FLClient, ...]) -> str:

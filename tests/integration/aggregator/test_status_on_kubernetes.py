@@ -6,10 +6,10 @@ import pytest
 from kubernetes import client, config
 
 from fedaggregator.adapters.kubernetes import KubernetesStatus
-from fedaggregator.errors import StatusUnavailable
+from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.status import status
 from fedapi import names
-from fedcore import rounds
+from fedcore.rounds import machine
 from tests.cluster.errors import ClusterError
 from tests.unit.aggregator import test_round_rules as rules
 from tests.waiting import until
@@ -61,7 +61,7 @@ def finished_state():
     for site in "ab":
         state, _ = rules.evaluated(state, site, 0, rules.A, 0.25)
         state, _ = rules.accept(state, site)
-    state, _ = rounds.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    state, _ = machine.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
     for site in "ab":
         state, _ = rules.evaluated(state, site, 1, rules.B, 0.79)
     return state
@@ -97,14 +97,14 @@ def test_a_recreated_job_is_not_written_by_its_predecessor(cluster, job, api):
     old.publish(status(rules.State(rules.config(), epoch=1)))  # it knows a version of the old object
     cluster.kubectl("delete", "federatedjob", "heart")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(JOB))
-    with pytest.raises(StatusUnavailable, match="recreated"):
+    with pytest.raises(StatusUnavailableError, match="recreated"):
         old.publish(status(rules.collecting()))
     assert "status" not in shown(cluster)
 
 
 def test_a_deleted_job_is_not_made_anew(cluster, job, api):
     cluster.kubectl("delete", "federatedjob", "heart")
-    with pytest.raises(StatusUnavailable, match="404"):
+    with pytest.raises(StatusUnavailableError, match="404"):
         KubernetesStatus("default", "heart", job["metadata"]["uid"], api).publish(status(rules.collecting()))
     assert cluster.kubectl("get", "federatedjob", "-o", "name") == ""
 
@@ -123,5 +123,5 @@ def test_leases_are_renewed(cluster, job, api):
 def test_an_unreachable_server_is_told(api):
     api.configuration.host = "https://127.0.0.1:9"
     api.configuration.retries = False
-    with pytest.raises(StatusUnavailable):
+    with pytest.raises(StatusUnavailableError):
         KubernetesStatus("default", "heart", "uid", api).publish({})

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fedtrainer import termination
-from fedtrainer.errors import Stop
+from fedtrainer.errors import StopError
 from fedtrainer.launch.launcher import run
 from fedtrainer.settings import TrainerSettings
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         code = run(TrainerSettings.read(), (sys.executable, str(Path(__file__).with_name("rank.py"))))
-    except Stop as error:
+    except StopError as error:
         termination.leave_reason(str(error))
         code = error.exit
     os._exit(code)

@@ -14,16 +14,16 @@ from pathlib import Path
 from fedtrainer import termination
 from fedtrainer.errors import Terminated
 from fedtrainer.launch.lifeline import hold
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 
 FOLDER = Path(os.environ["LAUNCH_TEST_FOLDER"])
 
 
-def peers(seat: Seat) -> list[socket.socket]:
-    address = (seat.addresses[0], seat.store_port)
-    if seat.rank == 0:
+def peers(slot: Slot) -> list[socket.socket]:
+    address = (slot.addresses[0], slot.store_port)
+    if slot.rank == 0:
         with socket.create_server(address) as server:
-            return [server.accept()[0] for _ in range(seat.size - 1)]
+            return [server.accept()[0] for _ in range(slot.size - 1)]
     while True:
         try:
             return [socket.create_connection(address)]
@@ -31,9 +31,9 @@ def peers(seat: Seat) -> list[socket.socket]:
             time.sleep(0.02)
 
 
-def order(seat: Seat) -> str:
+def order(slot: Slot) -> str:
     """The first line that a test has left for this rank, once."""
-    path = FOLDER / f"order-{seat.rank}"
+    path = FOLDER / f"order-{slot.rank}"
     try:
         words = path.read_text()
     except FileNotFoundError:
@@ -42,17 +42,17 @@ def order(seat: Seat) -> str:
     return words
 
 
-def work(seat: Seat) -> int:
-    connections = peers(seat)
-    seen = {**seat.__dict__, "pid": os.getpid(), "omp": os.environ["OMP_NUM_THREADS"]}
-    part = FOLDER / f".{seat.generation}-{seat.rank}"
+def work(slot: Slot) -> int:
+    connections = peers(slot)
+    seen = {**slot.__dict__, "pid": os.getpid(), "omp": os.environ["OMP_NUM_THREADS"]}
+    part = FOLDER / f".{slot.generation}-{slot.rank}"
     part.write_text(json.dumps(seen))
-    part.rename(FOLDER / f"rank-{seat.generation}-{seat.rank}.json")
+    part.rename(FOLDER / f"rank-{slot.generation}-{slot.rank}.json")
     print("works", flush=True)
     while True:
         for connection in select.select(connections, [], [], 0.02)[0]:
             return 0 if connection.recv(1) else 31
-        words = order(seat)
+        words = order(slot)
         if words == "finish":
             for connection in connections:
                 connection.send(b"x")
@@ -61,17 +61,17 @@ def work(seat: Seat) -> int:
             code, _, line = words.partition(" ")
             termination.leave_reason(line)
             return int(code)
-        if seat.rank == 0 and termination.regroup_wanted():
+        if slot.rank == 0 and termination.regroup_wanted():
             return 31
 
 
 def main() -> int:
     termination.install()
     hold()
-    seat = Seat.read()
-    assert seat is not None
+    slot = Slot.read()
+    assert slot is not None
     try:
-        return work(seat)
+        return work(slot)
     except Terminated as signalled:
         return 128 + signalled.number
     except OSError:

@@ -5,7 +5,7 @@ import threading
 import httpx
 import pytest
 
-from fedtrainer.errors import BadSettings, Refused
+from fedtrainer.errors import BadSettingsError, RefusedError
 from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import PATH_JOIN, PATH_REPORT, JoinRequest, Place, Report, WatchRequest
@@ -47,13 +47,13 @@ def test_what_is_refused(service, path, headers, content, status):
 
 
 def test_refusals_reach_the_launcher_as_errors(service):
-    with line(service, "other") as client, pytest.raises(Refused, match="token"):
+    with line(service, "other") as client, pytest.raises(RefusedError, match="token"):
         client.join(join(1))
     with line(service) as client:
-        with pytest.raises(BadSettings, match="of another pool"):
+        with pytest.raises(BadSettingsError, match="of another pool"):
             client.join(join(2))
         done = Report(worker=1, incarnation="1", generation=1, what="Finished")
-        with pytest.raises(BadSettings, match="only worker 0"):
+        with pytest.raises(BadSettingsError, match="only worker 0"):
             client.report(done, 1)
 
 

@@ -13,7 +13,7 @@ from unittest import mock
 
 from fedapi import names
 from fedtrainer.__main__ import main
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 from tests.integration.trainer.hub import TOKEN, Hub
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S
@@ -93,14 +93,14 @@ class Site:
         """The ranks of one generation, each a worker of its own, as launchers start them."""
         environment, processes, port = self.environment(kind), [], free_port()
         for rank in range(size):
-            seat = Seat(
+            slot = Slot(
                 0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
             )
             own = {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
             with (self.folder / "log").open("ab") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "fedtrainer", "train"],
-                    env=environment | seat.environment() | own,
+                    env=environment | slot.environment() | own,
                     stdin=subprocess.PIPE,
                     stderr=log,
                     cwd=self.folder,

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load
 
 from fedapi.outcome import Exit
-from fedtrainer.agent import keep
+from fedtrainer.agent import checkpoint_store
 from tests.integration.trainer.hub import Hub
 from tests.integration.trainer.programs import HERE, UID, Site, end_all
 from tests.waiting import until
@@ -170,7 +170,7 @@ def test_an_evaluation_uses_the_jobs_settings(tmp_path, hub):
 
 def test_folders_of_other_jobs_go_when_nobody_uses_them(tmp_path, hub):
     site = Site(tmp_path / "site", hub)
-    week_ago = time.time() - keep.FORGOTTEN_S - 60
+    week_ago = time.time() - checkpoint_store.FORGOTTEN_S - 60
     names = {n: f"{n * 8}-0000-4000-8000-000000000000" for n in "abc"}
     folders = {n: site.folder / "state" / name / "site-a" for n, name in names.items()}
     folders["lost+found"] = site.folder / "state" / "lost+found" / "x"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fedtrainer import Data, DataMissing, EvalResult, Site, Task, TrainResult
+from fedtrainer import Data, DataMissingError, EvalResult, Site, Task, TrainResult
 
 
 class Tiny(Task):
@@ -27,7 +27,7 @@ class Tiny(Task):
 
 class NoData(Tiny):
     def data(self, site):
-        raise DataMissing(f"no file {site.data_dir / 'patients' / 'train.csv'}")
+        raise DataMissingError(f"no file {site.data_dir / 'patients' / 'train.csv'}")
 
 
 class NoFile(Tiny):

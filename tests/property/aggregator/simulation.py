@@ -11,10 +11,19 @@ from fedaggregator.engine.interpreter import Interpreter
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CommitRecord
-from fedcore import admission, recovery, rounds
-from fedcore.effects import Fold
-from fedcore.events import Accepted, Evaluated, Event, Heard, InitialModelFound, SiteFailed, Ticked, UpdatesDamaged
-from fedcore.state import Phase, State
+from fedcore.rounds import admission, machine, recovery
+from fedcore.rounds.effects import Fold
+from fedcore.rounds.events import (
+    Accepted,
+    Evaluated,
+    Event,
+    Heard,
+    InitialModelFound,
+    SiteFailed,
+    Ticked,
+    UpdatesDamaged,
+)
+from fedcore.rounds.state import Phase, State
 from fedstore.memory import MemoryStore
 
 UID = "uid-1"
@@ -96,7 +105,7 @@ class Hub:
         self.handle(Ticked(self.now))
 
     def handle(self, event: Event) -> None:
-        after, effects = rounds.step(self.state, event)
+        after, effects = machine.step(self.state, event)
         pending = [e for e in effects if isinstance(e, Fold)]
         for effect in effects:
             if not isinstance(effect, Fold):

@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from fedcore import tensorfile
-from fedcore.tensorfile import MalformedTensorFile
+from fedcore.tensors import tensorfile
+from fedcore.tensors.tensorfile import MalformedTensorFileError
 
 NUMBERS = (
     0,
@@ -45,7 +45,7 @@ def check(count: int, seed: int) -> int:
     for _ in range(count):
         data = _file(chance)
         table = None
-        with contextlib.suppress(MalformedTensorFile):
+        with contextlib.suppress(MalformedTensorFileError):
             size = tensorfile.header_size(data[:8], len(data))
             table = tensorfile.parsed(data[8 : 8 + size], len(data))
         if table is not None:

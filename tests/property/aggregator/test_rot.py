@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from fedaggregator.engine.repair import repaired
-from fedaggregator.errors import StoreDamaged
+from fedaggregator.errors import StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.store import Layout
 from fedapi.wire.storekey import ManifestKey, ModelKey, RecordKey, ReportKey, UpdateKey
-from fedcore.events import Ticked
-from fedcore.state import Phase
+from fedcore.rounds.events import Ticked
+from fedcore.rounds.state import Phase
 from tests.property.aggregator.simulation import CrashingStore, Hub, job
 
 CLIENTS = ("a", "b", "c")
@@ -105,11 +105,11 @@ def without_or_with(key: str, data: bytes | None) -> Objects:
     return {k: v for k, v in (OBJECTS | {key: data}).items() if v is not None}
 
 
-def found_out(objects: Objects) -> Hub | StoreDamaged:
+def found_out(objects: Objects) -> Hub | StoreDamagedError:
     """The job at its end, or why it cannot go on."""
     try:
         return goes_on(objects)
-    except StoreDamaged as error:
+    except StoreDamagedError as error:
         return error
 
 
@@ -118,7 +118,7 @@ def test_rot_is_found_named_and_never_folded(key):
     for rotten in (*damages(OBJECTS[key]), None):
         found = found_out(without_or_with(key, rotten))
         if is_committed(key):
-            assert isinstance(found, StoreDamaged), rotten
+            assert isinstance(found, StoreDamagedError), rotten
             assert (key if rotten is not None else key.partition("/e1-")[0]) in str(found), str(found)
             continue
         assert digests(found) == REFERENCE, rotten
@@ -143,7 +143,7 @@ def test_repair_goes_back_to_the_newest_round_that_is_whole(key):
         store = CrashingStore()
         store._objects.update(without_or_with(key, rotten))
         if "/000000/" in key:  # the first commit: no round that is whole is left
-            with pytest.raises(StoreDamaged, match="no committed round is left"):
+            with pytest.raises(StoreDamagedError, match="no committed round is left"):
                 list(repaired(store, LAYOUT))
             continue
         said, done = repaired(store, LAYOUT)
@@ -167,7 +167,7 @@ def test_repair_of_a_store_without_any_commit():
     assert "the job begins with its initial model" in list(repaired(store, LAYOUT))[1]
     lost = CrashingStore()
     lost._objects.update({key: data for key, data in OBJECTS.items() if key.startswith("models/")})
-    with pytest.raises(StoreDamaged, match="no committed round is left"):
+    with pytest.raises(StoreDamagedError, match="no committed round is left"):
         list(repaired(lost, LAYOUT))
 
 

@@ -17,8 +17,8 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedoperator.decide.client import decide_client
+from fedoperator.decide.decision import Decision, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.view import JobView
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import JOB_KINDS, created

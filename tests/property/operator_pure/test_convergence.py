@@ -10,8 +10,8 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.outcome import Exit
+from fedoperator.decide.decision import Key, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Key, Settings
 from fedoperator.desired.jobs import JOB_KINDS
 from tests.property.operator_pure.fake_api import FakeApi, KilledError
 from tests.unit.operator_pure import samples as s

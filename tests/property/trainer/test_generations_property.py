@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtrainer.launch import generations as g
-from fedtrainer.launch.seats import seats
+from fedtrainer.launch.slots import slots
 from fedtrainer.settings import TrainerSettings
 
 
@@ -76,7 +76,7 @@ def ranks(generation: g.Generation, rules: g.Rules) -> list[int]:
         values = TrainerSettings(
             **given_, ring_workers=rules.workers, ring_slots=rules.slots, completion_index=member.worker
         )
-        found += [seat.rank for seat in seats(generation, values)]
+        found += [slot.rank for slot in slots(generation, values)]
     return found
 
 

@@ -18,7 +18,7 @@ from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.errors import Fatal, RefusedRequest, StatusUnavailable, StoreDamaged
+from fedaggregator.errors import FatalError, RequestRefusedError, StatusUnavailableError, StoreDamagedError
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
@@ -33,11 +33,11 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord, FailureRecord, Head
 from fedapi.wire.tokens import site_token
-from fedcore import rounds
-from fedcore.effects import Discard, Finish, WriteClose, WriteFailure
-from fedcore.events import Heard, Refused
-from fedcore.state import End, State
-from fedstore.errors import HeadMoved
+from fedcore.rounds import machine
+from fedcore.rounds.effects import Discard, Finish, WriteClose, WriteFailure
+from fedcore.rounds.events import Heard, Refused
+from fedcore.rounds.state import End, State
+from fedstore.errors import HeadMovedError
 from fedstore.memory import MemoryStore
 from tests.unit.aggregator import test_round_rules as rules
 
@@ -71,13 +71,13 @@ def test_a_signed_url_is_good_for_exactly_one_thing():
         *(("PUT", key, {k: v for k, v in query.items() if k != name}) for name in query),
     ]
     for method, path, changed in forged:
-        with pytest.raises(RefusedRequest) as error:
+        with pytest.raises(RequestRefusedError) as error:
             SIGNER.checked(method, path, changed, 1000.0)
         assert error.value.refusal.code == "Unauthorized"
-    with pytest.raises(RefusedRequest) as error:
+    with pytest.raises(RequestRefusedError) as error:
         SIGNER.checked("PUT", key, query, 1061.0)
     assert error.value.refusal.code == "Expired"
-    with pytest.raises(RefusedRequest):
+    with pytest.raises(RequestRefusedError):
         UrlSigner(b"j" * 32, "https://hub:8443/", 60.0).checked("PUT", key, query, 1000.0)
 
 
@@ -120,7 +120,7 @@ def test_missing_credentials_are_named(tmp_path, name, data):
     for file, content in contents.items():
         if content is not None:
             (tmp_path / file).write_bytes(content)
-    with pytest.raises(Fatal, match=name):
+    with pytest.raises(FatalError, match=name):
         credentials(tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_settings_come_from_the_environment(monkeypatch):
 def test_configuration_file_keeps_the_last_good_version(tmp_path):
     path = tmp_path / "job.json"
     file = ConfigFile(path, "uid")
-    with pytest.raises(Fatal):
+    with pytest.raises(FatalError):
         file.first()
     path.write_text(rules.config().model_dump_json())
     assert file.first().rounds == 2
@@ -154,7 +154,7 @@ def test_configuration_file_keeps_the_last_good_version(tmp_path):
 
 def test_status_while_collecting():
     state, _ = rules.accept(rules.collecting("abc", quorum=1, rounds=7, store_uri="volume://claim"), "b")
-    state, _ = rounds.step(state, Refused(22.0, "c", "WrongDigest", "no"))
+    state, _ = machine.step(state, Refused(22.0, "c", "WrongDigest", "no"))
     shown = status(state)
     FederatedJobStatus.model_validate(shown)
     assert shown["participants"] == "1/3"
@@ -175,7 +175,7 @@ def test_status_at_the_end():
     for client, accuracy in (("a", 0.1), ("b", 0.3)):
         state, _ = rules.evaluated(state, client, 0, rules.A, accuracy)
         state, _ = rules.accept(state, client)
-    state, _ = rounds.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    state, _ = machine.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
     assert status(state)["headlineMetric"] == "accuracy 0.20"
     for client in "ab":
         state, _ = rules.evaluated(state, client, 1, rules.B, 0.7901)
@@ -191,8 +191,8 @@ def test_status_at_the_end():
 def test_status_lists_at_most_100_clients_failing_first():
     clients = [f"s{i:03d}" for i in range(150)]
     state = rules.collecting(clients)
-    state, _ = rounds.step(state, Heard(11.0, "s140"))
-    state, _ = rounds.step(state, Refused(11.0, "s149", "WrongDigest", "no"))
+    state, _ = machine.step(state, Heard(11.0, "s140"))
+    state, _ = machine.step(state, Refused(11.0, "s149", "WrongDigest", "no"))
     shown = status(state)
     assert len(shown["clients"]) == 100
     assert shown["clients"][0]["name"] == "s149"
@@ -232,7 +232,7 @@ class RefusingSink:
     def _answer(self, code):
         self.calls += 1
         if code and self.calls < self.until:
-            raise StatusUnavailable(f"{code} Unauthorized", code)
+            raise StatusUnavailableError(f"{code} Unauthorized", code)
 
 
 def ends_with(tmp_path, sink, act=None):
@@ -264,7 +264,7 @@ def test_the_process_ends_with_its_publisher(tmp_path):
 @pytest.mark.parametrize("code", [401, 403, 404, 422])
 def test_the_process_ends_when_its_status_stays_refused(tmp_path, monkeypatch, code):
     monkeypatch.setattr(publisher_module, "Patience", lambda clock: Patience(clock, patience_s=0.0))
-    with pytest.raises(Fatal, match=f"may not be written.*{code}") as told:
+    with pytest.raises(FatalError, match=f"may not be written.*{code}") as told:
         ends_with(tmp_path, RefusingSink(code))
     assert told.value.code is Exit.STATUS_REFUSED
 
@@ -280,7 +280,7 @@ def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not
         if fatal:
             await asyncio.sleep(600)
 
-    with pytest.raises(Fatal) if fatal else contextlib.nullcontext():
+    with pytest.raises(FatalError) if fatal else contextlib.nullcontext():
         ends_with(tmp_path, sink, act)
 
 
@@ -288,7 +288,7 @@ def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not
 def test_a_server_that_is_away_or_busy_is_waited_for(code):
     async def run():
         patience = Patience(lambda: 0.0, patience_s=0.0)
-        patience.status(StatusUnavailable("x", code))
+        patience.status(StatusUnavailableError("x", code))
         assert not patience.final.done()
 
     asyncio.run(run())
@@ -300,11 +300,11 @@ def test_one_report_that_is_taken_begins_the_patience_anew():
         patience = Patience(lambda: now[0])
         for at, taken in ((0, False), (59, False), (60, True), (61, False), (120, False)):
             now[0] = at
-            patience.taken() if taken else patience.status(StatusUnavailable("x", 403))
+            patience.taken() if taken else patience.status(StatusUnavailableError("x", 403))
         assert not patience.final.done()
         now[0] = 121
-        patience.status(StatusUnavailable("x", 403))
-        assert isinstance(patience.final.exception(), Fatal)
+        patience.status(StatusUnavailableError("x", 403))
+        assert isinstance(patience.final.exception(), FatalError)
 
     asyncio.run(run())
 
@@ -334,7 +334,7 @@ def test_a_superseded_aggregator_decides_nothing():
     new, head = started(store)
     close, failure = attempt_records("a")
     for effect in (WriteClose(close), WriteFailure(failure)):
-        with pytest.raises(HeadMoved):
+        with pytest.raises(HeadMovedError):
             old.perform(effect)
         new.perform(effect)
     assert {key.split("/")[-2] for key in store.keys(State(rules.config(), 0).layout.rounds())} == {f"e{head.epoch}-a1"}
@@ -351,7 +351,7 @@ def test_a_head_that_is_lost_or_changed_is_told_from_one_that_was_taken(content)
     if content is not None:
         store._objects[key] = content
     for effect in (WriteClose(close), Finish(End("Failed", "x", "", 1.0))):
-        with pytest.raises(StoreDamaged, match=r"HEAD\.json"):
+        with pytest.raises(StoreDamagedError, match=r"HEAD\.json"):
             interpreter.perform(effect)
 
 

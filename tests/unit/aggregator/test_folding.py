@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fedcore import folding
 from fedcore.strategies import STRATEGIES
+from fedcore.tensors import arithmetic
 
 
 def bf16(values) -> np.ndarray:
@@ -15,7 +15,7 @@ def bf16(values) -> np.ndarray:
 
 
 def fold(dtype, base, terms):
-    return folding.folded(dtype, base, terms, folding.Accumulator.of(dtype, base.size + 3))
+    return arithmetic.folded(dtype, base, terms, arithmetic.Accumulator.of(dtype, base.size + 3))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def fold(dtype, base, terms):
     ],
 )
 def test_table(dtype, base, terms, expected):
-    kind = folding._STORED[dtype]
+    kind = arithmetic._STORED[dtype]
     new = fold(dtype, np.array(base, kind), [(w, np.array(u, kind)) for w, u in terms])
     assert new.dtype == np.dtype(kind)
     assert new.tolist() == expected
@@ -43,7 +43,7 @@ INTEGERS = ["U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"]
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_are_averaged_exactly(dtype):
     """Any values at the sites, ends of the type too: the rational mean, rounded once, half to even."""
-    kind = np.dtype(folding._STORED[dtype])
+    kind = np.dtype(arithmetic._STORED[dtype])
     limits, chance = np.iinfo(kind), random.Random(dtype)
 
     def values() -> list[int]:
@@ -66,7 +66,7 @@ def test_integers_are_averaged_exactly(dtype):
 
 @pytest.mark.parametrize("dtype", ["F32", "F64", "F16"])
 def test_what_the_base_has_as_infinite_stays(dtype):
-    kind = folding._STORED[dtype]
+    kind = arithmetic._STORED[dtype]
     base = np.array([-np.inf, np.nan, np.inf, 1.0], kind)
     new = fold(dtype, base, [(Fraction(1, 2), np.array([0, 0, 0, 2.0], kind))] * 2)
     assert new[:3].tobytes() == base[:3].tobytes()
@@ -111,13 +111,13 @@ def test_bits_do_not_depend_on_block_size():
     ],
 )  # fmt: skip
 def test_finite(dtype, values, finite):
-    assert folding.finite(dtype, np.array(values, folding._STORED[dtype])) is finite
+    assert arithmetic.finite(dtype, np.array(values, arithmetic._STORED[dtype])) is finite
 
 
 def test_finite_bfloat16():
-    assert folding.finite("BF16", bf16([1.0, 3e38]))
-    assert not folding.finite("BF16", bf16([1.0, np.nan]))
-    assert not folding.finite("BF16", bf16([-np.inf]))
+    assert arithmetic.finite("BF16", bf16([1.0, 3e38]))
+    assert not arithmetic.finite("BF16", bf16([1.0, np.nan]))
+    assert not arithmetic.finite("BF16", bf16([-np.inf]))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from fedaggregator import refusallog
-from fedaggregator.errors import RefusedRequest
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.pace import Pace
@@ -126,7 +126,7 @@ def test_the_largest_honest_messages_pass(model):
 )
 def test_messages_of_many_values_are_not_validated(body, monkeypatch):
     monkeypatch.setattr(UpdateManifest, "model_validate", None)
-    with pytest.raises(RefusedRequest, match="keys and values"):
+    with pytest.raises(RequestRefusedError, match="keys and values"):
         messages.parsed(body.encode(), UpdateManifest)
 
 
@@ -134,14 +134,14 @@ def test_messages_of_many_values_are_not_validated(body, monkeypatch):
     "body", [b"", b"{", b"\xff", b"[" * 30_000, b'{"a":' * 6000, b"9" * 30_000, b'"' + b"\\u0000" * 5000]
 )
 def test_what_is_no_json_is_malformed(body):
-    with pytest.raises(RefusedRequest) as error:
+    with pytest.raises(RequestRefusedError) as error:
         messages.parsed(body, NextRequest)
     assert error.value.refusal.code == "Malformed"
     assert len(error.value.refusal.message) < 1000
 
 
 def test_a_repeated_key_is_seen_once():
-    with pytest.raises(RefusedRequest) as error:
+    with pytest.raises(RequestRefusedError) as error:
         messages.parsed(b"{" + b'"x":1,' * 5000 + b'"x":1}', NextRequest)
     assert error.value.refusal.message.count("Extra") == 1
 

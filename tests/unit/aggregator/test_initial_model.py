@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fedaggregator.engine.modelfile import import_initial
-from fedaggregator.errors import Fatal
+from fedaggregator.errors import FatalError
 from fedapi.outcome import Exit
 from fedapi.wire.store import Layout
 from fedstore.memory import MemoryStore
@@ -39,6 +39,6 @@ def text(path):
 def test_what_is_no_model_is_refused_at_once(tmp_path, make, words):
     path = tmp_path / "model.safetensors"
     make(path)
-    with pytest.raises(Fatal, match=words) as raised:
+    with pytest.raises(FatalError, match=words) as raised:
         import_initial(MemoryStore(), Layout("space", "job", "uid"), path)
     assert raised.value.code == Exit.BAD_SETTINGS

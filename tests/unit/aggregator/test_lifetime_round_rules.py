@@ -5,17 +5,18 @@ import pytest
 from fedaggregator.status import status
 from fedapi.crd.job_status import MAX_LISTED, MAX_SELECTED, FederatedJobStatus
 from fedapi.wire.job import RosterEntry
-from fedcore import planning, recovery, rounds, selection
-from fedcore.effects import Commit, Discard, Finish, WriteFailure, WritePlan
-from fedcore.events import Configured, Folded, Heard, InitialModelFound, Ticked
-from fedcore.state import Phase, State
+from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds.effects import Commit, Discard, Finish, WriteFailure, WritePlan
+from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound, Ticked
+from fedcore.rounds.state import Phase, State
+from fedcore.selection import choice
 from tests.unit.aggregator import test_round_rules as rules
 
 
 def by_round(clients="ab", **values) -> State:
     """Round 1 is planned at time 10, before any site was heard."""
     state = State(rules.config(clients, lifetime="Round", **values), epoch=1)
-    state, effects = rounds.step(state, InitialModelFound(10.0, rules.ref(rules.A)))
+    state, effects = machine.step(state, InitialModelFound(10.0, rules.ref(rules.A)))
     assert rules.kinds(effects) == [Commit, WritePlan]
     return state
 
@@ -24,9 +25,9 @@ def test_round_one_begins_when_enough_sites_are_eligible():
     roster = (RosterEntry(name="a"), RosterEntry(name="b", eligible=False, reason="DataMissing"))
     one_out = rules.config("ab", lifetime="Round", min_available=2).model_copy(update={"roster": roster})
     state = State(one_out, epoch=1)
-    state, effects = rounds.step(state, InitialModelFound(1.0, rules.ref(rules.A)))
+    state, effects = machine.step(state, InitialModelFound(1.0, rules.ref(rules.A)))
     assert (rules.kinds(effects), planning.missing_sites(state, 1.0)) == ([Commit], 1)
-    state, effects = rounds.step(state, Configured(2.0, rules.config("ab", lifetime="Round", min_available=2)))
+    state, effects = machine.step(state, Configured(2.0, rules.config("ab", lifetime="Round", min_available=2)))
     assert rules.kinds(effects) == [WritePlan]
     assert effects[0].plan.selected == ("a", "b")
 
@@ -34,16 +35,16 @@ def test_round_one_begins_when_enough_sites_are_eligible():
 def test_silence_between_rounds_is_no_loss():
     state = by_round(rounds=3, deadline_s=5000.0)
     for client in "ab":
-        state, _ = rounds.step(state, Heard(20.0, client))
+        state, _ = machine.step(state, Heard(20.0, client))
         state, _ = rules.accept(state, client)
-    state, effects = rounds.step(state, Folded(4000.0, 1, 1, rules.ref(rules.B)))
+    state, effects = machine.step(state, Folded(4000.0, 1, 1, rules.ref(rules.B)))
     assert rules.kinds(effects) == [Commit, Discard, WritePlan]
     assert state.current.plan.selected == ("a", "b")  # last heard more than an hour ago
 
 
 def test_a_site_that_never_comes_is_the_deadlines():
     state, _ = rules.accept(by_round(max_failures=1), "a")
-    state, effects = rounds.step(state, Ticked(110.0))
+    state, effects = machine.step(state, Ticked(110.0))
     assert rules.kinds(effects) == [WriteFailure, WritePlan]
     assert effects[1].plan.selected == ("a", "b")
 
@@ -59,9 +60,9 @@ def test_a_site_that_never_comes_is_the_deadlines():
 )
 def test_a_round_takes_as_many_sites_as_the_status_can_name(values, sites, count):
     names = [f"s{i:04}" for i in range(sites)]
-    chosen = selection.selected(rules.config(lifetime="Round", **values), names, 1, 1)
+    chosen = choice.selected(rules.config(lifetime="Round", **values), names, 1, 1)
     assert len(chosen) == count
-    assert len(selection.selected(rules.config(), names, 1, 1)) == sites
+    assert len(choice.selected(rules.config(), names, 1, 1)) == sites
 
 
 def told(state: State) -> tuple[object, ...]:
@@ -76,12 +77,12 @@ def test_the_status_names_every_step_and_its_sites():
     assert told(state) == (0, 1, None, ())
     state = by_round(rounds=1, max_failures=3)
     assert told(state) == (1, 1, "Train", ("a", "b"))
-    state, _ = rounds.step(state, Ticked(110.0))
+    state, _ = machine.step(state, Ticked(110.0))
     assert told(state) == (1, 2, "Train", ("a", "b"))
     for client in "ab":
         state, _ = rules.accept(state, client, now=120.0)
     assert told(state) == (1, 2, "Train", ("a", "b"))  # the fold is under way
-    state, _ = rounds.step(state, Folded(130.0, 1, 2, rules.ref(rules.B)))
+    state, _ = machine.step(state, Folded(130.0, 1, 2, rules.ref(rules.B)))
     assert told(state) == (1, 2, "Evaluate", ("a", "b"))
     assert status(state)["round"]["deadline"] == "1970-01-01T00:03:50Z"  # pools take as long to get as for a round
     state, _ = rules.evaluated(state, "a", 1, rules.B, 0.5, now=140.0)
@@ -113,11 +114,11 @@ def test_a_site_is_training_from_when_its_new_process_is_heard():
     state = by_round("ab", rounds=2, policy="Random", per_round=1)
     (first,) = state.current.plan.selected
     assert sorted(states(state)) == ["Idle", "Waiting"]
-    state, _ = rounds.step(state, Heard(20.0, first))
+    state, _ = machine.step(state, Heard(20.0, first))
     assert sorted(states(state)) == ["Idle", "Training"]
     state, _ = rules.accept(state, first)
-    state, _ = rounds.step(state, Folded(40.0, 1, 1, rules.ref(rules.B)))
+    state, _ = machine.step(state, Folded(40.0, 1, 1, rules.ref(rules.B)))
     assert sorted(states(state)) == ["Idle", "Waiting"]
     (second,) = state.current.plan.selected
-    state, _ = rounds.step(state, Heard(50.0, second))
+    state, _ = machine.step(state, Heard(50.0, second))
     assert sorted(states(state)) == ["Idle", "Training"]

@@ -9,10 +9,11 @@ from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRul
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest, UploadRequest
 from fedapi.wire.store import CommitRecord
-from fedcore import admission, assignment, closing, evaluation, planning, rounds, selection
-from fedcore.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
-from fedcore.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
-from fedcore.state import Phase, Score, State
+from fedcore.rounds import admission, assignment, closing, evaluation, machine, planning
+from fedcore.rounds.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
+from fedcore.rounds.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
+from fedcore.rounds.state import Phase, Score, State
+from fedcore.selection import choice
 from fedcore.strategies import STRATEGIES
 from fedoperator.decide.reasons import Reason
 
@@ -32,9 +33,9 @@ def config(clients="ab", **values) -> JobConfig:
 def collecting(clients="ab", **values) -> State:
     """Round 1 is planned at time 10."""
     state = State(config(clients, **values), epoch=1)
-    state, _ = rounds.step(state, InitialModelFound(10.0, ref(A)))
+    state, _ = machine.step(state, InitialModelFound(10.0, ref(A)))
     for client in clients:
-        state, _ = rounds.step(state, Heard(10.0, client))
+        state, _ = machine.step(state, Heard(10.0, client))
     assert state.phase is Phase.COLLECTING
     return state
 
@@ -51,7 +52,7 @@ def manifest(state: State, site: str, samples: int = 5, **values) -> UpdateManif
 
 
 def accept(state: State, client: str, now: float = 20.0, samples: int = 5):
-    return rounds.step(state, Accepted(now, manifest(state, client, samples)))
+    return machine.step(state, Accepted(now, manifest(state, client, samples)))
 
 
 def kinds(effects) -> list[type]:
@@ -74,51 +75,53 @@ def kinds(effects) -> list[type]:
 )
 def test_how_many_are_selected(values, candidates, count):
     names = [f"s{i}" for i in range(candidates)]
-    chosen = selection.selected(config(**values), names, 1, 1)
+    chosen = choice.selected(config(**values), names, 1, 1)
     assert len(chosen) == count
     assert list(chosen) == sorted(set(chosen))
-    assert chosen == selection.selected(config(**values), reversed(names), 1, 1)
+    assert chosen == choice.selected(config(**values), reversed(names), 1, 1)
 
 
 def test_selection_is_fair_and_depends_on_seed_round_and_attempt():
     names = [f"s{i}" for i in range(10)]
-    drawn = [selection.selected(config(policy="Random", per_round=2, seed=9), names, r, 1) for r in range(1, 301)]
+    drawn = [choice.selected(config(policy="Random", per_round=2, seed=9), names, r, 1) for r in range(1, 301)]
     counts = [sum(name in chosen for chosen in drawn) for name in names]
     assert min(counts) > 30
     assert max(counts) < 95
     random = config(policy="Random", per_round=5)
-    one = selection.selected(random, names, 1, 1)
-    assert one != selection.selected(random, names, 1, 2)
-    assert one != selection.selected(config(policy="Random", per_round=5, seed=1), names, 1, 1)
+    one = choice.selected(random, names, 1, 1)
+    assert one != choice.selected(random, names, 1, 2)
+    assert one != choice.selected(config(policy="Random", per_round=5, seed=1), names, 1, 1)
 
 
 def test_the_first_round_waits_for_min_available_and_takes_all_that_are_on_their_way():
     state = State(config("abc", min_available=2), epoch=1)
-    state, effects = rounds.step(state, InitialModelFound(1.0, ref(A)))
+    state, effects = machine.step(state, InitialModelFound(1.0, ref(A)))
     assert kinds(effects) == [Commit]
-    state, effects = rounds.step(state, Heard(2.0, "b"))
+    state, effects = machine.step(state, Heard(2.0, "b"))
     assert (effects, planning.missing_sites(state, 2.0)) == ((), 1)
-    state, effects = rounds.step(state, Heard(3.0, "c"))
+    state, effects = machine.step(state, Heard(3.0, "c"))
     assert kinds(effects) == [WritePlan]
     assert state.current.plan.selected == ("a", "b", "c")
 
 
 def test_a_round_is_not_planned_below_a_quorum_that_is_a_count():
     state = State(config("abc", quorum=3, min_available=1), epoch=1)
-    state, _ = rounds.step(state, InitialModelFound(1.0, ref(A)))
+    state, _ = machine.step(state, InitialModelFound(1.0, ref(A)))
     paused = state.config.model_copy(
         update={"roster": (RosterEntry(name="a", eligible=False), *state.config.roster[1:])}
     )
-    state, _ = rounds.step(state, Configured(2.0, paused))
-    state, effects = rounds.step(state, Heard(3.0, "b"))
+    state, _ = machine.step(state, Configured(2.0, paused))
+    state, effects = machine.step(state, Heard(3.0, "b"))
     assert (effects, planning.missing_sites(state, 3.0)) == ((), 1)
-    state, effects = rounds.step(state, Configured(4.0, config("abc", quorum=3)))
+    state, effects = machine.step(state, Configured(4.0, config("abc", quorum=3)))
     assert kinds(effects) == [WritePlan]
     assert (effects[0].plan.quorum, state.current.quorum) == (3, 3)
     for client in "abc":
         state, _ = accept(state, client)
-    state, _ = rounds.step(state, Configured(21.0, config("ab", quorum=3)))  # a site left: the next round waits for one
-    state, effects = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    state, _ = machine.step(
+        state, Configured(21.0, config("ab", quorum=3))
+    )  # a site left: the next round waits for one
+    state, effects = machine.step(state, Folded(22.0, 1, 1, ref(B)))
     assert kinds(effects) == [Commit, Discard]
     assert (state.phase, planning.missing_sites(state, 22.0)) == (Phase.WAITING, 1)
 
@@ -137,8 +140,8 @@ def test_a_round_is_not_planned_below_a_quorum_that_is_a_count():
 def test_a_round_waits_for_paused_sites_and_for_no_lost_ones(entry, message):
     state, _ = accept(collecting("ab", quorum=1), "a")
     roster = (RosterEntry(name="a"), *([entry] if entry else []))
-    changed, effects = rounds.step(state, Configured(21.0, state.config.model_copy(update={"roster": roster})))
-    restarted, later = rounds.step(replace(state, config=changed.config), Ticked(21.0))
+    changed, effects = machine.step(state, Configured(21.0, state.config.model_copy(update={"roster": roster})))
+    restarted, later = machine.step(replace(state, config=changed.config), Ticked(21.0))
     for after, made in ((changed, effects), (restarted, later)):
         if message:
             assert kinds(made) == [WriteClose, Fold]
@@ -151,21 +154,21 @@ def test_the_last_evaluation_does_not_wait_for_a_site_that_left():
     state = collecting(rounds=1)
     for client in "ab":
         state, _ = accept(state, client)
-    state, _ = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    state, _ = machine.step(state, Folded(22.0, 1, 1, ref(B)))
     state, _ = evaluated(state, "a", 1, B, 0.9)
     assert state.phase is Phase.EVALUATING
-    state, effects = rounds.step(state, Configured(31.0, config("a", rounds=1)))
+    state, effects = machine.step(state, Configured(31.0, config("a", rounds=1)))
     assert kinds(effects) == [WriteEvaluation, Finish]
 
 
 def test_paused_and_silent_sites_are_left_out():
     state = collecting("abc")
     roster = (RosterEntry(name="a", eligible=False), RosterEntry(name="b"), RosterEntry(name="c"))
-    state, _ = rounds.step(state, Configured(11.0, state.config.model_copy(update={"roster": roster})))
+    state, _ = machine.step(state, Configured(11.0, state.config.model_copy(update={"roster": roster})))
     for client in "abc":
         state, effects = accept(state, client)
-    state, _ = rounds.step(state, Heard(900.0, "b"))
-    state, effects = rounds.step(state, Folded(900.0, 1, 1, ref(B)))
+    state, _ = machine.step(state, Heard(900.0, "b"))
+    state, effects = machine.step(state, Folded(900.0, 1, 1, ref(B)))
     assert kinds(effects) == [Commit, Discard, WritePlan]
     assert state.current.plan.selected == ("b",)  # a is paused, c was last heard at 10
 
@@ -177,7 +180,7 @@ def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
     (fold,) = effects
     assert isinstance(fold, Fold)
     assert [(t.update.key.split("/")[3], t.weight) for t in fold.terms] == [("a", 0.25), ("b", 0.75)]
-    state, effects = rounds.step(state, Folded(21.0, 1, 1, ref(B)))
+    state, effects = machine.step(state, Folded(21.0, 1, 1, ref(B)))
     assert kinds(effects) == [Commit, Discard, WritePlan]
     commit = effects[0].commit
     assert (commit.round, commit.total_samples, commit.model, commit.planned_at) == (1, 40, ref(B), 10.0)
@@ -206,11 +209,11 @@ def test_an_update_counts_once():
 def test_quorum_and_grace():
     state = collecting("abcd", quorum="50%", grace_after_quorum_s=5.0)
     state, _ = accept(state, "a", now=20.0)
-    assert rounds.wakes_at(state) == 110.0
+    assert machine.wakes_at(state) == 110.0
     state, _ = accept(state, "c", now=30.0)
-    assert rounds.wakes_at(state) == 35.0
-    assert rounds.step(state, Ticked(34.9))[1] == ()
-    state, effects = rounds.step(state, Ticked(35.0))
+    assert machine.wakes_at(state) == 35.0
+    assert machine.step(state, Ticked(34.9))[1] == ()
+    state, effects = machine.step(state, Ticked(35.0))
     assert kinds(effects) == [WriteClose, Fold]
     assert effects[0].close.accepted == ("a", "c")
     assert assignment.kind(state, "b", (1, 1)) == "Drop"
@@ -219,15 +222,15 @@ def test_quorum_and_grace():
 
 def test_quorum_without_grace_waits_for_the_deadline():
     state, _ = accept(collecting("abc", quorum=1), "a")
-    assert rounds.step(state, Ticked(109.0))[1] == ()
-    assert kinds(rounds.step(state, Ticked(110.0))[1]) == [WriteClose, Fold]
+    assert machine.step(state, Ticked(109.0))[1] == ()
+    assert kinds(machine.step(state, Ticked(110.0))[1]) == [WriteClose, Fold]
 
 
 def test_failures_close_a_round_at_once():
     state = collecting("abc", quorum=1)
     state, _ = accept(state, "a")
     for client in "bc":
-        state, effects = rounds.step(state, SiteFailed(21.0, client, 1, 1, "TaskFailed", "boom"))
+        state, effects = machine.step(state, SiteFailed(21.0, client, 1, 1, "TaskFailed", "boom"))
     assert kinds(effects) == [WriteClose, Fold]
     assert state.site("b").message == "TaskFailed: boom"
     assert state.site("b").failures == 1
@@ -236,11 +239,11 @@ def test_failures_close_a_round_at_once():
 def test_deadline_without_quorum_is_planned_afresh_and_then_given_up():
     state = collecting(max_failures=1)
     state, _ = accept(state, "a")
-    state, effects = rounds.step(state, Ticked(110.0))
+    state, effects = machine.step(state, Ticked(110.0))
     assert kinds(effects) == [WriteFailure, WritePlan]
     assert state.current.plan.attempt == 2
     assert state.current.accepted == {}
-    state, effects = rounds.step(state, Ticked(210.0))
+    state, effects = machine.step(state, Ticked(210.0))
     assert kinds(effects) == [WriteFailure, Finish]
     assert (state.phase, state.end.result, state.end.reason) == (Phase.FINISHED, "Failed", "QuorumNotReached")
     assert "a: no update before the deadline" in state.end.message
@@ -250,16 +253,16 @@ def test_deadline_without_quorum_is_planned_afresh_and_then_given_up():
 def test_stale_failures_and_updates_change_nothing():
     state = collecting(max_failures=5)
     late = manifest(state, "a")
-    state, _ = rounds.step(state, Ticked(110.0))
-    assert rounds.step(state, Accepted(111.0, late))[0] == state
-    assert rounds.step(state, SiteFailed(111.0, "a", 1, 1, "TaskFailed", ""))[0] == state
+    state, _ = machine.step(state, Ticked(110.0))
+    assert machine.step(state, Accepted(111.0, late))[0] == state
+    assert machine.step(state, SiteFailed(111.0, "a", 1, 1, "TaskFailed", ""))[0] == state
 
 
 def evaluated(state: State, client: str, round_: int, sha256: str, accuracy: float, now: float = 30.0):
     report = EvaluationReport(
         job_uid="uid", round=round_, client=client, model_sha256=sha256, samples=10, metrics={"accuracy": accuracy}
     )
-    return rounds.step(state, Evaluated(now, report))
+    return machine.step(state, Evaluated(now, report))
 
 
 def test_the_evaluation_is_bound_into_the_next_commit_and_the_last_step_is_bounded():
@@ -267,14 +270,14 @@ def test_the_evaluation_is_bound_into_the_next_commit_and_the_last_step_is_bound
     state, _ = evaluated(state, "a", 0, A, 0.5)
     for client in "ab":
         state, _ = accept(state, client)
-    state, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+    state, effects = machine.step(state, Folded(40.0, 1, 1, ref(B)))
     assert kinds(effects) == [WriteEvaluation, Commit, Discard]
     assert effects[1].commit.evaluation_sha256 == effects[0].evaluation.digest()
     assert state.phase is Phase.EVALUATING
     assert assignment.kind(state, "a", None) == "Evaluate"
     state, effects = evaluated(state, "a", 1, B, 0.9)
     assert effects == ()
-    silent, effects = rounds.step(state, Ticked(rounds.wakes_at(state)))
+    silent, effects = machine.step(state, Ticked(machine.wakes_at(state)))
     assert kinds(effects) == [WriteEvaluation, Finish]
     state, effects = evaluated(state, "b", 1, B, 0.7)
     assert kinds(effects) == [WriteEvaluation, Finish]
@@ -341,9 +344,9 @@ def test_old_records_with_absurd_numbers_still_make_records(value):
         report = EvaluationReport(
             job_uid="uid", round=0, client=client, model_sha256=A, samples=samples, metrics=metrics
         )
-        state, _ = rounds.step(state, Evaluated(15.0, report))
-        state, _ = rounds.step(state, Accepted(16.0, manifest(state, client, samples, metrics=metrics)))
-    _, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+        state, _ = machine.step(state, Evaluated(15.0, report))
+        state, _ = machine.step(state, Accepted(16.0, manifest(state, client, samples, metrics=metrics)))
+    _, effects = machine.step(state, Folded(40.0, 1, 1, ref(B)))
     written, commit = effects[0].evaluation, effects[1].commit
     for means in (written.metrics, commit.training_metrics):
         assert "huge" not in means
@@ -368,7 +371,7 @@ def test_old_records_with_absurd_numbers_still_make_records(value):
 )
 def test_assignments_while_collecting(client, doing, kind):
     state, _ = accept(collecting("abc", quorum=1), "b")
-    state, _ = rounds.step(state, SiteFailed(21.0, "c", 1, 1, "TaskFailed", ""))
+    state, _ = machine.step(state, SiteFailed(21.0, "c", 1, 1, "TaskFailed", ""))
     assert assignment.kind(state, client, doing) == kind
 
 
@@ -430,7 +433,7 @@ def test_admission_of_uploads():
 
 def test_quorum_reached_is_not_undone_by_configuration():
     state = collecting("ab", quorum=1)
-    state, _ = rounds.step(state, Configured(11.0, state.config.model_copy(update={"quorum": 2})))
+    state, _ = machine.step(state, Configured(11.0, state.config.model_copy(update={"quorum": 2})))
     assert state.current.quorum == 1
 
 
@@ -438,8 +441,8 @@ def test_fewer_rounds_end_the_job_after_the_round_under_way():
     state = collecting("ab", rounds=5)
     for client in "ab":
         state, _ = accept(state, client)
-    state, _ = rounds.step(state, Configured(21.0, state.config.model_copy(update={"rounds": 1})))
-    state, _ = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    state, _ = machine.step(state, Configured(21.0, state.config.model_copy(update={"rounds": 1})))
+    state, _ = machine.step(state, Folded(22.0, 1, 1, ref(B)))
     assert state.phase is Phase.EVALUATING
 
 
@@ -454,7 +457,7 @@ def test_commit_records_name_their_predecessor():
     first = state.tip
     for client in "ab":
         state, _ = accept(state, client)
-    state, effects = rounds.step(state, Folded(22.0, 1, 1, ref(B)))
+    state, effects = machine.step(state, Folded(22.0, 1, 1, ref(B)))
     assert isinstance(effects[0].commit, CommitRecord)
     assert effects[0].commit.previous_sha256 == first.digest()
 
@@ -463,9 +466,9 @@ def test_sites_without_test_data_are_not_waited_for_and_say_nothing():
     state = collecting(rounds=1)
     for client in "ab":
         report = EvaluationReport(job_uid="uid", round=0, client=client, model_sha256=A, samples=0, metrics={})
-        state, _ = rounds.step(state, Evaluated(15.0, report))
+        state, _ = machine.step(state, Evaluated(15.0, report))
         state, _ = accept(state, client)
-    state, effects = rounds.step(state, Folded(40.0, 1, 1, ref(B)))
+    state, effects = machine.step(state, Folded(40.0, 1, 1, ref(B)))
     assert kinds(effects) == [WriteEvaluation, Commit, Discard]
     assert state.scores == evaluation.measured(state) == ()
     assert evaluation.best(None, state.scores) is None
@@ -475,8 +478,8 @@ def test_round_one_does_not_go_on_below_min_available_when_a_site_is_lost():
     """Of two sites one says that its data is missing and leaves the roster: the other must not train alone."""
     state = collecting("ab", min_available=2)
     roster = (RosterEntry(name="a"), RosterEntry(name="b", eligible=False, reason="DataMissing"))
-    state, _ = rounds.step(state, Configured(20.0, state.config.model_copy(update={"roster": roster})))
+    state, _ = machine.step(state, Configured(20.0, state.config.model_copy(update={"roster": roster})))
     assert state.phase is Phase.WAITING
     assert planning.missing_sites(state, 21.0) == 1
-    state, _ = rounds.step(state, Configured(30.0, config("ab", min_available=2)))
+    state, _ = machine.step(state, Configured(30.0, config("ab", min_available=2)))
     assert state.phase is Phase.COLLECTING

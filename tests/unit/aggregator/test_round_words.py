@@ -3,14 +3,14 @@
 import pytest
 
 from fedaggregator.status import status
-from fedcore import admission, rounds
-from fedcore.events import SiteFailed, Ticked
+from fedcore.rounds import admission, machine
+from fedcore.rounds.events import SiteFailed, Ticked
 from tests.unit.aggregator.test_round_rules import accept, collecting, manifest
 
 
 def test_a_round_closed_early_says_that_quorum_was_out_of_reach_and_who_failed():
     state, _ = accept(collecting("abc", max_failures=0), "a")
-    state, _ = rounds.step(state, SiteFailed(20.2, "b", 1, 1, "TaskFailed", "boom"))
+    state, _ = machine.step(state, SiteFailed(20.2, "b", 1, 1, "TaskFailed", "boom"))
     said = state.end.message
     assert "round 1 was closed early, because quorum was out of reach: it had 1 of 3 updates, 3 were needed" in said
     assert "b: TaskFailed: boom" in said
@@ -20,7 +20,7 @@ def test_a_round_closed_early_says_that_quorum_was_out_of_reach_and_who_failed()
 
 def test_a_round_closed_at_its_deadline_says_so():
     state, _ = accept(collecting("ab", max_failures=0), "a")
-    state, _ = rounds.step(state, Ticked(110.0))
+    state, _ = machine.step(state, Ticked(110.0))
     assert "round 1 had 1 of 2 updates, 2 were needed (b: no update before the deadline)" in state.end.message
 
 
@@ -35,11 +35,11 @@ def test_trouble_of_the_store_is_in_the_status_while_the_job_runs():
     state = collecting()
     assert status(state, "no space left")["trouble"] == "no space left"
     assert "trouble" not in status(state)
-    ended, _ = rounds.step(collecting(max_failures=0), Ticked(110.0))
+    ended, _ = machine.step(collecting(max_failures=0), Ticked(110.0))
     assert "trouble" not in status(ended, "no space left")
 
 
 def test_words_of_a_site_cannot_drive_the_terminal_of_whoever_prints_the_status():
-    state, _ = rounds.step(collecting("ab"), SiteFailed(20.2, "b", 1, 1, "TaskFailed", "bo\x1b[2Jom\nat \u202ework"))
+    state, _ = machine.step(collecting("ab"), SiteFailed(20.2, "b", 1, 1, "TaskFailed", "bo\x1b[2Jom\nat \u202ework"))
     told = next(client["message"] for client in status(state)["clients"] if client["name"] == "b")
     assert told == "TaskFailed: bo\\x1b[2Jom\nat \\u202ework"

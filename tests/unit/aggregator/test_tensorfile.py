@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from fedcore import tensorfile
-from fedcore.tensorfile import MalformedTensorFile
+from fedcore.tensors import tensorfile
+from fedcore.tensors.tensorfile import MalformedTensorFileError
 
 MODEL = {
     "w": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -85,7 +85,7 @@ def test_the_reference_library_reads_what_we_write():
     ],
 )  # fmt: skip
 def test_hostile_files_are_refused(data, says):
-    with pytest.raises(MalformedTensorFile, match=says):
+    with pytest.raises(MalformedTensorFileError, match=says):
         parse(data)
 
 
@@ -94,7 +94,7 @@ def test_hostile_files_are_refused(data, says):
 def test_noise_never_raises_anything_else(noise, position, patch):
     whole = save(MODEL)
     for data in (noise, whole[:position] + patch + whole[position + len(patch) :]):
-        with contextlib.suppress(MalformedTensorFile):
+        with contextlib.suppress(MalformedTensorFileError):
             parse(data)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from fedaggregator.engine.modelfile import ModelNotFinite, fold
-from fedaggregator.errors import Damaged
+from fedaggregator.engine.modelfile import ModelNotFiniteError, fold
+from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import Layout
-from fedcore.effects import Fold, Weighted
+from fedcore.rounds.effects import Fold, Weighted
 from fedstore.memory import MemoryStore
 
 LAYOUT = Layout("ns", "job", "uid")
@@ -78,7 +78,7 @@ def test_any_changed_byte_is_found_and_nothing_is_left(order, keys, position):
         data[position] ^= 0x40
         store._objects[key] = bytes(data)
     before = set(store.keys(""))
-    with pytest.raises(Damaged) as error:
+    with pytest.raises(DamagedError) as error:
         fold(store, LAYOUT, asked, lambda: False)
     assert set(error.value.found) == set(keys)
     assert set(store.keys("")) == before
@@ -89,7 +89,7 @@ def test_a_damaged_base_is_named_alone(order):
     store, asked = order
     store._objects["models/base"] = save(tensors(0) | {"bias": np.zeros(9, np.float32)})
     store._objects["updates/a"] = b""
-    with pytest.raises(Damaged) as error:
+    with pytest.raises(DamagedError) as error:
         fold(store, LAYOUT, Fold(3, 1, asked.base, asked.terms), lambda: False)
     assert set(error.value.found) == {"models/base"}
 
@@ -102,7 +102,7 @@ def test_what_is_not_finite_is_named_unless_it_was_so_before():
         update = {"mask": np.zeros(2, np.float32), "w": np.array([step, 0], np.float32)}
         asked = Fold(1, 1, put(store, "base", save(base)), (Weighted(put(store, "u", save(update)), 1.0),))
         if broken:
-            with pytest.raises(ModelNotFinite, match=broken):
+            with pytest.raises(ModelNotFiniteError, match=broken):
                 fold(store, LAYOUT, asked, lambda: False)
             assert list(store.keys("models/")) == []
         else:

@@ -7,11 +7,11 @@ import pytest
 from fedapi.wire.job import RosterEntry, StopRule
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.store import Head
-from fedcore import admission, claims, evaluation, recovery, rounds
-from fedcore.effects import Commit, WriteFailure, WritePlan
-from fedcore.events import Configured, Evaluated, Folded, FoldFailed, UpdatesDamaged
-from fedcore.recovery import Log
-from fedcore.state import Phase, State
+from fedcore.rounds import admission, claims, evaluation, machine, recovery
+from fedcore.rounds.effects import Commit, WriteFailure, WritePlan
+from fedcore.rounds.events import Configured, Evaluated, Folded, FoldFailed, UpdatesDamaged
+from fedcore.rounds.recovery import Log
+from fedcore.rounds.state import Phase, State
 from tests.unit.aggregator import test_round_rules as rules
 from tests.unit.aggregator.test_round_rules import A, B, accept, collecting, kinds, manifest, ref
 
@@ -27,14 +27,14 @@ def report(state: State, client: str, samples: int = 5, accuracy: float = 0.5) -
 def evaluated(state: State, client: str, *values) -> State:
     said = report(state, client, *values)
     assert admission.evaluated(state, client, said) is None
-    return rounds.step(state, Evaluated(20.0, said))[0]
+    return machine.step(state, Evaluated(20.0, said))[0]
 
 
 def without(state: State, client: str, reason: str | None) -> State:
     """The site is paused (or not ready), or removed from the job."""
     entry = () if reason is None else (RosterEntry(name=client, eligible=False, reason=reason),)
     roster = tuple(e for e in state.config.roster if e.name != client) + entry
-    return rounds.step(state, Configured(21.0, state.config.model_copy(update={"roster": roster})))[0]
+    return machine.step(state, Configured(21.0, state.config.model_copy(update={"roster": roster})))[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_last_evaluation_does_not_wait_for_a_paused_site():
     state = collecting("ab", rounds=1)
     state, _ = accept(state, "a")
     state, _ = accept(state, "b")
-    state, _ = rounds.step(state, Folded(21.0, 1, 1, ref(B)))
+    state, _ = machine.step(state, Folded(21.0, 1, 1, ref(B)))
     assert state.phase is Phase.EVALUATING
     state = evaluated(state, "a")
     assert state.phase is Phase.EVALUATING
@@ -83,7 +83,7 @@ def second_round(first: int, second: int) -> State:
     state = collecting("ab", quorum=1)
     for client, samples in (("a", first), ("b", 5)):
         state, _ = accept(state, client, samples=samples)
-    state, _ = rounds.step(state, Folded(21.0, 1, 1, ref(B)))
+    state, _ = machine.step(state, Folded(21.0, 1, 1, ref(B)))
     return accept(state, "a", samples=second)[0]
 
 
@@ -106,7 +106,7 @@ def test_a_restart_tells_the_same_jump():
 def folding(clients: str = "ab", **values) -> State:
     state = collecting(clients, **values)
     for client in clients:
-        state, _ = rounds.step(state, rules.Accepted(20.0, manifest(state, client, sha256=A if client == "a" else B)))
+        state, _ = machine.step(state, rules.Accepted(20.0, manifest(state, client, sha256=A if client == "a" else B)))
     assert state.phase is Phase.FOLDING
     return state
 
@@ -114,7 +114,7 @@ def folding(clients: str = "ab", **values) -> State:
 def test_a_model_that_is_not_finite_fails_the_attempt_and_counts():
     state = folding(max_failures=1)
     for attempt in (1, 2):
-        state, effects = rounds.step(state, FoldFailed(30.0, 1, attempt, "ModelNotFinite", "tensor 'w' is infinite"))
+        state, effects = machine.step(state, FoldFailed(30.0, 1, attempt, "ModelNotFinite", "tensor 'w' is infinite"))
         assert isinstance(effects[0], WriteFailure)
         assert (effects[0].failure.reason, state.tip.round) == ("ModelNotFinite", 0)
         assert "tensor 'w'" in state.site("a").message
@@ -132,7 +132,7 @@ def test_a_model_that_is_not_finite_fails_the_attempt_and_counts():
 def damaged(state: State, *clients: str) -> tuple[State, tuple]:
     attempt = state.current
     found = {attempt.accepted[c].payload.key: "its SHA-256 is another" for c in clients}
-    return rounds.step(state, UpdatesDamaged(500.0, attempt.plan.round, attempt.plan.attempt, found))
+    return machine.step(state, UpdatesDamaged(500.0, attempt.plan.round, attempt.plan.attempt, found))
 
 
 def test_only_the_sites_of_damaged_updates_are_asked_again():
@@ -146,7 +146,7 @@ def test_only_the_sites_of_damaged_updates_are_asked_again():
     assert "damaged in the store" in state.site("b").message
     state, effects = accept(state, "b")
     assert effects[0].terms[1].update.key == state.current.accepted["b"].payload.key
-    assert kinds(rounds.step(state, Folded(501.0, 1, 1, ref(B)))[1])[0] is Commit
+    assert kinds(machine.step(state, Folded(501.0, 1, 1, ref(B)))[1])[0] is Commit
 
 
 def test_equal_updates_of_two_sites_are_told_apart():
@@ -170,5 +170,5 @@ def test_an_attempt_whose_sites_cannot_be_asked_again_fails(values):
 def test_answers_to_a_fold_that_is_over_change_nothing():
     state = folding()
     for event in (FoldFailed(30.0, 1, 2, "ModelNotFinite", ""), UpdatesDamaged(30.0, 2, 1, {})):
-        after, effects = rounds.step(state, event)
+        after, effects = machine.step(state, event)
         assert (after.phase, effects) == (Phase.FOLDING, ())

@@ -6,7 +6,7 @@ import pytest
 
 from fedlocal.cluster import Cluster
 from fedlocal.errors import ApiError
-from fedoperator.decide.model import Key
+from fedoperator.decide.decision import Key
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -4,11 +4,11 @@ from itertools import product
 
 from fedlocal.kubelet import log_name
 
-SITES = {"aggregator", "init", "nursery", "north", "north-0", "north-0-1", "site"}
+SITES = {"aggregator", "init", "fork-server", "north", "north-0", "north-0-1", "site"}
 
 
 def test_no_two_processes_share_a_log():
-    made = [(role, None, None) for role in ("aggregator", "init")] + [("nursery", None, None)]
+    made = [(role, None, None) for role in ("aggregator", "init")] + [("fork-server", None, None)]
     made += [("trainer", client, index) for client, index in product(SITES, (None, 0, 1))]
     names = {entry: log_name(*entry, SITES) for entry in made}
     per_site = {entry: name for entry, name in names.items() if entry[1] is None or entry[2] is None}

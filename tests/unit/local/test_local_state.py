@@ -15,7 +15,7 @@ from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 from fedlocal.intake import Request
 from fedlocal.manifests import load
 from fedlocal.preflight import STALL_S, Stall
-from fedoperator.decide.model import Key
+from fedoperator.decide.decision import Key
 from tests.unit.local.test_local_manifests import JOB, SITE, changed
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from fedapi.printable import fit_for_a_name, one_line, printable
 from fedcli import result
 from fedcli.display import Lines, Tables
-from fedoperator.decide.model import Event
+from fedoperator.decide.decision import Event
 
 EVIL = "\x1b[2J\x1b]0;title\x07\x9b31m\r\x08\x7f\u202e\u2066\u200b\ufeff\U000e0041\x00"
 

@@ -8,10 +8,10 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.facts import stamp
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, Observed, Settings
-from fedoperator.decide.scene import Scene
 from fedoperator.desired.jobs import JOB_KINDS, created
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -79,8 +79,8 @@ def key(manifest: Mapping[str, Any]) -> Key:
 
 def live_children(observed: Observed, *, ready: bool = True, suspended: bool = False) -> dict[Key, Json]:
     """All children of a job as they are once everything was applied, with the gate open or closed."""
-    scene = Scene.of(observed, NOW)
-    objects = [*decide(observed, NOW).objects, *scene.wanted.values()]
+    context = JobContext.of(observed, NOW)
+    objects = [*decide(observed, NOW).objects, *context.wanted.values()]
     children = {key(o): created(copy.deepcopy(dict(o))) for o in objects}
     for child in children.values():
         if child["kind"] in JOB_KINDS and child["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER:
@@ -91,7 +91,7 @@ def live_children(observed: Observed, *, ready: bool = True, suspended: bool = F
 
 
 def job_name(observed: Observed, client: str) -> str:
-    name: str = Scene.of(observed, NOW).wanted[client]["metadata"]["name"]
+    name: str = JobContext.of(observed, NOW).wanted[client]["metadata"]["name"]
     return name
 
 
@@ -178,15 +178,15 @@ STARTED: Json = {"startTime": "2026-11-22T11:00:00Z"}
 MODEL: Json = {"uri": "volume://x/y", "sha256": "0" * 64, "round": 0}
 
 
-def planned(turn: str, *selected: str, **clients: str) -> Json:
+def planned(step: str, *selected: str, **clients: str) -> Json:
     """Status of a job with lifetime Round at a step of its plan, as in "3-1" or "20-evaluate"; "" while none is."""
-    round_, _, part = turn.partition("-")
+    round_, _, part = step.partition("-")
     train = part not in ("", "evaluate")
     plan = {
         "current": int(round_ or 0), "total": 20, "attempt": int(part) if train else 1, "deadline": ahead(3300),
         "selected": list(selected),
     }  # fmt: skip
-    plan |= {"step": "Train" if train else "Evaluate"} if turn else {}
+    plan |= {"step": "Train" if train else "Evaluate"} if step else {}
     plan |= {"startTime": ago(300)} if train else {}
     told = [{"name": name, "state": state} for name, state in clients.items()]
     return STARTED | {"model": MODEL, "round": plan, "clients": told}

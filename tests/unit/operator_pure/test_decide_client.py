@@ -8,8 +8,8 @@ from fedapi import names
 from fedapi.crd.flclient import Pool
 from fedapi.outcome import Exit
 from fedoperator.decide.client import accelerators, decide_client
+from fedoperator.decide.decision import Decision, Key, ObservedClient, Refused
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, ObservedClient, Refused
 from tests.unit.operator_pure import samples as s
 
 TRAINER = names.ROLE_TRAINER

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fedapi import names
+from fedoperator.decide.decision import Key
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Key
 from fedoperator.decide.reasons import Reason
 from tests.unit.operator_pure import samples as s
 

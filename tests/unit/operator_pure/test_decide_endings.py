@@ -9,8 +9,8 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.outcome import Exit
+from fedoperator.decide.decision import Decision, Key, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, Settings
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import secrets_of
 from fedoperator.desired.difference import differs

@@ -4,8 +4,8 @@ import pytest
 
 from fedapi import names
 from fedoperator.decide import podless
+from fedoperator.decide.decision import Key, PodRefusal
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Key, PodRefusal
 from fedoperator.decide.reasons import Reason
 from tests.unit.operator_pure import samples as s
 

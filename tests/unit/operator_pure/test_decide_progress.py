@@ -2,8 +2,8 @@
 
 import pytest
 
+from fedoperator.decide.decision import Key
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Key
 from fedoperator.decide.reasons import Reason
 from tests.unit.operator_pure import samples as s
 

@@ -6,8 +6,8 @@ import pytest
 
 from fedapi import names
 from fedapi.outcome import Exit
+from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, Observed, Settings
 from fedoperator.decide.reasons import Reason
 from tests.unit.operator_pure import samples as s
 

@@ -5,8 +5,8 @@ import pytest
 from fedapi import names
 from fedapi.crd.federatedjob import Selector
 from fedapi.outcome import Exit
+from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Decision, Key, Observed, Settings
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.sites import matches
 from fedoperator.decide.view import QUEUE_LABEL

@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from fedapi import names
+from fedoperator.decide.decision import Key
 from fedoperator.decide.job import decide
-from fedoperator.decide.model import Key
 from fedoperator.desired.ownership import Standing, standing
 from fedoperator.desired.takeback import WHOLLY_OURS, taken_back
 from tests.unit.operator_pure import samples as s

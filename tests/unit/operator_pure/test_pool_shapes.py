@@ -217,7 +217,7 @@ def test_names_change_with_what_cannot_be_changed_in_place():
     found = {
         _rendered(pool, **options)["metadata"]["name"]
         for pool in ({}, {"workers": 2}, {"workers": 3}, {"queueName": "q"}, {"workers": 2, "minWorkers": 1})
-        for options in ({}, {"turn": "1-1"}, {"turn": "1-2"})
+        for options in ({}, {"step": "1-1"}, {"step": "1-2"})
     }
     assert len(found) == 15
 

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from fedapi import names
 from fedapi.wire.tokens import job_key, site_token
-from fedoperator.credentials import FILE_CA_KEY, FILE_MASTER, Keys, aggregator_files, site_files
+from fedoperator.key_material import FILE_CA_KEY, FILE_MASTER, Keys, aggregator_files, site_files
 
 NOW = datetime.now(UTC)
 HOSTS = ("job-aggregator", "job-aggregator.ns.svc.cluster.local", "localhost", "127.0.0.1")

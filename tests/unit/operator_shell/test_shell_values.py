@@ -11,7 +11,7 @@ import pytest
 from fedapi import names
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import _answer
-from fedoperator.decide.model import Key, Refused
+from fedoperator.decide.decision import Key, Refused
 from fedoperator.errors import ForeignError, RefusedError, RetryLaterError, SettingsInvalidError
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams

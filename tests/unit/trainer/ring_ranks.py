@@ -1,4 +1,4 @@
-"""Runs Sessions as the ranks of one site: real processes, a real meeting, a real adapter on 127.0.0.1."""
+"""Runs Sessions as the ranks of one site: real processes, a real rendezvous, a real adapter on 127.0.0.1."""
 
 import multiprocessing
 import os
@@ -9,10 +9,10 @@ from typing import Any
 
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import termination
-from fedtrainer.errors import RingBroken, Skip, Stop, Terminated
+from fedtrainer.errors import RingBrokenError, SkipError, StopError, Terminated
 from fedtrainer.ring.join import join
-from fedtrainer.ring.meeting import Meeting
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.rendezvous import Rendezvous
+from fedtrainer.ring.slot import Slot
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
@@ -58,17 +58,17 @@ class Script:
 def alone(script: Script) -> list[Outcome]:
     """The same in this process."""
     script.model()
-    return _work(script, join(Seat(), None), 0)
+    return _work(script, join(Slot(), None), 0)
 
 
-def site(script: Script, seat: Seat) -> list[list[Outcome]]:
+def site(script: Script, slot: Slot) -> list[list[Outcome]]:
     """Outcomes by rank. An empty list is a rank that ended without a word."""
     script.model()
-    seat = replace(seat, store_port=free_port(), addresses=("127.0.0.1",) * seat.size, timeout_s=60.0)
+    slot = replace(slot, store_port=free_port(), addresses=("127.0.0.1",) * slot.size, timeout_s=60.0)
     pipes, processes = [], []
-    for rank in range(seat.size):
+    for rank in range(slot.size):
         ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_rank, args=(script, replace(seat, rank=rank, worker=rank), theirs))
+        process = _spawn.Process(target=_rank, args=(script, replace(slot, rank=rank, worker=rank), theirs))
         process.start()
         theirs.close()
         pipes.append(ours)
@@ -81,17 +81,17 @@ def site(script: Script, seat: Seat) -> list[list[Outcome]]:
     return found
 
 
-def _rank(script: Script, seat: Seat, pipe: Any) -> None:
-    os.environ |= {"RING_TEST_RANK": str(seat.rank), **script.env}
+def _rank(script: Script, slot: Slot, pipe: Any) -> None:
+    os.environ |= {"RING_TEST_RANK": str(slot.rank), **script.env}
     termination.install()
-    meeting = Meeting.open(seat, b"k" * 32, 60.0)
-    ring = join(seat, meeting)
-    outcomes = _work(script, ring, seat.rank)
+    rendezvous = Rendezvous.open(slot, b"k" * 32, 60.0)
+    ring = join(slot, rendezvous)
+    outcomes = _work(script, ring, slot.rank)
     pipe.send(outcomes)
-    if not any(outcome.error in ("RingBroken", "Terminated") for outcome in outcomes):
+    if not any(outcome.error in ("RingBrokenError", "Terminated") for outcome in outcomes):
         ring.barrier()
         ring.close()
-        meeting.close()
+        rendezvous.close()
 
 
 def _work(script: Script, ring: Any, rank: int) -> list[Outcome]:
@@ -103,7 +103,7 @@ def _work(script: Script, ring: Any, rank: int) -> list[Outcome]:
             session.load(script.model() if rank == 0 else None)
             folder = script.folder / f"round-{round_}" if rank == 0 else None
             outcomes.append(_order(session, round_, settings, folder, _questions(script.drop_after, rank)))
-    except (Stop, RingBroken, Terminated) as error:
+    except (StopError, RingBrokenError, Terminated) as error:
         outcomes.append(Outcome(type(error).__name__, str(error)))
     return outcomes
 
@@ -115,7 +115,7 @@ def _order(
         data = session.data(round_)
         evaluated = session.evaluate(data, round_ - 1, settings, lambda: False)
         trained = session.train(data, round_, settings, folder, stopped)
-    except Skip as error:
+    except SkipError as error:
         return Outcome(type(error).__name__, str(error))
     finally:
         assert not any(p._post_accumulate_grad_hooks for p in session._model.parameters()), "nothing stays on the model"

@@ -89,7 +89,7 @@ class Alone(Cnn):
 
     def train(self, model, data, settings, ctx):
         with torch.no_grad():
-            next(model.parameters()).add_(ctx.ring.rank)
+            next(model.parameters()).add_(ctx.ranks.rank)
         return TrainResult(len(data.train[1]))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from tests.unit.trainer.sessions import Given, One
 
 INPUTS, LABELS = torch.randn(8, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1] * 4)
@@ -125,7 +125,7 @@ def test_what_else_is_trained(tmp_path, model, part):
 )  # fmt: skip
 def test_what_is_refused(tmp_path, part, words):
     one = One(tmp_path, Given(linear(), part))
-    with pytest.raises(TaskInvalid, match=words):
+    with pytest.raises(TaskInvalidError, match=words):
         one.train()
 
 
@@ -140,5 +140,7 @@ class Wrapped(torch.nn.Linear):
 def test_outputs_that_are_no_tensor_need_a_loss_of_their_own(tmp_path, labels):
     one = One(tmp_path, Given(lambda: Wrapped(3, 2), (INPUTS, labels), (INPUTS, labels)))
     for work in (one.evaluate, one.train):
-        with pytest.raises(TaskInvalid, match=r"outputs are dict: .*return one, or write loss\(\) and metrics\(\)"):
+        with pytest.raises(
+            TaskInvalidError, match=r"outputs are dict: .*return one, or write loss\(\) and metrics\(\)"
+        ):
             work()

@@ -1,14 +1,14 @@
-"""The membership of a ring, event by event; and the seats and environments that come out of it."""
+"""The membership of a ring, event by event; and the slots and environments that come out of it."""
 
 from dataclasses import replace
 
 import pytest
 
-from fedtrainer.errors import BadSettings
+from fedtrainer.errors import BadSettingsError
 from fedtrainer.launch import generations as g
 from fedtrainer.launch.messages import News
-from fedtrainer.launch.seats import environment, seats
-from fedtrainer.ring.seat import Seat
+from fedtrainer.launch.slots import environment, slots
+from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
 
 TWO = g.Rules(workers=2, min_workers=2, wait_s=60)
@@ -149,18 +149,18 @@ def settings(**values) -> TrainerSettings:
 
 def test_seats_are_numbered_worker_by_worker():
     generation = g.Generation(4, (who(0), who(2)))
-    found = seats(generation, settings(ring_workers=3, ring_slots=2, completion_index=2, ring_timeout_s=9))
+    found = slots(generation, settings(ring_workers=3, ring_slots=2, completion_index=2, ring_timeout_s=9))
     assert [(s.rank, s.size, s.local_rank, s.local_size, s.worker, s.position) for s in found] == [
         (2, 4, 0, 2, 2, 1),
         (3, 4, 1, 2, 2, 1),
     ]
     assert found[0].addresses == ("10.0.0.0", "10.0.0.2")
     assert (found[0].generation, found[0].store_port, found[0].timeout_s) == (4, 5000, 9)
-    assert [Seat.read(seat.environment()) for seat in found] == list(found)
+    assert [Slot.read(slot.environment()) for slot in found] == list(found)
 
 
-GPU = Seat(accelerator="GPU", local_rank=1, local_size=2)
-TPU = Seat(
+GPU = Slot(accelerator="GPU", local_rank=1, local_size=2)
+TPU = Slot(
     accelerator="TPU",
     rank=3,
     size=4,
@@ -171,24 +171,24 @@ TPU = Seat(
 
 
 @pytest.mark.parametrize(
-    ("seat", "pod", "expected"),
+    ("slot", "pod", "expected"),
     [
-        (Seat(), {}, {"OMP_NUM_THREADS": "3"}),
+        (Slot(), {}, {"OMP_NUM_THREADS": "3"}),
         (GPU, {"NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2"}, {"OMP_NUM_THREADS": "3"}),
         (GPU, {"NVIDIA_VISIBLE_DEVICES": "MIG-1,MIG-2"}, {"CUDA_VISIBLE_DEVICES": "MIG-2"}),
         (TPU, {}, {"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "10.0.0.4,10.0.0.5"}),
-        (Seat(accelerator="TPU"), {}, {"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "127.0.0.1"}),
+        (Slot(accelerator="TPU"), {}, {"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "127.0.0.1"}),
     ],
 )
-def test_environment_of_a_rank(seat, pod, expected):
-    found = environment(seat, 3, pod)
+def test_environment_of_a_rank(slot, pod, expected):
+    found = environment(slot, 3, pod)
     assert expected.items() <= found.items()
     assert ("CUDA_VISIBLE_DEVICES" in found) is ("CUDA_VISIBLE_DEVICES" in expected)
-    assert seat.environment().items() <= found.items()
+    assert slot.environment().items() <= found.items()
 
 
 def test_too_few_mig_devices_are_bad_settings():
-    with pytest.raises(BadSettings, match="FEDLOOM_RING_SLOTS is 2, but the pod has 1 MIG"):
+    with pytest.raises(BadSettingsError, match="FEDLOOM_RING_SLOTS is 2, but the pod has 1 MIG"):
         environment(GPU, 1, {"NVIDIA_VISIBLE_DEVICES": "MIG-1"})
 
 
@@ -209,7 +209,7 @@ def test_settings_of_a_ring_that_cannot_be(monkeypatch, env, words):
     base = {"JOB": "j", "JOB_UID": "u", "CLIENT": "c", "AGGREGATOR_URL": "https://a", "ENTRYPOINT": "a:b"}
     for name, value in {**{f"FEDLOOM_{key}": value for key, value in base.items()}, **env}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BadSettings, match=words):
+    with pytest.raises(BadSettingsError, match=words):
         TrainerSettings.read()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedapi.outcome import Exit
 from fedtrainer.launch.ranks import Ranks
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 
 LEFT = "import os, signal; from fedtrainer import termination; termination.note('inside train() ');"
 
@@ -30,6 +30,6 @@ LEFT = "import os, signal; from fedtrainer import termination; termination.note(
 def test_a_rank_that_is_ended_inside_the_tasks_code_has_not_ended_well(program, code, line):
     ends = queue.Queue()
     with Ranks((sys.executable, "-c", program), ends.put) as ranks:
-        ranks.start(Seat(rank=1, size=2), {})
+        ranks.start(Slot(rank=1, size=2), {})
         ended = ends.get(timeout=60)
     assert (ended.code, ended.line[: len(line)]) == (code, line)

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training import schedule, shares
 from tests.unit.trainer.sessions import Given, One
 
@@ -38,7 +38,7 @@ def test_batch_normalization_gets_no_single_sample(tmp_path, samples, settings, 
 @pytest.mark.parametrize(("samples", "settings"), [(1, {}), (4, {"batch_size": 1})])
 def test_batches_of_one_cannot_be_normalized(tmp_path, samples, settings):
     one = One(tmp_path, Given(norm, (INPUTS[:samples], LABELS[:samples])))
-    with pytest.raises(TaskInvalid, match=r"two samples in every part of a batch; raise training\.batchSize"):
+    with pytest.raises(TaskInvalidError, match=r"two samples in every part of a batch; raise training\.batchSize"):
         one.train(**settings)
 
 
@@ -127,13 +127,15 @@ def test_an_operation_that_is_not_repeatable(tmp_path):
     pictures = torch.randn(4, 1, 4, 4)
     one = One(tmp_path, Given(Unpooling, (pictures, LABELS[:4]), (pictures, LABELS[:4])))
     for work in (one.train, one.evaluate):
-        with pytest.raises(TaskInvalid, match=r"max_unpooling2d_forward_out has no .*training\.determinism is Strict"):
+        with pytest.raises(
+            TaskInvalidError, match=r"max_unpooling2d_forward_out has no .*training\.determinism is Strict"
+        ):
             work()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that is what Warn is
         assert one.train(determinism="Warn").samples == 4
         assert one.evaluate(determinism="Warn").samples == 4
-    with pytest.raises(TaskInvalid, match="Strict"):
+    with pytest.raises(TaskInvalidError, match="Strict"):
         one.train()
 
 

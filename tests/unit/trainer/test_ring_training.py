@@ -11,13 +11,13 @@ from fedapi.wire.job import TrainingSettings
 from fedtrainer import termination
 from fedtrainer.errors import Terminated
 from fedtrainer.ring.join import join
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 from fedtrainer.training.session import Session, Spec
 from tests.unit.trainer.ring_ranks import Script, alone, site
 
-TORCH = Seat(size=2, collective="TorchDistributed")
-HOROVOD = Seat(size=2, collective="Horovod")
-SLICES = Seat(size=2, collective="TorchDistributed", accelerator="TPU")
+TORCH = Slot(size=2, collective="TorchDistributed")
+HOROVOD = Slot(size=2, collective="Horovod")
+SLICES = Slot(size=2, collective="TorchDistributed", accelerator="TPU")
 XLA_ON_CPU = {"PJRT_DEVICE": "CPU", "CPU_NUM_DEVICES": "4"}
 
 
@@ -55,16 +55,16 @@ SAME = [
 
 
 @pytest.mark.parametrize(
-    ("seat", "env", "cases"),
+    ("slot", "env", "cases"),
     [
         pytest.param(TORCH, {}, SAME, id="torch"),
         pytest.param(HOROVOD, {}, SAME, id="horovod", marks=needs("horovod")),
         pytest.param(SLICES, XLA_ON_CPU, SAME[3:4], id="two-xla-slices", marks=needs("torch_xla")),  # it compiles long
     ],
 )
-def test_ranks_over_shares_equal_one_process_over_whole_batches(tmp_path, seat, env, cases):
+def test_ranks_over_shares_equal_one_process_over_whole_batches(tmp_path, slot, env, cases):
     whole = alone(Script(tmp_path / "one", "Cnn", tuple(settings(**one) for _, one in cases)))
-    ranks = site(Script(tmp_path / "two", "Cnn", tuple(settings(**two) for two, _ in cases), env=env), seat)
+    ranks = site(Script(tmp_path / "two", "Cnn", tuple(settings(**two) for two, _ in cases), env=env), slot)
     assert all(not outcome.error for found in ranks for outcome in found), [f[-1].message for f in ranks]
     for case, expected, *found in zip(cases, whole, *ranks, strict=True):
         assert distance(*found) == 0, (case, "ranks end alike")
@@ -84,7 +84,7 @@ def test_gradient_accumulation_equals_a_whole_batch(tmp_path):
 def test_a_site_with_fewer_samples_than_ranks(tmp_path):
     args = {"samples": 3}
     (whole,) = alone(Script(tmp_path / "one", "Cnn", (settings(),), args))
-    ranks = site(Script(tmp_path / "four", "Cnn", (settings(),), args), Seat(size=4, collective="TorchDistributed"))
+    ranks = site(Script(tmp_path / "four", "Cnn", (settings(),), args), Slot(size=4, collective="TorchDistributed"))
     assert [found[0].error for found in ranks] == [""] * 4
     assert all(distance(whole, found[0]) < 1e-5 for found in ranks)
 
@@ -126,9 +126,9 @@ def test_mixed_precision_is_near_single_precision(tmp_path, half):
 def test_float16_is_not_for_tpus(tmp_path):
     ranks = site(
         Script(tmp_path, "Cnn", (settings(mixed_precision="Float16"),), env=XLA_ON_CPU),
-        Seat(size=1, accelerator="TPU", collective="XLA"),
+        Slot(size=1, accelerator="TPU", collective="XLA"),
     )
-    assert [(found[-1].error, "use BFloat16" in found[-1].message) for found in ranks] == [("BadSettings", True)]
+    assert [(found[-1].error, "use BFloat16" in found[-1].message) for found in ranks] == [("BadSettingsError", True)]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def handlers():
 def test_an_update_that_is_written_is_kept_when_the_pod_goes_before_it_is_evaluated(tmp_path, handlers):
     script, kept = Script(tmp_path, "Cnn", (settings(),)), []
     session = Session(
-        Spec(script.entrypoint, script.task_args(), 7, 1, "site-a", tmp_path / "data"), join(Seat(), None)
+        Spec(script.entrypoint, script.task_args(), 7, 1, "site-a", tmp_path / "data"), join(Slot(), None)
     )
     session.load(script.model())
 
@@ -162,7 +162,7 @@ def test_an_update_that_is_written_is_kept_when_the_pod_goes_before_it_is_evalua
 def test_a_rank_whose_loss_is_no_number_is_named_and_the_next_round_is_trained(tmp_path):
     ranks = site(Script(tmp_path, "NotANumber", (settings(), settings())), TORCH)
     for found in ranks:
-        assert [outcome.error for outcome in found] == ["Diverged", ""]
+        assert [outcome.error for outcome in found] == ["DivergedError", ""]
         assert "epoch 1, step 2 at rank 1 (worker 1)" in found[0].message
         assert "rank 0" not in found[0].message
     assert distance(ranks[0][1], ranks[1][1]) == 0
@@ -171,10 +171,14 @@ def test_a_rank_whose_loss_is_no_number_is_named_and_the_next_round_is_trained(t
 @pytest.mark.parametrize(
     ("kind", "error", "words"),
     [
-        ("FewerSamples", "DataDiffers", "25 training samples at rank 1 (worker 1), but 26 at rank 0 (worker 0)"),
-        ("OtherSamples", "DataDiffers", "other samples at rank 1 (worker 1) than at rank 0 (worker 0)"),
-        ("OtherModel", "TaskInvalid", "at rank 1 (worker 1) than at rank 0 (worker 0): all workers of a site need"),
-        ("Alone", "TaskInvalid", "train() must use ctx.parallel"),
+        ("FewerSamples", "DataDiffersError", "25 training samples at rank 1 (worker 1), but 26 at rank 0 (worker 0)"),
+        ("OtherSamples", "DataDiffersError", "other samples at rank 1 (worker 1) than at rank 0 (worker 0)"),
+        (
+            "OtherModel",
+            "TaskInvalidError",
+            "at rank 1 (worker 1) than at rank 0 (worker 0): all workers of a site need",
+        ),
+        ("Alone", "TaskInvalidError", "train() must use ctx.parallel"),
     ],
 )
 def test_ranks_that_differ_are_named_at_every_rank(tmp_path, kind, error, words):
@@ -193,7 +197,7 @@ def test_a_loop_of_ones_own_with_ctx_parallel(tmp_path):
 @pytest.mark.parametrize("kind", ["Cnn", "Own"])
 def test_dropped_work_ends_at_all_ranks(tmp_path, kind):
     ranks = site(Script(tmp_path, kind, (settings(),), drop_after=3), TORCH)
-    assert [found[0].error for found in ranks] == ["Dropped", "Dropped"]
+    assert [found[0].error for found in ranks] == ["DroppedError", "DroppedError"]
 
 
 @pytest.mark.parametrize("leaves", [0, 1])
@@ -202,7 +206,7 @@ def test_a_rank_that_must_go_leaves_a_checkpoint_and_the_training_goes_on_with_t
     whole = site(Script(tmp_path / "whole", "Reclaimed", (order,)), TORCH)
     script = Script(tmp_path / "broken", "Reclaimed", (order,))
     gone = site(Script(script.folder, script.kind, script.orders, env={"RING_TEST_LEAVES": str(leaves)}), TORCH)
-    assert [found[-1].error for found in gone] == [("Terminated" if r == leaves else "RingBroken") for r in (0, 1)]
+    assert [found[-1].error for found in gone] == [("Terminated" if r == leaves else "RingBrokenError") for r in (0, 1)]
     assert (script.folder / "round-1" / "checkpoint.safetensors").exists()
     again = site(script, TORCH)
     assert distance(again[0][0], whole[0][0]) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from fedapi.wire.job import TrainingSettings
-from fedtrainer.errors import BadSettings
+from fedtrainer.errors import BadSettingsError
 from fedtrainer.training.loop import own_batches
 from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.shares import parts, share
@@ -69,7 +69,7 @@ def test_hosts_that_compute_one_batch_share_it_evenly(settings, samples, multipl
     """Two hosts of four chips; elsewhere nothing has to divide."""
     training = TrainingSettings(**settings)
     if isinstance(taken, str):
-        with pytest.raises(BadSettings, match=taken):
+        with pytest.raises(BadSettingsError, match=taken):
             usable(training, samples, 2, multiple)
         return
     assert usable(training, samples, 2, multiple) == taken

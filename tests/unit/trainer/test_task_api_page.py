@@ -11,8 +11,8 @@ import torch
 from fedapi import outcome
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import errors, settings
-from fedtrainer.ring.seat import Seat
 from fedtrainer.ring.single import SingleRing
+from fedtrainer.ring.slot import Slot
 from fedtrainer.training import tensors
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
@@ -64,7 +64,7 @@ def test_the_loop_of_ones_own_comes_to_what_the_default_does(measured):
     (default,) = alone(Script(measured, "", (order,), entrypoint="failures:task"))
     (own,) = alone(Script(measured, "", (order,), entrypoint="own_loop:task"))
     ranks = site(
-        Script(measured, "", (order,), entrypoint="own_loop:task"), Seat(size=2, collective="TorchDistributed")
+        Script(measured, "", (order,), entrypoint="own_loop:task"), Slot(size=2, collective="TorchDistributed")
     )
     assert [found[-1].error for found in ranks] == ["", ""]
     for name, values in default.model.items():
@@ -74,7 +74,7 @@ def test_the_loop_of_ones_own_comes_to_what_the_default_does(measured):
 
 def test_the_example_names_its_missing_data(example):
     session = Session(Spec("failures:task", {}, 7, 1, "site-a", example / "nowhere"), SingleRing("cpu"))
-    with pytest.raises(errors.DataMissing, match=r"nowhere/machines"):
+    with pytest.raises(errors.DataMissingError, match=r"nowhere/machines"):
         session.data(1)
 
 
@@ -82,5 +82,11 @@ def test_the_page_is_complete():
     for name in dir(settings):
         if name.startswith("ENV_"):
             assert f"`{getattr(settings, name)}`" in PAGE
-    for error in (errors.TaskImport, errors.DataMissing, errors.TaskInvalid, errors.TaskFailed, errors.DataDiffers):
+    for error in (
+        errors.TaskImportError,
+        errors.DataMissingError,
+        errors.TaskInvalidError,
+        errors.TaskFailedError,
+        errors.DataDiffersError,
+    ):
         assert f"`{outcome.reason(error.exit)}` ({error.exit})" in PAGE

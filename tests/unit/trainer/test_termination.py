@@ -9,7 +9,7 @@ import pytest
 
 from fedapi import names
 from fedtrainer import termination
-from fedtrainer.errors import RingBroken, Terminated
+from fedtrainer.errors import RingBrokenError, Terminated
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def nested(reached: list[bool]) -> None:
 @termination.deferred()
 def told_by_others() -> None:
     raise_signal(signal.SIGTERM)
-    raise RingBroken("told by the others")
+    raise RingBrokenError("told by the others")
 
 
 @termination.deferred()
@@ -64,7 +64,7 @@ def test_inside_a_block_it_is_a_flag_until_the_block_is_left():
 
 
 def test_what_a_block_raises_is_kept():
-    with pytest.raises(RingBroken):
+    with pytest.raises(RingBrokenError):
         told_by_others()
 
 

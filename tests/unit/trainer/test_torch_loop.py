@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import Context, Data, Site, Task
-from fedtrainer.errors import Diverged, Dropped, TaskInvalid
+from fedtrainer.errors import DivergedError, DroppedError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.batches import shuffled, take
 from fedtrainer.training.progress import Checkpoints
@@ -53,7 +53,7 @@ def test_a_ring_that_needs_even_shares_leaves_the_rest_of_an_epoch_out(tmp_path)
             return super().loss(outputs, targets)
 
     ctx = context(tmp_path)
-    ctx.joined.multiple = 4
+    ctx.ring.multiple = 4
     data, settings = Data((INPUTS, TARGETS), (INPUTS, TARGETS)), TrainingSettings(epochs=2, batch_size=8)
     assert Sizes().train(model(), data, settings, ctx).samples == 10, "the update weighs what the site has"
     assert seen == [8, 8], "8 of 10 samples, others in each epoch"
@@ -133,13 +133,13 @@ def test_no_samples_change_nothing(tmp_path):
 
 
 def test_a_stop_is_seen_at_the_next_step(tmp_path):
-    with pytest.raises(Dropped):
+    with pytest.raises(DroppedError):
         Task().train(model(), Data((INPUTS, TARGETS)), TrainingSettings(), context(tmp_path, lambda: True))
 
 
 def test_divergence(tmp_path):
     settings = TrainingSettings(epochs=60, batch_size=2, optimizer={"learning_rate": 1e30})
-    with pytest.raises(Diverged, match="learningRate"):
+    with pytest.raises(DivergedError, match="learningRate"):
         Task().train(torch.nn.Linear(2, 2), Data((INPUTS * 1e10, TARGETS)), settings, context(tmp_path))
 
 
@@ -153,7 +153,7 @@ def test_divergence(tmp_path):
     ],
 )
 def test_wrong_data(tmp_path, data, words):
-    with pytest.raises(TaskInvalid, match=words):
+    with pytest.raises(TaskInvalidError, match=words):
         Task().train(model(), Data(data), TrainingSettings(), context(tmp_path))
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedcore import folding
 from fedcore.strategies import STRATEGIES
-from fedtrainer.errors import Diverged, TaskInvalid
+from fedcore.tensors import arithmetic
+from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.training import tensors
 
 STATE = {
@@ -64,7 +64,7 @@ def test_the_hub_finds_the_mean_of_integers(tmp_path, kind):
     name = tensors.DTYPES[kind]
     start = torch.tensor(base).to(kind).numpy()
     terms = zip(STRATEGIES["FedAvg"].weights([1, 1]), updates, strict=True)
-    assert folding.folded(name, start, terms, folding.Accumulator.of(name, 3)).tolist() == [100, 64, 50]
+    assert arithmetic.folded(name, start, terms, arithmetic.Accumulator.of(name, 3)).tolist() == [100, 64, 50]
 
 
 MASK = torch.tensor([0.0, float("-inf"), float("nan")])
@@ -77,7 +77,11 @@ def test_constants_that_are_not_finite_do_not_change(tmp_path):
 
 @pytest.mark.parametrize(
     ("local", "error"),
-    [([0, 0, float("nan")], TaskInvalid), ([0, float("inf"), float("nan")], TaskInvalid), ([float("inf")], Diverged)],
+    [
+        ([0, 0, float("nan")], TaskInvalidError),
+        ([0, float("inf"), float("nan")], TaskInvalidError),
+        ([float("inf")], DivergedError),
+    ],
 )
 def test_constants_that_changed(tmp_path, local, error):
     with pytest.raises(error, match="'m'"):
@@ -86,7 +90,7 @@ def test_constants_that_changed(tmp_path, local, error):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_delta_that_is_not_finite(tmp_path, value):
-    with pytest.raises(Diverged, match="'w'"):
+    with pytest.raises(DivergedError, match="'w'"):
         tensors.write_delta(tmp_path / "delta", {"w": torch.tensor([1.0, value])}, {"w": torch.zeros(2)})
     assert not (tmp_path / "delta").exists()
 
@@ -104,5 +108,5 @@ def test_a_sum_that_overflows_is_no_divergence(tmp_path):
     ],
 )
 def test_tensors_without_a_mean(tmp_path, local, base, words):
-    with pytest.raises(TaskInvalid, match=words):
+    with pytest.raises(TaskInvalidError, match=words):
         tensors.write_delta(tmp_path / "delta", {"w": local}, {"w": base})

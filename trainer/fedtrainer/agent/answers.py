@@ -6,8 +6,8 @@ The table is the one in fedapi.wire.site. Pure.
 from pydantic import ValidationError
 
 from fedapi.wire.site import Refusal
-from fedtrainer.agent.patience import Retry
-from fedtrainer.errors import Dropped, LinkExpired, Refused, Rejected, TrainerError
+from fedtrainer.agent.patience import RetryError
+from fedtrainer.errors import DroppedError, LinkExpiredError, RefusedError, RejectedError, TrainerError
 
 
 def error(status: int, body: bytes) -> TrainerError | None:
@@ -17,14 +17,14 @@ def error(status: int, body: bytes) -> TrainerError | None:
     code, message = _refusal(status, body)
     if status in (408, 429) or status >= 500 or code == "NotInJob":
         # A site may be newer than the roster that the aggregator has mounted: the kubelet refreshes it within minutes.
-        return Retry(f"HTTP {status} {message}")
+        return RetryError(f"HTTP {status} {message}")
     if status in (401, 403):
-        return Refused(f"the aggregator refuses this site: {message}")
+        return RefusedError(f"the aggregator refuses this site: {message}")
     if status == 409:
-        return Dropped(message)
+        return DroppedError(message)
     if status in (404, 410):
-        return LinkExpired(message)
-    return Rejected(code, f"HTTP {status} {message}")
+        return LinkExpiredError(message)
+    return RejectedError(code, f"HTTP {status} {message}")
 
 
 def _refusal(status: int, body: bytes) -> tuple[str, str]:

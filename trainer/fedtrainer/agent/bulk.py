@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fedapi.wire.site import Download, UploadGrant
 from fedtrainer.agent import answers
-from fedtrainer.agent.patience import Patience, Retry, persist
+from fedtrainer.agent.patience import Patience, RetryError, persist
 from fedtrainer.agent.stream import Stream
-from fedtrainer.errors import LinkExpired, Refused, Rejected
+from fedtrainer.errors import LinkExpiredError, RefusedError, RejectedError
 
 BLOCK_BYTES = 256 << 10  # read, hashed and written while it is in the CPU's cache
 BAD_DOWNLOADS = 3  # downloads with wrong bytes before the site says so
@@ -28,17 +28,17 @@ class Bulk:
         self._block = memoryview(bytearray(BLOCK_BYTES))
 
     def download(self, what: Download, path: Path) -> None:
-        """Leaves a verified file at `path`. Rejected when its bytes are wrong three times."""
+        """Leaves a verified file at `path`. RejectedError when its bytes are wrong three times."""
         path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(BAD_DOWNLOADS):
             found = persist("downloading the model", lambda: self._download(what, path), self._patience)
             if found == what.sha256:
                 return
         path.unlink(missing_ok=True)
-        raise Rejected("WrongDigest", f"the model's bytes have SHA-256 {found}, the order says {what.sha256}")
+        raise RejectedError("WrongDigest", f"the model's bytes have SHA-256 {found}, the order says {what.sha256}")
 
     def upload(self, path: Path, grant: UploadGrant) -> None:
-        """Sends a file, once: LinkExpired and Retry both call for a new grant, since a refusal in mid-body can get lost."""
+        """Sends a file, once: LinkExpiredError and RetryError both call for a new grant, since a refusal in mid-body can get lost."""
         headers = {**grant.headers, "Content-Length": str(path.stat().st_size)}
         with path.open("rb", buffering=0) as file:
             response = self._stream.send(grant.method, grant.url, headers, file)
@@ -58,10 +58,10 @@ class Bulk:
                     left -= count
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             self._stream.close()
-            raise Retry(f"{type(error).__name__}: {error}") from error
+            raise RetryError(f"{type(error).__name__}: {error}") from error
         if left > 0:
             self._stream.close()
-            raise Retry(f"{left} of {what.size} bytes are missing")
+            raise RetryError(f"{left} of {what.size} bytes are missing")
         if left < 0:
             self._stream.close()
         return digest.hexdigest()
@@ -76,7 +76,7 @@ class Bulk:
             body = b""
         self._stream.close()
         error = answers.error(response.status, body)
-        if isinstance(error, Refused):
-            raise LinkExpired(str(error))
+        if isinstance(error, RefusedError):
+            raise LinkExpiredError(str(error))
         if error is not None:
             raise error

@@ -21,8 +21,8 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer.agent import answers
-from fedtrainer.agent.patience import Patience, Retry, persist
-from fedtrainer.errors import BadSettings, LinkExpired, Rejected
+from fedtrainer.agent.patience import Patience, RetryError, persist
+from fedtrainer.errors import BadSettingsError, LinkExpiredError, RejectedError
 from fedtrainer.settings import TrainerSettings
 
 M = TypeVar("M", bound=Message)
@@ -37,7 +37,9 @@ def trust(settings: TrainerSettings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(settings.ca_file))
     except (OSError, ssl.SSLError) as error:
-        raise BadSettings(f"ca.crt: {settings.ca_file} is not usable ({error}): mount the site's Secret") from error
+        raise BadSettingsError(
+            f"ca.crt: {settings.ca_file} is not usable ({error}): mount the site's Secret"
+        ) from error
 
 
 def pool(context: ssl.SSLContext) -> httpx.Client:
@@ -62,7 +64,7 @@ class Control:
         return persist("asking for work", lambda: self._next(NextRequest(wait_s=wait_s)), self._patience)
 
     def peek(self, wait_s: float, doing: tuple[int, int]) -> Assignment:
-        """Whether the work under way is still wanted. One try: Retry is the caller's."""
+        """Whether the work under way is still wanted. One try: RetryError is the caller's."""
         return self._next(NextRequest(wait_s=wait_s, doing=doing))
 
     def grant(self, request: UploadRequest) -> UploadGrant:
@@ -85,8 +87,8 @@ class Control:
     def _next(self, request: NextRequest) -> Assignment:
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
-        except (Rejected, LinkExpired) as error:
-            raise BadSettings(f"the aggregator at {self._base} does not speak this protocol: {error}") from error
+        except (RejectedError, LinkExpiredError) as error:
+            raise BadSettingsError(f"the aggregator at {self._base} does not speak this protocol: {error}") from error
 
     def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
         return persist(what, lambda: self._post(path, message, answer), self._patience)
@@ -98,11 +100,11 @@ class Control:
                 f"{self._base}/{path}", content=message.model_dump_json(), headers=self._headers, timeout=timeout
             )
         except httpx.TransportError as error:
-            raise Retry(f"{type(error).__name__}: {error}") from error
+            raise RetryError(f"{type(error).__name__}: {error}") from error
         refused = answers.error(response.status_code, response.content)
         if refused is not None:
             raise refused
         try:
             return answer.model_validate_json(response.content)
         except ValidationError as error:
-            raise Retry(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error
+            raise RetryError(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error

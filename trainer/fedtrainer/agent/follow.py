@@ -8,9 +8,9 @@ import signal
 from typing import TYPE_CHECKING
 
 from fedtrainer import termination
-from fedtrainer.agent.crew import Done, Evaluate, Load, Order, Regroup, Train, gathered, heard
-from fedtrainer.errors import RingBroken, Skip, Terminated
-from fedtrainer.ring.seat import Seat
+from fedtrainer.agent.rank_group import Done, Evaluate, Load, Order, Regroup, Train, gathered, heard
+from fedtrainer.errors import RingBrokenError, SkipError, Terminated
+from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.task import Data
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(settings: TrainerSettings, seat: Seat) -> None:
-    """Follows until rank 0 says Done. Raises Stop when the process cannot go on, RingBroken when rank 0 is gone."""
-    meeting, ring, session = gathered(settings, seat)
-    if meeting is None:
+def run(settings: TrainerSettings, slot: Slot) -> None:
+    """Follows until rank 0 says Done. Raises Stop when the process cannot go on, RingBrokenError when rank 0 is gone."""
+    rendezvous, ring, session = gathered(settings, slot)
+    if rendezvous is None:
         raise AssertionError("a site of one rank has no followers")
     follower = Follower(session)
-    while not isinstance(order := heard(meeting), Done):
+    while not isinstance(order := heard(rendezvous), Done):
         follower.act(order)
     log.info("done")
     ring.barrier()
     ring.close()
-    meeting.close()
+    rendezvous.close()
 
 
 class Follower:
@@ -45,7 +45,7 @@ class Follower:
         """Does what rank 0 does. A round that came to nothing is over for all ranks alike."""
         try:
             self._act(order)
-        except Skip as error:
+        except SkipError as error:
             log.info("%s: %s", order.kind, error)
         if termination.wanted():
             raise Terminated(signal.SIGTERM)
@@ -60,7 +60,7 @@ class Follower:
             case Train():
                 self._session.train(self._data, order.round, order.training, None, _never)
             case Regroup():
-                raise RingBroken("the ring makes room for workers that wait")
+                raise RingBrokenError("the ring makes room for workers that wait")
 
 
 def _never() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fedtrainer.errors import AggregatorLost, TrainerError
+from fedtrainer.errors import AggregatorLostError, TrainerError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -16,7 +16,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 _jitter = secrets.SystemRandom()  # tasks seed the global generator; sites must not pause in step
 
 
-class Retry(TrainerError):  # noqa: N818 - named for what to do next
+class RetryError(TrainerError):
     """The aggregator did not answer, or asked to be asked again."""
 
 
@@ -33,16 +33,16 @@ def pause_s(failures: int) -> float:
 
 
 def persist(what: str, attempt: Callable[[], T], patience: Patience) -> T:
-    """Calls `attempt` until it does not raise Retry. AggregatorLost when that takes longer than patience."""
+    """Calls `attempt` until it does not raise RetryError. AggregatorLostError when that takes longer than patience."""
     failures, first = 0, 0.0
     while True:
         try:
             return attempt()
-        except Retry as error:
+        except RetryError as error:
             now = time.monotonic()
             first = first or now
             if now - first > patience.total_s:
-                raise AggregatorLost(f"{what}: no answer for {patience.total_s:.0f} s: {error}") from error
+                raise AggregatorLostError(f"{what}: no answer for {patience.total_s:.0f} s: {error}") from error
             if failures == 0:
                 log.warning("%s: %s; trying again", what, error)
             time.sleep(pause_s(failures))

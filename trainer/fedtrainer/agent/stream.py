@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from fedtrainer.agent.patience import Retry
-from fedtrainer.errors import LinkExpired
+from fedtrainer.agent.patience import RetryError
+from fedtrainer.errors import LinkExpiredError
 
 BLOCK_BYTES = 1 << 20
 CONNECT_S, SILENCE_S = 5.0, 60.0
@@ -29,10 +29,10 @@ class Stream:
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: BinaryIO | None = None
     ) -> http.client.HTTPResponse:
-        """The answer, its body unread. Retry when there is none; read all of it before the next call, or `close`."""
+        """The answer, its body unread. RetryError when there is none; read all of it before the next call, or `close`."""
         parts = urlsplit(url)
         if parts.scheme != "https":
-            raise LinkExpired("the URL is not https: asks for another one")
+            raise LinkExpiredError("the URL is not https: asks for another one")
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             connection = self._connected(parts.netloc)
@@ -41,7 +41,7 @@ class Stream:
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Retry(f"{type(error).__name__}: {error}") from error
+            raise RetryError(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Ends the connection; the next call makes a new one."""

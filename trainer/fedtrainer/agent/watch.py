@@ -12,7 +12,7 @@ from typing import Self
 
 from fedapi.wire.site import Assignment, TrainOrder
 from fedtrainer.agent.control import Control
-from fedtrainer.agent.patience import Retry
+from fedtrainer.agent.patience import RetryError
 from fedtrainer.errors import TrainerError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Watch:
             self._alive()
             try:
                 answer = self._control.peek(HELD_S, self._doing)
-            except Retry:
+            except RetryError:
                 pause = PAUSE_S
                 continue
             except TrainerError as error:  # the main thread meets the same answer, and acts on it

@@ -1,7 +1,7 @@
 """Rank 0's main loop: ask, do, deliver, ask again. Called by __main__.
 
 What an answer of the aggregator means is decided here; how it is asked is in control.py and bulk.py, how the other
-ranks of the site take part is in crew.py, what training is in fedtrainer.training, which is imported after the first
+ranks of the site take part is in group.py, what training is in fedtrainer.training, which is imported after the first
 answer because torch is slow to load.
 """
 
@@ -25,14 +25,23 @@ from fedapi.wire.site import (
 )
 from fedtrainer import termination
 from fedtrainer.agent.bulk import Bulk
+from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control, pool, trust
-from fedtrainer.agent.crew import Crew, gathered
-from fedtrainer.agent.keep import Finished, Folder, Keep, new_nonce
-from fedtrainer.agent.patience import Patience, Retry, pause_s, persist
+from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
+from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.watch import Watch
-from fedtrainer.errors import Diverged, Dropped, LinkExpired, Rejected, Skip, Stop, Terminated, TrainerError
-from fedtrainer.ring.seat import Seat
+from fedtrainer.errors import (
+    DivergedError,
+    DroppedError,
+    LinkExpiredError,
+    RejectedError,
+    SkipError,
+    StopError,
+    Terminated,
+    TrainerError,
+)
+from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.task import Data, EvalResult
 
@@ -44,24 +53,26 @@ log = logging.getLogger(__name__)
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
-def run(settings: TrainerSettings, seat: Seat) -> None:
-    """Works until the aggregator says Done, or for one order. Raises Stop when the process cannot go on."""
+def run(settings: TrainerSettings, slot: Slot) -> None:
+    """Works until the aggregator says Done, or for one order. Raises StopError when the process cannot go on."""
     context = trust(settings)
     with pool(context) as client, closing(Stream(context)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
-        Agent(settings, seat, Control(client, settings, settings.token()), bulk, Keep(settings)).run()
+        Agent(settings, slot, Control(client, settings, settings.token()), bulk, CheckpointStore(settings)).run()
 
 
 class Agent:
     """One site's conversation with the aggregator."""
 
-    def __init__(self, settings: TrainerSettings, seat: Seat, control: Control, bulk: Bulk, keep: Keep) -> None:
+    def __init__(
+        self, settings: TrainerSettings, slot: Slot, control: Control, bulk: Bulk, keep: CheckpointStore
+    ) -> None:
         self._settings = settings
-        self._seat = seat
+        self._slot = slot
         self._control = control
         self._bulk = bulk
         self._keep = keep
-        self._found: Crew | None = None
+        self._found: RankGroup | None = None
         self._last = ""  # last order, and how often it came in a row
         self._repeats = 0
 
@@ -70,13 +81,13 @@ class Agent:
         answer = self._control.next(0.0)
         while answer.kind != "Done":
             self._keep.touch()
-            crew = self._crew(answer.train)
+            group = self._group(answer.train)
             if self._act(answer) and self._settings.lifetime == "Round":
                 break
             if termination.wanted():
                 raise Terminated(signal.SIGTERM)
             if termination.regroup_wanted():
-                crew.regroup()
+                group.regroup()
             answer = self._control.next(self._settings.poll_s)
             if answer.kind in ("Wait", "Drop") and self._settings.lifetime == "Round":
                 break  # the plan was there before this Job: an earlier pod has delivered, or the round is over
@@ -84,8 +95,8 @@ class Agent:
 
     def _finish(self, answer: Assignment) -> None:
         """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
-        if self._seat.size > 1 or self._found is not None:
-            self._crew().done()
+        if self._slot.size > 1 or self._found is not None:
+            self._group().done()
         if answer.kind == "Done":
             log.info("done: %s", answer.message or "the job is over")
             self._keep.clear()
@@ -93,12 +104,12 @@ class Agent:
             log.info("done: this Job lives for one round")
             self._keep.leave()
 
-    def _crew(self, order: TrainOrder | None = None) -> Crew:
+    def _group(self, order: TrainOrder | None = None) -> RankGroup:
         """The ranks; the first call loads torch and the task, and a failure is reported for `order`."""
         if self._found is None:
             try:
-                self._found = Crew(*gathered(self._settings, self._seat))
-            except Stop as error:
+                self._found = RankGroup(*gathered(self._settings, self._slot))
+            except StopError as error:
                 self._report_stop(order, error)
                 raise
         return self._found
@@ -124,16 +135,16 @@ class Agent:
         folder = self._keep.order(order)
         try:
             self._deliver(order, folder)
-        except LinkExpired as error:
+        except LinkExpiredError as error:
             log.info("round %d: %s; asks for a new order", order.round, error)
             return False
-        except Dropped as error:
+        except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
-        except (Diverged, Rejected) as error:
+        except (DivergedError, RejectedError) as error:
             folder.discard()
-            self._report(order, "TrainingDiverged" if isinstance(error, Diverged) else "UpdateRefused", error)
-        except Stop as error:
+            self._report(order, "TrainingDiverged" if isinstance(error, DivergedError) else "UpdateRefused", error)
+        except StopError as error:
             self._report_stop(order, error)
             raise
         return True
@@ -145,7 +156,7 @@ class Agent:
             log.info("round %d: hands in the update of an earlier process", order.round)
             try:
                 self._hand_in(order, folder, finished)
-            except Rejected as error:
+            except RejectedError as error:
                 if error.code not in DAMAGED:
                     raise
                 log.warning("the kept update is damaged (%s): trains again", error)
@@ -156,7 +167,7 @@ class Agent:
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         data = self._loaded(order.model, order.round)
-        crew, nonce = self._crew(), new_nonce()
+        group, nonce = self._group(), new_nonce()
 
         def keep(trained: "Trained") -> Finished:
             file = trained.file
@@ -166,10 +177,10 @@ class Agent:
 
         with Watch(self._control, order, self._keep.touch) as watch:
             if order.evaluate:
-                result = crew.evaluate(data, order.round - 1, order.training, watch.dropped)
+                result = group.evaluate(data, order.round - 1, order.training, watch.dropped)
                 self._send_evaluation(order.round - 1, order.model, result)
             with termination.deferred():  # a training that ends just now is kept as finished
-                return keep(crew.train(data, order.round, order.training, folder.path, watch.dropped, keep))
+                return keep(group.train(data, order.round, order.training, folder.path, watch.dropped, keep))
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
         request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
@@ -195,8 +206,8 @@ class Agent:
             grant = self._control.grant(request)
             try:
                 self._bulk.upload(folder.update, grant)
-            except LinkExpired as error:
-                raise Retry(str(error)) from error
+            except LinkExpiredError as error:
+                raise RetryError(str(error)) from error
             return grant.object
 
         return persist("uploading the update", once, Patience(self._settings.patience_s))
@@ -204,14 +215,14 @@ class Agent:
     def _evaluate(self, order: EvaluateOrder) -> bool:
         try:
             data = self._loaded(order.model, order.round)
-            result = self._crew().evaluate(data, order.round, order.training, lambda: False)
+            result = self._group().evaluate(data, order.round, order.training, lambda: False)
             self._send_evaluation(order.round, order.model, result)
-        except LinkExpired as error:
+        except LinkExpiredError as error:
             log.info("evaluation of round %d: %s; asks for a new order", order.round, error)
             return False
-        except Skip as error:
+        except SkipError as error:
             log.warning("evaluation of round %d: %s", order.round, error)
-            if isinstance(error, Rejected):  # the model's bytes are wrong: the hub looks at them
+            if isinstance(error, RejectedError):  # the model's bytes are wrong: the hub looks at them
                 self._report(order, "EvaluationRefused", error)
         return True
 
@@ -227,16 +238,16 @@ class Agent:
         )
         try:
             self._control.evaluation(report)
-        except (Dropped, Rejected) as error:  # not worth the training that follows
+        except (DroppedError, RejectedError) as error:  # not worth the training that follows
             log.warning("the evaluation of round %d was not taken: %s", round_, error)
 
     def _loaded(self, model: Download, round_: int) -> Data:
         """Every rank has the model of an order; its data of the round."""
         path = self._keep.model(model.sha256)
         self._bulk.download(model, path)
-        return self._crew().load(path, round_)
+        return self._group().load(path, round_)
 
-    def _report_stop(self, order: TrainOrder | None, error: Stop) -> None:
+    def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""
         if order is not None and error.exit in FATAL:
             self._report(order, reason(error.exit), error)

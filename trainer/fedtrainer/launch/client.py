@@ -1,4 +1,4 @@
-"""A launcher's questions to the generation service. Used by launcher.py and turn.py, from threads of their own.
+"""A launcher's questions to the generation service. Used by launcher.py and participation.py, from threads of their own.
 
 Names that do not resolve, refused connections and 5xx answers are tried again until patience is over: worker 0 may
 start later than the others, be replaced, and DNS lags behind both.
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedapi.wire.message import Message
 from fedtrainer.agent.patience import pause_s
-from fedtrainer.errors import BadSettings, Refused, RingBroken
+from fedtrainer.errors import BadSettingsError, RefusedError, RingBrokenError
 from fedtrainer.launch.generations import Answer
 from fedtrainer.launch.messages import PATH_JOIN, PATH_REPORT, PATH_WATCH, JoinRequest, News, Report, WatchRequest
 
@@ -48,7 +48,7 @@ class Client:
         return self._ask(PATH_WATCH, request, self._patience_s)
 
     def report(self, request: Report, patience_s: float) -> Answer:
-        """Tells; RingBroken when nobody listened for `patience_s`."""
+        """Tells; RingBrokenError when nobody listened for `patience_s`."""
         return self._ask(PATH_REPORT, request, patience_s, patience_s)
 
     def _ask(self, path: str, request: Message, patience_s: float, answer_s: float = ANSWER_S) -> Answer:
@@ -59,7 +59,7 @@ class Client:
             except (httpx.TransportError, OSError) as error:
                 if time.monotonic() > end:
                     text = f"worker 0 ({self._url}) does not answer for {patience_s:.0f} s: {error}"
-                    raise RingBroken(text) from error
+                    raise RingBrokenError(text) from error
             time.sleep(min(pause_s(failures), 1.0))
             failures += 1
 
@@ -67,12 +67,12 @@ class Client:
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         answer = self._http.post(path, content=request.model_dump_json(), timeout=timeout)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise Refused("token: worker 0 of this site's ring has another: mount the same Secret in all its pods")
+            raise RefusedError("token: worker 0 of this site's ring has another: mount the same Secret in all its pods")
         if answer.is_server_error:
             raise httpx.RemoteProtocolError(f"HTTP {answer.status_code}")
         if not answer.is_success:
-            raise BadSettings(f"worker 0 of this site's ring: HTTP {answer.status_code}: {answer.text[:500]}")
+            raise BadSettingsError(f"worker 0 of this site's ring: HTTP {answer.status_code}: {answer.text[:500]}")
         try:
             return News.model_validate_json(answer.content).value()
         except ValidationError as error:
-            raise BadSettings("worker 0 of this site's ring speaks another protocol: use one image") from error
+            raise BadSettingsError("worker 0 of this site's ring speaks another protocol: use one image") from error

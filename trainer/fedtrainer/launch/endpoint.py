@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from fedapi import names
 from fedapi.wire.message import Message
-from fedtrainer.errors import BadSettings, TrainerError
+from fedtrainer.errors import BadSettingsError, TrainerError
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Reply:
 Answer = Callable[[str, bytes, Gone], Reply | None]  # path and body; None: no such path
 
 
-class Unfit(TrainerError):  # noqa: N818 - an answer, not a fault of this process
+class UnfitError(TrainerError):
     """The request does not fit this ring."""
 
 
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             reply = self._answer(self.path, self.rfile.read(int(length)), self._gone)
         except ValidationError as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, f"{error.error_count()} fields are wrong")
-        except Unfit as error:
+        except UnfitError as error:
             return self._refuse(HTTPStatus.CONFLICT, str(error))
         if reply is None:
             return self._refuse(HTTPStatus.NOT_FOUND, "no such path")
@@ -107,11 +107,11 @@ class _Server(ThreadingMixIn, TCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
-    seats: threading.Semaphore
+    slots: threading.Semaphore
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Closes a connection above the bound: its owner tries again."""
-        if self.seats.acquire(blocking=False):
+        if self.slots.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -119,11 +119,11 @@ class _Server(ThreadingMixIn, TCPServer):
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Serves, then frees the seat."""
+        """Serves, then frees the slot."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.seats.release()
+            self.slots.release()
 
     def handle_error(self, _request: object, client_address: object) -> None:
         """A broken connection is its owner's matter."""
@@ -150,6 +150,6 @@ def listen(port: int, token: str, answer: Answer, connections: int) -> TCPServer
         try:
             server = _Server(("0.0.0.0", port), handler)  # noqa: S104 - the pod's network is the site's
         except OSError as error:
-            raise BadSettings(f"{names.ENV_RING_PORT}: port {port} of the generation service: {error}") from error
-    server.seats = threading.Semaphore(connections)
+            raise BadSettingsError(f"{names.ENV_RING_PORT}: port {port} of the generation service: {error}") from error
+    server.slots = threading.Semaphore(connections)
     return server

@@ -1,6 +1,6 @@
 """The launcher of a pod: joins generations of the site's ring until the site has finished. Called by __main__.
 
-Worker 0's launcher keeps the generation service too. The loop: ask for a generation, let a turn run it, ask again.
+Worker 0's launcher keeps the generation service too. The loop: ask for a generation, let a participation run it, ask again.
 """
 
 import logging
@@ -15,14 +15,14 @@ from types import FrameType
 
 from fedapi.outcome import Exit, reason
 from fedapi.wire.tokens import hkdf
-from fedtrainer.errors import Stop
+from fedtrainer.errors import StopError
 from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import TOKEN_INFO, JoinRequest, Place
+from fedtrainer.launch.participation import Happening, Lost, Over, Participation, Pod, Signalled, after
 from fedtrainer.launch.ranks import COMMAND
 from fedtrainer.launch.reach import free_port, listener
 from fedtrainer.launch.service import Service
-from fedtrainer.launch.turn import Happening, Lost, Over, Pod, Signalled, Turn, after
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.termination import leave_reason, one_line
 
@@ -92,7 +92,7 @@ class Launcher:
             if isinstance(generation, Over):
                 return generation
             last = generation.number
-            result = Turn(self._pod, generation).run()
+            result = Participation(self._pod, generation).run()
             if isinstance(result, Over):
                 return result
             why = result.why
@@ -128,7 +128,7 @@ class Launcher:
             answer = self._pod.client.join(request)
             while isinstance(answer, g.Wait) and self._pod.inbox is inbox:
                 answer = self._pod.client.join(request)
-        except Stop as error:
+        except StopError as error:
             inbox.put(Lost(error))
         else:
             inbox.put(answer)

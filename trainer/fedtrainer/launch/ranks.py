@@ -1,4 +1,4 @@
-"""The ranks of one worker as processes: started, watched, told, ended. Used by turn.py.
+"""The ranks of one worker as processes: started, watched, told, ended. Used by participation.py.
 
 Each rank is a session of its own, so that it ends with all its children; it dies with the launcher (lifeline.py).
 Its output goes to the pod's, line by line with the rank's number; its reason goes to a file of its own.
@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 
 from fedapi import names
 from fedapi.outcome import Exit
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 from fedtrainer.termination import one_line
 
 COMMAND = (sys.executable, "-m", "fedtrainer", "train")
@@ -32,7 +32,7 @@ OURS = (Exit.OK, Exit.RING_BROKEN)  # ends that are no fault of the rank
 class Ended:
     """A rank's end: exit code (a signal n is 128 + n) and its one-line reason."""
 
-    seat: Seat
+    slot: Slot
     code: int
     line: str
 
@@ -62,9 +62,9 @@ class Ranks:
             thread.join(LAST_WORDS_S)
         self._folder.cleanup()
 
-    def start(self, seat: Seat, environment: Mapping[str, str]) -> int:
+    def start(self, slot: Slot, environment: Mapping[str, str]) -> int:
         """One rank, with `environment` on top of this process's; its process id."""
-        reason = Path(self._folder.name) / f"rank-{seat.rank}"
+        reason = Path(self._folder.name) / f"rank-{slot.rank}"
         process = subprocess.Popen(  # noqa: S603 - the command is the trainer's own
             self._command,
             env={**os.environ, **environment, names.ENV_TERMINATION_LOG: str(reason)},
@@ -73,10 +73,10 @@ class Ranks:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._running[seat.local_rank] = process
-        self._thread(self._reap, seat, process, reason)
-        self._thread(_copy, process.stdout, 1, seat.rank)
-        self._thread(_copy, process.stderr, 2, seat.rank)
+        self._running[slot.local_rank] = process
+        self._thread(self._reap, slot, process, reason)
+        self._thread(_copy, process.stdout, 1, slot.rank)
+        self._thread(_copy, process.stderr, 2, slot.rank)
         return process.pid
 
     def signal(self, number: int, local_rank: int | None = None) -> None:
@@ -91,7 +91,7 @@ class Ranks:
         self._threads.append(thread)
         thread.start()
 
-    def _reap(self, seat: Seat, process: subprocess.Popen[bytes], reason: Path) -> None:
+    def _reap(self, slot: Slot, process: subprocess.Popen[bytes], reason: Path) -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             with suppress(ProcessLookupError, PermissionError):
@@ -99,7 +99,7 @@ class Ranks:
             status = process.wait()
             if process.stdin is not None:
                 process.stdin.close()
-            del self._running[seat.local_rank]
+            del self._running[slot.local_rank]
         try:
             line = one_line(reason.read_text(errors="replace"))
         except OSError:
@@ -110,7 +110,7 @@ class Ranks:
         code = 128 - status if status < 0 else status
         if code == Exit.OK and line:  # ended by the task's code: who ends well leaves no line
             code = Exit.TASK_FAILED
-        self._ended(Ended(seat, code, line or f"rank {seat.rank} of worker {seat.worker} ended with {how}"))
+        self._ended(Ended(slot, code, line or f"rank {slot.rank} of worker {slot.worker} ended with {how}"))
 
 
 def _copy(source: BinaryIO, target: int, rank: int) -> None:

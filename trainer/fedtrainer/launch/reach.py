@@ -1,4 +1,4 @@
-"""Whether the launchers of a generation can open connections to each other, before ranks hang trying. For turn.py.
+"""Whether the launchers of a generation can open connections to each other, before ranks hang trying. For participation.py.
 
 Every launcher listens; worker 0 at its service, the others here. What is accepted is closed: arriving is the answer.
 """
@@ -7,7 +7,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from fedtrainer.errors import PeerUnreachable
+from fedtrainer.errors import PeerUnreachableError
 from fedtrainer.launch.generations import Generation, Worker
 from fedtrainer.listening import Listener
 
@@ -22,7 +22,7 @@ def listener(address: str) -> Listener:
 
 
 def free_port(address: str) -> int:
-    """A TCP port that is free now, for rank 0's meeting store."""
+    """A TCP port that is free now, for rank 0's rendezvous store."""
     with socket.create_server(("", 0), family=_family(address)) as probe:
         return int(probe.getsockname()[1])
 
@@ -42,7 +42,7 @@ def check(generation: Generation, worker: int, limit_s: float) -> None:
         problems = list(threads.map(lambda peer: _problem(peer, end), peers))
     for peer, problem in zip(peers, problems, strict=True):
         if problem:
-            raise PeerUnreachable(
+            raise PeerUnreachableError(
                 f"worker {worker} ({us.address}) cannot reach worker {peer.worker} ({peer.address}) on port "
                 f"{peer.reach_port}: {problem}"
             )

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from fedtrainer.launch import generations as g
-from fedtrainer.launch.endpoint import Gone, Reply, Unfit, listen
+from fedtrainer.launch.endpoint import Gone, Reply, UnfitError, listen
 from fedtrainer.launch.messages import PATH_JOIN, PATH_REPORT, PATH_WATCH, JoinRequest, News, Report, WatchRequest
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Service:
     def _join(self, request: JoinRequest, gone: Gone) -> g.Answer:
         who = request.place.value()
         if who.worker >= self._rules.workers or request.slots != self._rules.slots:
-            raise Unfit(
+            raise UnfitError(
                 f"the ring has {self._rules.workers} workers of {self._rules.slots} ranks: worker {who.worker} with "
                 f"{request.slots} is of another pool"
             )
@@ -93,7 +93,7 @@ class Service:
                 self._act(g.Leaving(request.worker, request.incarnation, request.why))
             case "Finished":
                 if request.worker != 0:
-                    raise Unfit("only worker 0 knows whether the site has finished")
+                    raise UnfitError("only worker 0 knows whether the site has finished")
                 self._act(g.Finished(request.generation))
         return g.answer(self._state, request.worker, request.incarnation, request.generation)
 

@@ -1,35 +1,35 @@
-"""How a broken ring is told: one sentence, and the right exit code. Used by the adapters and the meeting."""
+"""How a broken ring is told: one sentence, and the right exit code. Used by the adapters and the rendezvous."""
 
 import ctypes
 import os
 import sys
 
 from fedapi.outcome import Exit
-from fedtrainer.errors import RingBroken
-from fedtrainer.ring.seat import Seat
+from fedtrainer.errors import RingBrokenError
+from fedtrainer.ring.slot import Slot
 
 _LONGEST = 300  # characters of a library's own words; a termination message has room for 4096 bytes
 
 
-def broken(seat: Seat, operation: str, error: object) -> RingBroken:
+def broken(slot: Slot, operation: str, error: object) -> RingBrokenError:
     """Says who noticed what, with whom, in which words of the library."""
-    own = seat.addresses[seat.position]
-    others = [address for address in seat.addresses if address != own]
+    own = slot.addresses[slot.position]
+    others = [address for address in slot.addresses if address != own]
     words = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
     peers = f" with {', '.join(others)}" if others else ""
-    return RingBroken(
-        f"rank {seat.rank} of {seat.size} ({own}), generation {seat.generation}: {operation}{peers} failed: {words}"
+    return RingBrokenError(
+        f"rank {slot.rank} of {slot.size} ({own}), generation {slot.generation}: {operation}{peers} failed: {words}"
     )
 
 
-def end_softly(seat: Seat, library: str) -> None:
+def end_softly(slot: Slot, library: str) -> None:
     """From now on a C++ exception that nobody catches ends the process as a broken ring, instead of aborting it.
 
     Horovod's thread throws when a peer goes away while it starts, the watchdog of torch's NCCL group whenever one does.
     """
 
     def end() -> None:
-        print(broken(seat, library, "its thread ended: a peer went away"), file=sys.stderr, flush=True)  # noqa: T201
+        print(broken(slot, library, "its thread ended: a peer went away"), file=sys.stderr, flush=True)  # noqa: T201
         os._exit(Exit.RING_BROKEN)
 
     handler = ctypes.CFUNCTYPE(None)(end)

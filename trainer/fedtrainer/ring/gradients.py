@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.ring.port import Pending, Ring
 
 FLAG_BITS = 8
@@ -98,7 +98,7 @@ class GradientSync:
         for number in reversed(range(len(self._named))):
             name, parameter = self._named[number]
             if not parameter.is_floating_point():
-                raise TaskInvalid(f"parameter {name} is {parameter.dtype}: ranks can average real numbers only")
+                raise TaskInvalidError(f"parameter {name} is {parameter.dtype}: ranks can average real numbers only")
             kind, size = (parameter.dtype, parameter.device), parameter.numel() * parameter.element_size()
             place = filled.get(kind)
             if place is None or sizes[place] + size > (_BYTES if place else _FIRST_BYTES):
@@ -125,7 +125,7 @@ class GradientSync:
                 return
             bucket = self._home[number]
             if bucket.pending is not None:
-                raise TaskInvalid(
+                raise TaskInvalidError(
                     f"the gradient of {self._named[number][0]} changed after it had been sent to the other ranks: call "
                     "backward once per step, and use checkpoint(..., use_reentrant=False)"
                 )
@@ -141,7 +141,7 @@ class GradientSync:
 
     def _check(self, number: int, parameter: torch.Tensor) -> None:
         if parameter.grad is not None and parameter.grad.is_sparse:
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"the gradient of {self._named[number][0]} is sparse, which ranks cannot average: make the embedding "
                 "with sparse=False"
             )

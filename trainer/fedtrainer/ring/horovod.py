@@ -1,7 +1,7 @@
 """The ring over Horovod: its gloo controller, gloo between CPU tensors, NCCL between CUDA tensors where it was built.
 
 Made by join.py. Horovod is started without its launcher: rank 0 keeps the rendezvous in its own process and tells the
-port through the meeting. Fusion is off: gradients.py has made buckets already, and sums that are fused by chance would
+port through the rendezvous. Fusion is off: gradients.py has made buckets already, and sums that are fused by chance would
 have other last bits on three or more ranks. Waiting is done here, by short sleeps: Horovod's own wait burns a core.
 """
 
@@ -24,13 +24,13 @@ import torch
 from horovod.runner.common.util.hosts import SlotInfo
 from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-from fedtrainer.errors import CollectiveMissing, RingBroken
+from fedtrainer.errors import CollectiveMissingError, RingBrokenError
 from fedtrainer.ring.faults import broken, end_softly
-from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.relay import LOOPBACK, relay
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.single import CopiedBack, Done
+from fedtrainer.ring.slot import Slot
 
 _CYCLE_MS = "1"  # between two looks of Horovod's thread at what is to do
 _NAP_S = 0.0001  # between two looks of ours at what is done
@@ -43,17 +43,17 @@ class HorovodRing:
 
     multiple = 1
 
-    def __init__(self, seat: Seat, meeting: Meeting, device: str) -> None:
-        self.rank, self.size, self.device = seat.rank, seat.size, device
-        self._seat, self._broken = seat, False
+    def __init__(self, slot: Slot, rendezvous: Rendezvous, device: str) -> None:
+        self.rank, self.size, self.device = slot.rank, slot.size, device
+        self._slot, self._broken = slot, False
         self._named: defaultdict[str, set[int]] = defaultdict(set)
-        self._nccl = _nccl(seat, device)
-        os.environ.update(_environment(seat))
-        server = _rendezvous(seat, meeting) if seat.rank == 0 else None
+        self._nccl = _nccl(slot, device)
+        os.environ.update(_environment(slot))
+        server = _rendezvous(slot, rendezvous) if slot.rank == 0 else None
         with ExitStack() as until_joined:
-            os.environ.update(_found_at(seat.addresses[0], int(meeting.get("horovod rendezvous")), until_joined))
-            meeting.gather("horovod", seat.size)  # who is missing is found here, where nothing aborts
-            end_softly(seat, "Horovod")
+            os.environ.update(_found_at(slot.addresses[0], int(rendezvous.get("horovod rendezvous")), until_joined))
+            rendezvous.gather("horovod", slot.size)  # who is missing is found here, where nothing aborts
+            end_softly(slot, "Horovod")
             try:
                 hvd.init()
             except (RuntimeError, ValueError) as error:
@@ -117,56 +117,56 @@ class HorovodRing:
         return _Handle(partial(self._end, operation, kind, number, handle))
 
     def _end(self, operation: str, kind: str, number: int, handle: int) -> None:
-        deadline = time.monotonic() + self._seat.timeout_s
+        deadline = time.monotonic() + self._slot.timeout_s
         try:
             while not hvd.poll(handle):
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"no answer within {self._seat.timeout_s:g} s")  # noqa: TRY301 - told below
+                    raise RuntimeError(f"no answer within {self._slot.timeout_s:g} s")  # noqa: TRY301 - told below
                 time.sleep(_NAP_S)
             hvd.synchronize(handle)
         except RuntimeError as error:
             raise self._break(operation, error) from error
         self._named[kind].discard(number)
 
-    def _break(self, operation: str, error: RuntimeError) -> RingBroken:
+    def _break(self, operation: str, error: RuntimeError) -> RingBrokenError:
         """Horovod's shutdown, at exit too, would wait for peers that do not answer: it is left out."""
         self._broken = True
         atexit.unregister(hvd.shutdown)
-        return broken(self._seat, operation, error)
+        return broken(self._slot, operation, error)
 
 
 @dataclass(frozen=True)
 class _Handle:
-    wait: Callable[[], None]  # RingBroken after the seat's timeout at the latest
+    wait: Callable[[], None]  # RingBrokenError after the slot's timeout at the latest
 
 
-def _nccl(seat: Seat, device: str) -> bool:
-    """Whether sums of CUDA tensors go by NCCL; CollectiveMissing when they must and cannot."""
+def _nccl(slot: Slot, device: str) -> bool:
+    """Whether sums of CUDA tensors go by NCCL; CollectiveMissingError when they must and cannot."""
     cuda, built = device.startswith("cuda"), bool(hvd.nccl_built())
-    if seat.backend == "NCCL" and not (cuda and built):
+    if slot.backend == "NCCL" and not (cuda and built):
         lack = "torch finds no CUDA device here" if built else "this image's horovod was built without NCCL"
-        raise CollectiveMissing(
+        raise CollectiveMissingError(
             f"pool.backend is NCCL, but {lack}: use the trainer image's target gpu on a GPU pool, or pool.backend "
             "Auto or Gloo"
         )
-    return cuda and built and seat.backend != "Gloo"
+    return cuda and built and slot.backend != "Gloo"
 
 
-def _environment(seat: Seat) -> dict[str, str]:
-    """What Horovod's launcher would have set. All waits of its gloo end within the seat's timeout."""
-    timeout_s = math.ceil(seat.timeout_s)
-    workers = seat.size // seat.local_size
+def _environment(slot: Slot) -> dict[str, str]:
+    """What Horovod's launcher would have set. All waits of its gloo end within the slot's timeout."""
+    timeout_s = math.ceil(slot.timeout_s)
+    workers = slot.size // slot.local_size
     return {
-        "HOROVOD_RANK": str(seat.rank),
-        "HOROVOD_SIZE": str(seat.size),
-        "HOROVOD_LOCAL_RANK": str(seat.local_rank),
-        "HOROVOD_LOCAL_SIZE": str(seat.local_size),
-        "HOROVOD_CROSS_RANK": str(seat.position),
+        "HOROVOD_RANK": str(slot.rank),
+        "HOROVOD_SIZE": str(slot.size),
+        "HOROVOD_LOCAL_RANK": str(slot.local_rank),
+        "HOROVOD_LOCAL_SIZE": str(slot.local_size),
+        "HOROVOD_CROSS_RANK": str(slot.position),
         "HOROVOD_CROSS_SIZE": str(workers),
-        "HOROVOD_HOSTNAME": _host(seat.position),
+        "HOROVOD_HOSTNAME": _host(slot.position),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_IFACE": _interface(seat.addresses[seat.position]),
+        "HOROVOD_GLOO_IFACE": _interface(slot.addresses[slot.position]),
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(timeout_s),
         "HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout_s // 2)),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(max(1, timeout_s)),
@@ -200,25 +200,25 @@ class _Rendezvous6(RendezvousHTTPServer):  # type: ignore[misc]  # horovod is no
     address_family = socket.AF_INET6
 
 
-def _rendezvous(seat: Seat, meeting: Meeting) -> RendezvousHTTPServer:
+def _rendezvous(slot: Slot, rendezvous: Rendezvous) -> RendezvousHTTPServer:
     """Horovod's own rendezvous, on a free port of rank 0's address, until all have joined."""
-    kind = _Rendezvous6 if ":" in seat.addresses[0] else RendezvousHTTPServer
-    server = kind((seat.addresses[0], 0), RendezvousHandler, False)
+    kind = _Rendezvous6 if ":" in slot.addresses[0] else RendezvousHTTPServer
+    server = kind((slot.addresses[0], 0), RendezvousHandler, False)
     threading.Thread(target=server.serve_forever, name="horovod-rendezvous", daemon=True).start()
-    workers = seat.size // seat.local_size
+    workers = slot.size // slot.local_size
     server.init(
         [
             SlotInfo(
-                hostname=_host(rank // seat.local_size),
+                hostname=_host(rank // slot.local_size),
                 rank=rank,
-                local_rank=rank % seat.local_size,
-                cross_rank=rank // seat.local_size,
-                size=seat.size,
-                local_size=seat.local_size,
+                local_rank=rank % slot.local_size,
+                cross_rank=rank // slot.local_size,
+                size=slot.size,
+                local_size=slot.local_size,
                 cross_size=workers,
             )
-            for rank in range(seat.size)
+            for rank in range(slot.size)
         ]
     )
-    meeting.put("horovod rendezvous", str(server.server_address[1]))
+    rendezvous.put("horovod rendezvous", str(server.server_address[1]))
     return server

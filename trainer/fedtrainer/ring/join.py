@@ -1,54 +1,54 @@
-"""Chooses and joins the ring of a seat. Called once by each rank; what an image lacks is told here, by name."""
+"""Chooses and joins the ring of a slot. Called once by each rank; what an image lacks is told here, by name."""
 
 import os
 from typing import TYPE_CHECKING
 
-from fedtrainer.errors import CollectiveMissing
-from fedtrainer.ring.seat import Seat
+from fedtrainer.errors import CollectiveMissingError
 from fedtrainer.ring.single import SingleRing, device_of
+from fedtrainer.ring.slot import Slot
 
 if TYPE_CHECKING:
-    from fedtrainer.ring.meeting import Meeting
     from fedtrainer.ring.port import Ring
+    from fedtrainer.ring.rendezvous import Rendezvous
 
 
-def join(seat: Seat, meeting: "Meeting | None") -> "Ring":
-    """The ring of `seat`. A seat of one rank needs no meeting. CollectiveMissing, RingBroken."""
-    if seat.accelerator == "TPU":
-        return _xla(seat, meeting)
-    if seat.size == 1:
-        return SingleRing(device_of(seat))
-    if seat.collective == "XLA":
-        raise CollectiveMissing(
-            f"pool.collective is XLA, which joins TPU chips, but pool.accelerator is {seat.accelerator}: use Horovod "
+def join(slot: Slot, rendezvous: "Rendezvous | None") -> "Ring":
+    """The ring of `slot`. A slot of one rank needs no rendezvous. CollectiveMissingError, RingBroken."""
+    if slot.accelerator == "TPU":
+        return _xla(slot, rendezvous)
+    if slot.size == 1:
+        return SingleRing(device_of(slot))
+    if slot.collective == "XLA":
+        raise CollectiveMissingError(
+            f"pool.collective is XLA, which joins TPU chips, but pool.accelerator is {slot.accelerator}: use Horovod "
             "or TorchDistributed"
         )
-    return _between(seat, meeting, device_of(seat))
+    return _between(slot, rendezvous, device_of(slot))
 
 
-def _between(seat: Seat, meeting: "Meeting | None", device: str) -> "Ring":
+def _between(slot: Slot, rendezvous: "Rendezvous | None", device: str) -> "Ring":
     """The ring whose members are processes."""
-    if meeting is None:
-        raise AssertionError(f"a ring of {seat.size} ranks needs a meeting")
-    if seat.collective == "TorchDistributed":
+    if rendezvous is None:
+        raise AssertionError(f"a ring of {slot.size} ranks needs a rendezvous")
+    if slot.collective == "TorchDistributed":
         from fedtrainer.ring.torchdist import TorchRing  # noqa: PLC0415 - each library only where it is asked for
 
-        return TorchRing(seat, meeting, device)
+        return TorchRing(slot, rendezvous, device)
     try:
         from fedtrainer.ring.horovod import HorovodRing  # noqa: PLC0415
     except ImportError as error:
-        raise CollectiveMissing(
+        raise CollectiveMissingError(
             f"pool.collective is Horovod, but this image has no horovod ({error}): use the trainer image, install the "
             "horovod wheel that images/trainer/horovod_wheel.py builds, or set pool.collective to TorchDistributed"
         ) from error
-    return HorovodRing(seat, meeting, device)
+    return HorovodRing(slot, rendezvous, device)
 
 
-def _xla(seat: Seat, meeting: "Meeting | None") -> "Ring":
+def _xla(slot: Slot, rendezvous: "Rendezvous | None") -> "Ring":
     """Chips of a slice by XLA, slices by an outer ring with one participant each."""
-    slices = seat.size // seat.slice_hosts
-    if slices > 1 and seat.collective == "XLA":
-        raise CollectiveMissing(
+    slices = slot.size // slot.slice_hosts
+    if slices > 1 and slot.collective == "XLA":
+        raise CollectiveMissingError(
             f"pool.collective is XLA, but the pool has {slices} slices, which XLA does not join: use Horovod or "
             "TorchDistributed"
         )
@@ -56,10 +56,10 @@ def _xla(seat: Seat, meeting: "Meeting | None") -> "Ring":
     try:
         from fedtrainer.ring.xla import XlaRing, between_slices  # noqa: PLC0415
     except ImportError as error:
-        raise CollectiveMissing(
+        raise CollectiveMissingError(
             f"pool.accelerator is TPU, but this image has no torch_xla ({error}): use the trainer image's target tpu"
         ) from error
-    outer_seat = between_slices(seat)
+    outer_seat = between_slices(slot)
     if slices == 1 or outer_seat is None:
-        return XlaRing(seat, SingleRing("cpu"))
-    return XlaRing(seat, _between(outer_seat, meeting, "cpu"))
+        return XlaRing(slot, SingleRing("cpu"))
+    return XlaRing(slot, _between(outer_seat, rendezvous, "cpu"))

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 import torch
 
 from fedtrainer.ring.port import Pending
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.slot import Slot
 
 log = logging.getLogger(__name__)
 
 
-def device_of(seat: Seat) -> str:
+def device_of(slot: Slot) -> str:
     """`cpu`, or this rank's share of what torch.accelerator finds (cuda, hpu, xpu, …).
 
     A rank alone takes whatever there is. Ranks of a CPU pool stay on the CPU. Metal is left out: it has no float64.
     """
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None or found.type == "mps":
-        if seat.accelerator == "GPU":
+        if slot.accelerator == "GPU":
             log.warning("pool.accelerator is GPU, but torch finds no accelerator here: training on the CPU")
         return "cpu"
-    if seat.accelerator == "CPU" and seat.size > 1:
+    if slot.accelerator == "CPU" and slot.size > 1:
         return "cpu"
-    index = seat.local_rank % torch.accelerator.device_count()
+    index = slot.local_rank % torch.accelerator.device_count()
     torch.accelerator.set_device_index(index)
     return f"{found.type}:{index}"
 

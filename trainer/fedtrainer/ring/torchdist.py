@@ -1,7 +1,7 @@
 """The ring over torch.distributed: gloo between CPU tensors, NCCL between CUDA tensors. Made by join.py.
 
-Process groups are made directly over the meeting's store, not through the global default group: a task may use that
-itself. gloo listens on the seat's own address, so no interface must be named. NCCL serves pool.backend Auto and NCCL.
+Process groups are made directly over the rendezvous' store, not through the global default group: a task may use that
+itself. gloo listens on the slot's own address, so no interface must be named. NCCL serves pool.backend Auto and NCCL.
 """
 
 from datetime import timedelta
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from fedtrainer.errors import CollectiveMissing
+from fedtrainer.errors import CollectiveMissingError
 from fedtrainer.ring.faults import broken, end_softly
-from fedtrainer.ring.meeting import Meeting
 from fedtrainer.ring.port import Pending
-from fedtrainer.ring.seat import Seat
+from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.single import CopiedBack, Done
+from fedtrainer.ring.slot import Slot
 
 
 class TorchRing:
@@ -23,20 +23,20 @@ class TorchRing:
 
     multiple = 1
 
-    def __init__(self, seat: Seat, meeting: Meeting, device: str) -> None:
-        self.rank, self.size, self.device = seat.rank, seat.size, device
-        self._seat = seat
+    def __init__(self, slot: Slot, rendezvous: Rendezvous, device: str) -> None:
+        self.rank, self.size, self.device = slot.rank, slot.size, device
+        self._slot = slot
         cuda = device.startswith("cuda")
-        if seat.backend == "NCCL" and not cuda:
-            raise CollectiveMissing(
+        if slot.backend == "NCCL" and not cuda:
+            raise CollectiveMissingError(
                 "pool.backend is NCCL, but torch finds no CUDA device here: use an image with CUDA torch on a GPU "
                 "pool, or pool.backend Auto or Gloo"
             )
         try:
-            self._gloo = _gloo(seat, meeting)
-            self._nccl = _nccl(seat, meeting) if cuda and seat.backend != "Gloo" else None
+            self._gloo = _gloo(slot, rendezvous)
+            self._nccl = _nccl(slot, rendezvous) if cuda and slot.backend != "Gloo" else None
         except RuntimeError as error:
-            raise broken(seat, "joining by torch.distributed", error) from error
+            raise broken(slot, "joining by torch.distributed", error) from error
 
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
         """On the device."""
@@ -55,9 +55,9 @@ class TorchRing:
             return Done()
         sent = self._sendable(tensor)
         try:
-            work = _Work(self._seat, "all_reduce", self._group(sent).allreduce([sent]))
+            work = _Work(self._slot, "all_reduce", self._group(sent).allreduce([sent]))
         except RuntimeError as error:
-            raise broken(self._seat, "all_reduce", error) from error
+            raise broken(self._slot, "all_reduce", error) from error
         return work if sent is tensor else CopiedBack(work, sent, tensor)
 
     def broadcast(self, tensor: torch.Tensor) -> None:
@@ -70,8 +70,8 @@ class TorchRing:
         try:
             work = self._group(sent).broadcast([sent.view(-1).view(torch.uint8)], options)
         except RuntimeError as error:
-            raise broken(self._seat, "broadcast", error) from error
-        _Work(self._seat, "broadcast", work).wait()
+            raise broken(self._slot, "broadcast", error) from error
+        _Work(self._slot, "broadcast", work).wait()
         if sent is not tensor:
             tensor.copy_(sent)
 
@@ -95,27 +95,27 @@ class TorchRing:
 
 
 class _Work:
-    def __init__(self, seat: Seat, operation: str, work: Any) -> None:
-        self._seat, self._operation, self._work = seat, operation, work
+    def __init__(self, slot: Slot, operation: str, work: Any) -> None:
+        self._slot, self._operation, self._work = slot, operation, work
 
     def wait(self) -> None:
         """RingBroken after the group's timeout at the latest."""
         try:
             self._work.wait()
         except RuntimeError as error:
-            raise broken(self._seat, self._operation, error) from error
+            raise broken(self._slot, self._operation, error) from error
 
 
-def _gloo(seat: Seat, meeting: Meeting) -> Any:
+def _gloo(slot: Slot, rendezvous: Rendezvous) -> Any:
     options = dist.ProcessGroupGloo._Options()  # noqa: SLF001 - torch's own way to a group with a device
-    options._timeout = timedelta(seconds=seat.timeout_s)  # noqa: SLF001
-    options._devices = [dist.ProcessGroupGloo.create_device(hostname=seat.addresses[seat.position])]  # noqa: SLF001
+    options._timeout = timedelta(seconds=slot.timeout_s)  # noqa: SLF001
+    options._devices = [dist.ProcessGroupGloo.create_device(hostname=slot.addresses[slot.position])]  # noqa: SLF001
     options._threads = 2  # noqa: SLF001 - two operations overlap, as torch does by default
-    return dist.ProcessGroupGloo(dist.PrefixStore("gloo", meeting.store), seat.rank, seat.size, options)
+    return dist.ProcessGroupGloo(dist.PrefixStore("gloo", rendezvous.store), slot.rank, slot.size, options)
 
 
-def _nccl(seat: Seat, meeting: Meeting) -> Any:
-    end_softly(seat, "NCCL")
+def _nccl(slot: Slot, rendezvous: Rendezvous) -> Any:
+    end_softly(slot, "NCCL")
     options = dist.ProcessGroupNCCL.Options()
-    options._timeout = timedelta(seconds=seat.timeout_s)  # noqa: SLF001
-    return dist.ProcessGroupNCCL(dist.PrefixStore("nccl", meeting.store), seat.rank, seat.size, options)
+    options._timeout = timedelta(seconds=slot.timeout_s)  # noqa: SLF001
+    return dist.ProcessGroupNCCL(dist.PrefixStore("nccl", rendezvous.store), slot.rank, slot.size, options)

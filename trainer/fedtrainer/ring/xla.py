@@ -17,20 +17,20 @@ import torch_xla.core.xla_model as xm
 import torch_xla.distributed.spmd as xs
 import torch_xla.runtime as xr
 
-from fedtrainer.errors import CollectiveMissing, TaskInvalid
+from fedtrainer.errors import CollectiveMissingError, TaskInvalidError
 from fedtrainer.ring.port import Pending, Ring
-from fedtrainer.ring.seat import Seat
 from fedtrainer.ring.single import CopiedBack
+from fedtrainer.ring.slot import Slot
 
 _AXIS = "data"
 
 
-def between_slices(seat: Seat) -> Seat | None:
-    """This host's seat in the outer ring; None where another host stands for the slice."""
-    hosts = seat.slice_hosts
-    if seat.rank % hosts:
+def between_slices(slot: Slot) -> Slot | None:
+    """This host's slot in the outer ring; None where another host stands for the slice."""
+    hosts = slot.slice_hosts
+    if slot.rank % hosts:
         return None
-    return replace(seat, rank=seat.rank // hosts, size=seat.size // hosts, addresses=seat.addresses[::hosts])
+    return replace(slot, rank=slot.rank // hosts, size=slot.size // hosts, addresses=slot.addresses[::hosts])
 
 
 class XlaRing:
@@ -38,12 +38,12 @@ class XlaRing:
 
     device = "xla"
 
-    def __init__(self, seat: Seat, outer: Ring) -> None:
-        self.rank, self.size = seat.rank, seat.size
-        self._outer, self._hosts, self._leads = outer, seat.slice_hosts, seat.rank % seat.slice_hosts == 0
+    def __init__(self, slot: Slot, outer: Ring) -> None:
+        self.rank, self.size = slot.rank, slot.size
+        self._outer, self._hosts, self._leads = outer, slot.slice_hosts, slot.rank % slot.slice_hosts == 0
         self._device, self._chips = _start()
         self._local = xr.addressable_runtime_device_count()
-        self.multiple = seat.size * self._local if self._hosts > 1 else 1
+        self.multiple = slot.size * self._local if self._hosts > 1 else 1
         self._mesh = xs.Mesh(np.arange(self._chips), (self._chips,), (_AXIS,))
 
     def place(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class XlaRing:
         if tensor.dim() and len(tensor) and len(tensor) % self._local == 0:
             return self._split(tensor)
         if self._hosts > 1:
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"a batch of {len(tensor) if tensor.dim() else 1} does not divide among the {self._local} chips of a "
                 "host, and hosts of a slice compute one batch together: choose training.batchSize accordingly"
             )
@@ -127,7 +127,7 @@ def _start() -> tuple[torch.device, int]:
         return torch_xla.device(), xr.global_runtime_device_count()
     except (RuntimeError, OSError) as error:
         words = " ".join(str(error).split())[:300]
-        raise CollectiveMissing(
+        raise CollectiveMissingError(
             f"pool.accelerator is TPU, but XLA finds none here (PJRT_DEVICE is {kind}): check pool.tpu and that the "
             f"image has libtpu; it says: {words}"
         ) from error

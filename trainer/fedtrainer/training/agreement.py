@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fedtrainer.errors import DataDiffers, TaskInvalid
+from fedtrainer.errors import DataDiffersError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import arrays, tensors
@@ -32,13 +32,13 @@ def same_data(ring: Ring, ranks: Ranks, sizes: Mapping[str, int], content: float
     for name, count in sizes.items():
         found = operations.each_rank(ring, float(count))
         if other := [rank for rank, value in enumerate(found) if value != found[0]]:
-            raise DataDiffers(
+            raise DataDiffersError(
                 f"data() finds {found[other[0]]:.0f} {name} samples at {ranks.named(other[:1])}, but {found[0]:.0f} at "
                 f"{ranks.named([0])}: every worker of a site must see all of the site's data; {_all(ranks, other)}"
             )
     found = operations.each_rank(ring, content)
     if other := [rank for rank, value in enumerate(found) if value != found[0]]:
-        raise DataDiffers(
+        raise DataDiffersError(
             f"data() finds other samples at {ranks.named(other[:1])} than at {ranks.named([0])}: every worker of a site "
             f"must see the same data in the same order; {_all(ranks, other)}"
         )
@@ -49,7 +49,7 @@ def same_model(ring: Ring, ranks: Ranks, state: Mapping[str, torch.Tensor]) -> N
     forms = number_of(f"{name} {tensor.dtype} {list(tensor.shape)}\n" for name, tensor in sorted(state.items()))
     found = operations.each_rank(ring, forms)
     if other := [rank for rank, value in enumerate(found) if value != found[0]]:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"model() has other names, shapes or types at {ranks.named(other)} than at {ranks.named([0])}: all workers "
             "of a site need the same task image"
         )
@@ -61,14 +61,14 @@ def same_result(ring: Ring, ranks: Ranks, model: torch.nn.Module, samples: int) 
         return
     found = operations.each_rank(ring, float(samples))
     if other := [rank for rank, value in enumerate(found) if value != found[0]]:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"train() returned {found[other[0]]:.0f} samples at {ranks.named(other[:1])} and {found[0]:.0f} at "
             f"{ranks.named([0])}: return the samples of the whole site at every rank"
         )
     values = tensors.on_host(dict(model.named_parameters()))
     found = operations.each_rank(ring, number_of(map(tensors.bytes_of, (values[name] for name in sorted(values)))))
     if other := [rank for rank, value in enumerate(found) if value != found[0]]:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"train() left other parameters at {ranks.named(other)} than at {ranks.named([0])}: with several ranks "
             "train() must use ctx.parallel, or leave training to the default"
         )
@@ -126,7 +126,7 @@ def _buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def _content(part: Any) -> Iterable[Any]:
     """Bytes of a few samples, evenly spread; of what has no samples by index nothing."""
-    with suppress(TaskInvalid):  # a form of its own, for the task's own train and evaluate
+    with suppress(TaskInvalidError):  # a form of its own, for the task's own train and evaluate
         part = arrays.pair(part, "data()")
     columns = part if isinstance(part, tuple) and all(isinstance(x, torch.Tensor) for x in part) else None
     try:

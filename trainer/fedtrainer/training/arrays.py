@@ -1,6 +1,6 @@
 """Data as people have it, as tensors: numpy arrays, tables with `__array__`, lists of arrays or numbers.
 
-Called by batches.py; messages elsewhere name what was given by `form`. TaskInvalid says what to give instead of what
+Called by batches.py; messages elsewhere name what was given by `form`. TaskInvalidError says what to give instead of what
 torch cannot hold.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 
 KINDS = "biuf"  # of numpy: bool, integers, real numbers
 _WIDE_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch computes little with them
@@ -43,14 +43,18 @@ def _tensor(column: Any, what: str) -> torch.Tensor:
         return _dense(column, what)
     if isinstance(column, list) and column and all(isinstance(item, torch.Tensor) for item in column):
         if len({(item.shape, item.dtype) for item in column}) > 1:
-            raise TaskInvalid(f"{what} is a list of tensors of unequal shape or type: pad them, or use a torch Dataset")
+            raise TaskInvalidError(
+                f"{what} is a list of tensors of unequal shape or type: pad them, or use a torch Dataset"
+            )
         return torch.stack(column)
     return torch.from_numpy(_array(column, what))
 
 
 def _dense(tensor: torch.Tensor, what: str) -> torch.Tensor:
     if tensor.is_nested or tensor.layout != torch.strided:
-        raise TaskInvalid(f"{what} is a tensor without the layout of an array: give to_dense(), or pad what is nested")
+        raise TaskInvalidError(
+            f"{what} is a tensor without the layout of an array: give to_dense(), or pad what is nested"
+        )
     return tensor.long() if tensor.dtype in _WIDE_UNSIGNED else tensor
 
 
@@ -59,13 +63,13 @@ def _array(column: Any, what: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(column)
     except Exception as error:
-        raise TaskInvalid(f"{what}: {form(column)} makes no array ({error}): give items of equal shape") from error
+        raise TaskInvalidError(f"{what}: {form(column)} makes no array ({error}): give items of equal shape") from error
     if np.ma.is_masked(column):
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"{what} has masked values: fill them in, for example with filled(), or leave the samples out"
         )
     if array.dtype.kind not in KINDS or array.dtype.itemsize > 8:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"{what} has the type {array.dtype}: give numbers; of text or categories their numbers from 0, of dates a "
             "number of seconds or days"
         )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, default_collate
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training import arrays
 
 Batch = tuple[Any, Any]
@@ -19,14 +19,14 @@ Batch = tuple[Any, Any]
 def part_of(part: Any, name: str) -> Any:
     """A part of Data as the functions here take it: a pair of tensors of equal length, or a Dataset with a length.
 
-    TaskInvalid says what to give when it is neither.
+    TaskInvalidError says what to give when it is neither.
     """
     part = arrays.pair(part, f"data().{name}")
     if _is_pair(part):
         if any(column.dim() == 0 for column in part):
-            raise TaskInvalid(f"data().{name}: inputs and targets need a first dimension, the samples")
+            raise TaskInvalidError(f"data().{name}: inputs and targets need a first dimension, the samples")
         if len(part[0]) != len(part[1]):
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"data().{name}: {len(part[0])} inputs but {len(part[1])} targets: return tensors of equal length"
             )
         return part
@@ -34,7 +34,7 @@ def part_of(part: Any, name: str) -> Any:
         hasattr(part, "__len__") and hasattr(part, "__getitem__")
     )
     if wrong or (isinstance(part, tuple) and not all(isinstance(item, list | tuple) for item in part)):
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"data().{name} is a {arrays.form(part)}: return a torch Dataset with a length, whose items are pairs "
             "(input, target), or a pair of tensors or arrays (inputs, targets); of a DataLoader its dataset"
         )
@@ -42,7 +42,7 @@ def part_of(part: Any, name: str) -> Any:
 
 
 def size(part: Any, name: str) -> int:
-    """Samples in a part of Data. TaskInvalid when it is neither a Dataset nor a pair of equal length."""
+    """Samples in a part of Data. TaskInvalidError when it is neither a Dataset nor a pair of equal length."""
     return 0 if part is None else len_of(part_of(part, name))
 
 
@@ -68,7 +68,7 @@ def take(part: Any, index: torch.Tensor | range) -> Batch:
     items = many(positions) if many else [part[position] for position in positions]
     batch = _collated(items)
     if not isinstance(batch, list | tuple) or len(batch) != 2:
-        raise TaskInvalid("data(): a Dataset's items must be pairs (input, target); or write train and evaluate")
+        raise TaskInvalidError("data(): a Dataset's items must be pairs (input, target); or write train and evaluate")
     return batch[0], batch[1]
 
 
@@ -102,7 +102,7 @@ def _collated(items: Any) -> Any:
     try:
         return default_collate(items)
     except (TypeError, RuntimeError) as error:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"data(): items of the Dataset do not make a batch ({error}): return pairs (input, target) of tensors, "
             "arrays or numbers, of equal shape; of a picture, its values as an array"
         ) from error

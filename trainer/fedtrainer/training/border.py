@@ -18,24 +18,26 @@ from types import FrameType
 import torch
 
 from fedtrainer import termination
-from fedtrainer.errors import DataMissing, Stop, TaskFailed, TaskInvalid, Terminated, TrainerError
+from fedtrainer.errors import DataMissingError, StopError, TaskFailedError, TaskInvalidError, Terminated, TrainerError
 
 log = logging.getLogger(__name__)
 
 _exit_now = os._exit
-_calls: list[tuple[int, Callable[[str], Stop]]] = []  # of the task's code that runs: process, and what makes its error
+_calls: list[
+    tuple[int, Callable[[str], StopError]]
+] = []  # of the task's code that runs: process, and what makes its error
 _NOT_REPEATABLE = re.compile(r"^(\S+) does not have a deterministic implementation", re.MULTILINE)
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # what termination.py must not lose
 
 
 @contextmanager
-def task_code(what: str, as_error: Callable[[str], Stop] | None = None) -> Iterator[None]:
-    """`what` is a part of the task, such as `train()`; `as_error` makes the error of what it raises, else TaskFailed.
+def task_code(what: str, as_error: Callable[[str], StopError] | None = None) -> Iterator[None]:
+    """`what` is a part of the task, such as `train()`; `as_error` makes the error of what it raises, else TaskFailedError.
 
     SystemExit, KeyboardInterrupt and the like are errors too; Terminated, and errors of the trainer, pass.
     """
     pid, left = os.getpid(), _left()
-    made = as_error or (lambda words: TaskFailed(f"the task's {what} raised {words}"))
+    made = as_error or (lambda words: TaskFailedError(f"the task's {what} raised {words}"))
     termination.enter_task(what)
     os._exit = _exit_of_task  # type: ignore[assignment]
     _calls.append((pid, made))
@@ -72,14 +74,16 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _known(what: str, error: BaseException) -> Stop | None:
+def _known(what: str, error: BaseException) -> StopError | None:
     """What trying again cannot help."""
     if what == "data()" and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
-        return DataMissing(f"data(): {error}")
+        return DataMissingError(f"data(): {error}")
     if isinstance(error, NotImplementedError) and what.endswith("()"):
-        return TaskInvalid(f"{what}: {error}" if str(error) else f"the task's {what} raised {type(error).__name__}")
+        return TaskInvalidError(
+            f"{what}: {error}" if str(error) else f"the task's {what} raised {type(error).__name__}"
+        )
     if isinstance(error, RuntimeError) and (found := _NOT_REPEATABLE.search(str(error))):
-        return TaskInvalid(
+        return TaskInvalidError(
             f"the task's {what}: {found[1]} has no deterministic implementation on this device, and "
             "training.determinism is Strict: set it to Warn (the same seed may then give other bits), or do without"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fedapi.wire.seeds import derived
 from fedtrainer import termination
-from fedtrainer.errors import Dropped, Terminated
+from fedtrainer.errors import DroppedError, Terminated
 
 if TYPE_CHECKING:
     import torch
@@ -82,20 +82,20 @@ class Context:
     seed: int  # of this site in this round
     progress: Progress
     stopped: Callable[[], bool]
-    joined: "Ring"
-    ring: Ranks = field(default_factory=Ranks)
+    ring: "Ring"
+    ranks: Ranks = field(default_factory=Ranks)
     syncs: "list[GradientSync]" = field(default_factory=list)  # made for this training
 
     @property
     def device(self) -> str:
         """Where the model is: `cpu`, `cuda:0`, `xla`."""
-        return self.joined.device
+        return self.ring.device
 
     def place(self, batch: Any) -> Any:
         """The tensors of a batch (one, or a tuple, list or dict of them) on the device."""
         from fedtrainer.training.batches import moved  # noqa: PLC0415 - torch is loaded late
 
-        return moved(batch, self.joined.place)
+        return moved(batch, self.ring.place)
 
     def parallel(self, model: "torch.nn.Module") -> "Parallel":
         """Makes a training loop of your own one of all ranks of the site; with one rank it changes nothing."""
@@ -107,7 +107,7 @@ class Context:
         """What averages the gradients of a model, until this training ends."""
         from fedtrainer.ring.gradients import GradientSync  # noqa: PLC0415 - torch is loaded late
 
-        self.syncs.append(GradientSync(self.joined, model))
+        self.syncs.append(GradientSync(self.ring, model))
         return self.syncs[-1]
 
     def close(self) -> None:
@@ -120,11 +120,11 @@ class Context:
 
         With several ranks it only ends the step: they must stop at the same one, which `parallel` sees to.
         """
-        self.joined.flush()
-        if self.ring.size == 1:
+        self.ring.flush()
+        if self.ranks.size == 1:
             self.end_if_leaving()
             if self.stopped():
-                raise Dropped("the aggregator closed the round")
+                raise DroppedError("the aggregator closed the round")
 
     def end_if_leaving(self) -> None:
         """Ends this process alone when its pod is to go."""
@@ -144,5 +144,5 @@ class Context:
         """Seeds torch, numpy and random for a step; other ranks than 0 draw other numbers, for other samples."""
         from fedtrainer.training.seeding import seed_step  # noqa: PLC0415 - torch is loaded late
 
-        own = (self.ring.rank,) if self.ring.rank else ()
+        own = (self.ranks.rank,) if self.ranks.rank else ()
         seed_step(derived(self.seed, "step", epoch, step, *own), self.device)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fedapi.wire.seeds import derived
-from fedtrainer.errors import TaskImport, TaskInvalid
+from fedtrainer.errors import TaskImportError, TaskInvalidError
 from fedtrainer.training import state
 from fedtrainer.training.border import task_code
 from fedtrainer.training.seeding import seed_everything
@@ -15,20 +15,20 @@ from fedtrainer.training.task import Task
 
 
 def load(entrypoint: str, args: Mapping[str, Any]) -> Task:
-    """Imports the module and calls the factory. TaskImport says which of the two failed, and how."""
+    """Imports the module and calls the factory. TaskImportError says which of the two failed, and how."""
     module_name, _, factory_name = entrypoint.partition(":")
     where = f"task.entrypoint {entrypoint}"
-    with task_code("import", lambda words: TaskImport(f"{where}: module {module_name} does not import: {words}")):
+    with task_code("import", lambda words: TaskImportError(f"{where}: module {module_name} does not import: {words}")):
         module = importlib.import_module(module_name)
-    with task_code("factory", lambda words: TaskImport(f"{where}: {factory_name} cannot be read: {words}")):
+    with task_code("factory", lambda words: TaskImportError(f"{where}: {factory_name} cannot be read: {words}")):
         factory = getattr(module, factory_name, None)
     if not callable(factory):
-        raise TaskImport(f"{where}: module {module_name} has no callable {factory_name!r}")
+        raise TaskImportError(f"{where}: module {module_name} has no callable {factory_name!r}")
     given = f"{where}: the factory fails with task.args {sorted(args)}"
-    with task_code("factory", lambda words: TaskImport(f"{given}: {words}")):
+    with task_code("factory", lambda words: TaskImportError(f"{given}: {words}")):
         task = factory(**args)
         if not isinstance(task, Task):
-            raise TaskInvalid(f"{where} returned a {type(task).__name__}: return an instance of a fedtrainer.Task")
+            raise TaskInvalidError(f"{where} returned a {type(task).__name__}: return an instance of a fedtrainer.Task")
     return task
 
 
@@ -38,8 +38,8 @@ def model_of(task: Task, seed: int) -> torch.nn.Module:
     with task_code("model()"):
         model = task.model()
         if not isinstance(model, torch.nn.Module):
-            raise TaskInvalid(f"model() returned a {type(model).__name__}: return a torch.nn.Module")
-    with task_code("model()", lambda words: TaskInvalid(f"what model() returned cannot be read: {words}")):
+            raise TaskInvalidError(f"model() returned a {type(model).__name__}: return a torch.nn.Module")
+    with task_code("model()", lambda words: TaskInvalidError(f"what model() returned cannot be read: {words}")):
         state.prepare(model)
     return model
 
@@ -51,7 +51,7 @@ def check_alike(
     for name in sorted(ours.keys() | theirs.keys()):
         mine, their = _form(ours.get(name)), _form(theirs.get(name))
         if mine != their:
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"model() has {name} as {mine}, {other} has {their}: model() must give the same names, shapes and "
                 "types every time and at every site; a changed model needs a new job"
             )

@@ -1,6 +1,6 @@
 """Whether model, loss and batch fit together, in words that say what to give. Used by loop.py, steps.py, parallel.py.
 
-Torch's own errors of types and shapes come again with the same data: they end a site at once, as TaskInvalid, and name
+Torch's own errors of types and shapes come again with the same data: they end a site at once, as TaskInvalidError, and name
 what met. Errors of any other kind pass.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training.arrays import form
 
 _ONE_VALUE = re.compile(r"Expected more than 1 value per channel when training")
@@ -38,26 +38,26 @@ def checked(inputs: Any, targets: Any) -> Iterator[None]:
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         text = str(error)
         if _ONE_VALUE.search(text):
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"{text}: batch normalization needs two samples in every part of a batch; raise training.batchSize, "
                 "lower the ranks of the site or training.gradientAccumulationSteps, or give the site more samples"
             ) from error
         if _ONE_PLACE.search(text):
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"{text}: instance normalization needs more than one place; give larger inputs"
             ) from error
         if _UNFIT.search(text):
             met = f"inputs {_forms(inputs)}, targets {_forms(targets)}"
-            raise TaskInvalid(f"model, loss and data do not fit ({met}): {text}: {_WAY_OUT}") from error
+            raise TaskInvalidError(f"model, loss and data do not fit ({met}): {text}: {_WAY_OUT}") from error
         raise
 
 
 def scalar(loss: Any) -> torch.Tensor:
     """A task's loss, which must be one number that gradients come from."""
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or loss.is_complex():
-        raise TaskInvalid(f"loss() returned {form(loss)}: return a tensor of one number, the mean over the batch")
+        raise TaskInvalidError(f"loss() returned {form(loss)}: return a tensor of one number, the mean over the batch")
     if not loss.requires_grad and torch.is_grad_enabled():
-        raise TaskInvalid("loss() returned a number that does not depend on the model's parameters: no gradient")
+        raise TaskInvalidError("loss() returned a number that does not depend on the model's parameters: no gradient")
     return loss.reshape(())
 
 
@@ -65,7 +65,7 @@ def single(outputs: object, targets: object) -> None:
     """TaskInvalid where the default loss or metrics meet something else than one tensor of each."""
     for what, value in (("the model's outputs are", outputs), ("targets are", targets)):
         if not isinstance(value, torch.Tensor):
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"{what} {form(value)}: the default loss and metrics take one tensor; return one, or write loss() and "
                 "metrics()"
             )
@@ -81,7 +81,7 @@ def class_numbers(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def real_targets(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Real targets in the outputs' type."""
     if outputs.numel() != targets.numel():
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"targets are {form(targets)} and outputs {form(outputs)}: real targets are fitted by the mean squared error, "
             "number by number; for classes give their numbers, from 0, as integers"
         )

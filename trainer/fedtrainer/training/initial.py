@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from fedapi import names
-from fedtrainer.errors import BadSettings, TaskInvalid
+from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import entrypoint, seeding, state, tensors
 from fedtrainer.training.border import task_code
 from fedtrainer.training.task import Task
@@ -30,7 +30,7 @@ def write_initial_model(spec: str, args: Mapping[str, object], seed: int, thread
     try:
         written = tensors.write(path, first, sync=True)
     except OSError as error:
-        raise BadSettings(f"initial model: {path} is not writable ({error.strerror})") from error
+        raise BadSettingsError(f"initial model: {path} is not writable ({error.strerror})") from error
     log.info("wrote %s: %d bytes, sha256 %s", path, written.size, written.sha256)
 
 
@@ -39,5 +39,7 @@ def _check_repeatable(task: Task, seed: int, first: Mapping[str, torch.Tensor]) 
     again = entrypoint.model_of(task, seed)
     entrypoint.check_alike(again.state_dict(), first, "its first call")
     given = "load_state_dict() does not take what state_dict() gives"
-    with task_code("model()", lambda words: TaskInvalid(f"{given}: {words}: a model must take back its own state")):
+    with task_code(
+        "model()", lambda words: TaskInvalidError(f"{given}: {words}: a model must take back its own state")
+    ):
         again.load_state_dict(first)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedapi.wire.job import TrainingSettings
-from fedtrainer.errors import Dropped
+from fedtrainer.errors import DroppedError
 from fedtrainer.ring import operations
 from fedtrainer.training import agreement, fit, shares
 from fedtrainer.training.batches import fitting, len_of, part_of, real_type, shuffled, take
@@ -66,8 +66,8 @@ class _Training:
         self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
     ) -> None:
         self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
-        self._usable = usable(settings, samples, ctx.ring.size, ctx.joined.multiple, fit.least_samples(model))
-        self._schedule = Schedule.of(settings, self._usable, ctx.ring.size)
+        self._usable = usable(settings, samples, ctx.ranks.size, ctx.ring.multiple, fit.least_samples(model))
+        self._schedule = Schedule.of(settings, self._usable, ctx.ranks.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
         self._steps = Steps(task, model, settings, ctx)
 
@@ -92,7 +92,7 @@ class _Training:
         for step in range(first, schedule.steps_of(epoch)):
             self._ctx.seed_step(epoch, step)
             number_ = epoch * schedule.per_epoch + step
-            rate = learning_rate(self._settings, self._ctx.ring.size, self._before + number_)
+            rate = learning_rate(self._settings, self._ctx.ranks.size, self._before + number_)
             whole = len(batches[step]) == schedule.batch
             flags = self._steps.step(self._part, batches[step], whole, rate, self._flags(number_), losses)
             if flags & (Flag.CHECKPOINT | Flag.LEAVING):
@@ -102,12 +102,12 @@ class _Training:
 
     def _flags(self, step: int) -> Flag:
         last = step + 1 == self._schedule.steps  # the update follows at once
-        due = self._ctx.ring.rank == 0 and not last and self._ctx.progress.due()
+        due = self._ctx.ranks.rank == 0 and not last and self._ctx.progress.due()
         return own_flags(self._ctx) | (Flag.CHECKPOINT if due else Flag(0))
 
     def _keep(self, epoch: int, step: int, losses: Losses) -> None:
         numbers = {"batch": self._schedule.batch, "loss": losses.total(epoch), **self._steps.numbers()}
-        buffers = agreement.buffers_of_ranks(self._ctx.joined, self._model)
+        buffers = agreement.buffers_of_ranks(self._ctx.ring, self._model)
         self._ctx.progress.write(self._model, self._steps.optimizer, Position(epoch, step, numbers), buffers)
 
 
@@ -120,7 +120,7 @@ def evaluate(
     """
     from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
 
-    multiple = ctx.joined.multiple
+    multiple = ctx.ring.multiple
     part = (torch.empty(0), torch.empty(0)) if data.test is None else part_of(data.test, "test")
     samples, real, means, losses = len_of(part), real_type(model), Means(), Means()
     samples -= samples % multiple
@@ -128,7 +128,7 @@ def evaluate(
     model.eval()
     least = fit.least_samples(model) if multiple == 1 else 1
     with torch.no_grad():  # not inference mode: what forward caches is used in training
-        for batch in own_batches(samples, settings.batch_size, ctx.ring.rank, ctx.ring.size, multiple, least):
+        for batch in own_batches(samples, settings.batch_size, ctx.ranks.rank, ctx.ranks.size, multiple, least):
             ctx.end_if_leaving()
             dropped = dropped or ctx.stopped()
             if dropped and multiple == 1:  # hosts that compute one batch together go on together
@@ -139,8 +139,8 @@ def evaluate(
                 outputs = model(inputs)
                 means.add(task.metrics(outputs, targets), len(batch))
                 losses.add({"loss": fit.scalar(task.loss(outputs, targets))}, len(batch))
-    if operations.sums(ctx.joined, [float(dropped)])[0]:
-        raise Dropped("the aggregator closed the round")
+    if operations.sums(ctx.ring, [float(dropped)])[0]:
+        raise DroppedError("the aggregator closed the round")
     return EvalResult(samples, with_extras(means.of_all_ranks(ctx), losses.of_all_ranks(ctx)))
 
 

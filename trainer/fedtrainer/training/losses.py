@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fedtrainer.errors import Diverged
+from fedtrainer.errors import DivergedError
 from fedtrainer.ring import operations
 from fedtrainer.training.context import Context
 
@@ -21,7 +21,7 @@ class Losses:
 
     def go_on(self, total: float, steps: int) -> None:
         """From a checkpoint: what all ranks had found in the steps of the epoch before."""
-        self._total, self._steps = (total if self._ctx.ring.rank == 0 else 0.0), steps
+        self._total, self._steps = (total if self._ctx.ranks.rank == 0 else 0.0), steps
 
     def add(self, parts: list[tuple[float, torch.Tensor]]) -> None:
         """The weights and losses of this rank's parts of a batch: none where it had no share."""
@@ -31,19 +31,19 @@ class Losses:
             self._read()
 
     def total(self, epoch: int) -> float:
-        """Sum over steps and ranks. Every rank calls it; Diverged, everywhere, names the ranks that were first to fail."""
+        """Sum over steps and ranks. Every rank calls it; DivergedError, everywhere, names the ranks that were first to fail."""
         self._read()
-        first = operations.each_rank(self._ctx.joined, self._bad)
+        first = operations.each_rank(self._ctx.ring, self._bad)
         if math.isfinite(min(first)):
-            ranks = self._ctx.ring
+            ranks = self._ctx.ranks
             where = (
                 f" at {ranks.named(r for r, bad in enumerate(first) if bad == min(first))}" if ranks.size > 1 else ""
             )
-            raise Diverged(
+            raise DivergedError(
                 f"the training loss is not finite in epoch {epoch + 1}, step {min(first) + 1:.0f}{where}: "
                 "lower training.optimizer.learningRate, or look for inputs and targets that are not finite"
             )
-        return operations.sums(self._ctx.joined, [self._total])[0]
+        return operations.sums(self._ctx.ring, [self._total])[0]
 
     def mean(self, epoch: int) -> float:
         """The epoch's mean loss."""

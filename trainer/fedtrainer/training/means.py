@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.training.context import Context
 from fedtrainer.training.metrics import number
@@ -23,7 +23,7 @@ class Means:
     def add(self, metrics: Mapping[Any, Any], samples: int) -> None:
         """The means of a batch."""
         if not isinstance(metrics, Mapping):
-            raise TaskInvalid(f"metrics() returned a {type(metrics).__name__}: return a dict of name and number")
+            raise TaskInvalidError(f"metrics() returned a {type(metrics).__name__}: return a dict of name and number")
         for key, value in metrics.items():
             name = str(key)
             self._sums[name] = self._sums.get(name, 0.0) + number(name, value) * samples
@@ -31,8 +31,8 @@ class Means:
 
     def of_all_ranks(self, ctx: Context) -> dict[str, float]:
         """Every name that a rank has, with its mean over the samples of all. Every rank calls it."""
-        told = operations.each_text(ctx.joined, json.dumps(list(self._sums)))
+        told = operations.each_text(ctx.ring, json.dumps(list(self._sums)))
         names = list(dict.fromkeys(name for text in told for name in json.loads(text)))
-        sums = operations.sums(ctx.joined, [self._sums.get(name, 0.0) for name in names])
-        counts = operations.sums(ctx.joined, [float(self._counts.get(name, 0)) for name in names])
+        sums = operations.sums(ctx.ring, [self._sums.get(name, 0.0) for name in names])
+        counts = operations.sums(ctx.ring, [float(self._counts.get(name, 0)) for name in names])
         return {name: total / count for name, total, count in zip(names, sums, counts, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedapi.printable import fit_for_a_name
 from fedapi.wire.site import MAX_METRIC, MAX_METRIC_NAME, MAX_METRICS, MAX_SAMPLES
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 
 log = logging.getLogger(__name__)
 
@@ -19,26 +19,26 @@ LONGEST_SHOWN = 200  # characters of a wrong value in a message
 
 
 def number(name: str, value: Any) -> float:
-    """A metric's value as a number. TaskInvalid names the metric when it is none."""
+    """A metric's value as a number. TaskInvalidError names the metric when it is none."""
     try:
         return float(value)
     except Exception as error:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"metric {name!r} is {_shown(value)}, a {type(value).__name__}: return a number, for example "
             "tensor.mean().item()"
         ) from error
 
 
 def samples(value: Any, what: str) -> int:
-    """A count of samples as an integer: of numpy and torch too. TaskInvalid when it is none."""
+    """A count of samples as an integer: of numpy and torch too. TaskInvalidError when it is none."""
     try:
         count = operator.index(value)
     except Exception as error:
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"{what}: samples is {_shown(value)}, a {type(value).__name__}: give a whole number, for example len(data)"
         ) from error
     if not 0 <= count <= MAX_SAMPLES:
-        raise TaskInvalid(f"{what}: samples is {_shown(count)}: it must be from 0 to {MAX_SAMPLES}")
+        raise TaskInvalidError(f"{what}: samples is {_shown(count)}: it must be from 0 to {MAX_SAMPLES}")
     return count
 
 
@@ -49,19 +49,23 @@ def with_extras(own: Mapping[str, Any], extras: Mapping[str, Any]) -> dict[str, 
 
 
 def checked(metrics: Any, what: str) -> dict[str, float]:
-    """Numbers by name, within the limits; values that are not finite, or huge, are left out. TaskInvalid says what is wrong."""
+    """Numbers by name, within the limits; values that are not finite, or huge, are left out. TaskInvalidError says what is wrong."""
     if not isinstance(metrics, Mapping):
-        raise TaskInvalid(f"{what} returned metrics that are a {type(metrics).__name__}: use a dict of name and number")
+        raise TaskInvalidError(
+            f"{what} returned metrics that are a {type(metrics).__name__}: use a dict of name and number"
+        )
     if len(metrics) > MAX_METRICS:
-        raise TaskInvalid(f"{what} returned {len(metrics)} metrics: return at most {MAX_METRICS}")
+        raise TaskInvalidError(f"{what} returned {len(metrics)} metrics: return at most {MAX_METRICS}")
     values = {str(name): number(str(name), value) for name, value in metrics.items()}
     for name, value in values.items():
         if not 1 <= len(name) <= MAX_METRIC_NAME:
-            raise TaskInvalid(
+            raise TaskInvalidError(
                 f"{what}: the name {name!r} of a metric has {len(name)} characters: 1 to {MAX_METRIC_NAME} may be"
             )
         if not fit_for_a_name(name):
-            raise TaskInvalid(f"{what}: {name!r} is no name of a metric: use visible characters, no spaces around them")
+            raise TaskInvalidError(
+                f"{what}: {name!r} is no name of a metric: use visible characters, no spaces around them"
+            )
         if not _fits(value):
             log.warning("%s: metric %s is %s and is left out", what, name, value)
     return {name: value for name, value in values.items() if _fits(value)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fedtrainer import termination
-from fedtrainer.errors import Dropped, RingBroken, Terminated
+from fedtrainer.errors import DroppedError, RingBrokenError, Terminated
 from fedtrainer.ring import operations
 from fedtrainer.training import fit, shares
 
@@ -37,9 +37,9 @@ def end_if_told(flags: int) -> None:
     if flags & Flag.LEAVING:
         if termination.wanted():
             raise Terminated(signal.SIGTERM)
-        raise RingBroken("another worker of this site was asked to end")
+        raise RingBrokenError("another worker of this site was asked to end")
     if flags & Flag.DROPPED:
-        raise Dropped("the aggregator closed the round")
+        raise DroppedError("the aggregator closed the round")
 
 
 class Parallel:
@@ -56,10 +56,10 @@ class Parallel:
         With the factor the gradients are those of the mean loss over the whole batch; it is 1.0 when shares are equal.
         """
         least = fit.least_samples(self._model)
-        mine = shares.share(len(index), self._ctx.ring.rank, self._ctx.ring.size, least)
+        mine = shares.share(len(index), self._ctx.ranks.rank, self._ctx.ranks.size, least)
         if not mine:
             return index[:least], 0.0
-        return index[mine.start : mine.stop], len(mine) * self._ctx.ring.size / len(index)
+        return index[mine.start : mine.stop], len(mine) * self._ctx.ranks.size / len(index)
 
     def backward(self, loss: torch.Tensor, *, last: bool = True) -> None:
         """As loss.backward(); after the last of a step, gradients are means over all ranks. May end the training."""
@@ -72,4 +72,4 @@ class Parallel:
 
     def mean(self, value: float) -> float:
         """The mean of a number over all ranks, for a metric."""
-        return operations.sums(self._ctx.joined, [value])[0] / self._ctx.ring.size
+        return operations.sums(self._ctx.ring, [value])[0] / self._ctx.ranks.size

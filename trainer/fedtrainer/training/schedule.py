@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedapi.wire.job import TrainingSettings
-from fedtrainer.errors import BadSettings
+from fedtrainer.errors import BadSettingsError
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def usable(settings: TrainingSettings, samples: int, ranks: int, multiple: int, 
     """How many of `samples` an epoch takes: all, or those that come in multiples, each epoch without others.
 
     `multiple` is the ring's. A last batch with fewer samples than `least` is left out, unless it is the only one or
-    whole batches are no larger. BadSettings when a batch, or a part of it, cannot be shared out evenly.
+    whole batches are no larger. BadSettingsError when a batch, or a part of it, cannot be shared out evenly.
     """
     batch = settings.batch_size * (ranks if settings.batch_per == "Rank" else 1)
     if multiple == 1:
@@ -56,12 +56,14 @@ def usable(settings: TrainingSettings, samples: int, ranks: int, multiple: int, 
         return samples - rest if rest < least <= batch and samples > rest else samples
     multiple *= settings.gradient_accumulation_steps
     if batch % multiple:
-        raise BadSettings(
+        raise BadSettingsError(
             f"training.batchSize makes a batch of {batch} samples, but the hosts of a TPU slice share out multiples of "
             f"{multiple} (chips of all hosts, times gradientAccumulationSteps): choose training.batchSize accordingly"
         )
     if samples < multiple:
-        raise BadSettings(f"the site has {samples} training samples, fewer than the {multiple} that its TPU pool needs")
+        raise BadSettingsError(
+            f"the site has {samples} training samples, fewer than the {multiple} that its TPU pool needs"
+        )
     return samples - samples % multiple
 
 

@@ -18,7 +18,7 @@ import torch._dynamo  # every optimizer loads it at its first step; here it is n
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
 from fedtrainer import termination
-from fedtrainer.errors import Diverged, TaskInvalid
+from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import agreement, entrypoint, metrics, seeding, state, tensors
@@ -86,7 +86,7 @@ class Session:
         with task_code("data()"):
             data = self._task.data(self._site(round_))
             if not isinstance(data, Data):
-                raise TaskInvalid(f"data() returned a {type(data).__name__}: return fedtrainer.Data(train, test)")
+                raise TaskInvalidError(f"data() returned a {type(data).__name__}: return fedtrainer.Data(train, test)")
         if self._ranks.size > 1:
             self._compare(data, round_)
         return data
@@ -112,7 +112,7 @@ class Session:
         stopped: Callable[[], bool],
         keep: Callable[[Trained], object] = lambda _: None,
     ) -> Trained:
-        """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, Diverged on NaN.
+        """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, DivergedError on NaN.
 
         SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks. `keep` is
         called once the update is written: what ends the evaluation that follows does not undo the training.
@@ -133,7 +133,9 @@ class Session:
         with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
             result = self._task.train(self._model, data, settings, ctx)
             if not isinstance(result, TrainResult):
-                raise TaskInvalid(f"train() returned a {type(result).__name__}: return TrainResult(samples, metrics)")
+                raise TaskInvalidError(
+                    f"train() returned a {type(result).__name__}: return TrainResult(samples, metrics)"
+                )
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples)
@@ -152,10 +154,10 @@ class Session:
             entrypoint.check_alike(local, self._base)
             try:
                 file = tensors.write_delta(folder / UPDATE_FILE, local, self._base)
-            except Diverged as error:
+            except DivergedError as error:
                 diverged = str(error)
         if diverged := operations.broadcast_text(self._ring, diverged):
-            raise Diverged(diverged)
+            raise DivergedError(diverged)
         return file
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
@@ -170,7 +172,9 @@ class Session:
         with task_code("evaluate()"), seeding.algorithms(settings.determinism):
             result = self._task.evaluate(self._model, data, settings, ctx)
             if not isinstance(result, EvalResult):
-                raise TaskInvalid(f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)")
+                raise TaskInvalidError(
+                    f"evaluate() returned a {type(result).__name__}: return EvalResult(samples, metrics)"
+                )
             samples, found = (
                 metrics.samples(result.samples, "evaluate()"),
                 metrics.checked(result.metrics, "evaluate()"),
@@ -182,7 +186,7 @@ class Session:
         try:
             with task_code("data()"):
                 return size(part, "data")
-        except TaskInvalid:
+        except TaskInvalidError:
             return 0
 
     def _compare(self, data: Data, round_: int) -> None:

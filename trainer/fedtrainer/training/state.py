@@ -8,17 +8,17 @@ from collections.abc import Mapping
 
 import torch
 
-from fedtrainer.errors import TaskInvalid
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training.tensors import DTYPES
 
 
 def prepare(model: torch.nn.Module) -> None:
-    """Checks the state of a new model. TaskInvalid names the first tensor that cannot travel."""
+    """Checks the state of a new model. TaskInvalidError names the first tensor that cannot travel."""
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if torch.nn.parameter.is_lazy(value):
             raise _wrong(name, "has no shape yet", "give its layer the sizes, or run one batch through it in model()")
     if not any(p.numel() for p in model.parameters()):
-        raise TaskInvalid("model() has no parameters: there is nothing to train; register layers as attributes")
+        raise TaskInvalidError("model() has no parameters: there is nothing to train; register layers as attributes")
     _own_memory(model)
     check(model.state_dict())
 
@@ -46,12 +46,14 @@ def _check_name(name: object) -> None:
     except UnicodeEncodeError:
         fits = False
     if not fits:
-        raise TaskInvalid(f"model(): state {name!r} has a name that cannot be sent: rename it, to visible characters")
+        raise TaskInvalidError(
+            f"model(): state {name!r} has a name that cannot be sent: rename it, to visible characters"
+        )
 
 
 def _check(name: str, value: object) -> None:
     if not isinstance(value, torch.Tensor):
-        raise TaskInvalid(f"model(): state {name!r} is a {type(value).__name__}: only tensors can be averaged")
+        raise TaskInvalidError(f"model(): state {name!r} is a {type(value).__name__}: only tensors can be averaged")
     if value.is_meta:
         raise _wrong(name, "is on the device meta", "make it with values, for example with to_empty() and an init")
     if value.is_quantized:
@@ -86,5 +88,5 @@ def _expanded(tensor: torch.Tensor) -> bool:
     return any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
 
 
-def _wrong(name: str, what: str, way_out: str) -> TaskInvalid:
-    return TaskInvalid(f"model(): tensor {name!r} {what}: {way_out}")
+def _wrong(name: str, what: str, way_out: str) -> TaskInvalidError:
+    return TaskInvalidError(f"model(): tensor {name!r} {what}: {way_out}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedapi.wire.job import OptimizerSettings, TrainingSettings
-from fedtrainer.errors import BadSettings, TaskInvalid
+from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import fit, shares
 from fedtrainer.training.batches import fitting, real_type, take
 from fedtrainer.training.context import Context
@@ -23,7 +23,7 @@ def optimizer_of(settings: OptimizerSettings, model: torch.nn.Module) -> torch.o
     """The job's optimizer over the parameters that train."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise TaskInvalid("model() has no parameter that requires a gradient: there is nothing to train")
+        raise TaskInvalidError("model() has no parameter that requires a gradient: there is nothing to train")
     values: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.name == "SGD":
         values["momentum"] = settings.momentum
@@ -36,7 +36,7 @@ class Steps:
     def __init__(self, task: "Task", model: torch.nn.Module, settings: TrainingSettings, ctx: Context) -> None:
         device = torch.device(ctx.device).type
         if settings.mixed_precision == "Float16" and device == "xla":
-            raise BadSettings("training.mixedPrecision Float16 is not for TPU: use BFloat16")
+            raise BadSettingsError("training.mixedPrecision Float16 is not for TPU: use BFloat16")
         self.optimizer = optimizer_of(settings.optimizer, model)
         self._task, self._model, self._ctx = task, model, ctx
         self._parts = settings.gradient_accumulation_steps
@@ -44,13 +44,13 @@ class Steps:
         self._scaler = torch.amp.GradScaler(device, enabled=self._half == torch.float16)
         self._sync = ctx.sync(model)
         self._real = real_type(model)
-        self._least = fit.least_samples(model) if ctx.joined.multiple == 1 else 1
+        self._least = fit.least_samples(model) if ctx.ring.multiple == 1 else 1
 
     def step(self, samples: Any, batch: torch.Tensor, whole: bool, rate: float, flags: int, losses: Losses) -> int:
         """One step over the positions in `batch`; the flags of all ranks, whose gradients it has averaged."""
         least = self._least if whole else LEAST_OF_A_SHORT_BATCH
-        ring = self._ctx.ring
-        pieces = shares.parts(shares.share(len(batch), ring.rank, ring.size, least), self._parts, self._least)
+        ranks = self._ctx.ranks
+        pieces = shares.parts(shares.share(len(batch), ranks.rank, ranks.size, least), self._parts, self._least)
         self.optimizer.zero_grad()
         found = []
         if not pieces:
@@ -63,7 +63,7 @@ class Steps:
                     loss = fit.scalar(self._task.loss(self._model(inputs), targets))
                 if piece is pieces[-1]:
                     self._sync.begin(flags)
-                self._backward(loss, len(piece) * ring.size / len(batch))
+                self._backward(loss, len(piece) * ranks.size / len(batch))
             found.append((len(piece) / len(batch), loss.detach()))
         flags = self._sync.finish()
         self._update(rate)
@@ -93,4 +93,4 @@ class Steps:
             group["lr"] = rate
         self._scaler.step(self.optimizer)
         self._scaler.update()
-        self._ctx.joined.flush()
+        self._ctx.ring.flush()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from fedtrainer.errors import Diverged, TaskInvalid
+from fedtrainer.errors import DivergedError, TaskInvalidError
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
 
@@ -66,7 +66,7 @@ def write(path: Path, tensors: Tensors, *, metadata: str | None = None, sync: bo
 def write_delta(path: Path, local: Tensors, base: Tensors) -> Written:
     """Writes local - base; of integers modulo 2^bits, from which the hub recovers the local value.
 
-    Diverged when a value is not finite: such an update would be refused. What the base has as infinity or NaN stays.
+    DivergedError when a value is not finite: such an update would be refused. What the base has as infinity or NaN stays.
     """
     return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, sync=False)
 
@@ -130,7 +130,7 @@ def _header(tensors: Tensors, metadata: str | None) -> bytes:
 
 def _dtype(name: str, tensor: torch.Tensor) -> str:
     if tensor.dtype not in DTYPES:
-        raise TaskInvalid(f"tensor {name!r} of the model is {tensor.dtype}: use {', '.join(map(str, DTYPES))}")
+        raise TaskInvalidError(f"tensor {name!r} of the model is {tensor.dtype}: use {', '.join(map(str, DTYPES))}")
     return DTYPES[tensor.dtype]
 
 
@@ -142,7 +142,9 @@ def _delta(name: str, local: torch.Tensor, base: torch.Tensor) -> Iterator[torch
     local, base = local.detach().cpu().reshape(-1), base.reshape(-1)
     if base.dtype == torch.bool:
         if not torch.equal(local, base):
-            raise TaskInvalid(f"tensor {name!r} is bool and changed in training: there is no mean of bools; use uint8")
+            raise TaskInvalidError(
+                f"tensor {name!r} is bool and changed in training: there is no mean of bools; use uint8"
+            )
         yield from _blocks(torch.zeros_like(base))
         return
     if base.dtype in _SIGNED:
@@ -160,13 +162,13 @@ def _keep_constants(name: str, ours: torch.Tensor, theirs: torch.Tensor, block: 
     """Zeroes the difference where the base is not finite and has stayed what it was, as in a mask of -inf."""
     constant = ~torch.isfinite(theirs)
     if not ((ours == theirs) | (ours.isnan() & theirs.isnan()))[constant].all():
-        raise TaskInvalid(
+        raise TaskInvalidError(
             f"tensor {name!r} has infinities or NaN that training changed: they have no mean; keep them constant, or "
             "register the buffer with persistent=False"
         )
     block[constant] = 0
     if not torch.isfinite(block).all():
-        raise Diverged(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
+        raise DivergedError(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
 
 
 def _sync_directory(path: Path) -> None:

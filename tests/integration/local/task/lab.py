@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from fedtrainer import Data, DataMissing, Task
+from fedtrainer import Data, DataMissingError, Task
 
 MARKS = Path(__file__).parent / "marks"
 
@@ -22,7 +22,7 @@ class Lab(Task):
 
     def data(self, site):
         if os.environ.get("LAB_MODE") == "nodata":
-            raise DataMissing(os.environ.get("LAB_WORDS", "no rows in /data/rows: put rows.csv there"))
+            raise DataMissingError(os.environ.get("LAB_WORDS", "no rows in /data/rows: put rows.csv there"))
         if "LAB_WALK" in os.environ:  # names and bytes of the data below a folder, as a task sees them
             found = sorted((path.name, path.read_bytes().hex()) for path in site.data_dir.rglob("*") if path.is_file())
             (MARKS.parent / "walked.json").write_text(json.dumps(found))

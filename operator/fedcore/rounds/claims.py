@@ -1,0 +1,40 @@
+"""How many samples a site says it has: its weight, and so its power. Pure; called by admission, rounds and recovery.
+
+Nobody can check the number. It is bounded by clients.maxSamples, and a jump between rounds is told in the status; who
+relies on it assumes that most of the weight is honest (docs/concepts.md).
+"""
+
+from dataclasses import replace
+
+from fedapi.wire.job import JobConfig
+from fedapi.wire.site import MAX_SAMPLES, Refusal, UpdateManifest
+from fedcore.rounds.state import Site, State
+
+JUMP = 10  # a site's samples change less from round to round, unless its data did
+
+
+def excessive(config: JobConfig, samples: int) -> Refusal | None:
+    """Whether so many samples are more than a site of this job may claim."""
+    if samples > MAX_SAMPLES:
+        return Refusal(code="Malformed", message=f"samples is {samples}: send at most {MAX_SAMPLES}")
+    if samples > config.max_samples:
+        message = f"samples is {samples}, clients.maxSamples of the job is {config.max_samples}: send what is true, or raise it"
+        return Refusal(code="TooLarge", message=message)
+    return None
+
+
+def taken(state: State, manifest: UpdateManifest) -> Site:
+    """A site's entry with an accepted update; a jump of its samples since the last one is told."""
+    before = state.site(manifest.client)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples)
+    if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
+        return site
+    text = (
+        f"warning: samples went from {before.samples} in round {before.last_round} to {manifest.samples} in round "
+        f"{manifest.round}, by a factor of more than {JUMP}: they are the update's weight, ask the site why"
+    )
+    return replace(site, message=text)
+
+
+def _jumps(before: int, now: int) -> bool:
+    return max(before, now) > JUMP * max(1, min(before, now))

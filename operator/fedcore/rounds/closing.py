@@ -1,0 +1,108 @@
+"""When an attempt is over, and what becomes of it: fold, or try again, or give up. Pure; called by rounds."""
+
+from dataclasses import replace
+from typing import Literal
+
+from fedapi.wire.store import CloseRecord, FailureRecord
+from fedcore.rounds.effects import Effect, Fold, Weighted, WriteClose, WriteFailure
+from fedcore.rounds.state import Attempt, End, Phase, State
+from fedcore.strategies import STRATEGIES
+
+Verdict = Literal["Open", "Fold", "Fail"]
+QUORUM_NOT_REACHED, MODEL_NOT_FINITE = "QuorumNotReached", "ModelNotFinite"  # why attempts fail
+
+
+def verdict(attempt: Attempt, now: float) -> Verdict:
+    """Whether the attempt is over. Quorum reached is never undone; without it only time or despair ends it."""
+    reached = len(attempt.accepted) >= attempt.quorum
+    over = not attempt.pending or now >= attempt.deadline_at
+    if reached:
+        return "Fold" if over or _grace_over(attempt, now) else "Open"
+    hopeless = len(attempt.accepted) + len(attempt.pending) < attempt.quorum
+    return "Fail" if over or hopeless else "Open"
+
+
+def ends_at(attempt: Attempt) -> float:
+    """The time at which `verdict` can change by itself."""
+    if attempt.quorum_at is None or attempt.grace_s is None:
+        return attempt.deadline_at
+    return min(attempt.deadline_at, attempt.quorum_at + attempt.grace_s)
+
+
+def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after the attempt under way, when it is over."""
+    attempt = state.current
+    if state.phase is not Phase.COLLECTING or attempt is None:
+        return state, ()
+    match verdict(attempt, now):
+        case "Fold":
+            return _folding(state, attempt, now)
+        case "Fail":
+            return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt, now), now)
+    return state, ()
+
+
+def fold_of(strategy: str, attempt: Attempt) -> Fold:
+    """The fold of a closed attempt by that strategy, in plan order; sites without samples add nothing, not even a rounding."""
+    manifests = [attempt.accepted[client] for client in attempt.closed or ()]
+    factors = STRATEGIES[strategy].weights([m.samples for m in manifests])
+    terms = tuple(Weighted(m.payload, w) for m, w in zip(manifests, factors, strict=True) if w > 0)
+    return Fold(attempt.plan.round, attempt.plan.attempt, attempt.plan.base, terms)
+
+
+def _grace_over(attempt: Attempt, now: float) -> bool:
+    return attempt.quorum_at is not None and attempt.grace_s is not None and now >= attempt.quorum_at + attempt.grace_s
+
+
+def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
+    names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
+    attempt = replace(attempt, closed=names)
+    effects: tuple[Effect, ...] = (fold_of(state.config.strategy, attempt),)
+    if names != attempt.plan.selected:
+        reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
+        plan = attempt.plan
+        close = CloseRecord(
+            job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, accepted=names, reason=reason, at=now
+        )
+        effects = (WriteClose(close), *effects)
+    return replace(state, phase=Phase.FOLDING, current=attempt), effects
+
+
+def failed(state: State, attempt: Attempt, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after an attempt that comes to nothing: the round is planned afresh, or the job is given up."""
+    plan = attempt.plan
+    failure = FailureRecord(
+        job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason=reason, message=message[:900], at=now
+    )
+    state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1)
+    return out_of_attempts(state, failure, now), (WriteFailure(failure),)
+
+
+def fold_failed(state: State, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state after a fold whose result cannot be committed; the model before it stays."""
+    attempt = state.current
+    if state.phase is not Phase.FOLDING or attempt is None:
+        return state, ()
+    for client in attempt.closed or ():
+        state = state.with_site(client, replace(state.site(client), message=f"{reason}: {message}"[:1024]))
+    return failed(state, attempt, reason, message, now)
+
+
+def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:
+    """The state with an end, when more attempts failed than round.maxFailures allows."""
+    if state.attempt - 1 <= state.config.max_failures:
+        return state
+    text = f"{failure.message}; that was attempt {state.attempt - 1}, round.maxFailures is {state.config.max_failures}"
+    return replace(state, end=End("Failed", failure.reason, text[:1024], now))
+
+
+def _shortfall(attempt: Attempt, now: float) -> str:
+    plan = attempt.plan
+    late = now >= attempt.deadline_at
+    how = "had" if late else "was closed early, because quorum was out of reach: it had"
+    unfinished = "no update before the deadline" if late else "was not waited for"
+    counts = f"{len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
+    text = f"round {plan.round} {how} {counts}"
+    troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
+    troubles += [f"{client}: {unfinished}" for client in attempt.pending]
+    return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

@@ -1,0 +1,123 @@
+"""From a folded model to the commit and what comes after it: the next round, the last evaluation, the end. Pure."""
+
+from dataclasses import replace
+
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
+from fedcore.rounds import evaluation, planning
+from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
+from fedcore.rounds.state import Attempt, Closing, End, Phase, State
+
+EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
+
+
+def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """Commit 0: the model that training starts from."""
+    if state.tip is not None:
+        return state, ()
+    commit = CommitRecord(
+        job_uid=state.config.uid,
+        round=0,
+        attempt=0,
+        epoch=state.epoch,
+        model=model,
+        planned_at=now,
+        committed_at=now,
+        image=state.config.image,
+    ).sealed()
+    return replace(state, tip=commit), (Commit(commit),)
+
+
+def committed(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The commit of the closed attempt with that model."""
+    attempt, tip = state.current, state.tip
+    if state.phase is not Phase.FOLDING or attempt is None or tip is None:
+        return state, ()
+    measured = evaluation.final(state)
+    commit = _commit(state, attempt, tip, model, measured, now)
+    effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
+    state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
+    discard = Discard(commit.round, kept_models(state, tip))
+    return after_commit(state, now), (*effects, Commit(commit), discard)
+
+
+def after_commit(state: State, now: float) -> State:
+    """The state with the evaluate-only step begun, when the last commit was the last one."""
+    if state.tip is None or state.phase is not Phase.WAITING or state.end is not None:
+        return state
+    end = _success(state, state.tip.round, now)
+    if end is None:
+        return state
+    eligible = {e.name for e in state.config.roster if e.eligible}
+    expected = frozenset(p.client for p in state.tip.participants if p.client in eligible)
+    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
+
+
+def _evaluation_s(state: State) -> float:
+    """How long the last step waits. With lifetime Round the sites must get their pools first, as for a round."""
+    if state.tip is None or planning.by_round(state):
+        return state.config.deadline_s
+    longest = max((p.training_s for p in state.tip.participants), default=0.0)
+    return min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
+
+
+def kept_models(state: State, previous: CommitRecord) -> frozenset[str]:
+    """Digests of the models that stay: the last, its base and the best. Called with the new tip in the state."""
+    best = evaluation.best(state.config.stop, state.scores)
+    last = {state.tip.model.sha256} if state.tip else set()
+    unmeasured = {score.model_sha256 for score in state.scores if not score.metrics}  # any of them may be the best
+    return frozenset({previous.model.sha256} | last | unmeasured | ({best.model_sha256} if best else set()))
+
+
+def _success(state: State, round_: int, now: float) -> End | None:
+    stopped = evaluation.stop_reason(state.config.stop, state.scores)
+    if stopped is not None and round_ > 0:
+        return End("Succeeded", *stopped, now)
+    if round_ < state.config.rounds:
+        return None
+    return End("Succeeded", "RoundsCompleted", f"{round_} of {state.config.rounds} rounds are committed", now)
+
+
+def _commit(
+    state: State, attempt: Attempt, tip: CommitRecord, model: ObjectRef, measured: EvaluationRecord | None, now: float
+) -> CommitRecord:
+    manifests = [attempt.accepted[client] for client in attempt.closed or ()]
+    return CommitRecord(
+        job_uid=state.config.uid,
+        round=attempt.plan.round,
+        attempt=attempt.plan.attempt,
+        epoch=state.epoch,
+        model=model,
+        participants=tuple(
+            Participant(client=m.client, samples=m.samples, payload_sha256=m.payload.sha256, training_s=m.training_s)
+            for m in manifests
+        ),
+        total_samples=evaluation.total(m.samples for m in manifests),
+        training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
+        evaluation_sha256=measured.digest() if measured else None,
+        previous_sha256=tip.digest(),
+        planned_at=attempt.plan.planned_at,
+        committed_at=now,
+        image=attempt.plan.image,
+    ).sealed()
+
+
+def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:
+    return replace(
+        state,
+        phase=Phase.WAITING,
+        tip=commit,
+        tip_selected=selected,
+        attempt=1,
+        current=None,
+        reports={},
+        excused=frozenset(),
+        scores=evaluation.scored(state.scores, measured),
+    )
+
+
+def _with_participants(state: State, attempt: Attempt) -> State:
+    for client in attempt.closed or ():
+        site = state.site(client)
+        state = state.with_site(client, replace(site, rounds=site.rounds + 1))
+    return state

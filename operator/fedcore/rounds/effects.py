@@ -1,0 +1,100 @@
+"""What must be done next, as values, in the order in which it must become durable. Pure.
+
+Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-memory interpreter in tests).
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import UpdateManifest
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
+from fedcore.rounds.state import End
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """Make the plan durable; no site hears of it before."""
+
+    plan: PlanRecord
+
+
+@dataclass(frozen=True)
+class WriteClose:
+    """Make durable which updates count, where not every selected site delivered."""
+
+    close: CloseRecord
+
+
+@dataclass(frozen=True)
+class WriteFailure:
+    """Record an attempt that ended without a commit."""
+
+    failure: FailureRecord
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """One term of a fold."""
+
+    update: ObjectRef
+    weight: Fraction
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Make base + sum(weight * update), terms in this order, and answer with `Folded`, `FoldFailed` or `UpdatesDamaged`."""
+
+    round: int
+    attempt: int
+    base: ObjectRef
+    terms: tuple[Weighted, ...]
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Delete accepted updates of the attempt under way that are damaged, and its close: their sites are asked again."""
+
+    round: int
+    attempt: int
+    manifests: tuple[UpdateManifest, ...]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Delete what sites sent and cannot be read any more, so that they can send it again."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WriteEvaluation:
+    """Record the metrics of the model of a round; `attempt` names its folder."""
+
+    evaluation: EvaluationRecord
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Write commit.json, then move HEAD to it by compare-and-swap."""
+
+    commit: CommitRecord
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Mark HEAD as finished."""
+
+    end: End
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Delete what no recovery, no reader and no backup needs: updates of any site up to `round`, all models but `keep`."""
+
+    round: int
+    keep: frozenset[str]  # SHA-256 of models
+
+
+Effect = WritePlan | WriteClose | WriteFailure | Fold | Withdraw | Forget | WriteEvaluation | Commit | Finish | Discard

@@ -1,0 +1,126 @@
+"""What can happen to the aggregator, as values. Each carries the time at which the shell saw it. Pure.
+
+Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are durable before their event is made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedapi.wire.job import JobConfig
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import EvaluationReport, UpdateManifest
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """Time passed."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The job's configuration was read anew."""
+
+    now: float
+    config: JobConfig
+
+
+@dataclass(frozen=True)
+class InitialModelFound:
+    """The model of round 0 is in the store."""
+
+    now: float
+    model: ObjectRef
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A site that proved who it is asked for something."""
+
+    now: float
+    client: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An update was verified and its manifest is durable."""
+
+    now: float
+    manifest: UpdateManifest
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A site's evaluation of the last model is durable."""
+
+    now: float
+    report: EvaluationReport
+
+
+@dataclass(frozen=True)
+class SiteFailed:
+    """A site cannot deliver in this attempt: it said so, or what it sent can never be taken."""
+
+    now: float
+    client: str
+    round: int
+    attempt: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that a site sent was not taken; the site may try again."""
+
+    now: float
+    client: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The next model is in the store."""
+
+    now: float
+    round: int
+    attempt: int
+    model: ObjectRef
+
+
+@dataclass(frozen=True)
+class FoldFailed:
+    """The accepted updates are whole, and give no model that can be committed."""
+
+    now: float
+    round: int
+    attempt: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class UpdatesDamaged:
+    """Accepted updates are no longer what was accepted: by key, what is wrong with each."""
+
+    now: float
+    round: int
+    attempt: int
+    found: Mapping[str, str]
+
+
+Event = (
+    Ticked
+    | Configured
+    | InitialModelFound
+    | Heard
+    | Accepted
+    | Evaluated
+    | SiteFailed
+    | Refused
+    | Folded
+    | FoldFailed
+    | UpdatesDamaged
+)

@@ -1,0 +1,103 @@
+"""Whether an attempt can begin now, and its plan. Pure; called by rounds.
+
+Sites of this slice run next to the hub (placement Local): one that was never heard is on its way and may be selected,
+one that fell silent may not. With lifetime Round a site has no process until it is selected: silence says nothing,
+and no plan waits for anybody to connect.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from fedapi.duration import quorum_count
+from fedapi.names import SITE_LEASE_ACTIVE_S
+from fedapi.wire.store import PlanRecord
+from fedcore.rounds.effects import Effect, WritePlan
+from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.selection import choice
+
+
+def eligible(state: State) -> Iterator[str]:
+    """Sites of the roster that may take part in new rounds."""
+    return (entry.name for entry in state.config.roster if entry.eligible)
+
+
+def connected(state: State, now: float) -> tuple[str, ...]:
+    """Eligible sites that were heard lately."""
+    return tuple(name for name in eligible(state) if _active(state, name, now))
+
+
+def reachable(state: State, now: float) -> tuple[str, ...]:
+    """Eligible sites that were heard lately or never."""
+    if by_round(state):
+        return tuple(eligible(state))
+    return tuple(n for n in eligible(state) if state.site(n).heard_at is None or _active(state, n, now))
+
+
+def by_round(state: State) -> bool:
+    """Whether a site's processes live for one round: training.lifetime Round."""
+    return state.config.lifetime == "Round"
+
+
+def unheard(state: State, client: str) -> bool:
+    """Whether the process that a site has now was never heard from."""
+    heard_at, attempt = state.site(client).heard_at, state.current
+    earlier = by_round(state) and attempt is not None and heard_at is not None and heard_at < attempt.plan.planned_at
+    return heard_at is None or earlier
+
+
+def missing_sites(state: State, now: float) -> int:
+    """How many sites must still come: for minAvailable in round 1, and in any round for a quorum that is a count.
+
+    The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
+    """
+    waits = state.attempt == 1 and not by_round(state)
+    fit = connected(state, now) if waits else tuple(eligible(state))
+    unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
+    unreachable = choice.least(state.config) - len(reachable(state, now))
+    return max(0, unconnected, unreachable)
+
+
+def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state with a new attempt, when one can begin."""
+    if state.phase is not Phase.WAITING or state.tip is None or missing_sites(state, now):
+        return state, ()
+    chosen = choice.selected(state.config, reachable(state, now), state.round, state.attempt)
+    if not chosen:
+        return state, ()
+    plan = _plan(state, chosen, now)
+    return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
+
+
+def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
+    """A fresh attempt by that plan; its deadline counts from now."""
+    return Attempt(
+        plan=plan,
+        quorum=plan.quorum or quorum_count(state.config.quorum, len(plan.selected)),
+        grace_s=state.config.grace_after_quorum_s,
+        deadline_at=now + plan.deadline_s,
+    )
+
+
+def _plan(state: State, chosen: tuple[str, ...], now: float) -> PlanRecord:
+    config = state.config
+    if state.tip is None:
+        raise ValueError("a round needs a committed model")
+    return PlanRecord(
+        job_uid=config.uid,
+        round=state.round,
+        attempt=state.attempt,
+        epoch=state.epoch,
+        base=state.tip.model,
+        selected=chosen,
+        quorum=quorum_count(config.quorum, len(chosen)),
+        planned_at=now,
+        deadline_s=config.deadline_s,
+        evaluate_base=True,
+        training=config.training,
+        image=config.image,
+    )
+
+
+def _active(state: State, client: str, now: float) -> bool:
+    heard_at = state.site(client).heard_at
+    return heard_at is not None and now - heard_at <= SITE_LEASE_ACTIVE_S

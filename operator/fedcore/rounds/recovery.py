@@ -1,0 +1,132 @@
+"""The state after a restart, from what the store holds: replay. Pure; called by fedaggregator.engine.
+
+HEAD and the commits that it reaches are what happened; the newest plan of the round after it, its manifests, reports,
+close and failures are what was under way. The hub's own downtime counts for nothing: deadlines begin anew.
+What of that is damaged is left out: what was not committed is decided, or sent, again.
+"""
+
+from dataclasses import dataclass, replace
+
+from fedapi.wire.job import JobConfig
+from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedcore.rounds import claims, closing, committing, evaluation, planning
+from fedcore.rounds.effects import Discard, Effect, Fold, Forget
+from fedcore.rounds.state import Attempt, End, Phase, Score, State
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A record that is not what was written, and is left out."""
+
+    key: str
+    what: str
+    client: str = ""  # who can send it again; empty: a record of the hub's own
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the store holds of a job. Order of the tuples does not matter where it is not said."""
+
+    head: Head
+    commits: tuple[CommitRecord, ...] = ()  # reachable from HEAD, oldest first
+    evaluations: tuple[EvaluationRecord, ...] = ()  # bound by those commits; last, that of HEAD's model if finished
+    tip_selected: int = 0
+    plans: tuple[PlanRecord, ...] = ()  # of the round after HEAD, any epoch
+    failures: tuple[FailureRecord, ...] = ()  # of that round
+    closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
+    manifests: tuple[UpdateManifest, ...] = ()  # of that round
+    reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
+    damages: tuple[Damage, ...] = ()
+
+
+def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state to go on from; a fold that was under way is begun anew."""
+    state = _history(State(config=config, epoch=log.head.epoch), log)
+    tidy = (*_sent_again(log), *_leftovers(state, log))
+    if log.head.finished is not None:
+        at = log.head.finished_at or now
+        end = End(log.head.finished, log.head.reason, log.head.message, at)
+        return replace(state, phase=Phase.FINISHED, end=end), tidy
+    failed_attempts = {record.attempt for record in log.failures}
+    state = replace(
+        state,
+        attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
+        reports={r.client: r for r in log.reports if state.tip and r.round == state.tip.round},
+    )
+    if failed_attempts:
+        state = closing.out_of_attempts(state, max(log.failures, key=lambda record: record.attempt), now)
+    state = committing.after_commit(state, now)
+    if state.phase is not Phase.WAITING or state.end is not None:
+        return state, tidy
+    state, effects = _resumed(state, log, now)
+    return state, (*tidy, *effects)
+
+
+def _sent_again(log: Log) -> tuple[Effect, ...]:
+    keys = tuple(damage.key for damage in log.damages if damage.client)
+    return (Forget(keys),) if keys else ()
+
+
+def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
+    """What the last commit made superfluous, and a process that died did not delete."""
+    if state.tip is None or len(log.commits) < 2:
+        return ()
+    return (Discard(state.tip.round, committing.kept_models(state, log.commits[-2])),)
+
+
+def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
+    """The plan of that attempt; of several epochs' plans the newest."""
+    return max((p for p in log.plans if p.attempt == attempt), key=lambda plan: plan.epoch, default=None)
+
+
+def _history(state: State, log: Log) -> State:
+    state = replace(state, tip_selected=log.tip_selected)
+    measured = {record.round: record for record in log.evaluations}
+    for commit in log.commits:
+        if commit.evaluation_sha256 is not None and state.tip is not None:
+            state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
+        state = replace(state, tip=commit)
+        for p in commit.participants:
+            site = replace(state.site(p.client), last_round=commit.round, samples=p.samples)
+            state = state.with_site(p.client, replace(site, rounds=site.rounds + 1))
+    if log.head.finished is not None and state.tip is not None:
+        state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
+    for damage in log.damages:
+        if damage.client:
+            text = f"{damage.key} was damaged in the store ({damage.what}): asked for again"
+            state = state.with_site(damage.client, replace(state.site(damage.client), message=text[:1024]))
+    return state
+
+
+def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:
+    """The scores with that of a committed model; without metrics where its evaluation cannot be read any more."""
+    if record is None:
+        return (*state.scores, Score(model_of.round, {}, model_of.model.sha256))
+    return evaluation.scored(state.scores, record)
+
+
+def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, ...]]:
+    plan = newest_plan(log, state.attempt)
+    if plan is None or state.tip is None or plan.base.sha256 != state.tip.model.sha256:
+        return state, ()
+    attempt = _with_manifests(planning.attempt_of(state, plan, now), log, now)
+    for manifest in attempt.accepted.values():
+        state = state.with_site(manifest.client, claims.taken(state, manifest))
+    close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
+    if close is None or not attempt.accepted.keys() >= set(close.accepted):
+        return replace(state, phase=Phase.COLLECTING, current=attempt), ()
+    attempt = replace(attempt, closed=close.accepted)
+    fold: Fold = closing.fold_of(state.config.strategy, attempt)
+    return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
+
+
+def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:
+    plan = attempt.plan
+    accepted = {
+        m.client: m
+        for m in sorted(log.manifests, key=lambda m: m.client)
+        if (m.round, m.attempt, m.base_sha256) == (plan.round, plan.attempt, plan.base.sha256)
+        and m.client in plan.selected
+    }
+    return replace(attempt, accepted=accepted, quorum_at=now if len(accepted) >= attempt.quorum else None)

@@ -1,0 +1,53 @@
+"""What becomes of a closed attempt whose accepted updates turn out to be damaged: nothing was committed of it. Pure.
+
+Called by rounds. The damaged updates count no longer and their sites are asked again; all others stay accepted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fedapi.wire.site import UpdateManifest
+from fedcore.rounds import closing, planning
+from fedcore.rounds.effects import Effect, Withdraw
+from fedcore.rounds.state import Attempt, Phase, State
+
+UPDATE_DAMAGED = "UpdateDamaged"
+
+
+def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state in which the sites of damaged updates are asked again; `found` says by key what is wrong with each.
+
+    The attempt fails where its sites have no process left to ask, and where this happens more than maxFailures times.
+    """
+    attempt = state.current
+    if state.phase is not Phase.FOLDING or attempt is None:
+        return state, ()
+    damaged = {client: m for client, m in attempt.accepted.items() if m.payload.key in found}
+    state = _told(state, damaged, found)
+    withdraw = Withdraw(attempt.plan.round, attempt.plan.attempt, tuple(damaged.values()))
+    if planning.by_round(state) or attempt.reopened >= state.config.max_failures:
+        text = f"accepted updates of round {attempt.plan.round} are damaged: {'; '.join(sorted(found.values()))}"
+        state, effects = closing.failed(state, attempt, UPDATE_DAMAGED, text, now)
+        return state, (*effects, withdraw)
+    return replace(state, phase=Phase.COLLECTING, current=_without(attempt, damaged, now)), (withdraw,)
+
+
+def _without(attempt: Attempt, damaged: Mapping[str, UpdateManifest], now: float) -> Attempt:
+    """The attempt as if these were never sent. Its deadline begins anew: the hub's own trouble takes nobody's time."""
+    accepted = {client: manifest for client, manifest in attempt.accepted.items() if client not in damaged}
+    return replace(
+        attempt,
+        accepted=accepted,
+        closed=None,
+        reopened=attempt.reopened + 1,
+        deadline_at=now + attempt.plan.deadline_s,
+        quorum_at=now if len(accepted) >= attempt.quorum else None,
+    )
+
+
+def _told(state: State, damaged: Mapping[str, UpdateManifest], found: Mapping[str, str]) -> State:
+    """The state in which the sites' entries say it. It is no failure of theirs."""
+    for client, manifest in damaged.items():
+        text = f"its update of round {manifest.round} was damaged in the store: {found[manifest.payload.key]}"
+        state = state.with_site(client, replace(state.site(client), message=text[:1024]))
+    return state

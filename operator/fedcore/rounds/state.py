@@ -1,0 +1,122 @@
+"""What the aggregator knows at one moment: the value that `machine.step` turns into the next one. Pure.
+
+Read by every module of this package, by the HTTP routes (what to answer) and by the status builder.
+All times are seconds since the epoch as the shell's clock gave them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Literal
+
+from fedapi.wire.job import JobConfig
+from fedapi.wire.site import EvaluationReport, Metrics, UpdateManifest
+from fedapi.wire.store import CommitRecord, Layout, PlanRecord
+
+
+class Phase(Enum):
+    """Where the job stands."""
+
+    WAITING = "Waiting"  # for the initial model, for sites, for somebody to be eligible
+    COLLECTING = "Collecting"  # a plan is durable, updates come in
+    FOLDING = "Folding"  # the attempt is closed, the next model is being made
+    EVALUATING = "Evaluating"  # after the last round: the last model is measured
+    FINISHED = "Finished"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is known of one site over all rounds."""
+
+    heard_at: float | None = None  # by this process
+    last_round: int = 0  # last round with an accepted update
+    samples: int = 0  # of its last accepted update
+    rounds: int = 0  # accepted updates in committed rounds
+    failures: int = 0
+    message: str = ""  # of the last failure or warning
+    failed_round: int = 0  # round of the last failure
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of the round under way."""
+
+    plan: PlanRecord
+    quorum: int  # updates needed, fixed by the configuration at plan time
+    grace_s: float | None
+    deadline_at: float
+    accepted: Mapping[str, UpdateManifest] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)  # site -> reason, this attempt
+    quorum_at: float | None = None
+    closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
+    reopened: int = 0  # how often, by this process, because accepted updates were damaged
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Selected sites that have neither delivered nor failed."""
+        return tuple(c for c in self.plan.selected if c not in self.accepted and c not in self.failed)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Metrics of the model of one round, over all sites that reported; none where its evaluation is damaged."""
+
+    round: int
+    metrics: Metrics
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class End:
+    """That training finished, and how."""
+
+    result: Literal["Succeeded", "Failed"]
+    reason: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The evaluate-only step after the last round."""
+
+    expected: frozenset[str]  # sites that it waits for
+    until: float
+    end: End  # how the job ends afterwards
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that decides what happens next. Replaced, never changed."""
+
+    config: JobConfig
+    epoch: int
+    phase: Phase = Phase.WAITING
+    tip: CommitRecord | None = None  # the last commit
+    tip_selected: int = 0  # sites selected in its round
+    attempt: int = 1  # of the round after `tip`
+    current: Attempt | None = None
+    reports: Mapping[str, EvaluationReport] = field(default_factory=dict)  # on the tip's model, by site
+    excused: frozenset[str] = frozenset()  # sites that cannot evaluate the tip's model
+    scores: tuple[Score, ...] = ()
+    closing: Closing | None = None
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    end: End | None = None
+
+    @property
+    def round(self) -> int:
+        """The round under way: the one after the last commit."""
+        return self.tip.round + 1 if self.tip else 0
+
+    @property
+    def layout(self) -> Layout:
+        """Keys of this job's objects."""
+        return Layout(self.config.namespace, self.config.name, self.config.uid)
+
+    def site(self, client: str) -> Site:
+        """What is known of a site; empty for a new one."""
+        return self.sites.get(client, Site())
+
+    def with_site(self, client: str, site: Site) -> "State":
+        """The state with that site's entry replaced."""
+        return replace(self, sites={**self.sites, client: site})

@@ -1,0 +1,1 @@
+"""Tensors as the hub sees them: the container (tensorfile) and block arithmetic of floats and of integers. Pure."""

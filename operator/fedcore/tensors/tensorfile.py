@@ -1,0 +1,154 @@
+"""The safetensors container, read strictly and written canonically: header bytes <-> tensor table. Pure.
+
+The hub reads hostile files with this: every number is bounded before it is used, nothing is evaluated or unpickled.
+Format: 8 bytes little-endian header size, JSON header, tensor bytes (https://github.com/huggingface/safetensors).
+"""
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX_BYTES = 8
+MAX_HEADER_BYTES = 8 << 20
+MAX_RANK = 16
+ITEM_BYTES: Mapping[str, int] = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1,
+    "U64": 8, "U32": 4, "U16": 2, "U8": 1,
+    "BOOL": 1,
+}  # fmt: skip
+
+
+class MalformedTensorFileError(ValueError):
+    """The bytes are not a safetensors file that Fedloom reads; the message names what and where."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor and where its bytes are in the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int  # offset from the start of the file
+    end: int
+
+    @property
+    def kind(self) -> tuple[str, str, tuple[int, ...]]:
+        """What must be equal for an update to fit its base."""
+        return self.name, self.dtype, self.shape
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The tensors of one file, in the order of their bytes."""
+
+    size: int
+    tensors: tuple[Tensor, ...]
+
+    def by_name(self) -> dict[str, Tensor]:
+        """Tensors by their name."""
+        return {tensor.name: tensor for tensor in self.tensors}
+
+
+def header_size(prefix: bytes, file_size: int) -> int:
+    """Bytes of the JSON header, from the first 8 bytes of a file."""
+    if len(prefix) != PREFIX_BYTES:
+        raise MalformedTensorFileError(f"the file has {len(prefix)} bytes: a tensor file has at least {PREFIX_BYTES}")
+    (size,) = struct.unpack("<Q", prefix)
+    if size > MAX_HEADER_BYTES:
+        raise MalformedTensorFileError(f"the header claims {size} bytes, {MAX_HEADER_BYTES} are allowed")
+    if PREFIX_BYTES + size > file_size:
+        raise MalformedTensorFileError(f"the header claims {size} bytes, the file has {file_size}")
+    return int(size)
+
+
+def parsed(header: bytes, file_size: int) -> TensorFile:
+    """The tensor table of a JSON header. Tensors must cover the rest of the file without holes or overlaps."""
+    table = _json_object(header)
+    start = PREFIX_BYTES + len(header)
+    tensors = [_tensor(name, entry, start) for name, entry in table.items() if name != "__metadata__"]
+    tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
+    position = start
+    for tensor in tensors:
+        if tensor.begin != position:
+            raise MalformedTensorFileError(f"tensor {tensor.name!r} begins at {tensor.begin}, expected {position}")
+        position = tensor.end
+    if position != file_size:
+        raise MalformedTensorFileError(f"tensors end at byte {position}, the file at {file_size}")
+    return TensorFile(file_size, tuple(tensors))
+
+
+def canonical_header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
+    """Prefix and header of a new file with these tensors: wide types first (alignment), then by name; no metadata."""
+    ordered = sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
+    table: dict[str, Any] = {}
+    position = 0
+    for tensor in ordered:
+        size = tensor.end - tensor.begin
+        table[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [position, position + size],
+        }
+        position += size
+    body = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    body += b" " * (-len(body) % PREFIX_BYTES)
+    return struct.pack("<Q", len(body)) + body, parsed(body, PREFIX_BYTES + len(body) + position)
+
+
+def difference(base: TensorFile, update: TensorFile) -> str:
+    """What of names, dtypes and shapes differs; empty when nothing does."""
+    ours, theirs = base.by_name(), update.by_name()
+    missing, extra = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    if missing or extra:
+        return f"tensors missing: {missing[:5]}, tensors not in the base: {extra[:5]}"
+    for name, tensor in ours.items():
+        if tensor.kind != theirs[name].kind:
+            got = theirs[name]
+            return f"tensor {name!r} is {got.dtype}{list(got.shape)}, the base has {tensor.dtype}{list(tensor.shape)}"
+    return ""
+
+
+def _json_object(header: bytes) -> dict[str, Any]:
+    try:
+        table = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise MalformedTensorFileError(f"the header is not JSON: {str(error)[:200]}") from error
+    if not isinstance(table, dict):
+        raise MalformedTensorFileError("the header is not a JSON object")
+    return table
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise MalformedTensorFileError("the header names a tensor twice")
+    return table
+
+
+def _tensor(name: str, entry: Any, start: int) -> Tensor:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise MalformedTensorFileError(f"tensor {name[:64]!r} needs exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise MalformedTensorFileError(
+            f"tensor {name[:64]!r} has dtype {str(dtype)[:16]!r}, known are {', '.join(ITEM_BYTES)}"
+        )
+    if not _naturals(shape) or len(shape) > MAX_RANK:
+        raise MalformedTensorFileError(f"tensor {name[:64]!r} has no proper shape")
+    if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise MalformedTensorFileError(f"tensor {name[:64]!r} has no proper data_offsets")
+    if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise MalformedTensorFileError(
+            f"tensor {name[:64]!r} has {offsets[1] - offsets[0]} bytes, its shape needs others"
+        )
+    return Tensor(name, dtype, tuple(shape), start + offsets[0], start + offsets[1])
+
+
+def _naturals(values: Any) -> bool:
+    """Whether this is a list of integers from 0 to 2**63 (booleans are not integers here)."""
+    return isinstance(values, list) and all(type(v) is int and 0 <= v < 1 << 63 for v in values)

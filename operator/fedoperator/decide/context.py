@@ -1,0 +1,201 @@
+"""One Observed, read once: the job's sites, its own Jobs and pods, the aggregator. What every policy looks at.
+
+Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from typing import TypeVar
+
+from fedapi import names
+from fedapi.crd.federatedjob import FederatedJobSpec
+from fedapi.crd.flclient import FLClient
+from fedapi.crd.job_status import FederatedJobStatus
+from fedoperator.decide import plan_step
+from fedoperator.decide.decision import Key, Manifest, Observed
+from fedoperator.decide.facts import instant
+from fedoperator.decide.plan_step import PlanStep
+from fedoperator.decide.sites import Site, sites
+from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
+from fedoperator.desired.identity import Identity
+from fedoperator.desired.init_job import init_job
+from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.ownership import belongs_to_job
+from fedoperator.desired.pool import Shape, needs_jobset
+from fedoperator.desired.training_job import training_job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """An observation with `now`, indexed."""
+
+    observed: Observed
+    now: datetime
+    identity: Identity
+    sites: tuple[Site, ...]
+    step: PlanStep  # the step of the aggregator's plan that is under way
+    lacking_jobset: frozenset[str]  # sites whose pool needs a JobSet where there are none
+    wanted: Mapping[str, Manifest]  # FLClient -> its training Job as it should be; without an entry: none
+    wanted_init: Manifest
+    jobs: tuple[JobView, ...]
+    pods: tuple[PodView, ...]
+
+    @classmethod
+    def of(cls, observed: Observed, now: datetime) -> "JobContext":
+        """Index an observation."""
+        identity = Identity.of(observed.job, observed.settings.keys_id)
+        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and belongs_to_job(b, identity.uid))
+        jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
+        pods = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
+        chosen, step = sites(observed), PlanStep.of(observed.job.status)
+        lacking = frozenset(
+            s.name for s in chosen if not observed.jobset and needs_jobset(Shape.of(s.client.spec.pool))
+        )
+        able = (site for site in chosen if site.name not in lacking)
+        return cls(
+            observed=observed,
+            now=now,
+            identity=identity,
+            sites=chosen,
+            step=step,
+            lacking_jobset=lacking,
+            wanted=_wanted(observed, able, step, jobs),
+            wanted_init=init_job(observed.job),
+            jobs=tuple(jobs),
+            pods=tuple(sorted(pods, key=lambda pod: (pod.created, pod.name))),
+        )
+
+    @property
+    def by_round(self) -> bool:
+        """Whether training Jobs live for one step of the plan: training.lifetime Round."""
+        return self.spec.training.lifetime == "Round"
+
+    @property
+    def spec(self) -> FederatedJobSpec:
+        """The job's spec."""
+        return self.observed.job.spec
+
+    @property
+    def status(self) -> FederatedJobStatus:
+        """The job's status as it was observed."""
+        return self.observed.job.status
+
+    @property
+    def started(self) -> datetime | None:
+        """When the job was first acted on."""
+        return instant(self.status.start_time) if self.status.start_time else None
+
+    @property
+    def deployment(self) -> Manifest | None:
+        """The aggregator's live Deployment."""
+        found = self.observed.children.get(Key("Deployment", self.identity.aggregator))
+        return found if found is not None and belongs_to_job(found, self.identity.uid) else None
+
+    @property
+    def aggregator_ready(self) -> bool:
+        """Whether the Deployment's newest template has a ready pod."""
+        seen = dig(self.deployment, "status", "observedGeneration")
+        fresh = (seen or 0) >= (dig(self.deployment, "metadata", "generation") or 0)
+        return fresh and (dig(self.deployment, "status", "readyReplicas") or 0) > 0
+
+    @property
+    def aggregator_pods(self) -> tuple[PodView, ...]:
+        """The aggregator's pods, oldest first."""
+        return tuple(pod for pod in self.pods if pod.role == names.ROLE_AGGREGATOR)
+
+    @property
+    def init_jobs(self) -> tuple[JobView, ...]:
+        """Init Jobs; more than one while a changed template replaces the old."""
+        return tuple(job for job in self.jobs if job.role == names.ROLE_INIT)
+
+    @property
+    def training_jobs(self) -> tuple[JobView, ...]:
+        """Training Jobs of all sites, also of sites that no longer belong to the job."""
+        return tuple(job for job in self.jobs if job.role == names.ROLE_TRAINER)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the initial model exists: the init Job is done, or the aggregator has committed a model."""
+        return self.status.model is not None or any(job.complete for job in self.init_jobs)
+
+    @cached_property
+    def _jobs_by_client(self) -> Mapping[str, tuple[JobView, ...]]:
+        return _grouped(self.training_jobs, lambda job: job.client)
+
+    @cached_property
+    def _pods_by_job(self) -> Mapping[str, tuple[PodView, ...]]:
+        return _grouped(self.pods, lambda pod: pod.job)
+
+    @cached_property
+    def _at_work(self) -> frozenset[str]:
+        return frozenset(entry.name for entry in self.status.clients or () if entry.state == "Training")
+
+    @cached_property
+    def _workers(self) -> Mapping[str, int]:
+        return {site.name: Shape.of(site.client.spec.pool).workers for site in self.sites}
+
+    def job_of(self, client: str) -> JobView | None:
+        """The site's live training Job, when its template is the wanted one."""
+        manifest = self.wanted.get(client)
+        name = manifest["metadata"]["name"] if manifest else ""
+        return next((job for job in self.jobs_of(client) if job.name == name and not job.deleting), None)
+
+    def jobs_of(self, client: str) -> tuple[JobView, ...]:
+        """Training Jobs of one site."""
+        return self._jobs_by_client.get(client, ())
+
+    def pods_of(self, job: str) -> tuple[PodView, ...]:
+        """Pods of one Job, oldest first."""
+        return self._pods_by_job.get(job, ())
+
+    def workers(self, client: str) -> int:
+        """Pods that the site's ring shall have."""
+        return self._workers.get(client, 1)
+
+    def holds_keys(self, job: JobView) -> bool:
+        """Whether a training Job mounts a Secret that was made from the keys in force."""
+        return self.identity.site_secret(job.client) in job.secrets
+
+    @property
+    def keys_replaced(self) -> bool:
+        """Whether the aggregator or a training Job still has Secrets of earlier keys."""
+        mounted = secrets_of(dig(self.deployment, "spec", "template")) if self.deployment else ()
+        stale = bool(mounted) and self.identity.secret not in mounted
+        going = (job for job in self.training_jobs if not job.finished and job.client in self.wanted)
+        return stale or any(job.secrets and not self.holds_keys(job) for job in going)
+
+    def in_round(self, client: str) -> bool:
+        """Whether the site works on the round under way, as the aggregator says."""
+        return client in self._at_work
+
+
+def _wanted(
+    observed: Observed, chosen: Iterable[Site], step: PlanStep, jobs: Sequence[JobView]
+) -> Mapping[str, Manifest]:
+    """Every site's training Job as it should be now."""
+    job, found = observed.job, _grouped((job for job in jobs if job.client), lambda job: job.client)
+    settings = observed.settings
+    build = partial(
+        training_job, job, cluster_domain=settings.cluster_domain, jobset=observed.jobset, keys=settings.keys_id
+    )
+    if job.spec.training.lifetime == "Job":
+        return {site.name: build(site.client) for site in chosen}
+    manifests: dict[str, Manifest] = {}
+    for site in chosen:
+        manifests |= plan_step.wanted(site, step, found.get(site.name, ()), partial(_built, build, site.client))
+    return manifests
+
+
+def _built(build: Callable[..., Manifest], client: FLClient, step: str) -> Manifest:
+    return build(client, step=step)
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Mapping[str, tuple[T, ...]]:
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return {name: tuple(group) for name, group in groups.items()}

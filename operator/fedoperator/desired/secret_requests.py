@@ -1,0 +1,30 @@
+"""Which Secrets a job needs. Their content is made by the shell, create-if-absent, and is never seen here."""
+
+from collections.abc import Iterable
+
+from fedapi import names
+from fedoperator.decide.decision import SecretRequest
+from fedoperator.desired import aggregator
+from fedoperator.desired.identity import Identity
+
+
+def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: str) -> tuple[SecretRequest, ...]:
+    """The aggregator's Secret (job key, server certificate) and one per site (token, CA certificate)."""
+    own = SecretRequest(
+        name=identity.secret,
+        kind="Aggregator",
+        labels=identity.labels(names.ROLE_AGGREGATOR),
+        owner=identity.owner(),
+        hosts=aggregator.hosts(identity, cluster_domain),
+    )
+    sites = (
+        SecretRequest(
+            name=identity.site_secret(client),
+            kind="Site",
+            labels=identity.labels(names.ROLE_TRAINER, client),
+            owner=identity.owner(),
+            client=client,
+        )
+        for client in clients
+    )
+    return own, *sites

@@ -1,0 +1,143 @@
+"""What the site keeps on its state volume while it works on an order. Called by work.py.
+
+    <state>/<job uid>/<client>/model-<sha256>.safetensors       the downloaded model
+    <state>/<job uid>/<client>/<round>-<attempt>-<base>/        one order
+        checkpoint.safetensors  state of an unfinished training (training/progress.py)
+        update.safetensors      the finished update …
+        finished.json           … and what its manifest says; written last, by rename
+
+An update is kept until the aggregator has acknowledged it; orders that are over are deleted. Jobs and sites may share
+the volume: a process touches its folder while it works, and deletes those of jobs that nobody has touched for a week.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedapi.wire.site import TrainOrder
+from fedtrainer.errors import BadSettingsError
+from fedtrainer.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+FORGOTTEN_S = 7 * 24 * 3600.0  # folders of other jobs untouched for so long belong to nobody
+_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a uid: anything else on the volume is not ours
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trained update: enough for its manifest, nonce included, so that it can be handed in again."""
+
+    sha256: str
+    size: int
+    samples: int
+    metrics: dict[str, float]
+    training_s: float
+    nonce: str
+
+
+class Folder:
+    """Files of one order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.update = path / "update.safetensors"
+
+    def finished(self) -> Finished | None:
+        """What an earlier process finished, if its file is whole (the aggregator checks its digest)."""
+        try:
+            finished = Finished(**json.loads((self.path / "finished.json").read_bytes()))
+            return finished if self.update.stat().st_size == finished.size else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def finish(self, finished: Finished) -> None:
+        """Keeps a finished update; its training state is not needed any more."""
+        partial = self.path / "finished.partial"
+        partial.write_text(json.dumps(asdict(finished)))
+        partial.replace(self.path / "finished.json")
+        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def finished_void(self) -> None:
+        """The finished update is damaged: forget it."""
+        (self.path / "finished.json").unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Removes everything of the order."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class CheckpointStore:
+    """Folders of one job at one site."""
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        self._job = settings.state_dir / settings.job_uid
+        self._root = self._job / settings.client
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self.touch()
+        except OSError as error:
+            raise BadSettingsError(
+                f"state directory {settings.state_dir} is not writable ({error.strerror})"
+            ) from error
+        _forget(settings.state_dir, self._job)
+
+    def model(self, sha256: str) -> Path:
+        """Where the model of an order belongs; models of other orders are deleted."""
+        path = self._root / f"model-{sha256}.safetensors"
+        for other in self._root.glob("model-*.safetensors"):
+            if other != path:
+                other.unlink(missing_ok=True)
+        return path
+
+    def order(self, order: TrainOrder) -> Folder:
+        """The folder of an order; folders of other orders are deleted."""
+        path = self._root / f"{order.round:06d}-{order.attempt}-{order.model.sha256[:16]}"
+        for other in self._root.iterdir():
+            if other.is_dir() and other != path:
+                shutil.rmtree(other, ignore_errors=True)
+        path.mkdir(exist_ok=True)
+        return Folder(path)
+
+    def touch(self) -> None:
+        """The job is in use: other jobs of the site must not forget it."""
+        with contextlib.suppress(FileNotFoundError):  # asked by the watch of a training whose job has just ended
+            os.utime(self._root)
+
+    def leave(self) -> None:
+        """The process ends and the job goes on: models are downloaded again by whoever comes next."""
+        for path in self._root.glob("model-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The job is over: nothing is needed any more."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another site of the same job may share the volume
+            self._job.rmdir()
+
+
+def new_nonce() -> str:
+    """Tells a manifest that is sent again from a new one."""
+    return secrets.token_hex(16)
+
+
+def _forget(state_dir: Path, own: Path) -> None:
+    for job in state_dir.iterdir():
+        if job != own and _JOB.fullmatch(job.name) and time.time() - _last_use(job) > FORGOTTEN_S:
+            log.info("deletes %s, which no job has touched for a week", job)
+            shutil.rmtree(job, ignore_errors=True)
+
+
+def _last_use(job: Path) -> float:
+    """When a site's process last touched its folder of a job; the future where that cannot be told."""
+    try:
+        return max(path.stat().st_mtime for path in (job, *job.iterdir()))
+    except OSError:  # another process deletes it, or it is not ours to read
+        return float("inf")
