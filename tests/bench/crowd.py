@@ -12,7 +12,7 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from fedapi.wire.store import Head, Layout
-from tests.bench import aggregator_process, crew, crowd_sites, records
+from tests.bench import aggregator_process, crowd_sites, group, records
 from tests.bench.aggregator_process import JOB, NAMESPACE, UID, Running
 from tests.bench.process import cpu_s, mib
 
@@ -34,7 +34,7 @@ def measured(folder: Path, count: int) -> Crowd:
     sites = [f"site-{number:04d}" for number in range(count)]
     with aggregator_process.running(folder, sites, PARAMETERS, ROUNDS) as aggregator:
         _listening(aggregator)
-        playing = crew.SPAWN.Process(target=crowd_sites.play, args=(folder, aggregator.url, sites), daemon=True)
+        playing = group.SPAWN.Process(target=crowd_sites.play, args=(folder, aggregator.url, sites), daemon=True)
         playing.start()
         try:
             cpu = _cpu_per_round(aggregator, playing)
