@@ -66,9 +66,13 @@ class Intake:
         metrics.UPDATES.inc()
         return Receipt()
 
-    async def check_room(self, client: str, blob: ObjectRef) -> None:
-        """RefusedRequest when the site has stored too many other updates in that round."""
-        others = await self._engine.blocking(self._others, blob)
+    def others(self, blob: ObjectRef) -> int:
+        """How many updates are stored beside that one. Blocking."""
+        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
+        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
+
+    def check_room(self, client: str, others: int) -> None:
+        """RefusedRequest when the site has stored so many other updates in that round that it may store no more."""
         refusal = admission.crowded(self._engine.state, client, others)
         if refusal is not None:
             raise RequestRefusedError(refusal)
@@ -132,11 +136,6 @@ class Intake:
             with contextlib.suppress(StoreError):  # the close, or the failure, of its attempt says the same
                 await engine.blocking(engine.interpreter.delete, Forget((key,)))
         _known(answer)
-
-    def _others(self, blob: ObjectRef) -> int:
-        """How many updates are stored beside that one."""
-        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
-        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
 
     async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""

@@ -51,9 +51,14 @@ def missing_sites(state: State, now: float) -> int:
     return max(0, unconnected, unreachable)
 
 
+def _too_few_came(state: State) -> bool:
+    """The same for the first attempt of round 1, told by a count while sites come one after the other."""
+    return state.round == state.attempt == 1 and not by_round(state) and len(state.sites) < state.config.min_available
+
+
 def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state with a new attempt, when one can begin."""
-    if state.phase is not Phase.WAITING or state.tip is None or missing_sites(state, now):
+    if state.phase is not Phase.WAITING or state.tip is None or _too_few_came(state) or missing_sites(state, now):
         return state, ()
     chosen = choice.selected(state.config, reachable(state, now), state.round, state.attempt)
     if not chosen:
