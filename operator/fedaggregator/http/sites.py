@@ -71,12 +71,11 @@ class SiteRoutes:
         gone = asyncio.ensure_future(messages.gone(request.receive))
         try:
             while True:
-                changed = self._engine.changed
                 assigned = self._assigned(client, asked)
                 over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
                 if assigned.kind != "Wait" or self._engine.stopping or over:
                     return _json(assigned)
-                await _first(changed, gone, until - loop.time())
+                await self._engine.polls.hold(client, asked.doing, gone, until - loop.time())
         finally:
             gone.cancel()
 
@@ -170,15 +169,6 @@ class SiteRoutes:
     def _download(self, blob: ObjectRef, client: str) -> Download:
         url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
         return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
-
-
-async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: float) -> None:
-    """Until one of them comes true, for a bounded time."""
-    waiting = asyncio.ensure_future(changed.wait())
-    try:
-        await asyncio.wait((waiting, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
 
 
 def _json(message: Message) -> Response:

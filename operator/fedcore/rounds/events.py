@@ -36,10 +36,10 @@ class InitialModelFound:
 
 @dataclass(frozen=True)
 class Heard:
-    """A site that proved who it is asked for something."""
+    """Sites that proved who they are asked for something."""
 
     now: float
-    client: str
+    clients: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from fedcore.rounds.events import (
 from fedcore.rounds.state import Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
-_KEEPS_PLACE = frozenset({"", "Paused", "NotReady"})  # why a site gets no new work, but may end what it has
 
 
 def step(state: State, event: Event) -> Step:
@@ -58,7 +57,7 @@ def _taken(state: State, event: Event) -> Step:
         case InitialModelFound():
             state, effects = committing.initial(state, event.model, event.now)
         case Heard():
-            state = _heard(state, event.client, event.now)
+            state = _heard(state, event.clients, event.now)
         case Accepted():
             state = _accepted(state, event.manifest, event.now)
         case Evaluated():
@@ -98,17 +97,10 @@ def _next(state: State, now: float) -> Step:
     assert_never(state.phase)
 
 
-def _lost(state: State, clients: Iterable[str]) -> dict[str, str]:
-    """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""
-    why = {entry.name: "" if entry.eligible else entry.reason for entry in state.config.roster}
-    reasons = {client: why.get(client, "left the job") for client in clients}
-    return {client: reason for client, reason in reasons.items() if reason not in _KEEPS_PLACE}
-
-
 def _without_lost(state: State) -> State:
     """The state in which nobody waits for lost sites; found anew whatever happens, a restart included."""
     attempt = state.current
-    lost = _lost(state, attempt.pending) if attempt else {}
+    lost = state.roster.lost(attempt.pending) if attempt else {}
     if attempt is None or not lost:
         return state
     state = replace(state, current=replace(attempt, failed={**attempt.failed, **lost}))
@@ -117,8 +109,8 @@ def _without_lost(state: State) -> State:
     return state
 
 
-def _heard(state: State, client: str, now: float) -> State:
-    return state.with_site(client, replace(state.site(client), heard_at=now))
+def _heard(state: State, clients: Iterable[str], now: float) -> State:
+    return state.with_sites({client: replace(state.site(client), heard_at=now) for client in clients})
 
 
 def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
@@ -126,7 +118,7 @@ def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
     if state.phase is not Phase.COLLECTING or attempt is None:
         return state
     plan = attempt.plan
-    if (manifest.round, manifest.attempt) != (plan.round, plan.attempt) or manifest.client not in plan.selected:
+    if (manifest.round, manifest.attempt) != (plan.round, plan.attempt) or not attempt.selected(manifest.client):
         return state
     if manifest.client in attempt.accepted:
         return state
@@ -185,7 +177,7 @@ def _evaluation_closed(state: State, now: float) -> Step:
     if state.closing is None or state.tip is None:
         return state, ()
     waiting = state.closing.expected - state.reports.keys() - state.excused
-    if waiting & frozenset(planning.eligible(state)) and now < state.closing.until:
+    if waiting & state.roster.eligible and now < state.closing.until:
         return state, ()
     measured = evaluation.final(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()
