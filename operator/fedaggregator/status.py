@@ -97,11 +97,11 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
-    return _client_state(state, name) != "Failed", state.site(name).failures == 0, name
+    return _client_state(state, name) not in ("Failed", "Incompatible"), state.site(name).failures == 0, name
 
 
 def _client(state: State, name: str) -> api.ClientStatus:
-    site = state.site(name)
+    site, misfit = state.site(name), planning.misfit(state, name)
     return api.ClientStatus(
         name=name,
         state=_client_state(state, name),
@@ -109,12 +109,14 @@ def _client(state: State, name: str) -> api.ClientStatus:
         samples=site.samples,
         rounds=site.rounds,
         failures=site.failures,
-        message=site.message,
+        message=misfit[:1024] or site.message,
     )
 
 
 def _client_state(state: State, name: str) -> Any:
     attempt = state.current
+    if planning.misfit(state, name):
+        return "Incompatible"
     if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
     if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:

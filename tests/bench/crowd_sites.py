@@ -21,7 +21,9 @@ from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
     NextRequest,
+    Payload,
     TrainOrder,
+    UpdateEnvelope,
     UpdateManifest,
     UploadGrant,
     UploadRequest,
@@ -87,12 +89,12 @@ class _Site:
             attempt=order.attempt,
             client=self._name,
             base_sha256=order.model.sha256,
-            payload=grant.object,
+            payloads={"update": Payload(object=grant.object)},
             samples=1,
             training_s=0.0,
             nonce=secrets.token_hex(16),
         )
-        await self._post("updates", manifest)
+        await self._post("updates", UpdateEnvelope(body=manifest))
 
     async def _evaluate(self, round_: int, sha256: str) -> None:
         metrics = {"accuracy": 0.5, "loss": 1.0}

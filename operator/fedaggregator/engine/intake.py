@@ -35,7 +35,7 @@ NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about tra
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
     "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
-    "Busy", "TooSlow", "Incomplete",
+    "Busy", "TooSlow", "Incomplete", "Incompatible",
 }  # fmt: skip
 
 

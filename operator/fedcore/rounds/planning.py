@@ -11,6 +11,7 @@ from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.job import JobConfig
 from fedapi.wire.store import Acceptance, PlanRecord, Selection
+from fedcore.rounds import compatibility
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
@@ -46,10 +47,26 @@ def missing_sites(state: State, now: float) -> int:
     The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
     """
     waits = state.attempt == 1 and not by_round(state)
-    fit = connected(state, now) if waits else state.roster.eligible
+    fit = connected(state, now) if waits else _able(state)
     unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
     unreachable = choice.least(state.config) - len(reachable(state, now))
     return max(0, unconnected, unreachable)
+
+
+def _able(state: State) -> tuple[str, ...]:
+    return tuple(n for n in state.roster.eligible if by_round(state) or not misfit(state, n))
+
+
+def misfit(state: State, client: str) -> str:
+    """Why a site gets no order, because it would not understand it or could not do it; empty when it may get one.
+
+    In a round that it takes part in the plan decides, before and after the configuration.
+    """
+    attempt, speech = state.current, state.site(client).speech
+    if state.phase is Phase.FINISHED or unheard(state, client):
+        return ""
+    takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
+    return compatibility.misfit(speech, attempt.plan.training if attempt and takes_part else state.config.training)
 
 
 def _too_few_came(state: State) -> bool:
@@ -112,4 +129,4 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
 
 def _active(state: State, client: str, now: float) -> bool:
     heard_at = state.site(client).heard_at
-    return heard_at is not None and now - heard_at <= SITE_LEASE_ACTIVE_S
+    return heard_at is not None and now - heard_at <= SITE_LEASE_ACTIVE_S and not misfit(state, client)

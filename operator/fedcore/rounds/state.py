@@ -13,6 +13,7 @@ from typing import Literal
 from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.store import CommitRecord, Layout, PlanRecord
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.roster import Roster
 
 
@@ -31,6 +32,7 @@ class Site:
     """What is known of one site over all rounds."""
 
     heard_at: float | None = None  # by this process
+    speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
     rounds: int = 0  # accepted updates in committed rounds
