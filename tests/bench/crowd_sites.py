@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire.message import Message
+from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
@@ -65,7 +66,9 @@ class _Site:
         """Rounds until Done."""
         await self._connect()
         while True:
-            told = Assignment.model_validate_json(await self._post("next", NextRequest(wait_s=HELD_S)))
+            told = Assignment.model_validate_json(
+                await self._post("next", NextRequest(wait_s=HELD_S, protocol=PROTOCOL))
+            )
             if told.kind == "Done":
                 self._writer.close()
                 return
