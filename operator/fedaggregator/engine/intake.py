@@ -16,9 +16,10 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
+from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import UPDATE_SUFFIX
+from fedapi.wire.storekey import UpdateKey
 from fedcore.rounds import admission
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
@@ -68,8 +69,12 @@ class Intake:
 
     def others(self, blob: ObjectRef) -> int:
         """How many updates are stored beside that one. Blocking."""
-        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
-        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
+        layout = self._engine.state.layout
+        said = storekey.parsed(layout, blob.key)
+        if not isinstance(said, UpdateKey):
+            return 0
+        found = (storekey.parsed(layout, key) for key in self._store.keys(f"{layout.updates(said.client)}/"))
+        return sum(1 for each in found if isinstance(each, UpdateKey) and each.round == said.round and each != said)
 
     def check_room(self, client: str, others: int) -> None:
         """RefusedRequest when the site has stored so many other updates in that round that it may store no more."""

@@ -89,7 +89,11 @@ class Control:
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
-            raise BadSettingsError(f"the aggregator at {self._base} does not fit this trainer: {error}") from error
+            if isinstance(error, RejectedError) and error.code == "Incompatible":
+                raise BadSettingsError(str(error)) from error  # it says why, and the way out
+            way_out = "build the task image with a trainer of the hub's version"
+            text = f"the aggregator at {self._base} does not speak protocol {PROTOCOL}: {way_out} ({error})"
+            raise BadSettingsError(text) from error
 
     def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
         return persist(what, lambda: self._post(path, message, answer), self._patience)
