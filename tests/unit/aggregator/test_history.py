@@ -88,9 +88,10 @@ def test_the_best_round_is_kept_with_its_state():
 
 def test_memory_survives_a_kill_before_and_after_every_write():
     straight = finished()
+    writes = straight.store.writes
     expected = [(c.model, c.hub_state) for c in straight.commits()]
     assert len({c.hub_state.sha256 for c in straight.commits() if c.hub_state}) == 6
-    for write in range(0, straight.store.writes, 5):
+    for write in range(0, writes, 5):
         for before in (True, False):
             hub = Hub(job(SITES, rounds=6, strategy=REMEMBERS), CrashingStore())
             hub.store.arm(write, before=before)
