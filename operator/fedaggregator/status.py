@@ -4,16 +4,16 @@ Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing e
 """
 
 import heapq
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
+from fedapi.jsonvalue import JsonView
 from fedcore.rounds import closing, evaluation, planning
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 
-def status(state: State, trouble: str = "") -> Mapping[str, Any]:
+def status(state: State, trouble: str = "") -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now."""
     scores = evaluation.settled(state)
     return api.FederatedJobStatus(
@@ -97,11 +97,11 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
-    return _client_state(state, name) != "Failed", state.site(name).failures == 0, name
+    return _client_state(state, name) not in ("Failed", "Incompatible"), state.site(name).failures == 0, name
 
 
 def _client(state: State, name: str) -> api.ClientStatus:
-    site = state.site(name)
+    site, misfit = state.site(name), planning.misfit(state, name)
     return api.ClientStatus(
         name=name,
         state=_client_state(state, name),
@@ -109,12 +109,14 @@ def _client(state: State, name: str) -> api.ClientStatus:
         samples=site.samples,
         rounds=site.rounds,
         failures=site.failures,
-        message=site.message,
+        message=misfit[:1024] or site.message,
     )
 
 
 def _client_state(state: State, name: str) -> Any:
     attempt = state.current
+    if planning.misfit(state, name):
+        return "Incompatible"
     if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
     if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:

@@ -17,11 +17,14 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire.message import Message
+from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
     NextRequest,
+    Payload,
     TrainOrder,
+    UpdateEnvelope,
     UpdateManifest,
     UploadGrant,
     UploadRequest,
@@ -63,7 +66,9 @@ class _Site:
         """Rounds until Done."""
         await self._connect()
         while True:
-            told = Assignment.model_validate_json(await self._post("next", NextRequest(wait_s=HELD_S)))
+            told = Assignment.model_validate_json(
+                await self._post("next", NextRequest(wait_s=HELD_S, protocol=PROTOCOL))
+            )
             if told.kind == "Done":
                 self._writer.close()
                 return
@@ -87,12 +92,12 @@ class _Site:
             attempt=order.attempt,
             client=self._name,
             base_sha256=order.model.sha256,
-            payload=grant.object,
+            payloads={"update": Payload(object=grant.object)},
             samples=1,
             training_s=0.0,
             nonce=secrets.token_hex(16),
         )
-        await self._post("updates", manifest)
+        await self._post("updates", UpdateEnvelope(body=manifest))
 
     async def _evaluate(self, round_: int, sha256: str) -> None:
         metrics = {"accuracy": 0.5, "loss": 1.0}

@@ -10,7 +10,17 @@ import httpx
 
 from fedapi import names
 from fedapi.wire.message import Message
-from fedapi.wire.site import Assignment, NextRequest, TrainOrder, UpdateManifest, UploadGrant, UploadRequest
+from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.site import (
+    Assignment,
+    NextRequest,
+    TrainOrder,
+    UpdateEnvelope,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+from fedapi.wire.site import Payload as Sent
 from fedapi.wire.tokens import site_token
 from tests.bench.aggregator_process import UID, Running
 
@@ -49,7 +59,7 @@ class ScriptedSite:
 
     def ask(self, wait_s: float) -> Assignment:
         """What to do."""
-        return Assignment.model_validate_json(self._post("next", NextRequest(wait_s=wait_s)))
+        return Assignment.model_validate_json(self._post("next", NextRequest(wait_s=wait_s, protocol=PROTOCOL)))
 
     def takes_part(self, payload: Payload) -> None:
         """One round: waits for the order, fetches the model, announces, sends and declares the update."""
@@ -65,12 +75,12 @@ class ScriptedSite:
             attempt=order.attempt,
             client=self.name,
             base_sha256=order.model.sha256,
-            payload=grant.object,
+            payloads={"update": Sent(object=grant.object)},
             samples=1,
             training_s=0.0,
             nonce=secrets.token_hex(16),
         )
-        self._post("updates", manifest)
+        self._post("updates", UpdateEnvelope(body=manifest))
 
     def _order(self) -> TrainOrder:
         until = time.monotonic() + 120

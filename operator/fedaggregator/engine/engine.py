@@ -26,6 +26,7 @@ from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
 from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
 from fedcore.rounds.events import (
     Configured,
@@ -67,7 +68,7 @@ class Engine:
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.polls = Polls()
         self.news = asyncio.Event()  # the status may be another one; cleared by who tells it
-        self._hearing: dict[str, None] = {}  # sites that made themselves known, in the order in which they did
+        self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
         self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
         self.trouble, self._failed_at = "", 0.0  # why the store cannot be written, and since when not
@@ -166,17 +167,18 @@ class Engine:
         async with self.lock:
             await self.handle_locked(event)
 
-    async def heard(self, client: str) -> None:
+    async def heard(self, client: str, speech: Speech | None = None) -> None:
         """A site made itself known. Those that do so at the same time are taken in together."""
-        self._hearing[client] = None
+        self._hearing[client] = speech or self._hearing.get(client)
         if self._hears is None:
             self._hears = asyncio.create_task(self._hear())
         await asyncio.shield(self._hears)
 
     async def _hear(self) -> None:
         async with self.lock:
-            clients, self._hearing, self._hears = tuple(self._hearing), {}, None
-            await self.handle_locked(Heard(self.clock(), clients))
+            heard, self._hearing, self._hears = self._hearing, {}, None
+            speeches = {client: speech for client, speech in heard.items() if speech}
+            await self.handle_locked(Heard(self.clock(), tuple(heard), speeches))
 
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
@@ -189,7 +191,7 @@ class Engine:
                 after, effects = machine.step(before, event)
         await self._perform_all(effects)
         self._show(after)
-        first_heard = isinstance(event, Heard) and any(planning.unheard(before, client) for client in event.clients)
+        first_heard = isinstance(event, Heard) and any(_new(before, after, client) for client in event.clients)
         if not isinstance(event, Heard | Ticked) or effects or first_heard or after.phase is not before.phase:
             self.news.set()
 
@@ -311,6 +313,7 @@ class Engine:
             if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
                 self._troubled("")
             metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
+            metrics.SITES_INCOMPATIBLE.set(sum(1 for client in self.state.sites if planning.misfit(self.state, client)))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
@@ -329,6 +332,11 @@ class Engine:
             with contextlib.suppress(StoreError):
                 if await self.blocking(self.interpreter.superseded):
                     raise FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+
+
+def _new(before: State, after: State, client: str) -> bool:
+    """Whether a site was not heard before, or not as it is now."""
+    return planning.unheard(before, client) or before.site(client).speech != after.site(client).speech
 
 
 def _connected(state: State, now: float) -> int:

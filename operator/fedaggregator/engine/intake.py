@@ -16,9 +16,10 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
+from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
-from fedapi.wire.store import UPDATE_SUFFIX
+from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
+from fedapi.wire.storekey import UpdateKey
 from fedcore.rounds import admission
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
@@ -35,7 +36,7 @@ NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about tra
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
     "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
-    "Busy", "TooSlow", "Incomplete",
+    "Busy", "TooSlow", "Incomplete", "Incompatible",
 }  # fmt: skip
 
 
@@ -47,18 +48,18 @@ class Intake:
         self._base: tuple[str, TensorFile] | None = None
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
-    async def update(self, client: str, manifest: UpdateManifest) -> Receipt:
+    async def update(self, client: str, envelope: UpdateEnvelope) -> Receipt:
         """Verifies an update and makes its manifest durable; RequestRefusedError says why not."""
-        engine = self._engine
+        engine, manifest = self._engine, envelope.body
         try:
             async with self._turn("update", client):
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
                 await self._check_content(client, manifest)
                 _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
-                durable = await self._durable(engine.interpreter.write_manifest, manifest)
+                durable = (await self._durable(engine.interpreter.write_manifest, envelope)).body
                 await self._accepted(client, manifest, durable)
-                if durable != manifest.sealed():  # one that another process took before: it counts, this one does not
+                if durable != manifest:  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
@@ -68,8 +69,12 @@ class Intake:
 
     def others(self, blob: ObjectRef) -> int:
         """How many updates are stored beside that one. Blocking."""
-        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
-        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
+        layout = self._engine.state.layout
+        said = storekey.parsed(layout, blob.key)
+        if not isinstance(said, UpdateKey):
+            return 0
+        found = (storekey.parsed(layout, key) for key in self._store.keys(f"{layout.updates(said.client)}/"))
+        return sum(1 for each in found if isinstance(each, UpdateKey) and each.round == said.round and each != said)
 
     def check_room(self, client: str, others: int) -> None:
         """RefusedRequest when the site has stored so many other updates in that round that it may store no more."""
@@ -131,7 +136,7 @@ class Intake:
             if answer is None:
                 await engine.handle_locked(Accepted(engine.clock(), durable))
                 return
-        if isinstance(answer, Refusal) and durable == manifest.sealed():
+        if isinstance(answer, Refusal) and durable == manifest:
             key = engine.state.layout.manifest(client, manifest.round, manifest.attempt)
             with contextlib.suppress(StoreError):  # the close, or the failure, of its attempt says the same
                 await engine.blocking(engine.interpreter.delete, Forget((key,)))
@@ -141,7 +146,8 @@ class Intake:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base = self._engine, await self._base_table()
         try:
-            await engine.blocking(content.check_update, self._store, manifest.payload, base)
+            for payload in manifest.objects:
+                await engine.blocking(content.check_update, self._store, payload, base)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":

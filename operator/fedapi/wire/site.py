@@ -4,28 +4,36 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
 
     POST /v1/sites/{client}/next         NextRequest    -> Assignment   (long poll: held up to wait_s)
     POST /v1/sites/{client}/uploads      UploadRequest  -> UploadGrant
-    POST /v1/sites/{client}/updates      UpdateManifest -> Receipt
+    POST /v1/sites/{client}/updates      UpdateEnvelope -> Receipt
     POST /v1/sites/{client}/evaluations  EvaluationReport -> Receipt
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
+
+The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
 
 An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
 (drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 408/503 retry. Limits of the
 HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from fedapi.wire import version1
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
+from fedapi.wire.protocol import PROTOCOL
 
 MAX_METRICS = 32  # of one report
 MAX_METRIC_NAME = 63  # characters
 MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
+MAX_PAYLOADS = 8  # of one update
+MAX_FEATURES = 32  # of one trainer
+UPDATE = "update"  # the payload that every strategy has: local - base
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
+Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they are
 
 
 class NextRequest(Message):
@@ -33,6 +41,20 @@ class NextRequest(Message):
 
     wait_s: float = Field(25.0, ge=0, le=60)
     doing: tuple[int, int] | None = None
+    protocol: int = Field(1, ge=1, description="The newest version that the site speaks (wire.protocol).")
+    oldest_protocol: int = Field(1, ge=1, description="The oldest in which it can be answered.")
+    features: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
+        (), max_length=MAX_FEATURES, description="What its trainer can do beside."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _newer(cls, value: Any) -> Any:
+        """What a newer site says beside is ignored, so that it can be answered, or told that it is newer."""
+        protocol = value.get("protocol") if isinstance(value, dict) else None
+        if not isinstance(protocol, int) or protocol <= PROTOCOL:
+            return value
+        return {name: said for name, said in value.items() if name in cls.model_fields}
 
 
 class Download(Message):
@@ -71,6 +93,11 @@ class Assignment(Message):
     train: TrainOrder | None = None
     evaluate: EvaluateOrder | None = None
     message: str = ""
+    committed: tuple[int, int] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Round and attempt of this site's update that was committed last; not told to sites of protocol 1.",
+    )
 
 
 class UploadRequest(Message):
@@ -92,22 +119,56 @@ class UploadGrant(Message):
     object: ObjectRef
 
 
-class UpdateManifest(Record):
-    """What an update is. Once it is answered 200 it is durable and never trained again.
+class Payload(Message):
+    """One file of an update."""
 
-    A seam for signatures: `canonical()` are the bytes that will be signed. The checksum is the hub's, a site sends none.
+    codec: Codec = "None"
+    object: ObjectRef
+
+
+class UpdateManifest(Message):
+    """What an update is: files by name, and what is said of them. `canonical()` are the bytes that a signature signs.
+
+    They hold what the site said and no more: a field that a later version adds does not change them.
     """
+
+    said_only: ClassVar[bool] = True
 
     job_uid: str
     round: int
     attempt: int
     client: str
     base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
-    payload: ObjectRef = Field(description="The update file: local - base, safetensors.")
+    payloads: dict[str, Payload] = Field(
+        min_length=1, max_length=MAX_PAYLOADS, description="By name; `update` is local - base."
+    )
     samples: int = Field(ge=0, description="Training samples, at most clients.maxSamples: the update's weight.")
+    steps: int | None = Field(None, ge=0, description="Optimizer steps; unknown from trainers of version 0.1.")
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
+
+    @property
+    def objects(self) -> tuple[ObjectRef, ...]:
+        """Its files, by name."""
+        return tuple(self.payloads[name].object for name in sorted(self.payloads))
+
+
+class UpdateEnvelope(Record):
+    """An update as it is handed in and kept. Once it is answered 200 it is durable and never trained again.
+
+    The signature is beside what it signs. The checksum is the hub's, a site sends none.
+    """
+
+    said_only: ClassVar[bool] = True
+
+    body: UpdateManifest
+    signature: str | None = Field(None, max_length=1024, description="Over the body's canonical bytes; none yet.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _version_1(cls, value: Any) -> Any:
+        return version1.envelope(value) if isinstance(value, dict) else value
 
 
 class EvaluationReport(Record):
@@ -145,6 +206,6 @@ class Refusal(Message):
     code: Literal[
         "Unauthorized", "NotInJob", "StaleRound", "StaleAttempt", "NotSelected", "WrongBase", "WrongDigest", "WrongSize",
         "WrongShape", "NotFinite", "TooLarge", "Malformed", "Expired", "Missing", "Duplicate", "StoreFull", "Stopping",
-        "Busy", "TooSlow", "Incomplete",
+        "Busy", "TooSlow", "Incomplete", "Incompatible",
     ]  # fmt: skip
     message: str

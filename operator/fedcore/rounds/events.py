@@ -4,11 +4,12 @@ Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedcore.rounds.compatibility import Speech
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Heard:
 
     now: float
     clients: tuple[str, ...]
+    speeches: Mapping[str, Speech] = field(default_factory=dict)  # of those that asked what to do
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Folded:
     round: int
     attempt: int
     model: ObjectRef
+    hub_state: ObjectRef | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Called by fedaggregator.engine, which makes the effects durable in their order b
 Each event is first taken into the state, then whatever has become due happens: close, end, evaluate, plan.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
@@ -57,7 +56,7 @@ def _taken(state: State, event: Event) -> Step:
         case InitialModelFound():
             state, effects = committing.initial(state, event.model, event.now)
         case Heard():
-            state = _heard(state, event.clients, event.now)
+            state = _heard(state, event)
         case Accepted():
             state = _accepted(state, event.manifest, event.now)
         case Evaluated():
@@ -109,8 +108,23 @@ def _without_lost(state: State) -> State:
     return state
 
 
-def _heard(state: State, clients: Iterable[str], now: float) -> State:
-    return state.with_sites({client: replace(state.site(client), heard_at=now) for client in clients})
+def _heard(state: State, event: Heard) -> State:
+    sites = {client: replace(state.site(client), heard_at=event.now) for client in event.clients}
+    said = {client: replace(sites[client], speech=speech) for client, speech in event.speeches.items()}
+    state = state.with_sites({**sites, **said})
+    for client in said:
+        state = _without_misfit(state, client)
+    return state
+
+
+def _without_misfit(state: State, client: str) -> State:
+    """The state in which nobody waits for a site that cannot do, or not understand, what it is wanted for."""
+    why, attempt = planning.misfit(state, client), state.current
+    if why and state.phase is Phase.EVALUATING:
+        return replace(state, excused=state.excused | {client})
+    if not why or state.phase is not Phase.COLLECTING or attempt is None or client not in attempt.pending:
+        return state
+    return _troubled(replace(state, current=replace(attempt, failed={**attempt.failed, client: why})), client, why)
 
 
 def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
@@ -166,7 +180,7 @@ def _fold_answered(state: State, event: Folded | FoldFailed | UpdatesDamaged) ->
         return state, ()
     match event:
         case Folded():
-            return committing.committed(state, event.model, event.now)
+            return committing.committed(state, event)
         case FoldFailed():
             return closing.fold_failed(state, event.reason, event.message, event.now)
         case UpdatesDamaged():

@@ -11,7 +11,7 @@ from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedcore.rounds import claims, closing, committing, evaluation, planning
-from fedcore.rounds.effects import Discard, Effect, Fold, Forget
+from fedcore.rounds.effects import Discard, Effect, Forget
 from fedcore.rounds.state import Attempt, End, Phase, Score, State
 
 
@@ -86,7 +86,7 @@ def _history(state: State, log: Log) -> State:
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
-        state = replace(state, tip=commit)
+        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256)
         state = _with_participants(state, commit)
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
@@ -98,10 +98,11 @@ def _history(state: State, log: Log) -> State:
 
 
 def _with_participants(state: State, commit: CommitRecord) -> State:
+    at = (commit.round, commit.attempt)
     before = {p.client: (p, state.site(p.client)) for p in commit.participants}
     return state.with_sites(
         {
-            client: replace(site, last_round=commit.round, samples=p.samples, rounds=site.rounds + 1)
+            client: replace(site, last_round=commit.round, samples=p.samples, rounds=site.rounds + 1, committed=at)
             for client, (p, site) in before.items()
         }
     )
@@ -124,7 +125,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     attempt = replace(attempt, closed=close.accepted)
-    fold: Fold = closing.fold_of(state.config.strategy, attempt)
+    fold = closing.fold_of(state, attempt)
     return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
 
 

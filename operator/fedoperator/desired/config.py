@@ -9,8 +9,9 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Stop
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
-from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, TrainingSettings
-from fedoperator.desired.identity import Identity, Json
+from fedapi.jsonvalue import Json
+from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedoperator.desired.identity import Identity
 
 
 def _number(text: str | None) -> float | None:
@@ -61,7 +62,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         uid=identity.uid,
         rounds=spec.rounds,
         seed=spec.seed,
-        strategy=spec.strategy.name,
+        strategy=StrategySettings(name=spec.strategy.name),
         policy=spec.clients.policy,
         per_round=spec.clients.per_round,
         fraction=_number(spec.clients.fraction),

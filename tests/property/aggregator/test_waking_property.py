@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedaggregator.engine.polls import Polls
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.job import JobConfig, RosterEntry, TrainingSettings
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport, Payload, UpdateManifest
 from fedcore.rounds import assignment, machine
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import (
     Accepted,
     Configured,
@@ -33,7 +34,7 @@ A = "a" * 64
 
 words = st.tuples(
     st.sampled_from(
-        ["hear", "accept", "fail", "refuse", "evaluate", "tick", "deadline", "fold", "nan", "damage", "remove", "pause", "add"]
+        ["hear", "accept", "fail", "refuse", "evaluate", "tick", "deadline", "fold", "nan", "damage", "remove", "pause", "add", "old", "warn", "strict"]
     ),
     st.sampled_from(SITES),
 )  # fmt: skip
@@ -56,7 +57,7 @@ def reference(state: State, site: str) -> ObjectRef:
 def manifest(state: State, site: str) -> UpdateManifest:
     attempt = state.current.plan.attempt if state.current else 1
     return UpdateManifest(
-        job_uid="uid", round=state.round, attempt=attempt, client=site, base_sha256=A, payload=reference(state, site),
+        job_uid="uid", round=state.round, attempt=attempt, client=site, base_sha256=A, payloads={"update": Payload(object=reference(state, site))},
         samples=1, training_s=1.0, nonce=site * 16,
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ def event(state: State, word: str, site: str, now: float) -> Event:
     )
     events: dict[str, Event] = {
         "hear": Heard(now, (site,)),
+        "old": Heard(now, (site,), {site: Speech()}),
         "accept": Accepted(now, manifest(state, site)),
         "fail": SiteFailed(now, site, round_, attempt, "TaskFailed", "no"),
         "refuse": Refused(now, site, "Malformed", "no"),
@@ -88,6 +90,9 @@ def event(state: State, word: str, site: str, now: float) -> Event:
     }
     if word in ("remove", "pause", "add"):
         return Configured(now, rostered(state, site, word))
+    if word in ("warn", "strict"):
+        training = TrainingSettings(determinism=word.capitalize())
+        return Configured(now, state.config.model_copy(update={"training": training}))
     return events.get(word, Ticked(now))
 
 

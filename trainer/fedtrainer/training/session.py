@@ -6,7 +6,7 @@ path for it gets from rank 0, or leaves to it. The only place that calls the use
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
 
+from fedapi.jsonvalue import JsonView
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
 from fedtrainer import termination
@@ -37,7 +38,7 @@ class Spec:
     """What a session works on."""
 
     entrypoint: str
-    task_args: Mapping[str, object]
+    task_args: JsonView
     seed: int
     threads: int
     client: str
@@ -53,6 +54,7 @@ class Trained:
     samples: int
     metrics: dict[str, float]
     training_s: float
+    steps: int | None = None
 
 
 class Session:
@@ -137,11 +139,12 @@ class Session:
                     f"train() returned a {type(result).__name__}: return TrainResult(samples, metrics)"
                 )
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
+            steps = metrics.steps(result.steps, "train()")
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        return Trained(file, samples, found, training_s), ctx
+        return Trained(file, samples, found, training_s, steps), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
         """Rank 0 writes the update, and tells the others when there is none to be had."""
