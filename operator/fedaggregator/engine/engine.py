@@ -27,7 +27,7 @@ from fedapi import names
 from fedapi.outcome import Exit
 from fedcore.rounds import modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteFailure
+from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
 from fedcore.rounds.events import (
     Configured,
     Event,
@@ -205,15 +205,34 @@ class Engine:
         self.polls.shown(before, state)
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
+        """In their order; an evaluation beside the commit that binds it, and both are durable before HEAD moves."""
+        waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
                 case Fold():
                     self._spawn(self._fold(effect))
                 case Discard():
                     self._spawn(self._discard(effect))
+                case WriteEvaluation():
+                    waiting = (effect,)
+                case Commit():
+                    await self._commit(effect, waiting)
+                    waiting = ()
                 case _:
-                    await self._retried(partial(self.interpreter.perform, effect))
-                    _observe(effect)
+                    await self._perform(*waiting, effect)
+                    waiting = ()
+        await self._perform(*waiting)
+
+    async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
+        writing = self._retried(partial(self.interpreter.write_commit, effect.commit))
+        key, _ = await asyncio.gather(writing, self._perform(*beside))
+        await self._retried(partial(self.interpreter.move_head, effect.commit, key))
+        _observe(effect)
+
+    async def _perform(self, *effects: Effect) -> None:
+        for effect in effects:
+            await self._retried(partial(self.interpreter.perform, effect))
+            _observe(effect)
 
     async def _fold(self, order: Fold) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
