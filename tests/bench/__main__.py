@@ -24,6 +24,11 @@ RESULTS = OUT / "results.json"
 GOALS = {
     "round_overhead_embedded_s": 0.3,
     "round_100mb_two_sites_s": 3.0,
+    "embedded_100_sites_round_s": 10.0,
+    "embedded_100_sites_mib": 3072.0,
+    "embedded_1000_sites_round_s": 8.4,
+    "embedded_1000_sites_mib": 2560.0,
+    "embedded_1000_vs_flower": AtLeast(1.0),
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
     "hostile_rss_growth_mib": 64.0,
     "hostile_healthz_p99_s": 0.25,
