@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from fedapi import names
-from fedapi.wire.site import Assignment, NextRequest
+from fedapi.wire.site import Assignment
 from fedtrainer.agent import answers
-from fedtrainer.agent.control import ANSWER_S
+from fedtrainer.agent.control import ANSWER_S, not_understood, question
 from fedtrainer.agent.patience import RetryError, pause_s
-from fedtrainer.errors import AggregatorLostError, BadSettingsError, LinkExpiredError, RejectedError
+from fedtrainer.errors import AggregatorLostError, LinkExpiredError, RejectedError
 
 LONGEST_ANSWER_BYTES = 1 << 20
 CONNECT_S = 30.0  # longer than a site's own: a thousand of them connect at the same time
@@ -44,7 +44,7 @@ class Questions:
             try:
                 return await self._once(wait_s)
             except (RejectedError, LinkExpiredError) as error:
-                raise BadSettingsError(f"the aggregator at {self.url} does not speak this protocol: {error}") from error
+                raise not_understood(self.url, error) from error
             except RetryError as error:
                 first = first or time.monotonic()
                 if time.monotonic() - first > self.patience_s:
@@ -60,7 +60,7 @@ class Questions:
         self._link = None
 
     async def _once(self, wait_s: float) -> tuple[Assignment, str]:
-        request = self._request(NextRequest(wait_s=wait_s).model_dump_json().encode())
+        request = self._request(question(wait_s).model_dump_json().encode())
         kept = self._link is not None
         try:
             async with asyncio.timeout(ANSWER_S + wait_s):
@@ -79,7 +79,7 @@ class Questions:
         if refused := answers.error(status, body):
             raise refused
         try:
-            return Assignment.model_validate_json(body), body.decode()
+            return Assignment.told(body), body.decode()
         except ValidationError as error:
             raise RetryError(f"the answer to next is no Assignment: {error.error_count()} errors") from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, hostile, many_sites, ring_speed
+from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -48,6 +48,11 @@ class Bench:
     def thousand(self) -> many_sites.ManySites:
         """The embedded runner with 1,000 sites that add one to nine numbers."""
         return many_sites.measured(self.folder("thousand"), "addone:task", 1000, 4, parameters=9)
+
+    @cached_property
+    def crowds(self) -> dict[int, crowd.Crowd]:
+        """What a round costs, by number of scripted sites."""
+        return {count: crowd.measured(self.folder(f"crowd-{count}"), count) for count in (250, 500, 1000)}
 
     @cached_property
     def hostile(self) -> hostile.Hostile:

@@ -58,7 +58,7 @@ class SharedTrainer:
         client, stream = self._linked(settings)
         control, bulk = Control(client, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
         agent = Agent(settings, settings.alone(), control, bulk, CheckpointStore(settings))
-        self._finished = agent.serve(Assignment.model_validate_json(answer))
+        self._finished = agent.serve(Assignment.told(answer.encode()))
         return 0
 
     def _linked(self, settings: TrainerSettings) -> tuple[httpx.Client, Stream]:
