@@ -20,7 +20,7 @@ CRASHED = 1  # an error that nobody foresaw: retried within the budget, like eve
 def begin() -> None:
     """Sets up logging, signals, the task's search path and the place for the reason, from the environment as it is now."""
     form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
     termination.install()
     taskpath.extend()

@@ -42,11 +42,15 @@ class SharedTrainer:
 
     _modules: frozenset[str] = field(default_factory=lambda: frozenset(sys.modules))
     _links: dict[bytes, tuple[httpx.Client, Stream]] = field(default_factory=dict)  # by CA
+    _handlers: list[logging.Handler] = field(default_factory=list)
     _finished: bool = False
 
     def serve(self, answer: str) -> Served:
         """Does what the aggregator answered the site that the environment describes."""
         process.begin()
+        if not self._handlers:
+            self._handlers += logging.getLogger().handlers
+        logging.getLogger().handlers[:] = self._handlers  # without those of the task before
         self._finished = False
         code = process.code_of(lambda: self._serve(answer))
         return Served(code, self._finished, _left_running())
