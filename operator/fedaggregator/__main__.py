@@ -12,8 +12,8 @@ import uvloop
 from pydantic import ValidationError
 
 from fedaggregator import allocator, jsonlog
-from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
@@ -74,7 +74,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     intake = Intake(engine, store)
-    sites = SiteRoutes(engine, intake, publisher, SiteTokens(secrets.job_key), urls, limits)
+    sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), urls, limits)
     blobs = Blobs(engine, intake, store, urls, limits)
     https = server(application(engine, sites, blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()
