@@ -31,8 +31,8 @@ from fedaggregator.settings import Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.tokens import blob_key
-from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
+from fedstore.opening import open_store
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
@@ -64,7 +64,7 @@ def main() -> int:
 async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
-    store = DiskStore(settings.store_dir)
+    store = open_store(settings.store)
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.contract.ring.group import RankGroup
 
 COLLECTIVES = ["Horovod", "TorchDistributed"]

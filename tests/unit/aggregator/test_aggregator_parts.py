@@ -11,8 +11,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import fedaggregator.publisher as publisher_module
 from fedaggregator import metrics
-from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
@@ -131,7 +131,7 @@ def test_settings_come_from_the_environment(monkeypatch):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv(names.ENV_PORT, "1234")
     settings = Settings()
-    assert (settings.port, settings.status, str(settings.store_dir)) == (1234, "kubernetes", names.PATH_STORE)
+    assert (settings.port, settings.status, str(settings.store)) == (1234, "kubernetes", names.PATH_STORE)
 
 
 def test_configuration_file_keeps_the_last_good_version(tmp_path):
