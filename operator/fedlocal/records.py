@@ -17,8 +17,8 @@ from fedapi.jsonvalue import Json
 from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
-from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
+from fedstore.opening import open_store
 
 _URI = "volume://"
 
@@ -67,7 +67,7 @@ def commits(state: StateFolder) -> list[CommitRecord]:
     if folder is None:
         return []
     try:
-        store = DiskStore(folder)
+        store = open_store(folder)
         found = read_head(store, layout)
         return list(load_log(store, layout, found[0]).commits) if found else []
     except (FatalError, StoreError) as error:
@@ -81,7 +81,7 @@ def repair(state: StateFolder) -> list[str]:
         raise BadInputError(f"{state.root}: no store is here yet: run the job first")
     with locked(state.root):
         try:
-            return list(repaired(DiskStore(folder), layout))
+            return list(repaired(open_store(folder), layout))
         except (FatalError, StoreError) as error:
             raise StateBrokenError(f"{folder}: {error}") from error
 

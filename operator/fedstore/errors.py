@@ -7,7 +7,8 @@ StoreError
 ├── AlreadyExistsError      give up: the key holds other content, and objects are written once
 ├── HeadMovedError          give up: somebody else replaced HEAD
 ├── ContentMismatchError    the sender's fault: size or digest is not what was announced
-└── InvalidKeyError         the caller's fault: not a key
+├── InvalidKeyError         the caller's fault: not a key
+└── UnknownStoreError       the caller's fault: not a place where a store can be
 """
 
 
@@ -45,3 +46,7 @@ class ContentMismatchError(StoreError):
 
 class InvalidKeyError(StoreError):
     """Not a relative path of plain names."""
+
+
+class UnknownStoreError(StoreError):
+    """No adapter is for that kind of place."""

@@ -144,7 +144,7 @@ class JobFolder:
             names.ENV_NAMESPACE: self.config.namespace,
             names.ENV_JOB_UID: self.config.uid,
             names.ENV_CONFIG_FILE: str(self.root / "job.json"),
-            names.ENV_STORE_DIR: str(self.root / "store"),
+            names.ENV_STORE: str(self.root / "store"),
             names.ENV_CREDENTIALS_DIR: str(self.root / "credentials"),
             names.ENV_INIT_DIR: str(self.init_dir),
             names.ENV_HOST: "127.0.0.1",
