@@ -89,6 +89,16 @@ def gathered(settings: TrainerSettings, slot: Slot) -> "tuple[Rendezvous | None,
     return rendezvous, ring, Session(spec, ring)
 
 
+def parted(rendezvous: "Rendezvous | None", ring: "Ring") -> None:
+    """Leaves the ring, once all ranks have come here."""
+    from fedtrainer.ring.operations import barrier  # noqa: PLC0415 - loads torch
+
+    barrier(ring)
+    ring.close()
+    if rendezvous is not None:
+        rendezvous.close()
+
+
 class RankGroup:
     """All ranks of the site, as rank 0 leads them: each call is made by every rank."""
 
@@ -124,18 +134,12 @@ class RankGroup:
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""
         self._tell(Done())
-        self._ring.barrier()
-        self._leave()
+        parted(self._rendezvous, self._ring)
 
     def regroup(self) -> None:
         """Ends this generation at every rank."""
         self._tell(Regroup())
         raise RingBrokenError("the ring makes room for workers that wait")
-
-    def _leave(self) -> None:
-        self._ring.close()
-        if self._rendezvous is not None:
-            self._rendezvous.close()
 
     def _tell(self, order: Order) -> None:
         if self._rendezvous is not None:
