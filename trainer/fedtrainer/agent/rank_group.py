@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedtrainer.ring.port import Ring
     from fedtrainer.ring.rendezvous import Rendezvous
     from fedtrainer.training.session import Session, Trained
+    from fedtrainer.training.state_files import OrderState
 
 
 class Load(Message):
@@ -105,10 +106,10 @@ class RankGroup:
     def __init__(self, rendezvous: "Rendezvous | None", ring: "Ring", session: "Session") -> None:
         self._rendezvous, self._ring, self._session = rendezvous, ring, session
 
-    def load(self, path: Path, round_: int) -> Data:
-        """The model of a file and the data of a round."""
+    def load(self, path: Path, round_: int, state: "OrderState") -> Data:
+        """The model of a file, the site's state, and the data of a round."""
         self._tell(Load(round=round_))
-        self._session.load(path)
+        self._session.load(path, state)
         return self._session.data(round_)
 
     def evaluate(

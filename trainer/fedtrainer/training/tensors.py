@@ -1,7 +1,7 @@
 """Model and update files: safetensors in the hub's canonical form, so that equal tensors are equal bytes.
 
 Files are hashed while they are written, in blocks that stay in the CPU's cache; no tensor is copied as a whole.
-Called by session.py, progress.py and init. The form is fedcore's (tensors/tensorfile.py).
+Called by session.py, progress.py, site_state.py and init. The form is fedcore's (tensors/tensorfile.py).
 """
 
 import hashlib
