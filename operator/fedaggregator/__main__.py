@@ -12,8 +12,8 @@ import uvloop
 from pydantic import ValidationError
 
 from fedaggregator import allocator, jsonlog
-from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
@@ -31,8 +31,8 @@ from fedaggregator.settings import Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.tokens import blob_key
-from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
+from fedstore.opening import open_store
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
@@ -64,7 +64,7 @@ def main() -> int:
 async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
-    store = DiskStore(settings.store_dir)
+    store = open_store(settings.store)
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
@@ -74,7 +74,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     intake = Intake(engine, store)
-    sites = SiteRoutes(engine, intake, publisher, SiteTokens(secrets.job_key), urls, limits)
+    sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), urls, limits)
     blobs = Blobs(engine, intake, store, urls, limits)
     https = server(application(engine, sites, blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
-from fedstore.errors import StoreError, StoreFullError
+from fedstore.errors import StoreError, StoreFullError, UnknownStoreError
 
 _SHOWN = 10  # faults in one line
 REPAIR = (
@@ -51,6 +51,8 @@ class StoreDamagedError(FatalError):
 
 def store_failed(error: StoreError) -> FatalError:
     """What ends the process when the store was full, or failed, for too long."""
+    if isinstance(error, UnknownStoreError):
+        return FatalError(Exit.BAD_SETTINGS, f"the store: {error}")
     if isinstance(error, StoreFullError):
         return FatalError(
             Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or free space on it"

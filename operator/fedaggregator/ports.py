@@ -1,19 +1,30 @@
 """What the aggregator needs from outside, as protocols. Adapters are in adapters/; seams for what comes later.
 
-`Authenticator` is a token today; signatures and mutual TLS implement the same port.
+`Identity` is a token today; a client's certificate and a signed request are other adapters of the same port.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedapi.jsonvalue import JsonView
 
 
-class Authenticator(Protocol):
-    """Who may speak for a site."""
+@dataclass(frozen=True)
+class Shown:
+    """What a request shows of who makes it, before its body is read: of the connection and of the request's head."""
 
-    def proves(self, client: str, headers: Mapping[str, str]) -> bool:
-        """Whether the request comes from that site."""
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)  # a token is among them
+    certificate: bytes | None = None  # of the client, DER, verified in the handshake; None: it showed none
+
+
+class Identity(Protocol):
+    """Who makes a request."""
+
+    def doubt(self, client: str, shown: Shown) -> str:
+        """Why the request is not that site's, with what is wrong; empty when it is."""
 
 
 class StatusSink(Protocol):

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from fedaggregator.engine.repair import repaired
 from fedaggregator.errors import FatalError
@@ -10,14 +9,15 @@ from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire import storekey
 from fedapi.wire.store import Layout
-from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
+from fedstore.objectstore import ObjectStore
+from fedstore.opening import open_store
 
 
 def main(words: list[str]) -> int:
     """Repairs every job of the store; the exit code is one of fedapi.outcome."""
-    store = DiskStore(Path(words[0] if words else names.PATH_STORE))
     try:
+        store = open_store(words[0] if words else names.PATH_STORE)
         for layout in sorted(set(_layouts(store)), key=lambda each: (each.namespace, each.name)):
             for line in repaired(store, layout):
                 sys.stdout.write(f"{layout.namespace}/{layout.name}: {line}\n")
@@ -30,7 +30,7 @@ def main(words: list[str]) -> int:
     return Exit.OK
 
 
-def _layouts(store: DiskStore) -> Iterator[Layout]:
+def _layouts(store: ObjectStore) -> Iterator[Layout]:
     """The jobs that have objects here: one, on a volume of the operator's."""
     for prefix in ("control/", "models/"):
         for key in store.keys(prefix):

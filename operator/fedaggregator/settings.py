@@ -28,7 +28,11 @@ class Settings(BaseSettings):
         validation_alias=names.ENV_CONFIG_FILE,
         description="JobConfig, JSON.",
     )
-    store_dir: Path = Field(Path(names.PATH_STORE), validation_alias=names.ENV_STORE_DIR, description="Store's root.")
+    store: str = Field(
+        names.PATH_STORE,
+        validation_alias=names.ENV_STORE,
+        description="Where the store is: a folder, `file:FOLDER`, or `memory:NAME` (lost with the process).",
+    )
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
     )

@@ -17,9 +17,9 @@ from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
 from fedstore import history
-from fedstore.disk import DiskStore
 from fedstore.errors import HistoryDamagedError, MissingError, StoreError
 from fedstore.history import Committed
+from fedstore.opening import open_store
 
 _URI = "volume://"
 
@@ -73,7 +73,7 @@ def committed(state: StateFolder) -> list[Committed]:
     if folder is None:
         return []
     try:
-        return history.committed(DiskStore(folder), layout)
+        return history.committed(open_store(folder), layout)
     except HistoryDamagedError as error:
         raise StateBrokenError(f"{folder}: {StoreDamagedError(str(error))}") from error
     except StoreError as error:
@@ -87,7 +87,7 @@ def repair(state: StateFolder) -> list[str]:
         raise BadInputError(f"{state.root}: no store is here yet: run the job first")
     with locked(state.root):
         try:
-            return list(repaired(DiskStore(folder), layout))
+            return list(repaired(open_store(folder), layout))
         except (FatalError, StoreError) as error:
             raise StateBrokenError(f"{folder}: {error}") from error
 

@@ -8,7 +8,8 @@ StoreError
 ├── HeadMovedError          give up: somebody else replaced HEAD
 ├── HistoryDamagedError     somebody must act: HEAD, or a commit that it reaches, is lost or changed
 ├── ContentMismatchError    the sender's fault: size or digest is not what was announced
-└── InvalidKeyError         the caller's fault: not a key
+├── InvalidKeyError         the caller's fault: not a key
+└── UnknownStoreError       the caller's fault: not a place where a store can be
 """
 
 
@@ -50,3 +51,7 @@ class ContentMismatchError(StoreError):
 
 class InvalidKeyError(StoreError):
     """Not a relative path of plain names."""
+
+
+class UnknownStoreError(StoreError):
+    """No adapter is for that kind of place."""

@@ -72,6 +72,9 @@ class MemoryStore:
         self._limit_bytes = limit_bytes
         self._lock = threading.RLock()
 
+    def clean(self) -> None:
+        """Nothing is left of what was not finished."""
+
     @contextmanager
     def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> Iterator[MemoryWriter]:
         """Begins an object; see the port."""

@@ -49,6 +49,9 @@ class Reader(Protocol):
 class ObjectStore(Protocol):
     """A job's objects by key."""
 
+    def clean(self) -> None:
+        """Removes what killed writers left. For the one process that writes, at its start."""
+
     def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> AbstractContextManager[Writer]:
         """Begins an object whose size and digest are announced, or measured where they are None.
 

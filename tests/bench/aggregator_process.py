@@ -79,7 +79,7 @@ def _prepare(folder: Path, sites: list[str], parameters: int, port: int, rounds:
         names.ENV_NAMESPACE: NAMESPACE,
         names.ENV_JOB_UID: UID,
         names.ENV_CONFIG_FILE: str(folder / names.CONFIG_FILE),
-        names.ENV_STORE_DIR: str(store),
+        names.ENV_STORE: str(store),
         names.ENV_CREDENTIALS_DIR: str(folder),
         names.ENV_INIT_DIR: str(incoming),
         names.ENV_HOST: "127.0.0.1",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from fedtrainer.ring import operations
 from fedtrainer.ring.gradients import GradientSync
 from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous, ring_key
@@ -69,11 +70,11 @@ class Worker:
     def reduce(self, size: int, times: int) -> int:
         """Bytes that this process sends over TCP while `size` bytes are summed so many times."""
         tensor = torch.ones(size // 4)
-        self._ring.all_reduce(tensor)
-        self._ring.barrier()
+        operations.all_reduce(self._ring, tensor)
+        operations.barrier(self._ring)
         before = _sent()
         for _ in range(times):
-            self._ring.all_reduce(tensor)
+            operations.all_reduce(self._ring, tensor)
         return _sent() - before
 
 

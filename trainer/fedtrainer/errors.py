@@ -35,6 +35,10 @@ class DataMissingError(StopError):
     exit = Exit.DATA_MISSING
 
 
+class SiteStateError(DataMissingError):
+    """What the site has kept from its last committed update is damaged or lost. Name the file and the way out."""
+
+
 class RefusedError(StopError):
     """The aggregator does not know this site or its token."""
 

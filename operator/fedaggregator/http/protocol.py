@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
+from starlette.datastructures import Headers
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 from fedaggregator import metrics, refusallog
 from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
+from fedaggregator.ports import Shown
 from fedapi.wire.site import Refusal
 
 _PIPELINED = 4  # requests that wait for the answer to the one before; sites send none
@@ -153,6 +155,14 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         self.transport.close()
+
+
+def shown(scope: Any) -> Shown:
+    """What a request and its connection show of who makes it."""
+    connection = scope.get("state", {}).get("connection")
+    session = connection.transport.get_extra_info("ssl_object") if connection is not None else None
+    certificate = session.getpeercert(binary_form=True) if session is not None else None
+    return Shown(scope["method"], scope["path"], Headers(scope=scope), certificate)
 
 
 def proved(scope: Any, site: str) -> None:

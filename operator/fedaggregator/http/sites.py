@@ -1,4 +1,4 @@
-"""The routes of a site: next (long poll), uploads, updates, evaluations, failures. All need the site's token."""
+"""The routes of a site: next (long poll), uploads, updates, evaluations, failures. All need the site's identity."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
 from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Authenticator
+from fedaggregator.ports import Identity
 from fedaggregator.publisher import Publisher
 from fedapi.wire import version1
 from fedapi.wire.message import Message, ObjectRef
@@ -35,7 +35,6 @@ from fedcore.rounds import admission, assignment, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import State
 
-_LONGEST_NAME = 63  # of a site, as far as a refusal repeats it
 _M = TypeVar("_M", bound=Message)
 Post = Callable[[Request], Awaitable[Response]]
 
@@ -48,12 +47,12 @@ class SiteRoutes:
         engine: Engine,
         intake: Intake,
         publisher: Publisher,
-        authenticator: Authenticator,
+        identity: Identity,
         urls: UrlSigner,
         limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._authenticator, self._urls, self._limits = authenticator, urls, limits
+        self._identity, self._urls, self._limits = identity, urls, limits
 
     def routes(self) -> list[Route]:
         """The routes of fedapi.wire.site."""
@@ -169,8 +168,8 @@ class SiteRoutes:
     async def _proven(self, request: Request) -> str:
         """The site that asks, proven and of this job."""
         client = str(request.path_params["client"])
-        if not self._authenticator.proves(client, request.headers):
-            refusal = Refusal(code="Unauthorized", message=f"the token is not that of site {client[:_LONGEST_NAME]!r}")
+        if doubt := self._identity.doubt(client, protocol.shown(request.scope)):
+            refusal = Refusal(code="Unauthorized", message=doubt)
             await self._intake.refused("", refusal)
             raise RequestRefusedError(refusal)
         stranger = admission.stranger(self._engine.state, client)

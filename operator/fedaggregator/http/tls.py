@@ -194,7 +194,9 @@ class Tls(asyncio.BufferedProtocol):
         return self._raw.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As of the TCP transport, and `sslcontext`."""
+        """As of the TCP transport; `sslcontext`, and `ssl_object` as long as there is one."""
+        if name == "ssl_object":
+            return self._session.tls if self._session is not None else default
         return self._context if name == "sslcontext" else self._raw.get_extra_info(name, default)
 
     def proved(self, site: str) -> None:

@@ -1,6 +1,6 @@
 """The safetensors container, read strictly and written canonically: header bytes <-> tensor table. Pure.
 
-The hub reads hostile files with this: every number is bounded before it is used, nothing is evaluated or unpickled.
+Hub and sites write by it. The hub reads hostile files with it: every number is bounded before it is used, nothing is evaluated or unpickled.
 Format: 8 bytes little-endian header size, JSON header, tensor bytes (https://github.com/huggingface/safetensors).
 """
 
@@ -86,14 +86,17 @@ def parsed(header: bytes, file_size: int) -> TensorFile:
     return TensorFile(file_size, tuple(tensors), _buffers(table.get("__metadata__")))
 
 
-def canonical_header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
-    """Prefix and header of a new file with these tensors: wide types first (alignment), then by name; no metadata."""
-    return header(sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name)))
+def canonical_header(tensors: Iterable[Tensor], metadata: str | None = None) -> tuple[bytes, TensorFile]:
+    """Prefix and header of a new file with these tensors: wide types first (alignment), then by name.
+
+    Hub and sites write all their files by it, so that equal tensors are equal bytes. `metadata`: of a site's own files.
+    """
+    return header(sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name)), metadata)
 
 
-def header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
+def header(tensors: Iterable[Tensor], metadata: str | None = None) -> tuple[bytes, TensorFile]:
     """Prefix and header of a new file with these tensors in this order; where they lie now does not matter."""
-    table: Json = {}
+    table: Json = {} if metadata is None else {"__metadata__": {METADATA: metadata}}
     position = 0
     for tensor in tensors:
         size = tensor.end - tensor.begin

@@ -37,7 +37,7 @@ class Rank:
         mine = self._values(kind, size, self.ring.rank)
         # A tensor on the device is summed over slices, which are the ranks wherever this runs.
         on = mine.to(self.ring.device) if kind in {torch.float32, torch.int32} else mine
-        self.ring.all_reduce(on)
+        operations.all_reduce(self.ring, on)
         parts = [self._values(kind, size, rank) for rank in range(self.ring.size)]
         if not kind.is_floating_point:
             want = parts[0]
@@ -59,8 +59,8 @@ class Rank:
     def shapes(self) -> bool:
         """A number without dimensions, and a view that is not contiguous."""
         number, view = torch.tensor(1.0), torch.arange(12.0).view(3, 4).t()
-        self.ring.all_reduce(number)
-        self.ring.all_reduce(view)
+        operations.all_reduce(self.ring, number)
+        operations.all_reduce(self.ring, view)
         return float(number) == self.ring.size and torch.equal(view, torch.arange(12.0).view(3, 4).t() * self.ring.size)
 
     def broadcast(self, dtype: str) -> bool:
@@ -76,7 +76,7 @@ class Rank:
         """When this rank came and when it was let go; the last one comes late."""
         time.sleep(0.2 if self.ring.rank + 1 == self.ring.size else 0)
         came = time.monotonic()
-        self.ring.barrier()
+        operations.barrier(self.ring)
         return came, time.monotonic()
 
     def numbers(self) -> list:

@@ -27,7 +27,7 @@ HOSTILE = [
         for name in (
             "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GCONV_PATH",
             "OPENSSL_CONF", "SSL_CERT_FILE", "OPENBLAS_NUM_THREADS", "KUBERNETES_SERVICE_HOST", "PATH", "HOME", "anything",
-            "FEDLOOM_STORE_DIR", "fedloom_store_dir", "Fedloom_Log_Level", "pythonpath",
+            "FEDLOOM_STORE", "fedloom_store", "Fedloom_Log_Level", "pythonpath",
         )
     ],
     # Names of Fedloom's own, whatever their case.

@@ -3,18 +3,17 @@
 import signal
 
 import pytest
-from safetensors.torch import load
 
 from fedapi import names
 from tests.integration.launch.pool import Pool
-from tests.integration.trainer.hub import TOKEN, Hub
-from tests.integration.trainer.programs import HERE, UID, Site
+from tests.integration.protocol.application import UID, Hub
+from tests.integration.trainer.programs import HERE, Site
 from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
 def hub(tmp_path):
-    hub = Hub(tmp_path / "hub")
+    hub = Hub(tmp_path / "hub", rounds=2, training={"epochs": 2, "batch_size": 16})
     yield hub
     hub.close()
 
@@ -29,26 +28,27 @@ def test_two_pods_train_as_one_site_and_go_on_after_one_has_left(tmp_path, hub, 
         "FEDLOOM_POLL_S": "0.2",
         names.ENV_CREDENTIALS_DIR: base[names.ENV_CREDENTIALS_DIR],
     }
+    token = hub.token("site-a")
     pool = Pool(tmp_path, program=("-m", "fedtrainer", "train"), env={**kept, **own})
     pool.env.pop(names.ENV_TERMINATION_LOG)
     try:
-        pods = [pool.start(0, token=TOKEN), pool.start(1, token=TOKEN)]
-        hub.train(1, model, epochs=2, batch_size=16)
+        pods = [pool.start(0, token=token), pool.start(1, token=token)]
+        hub.give(model)
+        until(lambda: hub.step == "Train")
+        hub.pause()  # the second round waits until the other pod is there
         until(lambda: hub.updates)
         pods[1].terminate()
         assert pods[1].wait(PATIENCE_S) == 128 + signal.SIGTERM, pool.log(1)
-        pods[1] = pool.start(1, token=TOKEN)
+        pods[1] = pool.start(1, token=token)
         until(lambda: "generation=2" in pool.log(0))  # rank 0 was idle and was ended by its launcher
-        hub.train(2, model, epochs=2, batch_size=16)
-        until(lambda: len(hub.updates) == 2)
-        hub.finish()
+        hub.pause(False)
         assert [pod.wait(PATIENCE_S) for pod in pods] == [0, 0], pool.log(0) + pool.log(1)
     finally:
         pool.close()
-    assert [(m.round, m.client, m.samples, m.job_uid) for m, _ in hub.updates] == [
+    assert [(m.round, m.client, m.samples, m.job_uid) for m in hub.updates] == [
         (1, "site-a", 48, UID),
         (2, "site-a", 48, UID),
     ]
-    assert all(tensor.isfinite().all() for _, content in hub.updates for tensor in load(content).values())
+    assert all(abs(tensor).max() < 1e6 for m in hub.updates for tensor in hub.tensors(m).values())
     assert "[rank 1] " in pool.log(1)
     assert not (tmp_path / "site" / "termination-log").exists()

@@ -1,4 +1,7 @@
-"""Starts the trainer's programs as a pod would: environment, credentials directory, termination log."""
+"""Starts the trainer's programs as a pod would: environment, credentials directory, termination log.
+
+Each is a fork of a preloaded process, or, where nobody kills it, its main function in this process.
+"""
 
 import io
 import json
@@ -13,14 +16,14 @@ from unittest import mock
 from fedapi import names
 from fedtrainer.__main__ import main
 from fedtrainer.ring.slot import Slot
-from tests.integration.trainer.hub import TOKEN, Hub
+from tests.integration.aggregator.harness import UID
+from tests.integration.protocol.application import Hub
 from tests.ports import free_port
 from tests.preloaded import Program
 from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-UID = "11111111-2222-3333-4444-555555555555"
 
 
 STARTED: list[Program] = []  # ended by `end_all` when a test failed before it ended them itself
@@ -48,21 +51,23 @@ class Site:
     folder: Path
     hub: Hub | None = None
     client: str = "site-a"
-    token: str = TOKEN
+    token: str = ""  # the site's own
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self, kind: str, entrypoint: str = "tiny_task:task") -> dict[str, str]:
         for name in ("credentials", "data", "state", "init"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "credentials" / names.FILE_TOKEN).write_text(self.token)
+        (self.folder / "credentials" / names.FILE_TOKEN).write_text(
+            self.token or (self.hub.token(self.client) if self.hub else "a" * 64)
+        )
         if self.hub is not None:
             (self.folder / "credentials" / names.FILE_CA).write_bytes(self.hub.ca.read_bytes())
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "operator", ROOT / "trainer", HERE))),
-            names.ENV_JOB: "tiny",
-            names.ENV_NAMESPACE: "default",
+            names.ENV_JOB: "job",
+            names.ENV_NAMESPACE: "lab",
             names.ENV_JOB_UID: UID,
             names.ENV_CLIENT: self.client,
             names.ENV_AGGREGATOR_URL: self.hub.url if self.hub else "https://127.0.0.1:1",
@@ -78,24 +83,21 @@ class Site:
             **self.env,
         }
 
-    def start(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task") -> Program:
-        env = self.environment(kind, entrypoint)
-        process = Program("fedtrainer", command, env=env, cwd=self.folder, log=self.folder / "log")
+    def start(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task", **env: str) -> Program:
+        given = self.environment(kind, entrypoint) | env
+        process = Program("fedtrainer", command, env=given, cwd=self.folder, log=self.folder / "log")
         STARTED.append(process)
         return process
 
     def start_ranks(self, kind: str, size: int = 2) -> list[Program]:
         """The ranks of one generation, each a worker of its own, as launchers start them."""
-        environment, processes, port = self.environment(kind), [], free_port()
+        port, processes = free_port(), []
         for rank in range(size):
             slot = Slot(
                 0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
             )
             own = {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
-            env = environment | slot.environment() | own
-            process = Program("fedtrainer", "train", env=env, cwd=self.folder, log=self.folder / "log")
-            STARTED.append(process)
-            processes.append(process)
+            processes.append(self.start("train", kind, **slot.environment(), **own))
         return processes
 
     def end_ranks(self, processes: list[Program]) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedapi.outcome import Exit
-from tests.integration.trainer.hub import Hub
+from tests.integration.protocol.application import Hub
 from tests.integration.trainer.programs import HERE, ROOT, Site, end_all
 
 IMPORT, INVALID, FAILED = Exit.TASK_IMPORT, Exit.TASK_INVALID, Exit.TASK_FAILED
@@ -214,13 +214,15 @@ TRAIN = [
 @pytest.mark.parametrize(("source", "code", "words"), TRAIN)
 def test_a_training(tmp_path, hub, entrypoint, source, code, words):
     site = Site(tmp_path / "site", hub)
-    hub.train(1, site.initial_model(), evaluate=True)
-    hub.finish()
+    hub.give(site.initial_model())
+    hub.plan()
     ended = site.call("train", "", entrypoint(source))
     assert ended.code == code, ended.log
     assert words in ended.reason
     assert ended.reason.count("\n") == 1
-    assert [f.reason for f in hub.failures] == (["TaskInvalid"] if code == INVALID else []), "at once, or tried again"
+    assert [f["reason"] for f in hub.failures] == (["TaskInvalid"] if code == INVALID else []), (
+        "at once, or tried again"
+    )
     assert not hub.updates
 
 
@@ -228,11 +230,10 @@ def test_a_training(tmp_path, hub, entrypoint, source, code, words):
 def test_numbers_of_other_libraries_are_numbers(tmp_path, hub, entrypoint, samples):
     point = entrypoint(method("train", f"return TrainResult({samples}, {{'a': np.float32(0.5), 'b': torch.ones(1)}})"))
     site = Site(tmp_path / "site", hub)
-    hub.train(1, site.initial_model())
-    hub.finish()
+    hub.give(site.initial_model())
     ended = site.call("train", "", point)
     assert ended.code == 0, ended.log
-    ((manifest, _),) = hub.updates
+    (manifest,) = hub.updates
     assert (manifest.samples, manifest.metrics["a"], manifest.metrics["b"]) == (32, 0.5, 1.0)
 
 
@@ -267,13 +268,13 @@ def test_what_a_task_may_do(tmp_path, hub, entrypoint):
     """It closes files, changes signals and torch, and forks: none of its children is a trainer."""
     point = entrypoint(MAY)
     site = Site(tmp_path / "site", hub, env=path_of(tmp_path))
-    hub.train(1, site.initial_model(), evaluate=True)
-    hub.finish()
+    hub.give(site.initial_model())
+    hub.plan()
     ended = site.run("train", "", point)
     assert ended.code == 0, ended.log
-    ((manifest, _),) = hub.updates
+    (manifest,) = hub.updates
     assert (manifest.samples, manifest.metrics["code"], manifest.metrics["grad"]) == (32, 7.0, 1.0)
-    assert [e.samples for e in hub.evaluations] == [3]
+    assert [e["samples"] for e in hub.evaluations] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_what_a_task_may_do(tmp_path, hub, entrypoint):
 def test_a_process_that_is_ended_says_where(tmp_path, hub, entrypoint, lines, code, words):
     point = entrypoint(method("train", *lines))
     site = Site(tmp_path / "site", hub, env=path_of(tmp_path))
-    hub.train(1, site.initial_model())
+    hub.give(site.initial_model())
     ended = site.run("train", "", point)
     assert ended.code == code, ended.log
     assert words in ended.reason

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from fedtrainer import Data, DataMissingError, EvalResult, Site, Task, TrainResult
+from fedtrainer.training.state_files import StateFiles
 
 
 class Tiny(Task):
@@ -106,7 +107,7 @@ class KilledOnce(Tiny):
     """Kills its process in epoch 2 (of 4), the first time."""
 
     def loss(self, outputs, targets):
-        self.calls = getattr(self, "calls", 0) + 1
+        self.calls = getattr(self, "calls", 0) + outputs.requires_grad
         marker = Path(os.environ["TINY_MARKER"])
         if self.calls == 8 and not marker.exists():
             marker.touch()
@@ -139,6 +140,41 @@ class AddOne(Tiny):
             for parameter in model.parameters():
                 parameter.add_(1)
         return TrainResult(3, {"steps": 1})
+
+
+class Counts(Tiny):
+    """Counts in the site's state the trainings that count; says so in its metrics, and is killed once where it is told."""
+
+    def __init__(self):
+        stage = StateFiles.stage
+
+        def staged(*args):
+            stage(*args)
+            self.kill("staged")
+
+        StateFiles.stage = staged
+
+    def train(self, model, data, settings, ctx):
+        result = super().train(model, data, settings, ctx)
+        ctx.state["n"] = ctx.state.get("n", torch.zeros(())) + 1
+        ctx.state["layer"] = next(model.parameters())
+        self.round = ctx.site.round
+        self.kill("train")
+        return TrainResult(result.samples, {"n": float(ctx.state["n"])})
+
+    def evaluate(self, model, data, settings, ctx):
+        self.kill("evaluate")
+        found = float(ctx.state.get("n", torch.zeros(())))
+        ctx.state["n"] = torch.tensor(99.0)  # of no consequence: an evaluation leaves no trace
+        return EvalResult(4, {"n": found})
+
+    round = 0
+
+    def kill(self, where):
+        told, _, marker = os.environ.get("TINY_KILL", "").partition(":")
+        if told == where and self.round == 2 and not Path(marker).exists():
+            Path(marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def task(kind: str = "Tiny"):

@@ -11,8 +11,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import fedaggregator.publisher as publisher_module
 from fedaggregator import metrics
-from fedaggregator.adapters.sitetokens import SiteTokens
 from fedaggregator.adapters.statusfile import StatusFile
+from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine import records
 from fedaggregator.engine.configfile import ConfigFile
@@ -23,6 +23,7 @@ from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
 from fedaggregator.patience import Patience
+from fedaggregator.ports import Shown
 from fedaggregator.publisher import Publisher
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedaggregator.status import status
@@ -94,7 +95,8 @@ def test_a_signed_url_is_good_for_exactly_one_thing():
     ],
 )
 def test_site_tokens(header, proves):
-    assert SiteTokens(b"k" * 32).proves("a", {"authorization": header}) is proves
+    shown = Shown("POST", "/v1/sites/a/next", {"authorization": header})
+    assert (Tokens(b"k" * 32).doubt("a", shown) == "") is proves
 
 
 def test_every_refusal_has_a_status():
@@ -129,7 +131,7 @@ def test_settings_come_from_the_environment(monkeypatch):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv(names.ENV_PORT, "1234")
     settings = Settings()
-    assert (settings.port, settings.status, str(settings.store_dir)) == (1234, "kubernetes", names.PATH_STORE)
+    assert (settings.port, settings.status, str(settings.store)) == (1234, "kubernetes", names.PATH_STORE)
 
 
 def test_configuration_file_keeps_the_last_good_version(tmp_path):

@@ -85,7 +85,7 @@ def test_what_users_may_tune_reaches_the_container():
 def test_of_the_hubs_variables_only_those_of_the_list_reach_it():
     """An object may be older than the rule that refuses the others."""
     allowed = names.HUB_ENV[-20:]  # a list has at most 32 entries
-    asked = [{"name": name, "value": "/x"} for name in (*allowed, "PYTHONPATH", "LD_PRELOAD", "fedloom_store_dir")]
+    asked = [{"name": name, "value": "/x"} for name in (*allowed, "PYTHONPATH", "LD_PRELOAD", "fedloom_store")]
     plain, asking = (
         _env(deployment(s.job(aggregator={"podTemplate": {"env": env}}), "img", "Never", DOMAIN, 1))
         for env in ([], asked)

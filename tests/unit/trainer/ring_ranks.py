@@ -9,6 +9,7 @@ from typing import Any
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import termination
 from fedtrainer.errors import RingBrokenError, SkipError, StopError, Terminated
+from fedtrainer.ring import operations
 from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.slot import Slot
@@ -87,7 +88,7 @@ def _rank(script: Script, slot: Slot, pipe: Any) -> None:
     outcomes = _work(script, ring, slot.rank)
     pipe.send(outcomes)
     if not any(outcome.error in ("RingBrokenError", "Terminated") for outcome in outcomes):
-        ring.barrier()
+        operations.barrier(ring)
         ring.close()
         rendezvous.close()
 

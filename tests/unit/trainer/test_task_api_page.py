@@ -16,10 +16,11 @@ from fedtrainer.ring.slot import Slot
 from fedtrainer.training import tensors
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
+from fedtrainer.training.state_files import OrderState, StateFiles
 from tests.unit.trainer.ring_ranks import Script, alone, site
 
 PAGE = (Path(__file__).parents[3] / "docs" / "task-api.md").read_text()
-TASK, OWN_LOOP = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+TASK, OWN_LOOP, OWN_HEAD = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
@@ -27,9 +28,10 @@ def example(tmp_path, monkeypatch):
     assert len([line for line in TASK.splitlines() if line.strip()]) <= 30
     (tmp_path / "failures.py").write_text(TASK)
     (tmp_path / "own_loop.py").write_text(OWN_LOOP)
+    (tmp_path / "own_head.py").write_text(OWN_HEAD)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
-    for name in ("failures", "own_loop"):
+    for name in ("failures", "own_loop", "own_head"):
         sys.modules.pop(name, None)
 
 
@@ -70,6 +72,26 @@ def test_the_loop_of_ones_own_comes_to_what_the_default_does(measured):
     for name, values in default.model.items():
         assert np.array_equal(own.model[name], values), "the same bits in one process"
         assert all(np.abs(found[0].model[name] - values).max() < 1e-5 for found in ranks)
+
+
+def test_the_head_of_ones_own_stays_at_the_site(measured):
+    write_initial_model("own_head:task", {"hidden": 32}, 7, 1, measured / "init")
+    session = Session(Spec("own_head:task", {"hidden": 32}, 7, 1, "site-a", measured / "data"), SingleRing("cpu"))
+    files, committed, scores = StateFiles(measured / "state"), None, []
+    training = TrainingSettings(epochs=10, batch_size=16, optimizer={"learning_rate": 0.1})
+    for round_ in (1, 2):
+        session.load(measured / "init" / "model.safetensors", OrderState(files, committed, (round_, 1)))
+        data = session.data(round_)
+        scores.append(session.evaluate(data, round_ - 1, training, lambda: False).metrics["loss"])
+        session.train(data, round_, training, measured / "work", lambda: False)
+        update = tensors.read(measured / "work" / "update.safetensors")
+        assert {name: bool(tensor.any()) for name, tensor in update.items()} == {
+            "0.weight": True, "0.bias": True, "2.weight": False, "2.bias": False,
+        }  # fmt: skip
+        committed = (round_, 1)
+        files.promote(committed)
+    assert scores[1] != scores[0], "the same model with a head of the site's own"
+    assert sorted(tensors.read(files.current().path)) == ["bias", "weight"]
 
 
 def test_the_example_names_its_missing_data(example):

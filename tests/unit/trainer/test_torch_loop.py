@@ -13,6 +13,7 @@ from fedtrainer.errors import DivergedError, DroppedError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.batches import shuffled, take
 from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.site_state import SiteState
 from fedtrainer.training.steps import optimizer_of
 
 INPUTS = torch.arange(20.0).reshape(10, 2) / 20
@@ -34,7 +35,8 @@ class Counting(Task):
 
 def context(path: Path, stopped=lambda: False) -> Context:
     ring = SingleRing("cpu")
-    return Context(Site("a", path, {}, 1, 1), 5, Checkpoints(path / "checkpoint.safetensors", 0.0, ring), stopped, ring)
+    progress = Checkpoints(path / "checkpoint.safetensors", 0.0, ring)
+    return Context(Site("a", path, {}, 1, 1), 5, progress, stopped, ring, SiteState({}))
 
 
 def model() -> torch.nn.Module:

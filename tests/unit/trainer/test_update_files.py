@@ -1,13 +1,14 @@
 """Update and model files: what safetensors reads, the bytes that are hashed, what is refused."""
 
 import hashlib
+import json
 from fractions import Fraction
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedcore.tensors import integers
+from fedcore.tensors import integers, tensorfile
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.training import tensors
 
@@ -38,6 +39,41 @@ def test_equal_tensors_give_equal_bytes(tmp_path):
     one = tensors.write(tmp_path / "one", STATE)
     two = tensors.write(tmp_path / "two", dict(reversed(STATE.items())))
     assert one == two
+
+
+def test_a_site_writes_what_the_hub_writes(tmp_path):
+    """Of the same tensors the same bytes: header, order, padding."""
+    tensors.write(tmp_path / "model", STATE)
+    content = (tmp_path / "model").read_bytes()
+    end = tensorfile.PREFIX_BYTES + tensorfile.header_size(content[: tensorfile.PREFIX_BYTES], len(content))
+    found = tensorfile.parsed(content[tensorfile.PREFIX_BYTES : end], len(content))
+    header, table = tensorfile.canonical_header(reversed(found.tensors))
+    assert (header, table) == (content[:end], found)
+    widths = [tensorfile.ITEM_BYTES[tensor.dtype] for tensor in found.tensors]
+    assert widths == sorted(widths, reverse=True), "aligned for who maps the file"
+    for tensor in found.tensors:
+        assert content[tensor.begin : tensor.end] == bytes(tensors.bytes_of(STATE[tensor.name]))
+
+
+def test_an_update_in_the_order_of_version_0_1_is_read_alike(tmp_path):
+    """Sorted by name, as trainers wrote it before."""
+    entries, body = {}, b""
+    for name in sorted(STATE):
+        data = bytes(tensors.bytes_of(STATE[name]))
+        shape, dtype = list(STATE[name].shape), tensors.DTYPES[STATE[name].dtype]
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    content = len(text).to_bytes(8, "little") + text + body
+    old = tensorfile.parsed(text, len(content))
+    written = tensors.write(tmp_path / "new", STATE)
+    new = (tmp_path / "new").read_bytes()
+    table = tensorfile.parsed(new[8 : 8 + tensorfile.header_size(new[:8], written.size)], written.size)
+    assert tensorfile.difference(old, table) == ""
+    for name, tensor in old.by_name().items():
+        theirs = table.by_name()[name]
+        assert content[tensor.begin : tensor.end] == new[theirs.begin : theirs.end]
 
 
 def test_delta(tmp_path):

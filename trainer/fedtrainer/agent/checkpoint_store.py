@@ -5,12 +5,15 @@
         checkpoint.safetensors  state of an unfinished training (training/progress.py)
         update.safetensors      the finished update …
         finished.json           … and what its manifest says; written last, by rename
+    <state>/<job uid>/<client>/state/                           the site's state (training/state_files.py)
 
 An update is kept until the aggregator has acknowledged it; orders that are over are deleted. Jobs and sites may share
 the volume: a process touches its folder while it works, and deletes those of jobs that nobody has touched for a week.
+None of this deletes a site's state. A site's folder is locked by the process that works in it.
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -18,16 +21,20 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fedapi.wire.site import TrainOrder
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.state_files import StateFiles
 
 log = logging.getLogger(__name__)
 
+LOCK_PAUSE_S = 0.1
 FORGOTTEN_S = 7 * 24 * 3600.0  # folders of other jobs untouched for so long belong to nobody
+STATE = "state"
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a uid: anything else on the volume is not ours
 
 
@@ -81,8 +88,10 @@ class CheckpointStore:
     def __init__(self, settings: TrainerSettings) -> None:
         self._job = settings.state_dir / settings.job_uid
         self._root = self._job / settings.client
+        self.state = StateFiles(self._root / STATE)
         try:
             self._root.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self._root, settings.patience_s)
             self.touch()
         except OSError as error:
             raise BadSettingsError(
@@ -101,7 +110,7 @@ class CheckpointStore:
     def order(self, order: TrainOrder) -> Folder:
         """The folder of an order; folders of other orders are deleted."""
         path = self._root / f"{order.round:06d}-{order.attempt}-{order.model.sha256[:16]}"
-        for other in self._root.iterdir():
+        for other in _passing(self._root):
             if other.is_dir() and other != path:
                 shutil.rmtree(other, ignore_errors=True)
         path.mkdir(exist_ok=True)
@@ -118,10 +127,14 @@ class CheckpointStore:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """The job is over: nothing is needed any more."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        """The job is over: nothing is needed any more but the site's state, which is the site's own."""
+        _clear(self._root)
         with contextlib.suppress(OSError):  # another site of the same job may share the volume
             self._job.rmdir()
+
+    def close(self) -> None:
+        """Another process of the site may work here."""
+        os.close(self._lock)
 
 
 def new_nonce() -> str:
@@ -132,8 +145,47 @@ def new_nonce() -> str:
 def _forget(state_dir: Path, own: Path) -> None:
     for job in state_dir.iterdir():
         if job != own and _JOB.fullmatch(job.name) and time.time() - _last_use(job) > FORGOTTEN_S:
-            log.info("deletes %s, which no job has touched for a week", job)
-            shutil.rmtree(job, ignore_errors=True)
+            sites = [path for path in job.iterdir() if path.is_dir()]
+            if not sites or any(True for site in sites for _ in _passing(site)):
+                log.info("deletes what is not a site's state in %s, which no job has touched for a week", job)
+            for site in sites:
+                _clear(site)
+            with contextlib.suppress(OSError):
+                job.rmdir()
+
+
+def _passing(site: Path) -> Iterable[Path]:
+    """What a site's folder holds beside its state."""
+    return [path for path in site.iterdir() if path.name != STATE]
+
+
+def _clear(site: Path) -> None:
+    for path in _passing(site):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the state stays
+        site.rmdir()
+
+
+def _locked(folder: Path, patience_s: float) -> int:
+    """A descriptor that holds the folder: an earlier pod of the site may still be ending. The system ends the lock with it."""
+    descriptor, end = os.open(folder, os.O_RDONLY | os.O_CLOEXEC), time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(descriptor)
+                raise BadSettingsError(
+                    f"state directory {folder} is in use by another process of this site: end it, or give each its own"
+                ) from None
+            time.sleep(LOCK_PAUSE_S)
+            continue
+        except OSError as error:  # some network file systems
+            log.warning("%s cannot be locked (%s): keep two processes of a site apart", folder, error)
+        return descriptor
 
 
 def _last_use(job: Path) -> float:

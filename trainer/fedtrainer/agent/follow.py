@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from fedtrainer import termination
-from fedtrainer.agent.rank_group import Done, Evaluate, Load, Order, Regroup, Train, gathered, heard
+from fedtrainer.agent.rank_group import Done, Evaluate, Load, Order, Regroup, Train, gathered, heard, parted
 from fedtrainer.errors import RingBrokenError, SkipError, Terminated
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
@@ -29,9 +29,7 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
     while not isinstance(order := heard(rendezvous), Done):
         follower.act(order)
     log.info("done")
-    ring.barrier()
-    ring.close()
-    rendezvous.close()
+    parted(rendezvous, ring)
 
 
 class Follower:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fedtrainer.ring.port import Ring
     from fedtrainer.ring.rendezvous import Rendezvous
     from fedtrainer.training.session import Session, Trained
+    from fedtrainer.training.state_files import OrderState
 
 
 class Load(Message):
@@ -89,16 +90,26 @@ def gathered(settings: TrainerSettings, slot: Slot) -> "tuple[Rendezvous | None,
     return rendezvous, ring, Session(spec, ring)
 
 
+def parted(rendezvous: "Rendezvous | None", ring: "Ring") -> None:
+    """Leaves the ring, once all ranks have come here."""
+    from fedtrainer.ring.operations import barrier  # noqa: PLC0415 - loads torch
+
+    barrier(ring)
+    ring.close()
+    if rendezvous is not None:
+        rendezvous.close()
+
+
 class RankGroup:
     """All ranks of the site, as rank 0 leads them: each call is made by every rank."""
 
     def __init__(self, rendezvous: "Rendezvous | None", ring: "Ring", session: "Session") -> None:
         self._rendezvous, self._ring, self._session = rendezvous, ring, session
 
-    def load(self, path: Path, round_: int) -> Data:
-        """The model of a file and the data of a round."""
+    def load(self, path: Path, round_: int, state: "OrderState") -> Data:
+        """The model of a file, the site's state, and the data of a round."""
         self._tell(Load(round=round_))
-        self._session.load(path)
+        self._session.load(path, state)
         return self._session.data(round_)
 
     def evaluate(
@@ -124,18 +135,12 @@ class RankGroup:
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""
         self._tell(Done())
-        self._ring.barrier()
-        self._leave()
+        parted(self._rendezvous, self._ring)
 
     def regroup(self) -> None:
         """Ends this generation at every rank."""
         self._tell(Regroup())
         raise RingBrokenError("the ring makes room for workers that wait")
-
-    def _leave(self) -> None:
-        self._ring.close()
-        if self._rendezvous is not None:
-            self._rendezvous.close()
 
     def _tell(self, order: Order) -> None:
         if self._rendezvous is not None:

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -61,8 +61,9 @@ class SharedTrainer:
         taskpath.forget(settings.entrypoint, self._modules)
         client, stream = self._linked(settings)
         control, bulk = Control(client, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
-        agent = Agent(settings, settings.alone(), control, bulk, CheckpointStore(settings))
-        self._finished = agent.serve(Assignment.told(answer.encode()))
+        with closing(CheckpointStore(settings)) as checkpoints:
+            agent = Agent(settings, settings.alone(), control, bulk, checkpoints)
+            self._finished = agent.serve(Assignment.told(answer.encode()))
         return 0
 
     def _linked(self, settings: TrainerSettings) -> tuple[httpx.Client, Stream]:

@@ -46,6 +46,7 @@ from fedtrainer.errors import (
 )
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.state_files import OrderState, Update
 from fedtrainer.training.task import Data, EvalResult
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
     context = trust(settings)
     with pool(context) as client, closing(Stream(context)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
-        Agent(settings, slot, Control(client, settings, settings.token()), bulk, CheckpointStore(settings)).run()
+        control = Control(client, settings, settings.token())
+        with closing(CheckpointStore(settings)) as keep:
+            Agent(settings, slot, control, bulk, keep).run()
 
 
 class Agent:
@@ -76,6 +79,7 @@ class Agent:
         self._bulk = bulk
         self._keep = keep
         self._found: RankGroup | None = None
+        self._committed: Update | None = None  # the site's update that was committed last
         self._last = ""  # last order, and how often it came in a row
         self._repeats = 0
 
@@ -84,6 +88,7 @@ class Agent:
         answer = self._control.next(0.0)
         while answer.kind != "Done":
             self._keep.touch()
+            self._settle(answer)
             group = self._group(answer.train)
             if self._act(answer) and self._settings.lifetime == "Round":
                 break
@@ -98,6 +103,7 @@ class Agent:
 
     def serve(self, answer: Assignment) -> bool:
         """Does what one answer says, where the process serves other sites too; whether this site has finished."""
+        self._settle(answer)
         if answer.kind in ("Train", "Evaluate"):
             self._group(answer.train)
         came_to_an_end = self._act(answer) or answer.kind in ("Wait", "Drop")
@@ -106,8 +112,18 @@ class Agent:
             self._finish(answer)
         return finished
 
+    def _settle(self, answer: Assignment) -> None:
+        """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
+        self._committed = answer.committed
+        self._keep.state.promote(answer.committed)
+        if answer.train is not None:
+            self._keep.state.discard((answer.train.round, answer.train.attempt))
+        elif answer.kind == "Done":
+            self._keep.state.discard(None)
+
     def _finish(self, answer: Assignment) -> None:
         """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
+        self._settle(answer)
         if self._slot.size > 1 or self._found is not None:
             self._group().done()
         if answer.kind == "Done":
@@ -179,7 +195,7 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
-        data = self._loaded(order.model, order.round)
+        data = self._loaded(order.model, order.round, (order.round, order.attempt))
         group, nonce = self._group(), new_nonce()
 
         def keep(trained: "Trained") -> Finished:
@@ -257,11 +273,11 @@ class Agent:
         except (DroppedError, RejectedError) as error:  # not worth the training that follows
             log.warning("the evaluation of round %d was not taken: %s", round_, error)
 
-    def _loaded(self, model: Download, round_: int) -> Data:
-        """Every rank has the model of an order; its data of the round."""
+    def _loaded(self, model: Download, round_: int, update: Update | None = None) -> Data:
+        """Every rank has the model of an order and the site's state; its data of the round."""
         path = self._keep.model(model.sha256)
         self._bulk.download(model, path)
-        return self._group().load(path, round_)
+        return self._group().load(path, round_, OrderState(self._keep.state, self._committed, update))
 
     def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""

@@ -26,10 +26,11 @@ from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPSer
 
 from fedtrainer.errors import CollectiveMissingError, RingBrokenError
 from fedtrainer.ring.faults import broken, end_softly
+from fedtrainer.ring.operations import barrier
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.relay import LOOPBACK, relay
 from fedtrainer.ring.rendezvous import Rendezvous
-from fedtrainer.ring.single import CopiedBack, Done
+from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, to_device
 from fedtrainer.ring.slot import Slot
 
 _CYCLE_MS = "1"  # between two looks of Horovod's thread at what is to do
@@ -42,6 +43,8 @@ class HorovodRing:
     """All ranks in Horovod's global process set."""
 
     multiple = 1
+    place = to_device
+    flush = nothing_recorded
 
     def __init__(self, slot: Slot, rendezvous: Rendezvous, device: str) -> None:
         self.rank, self.size, self.device = slot.rank, slot.size, device
@@ -58,21 +61,10 @@ class HorovodRing:
                 hvd.init()
             except (RuntimeError, ValueError) as error:
                 raise self._break("starting Horovod", RuntimeError(error)) from error
-            self.barrier()
+            barrier(self)
         if server is not None:
             server.shutdown()
             server.server_close()
-
-    def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """On the device."""
-        return tensor.to(self.device, non_blocking=True)
-
-    def flush(self) -> None:
-        """Nothing is recorded here."""
-
-    def all_reduce(self, tensor: torch.Tensor) -> None:
-        """See port.Ring."""
-        self.all_reduce_async(tensor).wait()
 
     def all_reduce_async(self, tensor: torch.Tensor) -> Pending:
         """See port.Ring."""
@@ -94,10 +86,6 @@ class HorovodRing:
             self._begin("broadcast", piece, partial(hvd.broadcast_async_, root_rank=0)).wait()
         if sent.data_ptr() != tensor.data_ptr():
             tensor.copy_(sent.view(tensor.dtype).view(tensor.shape))
-
-    def barrier(self) -> None:
-        """See port.Ring."""
-        self.all_reduce(torch.zeros(1, dtype=torch.int32))
 
     def close(self) -> None:
         """All ranks stop together; one that saw the ring break only goes."""

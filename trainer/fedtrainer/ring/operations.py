@@ -12,10 +12,20 @@ from fedtrainer.ring.port import Ring
 _PACK = 64 << 20  # bytes that are broadcast at once: a model of many small tensors takes few operations
 
 
+def all_reduce(ring: Ring, tensor: torch.Tensor) -> None:
+    """The sum over all ranks, in place."""
+    ring.all_reduce_async(tensor).wait()
+
+
+def barrier(ring: Ring) -> None:
+    """Returns when all ranks have come here."""
+    all_reduce(ring, torch.zeros(1, dtype=torch.int32))
+
+
 def sums(ring: Ring, values: Sequence[float]) -> list[float]:
     """Each value summed over all ranks, in double precision."""
     total = torch.tensor(values, dtype=torch.float64)
-    ring.all_reduce(total)
+    all_reduce(ring, total)
     return [float(value) for value in total]
 
 
@@ -44,7 +54,7 @@ def each_text(ring: Ring, text: str) -> list[str]:
     lengths = [int(length) for length in each_rank(ring, float(len(body)))]
     rows = torch.zeros(ring.size, max(lengths), dtype=torch.uint8)
     rows[ring.rank, : len(body)] = torch.tensor(list(body), dtype=torch.uint8)
-    ring.all_reduce(rows)
+    all_reduce(ring, rows)
     return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths, strict=True)]
 
 

@@ -42,17 +42,14 @@ class Ring(Protocol):
     def flush(self) -> None:
         """Ends an optimizer step: XLA runs what was recorded. Elsewhere nothing happens."""
 
-    def all_reduce(self, tensor: "torch.Tensor") -> None:
-        """The sum over all ranks, in place. Any shape; float16, bfloat16, float32, float64, uint8, int32 or int64."""
-
     def all_reduce_async(self, tensor: "torch.Tensor") -> Pending:
-        """The same, begun: the tensor must not be touched before `wait` has returned."""
+        """Begins the sum over all ranks, in place: the tensor must not be touched before `wait` has returned.
+
+        Any shape; float16, bfloat16, float32, float64, uint8, int32 or int64.
+        """
 
     def broadcast(self, tensor: "torch.Tensor") -> None:
-        """Rank 0's values, in place. Types as in all_reduce, and bool, int8, int16."""
-
-    def barrier(self) -> None:
-        """Returns when all ranks have come here."""
+        """Rank 0's values, in place. Types as in all_reduce_async, and bool, int8, int16."""
 
     def close(self) -> None:
         """Leaves the ring; never raises."""

@@ -1,11 +1,11 @@
-"""A ring of one rank, and the rule by which a rank finds its device. Used by join.py; knows no library but torch."""
+"""A ring of one rank, and what adapters of one device per rank have alike. Used by join.py and by them; knows no library but torch."""
 
 import logging
 from dataclasses import dataclass
 
 import torch
 
-from fedtrainer.ring.port import Pending
+from fedtrainer.ring.port import Pending, Ring
 from fedtrainer.ring.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,15 @@ def device_of(slot: Slot) -> str:
     index = slot.local_rank % torch.accelerator.device_count()
     torch.accelerator.set_device_index(index)
     return f"{found.type}:{index}"
+
+
+def to_device(ring: Ring, tensor: torch.Tensor) -> torch.Tensor:
+    """Ring.place where a rank has one device."""
+    return tensor.to(ring.device, non_blocking=True)
+
+
+def nothing_recorded(ring: Ring) -> None:
+    """Ring.flush where operations run as they are called."""
 
 
 class Done:
@@ -53,19 +62,11 @@ class SingleRing:
     """Nobody to talk to: sums are what they were."""
 
     rank, size, multiple = 0, 1, 1
+    place = to_device
+    flush = nothing_recorded
 
     def __init__(self, device: str) -> None:
         self.device = device
-
-    def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """On the device."""
-        return tensor.to(self.device, non_blocking=True)
-
-    def flush(self) -> None:
-        """Nothing is recorded here."""
-
-    def all_reduce(self, tensor: torch.Tensor) -> None:
-        """The tensor is the sum."""
 
     def all_reduce_async(self, tensor: torch.Tensor) -> Pending:  # noqa: ARG002 - the port's signature
         """The tensor is the sum."""
@@ -73,9 +74,6 @@ class SingleRing:
 
     def broadcast(self, tensor: torch.Tensor) -> None:
         """The tensor is rank 0's."""
-
-    def barrier(self) -> None:
-        """All are here."""
 
     def close(self) -> None:
         """Nothing to leave."""

@@ -14,7 +14,7 @@ from fedtrainer.errors import CollectiveMissingError
 from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.rendezvous import Rendezvous
-from fedtrainer.ring.single import CopiedBack, Done
+from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, to_device
 from fedtrainer.ring.slot import Slot
 
 
@@ -22,6 +22,8 @@ class TorchRing:
     """All ranks in one or two process groups."""
 
     multiple = 1
+    place = to_device
+    flush = nothing_recorded
 
     def __init__(self, slot: Slot, rendezvous: Rendezvous, device: str) -> None:
         self.rank, self.size, self.device = slot.rank, slot.size, device
@@ -37,17 +39,6 @@ class TorchRing:
             self._nccl = _nccl(slot, rendezvous) if cuda and slot.backend != "Gloo" else None
         except RuntimeError as error:
             raise broken(slot, "joining by torch.distributed", error) from error
-
-    def place(self, tensor: torch.Tensor) -> torch.Tensor:
-        """On the device."""
-        return tensor.to(self.device, non_blocking=True)
-
-    def flush(self) -> None:
-        """Nothing is recorded here."""
-
-    def all_reduce(self, tensor: torch.Tensor) -> None:
-        """See port.Ring."""
-        self.all_reduce_async(tensor).wait()
 
     def all_reduce_async(self, tensor: torch.Tensor) -> Pending:
         """See port.Ring. A group does what it was given in that order."""
@@ -74,10 +65,6 @@ class TorchRing:
         _Work(self._slot, "broadcast", work).wait()
         if sent is not tensor:
             tensor.copy_(sent)
-
-    def barrier(self) -> None:
-        """See port.Ring."""
-        self.all_reduce(torch.zeros(1, dtype=torch.int32))
 
     def close(self) -> None:
         """Drops the groups, which closes their connections."""

@@ -61,10 +61,6 @@ class XlaRing:
         """Runs what was recorded."""
         torch_xla.sync()
 
-    def all_reduce(self, tensor: torch.Tensor) -> None:
-        """See port.Ring."""
-        self.all_reduce_async(tensor).wait()
-
     def all_reduce_async(self, tensor: torch.Tensor) -> Pending:
         """See port.Ring. Only the outer ring's part is asynchronous."""
         copy = tensor.detach().cpu().contiguous()
@@ -86,10 +82,6 @@ class XlaRing:
             copy = self._from_leader(copy)
         if copy is not tensor:
             tensor.copy_(copy)
-
-    def barrier(self) -> None:
-        """See port.Ring."""
-        self.all_reduce(torch.zeros(1, dtype=torch.int32))
 
     def close(self) -> None:
         """Leaves the outer ring."""

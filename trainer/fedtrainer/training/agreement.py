@@ -83,7 +83,7 @@ def settle(ring: Ring, model: torch.nn.Module) -> None:
     operations.broadcast_tensors(ring, {name: tensor for name, tensor in buffers.items() if name not in real})
     if real:
         flat = torch.cat([tensor.reshape(-1).double() for tensor in real.values()])
-        ring.all_reduce(flat)
+        operations.all_reduce(ring, flat)
         parts = (flat / ring.size).split([tensor.numel() for tensor in real.values()])
         for tensor, mean in zip(real.values(), parts, strict=True):
             tensor.copy_(mean.view(tensor.shape))
@@ -98,7 +98,7 @@ def buffers_of_ranks(ring: Ring, model: torch.nn.Module) -> torch.Tensor:
     own = torch.cat([torch.frombuffer(bytearray(value), dtype=torch.uint8) for value in values if value])
     rows = torch.zeros(ring.size, len(own), dtype=torch.uint8)
     rows[ring.rank] = own
-    ring.all_reduce(rows)
+    operations.all_reduce(ring, rows)
     return rows
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedtrainer.ring.gradients import GradientSync
     from fedtrainer.ring.port import Ring
     from fedtrainer.training.parallel import Parallel
+    from fedtrainer.training.site_state import SiteState
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Context:
     progress: Progress
     stopped: Callable[[], bool]
     ring: "Ring"
+    state: "SiteState"  # tensors of this site since its last committed update; to be set in a training
     ranks: Ranks = field(default_factory=Ranks)
     syncs: "list[GradientSync]" = field(default_factory=list)  # made for this training
 

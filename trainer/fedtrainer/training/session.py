@@ -22,12 +22,13 @@ from fedtrainer import termination
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
-from fedtrainer.training import agreement, entrypoint, metrics, seeding, state, tensors
+from fedtrainer.training import agreement, entrypoint, metrics, seeding, site_state, state, tensors
 from fedtrainer.training.batches import size
 from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.state_files import OrderState
 from fedtrainer.training.task import Data, EvalResult, TrainResult
 
 CHECKPOINT_FILE, UPDATE_FILE = "checkpoint.safetensors", "update.safetensors"
@@ -71,9 +72,11 @@ class Session:
             self._model.to(ring.device)
         agreement.same_model(ring, self._ranks, self._model.state_dict())
         self._base: dict[str, torch.Tensor] = {}
+        self._order: OrderState | None = None
+        self._state = site_state.SiteState({})
 
-    def load(self, path: Path | None) -> None:
-        """Takes the model of a file, already verified, as base; without one, that of rank 0."""
+    def load(self, path: Path | None, order: OrderState | None = None) -> None:
+        """Takes the model of a file, already verified, as base, and the site's state; without them, those of rank 0."""
         ours = self._model.state_dict()
         if path is not None:
             base = tensors.read(path)
@@ -81,7 +84,8 @@ class Session:
         else:
             base = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in ours.items()}
         operations.broadcast_tensors(self._ring, base)
-        self._base = base
+        self._base, self._order = base, order
+        self._state = site_state.opened(order, self._ring)
 
     def data(self, round_: int) -> Data:
         """This site's data for a round. DataDiffers when it is not the same at all ranks."""
@@ -144,6 +148,7 @@ class Session:
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
+        site_state.stage(self._order, ctx.state)
         return Trained(file, samples, found, training_s, steps), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
@@ -213,4 +218,4 @@ class Session:
         seed = derived(self._spec.seed, purpose, self._spec.client, round_)
         path = folder / CHECKPOINT_FILE if folder is not None else None
         progress = Checkpoints(path, settings.checkpoint_every_s, self._ring)
-        return Context(self._site(round_), seed, progress, stopped, self._ring, self._ranks)
+        return Context(self._site(round_), seed, progress, stopped, self._ring, self._state.copy(), self._ranks)

@@ -1,11 +1,10 @@
-"""Model and update files: safetensors with sorted names and no metadata, so that equal tensors are equal bytes.
+"""Model and update files: safetensors in the hub's canonical form, so that equal tensors are equal bytes.
 
 Files are hashed while they are written, in blocks that stay in the CPU's cache; no tensor is copied as a whole.
-Called by session.py, progress.py and init. Format: https://huggingface.co/docs/safetensors (header, then data).
+Called by session.py, progress.py, site_state.py and init. The form is fedcore's (tensors/tensorfile.py).
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from fedcore.tensors.tensorfile import Tensor, canonical_header
 from fedtrainer.errors import DivergedError, TaskInvalidError
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
@@ -97,12 +97,12 @@ def _write(
 ) -> Written:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    header = _header(like, metadata)
+    header, table = canonical_header((_entry(name, tensor) for name, tensor in like.items()), metadata)
     digest, size = hashlib.sha256(header), len(header)
     with partial.open("wb", buffering=0) as file:
         file.write(header)
-        for name in sorted(like):
-            for block in blocks(name):
+        for tensor in table.tensors:
+            for block in blocks(tensor.name):
                 data = memoryview(block.view(torch.uint8).numpy())
                 digest.update(data)
                 file.write(data)
@@ -115,17 +115,8 @@ def _write(
     return Written(digest.hexdigest(), size)
 
 
-def _header(tensors: Tensors, metadata: str | None) -> bytes:
-    entries: dict[str, Any] = {} if metadata is None else {"__metadata__": {"fedloom": metadata}}
-    offset = 0
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        end = offset + tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": _dtype(name, tensor), "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+def _entry(name: str, tensor: torch.Tensor) -> Tensor:
+    return Tensor(name, _dtype(name, tensor), tuple(tensor.shape), 0, tensor.numel() * tensor.element_size())
 
 
 def _dtype(name: str, tensor: torch.Tensor) -> str:
