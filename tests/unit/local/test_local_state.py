@@ -1,5 +1,6 @@
 """The state folder: lock, identity that stays, fields that cannot change."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -130,7 +131,14 @@ def test_a_store_without_head_is_damaged_and_repaired(tmp_path):
     assert done.exit_code == 0, done.output
     assert "HEAD was set to round 1" in done.stdout
     assert [time.round for time in records.rounds(records.state_of(tmp_path / "work", "job"))] == [1]
-    (claim / "control/ns/job-uid-1/HEAD.json").write_text(json.dumps({"epoch": 1, "round": -1, "\x1b[2J": 0}))
+    head, commit = (
+        claim / "control/ns/job-uid-1/HEAD.json",
+        claim / "control/ns/job-uid-1/rounds/000001/e1-a1/commit.json",
+    )
+    commit.write_text(json.dumps(json.loads(commit.read_bytes()) | {"training_metrics": {"\x1b[2J": "much"}}))
+    bound = {"commit_sha256": hashlib.sha256(commit.read_bytes()).hexdigest()}
+    said = {name: value for name, value in json.loads(head.read_bytes()).items() if name != "checksum"}
+    head.write_text(json.dumps(said | bound))
     told = CliRunner().invoke(app, command).stdout
     assert r"\x1b[2J" in told
     assert "\x1b" not in told  # words of a damaged store do not drive the terminal
