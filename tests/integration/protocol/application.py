@@ -50,7 +50,7 @@ class Application:
     def start(self) -> "Application":
         self._thread.start()
         with https(self.job) as client:
-            until(lambda: self.error or client.get("/healthz").is_success, not_yet=(httpx.TransportError,))
+            until(lambda: self.error or client.get("/").status_code, not_yet=(httpx.TransportError,))
         assert self.error is None, self.error
         return self
 
