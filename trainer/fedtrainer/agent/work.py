@@ -101,6 +101,17 @@ class Agent:
                 break  # the plan was there before this Job: an earlier pod has delivered, or the round is over
         self._finish(answer)
 
+    def serve(self, answer: Assignment) -> bool:
+        """Does what one answer says, where the process serves other sites too; whether this site has finished."""
+        self._settle(answer)
+        if answer.kind in ("Train", "Evaluate"):
+            self._group(answer.train)
+        came_to_an_end = self._act(answer) or answer.kind in ("Wait", "Drop")
+        finished = answer.kind == "Done" or (self._settings.lifetime == "Round" and came_to_an_end)
+        if finished:
+            self._finish(answer)
+        return finished
+
     def _settle(self, answer: Assignment) -> None:
         """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
         self._committed = answer.committed
