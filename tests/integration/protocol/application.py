@@ -50,7 +50,7 @@ class Application:
     def start(self) -> "Application":
         self._thread.start()
         with https(self.job) as client:
-            until(lambda: self.error or client.get("/healthz").is_success, not_yet=(httpx.TransportError,))
+            until(lambda: self.error or client.get("/").status_code, not_yet=(httpx.TransportError,))
         assert self.error is None, self.error
         return self
 
@@ -62,10 +62,19 @@ class Application:
         assert not self._thread.is_alive()
         assert self.error is None, self.error
 
+    async def _served(self) -> None:
+        """What the end of the process would do to connections that sites keep open is done here."""
+        try:
+            await serve(self._settings, self._limits)
+        finally:
+            for transport in [*self._loop._transports.values()]:
+                transport.abort()
+            await asyncio.sleep(0)
+
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(serve(self._settings, self._limits))
+                runner.run(self._served())
         except BaseException as error:  # noqa: BLE001 - shown by the test
             self.error = error
 
