@@ -19,11 +19,11 @@ def main() -> None:
     original, calls = getattr(owner, name), itertools.count(1)
 
     def wrapped(*args, **kwargs):
-        dies = next(calls) == int(count)  # of this call: others may be under way
-        if dies and when == "before":
+        due = next(calls) == int(count)  # each call has its own number, in whatever thread it is made
+        if due and when == "before":
             os._exit(137)
         result = original(*args, **kwargs)
-        if dies:
+        if due:
             os._exit(137)
         return result
 
