@@ -47,10 +47,10 @@ class Limits(BaseSettings):
         description="Models that one site fetches at once, those that wait included.",
     )
     transfer_wait_s: float = Field(
-        20.0,
+        45.0,
         validation_alias="FEDLOOM_HTTP_TRANSFER_WAIT_S",
         ge=0,
-        description="Seconds that a transfer waits for its turn before it is told to come again.",
+        description="Seconds that a transfer waits for its turn before it is told to come again; trainers wait 60 s for an answer.",
     )
     request_line_bytes: int = Field(
         8192, validation_alias="FEDLOOM_HTTP_REQUEST_LINE_BYTES", ge=2048, description="Longest URL of a request."

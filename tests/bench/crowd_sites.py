@@ -34,6 +34,7 @@ from tests.bench import certificates
 from tests.bench.aggregator_process import UID
 
 HELD_S = 60.0
+AGAIN_S = 1.0
 AT_ONCE = 64  # connections that are being made
 
 
@@ -122,6 +123,11 @@ class _Site:
         self._writer.write(head.encode() + body)
         status, fields = _parsed(await self._reader.readuntil(b"\r\n\r\n"))
         answer = await self._reader.readexactly(int(fields["content-length"]))
+        if status == 503:  # busy: the connection is closed, and a site comes again
+            self._writer.close()
+            await asyncio.sleep(AGAIN_S)
+            await self._connect()
+            return await self._send(method, url, body)
         if status != 200:
             raise RuntimeError(f"{self._name}: {method} {parts.path}: {status} {answer[:300]!r}")
         return answer

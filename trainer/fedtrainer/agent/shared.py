@@ -61,8 +61,8 @@ class SharedTrainer:
         taskpath.forget(settings.entrypoint, self._modules)
         client, stream = self._linked(settings)
         control, bulk = Control(client, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
-        with closing(CheckpointStore(settings)) as keep:
-            agent = Agent(settings, settings.alone(), control, bulk, keep)
+        with closing(CheckpointStore(settings)) as checkpoints:
+            agent = Agent(settings, settings.alone(), control, bulk, checkpoints)
             self._finished = agent.serve(Assignment.told(answer.encode()))
         return 0
 
