@@ -21,6 +21,7 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
+from fedaggregator.http.monitoring import Monitoring, routes
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
@@ -76,15 +77,17 @@ async def serve(settings: Settings, limits: Limits) -> None:
     intake = Intake(engine, store)
     sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), urls, limits)
     blobs = Blobs(engine, intake, store, urls, limits)
-    https = server(application(engine, sites, blobs), settings, limits, secrets)
+    https = server(application(sites, blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
-        await engine.run(serving, publishing)
+        async with Monitoring(routes(engine), settings.host, settings.monitoring_port):
+            await engine.run(serving, publishing)
     finally:
+        engine.stop()
         await https.stopped(serving)
         await publishing
         pool.shutdown(cancel_futures=True)

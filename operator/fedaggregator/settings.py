@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         description="Address to bind; `::` is every address, of IPv6 and of IPv4.",
     )
     port: int = Field(names.AGGREGATOR_PORT, validation_alias=names.ENV_PORT, description="HTTPS port.")
+    monitoring_port: int = Field(
+        names.AGGREGATOR_MONITORING_PORT,
+        validation_alias=names.ENV_MONITORING_PORT,
+        description="HTTP port of /healthz, /readyz and /metrics.",
+    )
     public_url: str = Field(validation_alias=names.ENV_PUBLIC_URL, description="Base of the blob URLs.")
     status: str = Field("kubernetes", validation_alias=names.ENV_STATUS, description="`kubernetes` or `file:PATH`.")
     termination_log: Path | None = Field(

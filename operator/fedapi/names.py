@@ -47,6 +47,7 @@ ENV_CONFIG_FILE = "FEDLOOM_CONFIG_FILE"  # aggregator: wire.job.JobConfig as JSO
 ENV_STORE = "FEDLOOM_STORE"  # aggregator: where the store is, as fedstore.opening reads it
 ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
 ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
+ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of probes and metrics
 ENV_HOST = "FEDLOOM_HOST"  # aggregator: address to bind
 ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that it signs
 ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
@@ -131,7 +132,8 @@ PATH_TERMINATION_LOG = "/dev/termination-log"
 CONFIG_FILE = "job.json"
 INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says the init step is done
 
-AGGREGATOR_PORT = 8443  # HTTPS: control, blobs, probes, metrics
+AGGREGATOR_PORT = 8443  # HTTPS: control, blobs
+AGGREGATOR_MONITORING_PORT = 9090  # HTTP: /healthz, /readyz, /metrics
 RING_PORT = 8470  # HTTP with a token: the generation service of a ring, on its worker 0
 OPERATOR_PROBE_PORT = 8080  # HTTP: /healthz, /readyz
 OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics

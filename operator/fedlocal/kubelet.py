@@ -156,11 +156,9 @@ class _Container:
     async def _watch_readiness(self, started: datetime) -> None:
         if not (probe := self._probe()):
             return
-        credentials = next(v["secret"]["secretName"] for v in self.pod["spec"]["volumes"] if "secret" in v)
-        context = readiness.trusting(self.node.places.state.secret(credentials) / names.FILE_CA)
         known = False
         while True:
-            is_ready = await readiness.answers_ok(self.node.port, probe["path"], context)
+            is_ready = await readiness.answers_ok(self.node.probe_port, probe["path"])
             if is_ready != known:
                 self._running(started, is_ready=is_ready)
                 known = is_ready

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -29,6 +30,7 @@ class Running:
 
     pid: int
     url: str
+    monitoring: str  # base URL of probes and metrics
     folder: Path  # ca.crt, job.key; below store/: its volume
     log: Path
 
@@ -36,13 +38,14 @@ class Running:
 @contextmanager
 def running(folder: Path, sites: list[str], parameters: int) -> Iterator[Running]:
     """Starts it with an initial model of that many float32 numbers and two rounds to do; ends it by its pid."""
-    port = free_ports(1)[0]
+    port, monitoring = free_ports(2)
     environment = {**os.environ, **_prepare(folder, sites, parameters, port)}
+    environment[names.ENV_MONITORING_PORT] = str(monitoring)
     log = folder / "aggregator.log"
     with log.open("wb") as sink:
         process = subprocess.Popen([sys.executable, "-m", "fedaggregator"], env=environment, stdout=sink, stderr=sink)
     try:
-        yield Running(process.pid, f"https://127.0.0.1:{port}", folder, log)
+        yield Running(process.pid, f"https://127.0.0.1:{port}", f"http://127.0.0.1:{monitoring}", folder, log)
     finally:
         process.terminate()
         try:
@@ -50,6 +53,14 @@ def running(folder: Path, sites: list[str], parameters: int) -> Iterator[Running
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def is_ready(aggregator: Running) -> bool:
+    """Whether sites may come."""
+    try:
+        return httpx.get(f"{aggregator.monitoring}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def wait_for(log: Path, what: str, fact: object, timeout_s: float = 120.0) -> None:

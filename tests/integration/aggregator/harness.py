@@ -103,6 +103,7 @@ class JobFolder:
     config: JobConfig
     model: Tensors | None = field(default_factory=small_model)
     port: int = field(default_factory=free_port)
+    monitoring_port: int = field(default_factory=free_port)
     extra_env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -146,6 +147,7 @@ class JobFolder:
             names.ENV_INIT_DIR: str(self.init_dir),
             names.ENV_HOST: "127.0.0.1",
             names.ENV_PORT: str(self.port),
+            names.ENV_MONITORING_PORT: str(self.monitoring_port),
             names.ENV_PUBLIC_URL: self.url,
             names.ENV_STATUS: f"file:{self.root / 'status.json'}",
             names.ENV_TERMINATION_LOG: str(self.root / "termination.log"),
@@ -215,9 +217,14 @@ class Aggregator:
 
     def _probe(self, path: str) -> int | None:
         try:
-            return https(self.job).get(path).status_code
+            return monitored(self.job, path).status_code
         except httpx.TransportError:
             return None
+
+
+def monitored(job: JobFolder, path: str) -> httpx.Response:
+    """What a probe or a scrape is answered."""
+    return httpx.get(f"http://127.0.0.1:{job.monitoring_port}{path}", trust_env=False, timeout=PATIENCE_S)
 
 
 def https(job: JobFolder, client: str | None = None, token: str | None = None) -> httpx.Client:

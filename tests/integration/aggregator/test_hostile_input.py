@@ -20,6 +20,7 @@ from tests.integration.aggregator.harness import (
     Site,
     config,
     https,
+    monitored,
     small_model,
     until,
 )
@@ -245,7 +246,7 @@ def test_zz_the_round_goes_on(hub):
         other.fail(other.next().train)
     until(lambda: job.head().round == 1)
     assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "resend"]
-    metrics = https(job).get("/metrics").text
+    metrics = monitored(job, "/metrics").text
     assert 'fedloom_aggregator_refusals_total{code="NotFinite"} 2.0' in metrics
     assert "signature" not in aggregator.log()
     assert site_token(JOB_KEY, "good") not in aggregator.log()

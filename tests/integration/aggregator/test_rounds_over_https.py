@@ -22,6 +22,7 @@ from tests.integration.aggregator.harness import (
     certificates,
     config,
     https,
+    monitored,
     run_sites,
     scripted_update,
     small_model,
@@ -48,7 +49,7 @@ def test_a_whole_job(tmp_path):
     with Aggregator(job).ready() as aggregator:
         sites = run_sites(job)
         until(lambda: "outcome" in job.status())
-        metrics = https(job).get("/metrics").text
+        metrics = monitored(job, "/metrics").text
     assert aggregator.process.returncode == 0
     status = job.status()
     assert status["outcome"]["result"] == "Succeeded"
