@@ -5,7 +5,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
+
+from fedapi.jsonvalue import JsonView
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Identity(Protocol):
 class StatusSink(Protocol):
     """Where the job's status goes. Both calls may block and are made in a thread; StatusUnavailableError: try later."""
 
-    def publish(self, status: Mapping[str, Any]) -> None:
+    def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
 
     def heard(self, client: str) -> None:
