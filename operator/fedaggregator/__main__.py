@@ -21,6 +21,7 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
+from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.monitoring import Monitoring, routes
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
@@ -74,8 +75,9 @@ async def serve(settings: Settings, limits: Limits) -> None:
     await engine.start()
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
-    intake = Intake(engine, store)
-    sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), urls, limits)
+    delivery = SignedUrls(urls, store, engine.clock)
+    intake = Intake(engine, store, delivery)
+    sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), delivery, limits)
     blobs = Blobs(engine, intake, store, urls, limits)
     https = server(application(sites, blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
+from fedaggregator.ports import Delivery
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
 from fedapi.wire.store import UPDATE_SUFFIX
@@ -37,8 +38,8 @@ _NO_FAILURE = _FATAL_CONTENT | {
 class Intake:
     """The way in for what sites send."""
 
-    def __init__(self, engine: Engine, store: ObjectStore) -> None:
-        self._engine, self._store = engine, store
+    def __init__(self, engine: Engine, store: ObjectStore, delivery: Delivery) -> None:
+        self._engine, self._store, self._delivery = engine, store, delivery
         self._base: tuple[str, TensorFile] | None = None
 
     async def update(self, client: str, manifest: UpdateManifest) -> Receipt:
@@ -115,6 +116,7 @@ class Intake:
     async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base = self._engine, await self._base_table()
+        await engine.blocking(self._delivery.arrived, manifest.payload)
         try:
             await engine.blocking(content.check_update, self._store, manifest.payload, base)
         except RequestRefusedError as error:

@@ -19,9 +19,10 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.http.pace import Pace
-from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
+from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore.rounds import admission

@@ -11,14 +11,12 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
-from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Identity
+from fedaggregator.ports import Delivery, Holder, Identity
 from fedaggregator.publisher import Publisher
-from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.message import Message
 from fedapi.wire.site import (
     Assignment,
-    Download,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
@@ -26,7 +24,6 @@ from fedapi.wire.site import (
     Refusal,
     TrainOrder,
     UpdateManifest,
-    UploadGrant,
     UploadRequest,
 )
 from fedcore.rounds import admission, assignment
@@ -44,11 +41,11 @@ class SiteRoutes:
         intake: Intake,
         publisher: Publisher,
         identity: Identity,
-        urls: UrlSigner,
+        delivery: Delivery,
         limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._identity, self._urls, self._limits = identity, urls, limits
+        self._identity, self._delivery, self._limits = identity, delivery, limits
 
     def routes(self) -> list[Route]:
         """The routes of fedapi.wire.site."""
@@ -87,9 +84,7 @@ class SiteRoutes:
         if isinstance(answer, Refusal):
             await self._intake.refused(client, answer)
             raise RequestRefusedError(answer)
-        holder = Holder(client, asked.round, asked.attempt)
-        url, expires_at = self._urls.signed("PUT", answer, self._engine.clock(), holder)
-        return _json(UploadGrant(url=url, expires_at=expires_at, object=answer))
+        return _json(self._delivery.grant(answer, Holder(client, asked.round, asked.attempt)))
 
     async def update(self, request: Request) -> Response:
         """Takes an update."""
@@ -153,7 +148,7 @@ class SiteRoutes:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=self._download(plan.base, client),
+            model=self._delivery.offer(plan.base, Holder(client)),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
@@ -163,12 +158,8 @@ class SiteRoutes:
     def _evaluate(self, state: State, client: str) -> EvaluateOrder | None:
         if state.tip is None:
             return None
-        model = self._download(state.tip.model, client)
+        model = self._delivery.offer(state.tip.model, Holder(client))
         return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
-
-    def _download(self, blob: ObjectRef, client: str) -> Download:
-        url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
-        return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
 
 
 async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: float) -> None:

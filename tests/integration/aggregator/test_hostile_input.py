@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UploadRequest
 from fedapi.wire.tokens import blob_key, site_token
