@@ -47,6 +47,9 @@ class Identity(Protocol):
     def doubt(self, client: str, shown: Shown) -> str:
         """Why the request is not that site's, with what is wrong; empty when it is."""
 
+    def init_doubt(self, shown: Shown) -> str:
+        """The same of the job's init step."""
+
 
 class Delivery(Protocol):
     """How models reach sites and what sites make reaches the store: by expiring URLs, whoever serves them."""

@@ -36,9 +36,6 @@ class Settings(BaseSettings):
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
     )
-    init_dir: Path = Field(
-        Path(names.PATH_INIT), validation_alias=names.ENV_INIT_DIR, description="Where the init step leaves the model."
-    )
     host: str = Field(
         "::",
         validation_alias=names.ENV_HOST,

@@ -10,7 +10,7 @@ from pathlib import Path
 from fedlocal.errors import StateBrokenError
 from fedlocal.statefolder import StateFolder, write
 from fedoperator.decide.decision import SecretRequest
-from fedoperator.key_material import Keys, aggregator_files, site_files
+from fedoperator.key_material import Files, Keys, aggregator_files, init_files, site_files
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _PRIVATE = 0o600
@@ -31,11 +31,17 @@ def keys(state: StateFolder, now: datetime) -> Keys:
 
 def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> None:
     """Writes the Secret's files."""
-    if request.kind == "Aggregator":
-        files = aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
-    else:
-        files = site_files(keys_, job_uid, request.client)
-    _write(state.secret(request.name), files)
+    _write(state.secret(request.name), _files(request, keys_, job_uid, now))
+
+
+def _files(request: SecretRequest, keys_: Keys, job_uid: str, now: datetime) -> Files:
+    match request.kind:
+        case "Site":
+            return site_files(keys_, job_uid, request.client)
+        case "Init":
+            return init_files(keys_, job_uid)
+        case "Aggregator":
+            return aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

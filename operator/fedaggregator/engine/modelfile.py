@@ -1,26 +1,21 @@
-"""Makes model files: the fold of a round, and the import of the initial model. Blocking; run in a thread.
+"""Makes model files: the fold of a round. Blocking; run in a thread.
 
 Memory is a few blocks and one number per tensor and update, whatever the size of the model: files are read with pread
 into reused buffers and written as they are made. Same inputs, same bytes, same digest. What is read is verified in the
 same pass, and so is the result: nothing is made of damaged objects, and no model of numbers that are none.
 """
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from io import FileIO
-from pathlib import Path
 
 import numpy as np
 
 from fedaggregator.engine import content
 from fedaggregator.engine.verified import BLOCK_BYTES, Block, VerifiedReader, verified
-from fedaggregator.errors import AggregatorError, DamagedError, FatalError
-from fedapi.outcome import Exit
+from fedaggregator.errors import AggregatorError, DamagedError
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold
@@ -75,40 +70,6 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
                 f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
             )
         return writer.finish()
-
-
-def import_initial(store: ObjectStore, layout: Layout, path: Path) -> ObjectRef:
-    """Copies the initial model into the store. It must be a tensor file.
-
-    Infinities and NaN are the task's own: constants such as a mask, which a fold leaves as they are. That parameters
-    are finite was checked where the model was made, which knows them from buffers.
-    """
-    with ExitStack() as files:
-        file = files.enter_context(_file_of_task(path))
-        writer = files.enter_context(store.writer(layout.model(0, DIGEST)))
-        buffer = memoryview(bytearray(BLOCK_BYTES))
-        while count := file.readinto(buffer):
-            writer.write(buffer[:count])
-        model = writer.finish()
-    try:
-        content.read_table(store, model.key)
-    except MalformedTensorFileError as error:
-        raise FatalError(Exit.BAD_SETTINGS, f"the initial model is not a safetensors file: {error}") from error
-    return model
-
-
-def _file_of_task(path: Path) -> FileIO:
-    """A plain file that task code made: a link leads nowhere, and nobody waits for the other end of a pipe."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise FatalError(
-            Exit.BAD_SETTINGS, f"the initial model {path.name} cannot be read: {error.strerror}"
-        ) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise FatalError(Exit.BAD_SETTINGS, f"the initial model {path.name} is not a plain file")
-    return FileIO(fd, "rb")
 
 
 def _opened(

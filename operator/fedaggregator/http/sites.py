@@ -71,7 +71,7 @@ class SiteRoutes:
                 assigned = self._assigned(client, asked)
                 over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
                 if assigned.kind != "Wait" or self._engine.stopping or over:
-                    return _json(assigned)
+                    return messages.sent(assigned)
                 await _first(changed, gone, until - loop.time())
         finally:
             gone.cancel()
@@ -84,24 +84,26 @@ class SiteRoutes:
         if isinstance(answer, Refusal):
             await self._intake.refused(client, answer)
             raise RequestRefusedError(answer)
-        return _json(self._delivery.grant(answer, Holder(client, asked.round, asked.attempt)))
+        return messages.sent(self._delivery.grant(answer, Holder(client, asked.round, asked.attempt)))
 
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return _json(await self._intake.update(client, await self._message(request, client, UpdateManifest)))
+        return messages.sent(await self._intake.update(client, await self._message(request, client, UpdateManifest)))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""
         client = await self._client(request)
-        return _json(await self._intake.evaluation(client, await self._message(request, client, EvaluationReport)))
+        return messages.sent(
+            await self._intake.evaluation(client, await self._message(request, client, EvaluationReport))
+        )
 
     async def failure(self, request: Request) -> Response:
         """Takes a failure report."""
         client = await self._client(request)
         report = await self._message(request, client, FailureReport)
         try:
-            return _json(await self._intake.failure(client, report))
+            return messages.sent(await self._intake.failure(client, report))
         except RequestRefusedError as error:
             await self._intake.refused(client, error.refusal)
             raise
@@ -169,7 +171,3 @@ async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: 
         await asyncio.wait((waiting, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-
-
-def _json(message: Message) -> Response:
-    return Response(message.model_dump_json(), media_type="application/json")

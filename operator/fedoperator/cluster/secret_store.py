@@ -18,7 +18,7 @@ from fedoperator.cluster.kinds import SECRET
 from fedoperator.cluster.writes import Count
 from fedoperator.decide.decision import SecretRequest
 from fedoperator.errors import GoneError, RetryLaterError, SettingsInvalidError
-from fedoperator.key_material import Files, Keys, aggregator_files, site_files
+from fedoperator.key_material import Files, Keys, aggregator_files, init_files, site_files
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,13 @@ class SecretStore:
         return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
 
     def _files(self, request: SecretRequest, job_uid: str) -> Files:
-        if request.kind == "Site":
-            return site_files(self.keys(), job_uid, request.client)
-        return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
+        match request.kind:
+            case "Site":
+                return site_files(self.keys(), job_uid, request.client)
+            case "Init":
+                return init_files(self.keys(), job_uid)
+            case "Aggregator":
+                return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
 
     def _read_keys(self) -> Keys | None:
         try:

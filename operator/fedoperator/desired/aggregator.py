@@ -63,7 +63,6 @@ def _environment(identity: Identity, public_url: str) -> dict[str, str]:
         names.ENV_CONFIG_FILE: f"{names.PATH_CONFIG}/{names.CONFIG_FILE}",
         names.ENV_STORE: names.PATH_STORE,
         names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
-        names.ENV_INIT_DIR: f"{names.PATH_STORE}/{identity.incoming}",
         names.ENV_HOST: "::",  # every address of the pod, IPv6 and IPv4; NetworkPolicy and TLS guard it
         names.ENV_PORT: str(names.AGGREGATOR_PORT),
         names.ENV_MONITORING_PORT: str(names.AGGREGATOR_MONITORING_PORT),

@@ -244,7 +244,7 @@ def ends_with(tmp_path, sink, act=None):
     async def run():
         config = ConfigFile(tmp_path / "job.json", "uid")
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine(MemoryStore(), config, tmp_path / "model", steady_clock(), pool, 1.0)
+            engine = Engine(MemoryStore(), config, steady_clock(), pool, 1.0)
             await engine.start()
             publisher = Publisher(engine, sink)
             publishing = asyncio.create_task(publisher.run())
