@@ -23,7 +23,7 @@ from fedapi.wire.site import (
     NextRequest,
     Refusal,
     TrainOrder,
-    UpdateManifest,
+    UpdateEnvelope,
     UploadRequest,
 )
 from fedcore.rounds import admission, assignment
@@ -89,7 +89,7 @@ class SiteRoutes:
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return messages.sent(await self._intake.update(client, await self._message(request, client, UpdateManifest)))
+        return messages.sent(await self._intake.update(client, await self._message(request, client, UpdateEnvelope)))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""
