@@ -27,6 +27,7 @@ from fedapi.wire.tokens import init_token, job_key, site_token
 
 CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
+RENEWED_AFTER = SERVER_LIFETIME * 2 / 3  # the rest is for an operator that is away, or may not write
 CLOCK_SKEW = timedelta(minutes=5)  # a certificate is valid a little before it was made
 
 FILE_MASTER, FILE_CA_KEY, FILE_ID = "master.key", "ca.key", "id"  # of the master Secret, beside names.FILE_CA
