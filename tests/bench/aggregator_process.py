@@ -39,10 +39,10 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, sites: list[str], parameters: int) -> Iterator[Running]:
-    """Starts it, hands in a model of that many float32 numbers, two rounds to do; ends it by its pid."""
+def running(folder: Path, sites: list[str], parameters: int, rounds: int = 2) -> Iterator[Running]:
+    """Starts it, hands in a model of that many float32 numbers, so many rounds to do; ends it by its pid."""
     port, monitoring = free_ports(2)
-    environment = {**os.environ, **_prepare(folder, sites, parameters, port)}
+    environment = {**os.environ, **_prepare(folder, sites, parameters, port, rounds)}
     environment[names.ENV_MONITORING_PORT] = str(monitoring)
     log = folder / "aggregator.log"
     with log.open("wb") as sink:
@@ -84,7 +84,7 @@ def _hand_in(folder: Path, url: str) -> None:
     handin.run(handin.Settings(job_uid=UID, aggregator_url=url, credentials_dir=init, init_dir=init))
 
 
-def _prepare(folder: Path, sites: list[str], parameters: int, port: int) -> dict[str, str]:
+def _prepare(folder: Path, sites: list[str], parameters: int, port: int, rounds: int) -> dict[str, str]:
     """Files as the operator and the task's init step leave them, and the environment that names them."""
     store, init = folder / "store", folder / "init"
     init.mkdir(parents=True)
@@ -96,7 +96,7 @@ def _prepare(folder: Path, sites: list[str], parameters: int, port: int) -> dict
         (folder / name).write_bytes(content)
     roster = tuple(RosterEntry(name=site) for site in sites)
     config = JobConfig(
-        namespace=NAMESPACE, name=JOB, uid=UID, rounds=2, min_available=len(sites), roster=roster, deadline_s=900
+        namespace=NAMESPACE, name=JOB, uid=UID, rounds=rounds, min_available=len(sites), roster=roster, deadline_s=900
     )
     (folder / names.CONFIG_FILE).write_text(config.model_dump_json())
     return {

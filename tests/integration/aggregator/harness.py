@@ -25,6 +25,7 @@ from fedaggregator import handin
 from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.seeds import derived
 from fedapi.wire.site import (
     Assignment,
@@ -258,6 +259,9 @@ class Aggregator:
             return None
 
 
+SPEAKS = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": FEATURES}
+
+
 def monitored(job: JobFolder, path: str) -> httpx.Response:
     """What a probe or a scrape is answered."""
     return httpx.get(f"http://127.0.0.1:{job.monitoring_port}{path}", trust_env=False, timeout=PATIENCE_S)
@@ -305,7 +309,7 @@ class Site:
         return self.http.post(f"/v1/sites/{self.client}/{what}", content=message.model_dump_json())
 
     def next(self, wait_s: float = ORDER_WITHIN_S, doing=None) -> Assignment:
-        response = self.post("next", NextRequest(wait_s=wait_s, doing=doing))
+        response = self.post("next", NextRequest(wait_s=wait_s, doing=doing, **SPEAKS))
         assert response.status_code == 200, response.text
         return Assignment.model_validate_json(response.content)
 
