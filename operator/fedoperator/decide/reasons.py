@@ -23,7 +23,7 @@ class ConditionType(Word):
     """Types of the conditions in `.status.conditions`."""
 
     ACCEPTED = "Accepted", "The spec can be acted on."
-    AGGREGATOR_READY = "AggregatorReady", "The aggregator holds a model and answers."
+    AGGREGATOR_READY = "AggregatorReady", "The aggregator answers."
     QUORUM_REACHED = "QuorumReached", "The newest closed round got the updates that it needs."
     PROGRESSING = "Progressing", "Training goes on, or will without anybody's help."
     SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
