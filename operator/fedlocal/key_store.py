@@ -30,8 +30,8 @@ def keys(state: StateFolder, now: datetime) -> Keys:
 
 
 def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> datetime | None:
-    """Writes the Secret's files; when they are to be written again."""
-    _write(state.secret(request.name), _files(request, keys_, job_uid, now))
+    """Writes the Secret's files, which derive from the keys and which every run makes anew; when they are to be written again."""
+    _write(state.secret(request.name), _files(request, keys_, job_uid, now), durable=False)
     return now + RENEWED_AFTER if request.kind == "Aggregator" else None
 
 
@@ -45,7 +45,7 @@ def _files(request: SecretRequest, keys_: Keys, job_uid: str, now: datetime) -> 
             return aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in files.items():
-        write(folder / name, content, _PRIVATE)
+        write(folder / name, content, _PRIVATE, durable=durable)
