@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
+import fedaggregator.handin
 import fedaggregator.limits
 import fedaggregator.metrics
 import fedaggregator.settings
@@ -148,6 +149,7 @@ def settings_page() -> str:
         ("Aggregator, limits of its HTTPS port (`spec.aggregator.podTemplate.env`)", fedaggregator.limits.Limits),
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
+        ("The init Job's second container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
     ):
         lines += ["", f"## {title}", "", "| variable | default | meaning |", "|---|---|---|"]
         lines += [_setting(model, name) for name in model.model_fields]

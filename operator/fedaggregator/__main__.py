@@ -1,7 +1,6 @@
 """`python -m fedaggregator`: puts settings, store, engine, status and server together, and ends with an exit code."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -15,12 +14,17 @@ from fedaggregator import allocator, jsonlog
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
+from fedaggregator.ending import ended
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
+from fedaggregator.http.delivery import SignedUrls
+from fedaggregator.http.initial import InitialRoutes
+from fedaggregator.http.monitoring import Monitoring, routes
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
@@ -52,12 +56,12 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, limits))
     except ValidationError as error:
-        return _ended(Exit.BAD_SETTINGS, faults(error), termination_log)
+        return ended(Exit.BAD_SETTINGS, faults(error), termination_log)
     except FatalError as error:
-        return _ended(error.code, str(error), termination_log)
+        return ended(error.code, str(error), termination_log)
     except StoreError as error:
         failed = store_failed(error)
-        return _ended(failed.code, str(failed), termination_log)
+        return ended(failed.code, str(failed), termination_log)
     return Exit.OK
 
 
@@ -68,23 +72,26 @@ async def serve(settings: Settings, limits: Limits) -> None:
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
-    init_model = settings.init_dir / names.INIT_MODEL_FILE
-    engine = Engine(store, config, init_model, steady_clock(), pool, settings.store_retry_s)
+    engine = Engine(store, config, steady_clock(), pool, settings.store_retry_s)
     await engine.start()
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
-    intake = Intake(engine, store)
-    sites = SiteRoutes(engine, intake, publisher, Tokens(secrets.job_key), urls, limits)
-    blobs = Blobs(engine, intake, store, urls, limits)
-    https = server(application(engine, sites, blobs), settings, limits, secrets)
+    delivery = SignedUrls(urls, store, engine.clock)
+    intake = Intake(engine, store, delivery)
+    initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
+    sites = SiteRoutes(engine, intake, publisher, identity, delivery, limits)
+    blobs = Blobs(engine, intake, initial, store, urls, limits)
+    https = server(application(sites, InitialRoutes(initial, identity, limits), blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
-        await engine.run(serving, publishing)
+        async with Monitoring(routes(engine), settings.host, settings.monitoring_port):
+            await engine.run(serving, publishing)
     finally:
+        engine.stop()
         await https.stopped(serving)
         await publishing
         pool.shutdown(cancel_futures=True)
@@ -98,15 +105,6 @@ def _sink(settings: Settings) -> StatusSink:
 
         return KubernetesStatus(settings.namespace, settings.job, settings.job_uid)
     raise FatalError(Exit.BAD_SETTINGS, f"{names.ENV_STATUS}={settings.status!r}: must be 'kubernetes' or 'file:PATH'")
-
-
-def _ended(code: Exit, message: str, termination_log: Path | None) -> int:
-    log.error("ended", extra={"fields": {"code": int(code), "reason": message}})
-    print(message, file=sys.stderr)
-    if termination_log is not None:
-        with contextlib.suppress(OSError):
-            termination_log.write_text(message[:2000])
-    return code
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedapi.jsonvalue import JsonView
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Download, UploadGrant
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,46 @@ class Shown:
     certificate: bytes | None = None  # of the client, DER, verified in the handshake; None: it showed none
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Whom a URL is made for, and for which attempt; round and attempt are 0 where it is for none."""
+
+    client: str
+    round: int = 0
+    attempt: int = 0
+
+    def text(self) -> str:
+        """As it stands in what is signed."""
+        return f"{self.client}/{self.round}/{self.attempt}"
+
+    @classmethod
+    def of(cls, text: str) -> "Holder":
+        """From a text whose signature is good."""
+        client, round_, attempt = text.split("/")
+        return cls(client, int(round_), int(attempt))
+
+
 class Identity(Protocol):
     """Who makes a request."""
 
     def doubt(self, client: str, shown: Shown) -> str:
         """Why the request is not that site's, with what is wrong; empty when it is."""
+
+    def init_doubt(self, shown: Shown) -> str:
+        """The same of the job's init step."""
+
+
+class Delivery(Protocol):
+    """How models reach sites and what sites make reaches the store: by expiring URLs, whoever serves them."""
+
+    def offer(self, model: ObjectRef, to: Holder) -> Download:
+        """Where a model is fetched; its receiver checks the SHA-256."""
+
+    def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
+        """Where an announced object is put, once, with the size and the SHA-256 that were announced."""
+
+    def arrived(self, upload: ObjectRef) -> None:
+        """RequestRefusedError unless the store holds the object as it was announced. Blocks; nothing is parsed before."""
 
 
 class StatusSink(Protocol):

@@ -36,15 +36,17 @@ class Settings(BaseSettings):
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
     )
-    init_dir: Path = Field(
-        Path(names.PATH_INIT), validation_alias=names.ENV_INIT_DIR, description="Where the init step leaves the model."
-    )
     host: str = Field(
         "::",
         validation_alias=names.ENV_HOST,
         description="Address to bind; `::` is every address, of IPv6 and of IPv4.",
     )
     port: int = Field(names.AGGREGATOR_PORT, validation_alias=names.ENV_PORT, description="HTTPS port.")
+    monitoring_port: int = Field(
+        names.AGGREGATOR_MONITORING_PORT,
+        validation_alias=names.ENV_MONITORING_PORT,
+        description="HTTP port of /healthz, /readyz and /metrics.",
+    )
     public_url: str = Field(validation_alias=names.ENV_PUBLIC_URL, description="Base of the blob URLs.")
     status: str = Field("kubernetes", validation_alias=names.ENV_STATUS, description="`kubernetes` or `file:PATH`.")
     termination_log: Path | None = Field(

@@ -47,6 +47,7 @@ ENV_CONFIG_FILE = "FEDLOOM_CONFIG_FILE"  # aggregator: wire.job.JobConfig as JSO
 ENV_STORE = "FEDLOOM_STORE"  # aggregator: where the store is, as fedstore.opening reads it
 ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
 ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
+ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of probes and metrics
 ENV_HOST = "FEDLOOM_HOST"  # aggregator: address to bind
 ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that it signs
 ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
@@ -57,7 +58,7 @@ ENV_TASK_ARGS = "FEDLOOM_TASK_ARGS"  # trainer: JSON object of the factory's key
 ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
 ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes
 ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints, on the site's state volume
-ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written
+ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written, and handed in from
 ENV_LIFETIME = "FEDLOOM_LIFETIME"  # trainer: Job (lives as long as the FederatedJob) or Round (ends after one order)
 ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
 
@@ -112,11 +113,14 @@ HUB_ENV = (*TUNABLE, "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "htt
 # search path), so that nothing that task code wrote into the store volume is ever imported.
 AGGREGATOR_COMMAND = ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator")
 
+# The program of the init Job's second container, in the same image: hands in what the task's code made.
+HANDIN_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedaggregator.handin")
+
 # Files inside a process's credentials directory (keys of its Secret).
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
 FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
-FILE_TOKEN = "token"  # noqa: S105 - a file name; trainer: the site's bearer token for this job (hex)
+FILE_TOKEN = "token"  # noqa: S105 - a file name; the bearer token of a site, or of the init step, for this job (hex)
 
 # Paths inside containers. The embedded runner rewrites them to folders of its own.
 PATH_CONFIG = "/etc/fedloom/config"
@@ -129,9 +133,10 @@ PATH_SHM = "/dev/shm"  # noqa: S108 - a volume of the pod's own, in memory
 PATH_TMP = "/tmp"  # noqa: S108 - an emptyDir of the container, not a shared folder
 PATH_TERMINATION_LOG = "/dev/termination-log"
 CONFIG_FILE = "job.json"
-INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says the init step is done
+INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says that the model is made
 
-AGGREGATOR_PORT = 8443  # HTTPS: control, blobs, probes, metrics
+AGGREGATOR_PORT = 8443  # HTTPS: control, blobs
+AGGREGATOR_MONITORING_PORT = 9090  # HTTP: /healthz, /readyz, /metrics
 RING_PORT = 8470  # HTTP with a token: the generation service of a ring, on its worker 0
 OPERATOR_PROBE_PORT = 8080  # HTTP: /healthz, /readyz
 OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
@@ -159,7 +164,7 @@ def aggregator_name(job: str) -> str:
 
 
 def init_job_name(job: str, template_hash: str) -> str:
-    """The init Job, which writes round 0's model."""
+    """The init Job, which makes round 0's model."""
     return _bounded(f"{job}-init", template_hash, MAX_JOB_NAME)
 
 
@@ -184,6 +189,11 @@ def aggregator_secret_name(job: str, job_uid: str, keys: str = "") -> str:
 def site_secret_name(job: str, client: str, job_uid: str, keys: str = "") -> str:
     """The Secret with a site's token for a job and the CA certificate; with uid and keys, as the aggregator's."""
     return _bounded(f"{job}-{client}", f"{digest8(*filter(None, (client, job_uid, keys)))}-site", 63)
+
+
+def init_secret_name(job: str, job_uid: str, keys: str = "") -> str:
+    """The Secret with the init step's token and the CA certificate; with uid and keys, as the aggregator's."""
+    return _bounded(f"{job}-init", digest8(*filter(None, ("init", job_uid, keys))), 63)
 
 
 def ring_service_name(job: str, client: str) -> str:

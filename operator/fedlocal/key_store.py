@@ -10,7 +10,7 @@ from pathlib import Path
 from fedlocal.errors import StateBrokenError
 from fedlocal.statefolder import StateFolder, write
 from fedoperator.decide.decision import SecretRequest
-from fedoperator.key_material import Keys, aggregator_files, site_files
+from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _PRIVATE = 0o600
@@ -29,13 +29,20 @@ def keys(state: StateFolder, now: datetime) -> Keys:
         raise StateBrokenError(f"{state.keys}: {error}: run with --fresh to begin anew") from error
 
 
-def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> None:
-    """Writes the Secret's files. They derive from the keys, and every run makes them anew."""
-    if request.kind == "Aggregator":
-        files = aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
-    else:
-        files = site_files(keys_, job_uid, request.client)
-    _write(state.secret(request.name), files, durable=False)
+def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> datetime | None:
+    """Writes the Secret's files, which derive from the keys and which every run makes anew; when they are to be written again."""
+    _write(state.secret(request.name), _files(request, keys_, job_uid, now), durable=False)
+    return now + RENEWED_AFTER if request.kind == "Aggregator" else None
+
+
+def _files(request: SecretRequest, keys_: Keys, job_uid: str, now: datetime) -> Files:
+    match request.kind:
+        case "Site":
+            return site_files(keys_, job_uid, request.client)
+        case "Init":
+            return init_files(keys_, job_uid)
+        case "Aggregator":
+            return aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:

@@ -23,8 +23,7 @@ from fedlocal.processes import Command, Launcher, Process
 from fedlocal.workloads import backoff_s
 from fedoperator.decide.decision import Key
 
-AGGREGATOR = "fedaggregator"
-MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
+TRAINER = "fedtrainer"
 OTHER_LOGS = (
     names.ROLE_AGGREGATOR,
     names.ROLE_INIT,
@@ -82,7 +81,7 @@ class Kubelet:
 
 
 class _Container:
-    """The one container of one pod."""
+    """The containers of one pod, one at a time."""
 
     def __init__(self, kubelet: Kubelet, pod: Json, end: asyncio.Event) -> None:
         self.cluster, self.node, self.launcher = kubelet.cluster, kubelet.node, kubelet.launcher
@@ -97,7 +96,7 @@ class _Container:
             if not await self._data_there():
                 continue
             started = self.cluster.now()
-            code, message = await self._once(started)
+            code, message = await self._each(started)
             state = pods.ended(code, message, started, self.cluster.now())
             if not self.always or self.end.is_set():
                 self._put("Succeeded" if code == 0 else "Failed", state)
@@ -113,10 +112,19 @@ class _Container:
             await self._pause(1.0)
         return not missing
 
-    async def _once(self, started: datetime) -> tuple[int, str]:
+    async def _each(self, started: datetime) -> tuple[int, str]:
+        """One container after the other, until one does not end well."""
+        code, message = 0, ""
+        for stage in pods.stages(self.pod):
+            code, message = await self._once(stage, started)
+            if code or self.end.is_set():
+                break
+        return code, message
+
+    async def _once(self, pod: Json, started: datetime) -> tuple[int, str]:
         """One run: exit code as a kubelet gives it, and the termination message."""
-        root = mounts.prepare(self.pod, self.node.places)
-        command = self._command(root)
+        root = mounts.prepare(pod, self.node.places)
+        command = self._command(pod, root)
         log_start = command.log.stat().st_size if command.log.exists() else 0
         process = await unless_set(self.end, self.launcher.start(command))  # it may wait for others to be ready
         if process is None:
@@ -130,12 +138,13 @@ class _Container:
         message = mounts.termination_message(root) or (_tail(command.log, log_start) if code else "")
         return code if code >= 0 else 128 - code, message
 
-    def _command(self, root: Path) -> Command:
-        container, labels = self.pod["spec"]["containers"][0], self.pod["metadata"]["labels"]
+    def _command(self, pod: Json, root: Path) -> Command:
+        container, labels = pod["spec"]["containers"][0], pod["metadata"]["labels"]
         role = labels[names.LABEL_ROLE]
         log = self.node.places.state.logs / f"{self._log_name(role, labels.get(names.LABEL_CLIENT))}.log"
-        env = self.node.environment(self.pod, root)
-        return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log, MODULES[role] == AGGREGATOR)
+        env, hubs = self.node.environment(pod, root), "command" in container  # a task's image has its own
+        module = container["command"][-1] if hubs else TRAINER
+        return Command(module, tuple(container.get("args") or ()), env, root, log, isolated=hubs)
 
     def _log_name(self, role: str, client: str | None) -> str:
         owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
@@ -162,11 +171,9 @@ class _Container:
     async def _watch_readiness(self, started: datetime) -> None:
         if not (probe := self._probe()):
             return
-        credentials = next(v["secret"]["secretName"] for v in self.pod["spec"]["volumes"] if "secret" in v)
-        context = readiness.trusting(self.node.places.state.secret(credentials) / names.FILE_CA)
         known, failures = False, 0
         while True:
-            failures = 0 if await readiness.answers_ok(self.node.port, probe["path"], context) else failures + 1
+            failures = 0 if await readiness.answers_ok(self.node.probe_port, probe["path"]) else failures + 1
             is_ready = not failures or (known and failures < PROBE_FAILURES)
             if is_ready != known:
                 self._running(started, is_ready=is_ready)

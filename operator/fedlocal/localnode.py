@@ -6,6 +6,7 @@ Made by runner.py, used by kubelet.py.
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,25 +21,26 @@ class Node:
     """What is the same for all pods of a run."""
 
     places: mounts.Places
-    port: int  # of the aggregator
+    probe_port: int  # of the aggregator
     overrides: Mapping[str, str]  # environment that stands in for cluster addresses
     machine: Machine = field(default_factory=Machine)
     ring_ports: dict[str, int] = field(default_factory=dict)  # uid of a Job -> port of its ring's generations
 
     @classmethod
     def of(cls, places: mounts.Places, machine: Machine) -> "Node":
-        """With a free port."""
-        port = _free_port()
+        """With free ports."""
+        port, monitoring = _free_ports(2)
         url = f"https://127.0.0.1:{port}"
         overrides = {
             names.ENV_HOST: mounts.LOOPBACK,
             names.ENV_PORT: str(port),
+            names.ENV_MONITORING_PORT: str(monitoring),
             names.ENV_PUBLIC_URL: url,
             names.ENV_AGGREGATOR_URL: url,
             names.ENV_STATUS: f"file:{places.state.aggregator_status}",
             names.ENV_RING_LEADER: mounts.LOOPBACK,
         }
-        return cls(places, port, overrides, machine)
+        return cls(places, monitoring, overrides, machine)
 
     def inherited(self) -> dict[str, str]:
         """What every process gets from the runner: its environment, and the user's folder to import the task from, last.
@@ -67,7 +69,7 @@ class Node:
         """One free port per Job: all its pods, and those that replace them, must agree."""
         uid = str(pod["metadata"]["ownerReferences"][0]["uid"])
         if uid not in self.ring_ports:
-            self.ring_ports[uid] = _free_port()
+            (self.ring_ports[uid],) = _free_ports(1)
         return self.ring_ports[uid]
 
 
@@ -78,7 +80,10 @@ def _search_path() -> str:
     return os.pathsep.join(dict.fromkeys(str(Path(path).absolute()) for path in [*given, str(product)]))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """Different ones."""
+    with ExitStack() as probes:
+        bound = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in bound:
+            probe.bind((mounts.LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in bound]

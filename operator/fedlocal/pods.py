@@ -84,6 +84,12 @@ def ready(pod_: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_["status"].get("conditions") or ())
 
 
+def stages(pod_: Json) -> list[Json]:
+    """The pod with each of its containers alone, in the order in which they run."""
+    spec = pod_["spec"]
+    return [pod_ | {"spec": spec | {"containers": [c]}} for c in (*spec.get("initContainers", ()), *spec["containers"])]
+
+
 def terminated(pod_: Json) -> Json:
     """How its container ended last; empty while it never did."""
     for status in pod_["status"].get("containerStatuses") or ():

@@ -55,11 +55,9 @@ class Reconciler:
     def _job(self) -> float | None:
         decision = decide(self.observed(), self.cluster.now())
         for request in decision.secrets:
-            if request.name not in self.cluster.secrets:
-                uid = self.cluster.objects[self.job]["metadata"]["uid"]
-                key_store.make(request, self.state, self.keys, uid, self.cluster.now())
-                self.cluster.secrets.add(request.name)
-                self.cluster.changed()
+            uid, now = self.cluster.objects[self.job]["metadata"]["uid"], self.cluster.now()
+            self.cluster.secrets[request.name] = key_store.make(request, self.state, self.keys, uid, now)
+            self.cluster.changed()
         self._carry_out(decision)
         if decision.status is not None:
             self.operator_status = dict(decision.status)
@@ -93,7 +91,7 @@ class Reconciler:
             tuple(map(self._parsed.of, self.cluster.of_kind(names.CLIENT_KIND))),
             children,
             tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_JOB, self.job.name)),
-            frozenset(self.cluster.secrets),
+            self.cluster.lasting_secrets(),
             SETTINGS,
         )
 

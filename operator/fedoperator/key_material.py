@@ -23,10 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedapi import names
-from fedapi.wire.tokens import job_key, site_token
+from fedapi.wire.tokens import init_token, job_key, site_token
 
 CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
+RENEWED_AFTER = SERVER_LIFETIME * 2 / 3  # the rest is for an operator that is away, or may not write
 CLOCK_SKEW = timedelta(minutes=5)  # a certificate is valid a little before it was made
 
 FILE_MASTER, FILE_CA_KEY, FILE_ID = "master.key", "ca.key", "id"  # of the master Secret, beside names.FILE_CA
@@ -98,6 +99,11 @@ def aggregator_files(keys: Keys, job_uid: str, hosts: Sequence[str], now: dateti
 def site_files(keys: Keys, job_uid: str, client: str) -> Files:
     """Files of a site's Secret: its token for the job and the CA certificate."""
     return {names.FILE_TOKEN: site_token(job_key(keys.master, job_uid), client).encode(), names.FILE_CA: keys.ca_cert}
+
+
+def init_files(keys: Keys, job_uid: str) -> Files:
+    """Files of the init step's Secret: its token for the job and the CA certificate."""
+    return {names.FILE_TOKEN: init_token(job_key(keys.master, job_uid)).encode(), names.FILE_CA: keys.ca_cert}
 
 
 def server_certificate(keys: Keys, hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]:

@@ -35,12 +35,12 @@ def owned(fleet: Fleet, kind: str, jobs: Collection[str], role: str = "") -> lis
 
 def run(fleet: Fleet, jobs: Collection[str]) -> None:
     """From applied to between two rounds: initialized, aggregator ready, training pods running."""
-    for body in owned(fleet, "Job", jobs, names.ROLE_INIT):
-        job_ended(fleet, body, "Complete", succeeded=1)
     for body in owned(fleet, "Deployment", jobs):
         pod(fleet, body, body["spec"]["template"], body["metadata"]["name"])
         aggregator_ready(fleet, body, ready=True)
-    for body in _started(fleet, jobs):
+    for body in _started(fleet, jobs, names.ROLE_INIT):
+        job_ended(fleet, body, "Complete", succeeded=1)
+    for body in _started(fleet, jobs, names.ROLE_TRAINER):
         labels = {"batch.kubernetes.io/job-name": body["metadata"]["name"]}
         pod(fleet, body, body["spec"]["template"], body["metadata"]["name"], labels)
         uncounted: Json = {}
@@ -138,15 +138,15 @@ def pod(fleet: Fleet, owner: Json, template: Json, name: str, labels: Json | Non
     status(fleet, made, phase="Running", startTime=now, conditions=ready, containerStatuses=[container])
 
 
-def _started(fleet: Fleet, jobs: Collection[str]) -> list[Json]:
-    """The training Jobs, once the operator has let all of them go."""
+def _started(fleet: Fleet, jobs: Collection[str], role: str) -> list[Json]:
+    """The Jobs with that role, once the operator has let all of them go."""
     found: list[Json] = []
 
     def all_go() -> bool:
-        found[:] = owned(fleet, "Job", jobs, names.ROLE_TRAINER)
+        found[:] = owned(fleet, "Job", jobs, role)
         return not any(body["spec"].get("suspend") for body in found)
 
-    _settled(all_go, "training Jobs to start")
+    _settled(all_go, f"{role} Jobs to start")
     return found
 
 

@@ -46,7 +46,7 @@ def _one_round(aggregator: Running, names: list[str], payload: Payload) -> None:
         sites = [
             ScriptedSite.of(name, aggregator, connections.enter_context(_connection(aggregator))) for name in names
         ]
-        aggregator_process.wait_for(aggregator.log, "the aggregator", lambda: _ready(sites[0]))
+        aggregator_process.wait_for(aggregator.log, "the aggregator", lambda: aggregator_process.is_ready(aggregator))
         for site in sites:
             site.ask(0)
         list(pool.map(lambda site: site.takes_part(payload), sites))
@@ -62,10 +62,3 @@ def _committed(aggregator: Running) -> None:
 def _connection(aggregator: Running) -> httpx.Client:
     """Every site keeps a connection of its own, as trainers do."""
     return httpx.Client(verify=certificates.client_context(aggregator.folder), trust_env=False, timeout=120)
-
-
-def _ready(site: ScriptedSite) -> bool:
-    try:
-        return site.client.get(f"{site.url}/readyz").is_success
-    except httpx.TransportError:
-        return False

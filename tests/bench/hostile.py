@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench import aggregator_process, certificates
+from tests.bench import aggregator_process
 from tests.bench.aggregator_process import Running
 from tests.bench.process import mib
 
@@ -40,12 +40,11 @@ class Prober:
 
     def run(self) -> None:
         """One after the other."""
-        context = certificates.client_context(self.aggregator.folder)
         while not self.ended.wait(EVERY_S):
             began = time.monotonic()
             try:
-                with httpx.Client(verify=context, trust_env=False, timeout=TIMEOUT_S) as client:
-                    client.get(f"{self.aggregator.url}/healthz").raise_for_status()
+                with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
+                    client.get(f"{self.aggregator.monitoring}/healthz").raise_for_status()
                 self.times.append(time.monotonic() - began)
             except httpx.HTTPError:
                 self.times.append(TIMEOUT_S)
@@ -55,7 +54,7 @@ def measured(folder: Path) -> Hostile:
     """All kinds of clients, one after the other."""
     sites = [f"site-{number:02d}" for number in range(SITES)]
     with aggregator_process.running(folder, sites, PARAMETERS) as aggregator:
-        aggregator_process.wait_for(aggregator.log, "the aggregator", lambda: _ready(aggregator))
+        aggregator_process.wait_for(aggregator.log, "the aggregator", lambda: aggregator_process.is_ready(aggregator))
         before = mib(aggregator.pid, "VmRSS")
         Path(f"/proc/{aggregator.pid}/clear_refs").write_text("5")  # the peak is counted from here
         prober = Prober(aggregator)
@@ -89,11 +88,3 @@ def _tell(aggregator: Running, kind: str) -> None:
         print(
             f"   after {kind}: peak {mib(aggregator.pid, 'VmHWM'):.0f} MiB, now {mib(aggregator.pid, 'VmRSS'):.0f} MiB"
         )
-
-
-def _ready(aggregator: Running) -> bool:
-    try:
-        context = certificates.client_context(aggregator.folder)
-        return httpx.get(f"{aggregator.url}/readyz", verify=context, trust_env=False).is_success
-    except httpx.TransportError:
-        return False

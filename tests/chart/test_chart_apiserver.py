@@ -92,10 +92,9 @@ RIGHTS = [
     ("delete", "fedloom.dev/flclients", "hospital-a", "", False, False),
     ("create", "/secrets", "hospital-a", "", True, True),
     ("create", "/secrets", "elsewhere", "", True, False),
-    *[
-        (verb, "/secrets", "hospital-a", "any", False, False)
-        for verb in ("get", "list", "watch", "patch", "update", "delete")
-    ],
+    *[(verb, "/secrets", "hospital-a", "any", False, False) for verb in ("get", "list", "watch", "update", "delete")],
+    ("patch", "/secrets", "hospital-a", "any", True, True),
+    ("patch", "/secrets", "elsewhere", "any", True, False),
     ("list", "/secrets", NAMESPACE, "", False, False),
     ("get", "/secrets", NAMESPACE, "other", False, False),
     ("get", "/secrets", NAMESPACE, "fedloom-operator-keys", True, True),

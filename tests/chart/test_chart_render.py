@@ -4,6 +4,8 @@ import pytest
 import yaml
 
 from fedapi import names
+from fedoperator.desired import aggregator
+from fedoperator.desired.identity import Identity
 from fedoperator.settings import PREFIX, OperatorSettings
 from tests.chart.rendering import (
     CHART,
@@ -19,6 +21,7 @@ from tests.chart.rendering import (
     template_text,
     the,
 )
+from tests.unit.operator_pure import samples
 
 ALL = sorted(path.stem for path in VALUES.glob("*.yaml"))
 
@@ -71,7 +74,8 @@ def test_rights_name_everything_and_read_no_secret_but_the_keys(values):
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
         if "secrets" in rule["resources"]:
-            assert rule["verbs"] == ["create"] or (rule["verbs"] == ["get"] and len(rule["resourceNames"]) == 1)
+            made = rule["verbs"] in (["create"], ["create", "patch"])  # patch: an aggregator's certificate is renewed
+            assert made or (rule["verbs"] == ["get"] and len(rule["resourceNames"]) == 1)
     keys = [rule for rule in rules(objects) if "secrets" in rule["resources"] and "get" in rule["verbs"]]
     (owner,) = [each for each in objects if any(rule in keys for rule in each.get("rules") or [])]
     assert (owner["kind"], owner["metadata"]["namespace"]) == ("Role", NAMESPACE)
@@ -236,12 +240,23 @@ def test_network_policy_lets_in_metrics_and_out_only_what_is_needed():
 
 def test_service_monitor_selects_the_service():
     objects = of_values("everything")
-    monitor = the(objects, "ServiceMonitor")
+    monitor = of_kind(objects, "ServiceMonitor")[0]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= the(objects, "Service")["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] in {
         each["name"] for each in the(objects, "Service")["spec"]["ports"]
     }
+
+
+def test_another_service_monitor_selects_the_services_of_aggregators():
+    monitor = of_kind(of_values("everything"), "ServiceMonitor")[1]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    service = aggregator.service(Identity.of(samples.job()))
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == aggregator.MONITORING
+    assert monitor["spec"]["namespaceSelector"] == {"any": True}
+    one = template("--set", "metrics.serviceMonitor.enabled=true", "--set", "watchNamespaces={a}")
+    assert of_kind(one, "ServiceMonitor")[1]["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
 
 
 def test_openshift_chooses_the_user():

@@ -69,28 +69,54 @@ class TaskSettings(_FromEnvironment):
     )
 
 
-class InitSettings(TaskSettings):
-    """Settings of `init`."""
-
-    init_dir: Path = Field(validation_alias=names.ENV_INIT_DIR, description="Where the initial model is written.")
-
-
-class TrainerSettings(TaskSettings):
-    """Settings of `train`."""
+class HubSettings(TaskSettings):
+    """What a process needs to speak to the aggregator."""
 
     job: str = Field(validation_alias=names.ENV_JOB, description="Name of the FederatedJob.")
     namespace: str = Field("default", validation_alias=names.ENV_NAMESPACE, description="Namespace of the job.")
     job_uid: str = Field(min_length=1, validation_alias=names.ENV_JOB_UID, description="Its uid: messages name it.")
-    client: str = Field(
-        min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient that this site is."
-    )
     aggregator_url: str = Field(
         pattern=r"^https://", validation_alias=names.ENV_AGGREGATOR_URL, description="Where the aggregator answers."
     )
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS),
         validation_alias=names.ENV_CREDENTIALS_DIR,
-        description="The site's Secret: token and ca.crt.",
+        description="The process's Secret: token and ca.crt.",
+    )
+    patience_s: float = Field(
+        600.0, gt=0, validation_alias=ENV_PATIENCE_S, description="Seconds without the aggregator before giving up."
+    )
+
+    @property
+    def ca_file(self) -> Path:
+        """PEM of the CA that signed the aggregator's certificate."""
+        return self.credentials_dir / names.FILE_CA
+
+    def token(self) -> SecretStr:
+        """The bearer token."""
+        path = self.credentials_dir / names.FILE_TOKEN
+        try:
+            token = path.read_text().strip()
+        except OSError as error:
+            raise BadSettingsError(
+                f"token: {path} is not readable ({error.strerror}): mount the Secret that the operator made"
+            ) from None
+        if not token:
+            raise BadSettingsError(f"token: {path} is empty: mount the Secret that the operator made")
+        return SecretStr(token)
+
+
+class InitSettings(TaskSettings):
+    """Settings of `init`."""
+
+    init_dir: Path = Field(validation_alias=names.ENV_INIT_DIR, description="Where the initial model is written.")
+
+
+class TrainerSettings(HubSettings):
+    """Settings of `train`."""
+
+    client: str = Field(
+        min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient that this site is."
     )
     data_dir: Path = Field(
         Path(names.PATH_DATA),
@@ -101,9 +127,6 @@ class TrainerSettings(TaskSettings):
         Path(names.PATH_STATE),
         validation_alias=names.ENV_STATE_DIR,
         description="Checkpoints and updates not yet acknowledged.",
-    )
-    patience_s: float = Field(
-        600.0, gt=0, validation_alias=ENV_PATIENCE_S, description="Seconds without the aggregator before giving up."
     )
     poll_s: float = Field(
         25.0, ge=0, le=60, validation_alias=ENV_POLL_S, description="Seconds that one question for work is held open."
@@ -203,24 +226,6 @@ class TrainerSettings(TaskSettings):
             backend=self.backend,
             timeout_s=self.ring_timeout_s,
         )
-
-    @property
-    def ca_file(self) -> Path:
-        """PEM of the CA that signed the aggregator's certificate."""
-        return self.credentials_dir / names.FILE_CA
-
-    def token(self) -> SecretStr:
-        """The site's bearer token."""
-        path = self.credentials_dir / names.FILE_TOKEN
-        try:
-            token = path.read_text().strip()
-        except OSError as error:
-            raise BadSettingsError(
-                f"token: {path} is not readable ({error.strerror}): mount the site's Secret"
-            ) from None
-        if not token:
-            raise BadSettingsError(f"token: {path} is empty: mount the site's Secret")
-        return SecretStr(token)
 
 
 def shown(settings: TaskSettings) -> str:

@@ -1,6 +1,6 @@
 {{/*
 Rights in a watched namespace; a ClusterRole in cluster mode, a Role per namespace otherwise.
-Secrets are created and never read here. The verbs on federatedjobs, their status and leases are also
+Secrets are created and renewed, never read here. The verbs on federatedjobs, their status and leases are also
 what an aggregator's Role holds: the operator may only grant what it has itself.
 */}}
 {{- define "fedloom.watchedRules" -}}
@@ -36,7 +36,7 @@ what an aggregator's Role holds: the operator may only grant what it has itself.
   verbs: [get, list, watch, create, patch] # the only copy of a model is never the operator's to delete
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]
+  verbs: [create, patch] # patch: an aggregator's certificate is renewed
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]

@@ -3,7 +3,7 @@
 import hmac
 
 from fedaggregator.ports import Shown
-from fedapi.wire.tokens import site_token
+from fedapi.wire.tokens import init_token, site_token
 
 _LONGEST_NAME = 63  # of a site, as far as a refusal repeats it
 
@@ -18,6 +18,10 @@ class Tokens:
         """Whether the Authorization header holds that site's token."""
         held = _holds(shown, site_token(self._job_key, client))
         return "" if held else f"the token is not that of site {client[:_LONGEST_NAME]!r}"
+
+    def init_doubt(self, shown: Shown) -> str:
+        """Whether it holds the init step's."""
+        return "" if _holds(shown, init_token(self._job_key)) else "the token is not that of the init step"
 
 
 def _holds(shown: Shown, expected: str) -> bool:

@@ -34,6 +34,23 @@ def read_table(store: ObjectStore, key: str) -> TensorFile:
         return read_header(reader)
 
 
+def check_model(store: ObjectStore, model: ObjectRef) -> None:
+    """RequestRefusedError unless an object is a model. Its digest was checked when it came in.
+
+    Infinities and NaN are the task's own: constants such as a mask, which a fold leaves as they are. That parameters
+    are finite was checked where the model was made, which knows them from buffers.
+    """
+    with store.reader(model.key) as reader:
+        if reader.size != model.size:
+            text = f"payload.size {model.size} is not the size of what was uploaded, {reader.size}"
+            raise RequestRefusedError(Refusal(code="WrongSize", message=text))
+        try:
+            read_header(reader)
+        except MalformedTensorFileError as error:
+            text = f"the initial model is not a safetensors file: {error}"[:900]
+            raise RequestRefusedError(Refusal(code="Malformed", message=text)) from error
+
+
 def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> None:
     """RefusedRequest unless the object is there and is an update of that base. Its digest was checked when it came in."""
     try:

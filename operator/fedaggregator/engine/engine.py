@@ -12,11 +12,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import modelfile, records, verified
+from fedaggregator.engine import records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError
 from fedaggregator.engine.interpreter import Interpreter
@@ -32,7 +31,6 @@ from fedcore.rounds.events import (
     Configured,
     Event,
     Heard,
-    InitialModelFound,
     Ticked,
     UpdatesDamaged,
 )
@@ -43,7 +41,7 @@ from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_POLL_S = 0.25  # configuration and initial model are looked for so often
+_POLL_S = 0.25  # a new configuration is looked for so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _TROUBLE_S = 10.0  # without a failure of the store: longer than the pause between two tries
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
@@ -56,12 +54,11 @@ class Engine:
         self,
         store: ObjectStore,
         config: ConfigFile,
-        init_model: Path,
         clock: Clock,
         pool: ThreadPoolExecutor,
         store_retry_s: float,
     ) -> None:
-        self._store, self._config, self._init_model, self.clock = store, config, init_model, clock
+        self._store, self._config, self.clock = store, config, clock
         self._pool, self._store_retry_s = pool, store_retry_s
         self.lock = asyncio.Lock()
         self.interpreter: Interpreter
@@ -104,8 +101,6 @@ class Engine:
     @property
     def unready(self) -> str:
         """Why sites should not be sent here yet; empty when they may."""
-        if self.state.tip is None:
-            return "the initial model is missing"
         return "" if self._checked else "the model is being checked"
 
     async def check_model(self) -> None:
@@ -306,7 +301,6 @@ class Engine:
     async def _tick(self) -> None:
         next_head_check = self.clock() + _HEAD_CHECK_S
         while not self.stopping:
-            await self._find_initial_model()
             config = await self.blocking(self._config.changed)
             event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), config)
             await self.handle(event)
@@ -322,13 +316,6 @@ class Engine:
     def _pause(self) -> float:
         wakes_at = self._mode.wakes_at(self.state)
         return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
-
-    async def _find_initial_model(self) -> None:
-        if self.state.tip is not None or not await self.blocking(self._init_model.exists):
-            return
-        work = partial(modelfile.import_initial, self._store, self.state.layout, self._init_model)
-        model = await self._retried(work)
-        await self.handle(InitialModelFound(self.clock(), model))
 
     async def _check_head(self) -> None:
         async with self.lock:

@@ -16,6 +16,7 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
+from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
@@ -43,8 +44,8 @@ _NO_FAILURE = _FATAL_CONTENT | {
 class Intake:
     """The way in for what sites send."""
 
-    def __init__(self, engine: Engine, store: ObjectStore) -> None:
-        self._engine, self._store = engine, store
+    def __init__(self, engine: Engine, store: ObjectStore, delivery: Delivery) -> None:
+        self._engine, self._store, self._delivery = engine, store, delivery
         self._base: tuple[str, TensorFile] | None = None
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
@@ -147,6 +148,7 @@ class Intake:
         engine, base = self._engine, await self._base_table()
         try:
             for payload in manifest.objects:
+                await engine.blocking(self._delivery.arrived, payload)
                 await engine.blocking(content.check_update, self._store, payload, base)
         except RequestRefusedError as error:
             refusal = error.refusal

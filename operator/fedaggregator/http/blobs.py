@@ -15,13 +15,15 @@ from starlette.types import Receive, Scope, Send
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.initial import INITIALIZER, InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.http.pace import Pace
-from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
+from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore.rounds import admission
@@ -36,8 +38,17 @@ _MOST_FIELDS = 16  # of a URL's query; ours have five
 class Blobs:
     """An ASGI application for one path below the blob prefix."""
 
-    def __init__(self, engine: Engine, intake: Intake, store: ObjectStore, urls: UrlSigner, limits: Limits) -> None:
-        self._engine, self._intake, self._store, self._urls, self._limits = engine, intake, store, urls, limits
+    def __init__(
+        self,
+        engine: Engine,
+        intake: Intake,
+        initial: InitialModel,
+        store: ObjectStore,
+        urls: UrlSigner,
+        limits: Limits,
+    ) -> None:
+        self._engine, self._intake, self._initial = engine, intake, initial
+        self._store, self._urls, self._limits = store, urls, limits
         self._transfers = Transfers(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +61,10 @@ class Blobs:
             async with self._transfers.turn(method, holder.client):
                 await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
         except RequestRefusedError as error:
-            await self._intake.refused(holder.client, error.refusal)
+            if holder == INITIALIZER:
+                self._initial.refused(error.refusal)
+            else:
+                await self._intake.refused(holder.client, error.refusal)
             await refusals.answer(error.refusal)(scope, receive, send)
 
     def _checked(self, method: str, key: str, query: bytes) -> tuple[ObjectRef, Holder]:
@@ -65,6 +79,9 @@ class Blobs:
     def _alive(self, method: str, holder: Holder) -> None:
         """RefusedRequest when the site may not use its URL any more."""
         state, client = self._engine.state, holder.client
+        if holder == INITIALIZER:
+            self._initial.check_wanted()
+            return
         if method == "PUT":
             refusal = admission.unwanted(state, client, holder.round, holder.attempt)
         else:
@@ -124,8 +141,11 @@ class Blobs:
         try:
             with ExitStack() as files:
                 others, writer = await self._engine.blocking(self._begun, files, blob)
-                self._intake.check_room(holder.client, others)
+                if holder != INITIALIZER:
+                    self._intake.check_room(holder.client, others)
                 await self._received(writer, holder, receive)
+            if holder == INITIALIZER:
+                await self._initial.keep_only(blob)
         except ContentMismatchError as error:
             raise _refused(error.code, str(error)) from error
         except StoreError as error:

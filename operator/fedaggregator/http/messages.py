@@ -1,4 +1,4 @@
-"""From the body of a request to a message: bounded in bytes, in time and in values before it is validated.
+"""From the body of a request to a message, bounded in bytes, in time and in values before it is validated; and back.
 
 Used by the site routes. Validation runs in the event loop, so what it costs is bounded by how many values it sees.
 """
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.responses import Response
 from starlette.types import Receive
 
 from fedaggregator.errors import RequestRefusedError, faults
@@ -75,6 +76,11 @@ def _few(value: Any) -> bool:
                 return False
             waiting.extend(part.values() if isinstance(part, dict) else part)
     return True
+
+
+def sent(message: Message) -> Response:
+    """A message as an answer."""
+    return Response(message.model_dump_json(), media_type="application/json")
 
 
 async def gone(receive: Receive) -> None:

@@ -6,7 +6,6 @@ Called by __main__. What a connection may cost is in protocol.py (HTTP), tls.py 
 
 import asyncio
 import contextlib
-import ssl
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from fedaggregator.http.addresses import addresses
+from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.protocol import Http
 from fedaggregator.http.tls import Tls
@@ -23,14 +23,15 @@ from fedaggregator.settings import Credentials, Settings
 
 _STOP_S = 1.0  # open requests get so long to end; idle TLS connections of sites never answer the closing
 _TICKS = 2  # of 0.1 s: connections are looked after so often
+_LOOKS = 10  # ticks between two looks for a new certificate
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
     """uvicorn without its signal handlers, which would end the process by the signal and not by our exit code."""
 
-    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: Certificate, limits: Limits) -> None:
         super().__init__(config)
-        self._context, self._limits, self._connections = context, limits, Connections(limits)
+        self._certificate, self._limits, self._connections = certificate, limits, Connections(limits)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -53,6 +54,8 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
         """Called by uvicorn ten times a second."""
         if counter % _TICKS == 0:
             self._connections.sweep(asyncio.get_running_loop().time())
+        if counter % _LOOKS == 0:
+            self._certificate.look()
         return bool(await super().on_tick(counter))
 
     async def stopped(self, serving: asyncio.Task[None]) -> None:
@@ -64,7 +67,8 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
             await serving
 
     def _connection(self) -> Tls:
-        return Tls(self._context, Http(self.config, self.server_state, self._limits), self._connections, self._limits)
+        http = Http(self.config, self.server_state, self._limits)
+        return Tls(self._certificate.context, http, self._connections, self._limits)
 
 
 def server(app: Starlette, settings: Settings, limits: Limits, credentials: Credentials) -> Server:
@@ -82,7 +86,4 @@ def server(app: Starlette, settings: Settings, limits: Limits, credentials: Cred
         proxy_headers=False,
     )
     config.load()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(credentials.certificate, credentials.private_key)
-    return Server(config, context, limits)
+    return Server(config, Certificate(credentials), limits)

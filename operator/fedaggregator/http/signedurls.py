@@ -1,6 +1,6 @@
 """Expiring blob URLs: HMAC-SHA256 over method, key, size, digest, holder and expiry. Pure: the clock is passed in.
 
-Used by the site routes (to sign) and by the blob routes (to check). URLs are authorizations: they are never logged.
+Used by delivery.py (to sign) and by the blob routes (to check). URLs are authorizations: they are never logged.
 """
 
 import hashlib
@@ -11,30 +11,12 @@ from typing import Literal
 from urllib.parse import quote, urlencode
 
 from fedaggregator.errors import RequestRefusedError
+from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 
 BLOBS = "/v1/blobs"
 Method = Literal["GET", "PUT"]
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Whom a URL was made for, and for which attempt; round and attempt are 0 in URLs to read."""
-
-    client: str
-    round: int = 0
-    attempt: int = 0
-
-    def text(self) -> str:
-        """As it stands in the URL."""
-        return f"{self.client}/{self.round}/{self.attempt}"
-
-    @classmethod
-    def of(cls, text: str) -> "Holder":
-        """From a URL whose signature is good."""
-        client, round_, attempt = text.split("/")
-        return cls(client, int(round_), int(attempt))
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
-from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Identity
+from fedaggregator.ports import Delivery, Holder, Identity
 from fedaggregator.publisher import Publisher
 from fedapi.wire import version1
-from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.message import Message
 from fedapi.wire.site import (
     Assignment,
-    Download,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
@@ -28,7 +26,6 @@ from fedapi.wire.site import (
     Refusal,
     TrainOrder,
     UpdateEnvelope,
-    UploadGrant,
     UploadRequest,
 )
 from fedcore.rounds import admission, assignment, planning
@@ -48,11 +45,11 @@ class SiteRoutes:
         intake: Intake,
         publisher: Publisher,
         identity: Identity,
-        urls: UrlSigner,
+        delivery: Delivery,
         limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._identity, self._urls, self._limits = identity, urls, limits
+        self._identity, self._delivery, self._limits = identity, delivery, limits
 
     def routes(self) -> list[Route]:
         """The routes of fedapi.wire.site."""
@@ -102,7 +99,7 @@ class SiteRoutes:
                 assigned = self._assigned(client, asked)
                 over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
                 if assigned.kind != "Wait" or self._engine.stopping or over:
-                    return _json(assigned)
+                    return messages.sent(assigned)
                 await self._engine.polls.hold(client, asked.doing, gone, until - loop.time())
         finally:
             gone.cancel()
@@ -115,26 +112,26 @@ class SiteRoutes:
         if isinstance(answer, Refusal):
             await self._intake.refused(client, answer)
             raise RequestRefusedError(answer)
-        holder = Holder(client, asked.round, asked.attempt)
-        url, expires_at = self._urls.signed("PUT", answer, self._engine.clock(), holder)
-        return _json(UploadGrant(url=url, expires_at=expires_at, object=answer))
+        return messages.sent(self._delivery.grant(answer, Holder(client, asked.round, asked.attempt)))
 
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return _json(await self._intake.update(client, await self._message(request, client, UpdateEnvelope)))
+        return messages.sent(await self._intake.update(client, await self._message(request, client, UpdateEnvelope)))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""
         client = await self._client(request)
-        return _json(await self._intake.evaluation(client, await self._message(request, client, EvaluationReport)))
+        return messages.sent(
+            await self._intake.evaluation(client, await self._message(request, client, EvaluationReport))
+        )
 
     async def failure(self, request: Request) -> Response:
         """Takes a failure report."""
         client = await self._client(request)
         report = await self._message(request, client, FailureReport)
         try:
-            return _json(await self._intake.failure(client, report))
+            return messages.sent(await self._intake.failure(client, report))
         except RequestRefusedError as error:
             await self._intake.refused(client, error.refusal)
             raise
@@ -198,7 +195,7 @@ class SiteRoutes:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=self._download(plan.base, client),
+            model=self._delivery.offer(plan.base, Holder(client)),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
@@ -208,13 +205,5 @@ class SiteRoutes:
     def _evaluate(self, state: State, client: str) -> EvaluateOrder | None:
         if state.tip is None:
             return None
-        model = self._download(state.tip.model, client)
+        model = self._delivery.offer(state.tip.model, Holder(client))
         return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
-
-    def _download(self, blob: ObjectRef, client: str) -> Download:
-        url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
-        return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
-
-
-def _json(message: Message) -> Response:
-    return Response(message.model_dump_json(), media_type="application/json")

@@ -28,6 +28,11 @@ def site_token(job_key_: bytes, client: str) -> str:
     return hmac.digest(job_key_, b"site\0" + client.encode(), hashlib.sha256).hex()
 
 
+def init_token(job_key_: bytes) -> str:
+    """The bearer token of a job's init step, hex."""
+    return hmac.digest(job_key_, b"init", hashlib.sha256).hex()
+
+
 def blob_key(job_key_: bytes) -> bytes:
     """The key that signs blob URLs of one job's aggregator."""
     return hkdf(job_key_, b"fedloom blob urls")

@@ -162,10 +162,11 @@ class Applier:
     def _secrets(self, about: Json, requests: Iterable[SecretRequest], done: Applied) -> bool:
         """Whether all Secrets are there."""
         uid, namespace = about["metadata"]["uid"], about["metadata"]["namespace"]
+        job_made = datetime.fromisoformat(about["metadata"]["creationTimestamp"])
         known = self._credentials.known(uid)
         missing = [request for request in requests if request.name not in known]
         for request in missing:
-            make = partial(self._credentials.make, request, namespace, uid)
+            make = partial(self._credentials.make, request, namespace, uid, job_made)
             self._try(about, Key("Secret", request.name), make, done)
         left = {request.name for request in missing} - self._credentials.known(uid)
         done.made_secrets = len(left) < len(missing)

@@ -1,4 +1,4 @@
-"""The Secrets of jobs: created if absent, never read back; and the operator's own master Secret.
+"""The Secrets of jobs: created if absent, never read back, renewed in time; and the operator's own master Secret.
 
 Called by apply.py. A Secret that was made, or found to exist, is remembered per job uid, so that nothing is sent at
 rest. What is inside the Secrets is made by fedoperator.key_material and never logged.
@@ -9,18 +9,20 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.cluster.connection import Connection
+from fedoperator.cluster.connection import MERGE_PATCH, Connection
 from fedoperator.cluster.kinds import SECRET
 from fedoperator.cluster.writes import Count
 from fedoperator.decide.decision import SecretRequest
-from fedoperator.errors import GoneError, RetryLaterError, SettingsInvalidError
-from fedoperator.key_material import Files, Keys, aggregator_files, site_files
+from fedoperator.errors import GoneError, RefusedError, RetryLaterError, SettingsInvalidError
+from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
 
 log = logging.getLogger(__name__)
+
+REFUSED_AGAIN = timedelta(hours=1)  # the rights of an older chart do not let it renew
 
 
 class SecretStore:
@@ -36,21 +38,29 @@ class SecretStore:
         self._count = count
         self._lock = threading.Lock()
         self._keys: Keys | None = None
-        self._known: dict[str, set[str]] = defaultdict(set)
+        self._known: dict[str, dict[str, datetime | None]] = defaultdict(
+            dict
+        )  # uid -> name -> when it is to be renewed
 
     def known(self, job_uid: str) -> frozenset[str]:
-        """Names of the Secrets of a job that are known to exist."""
+        """Names of the Secrets of a job that are known to exist, and are not to be renewed."""
+        now = self._now()
         with self._lock:
-            return frozenset(self._known.get(job_uid, ()))
+            return frozenset(name for name, due in self._known.get(job_uid, {}).items() if due is None or now < due)
 
     def forget(self, job_uid: str) -> None:
         """Has every Secret of the job checked anew: one may have been deleted by hand, or the job is gone."""
         with self._lock:
             self._known.pop(job_uid, None)
 
-    def make(self, request: SecretRequest, namespace: str, job_uid: str) -> None:
-        """Creates the Secret unless it exists; then it is known. Its name has the job's uid: it is this job's own."""
-        body = _manifest(request.name, namespace, self._files(request, job_uid))
+    def make(self, request: SecretRequest, namespace: str, job_uid: str, job_made: datetime) -> None:
+        """Creates the Secret unless it exists; then it is known. Its name has the job's uid: it is this job's own.
+
+        One that exists is no older than its job, so from the job's age it follows whether its certificate is due.
+        """
+        files, now = self._files(request, job_uid), self._now()
+        body = _manifest(request.name, namespace, files)
+        due = now + RENEWED_AFTER if request.kind == "Aggregator" else None
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
         self._count(SECRET.kind, "create")
         try:
@@ -58,8 +68,28 @@ class SecretStore:
         except RetryLaterError as error:
             if not error.conflict:
                 raise
+            if due is not None:
+                due = self._renewed(request.name, namespace, job_uid, files, job_made)
         with self._lock:
-            self._known[job_uid].add(request.name)
+            self._known[job_uid][request.name] = due
+
+    def _renewed(self, name: str, namespace: str, job_uid: str, files: Files, job_made: datetime) -> datetime:
+        """When the certificate of a Secret that exists is to be renewed; it is renewed now, if that has passed."""
+        with self._lock:
+            due = self._known[job_uid].get(name) or job_made + RENEWED_AFTER
+        if self._now() < due:
+            return due
+        data = {file: base64.b64encode(files[file]).decode() for file in (names.FILE_TLS_CERT, names.FILE_TLS_KEY)}
+        self._count(SECRET.kind, "patch")
+        try:
+            self._connection.request(
+                "PATCH", SECRET.path(namespace, name), {"data": data}, content_type=MERGE_PATCH, query=_MANAGER
+            )
+        except RefusedError as error:
+            log.warning("the certificate of Secret %s/%s was not renewed: %s", namespace, name, error)
+            return self._now() + REFUSED_AGAIN
+        log.info("renewed a certificate", extra={"secret": f"{namespace}/{name}"})
+        return self._now() + RENEWED_AFTER
 
     def keys(self) -> Keys:
         """The installation's keys, read or made at the first call."""
@@ -79,9 +109,13 @@ class SecretStore:
         return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
 
     def _files(self, request: SecretRequest, job_uid: str) -> Files:
-        if request.kind == "Site":
-            return site_files(self.keys(), job_uid, request.client)
-        return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
+        match request.kind:
+            case "Site":
+                return site_files(self.keys(), job_uid, request.client)
+            case "Init":
+                return init_files(self.keys(), job_uid)
+            case "Aggregator":
+                return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
 
     def _read_keys(self) -> Keys | None:
         try:

@@ -21,7 +21,7 @@ from fedoperator.decide.plan_step import PlanStep
 from fedoperator.decide.sites import Site, sites
 from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
 from fedoperator.desired.identity import Identity
-from fedoperator.desired.init_job import init_job
+from fedoperator.desired.init_job import HubImage, init_job
 from fedoperator.desired.jobs import JOB_KINDS
 from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.pool import Shape, needs_jobset
@@ -65,7 +65,7 @@ class JobContext:
             step=step,
             lacking_jobset=lacking,
             wanted=_wanted(observed, able, step, jobs),
-            wanted_init=init_job(observed.job),
+            wanted_init=_wanted_init(observed),
             jobs=tuple(jobs),
             pods=tuple(sorted(pods, key=lambda pod: (pod.created, pod.name))),
         )
@@ -104,6 +104,11 @@ class JobContext:
         return fresh and (dig(self.deployment, "status", "readyReplicas") or 0) > 0
 
     @property
+    def model_served(self) -> bool:
+        """Whether an aggregator is there that has a model."""
+        return self.aggregator_ready and self.status.model is not None
+
+    @property
     def aggregator_pods(self) -> tuple[PodView, ...]:
         """The aggregator's pods, oldest first."""
         return tuple(pod for pod in self.pods if pod.role == names.ROLE_AGGREGATOR)
@@ -120,8 +125,12 @@ class JobContext:
 
     @property
     def initialized(self) -> bool:
-        """Whether the initial model exists: the init Job is done, or the aggregator has committed a model."""
-        return self.status.model is not None or any(job.complete for job in self.init_jobs)
+        """Whether the initial model is committed: the aggregator says so, or the init Job, which ends well after it.
+
+        Of a Job with another template nobody knows what became of its model: those of release 0.1 left it in a file.
+        """
+        wanted = self.wanted_init["metadata"]["name"]
+        return self.status.model is not None or any(job.complete and job.name == wanted for job in self.init_jobs)
 
     @cached_property
     def _jobs_by_client(self) -> Mapping[str, tuple[JobView, ...]]:
@@ -172,6 +181,12 @@ class JobContext:
     def in_round(self, client: str) -> bool:
         """Whether the site works on the round under way, as the aggregator says."""
         return client in self._at_work
+
+
+def _wanted_init(observed: Observed) -> JsonView:
+    settings = observed.settings
+    hub = HubImage(settings.aggregator_image, settings.image_pull_policy)
+    return init_job(observed.job, hub, settings.cluster_domain, settings.keys_id)
 
 
 def _wanted(

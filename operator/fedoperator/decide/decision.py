@@ -72,7 +72,7 @@ class SecretRequest:
     """A Secret that must exist; its content is made by the shell and never seen here."""
 
     name: str
-    kind: Literal["Aggregator", "Site"]
+    kind: Literal["Aggregator", "Init", "Site"]
     labels: Mapping[str, str]
     owner: JsonView  # ownerReference
     client: str = ""

@@ -44,9 +44,10 @@ def _owes(context: JobContext, job: JobView) -> bool:
 
 def _init_since(context: JobContext) -> tuple[JobView, datetime] | None:
     """The init Job that is complete, and since when a running aggregator has looked for its model in vain."""
-    if context.status.model is not None or context.aggregator_ready or context.spec.suspend:
+    if context.status.model is not None or context.spec.suspend:
         return None
-    done = next((job for job in context.init_jobs if job.complete and job.completed), None)
+    name = context.wanted_init["metadata"]["name"]
+    done = next((job for job in context.init_jobs if job.name == name and job.complete and job.completed), None)
     looks = [p for p in context.aggregator_pods if p.phase == "Running" and p.running_since and not p.deleting]
     if done is None or done.completed is None or not looks:
         return None
@@ -61,7 +62,7 @@ def init(context: JobContext) -> Trouble | None:
     job, since = found
     message = (
         f"Job {job.name} is complete, but left no model: the task's code may have ended the process, as sys.exit() "
-        f"does; see kubectl logs job/{job.name}, mend the task and create the job anew"
+        f"does; see kubectl logs job/{job.name}, mend the task, then delete Job {job.name} to run it again"
     )
     overdue = context.now >= since + max(GRACE, pending.deadline(context))
     return Trouble(Reason.INIT_MODEL_MISSING, clipped(message), overdue=overdue)

@@ -1,6 +1,6 @@
-"""Policy: which Jobs run. Training Jobs are created suspended and let go when the aggregator is ready.
+"""Policy: which Jobs run. All are created suspended; the init Job is let go when the aggregator is ready.
 
-They are stopped again when the job is suspended or has ended, when the site is paused (not in mid-round) or rests.
+Training Jobs are let go when there is an initial model, too. They are stopped again when the job is suspended or has ended, when the site is paused (not in mid-round) or rests.
 An aggregator that restarts stops nobody. A Job that a queue admits is never touched. With training.lifetime Round a
 Job that runs is at work on its round, and one of a paused site that has not started does not start.
 """
@@ -8,6 +8,7 @@ Job that runs is at work on its round, and one of a paused site that has not sta
 from collections.abc import Collection, Mapping
 
 from fedapi import names
+from fedoperator.decide import store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.failures import rest
 from fedoperator.decide.replacement import in_training
@@ -25,7 +26,7 @@ def _training(context: JobContext, job: JobView) -> bool | None:
         return True
     if site.barred:
         return None
-    return False if context.aggregator_ready else None
+    return False if context.aggregator_ready and context.initialized and not store.lost(context) else None
 
 
 def _wanted(context: JobContext, job: JobView) -> bool | None:
@@ -33,7 +34,9 @@ def _wanted(context: JobContext, job: JobView) -> bool | None:
         return True
     if job.role == names.ROLE_TRAINER:
         return _training(context, job)
-    return False if job.role == names.ROLE_INIT else None  # a label that was taken off comes back first
+    if job.role == names.ROLE_INIT:
+        return False if context.aggregator_ready else None
+    return None  # a label that was taken off comes back first
 
 
 def gate(context: JobContext, deleted: Collection[str]) -> Mapping[str, bool]:

@@ -25,13 +25,14 @@ def aggregator_fact(context: JobContext) -> Fact:
     blocked = refused.hub(context)
     if blocked:
         return Fact("False", blocked.reason, blocked.message)
-    if context.aggregator_ready:
-        return Fact("True", Reason.READY, "the aggregator holds a model and answers")
-    trouble = store.lost(context) or podless.aggregator(context) or _first_trouble(context, context.aggregator_pods)
-    trouble = trouble or failures.aggregator_failure(context) or early.init(context)
+    trouble = store.lost(context) or early.init(context)
+    if context.aggregator_ready and trouble is None:
+        return Fact("True", Reason.READY, "the aggregator answers")
+    trouble = trouble or podless.aggregator(context) or _first_trouble(context, context.aggregator_pods)
+    trouble = trouble or failures.aggregator_failure(context)
     if trouble:
         return Fact("False", trouble.reason, trouble.message)
-    return Fact("False", Reason.STARTING, "the aggregator is starting or waits for the initial model")
+    return Fact("False", Reason.STARTING, "the aggregator is starting")
 
 
 def quorum_fact(context: JobContext) -> Fact:

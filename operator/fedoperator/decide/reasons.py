@@ -23,7 +23,7 @@ class ConditionType(Word):
     """Types of the conditions in `.status.conditions`."""
 
     ACCEPTED = "Accepted", "The spec can be acted on."
-    AGGREGATOR_READY = "AggregatorReady", "The aggregator holds a model and answers."
+    AGGREGATOR_READY = "AggregatorReady", "The aggregator answers."
     QUORUM_REACHED = "QuorumReached", "The newest closed round got the updates that it needs."
     PROGRESSING = "Progressing", "Training goes on, or will without anybody's help."
     SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
@@ -99,7 +99,7 @@ class Reason(Word):
     NO_SITES_LEFT = "NoSitesLeft", "At every site the training Job failed in a way that running again cannot cure."
     DEADLINE_EXCEEDED = "DeadlineExceeded", "activeDeadlineSeconds have passed since the start of the job."
     INIT_FAILED = "InitFailed", "The init Job failed and left no pod that tells why."
-    INIT_MODEL_MISSING = "InitModelMissing", "The init Job is complete but left no model."
+    INIT_MODEL_MISSING = "InitModelMissing", "The init Job is complete and the aggregator has no model."
     # Pods that do not start.
     IMAGE_ERROR = "ImageError", "The image cannot be pulled or its name is malformed."
     PODS_REFUSED = "PodsRefused", "The cluster refuses to create pods: a quota or a policy; the message has its words."

@@ -1,6 +1,6 @@
 """Policy: the claim of the store's volume. Made before there is a model, and never again.
 
-A new claim would be empty: the aggregator would wait for an initial model that is not made twice. What a missing or
+A new claim would be empty: the aggregator would wait for an initial model, which is not made twice. What a missing or
 replaced claim means is said instead, and restoring it is left to a person.
 """
 
@@ -32,8 +32,8 @@ def _replaced(context: JobContext, live: JsonView) -> bool:
 
 
 def lost(context: JobContext) -> Trouble | None:
-    """That the volume with the models is gone. An aggregator that is ready has found its model, wherever that is."""
-    if not context.initialized or context.aggregator_ready:
+    """That the volume with the models is gone. An aggregator that has found its model has it, wherever that is."""
+    if not context.initialized or context.model_served:
         return None
     live, name = _live(context), context.identity.claim
     homeless = any(

@@ -107,7 +107,7 @@ class PodView:
     @classmethod
     def of(cls, body: JsonView) -> "PodView":
         """From the API's JSON."""
-        label, container = labels(body), (dig(body, "status", "containerStatuses") or [{}])[0]
+        label, container = labels(body), _current(body)
         created = _time(dig(body, "metadata", "creationTimestamp")) or _EPOCH
         placed, ready = condition(body, "PodScheduled"), condition(body, "Ready")
         waiting = dig(container, "state", "waiting") or {}
@@ -136,6 +136,14 @@ class PodView:
             index=index,
             worker=_slice(body) + (index or 0),
         )
+
+
+def _current(body: JsonView) -> JsonView:
+    """The container that tells how the pod is: the first one that has not ended well, of those that run one by one."""
+    first: Sequence[JsonView] = dig(body, "status", "initContainerStatuses") or ()
+    last: Sequence[JsonView] = dig(body, "status", "containerStatuses") or ({},)
+    going = (each for each in first if dig(each, "state", "terminated", "exitCode") != 0)
+    return next(going, last[0])
 
 
 def _index(body: JsonView) -> int | None:

@@ -14,7 +14,7 @@ from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, t
 CONTAINER = "aggregator"
 DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})
 MEMORY_LIMIT = "1Gi"  # it needs about 100 MiB, whatever the model: the fold goes by blocks, transfers by chunks
-PORT_NAME = "https"
+PORT_NAME, MONITORING = "https", "monitoring"  # names of its ports
 
 
 def hosts(identity: Identity, cluster_domain: str) -> tuple[str, ...]:
@@ -37,12 +37,13 @@ def selector(identity: Identity) -> dict[str, str]:
 
 def service(identity: Identity) -> Json:
     """The Service in front of the aggregator."""
-    port = {"name": PORT_NAME, "port": names.AGGREGATOR_PORT, "targetPort": PORT_NAME, "protocol": "TCP"}
+    numbers = {PORT_NAME: names.AGGREGATOR_PORT, MONITORING: names.AGGREGATOR_MONITORING_PORT}
+    ports = [{"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in numbers.items()]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": identity.metadata(identity.aggregator, names.ROLE_AGGREGATOR),
-        "spec": {"type": "ClusterIP", "selector": selector(identity), "ports": [port]},
+        "spec": {"type": "ClusterIP", "selector": selector(identity), "ports": ports},
     }
 
 
@@ -62,9 +63,9 @@ def _environment(identity: Identity, public_url: str) -> dict[str, str]:
         names.ENV_CONFIG_FILE: f"{names.PATH_CONFIG}/{names.CONFIG_FILE}",
         names.ENV_STORE: names.PATH_STORE,
         names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
-        names.ENV_INIT_DIR: f"{names.PATH_STORE}/{identity.incoming}",
         names.ENV_HOST: "::",  # every address of the pod, IPv6 and IPv4; NetworkPolicy and TLS guard it
         names.ENV_PORT: str(names.AGGREGATOR_PORT),
+        names.ENV_MONITORING_PORT: str(names.AGGREGATOR_MONITORING_PORT),
         names.ENV_PUBLIC_URL: public_url,
         names.ENV_STATUS: "kubernetes",
         names.ENV_TERMINATION_LOG: names.PATH_TERMINATION_LOG,
@@ -73,7 +74,7 @@ def _environment(identity: Identity, public_url: str) -> dict[str, str]:
 
 def _probe(path: str, period_s: int, failures: int) -> Json:
     return {
-        "httpGet": {"path": path, "port": PORT_NAME, "scheme": "HTTPS"},
+        "httpGet": {"path": path, "port": MONITORING, "scheme": "HTTP"},
         "periodSeconds": period_s,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
@@ -81,7 +82,10 @@ def _probe(path: str, period_s: int, failures: int) -> Json:
 
 
 _CONTAINER_EXTRA: Json = {
-    "ports": [{"name": PORT_NAME, "containerPort": names.AGGREGATOR_PORT, "protocol": "TCP"}],
+    "ports": [
+        {"name": PORT_NAME, "containerPort": names.AGGREGATOR_PORT, "protocol": "TCP"},
+        {"name": MONITORING, "containerPort": names.AGGREGATOR_MONITORING_PORT, "protocol": "TCP"},
+    ],
     "readinessProbe": _probe("/readyz", 1, 3),
     "livenessProbe": _probe("/healthz", 10, 6),
 }

@@ -1,4 +1,6 @@
-"""The NetworkPolicy around an aggregator: its port is open to the job's own training pods and to monitoring, to nobody else.
+"""The NetworkPolicy around an aggregator: who may connect to which of its ports. Everybody else is kept away.
+
+The sites' port is open to the job's own training and init pods, the port of probes and metrics to monitoring.
 
 It acts where the cluster's network enforces policies; elsewhere it is an object without effect. The kubelet's probes come
 from the node, which no policy stops. What goes out (to the API server, to DNS) is left alone: the API server's addresses
@@ -13,12 +15,9 @@ from fedoperator.desired.identity import Identity
 
 def aggregator_policy(identity: Identity) -> Json:
     """Who may connect to the aggregator. The uid keeps a recreated job's aggregator off its predecessor's pods."""
-    own = {names.LABEL_JOB_UID: identity.uid, names.LABEL_ROLE: names.ROLE_TRAINER}
-    allowed: list[Json] = [
-        {"podSelector": {"matchLabels": own}},
-        {"namespaceSelector": {"matchLabels": {names.LABEL_MONITORING: "true"}}},
-    ]
-    port = {"port": names.AGGREGATOR_PORT, "protocol": "TCP"}
+    roles = {"key": names.LABEL_ROLE, "operator": "In", "values": [names.ROLE_INIT, names.ROLE_TRAINER]}
+    own = {"matchLabels": {names.LABEL_JOB_UID: identity.uid}, "matchExpressions": [roles]}
+    monitoring = {"namespaceSelector": {"matchLabels": {names.LABEL_MONITORING: "true"}}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -26,6 +25,13 @@ def aggregator_policy(identity: Identity) -> Json:
         "spec": {
             "podSelector": {"matchLabels": aggregator.selector(identity)},
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": allowed, "ports": [port]}],
+            "ingress": [
+                _open(names.AGGREGATOR_PORT, {"podSelector": own}),
+                _open(names.AGGREGATOR_MONITORING_PORT, monitoring),
+            ],
         },
     }
+
+
+def _open(port: int, whom: Json) -> Json:
+    return {"from": [whom], "ports": [{"port": port, "protocol": "TCP"}]}

@@ -44,6 +44,11 @@ class Identity:
         """Name of the aggregator's Secret."""
         return names.aggregator_secret_name(self.name, self.uid, self.keys)
 
+    @property
+    def init_secret(self) -> str:
+        """Name of the init step's Secret."""
+        return names.init_secret_name(self.name, self.uid, self.keys)
+
     def site_secret(self, client: str) -> str:
         """Name of a site's Secret."""
         return names.site_secret_name(self.name, client, self.uid, self.keys)
@@ -52,11 +57,6 @@ class Identity:
     def claim(self) -> str:
         """Name of the store's volume claim."""
         return names.store_claim_name(self.name, self.uid)
-
-    @property
-    def incoming(self) -> str:
-        """Folder of the store volume in which the init step leaves the initial model."""
-        return f"incoming/{self.uid}"
 
     def owner(self) -> Json:
         """The owner reference of the job's children."""

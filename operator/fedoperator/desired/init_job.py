@@ -1,9 +1,12 @@
-"""The init Job: builds the initial model from the task image, on no site's data, into the store volume.
+"""The init Job: makes the initial model in the task's image, on no site's data, then hands it in to the aggregator.
 
-It mounts one folder of that volume only, and runs on the aggregator's node because the volume is ReadWriteOnce.
+Two containers, one after the other: the first runs the task's code and leaves a file in a folder of the pod's own, the
+second, of the hub's image, has the init step's token and sends it. The Job is let go when the aggregator answers, and
+may run on any node.
 """
 
 import json
+from dataclasses import dataclass, replace
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
@@ -12,9 +15,19 @@ from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job, job_spec, spec_hash
-from fedoperator.desired.pod import Mount, PodParts, resources, template
+from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
 
+HANDIN_CONTAINER = "handin"
+HANDIN_RESOURCES: Json = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})  # no limit: the model may be of any size
+
+
+@dataclass(frozen=True)
+class HubImage:
+    """The image of the hub's own programs."""
+
+    image: str
+    pull_policy: str
 
 
 def task_environment(spec_job: FederatedJob) -> dict[str, str]:
@@ -31,34 +44,46 @@ def task_environment(spec_job: FederatedJob) -> dict[str, str]:
     }
 
 
-def _beside_aggregator(identity: Identity) -> Json:
-    term = {
-        "labelSelector": {"matchLabels": aggregator.selector(identity)},
-        "topologyKey": "kubernetes.io/hostname",
+def _environment(identity: Identity, cluster_domain: str) -> dict[str, str]:
+    return {
+        names.ENV_JOB_UID: identity.uid,
+        names.ENV_AGGREGATOR_URL: aggregator.url(identity, cluster_domain),
+        names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
+        names.ENV_INIT_DIR: names.PATH_INIT,
+        names.ENV_TERMINATION_LOG: names.PATH_TERMINATION_LOG,
     }
-    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 
-def init_job(spec_job: FederatedJob) -> Json:
-    """The Job that writes round 0's model. The aggregator's placement applies, the training resources do not: no GPU."""
-    identity, spec = Identity.of(spec_job), spec_job.spec
+def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: str = "") -> Json:
+    """The Job that makes round 0's model. The aggregator's placement applies, the training resources do not: no GPU."""
+    identity, spec = Identity.of(spec_job, keys), spec_job.spec
     place, patch = spec.aggregator.pod_template, spec.training.pod_template
-    source = {"persistentVolumeClaim": {"claimName": identity.claim}}
-    parts = PodParts(
-        labels=identity.labels(names.ROLE_INIT),
+    made = Mount("init", {"emptyDir": {}}, names.PATH_INIT)
+    secret = Mount("credentials", secret_source(identity.init_secret), names.PATH_CREDENTIALS, read_only=True)
+    making = PodParts(
+        labels={},
         container=TRAINER_CONTAINER,
         image=spec.task.image,
         pull_policy=spec.task.image_pull_policy,
         args=("init",),
         env=task_environment(spec_job) | {names.ENV_INIT_DIR: names.PATH_INIT},
         user_env=patch.variables() if patch else {},
-        mounts=(Mount("store", source, names.PATH_INIT, sub_path=identity.incoming),),
+        mounts=(made,),
         resources=resources(DEFAULT_RESOURCES, spec.aggregator.resources),
+    )
+    handing_in = PodParts(
+        labels=identity.labels(names.ROLE_INIT),
+        container=HANDIN_CONTAINER,
+        image=hub.image,
+        pull_policy=hub.pull_policy,
+        command=names.HANDIN_COMMAND,
+        env=_environment(identity, cluster_domain),
+        mounts=(replace(made, read_only=True), secret),
+        resources=HANDIN_RESOURCES,
         node_selector=(place.node_selector if place else None) or {},
         tolerations=tuple(t.dump() for t in (place.tolerations if place else None) or ()),
         patch=patch.model_copy(update={"node_selector": None, "tolerations": None}) if patch else None,
         priority_class=spec.priority_class_name,
-        spec_extra={"affinity": _beside_aggregator(identity)},
     )
-    made = job_spec(template(parts), INIT_BACKOFF)
-    return job(identity, names.ROLE_INIT, names.init_job_name(identity.name, spec_hash(made)), made)
+    made_spec = job_spec(template(handing_in, first=making), INIT_BACKOFF, container=None)
+    return job(identity, names.ROLE_INIT, names.init_job_name(identity.name, spec_hash(made_spec)), made_spec)

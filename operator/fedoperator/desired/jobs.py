@@ -35,24 +35,24 @@ def spec_hash(spec: JsonView) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _exit_codes(action: str, codes: Iterable[int]) -> Json:
+def _exit_codes(action: str, codes: Iterable[int], container: str | None) -> Json:
     values = sorted(int(code) for code in codes)
-    on = {"containerName": TRAINER_CONTAINER, "operator": "In", "values": values}
+    on = ({"containerName": container} if container else {}) | {"operator": "In", "values": values}
     return {"action": action, "onExitCodes": on}
 
 
-def failure_policy() -> Json:
-    """Disruption, and a ring that others broke, are no failures; codes that running again cannot cure fail the Job."""
+def failure_policy(container: str | None = TRAINER_CONTAINER) -> Json:
+    """Of one container, or of all. Disruption, and a ring that others broke, are no failures; codes that running again cannot cure fail the Job."""
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            _exit_codes("Ignore", outcome.IGNORED),
-            _exit_codes("FailJob", outcome.FATAL),
+            _exit_codes("Ignore", outcome.IGNORED, container),
+            _exit_codes("FailJob", outcome.FATAL, container),
         ]
     }
 
 
-def job_spec(template: Json, backoff: int, pods: int = 1) -> Json:
+def job_spec(template: Json, backoff: int, pods: int = 1, container: str | None = TRAINER_CONTAINER) -> Json:
     """A Job of `pods` pods that run side by side, with numbers when there are several."""
     template = template | {"spec": template["spec"] | {"restartPolicy": "Never", "automountServiceAccountToken": False}}
     spec = {
@@ -60,7 +60,7 @@ def job_spec(template: Json, backoff: int, pods: int = 1) -> Json:
         "parallelism": pods,
         "backoffLimit": backoff,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": failure_policy(),
+        "podFailurePolicy": failure_policy(container),
         "template": template,
     }
     return spec | (_INDEXED if pods > 1 else {})
@@ -72,10 +72,9 @@ def job(identity: Identity, role: str, name: str, spec: Json, client: str = "") 
 
 
 def created(manifest: JsonView) -> Json:
-    """What to POST for an object that does not exist: training Jobs start suspended, everything else as it is."""
-    labels = manifest["metadata"].get("labels", {})
+    """What to POST for an object that does not exist: Jobs start suspended, everything else as it is."""
     body = dict(manifest)
-    if manifest["kind"] in JOB_KINDS and labels.get(names.LABEL_ROLE) == names.ROLE_TRAINER:
+    if manifest["kind"] in JOB_KINDS:
         body["spec"] = dict(manifest["spec"]) | {"suspend": True}
     return body
 

@@ -119,16 +119,21 @@ def _set(items: Iterable[tuple[str, object]]) -> Json:
     return {key: value for key, value in items if value not in (None, [], {}, "")}
 
 
-def template(parts: PodParts) -> Json:
-    """A pod template: restricted security, a private /tmp, the users' additions, Fedloom's labels on top."""
+def template(parts: PodParts, first: PodParts | None = None) -> Json:
+    """A pod template: restricted security, a private /tmp, the users' additions, Fedloom's labels on top.
+
+    `first`: a container that has to end well before the other starts; what it says of the pod itself is left out.
+    """
     patch = parts.patch or PodAdditions()
+    volumes = {mount.name: mount.volume() for each in (parts, first) if each for mount in each.mounts}
     spec: Json = {
         "containers": [_container(parts)],
-        "volumes": [*(mount.volume() for mount in parts.mounts), TMP_VOLUME],
+        "volumes": [*volumes.values(), TMP_VOLUME],
         "securityContext": POD_SECURITY,
         "enableServiceLinks": False,
     }
     optional = {
+        "initContainers": [_container(first)] if first else [],
         "nodeSelector": dict(patch.node_selector or {}) | dict(parts.node_selector),
         "tolerations": [*(t.dump() for t in patch.tolerations or ()), *parts.tolerations],
         "imagePullSecrets": [{"name": name} for name in patch.image_pull_secrets or ()],

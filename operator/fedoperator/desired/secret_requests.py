@@ -9,13 +9,19 @@ from fedoperator.desired.identity import Identity
 
 
 def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: str) -> tuple[SecretRequest, ...]:
-    """The aggregator's Secret (job key, server certificate) and one per site (token, CA certificate)."""
+    """The aggregator's Secret (job key, server certificate), one of the init step and one per site (token, CA certificate)."""
     own = SecretRequest(
         name=identity.secret,
         kind="Aggregator",
         labels=identity.labels(names.ROLE_AGGREGATOR),
         owner=identity.owner(),
         hosts=aggregator.hosts(identity, cluster_domain),
+    )
+    init = SecretRequest(
+        name=identity.init_secret,
+        kind="Init",
+        labels=identity.labels(names.ROLE_INIT),
+        owner=identity.owner(),
     )
     sites = (
         SecretRequest(
@@ -27,4 +33,4 @@ def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: 
         )
         for client in clients
     )
-    return own, *sites
+    return own, init, *sites

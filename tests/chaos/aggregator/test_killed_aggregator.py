@@ -16,7 +16,7 @@ INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 CLIENTS = ("a", "b", "c")
 
 POINTS = [
-    ("the initial model is in the store", "fedaggregator.engine.modelfile:import_initial", "after", 1),
+    ("the initial model is in the store", "fedaggregator.engine.content:check_model", "after", 1),
     ("before the plan", f"{INTERPRETER}.write_plan", "before", 2),
     ("after the plan", f"{INTERPRETER}.write_plan", "after", 2),
     ("during an upload", "fedaggregator.http.blobs:_write", "before", 5),

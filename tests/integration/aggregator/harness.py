@@ -1,5 +1,6 @@
 """A job's folder, the real aggregator process and scripted sites that speak real HTTPS to it. Used by tests and benches."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import load, save
 
+from fedaggregator import handin
+from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
@@ -38,7 +41,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedapi.wire.store import CommitRecord, Head, Layout
-from fedapi.wire.tokens import site_token
+from fedapi.wire.tokens import init_token, site_token
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
@@ -106,6 +109,7 @@ class JobFolder:
     config: JobConfig
     model: Tensors | None = field(default_factory=small_model)
     port: int = field(default_factory=free_port)
+    monitoring_port: int = field(default_factory=free_port)
     extra_env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -118,7 +122,7 @@ class JobFolder:
 
     @property
     def init_dir(self) -> Path:
-        return self.root / "store" / "incoming" / self.config.uid
+        return self.root / "init"
 
     @property
     def layout(self) -> Layout:
@@ -135,6 +139,31 @@ class JobFolder:
         beside.write_bytes(data)
         beside.replace(self.init_dir / names.INIT_MODEL_FILE)
 
+    def hand_in(self, patience_s: float = PATIENCE_S) -> None:
+        """What the init Job's second container does with what the first one made."""
+        credentials = self.root / "init-credentials"
+        credentials.mkdir(exist_ok=True)
+        (credentials / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
+        (credentials / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
+        values = {"job_uid": self.config.uid, "aggregator_url": self.url, "patience_s": patience_s}
+        handin.run(handin.Settings(credentials_dir=credentials, init_dir=self.init_dir, **values))
+
+    def hand_in_beside(self) -> None:
+        """The same in a thread, unless it is done. What goes wrong shows in what the aggregator lacks."""
+        if not self.initialized() and (self.init_dir / names.INIT_MODEL_FILE).exists():
+            threading.Thread(target=self._hand_in_at_last, daemon=True).start()
+
+    def _hand_in_at_last(self) -> None:
+        with contextlib.suppress(FatalError, OSError):
+            self.hand_in()
+
+    def initialized(self) -> bool:
+        """Whether a model was committed."""
+        try:
+            return self.head().round >= 0
+        except (OSError, ValueError):
+            return False
+
     def env(self) -> dict[str, str]:
         root = Path(__file__).parents[3]
         return {
@@ -146,9 +175,9 @@ class JobFolder:
             names.ENV_CONFIG_FILE: str(self.root / "job.json"),
             names.ENV_STORE: str(self.root / "store"),
             names.ENV_CREDENTIALS_DIR: str(self.root / "credentials"),
-            names.ENV_INIT_DIR: str(self.init_dir),
             names.ENV_HOST: "127.0.0.1",
             names.ENV_PORT: str(self.port),
+            names.ENV_MONITORING_PORT: str(self.monitoring_port),
             names.ENV_PUBLIC_URL: self.url,
             names.ENV_STATUS: f"file:{self.root / 'status.json'}",
             names.ENV_TERMINATION_LOG: str(self.root / "termination.log"),
@@ -192,6 +221,7 @@ class Aggregator:
         self.log_path = job.root / f"aggregator-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
+        job.hand_in_beside()
 
     def __enter__(self):
         return self
@@ -212,18 +242,29 @@ class Aggregator:
         return self.process.wait(timeout_s)
 
     def ready(self, timeout_s: float = PATIENCE_S) -> "Aggregator":
-        until(lambda: self._probe("/readyz") == 200 or self.process.poll() is not None, timeout_s, self.log)
+        """Until sites may come, and there is a model if one was made."""
+        made = (self.job.init_dir / names.INIT_MODEL_FILE).exists()
+
+        def ready() -> bool:
+            return self._probe("/readyz") == 200 and (not made or self.job.initialized())
+
+        until(lambda: ready() or self.process.poll() is not None, timeout_s, self.log)
         assert self.process.poll() is None, self.log()
         return self
 
     def _probe(self, path: str) -> int | None:
         try:
-            return https(self.job).get(path).status_code
+            return monitored(self.job, path).status_code
         except httpx.TransportError:
             return None
 
 
 SPEAKS = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": FEATURES}
+
+
+def monitored(job: JobFolder, path: str) -> httpx.Response:
+    """What a probe or a scrape is answered."""
+    return httpx.get(f"http://127.0.0.1:{job.monitoring_port}{path}", trust_env=False, timeout=PATIENCE_S)
 
 
 def https(job: JobFolder, client: str | None = None, token: str | None = None, url: str = "") -> httpx.Client:

@@ -9,6 +9,8 @@ import pytest
 from fedapi import names
 from tests.integration.aggregator.harness import Aggregator, JobFolder, config, until
 
+BOTH = [404, 200]
+
 
 def has(address):
     try:
@@ -19,11 +21,13 @@ def has(address):
 
 
 def answer(job, address):
+    """Of both ports: what the sites' port has no route for, and whether it is ready."""
     context = ssl.create_default_context(cafile=str(job.root / "credentials" / names.FILE_CA))
     context.check_hostname = False  # the certificate is made out to names
     host = f"[{address}]" if ":" in address else address
+    urls = f"https://{host}:{job.port}/nowhere", f"http://{host}:{job.monitoring_port}/readyz"
     try:
-        return httpx.get(f"https://{host}:{job.port}/readyz", verify=context, trust_env=False).status_code
+        return [httpx.get(url, verify=context, trust_env=False).status_code for url in urls]
     except httpx.TransportError:
         return None
 
@@ -37,6 +41,6 @@ def test_which_addresses_answer(tmp_path, host, answering, silent):
         pytest.skip("this machine has no IPv6")
     job = JobFolder(tmp_path, config(), extra_env={names.ENV_HOST: host})
     with Aggregator(job) as aggregator:
-        until(lambda: answer(job, answering[0]) == 200 or aggregator.process.poll() is not None, 30, aggregator.log)
-        assert [answer(job, address) for address in answering] == [200] * len(answering)
+        until(lambda: answer(job, answering[0]) == BOTH or aggregator.process.poll() is not None, 30, aggregator.log)
+        assert [answer(job, address) for address in answering] == [BOTH] * len(answering)
         assert [answer(job, address) for address in silent] == [None] * len(silent)

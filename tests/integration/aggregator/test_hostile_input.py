@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.signedurls import UrlSigner
+from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UploadRequest
 from fedapi.wire.tokens import blob_key, site_token
@@ -20,6 +21,7 @@ from tests.integration.aggregator.harness import (
     Site,
     config,
     https,
+    monitored,
     small_model,
     until,
 )
@@ -248,7 +250,7 @@ def test_zz_the_round_goes_on(hub):
         other.fail(other.next().train)
     until(lambda: job.head().round == 1)
     assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "resend"]
-    metrics = https(job).get("/metrics").text
+    metrics = monitored(job, "/metrics").text
     assert 'fedloom_aggregator_refusals_total{code="NotFinite"} 2.0' in metrics
     assert "signature" not in aggregator.log()
     assert site_token(JOB_KEY, "good") not in aggregator.log()

@@ -45,7 +45,7 @@ def test_the_images_of_the_hub_start_isolated():
         assert entrypoint(program) == "[" + ", ".join(f'"{word}"' for word in words) + "]"
 
 
-@pytest.mark.parametrize("name", [names.ENV_STORE, names.ENV_INIT_DIR, names.ENV_HOST])
+@pytest.mark.parametrize("name", [names.ENV_STORE, names.ENV_CONFIG_FILE, names.ENV_HOST])
 def test_settings_have_one_spelling(name, monkeypatch):
     for known, value in NEEDED.items():
         monkeypatch.setenv(known, value)

@@ -215,7 +215,7 @@ def consortium(api: Api, namespace: str, *sites: str, **spec: object) -> dict:
 def expected_kinds(sites: int) -> dict[str, int]:
     """How many children of each kind an accepted job has."""
     single = {kind.kind: 1 for kind in CHILDREN if kind.kind != "Job"}
-    return single | {"Job": 1 + sites, "Secret": 1 + sites}
+    return single | {"Job": 1 + sites, "Secret": 2 + sites}
 
 
 def kinds(children: dict[tuple[str, str], dict]) -> dict[str, int]:

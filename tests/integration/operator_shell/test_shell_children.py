@@ -126,15 +126,13 @@ def test_training_starts_when_the_aggregator_is_ready_and_suspend_frees_everythi
     done = [
         {"type": type_, "status": "True", "lastTransitionTime": ago(0)} for type_ in ("SuccessCriteriaMet", "Complete")
     ]
-    until(
-        lambda: (
-            api.listed("Job", namespace, f"{names.LABEL_ROLE}={names.ROLE_INIT}")[0].get("status", {}).get("startTime")
-        )
-    )
+    assert api.get("Job", namespace, init)["spec"]["suspend"], "it has nobody to hand its model in to"
+    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
+    until(lambda: api.get("Job", namespace, init).get("status", {}).get("startTime"))
+    assert training() == [True]
     finish = {"conditions": done, "completionTime": ago(0), "succeeded": 1, "active": 0, "ready": 0}
     finish |= {"uncountedTerminatedPods": {}}
     api.patch("Job", namespace, init, {"status": finish}, "status")
-    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
     until(lambda: training() == [False])
     api.patch("FederatedJob", namespace, "heart", {"spec": {"suspend": True}})
     until(lambda: training() == [True] and replicas() == 0)

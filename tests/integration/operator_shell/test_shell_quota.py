@@ -32,6 +32,7 @@ def test_a_quota_is_named_and_when_there_is_room_the_job_goes_on(api, namespace,
     api.connection.request("DELETE", f"{quotas}/small")
     until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"), 120)
     until(lambda: told("AggregatorReady")[0] == "Starting")
+    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
     until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_INIT}"), 120)
     until(lambda: told("Progressing")[0] != "PodsRefused")
 
@@ -40,6 +41,7 @@ def test_a_jobs_own_refusal_is_read_from_its_events(api, namespace, running):
     consortium(api, namespace, "site-a", pendingDeadline="60s")
     complete(api, namespace, 1)
     quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
     until(lambda: len(api.listed("Pod", namespace)) == 2)  # the hub's two, and no room for more
     hard = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "two"}, "spec": {"hard": {"pods": "2"}}}
     api.connection.request("POST", quotas, hard)

@@ -26,13 +26,13 @@ def started(api, namespace):
     def init():
         return (api.listed("Job", namespace, f"{names.LABEL_ROLE}={names.ROLE_INIT}") or [{}])[0]
 
+    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
     until(lambda: init().get("status", {}).get("startTime"))
     words = ("SuccessCriteriaMet", "Complete")
     done = [{"type": word, "status": "True", "lastTransitionTime": ago(0)} for word in words]
     status = {"conditions": done, "completionTime": ago(0), "succeeded": 1, "active": 0, "ready": 0}
     status |= {"uncountedTerminatedPods": {}}
     api.patch("Job", namespace, init()["metadata"]["name"], {"status": status}, "status")
-    until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
 
 
 def test_a_ring_of_pods_has_names_and_a_border_and_rests(api, namespace, tmp_path):

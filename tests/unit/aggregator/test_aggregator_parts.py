@@ -20,10 +20,10 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import FatalError, RequestRefusedError, StatusUnavailableError, StoreDamagedError
 from fedaggregator.http.refusals import STATUS
-from fedaggregator.http.signedurls import Holder, UrlSigner
+from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.jsonlog import JsonFormatter
 from fedaggregator.patience import Patience
-from fedaggregator.ports import Shown
+from fedaggregator.ports import Holder, Shown
 from fedaggregator.publisher import Publisher
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedaggregator.status import status
@@ -244,7 +244,7 @@ def ends_with(tmp_path, sink, act=None):
     async def run():
         config = ConfigFile(tmp_path / "job.json", "uid")
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine(MemoryStore(), config, tmp_path / "model", steady_clock(), pool, 1.0)
+            engine = Engine(MemoryStore(), config, steady_clock(), pool, 1.0)
             await engine.start()
             publisher = Publisher(engine, sink)
             publishing = asyncio.create_task(publisher.run())

@@ -11,8 +11,8 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.pace import Pace
-from fedaggregator.http.signedurls import Holder
 from fedaggregator.limits import Limits, within_open_files
+from fedaggregator.ports import Holder
 from fedapi import names
 from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, NextRequest, UpdateEnvelope
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from types import SimpleNamespace
 
 import uvicorn
 from cryptography import x509
@@ -35,7 +36,7 @@ async def asked(client_context, server_context, port):
     app = Starlette(routes=[Route("/v1/sites/{client}/next", route, methods=["POST"])])
     config = uvicorn.Config(app, host="127.0.0.1", port=port, http="httptools", lifespan="off", log_config=None)
     config.load()
-    server = Server(config, server_context, Limits())
+    server = Server(config, SimpleNamespace(context=server_context, look=lambda: None), Limits())
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)

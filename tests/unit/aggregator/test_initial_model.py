@@ -2,13 +2,23 @@
 
 import os
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
-from fedaggregator.engine.modelfile import import_initial
-from fedaggregator.errors import FatalError
+from fedaggregator.engine import content
+from fedaggregator.errors import FatalError, RequestRefusedError
+from fedaggregator.handin import opened
 from fedapi.outcome import Exit
-from fedapi.wire.store import Layout
+from fedapi.wire.initial import InitialManifest, InitialUpload
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Refusal
+from fedcore.rounds import initial
+from fedcore.rounds.events import InitialModelFound
+from fedcore.rounds.machine import step
+from fedcore.rounds.state import State
 from fedstore.memory import MemoryStore
+from tests.unit.aggregator import test_round_rules as rules
 
 
 def pipe(path):
@@ -23,8 +33,8 @@ def folder(path):
     path.mkdir()
 
 
-def text(path):
-    path.write_text("not a model")
+def nothing(_):
+    pass
 
 
 @pytest.mark.parametrize(
@@ -33,12 +43,55 @@ def text(path):
         (pipe, "is not a plain file"),
         (folder, "is not a plain file"),
         (link, "cannot be read"),
-        (text, "is not a safetensors file"),
+        (nothing, r"left no model: .* as sys.exit\(\) does"),
     ],
 )
-def test_what_is_no_model_is_refused_at_once(tmp_path, make, words):
+def test_what_is_no_file_is_refused_at_once(tmp_path, make, words):
     path = tmp_path / "model.safetensors"
     make(path)
     with pytest.raises(FatalError, match=words) as raised:
-        import_initial(MemoryStore(), Layout("space", "job", "uid"), path)
-    assert raised.value.code == Exit.BAD_SETTINGS
+        opened(path)
+    assert raised.value.code == Exit.TASK_INVALID
+
+
+def test_what_is_no_model_is_refused_by_the_aggregator():
+    store = MemoryStore()
+    good = store.put_once("models/lab/job-u/good", save({"x": np.zeros(3, np.float32)}))
+    content.check_model(store, good)
+    bad = store.put_once("models/lab/job-u/bad", b"not a model at all")
+    for ref, code in ((bad, "Malformed"), (good.model_copy(update={"size": 1}), "WrongSize")):
+        with pytest.raises(RequestRefusedError) as told:
+            content.check_model(store, ref)
+        assert told.value.refusal.code == code
+
+
+def test_the_first_model_counts_and_then_there_is_nothing_to_send():
+    state = State(config=rules.config(), epoch=1)
+    request = InitialUpload(job_uid=state.config.uid, sha256="a" * 64, size=7)
+    granted = initial.upload(state, request)
+    assert granted == ObjectRef(key=state.layout.model(0, "a" * 64), sha256="a" * 64, size=7)
+    manifest = InitialManifest(job_uid=state.config.uid, payload=granted)
+    assert initial.unwanted(state) is None
+    assert initial.handed_in(state, manifest) is None
+    state, _ = step(state, InitialModelFound(1.0, granted))
+    assert initial.unwanted(state).code == "Duplicate"
+    assert initial.upload(state, request).code == "Duplicate"
+    assert initial.handed_in(state, manifest) is None, "sent again it is a duplicate, not wrong"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"job_uid": "another"}, "Malformed"),
+        ({"payload": ObjectRef(key="models/x", sha256="a" * 64, size=7)}, "Malformed"),
+    ],
+)
+def test_another_jobs_model_or_another_place_is_refused(change, code):
+    state = State(config=rules.config(), epoch=1)
+    object_ = ObjectRef(key=state.layout.model(0, "a" * 64), sha256="a" * 64, size=7)
+    manifest = InitialManifest(job_uid=state.config.uid, payload=object_)
+    refusal = initial.handed_in(state, manifest.model_copy(update=change))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == code
+    if "job_uid" in change:
+        assert initial.upload(state, InitialUpload(sha256="a" * 64, size=7, **change)).code == code

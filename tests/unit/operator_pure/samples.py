@@ -83,8 +83,9 @@ def live_children(observed: Observed, *, ready: bool = True, suspended: bool = F
     objects = [*decide(observed, NOW).objects, *context.wanted.values()]
     children = {key(o): created(copy.deepcopy(dict(o))) for o in objects}
     for child in children.values():
-        if child["kind"] in JOB_KINDS and child["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER:
-            child["spec"]["suspend"] = suspended
+        if child["kind"] in JOB_KINDS:
+            is_init = child["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_INIT
+            child["spec"]["suspend"] = not ready if is_init else suspended
         if child["kind"] == "Deployment":
             child["status"] = {"readyReplicas": 1 if ready else 0}
     return children

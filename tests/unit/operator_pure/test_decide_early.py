@@ -104,7 +104,7 @@ def _initialized(done_s_ago: float, *, ready: bool = False, up_s_ago: float = 90
         (_initialized(90), "False", "False"),
         (_initialized(700), "False", "True"),
         (_initialized(700, up_s_ago=10), "True", "False"),
-        (_initialized(700, ready=True), "True", "False"),
+        (_initialized(700, ready=True), "False", "True"),
         (_initialized(700, model=s.MODEL), "True", "False"),
     ],
     ids=["within the grace", "told", "given up", "the aggregator has just started", "ready", "there is a model"],

@@ -395,7 +395,12 @@ def test_children_of_a_deleted_namesake_are_removed_first():
 
 def test_secrets_are_asked_for_until_they_exist():
     wanted = decide(s.observe(), s.NOW).secrets
-    assert [(r.kind, r.client) for r in wanted] == [("Aggregator", ""), ("Site", "berlin"), ("Site", "lyon")]
+    assert [(r.kind, r.client) for r in wanted] == [
+        ("Aggregator", ""),
+        ("Init", ""),
+        ("Site", "berlin"),
+        ("Site", "lyon"),
+    ]
     assert wanted[0].hosts[-1] == "heart-aggregator.research.svc.cluster.local"
     assert decide(s.observe(secrets=frozenset(r.name for r in wanted)), s.NOW).secrets == ()
 
@@ -437,7 +442,7 @@ def test_with_new_keys_all_of_a_job_starts_again_at_once_and_says_why():
     assert s.condition(decision, "Progressing")[:2] == ("True", Reason.KEYS_REPLACED)
     assert [e.reason for e in decision.events if e.type == "Warning"] == ["KeysReplaced"]
     requested = {request.name for request in decision.secrets}
-    assert len(requested) == 3
+    assert len(requested) == 4
     assert not requested & {request.name for request in decide(s.observe(job), s.NOW).secrets}
     template = next(o for o in decision.objects if o["kind"] == "Deployment")["spec"]["template"]
     assert set(secrets_of(template)) < requested

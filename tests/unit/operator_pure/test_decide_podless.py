@@ -19,6 +19,7 @@ def _children(seconds_ago: float = 11, **job: object):
     children = s.live_children(observed, ready=False)
     for key, child in children.items():
         if key.kind == "Job":
+            child["spec"]["suspend"] = False
             child["status"] = {"startTime": s.ago(seconds_ago)}
     return observed, children
 

@@ -65,7 +65,14 @@ def _flips(observed: Observed) -> dict[str, bool]:
 def test_gate_opens_when_the_aggregator_is_ready_and_never_before():
     closed = s.observe(children=s.live_children(s.observe(), ready=False, suspended=True))
     assert _flips(closed) == {}
-    opened = s.observe(children=s.live_children(s.observe(), ready=True, suspended=True))
+    children = s.live_children(s.observe(), ready=True, suspended=True)
+    init = next(key for key in children if key.kind == "Job" and "init" in key.name)
+    children[init]["spec"]["suspend"] = True
+    assert _flips(s.observe(children=children)) == {init.name: False}, "first somebody has to make a model"
+    children[init]["spec"]["suspend"] = False
+    assert _flips(s.observe(children=children)) == {}
+    s.complete(children[init])
+    opened = s.observe(children=children)
     assert _flips(opened) == {s.job_name(opened, name): False for name in ("berlin", "lyon")}
     assert s.site_reasons(decide(closed, s.NOW)) == {"berlin": "AwaitingAggregator", "lyon": "AwaitingAggregator"}
 
@@ -94,7 +101,9 @@ def test_suspend_stops_all_but_what_a_queue_admits_and_resume_starts_again():
     for name in (free, init):
         children[Key("Job", name)]["spec"]["suspend"] = True
     again = decide(s.observe(s.job(status=s.STARTED), children=children), s.NOW)
-    assert again.suspend == {free: False, init: False}
+    assert again.suspend == {init: False}
+    with_model = s.job(status=s.STARTED | {"model": s.MODEL})
+    assert decide(s.observe(with_model, children=children), s.NOW).suspend[free] is False
     assert [o["spec"]["replicas"] for o in again.objects if o["kind"] == "Deployment"] == [1]
 
 

@@ -8,18 +8,22 @@ import pytest
 from fedapi import names, outcome
 from fedapi.crd.federatedjob import FederatedJob
 from fedlocal.mounts import environment
+from fedlocal.pods import stages
 from fedoperator.desired import access, config, jobs, store_claim
 from fedoperator.desired.aggregator import deployment
 from fedoperator.desired.identity import Identity
-from fedoperator.desired.init_job import init_job
+from fedoperator.desired.init_job import HubImage, init_job
 from fedoperator.desired.training_job import training_job
 from tests.unit.operator_pure import samples as s
 
 DOMAIN = "cluster.local"
+HUB = HubImage("hub", "Never")
 
 
 def _container(manifest: s.Json) -> s.Json:
-    return manifest["spec"]["template"]["spec"]["containers"][0]
+    """The one with the task's code, where there are several."""
+    pod = manifest["spec"]["template"]["spec"]
+    return (pod.get("initContainers") or pod["containers"])[0]
 
 
 def _env(manifest: s.Json) -> dict[str, str]:
@@ -30,7 +34,11 @@ def _env(manifest: s.Json) -> dict[str, str]:
 
 def _pods() -> list[s.Json]:
     job = s.job()
-    return [training_job(job, s.site("a"), DOMAIN), init_job(job), deployment(job, "img", "Never", DOMAIN, 1)]
+    return [
+        training_job(job, s.site("a"), DOMAIN),
+        init_job(job, HUB, DOMAIN),
+        deployment(job, "img", "Never", DOMAIN, 1),
+    ]
 
 
 @pytest.mark.parametrize("manifest", _pods(), ids=["training", "init", "aggregator"])
@@ -42,7 +50,8 @@ def test_every_pod_meets_the_restricted_standard(manifest):
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }  # fmt: skip
     assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
-    assert {v["name"] for v in pod["volumes"]} == {m["name"] for m in container["volumeMounts"]}
+    containers = (*pod.get("initContainers", ()), *pod["containers"])
+    assert {v["name"] for v in pod["volumes"]} == {m["name"] for c in containers for m in c["volumeMounts"]}
     assert not [v for v in pod["volumes"] if "hostPath" in v]
 
 
@@ -60,7 +69,8 @@ def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
         assert [rule["action"] for rule in (disrupted, ignore, fail)] == ["Ignore", "Ignore", "FailJob"]
         assert ignore["onExitCodes"]["values"] == sorted(outcome.IGNORED)
         assert fail["onExitCodes"]["values"] == sorted(outcome.FATAL)
-        assert fail["onExitCodes"]["containerName"] == _container(manifest)["name"]
+        of_one = manifest["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER
+        assert fail["onExitCodes"].get("containerName") == (_container(manifest)["name"] if of_one else None)
         assert manifest["spec"]["podReplacementPolicy"] == "Failed"
         assert "suspend" not in manifest["spec"]
 
@@ -99,7 +109,7 @@ def test_annotations_that_are_orders_and_labels_of_others_are_dropped():
         "annotations": {"cost": "1", "container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"},
     }
     job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
-    for made, client in ((training_job(job, s.site("a"), DOMAIN), "a"), (init_job(job), None)):
+    for made, client in ((training_job(job, s.site("a"), DOMAIN), "a"), (init_job(job, HUB, DOMAIN), None)):
         metadata = made["spec"]["template"]["metadata"]
         assert metadata["annotations"] == {"cost": "1"}
         assert metadata["labels"].get("fedloom.dev/client") == client
@@ -136,12 +146,12 @@ def test_values_arrive_as_they_were_written(value):
     site = s.site("a", data={"env": [{"name": "SITE", "value": value}]})
     asked = {"JOB": value, "SITE": value, "NO_PROXY": value, names.ENV_TASK_ARGS: args}
     for made, count in (
-        (training_job(job, site, DOMAIN), 3), (init_job(job), 2), (deployment(job, "img", "Never", DOMAIN, 1), 1)
+        (training_job(job, site, DOMAIN), 3), (init_job(job, HUB, DOMAIN), 2), (deployment(job, "img", "Never", DOMAIN, 1), 1)
     ):  # fmt: skip
         on_cluster: dict[str, str] = {}
         for variable in _container(made)["env"]:
             on_cluster[variable["name"]] = _expanded(variable["value"], on_cluster)
-        for found in (on_cluster, environment(made["spec"]["template"], Path("/"))):
+        for found in (on_cluster, environment(stages(made["spec"]["template"])[0], Path("/"))):
             arrived = {name: found[name] for name in asked if name in found}
             if names.ENV_TASK_ARGS in arrived:
                 arrived[names.ENV_TASK_ARGS] = json.loads(arrived[names.ENV_TASK_ARGS])
@@ -187,14 +197,30 @@ def test_an_aggregator_always_has_a_memory_limit_and_its_init_job_none_by_defaul
     job = s.job(aggregator={"resources": asked} if asked else {})
     assert _container(deployment(job, "img", "Never", DOMAIN, 1))["resources"]["limits"]["memory"] == limit
     if asked is None:
-        assert "limits" not in _container(init_job(job))["resources"]
+        assert "limits" not in _container(init_job(job, HUB, DOMAIN))["resources"]
 
 
-def test_only_training_jobs_are_created_suspended():
+def test_the_init_job_has_two_containers_and_nothing_of_the_volume():
+    """The one with the task's code has no token; the one with the token runs the hub's own program, isolated."""
+    pod = init_job(s.job(), HUB, DOMAIN, "k")["spec"]["template"]["spec"]
+    (making,), (handing_in,) = pod["initContainers"], pod["containers"]
+    assert (making["image"], handing_in["image"]) == (s.job().spec.task.image, "hub")
+    assert [m["mountPath"] for m in making["volumeMounts"]] == [names.PATH_INIT, names.PATH_TMP]
+    assert tuple(handing_in["command"]) == ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator.handin")
+    secret = Identity.of(s.job(), "k").init_secret
+    assert {"name": "credentials", "secret": {"secretName": secret, "defaultMode": 0o440}} in pod["volumes"]
+    assert not [v for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert "affinity" not in pod, "no volume holds it to a node"
+    for container in (making, handing_in):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_jobs_are_created_suspended():
     training, init, aggregator = _pods()
-    assert jobs.created(training)["spec"]["suspend"] is True
-    assert "suspend" not in training["spec"]
-    assert jobs.created(init) == init
+    for made in (training, init):
+        assert jobs.created(made)["spec"]["suspend"] is True
+        assert "suspend" not in made["spec"]
     assert jobs.created(aggregator) == aggregator
 
 
@@ -249,7 +275,7 @@ def test_a_jobs_name_changes_with_its_template_and_with_nothing_else():
 def test_names_fit_whatever_the_user_writes():
     long = "a" * 52
     job = s.job(meta={"name": long})
-    for manifest in (training_job(job, s.site("b" * 63), DOMAIN), init_job(job)):
+    for manifest in (training_job(job, s.site("b" * 63), DOMAIN), init_job(job, HUB, DOMAIN)):
         assert len(manifest["metadata"]["name"]) <= names.MAX_JOB_NAME
     assert len(store_claim.store_claim(job)["metadata"]["name"]) <= 63
 

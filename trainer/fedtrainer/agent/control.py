@@ -33,16 +33,6 @@ CONNECT_S = 5.0
 FAILURE_PATIENCE_S = 20.0  # a report before the end must not delay the end
 
 
-def trust(settings: TrainerSettings) -> ssl.SSLContext:
-    """Verification against the operator's CA and nothing else."""
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise BadSettingsError(
-            f"ca.crt: {settings.ca_file} is not usable ({error}): mount the site's Secret"
-        ) from error
-
-
 def pool(context: ssl.SSLContext) -> httpx.Client:
     """Kept-alive connections: one for the questions, one for the watch. No proxy, no redirects."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=120.0)

@@ -18,9 +18,10 @@ from fedapi.wire.site import Assignment
 from fedtrainer import process, taskpath
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore
-from fedtrainer.agent.control import Control, pool, trust
+from fedtrainer.agent.control import Control, pool
 from fedtrainer.agent.patience import Patience
 from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.work import Agent
 from fedtrainer.settings import TrainerSettings
 
@@ -70,8 +71,8 @@ class SharedTrainer:
         """Connections that trust the site's CA, kept as long as the CA is the same."""
         ca = settings.ca_file.read_bytes() if settings.ca_file.exists() else b""
         if ca not in self._links:
-            context = trust(settings)
-            self._links[ca] = pool(context), Stream(context)
+            trust = Trust(settings)
+            self._links[ca] = pool(trust.hub), Stream(trust)
         return self._links[ca]
 
 

@@ -6,12 +6,12 @@ Not for more than one thread. No redirects, no proxies: an expiring URL goes whe
 import contextlib
 import http.client
 import select
-import ssl
 from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from fedtrainer.agent.patience import RetryError
+from fedtrainer.agent.trust import Trust
 from fedtrainer.errors import LinkExpiredError
 
 BLOCK_BYTES = 1 << 20
@@ -21,8 +21,8 @@ CONNECT_S, SILENCE_S = 5.0, 60.0
 class Stream:
     """Keeps the connection to the last host."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
         self._host = ""
         self._connection: http.client.HTTPSConnection | None = None
 
@@ -54,7 +54,7 @@ class Stream:
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                host, context=self._context, timeout=CONNECT_S, blocksize=BLOCK_BYTES
+                host, context=self._trust.of(host), timeout=CONNECT_S, blocksize=BLOCK_BYTES
             )
             self._connection.connect()
             self._connection.sock.settimeout(SILENCE_S)

@@ -29,10 +29,11 @@ from fedapi.wire.site import (
 from fedtrainer import termination
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
-from fedtrainer.agent.control import Control, pool, trust
+from fedtrainer.agent.control import Control, pool
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
     DivergedError,
@@ -59,8 +60,8 @@ DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train aga
 
 def run(settings: TrainerSettings, slot: Slot) -> None:
     """Works until the aggregator says Done, or for one order. Raises StopError when the process cannot go on."""
-    context = trust(settings)
-    with pool(context) as client, closing(Stream(context)) as stream:
+    trust = Trust(settings)
+    with pool(trust.hub) as client, closing(Stream(trust)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
         control = Control(client, settings, settings.token())
         with closing(CheckpointStore(settings)) as keep:

@@ -1,0 +1,76 @@
+"""Takes the model of round 0 from the init Job: announced, sent, handed in, committed. Called by the HTTP routes.
+
+Nothing is remembered between the three but what the store holds: a model that was sent before a crash is handed in to
+the next aggregator, or sent again, and one that was committed is a duplicate.
+"""
+
+from fedaggregator import metrics, refusallog
+from fedaggregator.engine import content
+from fedaggregator.engine.engine import Engine
+from fedaggregator.errors import RequestRefusedError
+from fedaggregator.ports import Delivery, Holder
+from fedapi.wire.initial import InitialManifest, InitialUpload
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Receipt, Refusal, UploadGrant
+from fedcore.rounds import initial
+from fedcore.rounds.events import InitialModelFound
+from fedstore.errors import StoreError
+from fedstore.objectstore import ObjectStore
+
+INITIALIZER = Holder("@init")  # no FLClient can have that name
+
+
+class InitialModel:
+    """The way in for the model of round 0."""
+
+    def __init__(self, engine: Engine, store: ObjectStore, delivery: Delivery) -> None:
+        self._engine, self._store, self._delivery = engine, store, delivery
+
+    def announced(self, request: InitialUpload) -> UploadGrant:
+        """Where to send it; RequestRefusedError when it is not wanted."""
+        answer = initial.upload(self._engine.state, request)
+        if isinstance(answer, Refusal):
+            raise RequestRefusedError(answer)
+        return self._delivery.grant(answer, INITIALIZER)
+
+    def check_wanted(self) -> None:
+        """RequestRefusedError when a grant is of no use any more."""
+        if (refusal := initial.unwanted(self._engine.state)) is not None:
+            raise RequestRefusedError(refusal)
+
+    async def keep_only(self, model: ObjectRef) -> None:
+        """Deletes other models that were sent and never handed in: task code could fill the volume with them."""
+        async with self._engine.lock:
+            if self._engine.state.tip is None:
+                await self._engine.blocking(self._delete_others, model)
+
+    async def handed_in(self, manifest: InitialManifest) -> Receipt:
+        """Commits it as round 0; durable when it returns."""
+        engine = self._engine
+        async with engine.lock:
+            if (refusal := initial.handed_in(engine.state, manifest)) is not None:
+                raise RequestRefusedError(refusal)
+            if engine.state.tip is not None:
+                return Receipt(duplicate=True)
+            await self._check(manifest.payload)
+            await engine.handle_locked(InitialModelFound(engine.clock(), manifest.payload))
+        return Receipt()
+
+    async def _check(self, model: ObjectRef) -> None:
+        try:
+            await self._engine.blocking(self._delivery.arrived, model)
+            await self._engine.blocking(content.check_model, self._store, model)
+        except StoreError as error:
+            self._engine.store_failed(error)
+            message = f"the store cannot read it now ({type(error).__name__}): hand it in again"
+            raise RequestRefusedError(Refusal(code="StoreFull", message=message)) from error
+
+    def refused(self, refusal: Refusal) -> None:
+        """Counts and logs it."""
+        metrics.REFUSALS.labels(refusal.code).inc()
+        refusallog.note("refused", site=INITIALIZER.client, code=refusal.code, reason=refusal.message)
+
+    def _delete_others(self, model: ObjectRef) -> None:
+        for key in self._store.keys(model.key.partition(model.sha256)[0]):
+            if key != model.key:
+                self._store.delete(key)

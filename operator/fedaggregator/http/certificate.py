@@ -1,0 +1,46 @@
+"""The server's certificate: read anew when its files change, so that it is renewed without a restart. Called by server.py.
+
+A connection keeps the context that it was made with; the next one gets the newest. Files that do not fit together, as
+while they are being replaced, are left alone until they do.
+"""
+
+import logging
+import ssl
+
+from fedaggregator.settings import Credentials
+
+log = logging.getLogger(__name__)
+_Version = tuple[tuple[int, int, int], ...]
+
+
+class Certificate:
+    """A context for new connections."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._files = credentials.certificate, credentials.private_key
+        self._seen = self._version()
+        self.context = self._loaded()
+
+    def look(self) -> None:
+        """Takes a new certificate, if there is one."""
+        try:
+            version = self._version()
+            if version == self._seen:
+                return
+            self.context = self._loaded()
+        except OSError as error:  # ssl.SSLError is one
+            log.debug("the new certificate cannot be read yet", extra={"fields": {"reason": str(error)}})
+            return
+        self._seen = version
+        log.info("took a new certificate")
+
+    def _version(self) -> _Version:
+        """Of what the names lead to: a mounted Secret is replaced as a whole, by a link."""
+        found = (path.stat() for path in self._files)
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+    def _loaded(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(*self._files)
+        return context
