@@ -18,7 +18,6 @@ from fedapi import names
 from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import PodEvents
@@ -26,6 +25,7 @@ from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
+from fedoperator.desired.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.handlers.runtime import Watches, streams
 from fedoperator.metrics import Metrics

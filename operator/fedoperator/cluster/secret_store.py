@@ -14,9 +14,9 @@ from datetime import datetime
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.kinds import SECRET
 from fedoperator.cluster.writes import Count
 from fedoperator.decide.decision import SecretRequest
+from fedoperator.desired.kinds import SECRET
 from fedoperator.errors import GoneError, RetryLaterError, SettingsInvalidError
 from fedoperator.key_material import Files, Keys, aggregator_files, site_files
 

@@ -58,7 +58,7 @@ def in_rounds(context: JobContext) -> bool:
 
 
 def _anybody_trains(context: JobContext) -> bool:
-    return any(pod.role == names.ROLE_TRAINER and pod.phase != "Pending" for pod in context.pods)
+    return any(pod.phase != "Pending" for pod in context.training_pods)
 
 
 def _stuck(context: JobContext) -> Trouble | None:
@@ -71,7 +71,10 @@ def _stuck(context: JobContext) -> Trouble | None:
         roles.add(names.ROLE_INIT)
     if not in_rounds(context) or (context.by_round and not _anybody_trains(context)):
         roles.add(names.ROLE_TRAINER)
-    found = (pending.trouble(context, pod) for pod in context.pods if pod.role in roles)
+    pods = sorted(
+        (pod for role in roles for pod in context.pods.get(role, ())), key=lambda pod: (pod.created, pod.name)
+    )
+    found = (pending.trouble(context, pod) for pod in pods)
     told = (*podless.stuck(context, roles), *found)
     return next((trouble for trouble in told if trouble and trouble.overdue), None)
 

@@ -22,7 +22,8 @@ from fedoperator.decide.decision import Decision, Key, Observed, ObservedClient,
 from fedoperator.decide.job import decide
 from fedoperator.decide.view import JobView
 from fedoperator.desired.difference import differs
-from fedoperator.desired.jobs import JOB_KINDS, created
+from fedoperator.desired.jobs import created
+from fedoperator.desired.kinds import JOB_KINDS
 
 _KEYED = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath", "ownerReferences": "uid"}
 

@@ -12,7 +12,7 @@ from fedapi.crd.flclient import FLClient
 from fedapi.outcome import Exit
 from fedoperator.decide.decision import Key, Settings
 from fedoperator.decide.job import decide
-from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.kinds import JOB_KINDS
 from tests.property.operator_pure.fake_api import FakeApi, KilledError
 from tests.unit.operator_pure import samples as s
 

@@ -112,7 +112,16 @@ def test_an_event_concerns(body, expected):
 # Stuck pods.
 
 
-def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pending", sandbox=None, deleting=False):
+def pod(
+    *,
+    reason="ContainerCreating",
+    waited_s=30,
+    placed="True",
+    phase="Pending",
+    sandbox=None,
+    deleting=False,
+    role="trainer",
+):
     conditions = [
         {
             "type": "PodScheduled",
@@ -123,7 +132,7 @@ def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pendin
     if sandbox:
         conditions.append({"type": "PodReadyToStartContainers", "status": sandbox})
     return {
-        "metadata": {"deletionTimestamp": NOW.isoformat()} if deleting else {},
+        "metadata": {"labels": {names.LABEL_ROLE: role}} | ({"deletionTimestamp": NOW.isoformat()} if deleting else {}),
         "status": {
             "phase": phase,
             "conditions": conditions,
@@ -145,6 +154,7 @@ def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pendin
         ([pod(placed="False")], None),
         ([pod(phase="Running")], None),
         ([pod(deleting=True)], None),
+        ([pod(role="backup")], None),  # mounts none of the job's Secrets
         ([{"metadata": {}}], None),
     ],
 )
