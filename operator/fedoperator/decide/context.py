@@ -19,7 +19,7 @@ from fedoperator.decide import plan_step
 from fedoperator.decide.decision import Key, Observed
 from fedoperator.decide.facts import instant
 from fedoperator.decide.plan_step import PlanStep
-from fedoperator.decide.sites import Site, sites
+from fedoperator.decide.sites import Site, selected, sites
 from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import init_job
@@ -38,6 +38,7 @@ class JobContext:
     observed: Observed
     now: datetime
     identity: Identity
+    matching: int  # FLClients that the selector finds: more than there are sites when they are too many
     sites: tuple[Site, ...]
     step: PlanStep  # the step of the aggregator's plan that is under way
     lacking_jobset: frozenset[str]  # sites whose pool needs a JobSet where there are none
@@ -63,6 +64,7 @@ class JobContext:
             observed=observed,
             now=now,
             identity=identity,
+            matching=len(selected(observed)),
             sites=chosen,
             step=step,
             lacking_jobset=lacking,
