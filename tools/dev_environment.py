@@ -105,7 +105,8 @@ def main() -> None:
             }[tool]
             name, attribute = module.split(":")
             link.write_text(
-                f"#!{here / 'bin' / 'python'}\nimport sys\nfrom {name} import {attribute}\nsys.exit({attribute}())\n"
+                f"#!{here / 'bin' / 'python'}\nimport sys\nfrom {name} import {attribute}\n"
+                f"if __name__ == '__main__':\n    sys.exit({attribute}())\n"  # multiprocessing imports it once more
             )
             link.chmod(0o755)
     stamp.write_text(mark)

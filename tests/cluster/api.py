@@ -36,7 +36,7 @@ class Cluster:
     ) -> "Cluster":
         """Starts the cluster, or finds it running; `fresh` ends a running one first.
 
-        Raises CannotRunError where this machine cannot; its text is a fit reason for pytest.skip.
+        Raises CannotRunError where this machine cannot; its one line says what is missing.
         """
         if fresh:
             lifecycle.down(name)

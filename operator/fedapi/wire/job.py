@@ -63,6 +63,13 @@ class RosterEntry(Message):
     reason: str = ""
 
 
+class StrategySettings(Message):
+    """How updates become the next model: an entry of fedcore.strategies, and its numbers."""
+
+    name: str = "FedAvg"
+    parameters: dict[str, float] = {}
+
+
 class JobConfig(Message):
     """Everything that the aggregator needs to know of a FederatedJob."""
 
@@ -71,7 +78,7 @@ class JobConfig(Message):
     uid: str
     rounds: int = Field(ge=1)
     seed: int = Field(0, ge=0)
-    strategy: Literal["FedAvg"] = "FedAvg"
+    strategy: StrategySettings = StrategySettings()
     policy: Literal["All", "Random"] = "All"
     per_round: int | None = None
     fraction: float | None = None
@@ -102,3 +109,9 @@ class JobConfig(Message):
     @field_serializer("roster")
     def _by_name(self, roster: tuple[RosterEntry, ...]) -> dict[str, str | None]:
         return {entry.name: None if entry.eligible else entry.reason for entry in roster}
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """Version 0.1 said the strategy's name alone."""
+        return {"name": value} if isinstance(value, str) else value

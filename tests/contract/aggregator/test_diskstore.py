@@ -122,7 +122,7 @@ except StoreFailedError as error:
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="root sees what others may not")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become the other user")
 @pytest.mark.parametrize(
     ("prefix", "said"),
     [

@@ -1,14 +1,12 @@
 """Real ranks for the ring's contract suite: starts them, speaks to them over pipes, ends them."""
 
-import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from fedtrainer.ring.slot import Slot
+from tests.contract.ring import rank
 from tests.ports import free_port
+from tests.preloaded import forked
 from tests.waiting import PATIENCE_S
 
 HERE = "127.0.0.1"
@@ -28,8 +26,8 @@ class RankGroup:
         ]
         self._threads = ThreadPoolExecutor(size)
         assert list(self._threads.map(_Process.answer, self.ranks)) == [{"result": "loaded"}] * size
-        for rank in self.ranks:
-            rank.begin()
+        for each in self.ranks:
+            each.begin()
 
     def started(self):
         """What each rank says first."""
@@ -43,49 +41,45 @@ class RankGroup:
 
     def answers(self, name, *arguments, ranks=None):
         chosen = self.ranks if ranks is None else [self.ranks[r] for r in ranks]
-        return list(self._threads.map(lambda rank: rank.ask(name, *arguments), chosen))
+        return list(self._threads.map(lambda each: each.ask(name, *arguments), chosen))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for rank in self.ranks:
-            rank.end()
+        for each in self.ranks:
+            each.end()
         self._threads.shutdown()
 
 
 class _Process:
     def __init__(self, slot, env):
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.contract.ring.rank", json.dumps(asdict(slot))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
-        )
+        self.pipe, theirs = forked.Pipe()
+        self.process = forked.Process(target=rank.main, args=(slot, env or {}, theirs))
+        self.process.start()
+        theirs.close()
 
     def begin(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self.pipe.send("begin")
 
     def say(self, name, *arguments):
-        self.process.stdin.write(json.dumps([name, arguments]) + "\n")
-        self.process.stdin.flush()
+        self.pipe.send((name, arguments))
 
     def ask(self, name, *arguments):
         self.say(name, *arguments)
         return self.answer()
 
     def answer(self):
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else {"error": "ended", "message": f"exit code {self.process.wait()}"}
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return {"error": "ended", "message": f"exit code {self.exit_code()}"}
 
     def exit_code(self):
-        return self.process.wait(PATIENCE_S)
+        self.process.join(PATIENCE_S)
+        return self.process.exitcode
 
     def end(self):
         self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.process.join()
+        self.pipe.close()

@@ -29,4 +29,5 @@ def main() -> None:
     print(json.dumps(said))
 
 
-main()
+if __name__ == "__main__":
+    main()

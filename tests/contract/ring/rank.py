@@ -1,14 +1,12 @@
-"""One rank of a ring under test: `python -m tests.contract.ring.rank SEAT_JSON`, commands and answers as lines of JSON.
+"""One rank of a ring under test, in a process of its own that gets commands and answers over a pipe.
 
-It says when it is loaded, joins the others at its first line of input, and says so.
-
-Answers go to the standard output that the process was started with; what libraries print goes to standard error.
+It says when it is there, joins the others when it is told to, and says so.
 """
 
-import json
 import os
 import sys
 import time
+from multiprocessing.connection import Connection
 
 import torch
 from torch import nn
@@ -198,28 +196,27 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(32, 50, generator=drawn), torch.randint(0, 10, (32,), generator=drawn)
 
 
-def main() -> int:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+def main(slot: Slot, env: dict[str, str], pipe: Connection) -> None:
+    """Answers commands until the other end of the pipe is closed; ends with the code of the error that ended it."""
+    os.environ |= env
+    quiet = os.open(os.devnull, os.O_WRONLY)  # what libraries print
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
     torch.set_num_threads(1)
-    values = json.loads(sys.argv[1])
     rank = None
-    print(json.dumps({"result": "loaded"}), file=answers)
-    sys.stdin.readline()  # until all are: their start-up is no part of the time that they have for each other
+    pipe.send({"result": "loaded"})
+    pipe.recv()  # until all are: their start-up is no part of the time that they have for each other
     try:
-        rank = Rank(Slot(**values | {"addresses": tuple(values["addresses"])}))
-        print(json.dumps({"result": "ready"}), file=answers)
-        for line in sys.stdin:
-            name, arguments = json.loads(line)
-            print(json.dumps({"result": getattr(rank, name)(*arguments)}), file=answers)
+        rank = Rank(slot)
+        pipe.send({"result": "ready"})
+        while True:
+            name, arguments = pipe.recv()
+            pipe.send({"result": getattr(rank, name)(*arguments)})
+    except EOFError:
+        return
     except StopError as error:
-        print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=answers)
-        return int(error.exit)
+        pipe.send({"error": type(error).__name__, "message": str(error)})
+        sys.exit(error.exit)
     finally:
         if rank:
             rank.close()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

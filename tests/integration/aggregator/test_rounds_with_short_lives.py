@@ -1,6 +1,7 @@
 """training.lifetime Round over real TLS: sites live for one step of the plan, started from the status that is published."""
 
 import threading
+import time
 
 import httpx
 
@@ -36,8 +37,8 @@ class Operator:
         while not done:
             try:
                 done.append(site.step(0.5))
-            except httpx.TransportError:
-                continue
+            except httpx.TransportError:  # between two aggregators
+                time.sleep(0.05)
 
     def end(self) -> None:
         for thread in self._threads:

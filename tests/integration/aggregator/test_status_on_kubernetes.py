@@ -1,7 +1,5 @@
 """The Kubernetes status adapter against a real API server: one writer per leaf, the uid guard, Leases, errors."""
 
-import json
-
 import pytest
 from kubernetes import client, config
 
@@ -10,7 +8,6 @@ from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.status import status
 from fedapi import names
 from fedcore.rounds import machine
-from tests.cluster.errors import ClusterError
 from tests.unit.aggregator import test_round_rules as rules
 from tests.waiting import until
 
@@ -18,42 +15,39 @@ pytestmark = pytest.mark.apiserver
 JOB = {
     "apiVersion": names.API_VERSION,
     "kind": names.JOB_KIND,
-    "metadata": {"name": "heart"},
     "spec": {"task": {"entrypoint": "task:make", "image": "example/task:1"}, "rounds": 2},
 }
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    from pathlib import Path
-
-    from tests.cluster.api import Cluster
-
-    found = Cluster.up("aggregator", api_only=True, fresh=True)
-    found.kubectl("apply", "-f", str(Path(__file__).parents[3] / "crds"))
-    found.kubectl("wait", "--for=condition=Established", "crd/federatedjobs.fedloom.dev", "--timeout=120s")
-    until(lambda: found.kubectl("get", "federatedjobs", "-o", "json"), not_yet=(ClusterError,))
-    yield found
-    found.down()
+@pytest.fixture
+def job(api, namespace):
+    return made(api, namespace)
 
 
 @pytest.fixture
-def job(cluster):
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(JOB))
-    yield shown(cluster)
-    cluster.kubectl("delete", "federatedjob", "heart", "--ignore-not-found")
-
-
-@pytest.fixture
-def api(cluster):
+def connection(api):
     loaded = client.Configuration()
-    config.load_kube_config(str(cluster.kubeconfig), client_configuration=loaded)
-    with client.ApiClient(loaded) as made:
-        yield made
+    config.load_kube_config(str(api.cluster.kubeconfig), client_configuration=loaded)
+    with client.ApiClient(loaded) as opened:
+        yield opened
 
 
-def shown(cluster) -> dict:
-    return json.loads(cluster.kubectl("get", "federatedjob", "heart", "-o", "json", "--show-managed-fields"))
+def made(api, namespace):
+    return api.create(JOB | {"metadata": {"name": "heart", "namespace": namespace}})
+
+
+def gone(api, job):
+    namespace = job["metadata"]["namespace"]
+    api.delete(names.JOB_KIND, namespace, "heart")
+    until(lambda: not api.get(names.JOB_KIND, namespace, "heart", missing_ok=True))
+
+
+def shown(api, job):
+    return api.get(names.JOB_KIND, job["metadata"]["namespace"], "heart")
+
+
+def sink_of(job, connection):
+    return KubernetesStatus(job["metadata"]["namespace"], "heart", job["metadata"]["uid"], connection)
 
 
 def finished_state():
@@ -67,20 +61,12 @@ def finished_state():
     return state
 
 
-def test_every_status_is_taken_and_leaves_of_others_stay(cluster, job, api):
-    cluster.kubectl(
-        "patch",
-        "federatedjob",
-        "heart",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        '{"status": {"phase": "Running"}}',
-    )
-    sink = KubernetesStatus("default", "heart", job["metadata"]["uid"], api)
+def test_every_status_is_taken_and_leaves_of_others_stay(api, job, connection):
+    api.patch(names.JOB_KIND, job["metadata"]["namespace"], "heart", {"status": {"phase": "Running"}}, "status")
+    sink = sink_of(job, connection)
     for state in (rules.State(rules.config(), epoch=1), rules.collecting(), finished_state()):
         sink.publish(status(state))
-    now = shown(cluster)
+    now = shown(api, job)
     assert now["status"]["phase"] == "Running"
     assert now["status"]["headlineMetric"] == "accuracy 0.79"
     assert now["status"]["outcome"]["result"] == "Succeeded"
@@ -89,39 +75,39 @@ def test_every_status_is_taken_and_leaves_of_others_stay(cluster, job, api):
     assert names.AGGREGATOR_MANAGER in managers
     version = now["metadata"]["resourceVersion"]
     sink.publish(status(finished_state()))
-    assert shown(cluster)["metadata"]["resourceVersion"] == version
+    assert shown(api, job)["metadata"]["resourceVersion"] == version
 
 
-def test_a_recreated_job_is_not_written_by_its_predecessor(cluster, job, api):
-    old = KubernetesStatus("default", "heart", job["metadata"]["uid"], api)
+def test_a_recreated_job_is_not_written_by_its_predecessor(api, job, connection):
+    old = sink_of(job, connection)
     old.publish(status(rules.State(rules.config(), epoch=1)))  # it knows a version of the old object
-    cluster.kubectl("delete", "federatedjob", "heart")
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(JOB))
+    gone(api, job)
+    made(api, job["metadata"]["namespace"])
     with pytest.raises(StatusUnavailableError, match="recreated"):
         old.publish(status(rules.collecting()))
-    assert "status" not in shown(cluster)
+    assert "status" not in shown(api, job)
 
 
-def test_a_deleted_job_is_not_made_anew(cluster, job, api):
-    cluster.kubectl("delete", "federatedjob", "heart")
+def test_a_deleted_job_is_not_made_anew(api, job, connection):
+    gone(api, job)
     with pytest.raises(StatusUnavailableError, match="404"):
-        KubernetesStatus("default", "heart", job["metadata"]["uid"], api).publish(status(rules.collecting()))
-    assert cluster.kubectl("get", "federatedjob", "-o", "name") == ""
+        sink_of(job, connection).publish(status(rules.collecting()))
+    assert api.listed(names.JOB_KIND, job["metadata"]["namespace"]) == []
 
 
-def test_leases_are_renewed(cluster, job, api):
-    sink = KubernetesStatus("default", "heart", job["metadata"]["uid"], api)
+def test_leases_are_renewed(api, job, connection):
+    sink = sink_of(job, connection)
     times = []
     for _ in range(2):
         sink.heard("clinic")
-        lease = json.loads(cluster.kubectl("get", "lease", names.site_lease_name("clinic"), "-o", "json"))
+        lease = api.get("Lease", job["metadata"]["namespace"], names.site_lease_name("clinic"))
         times.append(lease["spec"]["renewTime"])
         assert lease["spec"]["leaseDurationSeconds"] == names.SITE_LEASE_ACTIVE_S
     assert times[0] < times[1]
 
 
-def test_an_unreachable_server_is_told(api):
-    api.configuration.host = "https://127.0.0.1:9"
-    api.configuration.retries = False
+def test_an_unreachable_server_is_told(connection):
+    connection.configuration.host = "https://127.0.0.1:9"
+    connection.configuration.retries = False
     with pytest.raises(StatusUnavailableError):
-        KubernetesStatus("default", "heart", "uid", api).publish({})
+        KubernetesStatus("default", "heart", "uid", connection).publish({})

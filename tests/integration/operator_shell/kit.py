@@ -1,7 +1,6 @@
 """A real API server with real controllers, and the operator as a process: what the tests of its shell are made of.
 
-There is no kubelet: tests play it where they must. Used by tests/integration/{operator_shell,crds} and
-tests/chaos/operator_shell.
+There is no kubelet: tests play it where they must. Used by tests/integration and tests/chaos/operator_shell.
 """
 
 import json
@@ -25,7 +24,6 @@ from fedoperator.desired.kinds import BY_KIND, CLIENT, JOB, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError
 from tests import waiting
 from tests.cluster.api import Cluster
-from tests.cluster.errors import CannotRunError
 from tests.ports import free_ports
 from tests.waiting import PATIENCE_S
 
@@ -37,10 +35,7 @@ CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in 
 
 @pytest.fixture(scope="session")
 def api() -> Iterator["Api"]:
-    try:
-        cluster = Cluster.up("opshell", api_only=True, controllers=True)
-    except CannotRunError as error:
-        pytest.skip(str(error))
+    cluster = Cluster.up("opshell", api_only=True, controllers=True)
     yield Api.prepared(cluster)
     cluster.down()
 

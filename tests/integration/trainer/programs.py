@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -16,6 +15,7 @@ from fedtrainer.__main__ import main
 from fedtrainer.ring.slot import Slot
 from tests.integration.trainer.hub import TOKEN, Hub
 from tests.ports import free_port
+from tests.preloaded import Program
 from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
@@ -23,17 +23,15 @@ ROOT = HERE.parents[2]
 UID = "11111111-2222-3333-4444-555555555555"
 
 
-STARTED: list[subprocess.Popen] = []  # ended by `end_all` when a test failed before it ended them itself
+STARTED: list[Program] = []  # ended by `end_all` when a test failed before it ended them itself
 
 
 def end_all() -> None:
     while STARTED:
         process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        process.close()
 
 
 @dataclass
@@ -80,16 +78,13 @@ class Site:
             **self.env,
         }
 
-    def start(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task") -> subprocess.Popen:
+    def start(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task") -> Program:
         env = self.environment(kind, entrypoint)
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "fedtrainer", command], env=env, stderr=log, cwd=self.folder
-            )
+        process = Program("fedtrainer", command, env=env, cwd=self.folder, log=self.folder / "log")
         STARTED.append(process)
         return process
 
-    def start_ranks(self, kind: str, size: int = 2) -> list[subprocess.Popen]:
+    def start_ranks(self, kind: str, size: int = 2) -> list[Program]:
         """The ranks of one generation, each a worker of its own, as launchers start them."""
         environment, processes, port = self.environment(kind), [], free_port()
         for rank in range(size):
@@ -97,27 +92,20 @@ class Site:
                 0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
             )
             own = {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
-            with (self.folder / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "fedtrainer", "train"],
-                    env=environment | slot.environment() | own,
-                    stdin=subprocess.PIPE,
-                    stderr=log,
-                    cwd=self.folder,
-                    start_new_session=True,
-                )
+            env = environment | slot.environment() | own
+            process = Program("fedtrainer", "train", env=env, cwd=self.folder, log=self.folder / "log")
             STARTED.append(process)
             processes.append(process)
         return processes
 
-    def end_ranks(self, processes: list[subprocess.Popen]) -> list[int]:
+    def end_ranks(self, processes: list[Program]) -> list[int]:
         """Their exit codes."""
         codes = [self.end(process).code for process in processes]
         for process in processes:
-            process.stdin.close()
+            process.close()
         return codes
 
-    def end(self, process: subprocess.Popen, timeout_s: float = PATIENCE_S) -> Ended:
+    def end(self, process: Program, timeout_s: float = PATIENCE_S) -> Ended:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -1,6 +1,5 @@
 """Runs Sessions as the ranks of one site: real processes, a real rendezvous, a real adapter on 127.0.0.1."""
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,9 @@ from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
 from tests.ports import free_port
+from tests.preloaded import forked
 
 ENTRYPOINT = "tests.unit.trainer.ring_tasks:task"
-_spawn = multiprocessing.get_context("forkserver")
-_spawn.set_forkserver_preload(["tests.unit.trainer.ring_ranks", "fedtrainer.ring.torchdist"])
 
 
 @dataclass
@@ -67,8 +65,8 @@ def site(script: Script, slot: Slot) -> list[list[Outcome]]:
     slot = replace(slot, store_port=free_port(), addresses=("127.0.0.1",) * slot.size, timeout_s=60.0)
     pipes, processes = [], []
     for rank in range(slot.size):
-        ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_rank, args=(script, replace(slot, rank=rank, worker=rank), theirs))
+        ours, theirs = forked.Pipe()
+        process = forked.Process(target=_rank, args=(script, replace(slot, rank=rank, worker=rank), theirs))
         process.start()
         theirs.close()
         pipes.append(ours)

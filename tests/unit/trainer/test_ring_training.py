@@ -1,6 +1,5 @@
 """Training over the ranks of a ring: as one process would, and as one when something goes wrong."""
 
-import importlib.util
 import os
 import signal
 
@@ -19,11 +18,6 @@ TORCH = Slot(size=2, collective="TorchDistributed")
 HOROVOD = Slot(size=2, collective="Horovod")
 SLICES = Slot(size=2, collective="TorchDistributed", accelerator="TPU")
 XLA_ON_CPU = {"PJRT_DEVICE": "CPU", "CPU_NUM_DEVICES": "4"}
-
-
-def needs(library: str) -> pytest.MarkDecorator:
-    missing = importlib.util.find_spec(library) is None
-    return pytest.mark.skipif(missing, reason=f"{library} is not installed: see tools/dev_environment.py")
 
 
 def settings(**changes) -> TrainingSettings:
@@ -58,8 +52,8 @@ SAME = [
     ("slot", "env", "cases"),
     [
         pytest.param(TORCH, {}, SAME, id="torch"),
-        pytest.param(HOROVOD, {}, SAME, id="horovod", marks=needs("horovod")),
-        pytest.param(SLICES, XLA_ON_CPU, SAME[3:4], id="two-xla-slices", marks=needs("torch_xla")),  # it compiles long
+        pytest.param(HOROVOD, {}, SAME, id="horovod"),
+        pytest.param(SLICES, XLA_ON_CPU, SAME[3:4], id="two-xla-slices"),  # it compiles long
     ],
 )
 def test_ranks_over_shares_equal_one_process_over_whole_batches(tmp_path, slot, env, cases):
@@ -122,7 +116,6 @@ def test_mixed_precision_is_near_single_precision(tmp_path, half):
     assert distance(first, second) == 0
 
 
-@needs("torch_xla")
 def test_float16_is_not_for_tpus(tmp_path):
     ranks = site(
         Script(tmp_path, "Cnn", (settings(mixed_precision="Float16"),), env=XLA_ON_CPU),

@@ -1,4 +1,4 @@
-"""The API server of the operator shell's tests, and JobSet's resource on it."""
+"""One API server for all integration tests that need one, and JobSet's resource on it."""
 
 from tests.integration.operator_shell.kit import api, namespace
 from tests.integration.pools.jobset_resource import jobset

@@ -1,0 +1,83 @@
+"""Processes forked from one that has imported torch and the trainer: each import would cost seconds of processor time.
+
+Used by the contract suite of the rings, by the tests of sessions over ranks and of the trainer's program. What is
+preloaded may start neither a thread nor a library's runtime, which a fork would not survive: no Horovod, no XLA.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+forked = multiprocessing.get_context("forkserver")
+forked.set_forkserver_preload(
+    [
+        "torch._dynamo",  # every optimizer loads it at its first step
+        "fedtrainer.agent.work",
+        "fedtrainer.agent.follow",
+        "fedtrainer.ring.torchdist",
+        "tests.contract.ring.rank",
+        "tests.unit.trainer.ring_ranks",
+    ]
+)
+
+
+class Program:
+    """`python -m MODULE ARGUMENTS`, as subprocess.Popen has it. Its standard input stays open until `close`."""
+
+    def __init__(self, module: str, *arguments: str, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        theirs, self._stdin = forked.Pipe(duplex=False)
+        given = (theirs, (module, *arguments), dict(env), str(cwd), str(log))
+        self._process = forked.Process(target=_become, args=given)
+        self._process.start()
+        theirs.close()
+        self.pid = self._process.pid or 0
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        self._process.join(timeout_s)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout_s or 0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Closes its standard input."""
+        self._stdin.close()
+
+
+def _become(stdin: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str) -> None:
+    """Makes the fork what a process of its own would be: a session, files, an environment, a path."""
+    os.setsid()
+    os.dup2(stdin.fileno(), 0)
+    stdin.close()
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path[:0] = env["PYTHONPATH"].split(os.pathsep)
+    sys.argv[1:] = words[1:]
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
