@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 
+from fedapi import jsonlog
 from fedapi.outcome import Exit, reason
 from fedtrainer import taskpath, termination
 from fedtrainer.errors import StopError, Terminated
@@ -23,7 +24,7 @@ CRASHED = 1  # an error that nobody foresaw: retried within the budget, like eve
 
 def main(arguments: list[str]) -> int:
     """Runs one command; the exit code of the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    jsonlog.configure(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
     termination.install()
     taskpath.extend()
@@ -88,6 +89,8 @@ def _init() -> int:
 
 
 def _log(settings: TaskSettings, slot: Slot | None = None) -> None:
+    if slot is not None:
+        jsonlog.always(rank=slot.rank)  # the ranks of a pod write to one stream
     log.info("settings %s", shown(settings)) if slot is None else log.info("%s", slot)
     logging.getLogger().setLevel(settings.log_level)
 

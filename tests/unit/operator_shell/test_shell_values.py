@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import logging
 import socket
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +15,6 @@ from fedoperator.errors import ForeignError, RefusedError, RetryLaterError, Sett
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams
 from fedoperator.handlers.session import stream_of
-from fedoperator.logs import JsonLines, job_in_log
 from fedoperator.probes import serve, verdict
 from fedoperator.refusals import FIRST_RETRY_S, FOREIGN_RETRY_S, FREE_CONTESTS, Refusals
 from fedoperator.settings import PREFIX, OperatorSettings
@@ -252,19 +250,6 @@ def test_health_needs_a_sign_of_life_from_every_watch():
             health.heard(stream, watching=True)
     assert health.silent() == ["Pod"], "one silent namespace is enough"
     assert health.ages_s()["Pod"] == 200
-
-
-# Logs.
-
-
-def test_a_log_line_is_json_and_names_the_job():
-    record = logging.makeLogRecord(
-        {"name": "n", "levelname": "INFO", "msg": "hello %s", "args": ("you",), "secret": "s-1"}
-    )
-    with job_in_log("ns/j"):
-        line = json.loads(JsonLines().format(record))
-    assert (line["message"], line["job"], line["level"], line["secret"]) == ("hello you", "ns/j", "INFO", "s-1")
-    assert "job" not in json.loads(JsonLines().format(record))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])])
