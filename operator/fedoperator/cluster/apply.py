@@ -16,12 +16,13 @@ from fedapi.crd.job_status import OPERATOR_LEAVES
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
-from fedoperator.decide.decision import Decision, Event, Key, SecretRequest
+from fedoperator.decide.decision import Decision, Event, Key
 from fedoperator.decide.reasons import EventReason
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import belongs_to_queue, created
 from fedoperator.desired.kinds import BY_KIND, JOB_KINDS
 from fedoperator.desired.ownership import Standing, lost_labels, standing
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.desired.takeback import TakeBack, taken_back
 from fedoperator.errors import ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.refusals import Refusals

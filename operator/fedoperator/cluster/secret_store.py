@@ -15,8 +15,8 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.writes import Count
-from fedoperator.decide.decision import SecretRequest
 from fedoperator.desired.kinds import SECRET
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.errors import GoneError, RetryLaterError, SettingsInvalidError
 from fedoperator.key_material import Files, Keys, aggregator_files, site_files
 
@@ -73,7 +73,9 @@ class SecretStore:
         keys = self.keys()
         stored = self._read_keys()
         if stored is None:
-            log.warning("the keys' Secret was deleted: it is made again", extra={"secret": self._keys_secret})
+            log.warning(
+                "the keys' Secret was deleted: it is made again", extra={"fields": {"secret": self._keys_secret}}
+            )
             self._store(keys)
             return ""
         return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
@@ -106,7 +108,7 @@ class SecretStore:
         body["metadata"]["labels"] = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         try:
             self._connection.request("POST", SECRET.path(self._namespace), body, query=_MANAGER)
-            log.info("made the installation's keys", extra={"secret": self._keys_secret})
+            log.info("made the installation's keys", extra={"fields": {"secret": self._keys_secret}})
         except RetryLaterError as error:
             if not error.conflict:
                 raise

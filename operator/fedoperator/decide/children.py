@@ -12,10 +12,10 @@ from fedapi import names
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide import hub, initializing, replacement, rings, roster, store
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, SecretRequest
+from fedoperator.decide.decision import Key
 from fedoperator.decide.view import labels
 from fedoperator.desired.ownership import Standing, belongs_to_job, owner_of, standing
-from fedoperator.desired.secret_requests import secret_requests
+from fedoperator.desired.secret_requests import SecretRequest, secret_requests
 
 
 def _by_hand(context: JobContext, live: JsonView) -> bool:
