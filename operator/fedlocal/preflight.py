@@ -21,7 +21,7 @@ from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
 from fedlocal.shadowed import shadowed
 from fedoperator.decide.decision import Event, Key, Observed
-from fedoperator.decide.sites import selected, sites
+from fedoperator.decide.sites import out_of_reach, selected, sites
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
@@ -66,7 +66,7 @@ def _number_of_sites(request: Request, observed: Observed) -> Iterator[Problem]:
 
 def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
     able, quorum = sum(not site.barred for site in sites(observed)), observed.job.spec.round.quorum
-    if isinstance(quorum, int) and 0 < able < quorum and not observed.job.spec.suspend:
+    if able and out_of_reach(quorum, able) and not observed.job.spec.suspend:
         text = f"is {quorum}, but {able} selected sites can take part: lower it, give a percentage, or add or unpause sites"
         yield Problem(request.job.where, "spec.round.quorum", text)
 

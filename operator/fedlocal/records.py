@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedaggregator.engine.records import load_log, read_head
-from fedaggregator.engine.repair import repaired
+from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError
 from fedapi.jsonvalue import Json
 from fedapi.wire.store import CommitRecord, Layout

@@ -5,6 +5,7 @@ from fedoperator.decide import early, failures, pending, podless, refused, store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.sites import out_of_reach
 from fedoperator.decide.view import PodView
 
 KEYS_REPLACED = (
@@ -90,7 +91,7 @@ def _quorum_above(context: JobContext) -> Fact | None:
     """That a quorum which is a count can never be reached with the sites that match and are not paused or barred."""
     quorum = context.spec.round.quorum
     fit = sum(not site.barred or context.in_round(site.name) for site in context.sites)
-    if not isinstance(quorum, int) or quorum <= fit:
+    if not out_of_reach(quorum, fit):
         return None
     message = (
         f"round.quorum is {quorum}, above the {fit} of {len(context.sites)} matching sites that can take part:"

@@ -57,6 +57,11 @@ def barred(client: FLClient) -> str:
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
 
 
+def out_of_reach(quorum: int | str, able: int) -> bool:
+    """Whether so many sites can never be the quorum. A percentage is of those that are selected, so it always can."""
+    return isinstance(quorum, int) and quorum > able
+
+
 def selected(observed: Observed) -> tuple[FLClient, ...]:
     """What the selector finds, the oldest first. A site that is being deleted no longer belongs to the job."""
     selector = observed.job.spec.clients.selector
