@@ -26,6 +26,6 @@ def test_an_image_is_a_target_that_starts_isolated(program):
 def test_both_share_every_stage_and_the_argument_decides_what_is_installed():
     assert [*STAGES] == ["venv", "plan", "program", "aggregator", "operator"]
     assert [STAGES[name][0] for name in ("venv", "plan", "program")] == ["${BASE_IMAGE}", "venv", "venv"]
-    assert "ARG PROGRAM\nRUN /opt/fedloom/bin/python /plan/plan.py ${PROGRAM}\n" in STAGES["plan"][1]
-    assert "PROGRAM" not in PARTS[0], "without a default: an image with the other's dependencies is never built"
+    assert 'ARG PROGRAM\nRUN /opt/fedloom/bin/python /plan/plan.py "${PROGRAM:?}"\n' in STAGES["plan"][1]
+    assert "ARG PROGRAM" not in PARTS[0], "without a default: an image with the other's dependencies is never built"
     assert STAGES["program"][1].index("fedloom-*.whl") < STAGES["program"][1].index("USER 65532:65532")
