@@ -169,6 +169,10 @@ TABLE = [
     ),
     (JOB, "spec.training.resources.requests", {"cpu": "500m"}, {"cpu": "lots"}, ["requests.cpu", "lots"]),
     (JOB, "spec.storage.volume.size", "2Gi", "big", ["spec.storage.volume.size", "big"]),
+    (JOB, "spec.storage.history.keep", "All", "Best", ["spec.storage.history.keep", "keep must be All or a count"]),
+    (JOB, "spec.storage.history.keep", 1, 0, ["spec.storage.history.keep", "keep must be All or a count"]),
+    (JOB, "spec.storage.history.keep", 100000, 100001, ["keep must be a count of at most 100000, or All"]),
+    (JOB, "spec.storage.history.keep", 5, "5", ["keep must be All or a count"]),
     (JOB, "spec.storage.volume.whenDeleted", "Delete", "Shred", ["whenDeleted", "Shred"]),
     (JOB, "spec.ttlSecondsAfterFinished", 0, -1, ["spec.ttlSecondsAfterFinished"]),
     (JOB, "spec.activeDeadlineSeconds", 1, 0, ["spec.activeDeadlineSeconds"]),
@@ -299,7 +303,7 @@ def test_defaults_are_filled_in(api):
         "learningRateScaling": "None", "warmupSteps": 0, "checkpointEvery": "10s",
         "determinism": "Strict", "optimizer": {"name": "SGD", "learningRate": "0.01"},
     }  # fmt: skip
-    assert spec["storage"] == {"volume": {"size": "10Gi", "whenDeleted": "Retain"}}
+    assert spec["storage"] == {"volume": {"size": "10Gi", "whenDeleted": "Retain"}, "history": {"keep": "All"}}
     assert (spec["suspend"], spec["pendingDeadline"], spec["managedBy"]) == (False, "10m", "fedloom.dev/operator")
     client = asked(api, SITE)["spec"]
     assert client["pool"] == {"accelerator": "CPU", "backend": "Auto", "spot": False}
