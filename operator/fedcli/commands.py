@@ -20,7 +20,7 @@ from fedcli.display import display
 from fedcli.errors import CommandError
 from fedlocal import records
 from fedlocal.errors import BadInputError
-from fedlocal.intake import Request
+from fedlocal.intake import Request, Trainers
 from fedlocal.manifests import Document, Manifests, load
 from fedlocal.runner import Ending
 from fedlocal.runner import run as run_locally
@@ -59,6 +59,9 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the job's state and begin anew.")] = False,
     job: JobOption = None,
     result: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
+    trainers: Annotated[
+        Trainers, typer.Option(help="own: a process per site; shared: few that serve all; auto: shared for many sites.")
+    ] = "auto",
 ) -> None:
     """Runs the FederatedJobs of a folder here, without a cluster. Run again to resume."""
     manifests = load(path)
@@ -70,7 +73,7 @@ def run(
         results.check_writable(result)
     worst = 0
     for document in jobs:
-        code = _run_one(Request(manifests, document, workdir, fresh), result)
+        code = _run_one(Request(manifests, document, workdir, fresh, trainers), result)
         worst = max(worst, code)
         if code == CODES["Interrupted"]:
             break  # who stops one job of a folder wants the others no more than it
