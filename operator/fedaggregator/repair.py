@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from fedaggregator.engine.repair import repaired
+from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit

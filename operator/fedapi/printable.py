@@ -25,14 +25,14 @@ def printable(text: str) -> str:
     return CONTINUED.join(map(visible, lines))
 
 
-def one_line(text: str) -> str:
+def in_a_cell(text: str) -> str:
     """The same with line feeds as escapes, for a cell of a table."""
     return visible(text).replace("\n", "\\n")
 
 
 def fit_for_a_name(text: str) -> bool:
     """Whether a person can read the text as a name: visible characters, no spaces around them, nothing to escape."""
-    return bool(text) and text == text.strip() == one_line(text)
+    return bool(text) and text == text.strip() == in_a_cell(text)
 
 
 def _escaped(found: re.Match[str]) -> str:

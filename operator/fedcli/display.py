@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedapi.jsonvalue import Json
-from fedapi.printable import one_line, printable
+from fedapi.printable import in_a_cell, printable
 from fedcli.transitions import metric_text, transitions
 from fedoperator.decide.decision import Event
 
@@ -100,14 +100,14 @@ class Tables:
             f"  {status.get('phase') or 'starting'}  round ",
             round_.get("progress") or "-",
         )
-        title.append(f"  sites {status.get('participants') or '-'}  {one_line(status.get('headlineMetric') or '')}")
+        title.append(f"  sites {status.get('participants') or '-'}  {in_a_cell(status.get('headlineMetric') or '')}")
         notes = [Text(printable(note), style="yellow") for note in self._notes[-NOTES_SHOWN:]]
         return Group(title, _sites_table(status, self.workers), self._rounds_table(), *notes)
 
     def _rounds_table(self) -> Table:
         table = Table("ROUND", "METRICS", box=None, header_style="dim")
         for number in sorted(self._rounds)[-ROUNDS_SHOWN:]:
-            table.add_row(str(number), Text(one_line(self._rounds[number])))
+            table.add_row(str(number), Text(in_a_cell(self._rounds[number])))
         return table
 
 

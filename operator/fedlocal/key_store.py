@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedlocal.errors import StateBrokenError
 from fedlocal.statefolder import StateFolder, write
-from fedoperator.decide.decision import SecretRequest
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")

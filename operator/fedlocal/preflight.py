@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedapi.wire.job import MAX_SITES
 from fedlocal import memory, open_files
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
@@ -20,7 +21,7 @@ from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
 from fedlocal.shadowed import shadowed
 from fedoperator.decide.decision import Event, Key, Observed
-from fedoperator.decide.sites import sites
+from fedoperator.decide.sites import out_of_reach, selected, sites
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
@@ -32,7 +33,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
     """BadInputError with everything that cannot work. Called after the first pass, before any process."""
     problems = [
         *_unreachable_task(request, observed),
-        *_too_few_sites(request, observed),
+        *_number_of_sites(request, observed),
         *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
         *_too_little_memory(request, observed, plan),
@@ -50,12 +51,15 @@ def _unreachable_task(request: Request, observed: Observed) -> Iterator[Problem]
             yield Problem(request.job.where, "spec.task.entrypoint", text)
 
 
-def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
+def _number_of_sites(request: Request, observed: Observed) -> Iterator[Problem]:
     chosen = sites(observed)
     if not chosen:
         text = f"matches none of the {len(observed.clients)} FLClients in {request.manifests.folder}: correct it or their labels"
         yield Problem(request.job.where, "spec.clients.selector", text)
         return
+    if (many := len(selected(observed))) > MAX_SITES:
+        text = f"matches {many} FLClients, and a job takes at most {MAX_SITES}: narrow it, or split the sites over several jobs"
+        yield Problem(request.job.where, "spec.clients.selector", text)
     able, needed = [site for site in chosen if not site.barred], observed.job.spec.clients.min_available
     if len(able) < needed and not observed.job.spec.suspend:
         text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part: lower it, add or unpause sites"
@@ -64,7 +68,7 @@ def _too_few_sites(request: Request, observed: Observed) -> Iterator[Problem]:
 
 def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
     able, quorum = sum(not site.barred for site in sites(observed)), observed.job.spec.round.quorum
-    if isinstance(quorum, int) and 0 < able < quorum and not observed.job.spec.suspend:
+    if able and out_of_reach(quorum, able) and not observed.job.spec.suspend:
         text = f"is {quorum}, but {able} selected sites can take part: lower it, give a percentage, or add or unpause sites"
         yield Problem(request.job.where, "spec.round.quorum", text)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedaggregator.engine.repair import repaired
+from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.jsonvalue import Json
 from fedapi.wire.store import CommitRecord, Layout

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import sys
 
+from fedapi import jsonlog
 from fedapi.outcome import Exit
-from fedoperator import logs
 from fedoperator.errors import SettingsInvalidError
 from fedoperator.settings import OperatorSettings
 
@@ -17,7 +17,8 @@ def main() -> int:
     try:
         settings = OperatorSettings.from_environment()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        logs.set_up(settings.log_level)
+        jsonlog.configure(settings.log_level)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of every connection that it opens anew
         logging.getLogger("fedoperator").info("settings %s", settings.model_dump_json())
         from fedoperator.lifecycle import Operator  # noqa: PLC0415 - a wrong setting is told before seconds of imports
 

@@ -18,7 +18,6 @@ from fedapi import names
 from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import PodEvents
@@ -26,6 +25,7 @@ from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
+from fedoperator.desired.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.handlers.runtime import Watches, streams
 from fedoperator.metrics import Metrics
@@ -72,7 +72,7 @@ class Operator:
             await self._act()
         if election is not None:
             election.stop()
-        log.info("ended", extra={"reason": self._failure or "asked to"})
+        log.info("ended", extra={"fields": {"reason": self._failure or "asked to"}})
         return 1 if self._failure else 0
 
     def _take_signals(self) -> None:
@@ -175,7 +175,7 @@ class Operator:
     async def _act(self) -> None:
         self._acting.set()
         self._metrics.leads(leads=True)
-        log.info("acting", extra={"jobset": JOBSET in self._kinds})
+        log.info("acting", extra={"fields": {"jobset": JOBSET in self._kinds}})
         workers = Workers(
             self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
         )

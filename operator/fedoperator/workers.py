@@ -11,8 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from fedapi.jsonlog import in_log
 from fedoperator.errors import GoneError, RetryLaterError, UnauthorizedError
-from fedoperator.logs import job_in_log
 from fedoperator.queueing import WorkKey, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,13 @@ class Workers:
 
     def _run(self) -> None:
         while (key := self._queue.get()) is not None:
-            with job_in_log(str(key)):
+            with in_log(job=str(key)):
                 began = monotonic()
                 result = self._handle(key)
                 seconds = monotonic() - began
                 self._measure.looked(result, seconds)
-                log.debug("looked", extra={"kind": key.kind, "result": result, "seconds": round(seconds, 3)})
+                said = {"kind": key.kind, "result": result, "seconds": round(seconds, 3)}
+                log.debug("looked", extra={"fields": said})
             self._queue.done(key)
 
     def _handle(self, key: WorkKey) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.cluster.kinds import BY_KIND
+from fedoperator.desired.kinds import BY_KIND
 from tests.bench import embedded, operator_process
 from tests.bench.kube import Kube, Watch, path
 from tests.bench.process import cpu_s

@@ -15,7 +15,7 @@ import httpx
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.cluster.kinds import BY_KIND
+from fedoperator.desired.kinds import BY_KIND
 from tests.bench import certificates
 from tests.cluster.api import Cluster
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from fedoperator.cluster.kinds import CLIENT, JOB, OPTIONAL, WATCHED
 from fedoperator.desired import access
 from fedoperator.desired.identity import Identity
+from fedoperator.desired.kinds import CLIENT, JOB, OPTIONAL, WATCHED
 from tests.chart.rendering import CHART, NAMESPACE, VALUES, HelmError, pods, template, template_text
 from tests.chart.server import HEART, OPERATOR, RELEASE, allowed, apply, established, release
 from tests.cluster.errors import ClusterError

@@ -29,8 +29,8 @@ class Recipe:
 
 
 OWN = {
-    "operator": Recipe("operator"),
-    "aggregator": Recipe("aggregator"),
+    "operator": Recipe("hub", "operator", {"PROGRAM": "operator"}),
+    "aggregator": Recipe("hub", "aggregator", {"PROGRAM": "aggregator"}),
     "trainer": Recipe("trainer", "cpu"),
     "trainer-tpu": Recipe("trainer", "tpu", {"TORCH_XLA": "torch_xla"}),  # no TPU here: without Google's libtpu
 }

@@ -6,6 +6,7 @@ the process says hello to the aggregator before the slow import.
 
 from fedtrainer.errors import DataMissingError
 from fedtrainer.training.context import Context, Site
-from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
+from fedtrainer.training.results import Data, EvalResult, TrainResult
+from fedtrainer.training.task import Task
 
 __all__ = ["Context", "Data", "DataMissingError", "EvalResult", "Site", "Task", "TrainResult"]

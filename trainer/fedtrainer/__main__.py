@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 
+from fedapi import jsonlog
 from fedapi.outcome import Exit
 from fedtrainer import process
 from fedtrainer.ring.slot import Slot
@@ -69,6 +70,8 @@ def _init() -> int:
 
 
 def _log(settings: TaskSettings, slot: Slot | None = None) -> None:
+    if slot is not None:
+        jsonlog.always(rank=slot.rank)  # the ranks of a pod write to one stream
     log.info("settings %s", shown(settings)) if slot is None else log.info("%s", slot)
     logging.getLogger().setLevel(settings.log_level)
 

@@ -5,9 +5,9 @@ end is left where the kubelet reads it.
 """
 
 import logging
-import sys
 from collections.abc import Callable
 
+from fedapi import jsonlog
 from fedapi.outcome import Exit, reason
 from fedtrainer import taskpath, termination
 from fedtrainer.errors import StopError, Terminated
@@ -19,8 +19,7 @@ CRASHED = 1  # an error that nobody foresaw: retried within the budget, like eve
 
 def begin() -> None:
     """Sets up logging, signals, the task's search path and the place for the reason, from the environment as it is now."""
-    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    jsonlog.configure(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
     termination.install()
     taskpath.extend()

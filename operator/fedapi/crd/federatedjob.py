@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field
 from fedapi.crd.fields import (
     INT_OR_STRING,
     LIST_TYPE,
-    AggregatorPodPatch,
     Decimal,
     Duration,
     Labels,
@@ -19,7 +18,6 @@ from fedapi.crd.fields import (
     Part,
     Quantity,
     QueueName,
-    Resources,
     Short,
     immutable,
     listed_by,
@@ -27,6 +25,7 @@ from fedapi.crd.fields import (
     rules,
 )
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.podfields import AggregatorPodPatch, Resources
 from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json

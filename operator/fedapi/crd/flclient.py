@@ -10,21 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field
 
 from fedapi import names
-from fedapi.crd.fields import (
-    Conditions,
-    EnvVar,
-    Labels,
-    Name,
-    ObjectMeta,
-    Part,
-    QueueName,
-    Resources,
-    StatusPart,
-    Tolerations,
-    listed_by,
-    rule,
-    rules,
-)
+from fedapi.crd.fields import Conditions, Labels, Name, ObjectMeta, Part, QueueName, StatusPart, listed_by, rule, rules
+from fedapi.crd.podfields import EnvVar, Resources, Tolerations
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
 

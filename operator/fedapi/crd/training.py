@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from fedapi.crd.fields import Decimal, Duration, Part, PodPatch, Quantity, Resources, rule, rules
+from fedapi.crd.fields import Decimal, Duration, Part, Quantity, rule, rules
+from fedapi.crd.podfields import PodPatch, Resources
 
 
 class Optimizer(Part):

@@ -16,11 +16,13 @@ from fedapi.crd.job_status import OPERATOR_LEAVES
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
-from fedoperator.decide.decision import Decision, Event, Key, SecretRequest
+from fedoperator.decide.decision import Decision, Event, Key
 from fedoperator.decide.reasons import EventReason
 from fedoperator.desired.difference import differs
-from fedoperator.desired.jobs import JOB_KINDS, belongs_to_queue, created
+from fedoperator.desired.jobs import belongs_to_queue, created
+from fedoperator.desired.kinds import BY_KIND, JOB_KINDS
 from fedoperator.desired.ownership import Standing, lost_labels, standing
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.desired.takeback import TakeBack, taken_back
 from fedoperator.errors import ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.refusals import Refusals
@@ -28,7 +30,6 @@ from fedoperator.refusals import Refusals
 log = logging.getLogger(__name__)
 
 SOON_S = 2.0  # until an object that is in the way is looked at again: it is going, or the watch is behind
-WORKLOADS = ("Deployment", *JOB_KINDS)  # they mount Secrets, which therefore come first
 OWNED_STATUS = {
     names.JOB_KIND: OPERATOR_LEAVES,
     names.CLIENT_KIND: ("conditions", "active", "accelerators", "observedGeneration"),
@@ -65,9 +66,9 @@ class Applier:
             done.written += 1
             return done
         self._refusals.keep(about["metadata"]["uid"], _concerned(decision))
-        self._objects(about, (o for o in decision.objects if o["kind"] not in WORKLOADS), live, done)
+        self._objects(about, (o for o in decision.objects if not BY_KIND[o["kind"]].workload), live, done)
         if self._secrets(about, decision.secrets, done):
-            self._objects(about, (o for o in decision.objects if o["kind"] in WORKLOADS), live, done)
+            self._objects(about, (o for o in decision.objects if BY_KIND[o["kind"]].workload), live, done)
         for name, suspend in decision.suspend.items():
             for job in filter(None, (live(Key(kind, name)) for kind in JOB_KINDS)):  # one: names end in a hash
                 if job["spec"].get("suspend", False) != suspend:
@@ -94,7 +95,7 @@ class Applier:
             key = _key(manifest)
             there = live(key)
             if there is None:
-                if not (done.foreign and key.kind in WORKLOADS):
+                if not (done.foreign and BY_KIND[key.kind].workload):
                     self._try(about, key, partial(self._make, about, manifest, done), done)
             elif "deletionTimestamp" not in there["metadata"]:  # else: it will be seen, and then it is made anew
                 self._present(about, manifest, there, done)
@@ -135,7 +136,7 @@ class Applier:
     def _make(self, about: Json, manifest: JsonView, done: Applied) -> None:
         """Creates the object. Where the name is taken by one that the watch does not see, looks whose it is."""
         try:
-            if manifest["kind"] in JOB_KINDS:
+            if BY_KIND[manifest["kind"]].job:
                 self._writer.create(created(manifest))
             else:
                 self._writer.make(manifest)

@@ -14,8 +14,9 @@ from time import monotonic
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import is_ours
+from fedoperator.desired.kinds import BY_KIND
 from fedoperator.desired.ownership import owner_of
-from fedoperator.desired.takeback import WHOLLY_OURS, is_others
+from fedoperator.desired.takeback import is_others
 
 _TOMBSTONES = 4096  # objects that went, by uid with their last resourceVersion: remembered against late answers
 _OWNED = {names.JOB_KIND: names.LABEL_JOB, names.CLIENT_KIND: names.LABEL_CLIENT}
@@ -124,7 +125,7 @@ class Cache:
 def trimmed(body: Json) -> Json:
     """The object without what nobody here reads: most managedFields, kubectl's copy, most of a pod's spec."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    whole = body["kind"] in WHOLLY_OURS
+    whole = bool(BY_KIND[body["kind"]].wholly_ours)
     if kept := [e for e in body["metadata"].get("managedFields") or () if is_ours(e) or (whole and is_others(e))]:
         metadata["managedFields"] = kept
     if _LAST_APPLIED in metadata.get("annotations", ()):

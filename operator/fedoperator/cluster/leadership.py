@@ -20,7 +20,7 @@ from kubernetes.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.kinds import LEASE
+from fedoperator.desired.kinds import LEASE
 from fedoperator.errors import GoneError, OperatorError
 from fedoperator.settings import OperatorSettings
 

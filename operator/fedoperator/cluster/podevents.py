@@ -10,8 +10,8 @@ from time import monotonic
 
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.connection import Connection
-from fedoperator.cluster.kinds import EVENT
 from fedoperator.decide.decision import PodRefusal
+from fedoperator.desired.kinds import EVENT
 from fedoperator.errors import OperatorError, UnauthorizedError
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import MERGE_PATCH, Connection
-from fedoperator.cluster.kinds import SECRET
 from fedoperator.cluster.writes import Count
-from fedoperator.decide.decision import SecretRequest
+from fedoperator.desired.kinds import SECRET
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError, SettingsInvalidError
 from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
 
@@ -103,7 +103,9 @@ class SecretStore:
         keys = self.keys()
         stored = self._read_keys()
         if stored is None:
-            log.warning("the keys' Secret was deleted: it is made again", extra={"secret": self._keys_secret})
+            log.warning(
+                "the keys' Secret was deleted: it is made again", extra={"fields": {"secret": self._keys_secret}}
+            )
             self._store(keys)
             return ""
         return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
@@ -140,7 +142,7 @@ class SecretStore:
         body["metadata"]["labels"] = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
         try:
             self._connection.request("POST", SECRET.path(self._namespace), body, query=_MANAGER)
-            log.info("made the installation's keys", extra={"secret": self._keys_secret})
+            log.info("made the installation's keys", extra={"fields": {"secret": self._keys_secret}})
         except RetryLaterError as error:
             if not error.conflict:
                 raise

@@ -13,8 +13,8 @@ from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
-from fedoperator.cluster.kinds import BY_KIND, EVENT
 from fedoperator.decide.decision import Event
+from fedoperator.desired.kinds import BY_KIND, EVENT
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}

@@ -1,5 +1,6 @@
-"""Policy: can the job be acted on? The spec is readable and selects at least one site."""
+"""Policy: can the job be acted on? The spec is readable, and selects sites, but no more than a job can have."""
 
+from fedapi.wire.job import MAX_SITES
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.facts import Fact, clipped
@@ -12,7 +13,13 @@ def refused(observed: Observed) -> Fact:
 
 
 def accepted(context: JobContext) -> Fact:
-    """Whether the job is accepted. A job that has started goes on without sites, and says so."""
+    """Whether the job is accepted. One that has started goes on without sites, or with its oldest ones, and says so."""
+    if (many := context.matching) > MAX_SITES:
+        message = (
+            f"spec.clients.selector matches {many} FLClients, and a job takes at most {MAX_SITES}: narrow the selector, "
+            "or split the sites over several jobs"
+        )
+        return Fact("False", Reason.TOO_MANY_SITES, message)
     if context.sites:
         return Fact("True", Reason.ACCEPTED, "the spec is valid and selects sites")
     return Fact(

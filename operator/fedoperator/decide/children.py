@@ -1,102 +1,78 @@
-"""Policy: which objects a job has. Builds them with fedoperator.desired; applied only where they differ.
+"""Which objects a job has: the table of its children, and what follows from it. Applied only where they differ.
 
-A child that still carries the uid of a deleted job of the same name is deleted first and made afterwards.
+A new child is a builder (desired/), a policy and a row here; an API kind that the operator does not know yet is a row of
+desired/kinds.py as well. A live object in a row's kind and role that its policy neither wants nor keeps is deleted. One
+that still carries the uid of a deleted job of the same name is deleted first and made afterwards.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
+from fedapi import names
 from fedapi.jsonvalue import JsonView
-from fedapi.wire.job import RosterEntry
-from fedoperator.decide import early, refused
+from fedoperator.decide import hub, initializing, replacement, rings, roster, store
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, SecretRequest
-from fedoperator.decide.facts import instant
-from fedoperator.decide.failures import rest, site_failure
-from fedoperator.decide.reasons import Reason
-from fedoperator.decide.sites import Site
-from fedoperator.decide.store import claims
-from fedoperator.decide.view import dig
-from fedoperator.desired import access, aggregator, config
-from fedoperator.desired.aggregator_policy import aggregator_policy
-from fedoperator.desired.ownership import Standing, belongs_to_job, standing
-from fedoperator.desired.secret_requests import secret_requests
+from fedoperator.decide.decision import Key
+from fedoperator.decide.view import labels
+from fedoperator.desired.ownership import Standing, belongs_to_job, owner_of, standing
+from fedoperator.desired.secret_requests import SecretRequest, secret_requests
 
 
-def _entry(context: JobContext, site: Site) -> RosterEntry:
-    """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
-    reason = _missed(context, site) or site.barred or _out_of_order(context, site.name)
-    return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+def _by_hand(context: JobContext, live: JsonView) -> bool:
+    """Whether an object only bears the job's labels, as what `kubectl expose` makes: it is a person's, and stays."""
+    del context
+    return owner_of(live) is None
 
 
-def _missed(context: JobContext, site: Site) -> str:
-    """Whether a site was barred before its Job of the step had started: the aggregator does not wait for it."""
-    job = context.job_of(site.name)
-    late = context.by_round and site.barred and site.name in context.step.sites and (job is None or job.suspended)
-    return Reason.NOT_STARTED if late else ""
+@dataclass(frozen=True)
+class Child:
+    """A kind of child in one role: the objects that are wanted now, and which of the live others are kept."""
+
+    kind: str
+    role: str
+    wanted: Callable[[JobContext], Iterable[JsonView]]
+    kept: Callable[[JobContext, JsonView], bool] = _by_hand
 
 
-def _out_of_order(context: JobContext, client: str) -> str:
-    """Why a site's Job does not run: it cannot be made, it failed for good, or it used up its failures."""
-    if client in context.lacking_jobset:
-        return Reason.JOBSET_MISSING
-    failure, job = site_failure(context, client) or early.training(context, client), context.job_of(client)
-    if failure:
-        return failure.reason
-    return Reason.TOO_MANY_FAILURES if job and rest(context, job) else ""
+# In the order in which they are needed.
+TABLE: tuple[Child, ...] = (
+    Child("ServiceAccount", names.ROLE_AGGREGATOR, hub.accounts),
+    Child("Role", names.ROLE_AGGREGATOR, hub.roles),
+    Child("RoleBinding", names.ROLE_AGGREGATOR, hub.role_bindings),
+    Child("ConfigMap", names.ROLE_AGGREGATOR, roster.config_maps),
+    Child("PersistentVolumeClaim", names.ROLE_STORE, store.claims, store.kept),
+    Child("Service", names.ROLE_AGGREGATOR, hub.services),
+    Child("NetworkPolicy", names.ROLE_AGGREGATOR, hub.network_policies),
+    Child("Deployment", names.ROLE_AGGREGATOR, hub.deployments),
+    Child("Job", names.ROLE_INIT, initializing.jobs, initializing.kept),
+    Child("Service", names.ROLE_TRAINER, rings.services, rings.kept),
+    Child("NetworkPolicy", names.ROLE_TRAINER, rings.network_policies, rings.kept),
+    Child("Job", names.ROLE_TRAINER, replacement.jobs, replacement.kept),
+    Child("JobSet", names.ROLE_TRAINER, replacement.jobsets, replacement.kept),
+)
 
 
-def roster(context: JobContext) -> tuple[RosterEntry, ...]:
-    """The job's sites as the aggregator is told of them."""
-    return tuple(_entry(context, site) for site in context.sites)
+def wanted(context: JobContext) -> tuple[JsonView, ...]:
+    """Every object that the job should have now."""
+    return tuple(manifest for child in TABLE for manifest in child.wanted(context))
 
 
-def deployment(context: JobContext, replicas: int) -> JsonView:
-    """The aggregator's Deployment."""
-    settings = context.observed.settings
-    image, pull = settings.aggregator_image, settings.image_pull_policy
-    made = aggregator.deployment(context.observed.job, image, pull, settings.cluster_domain, replicas, settings.keys_id)
-    return aggregator.for_account(made, _remade_account(context))
+def pruned(context: JobContext, objects: Iterable[JsonView]) -> tuple[Key, ...]:
+    """The job's live objects that are neither among those that it should have, nor kept."""
+    there, rows = {_key(manifest) for manifest in objects}, {(child.kind, child.role): child for child in TABLE}
+    found = ((key, body, rows.get((key.kind, _role(body)))) for key, body in _live(context) if key not in there)
+    gone = (key for key, body, child in found if child is not None and not child.kept(context, body))
+    return tuple(sorted(gone, key=lambda key: (key.kind, key.name)))
 
 
-def _remade_account(context: JobContext) -> str:
-    """The uid of the aggregator's account where that is younger than the Deployment: its pod's token is void."""
-    account = context.observed.children.get(Key("ServiceAccount", context.identity.aggregator))
-    made, since = (
-        dig(account, "metadata", "creationTimestamp"),
-        dig(context.deployment, "metadata", "creationTimestamp"),
-    )
-    ours = account is not None and belongs_to_job(account, context.identity.uid)
-    return str(dig(account, "metadata", "uid")) if ours and made and since and instant(made) > instant(since) else ""
+def _live(context: JobContext) -> Iterator[tuple[Key, JsonView]]:
+    for key, body in context.observed.children.items():
+        if belongs_to_job(body, context.identity.uid) and "deletionTimestamp" not in body["metadata"]:
+            yield key, body
 
 
-def fixed(context: JobContext) -> tuple[JsonView, ...]:
-    """Every child but the training Jobs, in the order in which they are needed."""
-    identity, job = context.identity, context.observed.job
-    objects: tuple[JsonView, ...] = (
-        access.service_account(identity),
-        access.role(identity, (site.name for site in context.sites if site.has_heartbeat)),
-        access.role_binding(identity),
-        config.config_map(job, roster(context)),
-        *claims(context),
-        aggregator.service(identity),
-        aggregator_policy(identity),
-        deployment(context, replicas=0 if context.spec.suspend or refused.foreign_names(context) else 1),
-    )
-    return (*objects, context.wanted_init) if _init_wanted(context) else objects
-
-
-def _init_wanted(context: JobContext) -> bool:
-    name = context.wanted_init["metadata"]["name"]
-    if context.initialized or any(job.name != name or job.deleting for job in context.init_jobs):
-        return False
-    return bool(context.init_jobs) or not context.spec.suspend
-
-
-def stale_init(context: JobContext) -> tuple[Key, ...]:
-    """Init Jobs whose template is no longer the wanted one, while the initial model is still missing."""
-    name = context.wanted_init["metadata"]["name"]
-    stale = (job for job in context.init_jobs if job.name != name and not job.deleting)
-    return () if context.initialized else tuple(Key("Job", job.name) for job in stale)
+def _role(body: JsonView) -> str:
+    return labels(body).get(names.LABEL_ROLE, "")
 
 
 def _key(manifest: JsonView) -> Key:

@@ -1,6 +1,6 @@
 """decide_client: what an FLClient's status says, and the Lease that is its heartbeat.
 
-Ready says whether the site can take part at all: its spec is readable and it is not paused. MissingError data does not
+Ready says whether the site can take part at all: its spec is readable and it is not paused. Missing data does not
 make a site unready: one job's task says so, another's may find its own data, and a site that is not Ready could
 never run the pod that proves the repair. DataAvailable tells; after a change of the FLClient it is Unknown again
 until a newer pod has looked.
@@ -45,6 +45,11 @@ def accelerators(pool: Pool) -> str:
     return "CPU" if shape.workers == 1 else f"CPU x{shape.workers}"
 
 
+def _pods(observed: ObservedClient) -> Iterator[PodView]:
+    """The site's training pods."""
+    return (pod for pod in map(PodView.of, observed.pods) if pod.role == names.ROLE_TRAINER)
+
+
 def _heard(observed: ObservedClient) -> datetime | None:
     renewed = dig(observed.lease, "spec", "renewTime")
     return instant(renewed) if renewed else None
@@ -66,7 +71,7 @@ def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) 
         return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
     if now < heard + ACTIVE:
         return Fact("True", Reason.HEARTBEAT, "the site was heard from within 5 minutes")
-    if all(pod.finished for pod in map(PodView.of, observed.pods)):
+    if all(pod.finished for pod in _pods(observed)):
         return Fact("Unknown", Reason.NO_TRAINER, "no training pod runs at the site, so nobody is to be heard from")
     return Fact("False", Reason.HEARTBEAT_LOST, "the site was not heard from for 5 minutes")
 
@@ -94,7 +99,7 @@ def _repaired(client: FLClient, pod: PodView) -> bool:
 
 
 def _data(observed: ObservedClient, now: datetime) -> Fact:
-    pod = _looked(map(PodView.of, observed.pods), now)
+    pod = _looked(_pods(observed), now)
     if pod is None:
         return _kept(observed.client) or Fact("Unknown", Reason.NOT_TRIED, "no training pod has looked at the data yet")
     if pod.ended is None or pod.ended.code != Exit.DATA_MISSING:
@@ -132,7 +137,7 @@ def _due(observed: ObservedClient, heard: datetime | None) -> Iterator[datetime]
     """When the clock alone changes the status."""
     if heard:
         yield heard + ACTIVE
-    for pod in map(PodView.of, observed.pods):
+    for pod in _pods(observed):
         if pod.ready_since and pod.ended is None:
             yield pod.ready_since + SETTLED
 

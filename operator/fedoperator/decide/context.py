@@ -1,6 +1,7 @@
-"""One Observed, read once: the job's sites, its own Jobs and pods, the aggregator. What every policy looks at.
+"""One Observed, read once: the job's sites, its own Jobs and pods by role, the aggregator. What every policy looks at.
 
-Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
+Jobs and pods are only ever looked at in a role: one that a policy does not know is never counted, suspended or waited
+for. Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +19,11 @@ from fedoperator.decide import plan_step
 from fedoperator.decide.decision import Key, Observed
 from fedoperator.decide.facts import instant
 from fedoperator.decide.plan_step import PlanStep
-from fedoperator.decide.sites import Site, sites
+from fedoperator.decide.sites import Site, selected, sites
 from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import HubImage, init_job
-from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.kinds import JOB_KINDS
 from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.training_job import training_job
@@ -37,13 +38,14 @@ class JobContext:
     observed: Observed
     now: datetime
     identity: Identity
+    matching: int  # FLClients that the selector finds: more than there are sites when they are too many
     sites: tuple[Site, ...]
     step: PlanStep  # the step of the aggregator's plan that is under way
     lacking_jobset: frozenset[str]  # sites whose pool needs a JobSet where there are none
     wanted: Mapping[str, JsonView]  # FLClient -> its training Job as it should be; without an entry: none
     wanted_init: JsonView
-    jobs: tuple[JobView, ...]
-    pods: tuple[PodView, ...]
+    jobs: Mapping[str, tuple[JobView, ...]]  # role -> Jobs and JobSets by name
+    pods: Mapping[str, tuple[PodView, ...]]  # role -> pods, oldest first
 
     @classmethod
     def of(cls, observed: Observed, now: datetime) -> "JobContext":
@@ -51,7 +53,8 @@ class JobContext:
         identity = Identity.of(observed.job, observed.settings.keys_id)
         bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and belongs_to_job(b, identity.uid))
         jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
-        pods = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
+        own = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
+        pods = sorted(own, key=lambda pod: (pod.created, pod.name))
         chosen, step = sites(observed), PlanStep.of(observed.job.status)
         lacking = frozenset(
             s.name for s in chosen if not observed.jobset and needs_jobset(Shape.of(s.client.spec.pool))
@@ -61,13 +64,14 @@ class JobContext:
             observed=observed,
             now=now,
             identity=identity,
+            matching=len(selected(observed)),
             sites=chosen,
             step=step,
             lacking_jobset=lacking,
             wanted=_wanted(observed, able, step, jobs),
             wanted_init=_wanted_init(observed),
-            jobs=tuple(jobs),
-            pods=tuple(sorted(pods, key=lambda pod: (pod.created, pod.name))),
+            jobs=_grouped(jobs, lambda job: job.role),
+            pods=_grouped(pods, lambda pod: pod.role),
         )
 
     @property
@@ -111,17 +115,27 @@ class JobContext:
     @property
     def aggregator_pods(self) -> tuple[PodView, ...]:
         """The aggregator's pods, oldest first."""
-        return tuple(pod for pod in self.pods if pod.role == names.ROLE_AGGREGATOR)
+        return self.pods.get(names.ROLE_AGGREGATOR, ())
+
+    @property
+    def init_pods(self) -> tuple[PodView, ...]:
+        """Pods of init Jobs, oldest first."""
+        return self.pods.get(names.ROLE_INIT, ())
+
+    @property
+    def training_pods(self) -> tuple[PodView, ...]:
+        """Training pods of all sites, oldest first."""
+        return self.pods.get(names.ROLE_TRAINER, ())
 
     @property
     def init_jobs(self) -> tuple[JobView, ...]:
         """Init Jobs; more than one while a changed template replaces the old."""
-        return tuple(job for job in self.jobs if job.role == names.ROLE_INIT)
+        return self.jobs.get(names.ROLE_INIT, ())
 
     @property
     def training_jobs(self) -> tuple[JobView, ...]:
         """Training Jobs of all sites, also of sites that no longer belong to the job."""
-        return tuple(job for job in self.jobs if job.role == names.ROLE_TRAINER)
+        return self.jobs.get(names.ROLE_TRAINER, ())
 
     @property
     def initialized(self) -> bool:
@@ -138,7 +152,15 @@ class JobContext:
 
     @cached_property
     def _pods_by_job(self) -> Mapping[str, tuple[PodView, ...]]:
-        return _grouped(self.pods, lambda pod: pod.job)
+        return _grouped((*self.init_pods, *self.training_pods), lambda pod: pod.job)
+
+    @cached_property
+    def _pods_by_client(self) -> Mapping[str, tuple[PodView, ...]]:
+        return _grouped(self.training_pods, lambda pod: pod.client)
+
+    @cached_property
+    def _sites_by_name(self) -> Mapping[str, Site]:
+        return {site.name: site for site in self.sites}
 
     @cached_property
     def _at_work(self) -> frozenset[str]:
@@ -147,6 +169,10 @@ class JobContext:
     @cached_property
     def _workers(self) -> Mapping[str, int]:
         return {site.name: Shape.of(site.client.spec.pool).workers for site in self.sites}
+
+    def site(self, client: str) -> Site | None:
+        """The site with that name; None: it does not belong to the job."""
+        return self._sites_by_name.get(client)
 
     def job_of(self, client: str) -> JobView | None:
         """The site's live training Job, when its template is the wanted one."""
@@ -161,6 +187,10 @@ class JobContext:
     def pods_of(self, job: str) -> tuple[PodView, ...]:
         """Pods of one Job, oldest first."""
         return self._pods_by_job.get(job, ())
+
+    def pods_at(self, client: str) -> tuple[PodView, ...]:
+        """Training pods of one site, oldest first."""
+        return self._pods_by_client.get(client, ())
 
     def workers(self, client: str) -> int:
         """Pods that the site's ring shall have."""
@@ -193,7 +223,8 @@ def _wanted(
     observed: Observed, chosen: Iterable[Site], step: PlanStep, jobs: Sequence[JobView]
 ) -> Mapping[str, JsonView]:
     """Every site's training Job as it should be now."""
-    job, found = observed.job, _grouped((job for job in jobs if job.client), lambda job: job.client)
+    job = observed.job
+    found = _grouped((job for job in jobs if job.role == names.ROLE_TRAINER), lambda job: job.client)
     settings = observed.settings
     build = partial(
         training_job, job, cluster_domain=settings.cluster_domain, jobset=observed.jobset, keys=settings.keys_id

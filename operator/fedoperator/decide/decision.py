@@ -10,6 +10,7 @@ from typing import Literal
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import JsonView
+from fedoperator.desired.secret_requests import SecretRequest
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,6 @@ class Observed:
     jobset: bool = False  # whether the cluster has the JobSet resource
     refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried
     podless: Mapping[str, PodRefusal] = field(default_factory=dict)  # by the name of a Job that lacks pods
-
-
-@dataclass(frozen=True)
-class SecretRequest:
-    """A Secret that must exist; its content is made by the shell and never seen here."""
-
-    name: str
-    kind: Literal["Aggregator", "Init", "Site"]
-    labels: Mapping[str, str]
-    owner: JsonView  # ownerReference
-    client: str = ""
-    hosts: tuple[str, ...] = ()  # DNS names of the server certificate
 
 
 @dataclass(frozen=True)

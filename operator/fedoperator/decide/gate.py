@@ -5,7 +5,7 @@ An aggregator that restarts stops nobody. A Job that a queue admits is never tou
 Job that runs is at work on its round, and one of a paused site that has not started does not start.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from fedapi import names
 from fedoperator.decide import store
@@ -17,7 +17,7 @@ from fedoperator.decide.view import JobView
 
 def _training(context: JobContext, job: JobView) -> bool | None:
     """What `suspend` of a training Job should be; None: as it is."""
-    site = next((site for site in context.sites if site.name == job.client), None)
+    site = context.site(job.client)
     if site is None:
         return None
     if site.barred and not context.by_round:
@@ -29,23 +29,27 @@ def _training(context: JobContext, job: JobView) -> bool | None:
     return False if context.aggregator_ready and context.initialized and not store.lost(context) else None
 
 
-def _wanted(context: JobContext, job: JobView) -> bool | None:
+def _wanted(context: JobContext, role: str, job: JobView) -> bool | None:
     if context.spec.suspend:
         return True
-    if job.role == names.ROLE_TRAINER:
+    if role == names.ROLE_TRAINER:
         return _training(context, job)
-    if job.role == names.ROLE_INIT:
-        return False if context.aggregator_ready else None
-    return None  # a label that was taken off comes back first
+    return False if context.aggregator_ready else None
+
+
+def _jobs(context: JobContext) -> Iterator[tuple[str, JobView]]:
+    """The Jobs that the operator starts and stops, with their roles. A label that was taken off comes back first."""
+    for role in (names.ROLE_INIT, names.ROLE_TRAINER):
+        yield from ((role, job) for job in context.jobs.get(role, ()) if not (job.deleting or job.queued))
 
 
 def gate(context: JobContext, deleted: Collection[str]) -> Mapping[str, bool]:
     """Job name -> spec.suspend, only where it has to change. `deleted`: Jobs that are deleted anyway."""
-    jobs = [job for job in context.jobs if not (job.finished or job.deleting or job.queued or job.name in deleted)]
-    wanted = {job.name: _wanted(context, job) for job in jobs}
-    return {job.name: flag for job in jobs if (flag := wanted[job.name]) is not None and flag != job.suspended}
+    jobs = [(role, job) for role, job in _jobs(context) if not (job.finished or job.name in deleted)]
+    wanted = ((job, _wanted(context, role, job)) for role, job in jobs)
+    return {job.name: flag for job, flag in wanted if flag is not None and flag != job.suspended}
 
 
 def closed(context: JobContext) -> Mapping[str, bool]:
     """The gate after the end: everything that still runs stops."""
-    return {job.name: True for job in context.jobs if job.running and not job.deleting and not job.queued}
+    return {job.name: True for _, job in _jobs(context) if job.running}

@@ -9,8 +9,7 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedapi.jsonvalue import JsonView
-from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
+from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Event, Key, Observed
@@ -18,8 +17,8 @@ from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
+from fedoperator.decide.hub import deployment
 from fedoperator.decide.reasons import EventReason
-from fedoperator.decide.replacement import replacement
 from fedoperator.decide.site_status import final_site_status, site_status
 from fedoperator.decide.status import StatusParts, acted_on, news, refused_status, status
 
@@ -52,12 +51,10 @@ def _waiting(context: JobContext) -> Decision:
 
 
 def _going(context: JobContext) -> Decision:
-    jobs, ring_objects = replacement(context), rings.ring_objects(context)
-    objects: tuple[JsonView, ...] = (*children.fixed(context), *ring_objects, *jobs.apply)
+    objects = children.wanted(context)
     old_ones = children.predecessors(context, objects)
-    removed = (*jobs.delete, *rings.superfluous(context, ring_objects, jobs.busy), *_withdrawn(context))
-    delete = tuple(dict.fromkeys((*old_ones, *children.stale_init(context), *removed)))
-    new = status(context, StatusParts(ending=None, sites=site_status(context, jobs)))
+    delete = tuple(dict.fromkeys((*old_ones, *children.pruned(context, objects), *_withdrawn(context))))
+    new = status(context, StatusParts(ending=None, sites=site_status(context)))
     return Decision(
         objects=children.without(objects, old_ones),
         secrets=children.secrets(context),
@@ -88,11 +85,11 @@ def _finished(context: JobContext, end: Ending) -> Decision:
     expiry, wait = lifetime.expires(context, end), released(context, end)
     if end.recorded and expiry and context.now >= expiry:
         return Decision(delete_self=True, events=(Event("Normal", EventReason.EXPIRED, "its time to live is over"),))
-    sites = final_site_status(context) if end.recorded else site_status(context, replacement(context))
+    sites = final_site_status(context) if end.recorded else site_status(context)
     new = status(context, StatusParts(ending=end, sites=sites))
     stop = wait is None
     return Decision(
-        objects=(children.deployment(context, replicas=0),) if stop and not scaled_down(context) else (),
+        objects=(deployment(context, replicas=0),) if stop and not scaled_down(context) else (),
         suspend=closed(context) if stop else {},
         delete=queues.withdrawn(context) if stop else (),
         status=news(context.status, new),

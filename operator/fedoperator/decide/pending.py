@@ -89,7 +89,7 @@ def trouble(context: JobContext, pod: PodView) -> Trouble | None:
 
 def due(context: JobContext) -> Iterator[datetime]:
     """When a waiting pod is looked at again by the clock alone."""
-    for pod in filter(_waits, context.pods):
+    for pod in filter(_waits, (*context.aggregator_pods, *context.init_pods, *context.training_pods)):
         yield since(pod) + deadline(context)
         if pod.scheduled:
             yield pod.scheduled + MOUNT_GRACE

@@ -14,8 +14,9 @@ from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.facts import Trouble, clipped, instant
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.view import JobView, PodView, condition, dig
+from fedoperator.decide.view import JobView, PodView, condition, dig, labels
 
+_ROLES = frozenset({names.ROLE_INIT, names.ROLE_TRAINER})
 GRACE = timedelta(seconds=10)  # pods of a healthy Job are made within it
 _POD_NAME = re.compile(r'^(Error creating: )?(pods "[^"]*")? ?')  # another one in every attempt
 
@@ -44,7 +45,7 @@ def job(context: JobContext, name: str) -> Trouble | None:
 def stuck(context: JobContext, roles: set[str]) -> Iterator[Trouble]:
     """The refusals that hold up workloads with these roles."""
     found = [aggregator(context)] if names.ROLE_AGGREGATOR in roles else []
-    found += [job(context, each.name) for each in context.jobs if each.role in roles and each.running]
+    found += [job(context, each.name) for role in sorted(roles) for each in context.jobs.get(role, ()) if each.running]
     yield from filter(None, found)
 
 
@@ -53,15 +54,21 @@ def _begun(body: JsonView) -> datetime | None:
     return instant(started) if started and view.running and not view.deleting else None
 
 
+def _jobs(observed: Observed) -> Iterator[JsonView]:
+    """Live Jobs whose pods somebody waits for. A JobSet's Jobs bear none of our labels."""
+    return (
+        b for key, b in observed.children.items() if key.kind == "Job" and labels(b).get(names.LABEL_ROLE) in _ROLES
+    )
+
+
 def lacking(observed: Observed, now: datetime) -> tuple[JsonView, ...]:
     """Live Jobs that have run for longer than the grace with fewer pods than they ask for."""
     going: dict[str, int] = {}
     for pod in map(PodView.of, observed.pods):
         going[pod.job] = going.get(pod.job, 0) + (pod.phase != "Failed")
-    jobs = (body for key, body in observed.children.items() if key.kind == "Job")
     return tuple(
         body
-        for body in jobs
+        for body in _jobs(observed)
         if (since := _begun(body)) is not None
         and now >= since + GRACE
         and going.get(body["metadata"]["name"], 0) < (dig(body, "spec", "parallelism") or 1)
@@ -70,6 +77,5 @@ def lacking(observed: Observed, now: datetime) -> tuple[JsonView, ...]:
 
 def due(context: JobContext) -> Iterator[datetime]:
     """When a Job without pods is looked at again by the clock alone."""
-    for key, body in context.observed.children.items():
-        if key.kind == "Job" and (since := _begun(body)) is not None:
-            yield since + GRACE
+    begun = (_begun(body) for body in _jobs(context.observed))
+    yield from (since + GRACE for since in begun if since is not None)

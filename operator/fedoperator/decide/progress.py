@@ -5,6 +5,7 @@ from fedoperator.decide import early, failures, pending, podless, refused, store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.sites import out_of_reach
 from fedoperator.decide.view import PodView
 
 KEYS_REPLACED = (
@@ -59,7 +60,7 @@ def in_rounds(context: JobContext) -> bool:
 
 
 def _anybody_trains(context: JobContext) -> bool:
-    return any(pod.role == names.ROLE_TRAINER and pod.phase != "Pending" for pod in context.pods)
+    return any(pod.phase != "Pending" for pod in context.training_pods)
 
 
 def _stuck(context: JobContext) -> Trouble | None:
@@ -72,7 +73,10 @@ def _stuck(context: JobContext) -> Trouble | None:
         roles.add(names.ROLE_INIT)
     if not in_rounds(context) or (context.by_round and not _anybody_trains(context)):
         roles.add(names.ROLE_TRAINER)
-    found = (pending.trouble(context, pod) for pod in context.pods if pod.role in roles)
+    pods = sorted(
+        (pod for role in roles for pod in context.pods.get(role, ())), key=lambda pod: (pod.created, pod.name)
+    )
+    found = (pending.trouble(context, pod) for pod in pods)
     told = (*podless.stuck(context, roles), *found)
     return next((trouble for trouble in told if trouble and trouble.overdue), None)
 
@@ -88,7 +92,7 @@ def _quorum_above(context: JobContext) -> Fact | None:
     """That a quorum which is a count can never be reached with the sites that match and are not paused or barred."""
     quorum = context.spec.round.quorum
     fit = sum(not site.barred or context.in_round(site.name) for site in context.sites)
-    if not isinstance(quorum, int) or quorum <= fit:
+    if not out_of_reach(quorum, fit):
         return None
     message = (
         f"round.quorum is {quorum}, above the {fit} of {len(context.sites)} matching sites that can take part:"

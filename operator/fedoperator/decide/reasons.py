@@ -64,6 +64,7 @@ class Reason(Word):
     ACCEPTED = "Accepted", "The spec is valid and selects at least one site."
     INVALID_SPEC = "InvalidSpec", "The spec cannot be read by this version of the operator."
     NO_MATCHING_SITES = "NoMatchingSites", "No FLClient of the namespace has the labels that the selector asks for."
+    TOO_MANY_SITES = "TooManySites", "The selector matches more than the 10,000 sites that one job can have."
     # AggregatorReady.
     READY = "Ready", "Ready."
     STARTING = "Starting", "Pods are being made or are not ready yet."

@@ -8,7 +8,7 @@ from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Key, Refused
 from fedoperator.decide.facts import Fact, Trouble, clipped
 from fedoperator.decide.reasons import Reason
-from fedoperator.desired.jobs import JOB_KINDS
+from fedoperator.desired.kinds import JOB_KINDS
 
 
 def _reason(refused: Refused) -> Reason:

@@ -5,24 +5,10 @@ the new one is made when the old one and its pods are gone. Sites that no longer
 and so do Jobs of an earlier step of the plan: what they work on is void. One that has ended is in nobody's way.
 """
 
-from dataclasses import dataclass
-
-from fedapi import names
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key
 from fedoperator.decide.queues import held_back
 from fedoperator.decide.view import JobView
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """Training Jobs to apply, Jobs to delete, and sites whose new Job waits."""
-
-    apply: tuple[JsonView, ...]
-    delete: tuple[Key, ...]
-    waiting: frozenset[str]  # the old Job or its pods are still going
-    busy: frozenset[str]  # the old Job works on the round under way
 
 
 def in_training(context: JobContext, job: JobView) -> bool:
@@ -47,27 +33,40 @@ def _in_the_way(context: JobContext, client: str, stale: list[JobView]) -> bool:
 def _leftovers(context: JobContext, client: str) -> bool:
     """Whether pods of a Job that is not the wanted one still run at the site."""
     name = context.wanted[client]["metadata"]["name"]
-    return any(
-        pod.role == names.ROLE_TRAINER and pod.client == client and pod.job != name and not pod.finished
-        for pod in context.pods
-    )
+    return any(pod.job != name and not pod.finished for pod in context.pods_at(client))
 
 
-def replacement(context: JobContext) -> Replacement:
-    """What to do about every site's training Job."""
-    clients = sorted(set(context.wanted) | {job.client for job in context.training_jobs})
-    apply, delete, waiting, busy = [], [], set(), set()
-    for client in clients:
-        stale = _stale(context, client)
-        going = [job for job in stale if not job.deleting]
-        at_work = [job for job in going if in_training(context, job)]
-        delete += [job.key for job in going if job not in at_work]
-        if at_work:
-            busy.add(client)
-        if client not in context.wanted or held_back(context, context.wanted[client]):
-            continue
-        if _in_the_way(context, client, stale) or (context.job_of(client) is None and _leftovers(context, client)):
-            waiting.add(client)
-        else:
-            apply.append(context.wanted[client])
-    return Replacement(tuple(apply), tuple(delete), frozenset(waiting), frozenset(busy))
+def busy(context: JobContext, client: str) -> bool:
+    """Whether an old Job of the site works on the round under way."""
+    return any(in_training(context, job) for job in _stale(context, client))
+
+
+def waits(context: JobContext, client: str) -> bool:
+    """Whether the site's new Job has to wait: the old Job or its pods are still going."""
+    manifest = context.wanted.get(client)
+    if manifest is None or held_back(context, manifest):
+        return False
+    in_the_way = _in_the_way(context, client, _stale(context, client))
+    return in_the_way or (context.job_of(client) is None and _leftovers(context, client))
+
+
+def jobs(context: JobContext) -> tuple[JsonView, ...]:
+    """The training Jobs to apply now."""
+    return _applied(context, "Job")
+
+
+def jobsets(context: JobContext) -> tuple[JsonView, ...]:
+    """The JobSets to apply now."""
+    return _applied(context, "JobSet")
+
+
+def _applied(context: JobContext, kind: str) -> tuple[JsonView, ...]:
+    found = ((client, manifest) for client, manifest in context.wanted.items() if manifest["kind"] == kind)
+    return tuple(m for client, m in found if not (held_back(context, m) or waits(context, client)))
+
+
+def kept(context: JobContext, live: JsonView) -> bool:
+    """Whether a training Job that is not applied now stays: it is the wanted one, or works on the round under way."""
+    job = JobView.of(live)
+    wanted = context.wanted.get(job.client)
+    return (wanted is not None and wanted["metadata"]["name"] == job.name) or in_training(context, job)

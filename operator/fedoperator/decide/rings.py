@@ -3,37 +3,36 @@
 They stay as long as the site has a ring, or an old Job of it still works on the round under way.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable
 
 from fedapi import names
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import JsonView
+from fedoperator.decide import replacement
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key
 from fedoperator.decide.view import labels
-from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 
-_KINDS = ("Service", "NetworkPolicy")
+
+def services(context: JobContext) -> tuple[JsonView, ...]:
+    """The Services of all sites that have a ring."""
+    return _of_rings(context, ring_service)
 
 
-def ring_objects(context: JobContext) -> tuple[JsonView, ...]:
-    """The objects of all sites that have a ring."""
-    job = context.observed.job
+def network_policies(context: JobContext) -> tuple[JsonView, ...]:
+    """The NetworkPolicies of all sites that have a ring."""
+    return _of_rings(context, ring_policy)
+
+
+def _of_rings(context: JobContext, build: Callable[[FederatedJob, FLClient], JsonView | None]) -> tuple[JsonView, ...]:
     sites = (site.client for site in context.sites if site.name not in context.lacking_jobset)
-    made = (build(job, client) for client in sites for build in (ring_service, ring_policy))
+    made = (build(context.observed.job, client) for client in sites)
     return tuple(manifest for manifest in made if manifest is not None)
 
 
-def superfluous(context: JobContext, wanted: Iterable[JsonView], busy: Collection[str]) -> tuple[Key, ...]:
-    """Ring objects of sites that left or have no ring any more. `busy`: sites whose old Job still works."""
-    kept = {Key(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
-    return tuple(
-        key
-        for key, body in context.observed.children.items()
-        if key.kind in _KINDS
-        and key not in kept
-        and belongs_to_job(body, context.identity.uid)
-        and labels(body).get(names.LABEL_CLIENT, "") not in {"", *busy}
-        and "deletionTimestamp" not in body["metadata"]
-    )
+def kept(context: JobContext, live: JsonView) -> bool:
+    """Whether the object of a site without a ring stays: an old Job of the site still works."""
+    client = labels(live).get(names.LABEL_CLIENT, "")
+    return not client or replacement.busy(context, client)

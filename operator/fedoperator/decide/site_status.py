@@ -7,7 +7,7 @@ from fedoperator.decide import early, failures, pending, podless, refused
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Trouble, clipped
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.replacement import Replacement
+from fedoperator.decide.replacement import busy, waits
 from fedoperator.decide.sites import Site
 from fedoperator.decide.view import JobView
 from fedoperator.desired.pool import Shape
@@ -49,11 +49,11 @@ def _suspended(context: JobContext, site: Site, job: JobView) -> Trouble | None:
     return Trouble(Reason.AWAITING_AGGREGATOR, "")
 
 
-def _without_job(context: JobContext, site: Site, jobs: Replacement) -> Trouble:
+def _without_job(context: JobContext, site: Site) -> Trouble:
     """Why a site has no training Job."""
     if site.name in context.lacking_jobset:
         return Trouble(Reason.JOBSET_MISSING, _JOBSET_WAY_OUT)
-    if site.name in jobs.waiting:
+    if waits(context, site.name):
         return Trouble(Reason.REPLACING, "")
     if context.spec.suspend:
         return Trouble(Reason.SUSPEND_REQUESTED, "")
@@ -62,13 +62,13 @@ def _without_job(context: JobContext, site: Site, jobs: Replacement) -> Trouble:
     return Trouble(site.barred or (Reason.NOT_SELECTED if context.step.name else Reason.AWAITING_AGGREGATOR), "")
 
 
-def trouble(context: JobContext, site: Site, jobs: Replacement) -> Trouble | None:
+def trouble(context: JobContext, site: Site) -> Trouble | None:
     """Why a site is not running; None when it is."""
-    if site.name in jobs.busy:
+    if busy(context, site.name):
         return Trouble(Reason.REPLACED_NEXT_ROUND, "")
     job = context.job_of(site.name)
     if job is None:
-        return _without_job(context, site, jobs)
+        return _without_job(context, site)
     if found := early.training(context, site.name):
         return found
     if job.complete:
@@ -99,8 +99,8 @@ def _ring(context: JobContext, site: Site, job: JobView) -> Trouble | None:
 
 
 def _ready(context: JobContext, client: str) -> int:
-    names = {job.name for job in context.jobs_of(client)}
-    return sum(pod.ready and pod.job in names and not pod.finished for pod in context.pods)
+    pods = (pod for job in context.jobs_of(client) for pod in context.pods_of(job.name))
+    return sum(pod.ready and not pod.finished for pod in pods)
 
 
 def _job_name(context: JobContext, client: str) -> str:
@@ -113,11 +113,11 @@ def listed(entries: list[SiteStatus]) -> list[SiteStatus]:
     return sorted(entries, key=lambda entry: (entry.reason in CALM, entry.name))[:MAX_LISTED]
 
 
-def site_status(context: JobContext, jobs: Replacement) -> list[SiteStatus]:
+def site_status(context: JobContext) -> list[SiteStatus]:
     """`.status.sites` of a job under way."""
     entries = []
     for site in context.sites:
-        why = trouble(context, site, jobs)
+        why = trouble(context, site)
         entry = SiteStatus(
             name=site.name,
             job=_job_name(context, site.name),

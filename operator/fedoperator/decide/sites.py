@@ -1,10 +1,11 @@
-"""Which sites belong to a job (label selector), and which of them may take part in new rounds (Ready, not paused)."""
+"""Which sites belong to a job (label selector, at most 10,000), and which of them may take part in new rounds."""
 
 from dataclasses import dataclass
 
 from fedapi.crd.federatedjob import Requirement, Selector
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient
+from fedapi.wire.job import MAX_SITES
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.reasons import ClientCondition, Reason
 
@@ -56,12 +57,23 @@ def barred(client: FLClient) -> str:
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
 
 
-def sites(observed: Observed) -> tuple[Site, ...]:
-    """The job's sites by name. A site that is being deleted no longer belongs to it."""
+def out_of_reach(quorum: int | str, able: int) -> bool:
+    """Whether so many sites can never be the quorum. A percentage is of those that are selected, so it always can."""
+    return isinstance(quorum, int) and quorum > able
+
+
+def selected(observed: Observed) -> tuple[FLClient, ...]:
+    """What the selector finds, the oldest first. A site that is being deleted no longer belongs to the job."""
     selector = observed.job.spec.clients.selector
     found = (
-        Site(client, barred(client))
+        client
         for client in observed.clients
         if not client.metadata.deletion_timestamp and matches(selector, client.metadata.labels)
     )
+    return tuple(sorted(found, key=lambda client: (client.metadata.creation_timestamp or "", client.metadata.name)))
+
+
+def sites(observed: Observed) -> tuple[Site, ...]:
+    """The job's sites by name: of too many the oldest, so that a newcomer never pushes another one out."""
+    found = (Site(client, barred(client)) for client in selected(observed)[:MAX_SITES])
     return tuple(sorted(found, key=lambda site: site.name))

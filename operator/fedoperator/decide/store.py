@@ -25,6 +25,12 @@ def claims(context: JobContext) -> tuple[JsonView, ...]:
     return (store_claim(context.observed.job, dig(live, "spec", "resources", "requests", "storage")),)
 
 
+def kept(context: JobContext, claim: JsonView) -> bool:
+    """A claim is never the operator's to delete."""
+    del context, claim
+    return True
+
+
 def _replaced(context: JobContext, live: JsonView) -> bool:
     """Whether the claim was made after the initial model had been written: into another one, then."""
     made, done = dig(live, "metadata", "creationTimestamp"), [job.completed for job in context.init_jobs]

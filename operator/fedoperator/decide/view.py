@@ -3,6 +3,7 @@
 Absent fields read as empty: an object that the API server has just made says little.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,7 +53,19 @@ def last_words(message: str) -> str:
     begin = next((at for at, line in enumerate(lines[:end]) if "Fatal Python error: " in line), None)
     if begin is None:
         begin = 0 if end < len(lines) else end - 1
-    return " ".join(lines[max(begin, 0) : end])
+    return _message(" ".join(lines[max(begin, 0) : end]))
+
+
+def _message(line: str) -> str:
+    """What a line of a log says (fedapi.jsonlog); another line as it is."""
+    try:
+        said = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return line
+    if not isinstance(said, dict) or not isinstance(said.get("message"), str):
+        return line
+    trace = str(said.get("error") or "").strip().splitlines()
+    return ": ".join((said["message"], *trace[-1:]))
 
 
 @dataclass(frozen=True)

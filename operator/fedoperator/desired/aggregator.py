@@ -5,7 +5,7 @@ One replica, Recreate: the store volume is ReadWriteOnce and two aggregators wou
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
-from fedapi.crd.fields import Resources
+from fedapi.crd.podfields import Resources
 from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
-from fedapi.crd.fields import Resources
+from fedapi.crd.podfields import Resources
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from fedapi import names, outcome
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.desired.identity import Identity
+from fedoperator.desired.kinds import JOB_KINDS
 
 TRAINER_CONTAINER = "trainer"
 BACKOFF_UNLIMITED = 2**31 - 1  # the operator budgets a site's failures per round itself
@@ -26,7 +27,6 @@ _INDEXED: Json = {
     "completionMode": "Indexed",
     "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
 }
-JOB_KINDS = ("Job", "JobSet")
 
 
 def spec_hash(spec: JsonView) -> str:

@@ -10,11 +10,9 @@ from enum import Enum
 
 from fedapi import names
 from fedapi.jsonvalue import JsonView
+from fedoperator.desired.kinds import BY_KIND
 
 _OWNERS = (names.JOB_KIND, names.CLIENT_KIND)
-_NAMED_BY_UID = frozenset(
-    {"PersistentVolumeClaim"}
-)  # their names hold the job's uid: one restored by hand is the job's
 
 
 class Standing(Enum):
@@ -64,7 +62,7 @@ def standing(wanted: JsonView, live: JsonView) -> Standing:
     uid = want.get(names.LABEL_JOB_UID) or _controller(wanted).get("uid", "")
     if _controller(live):
         return _of_controlled(want, live, uid)
-    if wanted["kind"] in _NAMED_BY_UID or (have.get(names.LABEL_JOB_UID) or "") == uid:
+    if BY_KIND[wanted["kind"]].named_by_uid or (have.get(names.LABEL_JOB_UID) or "") == uid:
         return Standing.OURS
     if have.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY:
         return Standing.FOREIGN

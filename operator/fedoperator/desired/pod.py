@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedapi import names
-from fedapi.crd.fields import PodAdditions, Resources
+from fedapi.crd.podfields import PodAdditions, Resources
 from fedapi.jsonvalue import Json, JsonView
 
 USER_ID = 65532  # the user `nonroot` of distroless images; owns nothing outside the mounted volumes

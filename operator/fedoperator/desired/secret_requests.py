@@ -1,11 +1,25 @@
 """Which Secrets a job needs. Their content is made by the shell, create-if-absent, and is never seen here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from fedapi import names
-from fedoperator.decide.decision import SecretRequest
+from fedapi.jsonvalue import JsonView
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity
+
+
+@dataclass(frozen=True)
+class SecretRequest:
+    """A Secret that must exist; its content is made by the shell and never seen here."""
+
+    name: str
+    kind: Literal["Aggregator", "Init", "Site"]
+    labels: Mapping[str, str]
+    owner: JsonView  # ownerReference
+    client: str = ""
+    hosts: tuple[str, ...] = ()  # DNS names of the server certificate
 
 
 def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: str) -> tuple[SecretRequest, ...]:

@@ -1,9 +1,9 @@
 """What others changed in the objects that make up an aggregator, and how it is taken back. Pure; called by apply.py.
 
 Whoever can add a variable, a container, a selector's label or a rule there decides what hub code does, so these
-objects are wholly ours. Who set a field is read in `metadata.managedFields`: what the API server filled in, or a
-mutating webhook on the way, is nobody's there and stays; sidecars are injected into pods, which are not looked at.
-Status and scale have entries of their own and are left alone. See ADR 11.
+objects have parts that are wholly ours (kinds.py says which). Who set a field is read in `metadata.managedFields`: what
+the API server filled in, or a mutating webhook on the way, is nobody's there and stays; sidecars are injected into
+pods, which are not looked at. Status and scale have entries of their own and are left alone. See ADR 11.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +13,8 @@ from typing import Any
 from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
 from fedoperator.desired.difference import child_at, our_fields
+from fedoperator.desired.kinds import BY_KIND
 
-# The parts that are wholly ours; elsewhere (labels, annotations, a claim, Jobs) what others add stays.
-WHOLLY_OURS: Mapping[str, tuple[str, ...]] = {
-    "ConfigMap": ("data", "binaryData", "immutable"),
-    "Deployment": ("spec",),
-    "NetworkPolicy": ("spec",),
-    "Role": ("rules",),
-    "RoleBinding": ("subjects",),
-    "Service": ("spec",),
-    "ServiceAccount": ("imagePullSecrets", "automountServiceAccountToken"),
-}
 _WELCOME = frozenset({"f:kubectl.kubernetes.io/restartedAt"})  # kubectl rollout restart
 _MAX_NAMED = 10  # fields in one message
 
@@ -50,7 +41,7 @@ def is_others(entry: JsonView) -> bool:
 
 def _others(live: JsonView) -> list[tuple[str, JsonView]]:
     """Manager and fields, of the parts that are wholly ours."""
-    parts = {f"f:{part}" for part in WHOLLY_OURS.get(live.get("kind", ""), ())}
+    parts = {f"f:{part}" for part in BY_KIND[live["kind"]].wholly_ours}
     entries = filter(is_others, live["metadata"].get("managedFields") or ())
     found = [
         (str(e.get("manager")), {k: v for k, v in (e.get("fieldsV1") or {}).items() if k in parts}) for e in entries

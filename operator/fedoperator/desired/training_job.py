@@ -141,10 +141,12 @@ def training_job(
         return jobset_spec(one, shape.slices) if grouped else one
 
     queue = client.spec.pool.queue_name or spec_job.spec.queue_name or ""
-    digest = "/".join((spec_hash(spec({})), queue, step))
+    plain = spec({})
+    digest = "/".join((spec_hash(plain), queue, step))
     name = (names.jobset_name if grouped else names.training_job_name)(identity.name, site, digest)
     worker_0 = first_pod(name) if grouped else f"{name}-0"
-    made = spec(ring.meeting_point(identity, site, shape, worker_0, cluster_domain))
+    where = ring.meeting_point(identity, site, shape, worker_0, cluster_domain)
+    made = spec(where) if where else plain
     body = jobset_of(identity, name, made, site) if grouped else job(identity, names.ROLE_TRAINER, name, made, site)
     return _queued(body, queue)
 

@@ -13,7 +13,7 @@ import kopf
 
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
-from fedoperator.cluster.kinds import LABEL_SELECTOR, WATCHED, Kind
+from fedoperator.desired.kinds import LABEL_SELECTOR, WATCHED, Kind
 from fedoperator.handlers.generators import Generators
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.session import Login, SessionMaker

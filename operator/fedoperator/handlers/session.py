@@ -17,7 +17,7 @@ import kopf
 
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
-from fedoperator.cluster.kinds import OPTIONAL, WATCHED
+from fedoperator.desired.kinds import OPTIONAL, WATCHED
 from fedoperator.watch_health import Stream, WatchHealth
 
 SWEEP_AFTER_S = 5.0  # by then kopf has handed over what the list held; what comes later is taken back in

@@ -65,5 +65,5 @@ CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",
     strategy=StrategySettings(name="FedAvg"), grace_after_quorum_s=5.0, training=TRAINING, image="i:1",
     stop=StopRule(metric="accuracy", target=0.9), store_uri="volume://c",
-    roster=(RosterEntry(name="oslo"), RosterEntry(name="bergen", eligible=False, reason="Paused")),
+    roster=(RosterEntry(name="bergen", eligible=False, reason="Paused"), RosterEntry(name="oslo")),
 )  # fmt: skip

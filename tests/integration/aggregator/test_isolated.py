@@ -35,16 +35,6 @@ def test_what_lies_in_the_store_volume_is_never_imported(tmp_path):
     assert not ran.exists(), ran.read_text()
 
 
-def test_the_images_of_the_hub_start_isolated():
-    def entrypoint(program):
-        text = (ROOT / "images" / program / "Dockerfile").read_text()
-        return next(line for line in text.splitlines() if line.startswith("ENTRYPOINT")).partition(" ")[2]
-
-    for program in ("aggregator", "operator"):
-        words = [*names.AGGREGATOR_COMMAND[:-1], f"fed{program}"]
-        assert entrypoint(program) == "[" + ", ".join(f'"{word}"' for word in words) + "]"
-
-
 @pytest.mark.parametrize("name", [names.ENV_STORE, names.ENV_CONFIG_FILE, names.ENV_HOST])
 def test_settings_have_one_spelling(name, monkeypatch):
     for known, value in NEEDED.items():

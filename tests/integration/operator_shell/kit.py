@@ -20,7 +20,7 @@ import pytest
 
 from fedapi import names
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
-from fedoperator.cluster.kinds import BY_KIND, CLIENT, JOB, WATCHED, Kind
+from fedoperator.desired.kinds import BY_KIND, CLIENT, JOB, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError
 from tests import waiting
 from tests.cluster.api import Cluster

@@ -3,7 +3,7 @@
 import pytest
 
 from fedapi import names
-from fedoperator.cluster.kinds import BY_KIND
+from fedoperator.desired.kinds import BY_KIND
 from tests.integration.operator_shell.kit import (
     ago,
     complete,

@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 
-from fedoperator.cluster.kinds import WATCHED
+from fedoperator.desired.kinds import WATCHED
 from tests.chart.rendering import CHART, of_kind, template
 from tests.cluster.api import Cluster
 from tests.integration.operator_shell.kit import SYSTEM, complete, consortium, expected_kinds, kinds, operator, until

@@ -13,9 +13,9 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.crd.tpu import chips, combinations
-from fedoperator.cluster.kinds import BY_KIND
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import created
+from fedoperator.desired.kinds import BY_KIND
 from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service

@@ -5,7 +5,7 @@ import json
 
 import rfc8785
 
-from fedaggregator.engine import repair
+from fedaggregator.engine import salvage
 from fedapi.wire.message import Record
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Head
 from tests.property.aggregator.simulation import CrashingStore, Hub, job
@@ -90,7 +90,7 @@ def test_a_repaired_store_goes_on_from_records_with_unknown_fields():
     rounds(hub, 2)
     by_newer(hub.store, hub)
     hub.store._objects[hub.state.tip.model.key] = b"rotten"
-    said = " ".join(repair.repaired(hub.store, hub.state.layout))
+    said = " ".join(salvage.repaired(hub.store, hub.state.layout))
     assert "HEAD was set to round 1" in said
     assert [commit["round"] for commit in chained(hub.store, hub.state.layout.head)] == [1, 0]
     again = begun(hub.store)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedaggregator.engine.repair import repaired
+from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.store import Layout

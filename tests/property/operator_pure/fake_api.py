@@ -22,7 +22,8 @@ from fedoperator.decide.decision import Decision, Key, Observed, ObservedClient,
 from fedoperator.decide.job import decide
 from fedoperator.decide.view import JobView
 from fedoperator.desired.difference import differs
-from fedoperator.desired.jobs import JOB_KINDS, created
+from fedoperator.desired.jobs import created
+from fedoperator.desired.kinds import JOB_KINDS
 
 _KEYED = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath", "ownerReferences": "uid"}
 
@@ -155,8 +156,15 @@ class FakeApi:
         for key, body in self.children.items():
             if key.kind == "Deployment":
                 body["status"] = {"readyReplicas": int(self.ready and body["spec"]["replicas"] > 0)}
-        jobs = {key.name for key in self.children if key.kind in JOB_KINDS}
-        self.pods = [p for p in self.pods if not (owner := _job(p)) or owner in jobs]
+        self.pods = [pod for pod in self.pods if not self._without_job(pod)]
+
+    def left_over(self) -> bool:
+        """Whether a Job is gone and its pod is not, yet."""
+        return any(map(self._without_job, self.pods))
+
+    def _without_job(self, pod: Json) -> bool:
+        owner = _job(pod)
+        return bool(owner) and owner not in {key.name for key in self.children if key.kind in JOB_KINDS}
 
     def doubled(self) -> set[str]:
         """Sites with more than one Job that may run pods; those that have ended never will."""

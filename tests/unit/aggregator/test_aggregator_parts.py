@@ -21,7 +21,6 @@ from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import FatalError, RequestRefusedError, StatusUnavailableError, StoreDamagedError
 from fedaggregator.http.refusals import STATUS
 from fedaggregator.http.signedurls import UrlSigner
-from fedaggregator.jsonlog import JsonFormatter
 from fedaggregator.patience import Patience
 from fedaggregator.ports import Holder, Shown
 from fedaggregator.publisher import Publisher
@@ -382,12 +381,3 @@ def test_old_updates_go_whoever_sent_them():
     left = list(store.keys(layout.updates("")))
     assert len(left) == 4
     assert all("_round_2" in key for key in left)
-
-
-def test_log_lines_are_json():
-    import logging
-
-    record = logging.LogRecord("n", logging.INFO, "f", 1, "hello %s", ("you",), None)
-    record.fields = {"site": "a"}
-    line = json.loads(JsonFormatter().format(record))
-    assert (line["message"], line["site"], line["level"]) == ("hello you", "a", "INFO")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from fedaggregator.engine.repair import repaired
+from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.job import StopRule, StrategySettings
 from fedcore.strategies import fedavg

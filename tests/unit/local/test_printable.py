@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fedapi.printable import fit_for_a_name, one_line, printable
+from fedapi.printable import fit_for_a_name, in_a_cell, printable
 from fedcli import result
 from fedcli.display import Lines, Tables
 from fedoperator.decide.decision import Event
@@ -16,7 +16,7 @@ EVIL = "\x1b[2J\x1b]0;title\x07\x9b31m\r\x08\x7f\u202e\u2066\u200b\ufeff\U000e00
 def test_control_and_invisible_characters_become_escapes():
     assert printable(EVIL) == (r"\x1b[2J\x1b]0;title\x07\x9b31m\x0d\x08\x7f\u202e\u2066\u200b\ufeff\U000e0041\x00")
     assert printable("Größe 1\t→ 模型\nTraceback:\r\n  x") == "Größe 1    → 模型\n    Traceback:\n      x"
-    assert one_line("a\nb") == r"a\nb"
+    assert in_a_cell("a\nb") == r"a\nb"
 
 
 @pytest.mark.parametrize("name", ["", " ", " a", "a ", "a\nb", "a\x1b", "a\u202eb", "a\u200b"])

@@ -13,7 +13,8 @@ from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.facts import stamp
 from fedoperator.decide.job import decide
-from fedoperator.desired.jobs import JOB_KINDS, created
+from fedoperator.desired.jobs import created
+from fedoperator.desired.kinds import JOB_KINDS
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"

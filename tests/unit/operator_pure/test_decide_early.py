@@ -22,7 +22,7 @@ def _complete(child: s.Json, seconds_ago: float) -> None:
 
 def _roster(decision) -> dict[str, tuple[bool, str]]:
     text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    return {entry["name"]: (entry["eligible"], entry["reason"]) for entry in json.loads(text)["roster"]}
+    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
 
 
 def _ended(status: s.Json, seconds_ago: float = 61, **spec: object):

@@ -133,7 +133,7 @@ def test_a_pool_that_needs_a_jobset_waits_for_one():
     assert s.site_reasons(without)["berlin"] == Reason.JOBSET_MISSING
     assert "install JobSet" in s.site_messages(without)["berlin"]
     config = next(o for o in without.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    assert json.loads(config)["roster"][0] == {"name": "berlin", "eligible": False, "reason": "JobSetMissing"}
+    assert json.loads(config)["roster"]["berlin"] == "JobSetMissing"
     assert _keys(without, "Service", "NetworkPolicy") == set()
     alone = decide(s.observe(s.job(s.STARTED | {"model": s.MODEL}), clients[:1]), s.NOW)
     assert s.condition(alone, "Progressing")[:2] == ("False", Reason.TOO_FEW_SITES)

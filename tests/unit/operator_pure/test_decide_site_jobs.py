@@ -38,7 +38,7 @@ def _roster(decision: Decision) -> dict[str, tuple[bool, str]]:
     import json
 
     text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    return {entry["name"]: (entry["eligible"], entry["reason"]) for entry in json.loads(text)["roster"]}
+    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
 
 
 def _ready(status: str, generation: int) -> s.Json:

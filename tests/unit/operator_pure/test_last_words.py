@@ -28,6 +28,10 @@ MODULES = "\nExtension modules: numpy._core._multiarray_umath, torch._C (total: 
         (f"INFO a log\nFatal Python error: Aborted\n\n{STACK}{MODULES}", f"Fatal Python error: Aborted {TOLD}"),
         (f"{STACK[20:]}{MODULES}", TOLD[20:]),
         ("Extension modules: torch._C\n", ""),
+        ('{"level": "ERROR", "message": "no model"}\n', "no model"),
+        ('{"message": "it failed", "error": "Traceback\\n  File\\nKeyError: 1"}', "it failed: KeyError: 1"),
+        ('{"message": 1}', '{"message": 1}'),
+        ('{"message": "cut of', '{"message": "cut of'),
     ],
 )
 def test_last_words(message, said):

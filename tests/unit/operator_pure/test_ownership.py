@@ -7,8 +7,9 @@ import pytest
 from fedapi import names
 from fedoperator.decide.decision import Key
 from fedoperator.decide.job import decide
+from fedoperator.desired.kinds import BY_KIND
 from fedoperator.desired.ownership import Standing, standing
-from fedoperator.desired.takeback import WHOLLY_OURS, taken_back
+from fedoperator.desired.takeback import taken_back
 from tests.unit.operator_pure import samples as s
 
 WANTED = {s.key(o): o for o in decide(s.observe(), s.NOW).objects}
@@ -91,4 +92,5 @@ def test_fields_without_a_manager_are_the_servers_or_a_webhooks():
 
 
 def test_claims_and_jobs_are_not_wholly_ours():
-    assert {"PersistentVolumeClaim", "Job", "JobSet", "Lease", "Secret"}.isdisjoint(WHOLLY_OURS)
+    left = {"PersistentVolumeClaim", "Job", "JobSet", "Lease", "Secret"}
+    assert not any(BY_KIND[kind].wholly_ours for kind in left)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import logging
 import socket
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +15,6 @@ from fedoperator.errors import ForeignError, RefusedError, RetryLaterError, Sett
 from fedoperator.handlers.routing import keys_of
 from fedoperator.handlers.runtime import streams
 from fedoperator.handlers.session import stream_of
-from fedoperator.logs import JsonLines, job_in_log
 from fedoperator.probes import serve, verdict
 from fedoperator.refusals import FIRST_RETRY_S, FOREIGN_RETRY_S, FREE_CONTESTS, Refusals
 from fedoperator.settings import PREFIX, OperatorSettings
@@ -112,7 +110,16 @@ def test_an_event_concerns(body, expected):
 # Stuck pods.
 
 
-def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pending", sandbox=None, deleting=False):
+def pod(
+    *,
+    reason="ContainerCreating",
+    waited_s=30,
+    placed="True",
+    phase="Pending",
+    sandbox=None,
+    deleting=False,
+    role="trainer",
+):
     conditions = [
         {
             "type": "PodScheduled",
@@ -123,7 +130,7 @@ def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pendin
     if sandbox:
         conditions.append({"type": "PodReadyToStartContainers", "status": sandbox})
     return {
-        "metadata": {"deletionTimestamp": NOW.isoformat()} if deleting else {},
+        "metadata": {"labels": {names.LABEL_ROLE: role}} | ({"deletionTimestamp": NOW.isoformat()} if deleting else {}),
         "status": {
             "phase": phase,
             "conditions": conditions,
@@ -145,6 +152,7 @@ def pod(*, reason="ContainerCreating", waited_s=30, placed="True", phase="Pendin
         ([pod(placed="False")], None),
         ([pod(phase="Running")], None),
         ([pod(deleting=True)], None),
+        ([pod(role="backup")], None),  # mounts none of the job's Secrets
         ([{"metadata": {}}], None),
     ],
 )
@@ -242,19 +250,6 @@ def test_health_needs_a_sign_of_life_from_every_watch():
             health.heard(stream, watching=True)
     assert health.silent() == ["Pod"], "one silent namespace is enough"
     assert health.ages_s()["Pod"] == 200
-
-
-# Logs.
-
-
-def test_a_log_line_is_json_and_names_the_job():
-    record = logging.makeLogRecord(
-        {"name": "n", "levelname": "INFO", "msg": "hello %s", "args": ("you",), "secret": "s-1"}
-    )
-    with job_in_log("ns/j"):
-        line = json.loads(JsonLines().format(record))
-    assert (line["message"], line["job"], line["level"], line["secret"]) == ("hello you", "ns/j", "INFO", "s-1")
-    assert "job" not in json.loads(JsonLines().format(record))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])])

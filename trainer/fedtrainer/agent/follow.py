@@ -12,7 +12,7 @@ from fedtrainer.agent.rank_group import Done, Evaluate, Load, Order, Regroup, Tr
 from fedtrainer.errors import RingBrokenError, SkipError, Terminated
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
-from fedtrainer.training.task import Data
+from fedtrainer.training.results import Data
 
 if TYPE_CHECKING:
     from fedtrainer.training.session import Session

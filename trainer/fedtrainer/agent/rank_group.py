@@ -14,7 +14,7 @@ from fedapi.wire.message import Message
 from fedtrainer.errors import RingBrokenError
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
-from fedtrainer.training.task import Data, EvalResult
+from fedtrainer.training.results import Data, EvalResult
 
 if TYPE_CHECKING:
     from fedtrainer.ring.port import Ring

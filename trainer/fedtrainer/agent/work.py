@@ -47,8 +47,8 @@ from fedtrainer.errors import (
 )
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.results import Data, EvalResult
 from fedtrainer.training.state_files import OrderState, Update
-from fedtrainer.training.task import Data, EvalResult
 
 if TYPE_CHECKING:
     from fedtrainer.training.session import Trained

@@ -20,11 +20,12 @@ from fedtrainer.training.losses import Losses
 from fedtrainer.training.means import Means
 from fedtrainer.training.metrics import with_extras
 from fedtrainer.training.parallel import Flag, end_if_told, own_flags
+from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.steps import Steps
 
 if TYPE_CHECKING:
-    from fedtrainer.training.task import Data, EvalResult, Task, TrainResult
+    from fedtrainer.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,8 @@ def default_metrics(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, f
     return {"accuracy": float((outputs.argmax(dim=1) == fit.class_numbers(outputs, targets)).double().mean())}
 
 
-def train(
-    task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
-) -> "TrainResult":
+def train(task: "Task", model: torch.nn.Module, data: Data, settings: TrainingSettings, ctx: Context) -> TrainResult:
     """Epochs or local steps with the job's optimizer; goes on from a checkpoint. Diverged when the loss is not finite."""
-    from fedtrainer.training.task import TrainResult  # noqa: PLC0415 - task.py imports this module late
-
     if data.train is None or (samples := len_of(part := part_of(data.train, "train"))) == 0:
         return TrainResult(0, steps=0)
     model.train()
@@ -116,15 +113,11 @@ class _Training:
         self._ctx.progress.write(self._model, self._steps.optimizer, Position(epoch, step, numbers), buffers)
 
 
-def evaluate(
-    task: "Task", model: torch.nn.Module, data: "Data", settings: TrainingSettings, ctx: Context
-) -> "EvalResult":
+def evaluate(task: "Task", model: torch.nn.Module, data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:
     """Means over the test samples of the task's metrics, then `loss` where it fits. Ranks share the batches.
 
     Where hosts compute one batch together, samples at the end that do not divide among their chips are left out.
     """
-    from fedtrainer.training.task import EvalResult  # noqa: PLC0415 - task.py imports this module late
-
     multiple = ctx.ring.multiple
     part = (torch.empty(0), torch.empty(0)) if data.test is None else part_of(data.test, "test")
     samples, real, means, losses = len_of(part), real_type(model), Means(), Means()

@@ -28,8 +28,8 @@ from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
-from fedtrainer.training.task import Data, EvalResult, TrainResult
 
 CHECKPOINT_FILE, UPDATE_FILE = "checkpoint.safetensors", "update.safetensors"
 

@@ -4,39 +4,14 @@ No torch at import: the process loads it after it has said hello to the aggregat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedapi.wire.job import TrainingSettings
 from fedtrainer.training.context import Context, Site
+from fedtrainer.training.results import Data, EvalResult, TrainResult
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class Data:
-    """Local data: each part a torch Dataset, or a pair of tensors (inputs, targets) of equal length."""
-
-    train: Any
-    test: Any = None  # None: this site does not evaluate
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What training did. `samples` is the weight of the update; `steps` the optimizer steps, where a task counts them."""
-
-    samples: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    steps: int | None = None
-
-
-@dataclass(frozen=True)
-class EvalResult:
-    """Metrics of a model on test data. `samples` is their weight in the mean over sites."""
-
-    samples: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Task:

@@ -1,0 +1,60 @@
+"""The one form of log lines, for hub and sites: a JSON object a line on standard error.
+
+`time` (UTC), `level`, `logger`, `message`, then the fields of the line (`extra={"fields": {...}}`) and those of where it
+was said (`in_log`, `always`), and `error` with the traceback if there is one. Set up once by each process; the one module
+of this package that knows `logging`. Never give it tokens, keys or signed URLs.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from fedapi.jsonvalue import Json, JsonView
+
+_ALWAYS: Json = {}  # of the process
+_HERE: ContextVar[JsonView] = ContextVar("fields", default=MappingProxyType({}))  # of a task or thread
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record. What the form itself says is not overwritten by a field of that name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        line: Json = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields = {**_ALWAYS, **_HERE.get(), **getattr(record, "fields", {})}
+        line |= {key: value for key, value in fields.items() if key not in line}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+@contextmanager
+def in_log(**fields: object) -> Iterator[None]:
+    """Every line inside has these fields."""
+    token = _HERE.set({**_HERE.get(), **fields})
+    try:
+        yield
+    finally:
+        _HERE.reset(token)
+
+
+def always(**fields: object) -> None:
+    """Every line of the process has these fields, from here on."""
+    _ALWAYS.update(fields)
+
+
+def configure(level: str | int) -> None:
+    """Sends everything from that level on to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
