@@ -1,14 +1,12 @@
-"""The operator as a process: who leads, how it logs in, what its rights must be, what its probes say, how it ends."""
+"""The operator as a process: who leads, what its probes say, how it ends."""
 
 import json
 import signal
 import time
 
 import pytest
-import yaml
 
 from fedoperator.cluster.kinds import WATCHED
-from tests.chart.rendering import CHART, of_kind, template
 from tests.cluster.api import Cluster
 from tests.integration.operator_shell.kit import SYSTEM, complete, consortium, expected_kinds, kinds, operator, until
 from tests.integration.operator_shell.proxy import proxy_to
@@ -109,76 +107,6 @@ def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace,
             until(lambda: process.http("/healthz")[0] == 200)
             consortium(api, namespace, "site-a")
             complete(api, namespace, 1)
-
-
-@pytest.mark.parametrize("mode", ["cluster", "namespaced"])
-def test_in_cluster_login_and_the_charts_rights_suffice(api, namespace, tmp_path, mode):
-    """As in a pod: address by environment, token and CA by files, rights by the chart, and nothing else."""
-    watched = namespace if mode == "namespaced" else ""
-    values = ["--set", f"watchNamespaces={{{watched}}}"] if watched else []
-    rendered = template(
-        "--show-only", "templates/serviceaccount.yaml", *rbac_templates(mode), *values, release=namespace[-20:]
-    )
-    account = of_kind(rendered, "ServiceAccount")[0]["metadata"]["name"]
-    api.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(rendered))
-    folder = tmp_path / "serviceaccount"
-    folder.mkdir()
-    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{account}/token"
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
-    (folder / "token").write_text(api.connection.request("POST", path, body)["status"]["token"])
-    (folder / "ca.crt").write_bytes((api.cluster.dirs.pki / "ca.crt").read_bytes())
-    host, _, port = api.cluster.server.removeprefix("https://").partition(":")
-    settings = {
-        "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": port,
-        "KUBECONFIG": "/nonexistent",
-        "SERVICE_ACCOUNT_DIR": folder,
-        "WATCH_NAMESPACES": watched,
-        "KEYS_SECRET": f"{fullname(rendered)}-keys",
-        "LEASE_NAME": fullname(rendered),
-        **dict(QUICK_LEASE),
-    }
-    with operator(api, tmp_path, name=mode, **settings) as process:
-        process.wait_ready()
-        until(process.acting)
-        made = consortium(api, namespace, "site-a")
-        children = complete(api, namespace, 1)
-        api.delete("ConfigMap", namespace, "heart-aggregator")
-        until(lambda: kinds(api.children(namespace, "heart")) == expected_kinds(1))
-        until(lambda: api.get("FLClient", namespace, "site-a")["status"]["conditions"])
-        events = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-        until(
-            lambda: any(
-                e["regarding"]["kind"] == "FederatedJob" for e in api.connection.request("GET", events)["items"]
-            )
-        )
-        api.outcome(
-            made, outcome={"result": "Succeeded", "reason": "AllRounds", "message": "", "time": "2026-01-01T00:00:00Z"}
-        )
-        api.patch("FederatedJob", namespace, "heart", {"spec": {"ttlSecondsAfterFinished": 0}})
-        until(lambda: not api.get("FederatedJob", namespace, "heart", missing_ok=True))
-        assert children
-        refused = [line for line in process.lines() if "orbidden" in line["message"]]
-        assert refused == []
-        assert process.end() == 0
-    who = {entry["user"]["username"] for entry in api.writes(namespace)}
-    assert who == {f"system:serviceaccount:{SYSTEM}:{account}"}
-
-
-def rbac_templates(mode):
-    files = ["rbac-own", "rbac-cluster" if mode == "cluster" else "rbac-namespaces"]
-    assert all((CHART / "templates" / f"{file}.yaml").exists() for file in files)
-    return [word for file in files for word in ("--show-only", f"templates/{file}.yaml")]
-
-
-def fullname(rendered):
-    """What the chart calls the keys' Secret and the Lease: from the Role that allows them."""
-    role = next(
-        r for r in of_kind(rendered, "Role") if r["metadata"]["namespace"] == SYSTEM and "own" in r["metadata"]["name"]
-    )
-    names = {rule["resources"][0]: rule["resourceNames"][0] for rule in role["rules"] if "resourceNames" in rule}
-    assert names["secrets"] == f"{names['leases']}-keys"
-    return names["leases"]
 
 
 def test_it_waits_for_the_custom_resources(api, tmp_path):

@@ -1,0 +1,42 @@
+"""Which tests parallel workers (`pytest -n 3`) may not take apart. Used by conftest.py, for pytest-xdist.
+
+Tests of one file share what its fixtures make. Tests of one API server share that, and want no second operator on it.
+On the real cluster every test has a namespace of its own.
+"""
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+CLUSTER = ("tests/e2e/", "tests/chaos/cluster/")
+API_SERVERS = {  # the fixture that starts it, and who uses it
+    "api": (
+        "tests/integration/crds/",
+        "tests/integration/operator_shell/",
+        "tests/integration/pools/",
+        "tests/integration/aggregator/test_status_on_kubernetes.py",
+        "tests/chaos/operator_shell/",
+    ),
+    "cluster": ("tests/chart/",),
+}
+
+
+def together(nodeid: str) -> str:
+    """Tests for which this is the same run in one worker, one after the other."""
+    if nodeid.startswith(CLUSTER):
+        return nodeid
+    path = nodeid.partition("::")[0]
+    return next((fixture for fixture, users in API_SERVERS.items() if path.startswith(users)), path)
+
+
+def check(item: pytest.Item) -> None:
+    """A test that would start an API server beside the one of the same name."""
+    for fixture in API_SERVERS:
+        if fixture in item.fixturenames and together(item.nodeid) != fixture:
+            raise pytest.UsageError(f"{item.nodeid} uses the API server {fixture!r}: name it in tests/workers.py")
+
+
+class Scheduler(LoadScopeScheduling):
+    """Hands out what belongs together, in the order in which it was collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return together(nodeid)
