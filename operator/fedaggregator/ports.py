@@ -4,7 +4,9 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
+
+from fedapi.jsonvalue import JsonView
 
 
 class Authenticator(Protocol):
@@ -17,7 +19,7 @@ class Authenticator(Protocol):
 class StatusSink(Protocol):
     """Where the job's status goes. Both calls may block and are made in a thread; StatusUnavailableError: try later."""
 
-    def publish(self, status: Mapping[str, Any]) -> None:
+    def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
 
     def heard(self, client: str) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
@@ -12,6 +10,7 @@ from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.patience import Patience
 from fedaggregator.ports import StatusSink
 from fedaggregator.status import status
+from fedapi.jsonvalue import JsonView
 from fedapi.names import SITE_LEASE_RENEW_S
 
 log = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ class Publisher:
             return True
         return await self._write(now, text)
 
-    async def _write(self, now: Mapping[str, Any], text: str) -> bool:
+    async def _write(self, now: JsonView, text: str) -> bool:
         try:
             await asyncio.to_thread(self._sink.publish, now)
         except StatusUnavailableError as error:

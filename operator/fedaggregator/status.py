@@ -3,16 +3,16 @@
 Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing else is ever written.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
+from fedapi.jsonvalue import JsonView
 from fedcore.rounds import closing, evaluation, planning
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 
-def status(state: State, trouble: str = "") -> Mapping[str, Any]:
+def status(state: State, trouble: str = "") -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now."""
     scores = evaluation.settled(state)
     return api.FederatedJobStatus(

@@ -18,9 +18,9 @@ from urllib3.exceptions import HTTPError
 from websocket import ABNF, WebSocketException
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedcli.errors import ClusterError
 
-Body = dict[str, Any]
 REQUEST_TIMEOUT_S = 30
 POLL_S = 0.2
 _STDOUT, _STDERR, _STATUS = b"\1", b"\2", b"\3"  # channels of the exec protocol
@@ -52,28 +52,28 @@ class Cluster:
     api: Any
     namespace: str
 
-    def job(self, name: str) -> Body:
+    def job(self, name: str) -> Json:
         """A FederatedJob."""
         custom = client.CustomObjectsApi(self.api)
         with _errors(f"FederatedJob {self.namespace}/{name}"):
-            found: Body = custom.get_namespaced_custom_object(
+            found: Json = custom.get_namespaced_custom_object(
                 names.GROUP, names.VERSION, self.namespace, names.JOB_PLURAL, name, _request_timeout=REQUEST_TIMEOUT_S
             )
         return found
 
-    def deployment(self, name: str) -> Body:
+    def deployment(self, name: str) -> Json:
         """A Deployment."""
         with _errors(f"Deployment {self.namespace}/{name}"):
             return self._plain(client.AppsV1Api(self.api).read_namespaced_deployment, name)
 
-    def create_pod(self, manifest: Body) -> str:
+    def create_pod(self, manifest: Json) -> str:
         """Creates a pod and returns its name."""
         core = client.CoreV1Api(self.api)
         with _errors(f"a Pod in {self.namespace}"):
             made = core.create_namespaced_pod(self.namespace, manifest, _request_timeout=REQUEST_TIMEOUT_S)
         return str(made.metadata.name)
 
-    def wait_for_pod(self, name: str, settled: Callable[[Body], bool], timeout_s: float) -> Body:
+    def wait_for_pod(self, name: str, settled: Callable[[Json], bool], timeout_s: float) -> Json:
         """The pod once `settled` says so, or as it is after the time-out."""
         end = time.monotonic() + timeout_s
         while True:
@@ -106,8 +106,8 @@ class Cluster:
             finally:
                 channel.sock.shutdown()
 
-    def _plain(self, read: Callable[..., Any], name: str) -> Body:
-        found: Body = self.api.sanitize_for_serialization(
+    def _plain(self, read: Callable[..., Any], name: str) -> Json:
+        found: Json = self.api.sanitize_for_serialization(
             read(name, self.namespace, _request_timeout=REQUEST_TIMEOUT_S)
         )
         return found

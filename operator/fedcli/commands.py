@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedcli import result as results
 from fedcli.display import display
@@ -84,7 +85,7 @@ def _run_one(request: Request, result: Path | None) -> int:
     return CODES[ending.phase]
 
 
-def _summary(document: Document, ending: Ending, request: Request, content: results.Body) -> list[str]:
+def _summary(document: Document, ending: Ending, request: Request, content: Json) -> list[str]:
     name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
     done = f"{content['rounds']}/{document.body['spec']['rounds']} rounds"
     match ending.phase:

@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fedapi.jsonvalue import Json
 from fedapi.printable import one_line, printable
 from fedcli.transitions import metric_text, transitions
 from fedoperator.decide.decision import Event
 
-Body = dict[str, Any]
 ROUNDS_SHOWN = 8
 NOTES_SHOWN = 6
 _COLOURS = {"Accepted": "green", "Training": "cyan", "Failed": "red", "Late": "yellow"}
@@ -25,7 +25,7 @@ class Display(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
-    def show(self, job: Body, events: Sequence[Event]) -> None:
+    def show(self, job: Json, events: Sequence[Event]) -> None:
         """The job as it is now, and what happened since the last time."""
 
 
@@ -39,7 +39,7 @@ class Lines:
     """One line per transition."""
 
     console: Console
-    _before: Body = field(default_factory=dict)
+    _before: Json = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, job: Body, events: Sequence[Event]) -> None:
+    def show(self, job: Json, events: Sequence[Event]) -> None:
         """Prints what changed."""
         status = job["status"]
         for line in _changes(self._before, status, events):
@@ -63,7 +63,7 @@ class Tables:
 
     console: Console
     workers: Mapping[str, int] = field(default_factory=dict)
-    _before: Body = field(default_factory=dict)
+    _before: Json = field(default_factory=dict)
     _rounds: dict[int, str] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _live: Live | None = None
@@ -77,7 +77,7 @@ class Tables:
         if self._live:
             self._live.stop()
 
-    def show(self, job: Body, events: Sequence[Event]) -> None:
+    def show(self, job: Json, events: Sequence[Event]) -> None:
         """Redraws."""
         status = job["status"]
         for line in _changes(self._before, status, events):
@@ -89,7 +89,7 @@ class Tables:
         if self._live:
             self._live.update(self.drawn(job))
 
-    def drawn(self, job: Body) -> RenderableType:
+    def drawn(self, job: Json) -> RenderableType:
         """The job as it was shown last."""
         status = job["status"]
         round_ = status.get("round") or {}
@@ -109,12 +109,12 @@ class Tables:
         return table
 
 
-def _changes(before: Body, after: Body, events: Sequence[Event]) -> list[str]:
+def _changes(before: Json, after: Json, events: Sequence[Event]) -> list[str]:
     warnings = [f"{event.reason}: {event.message}" for event in events if event.type == "Warning"]
     return [*(transitions(before, after) if before is not after else []), *warnings]
 
 
-def _sites_table(status: Body, workers: Mapping[str, int]) -> Table:
+def _sites_table(status: Json, workers: Mapping[str, int]) -> Table:
     """Where some site has several workers, how many of them are ready is shown."""
     rings = any(count > 1 for count in workers.values())
     ready = {site["name"]: site.get("ready", 0) for site in status.get("sites") or ()}

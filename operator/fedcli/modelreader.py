@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedapi.wire.message import DamagedRecordError, ObjectRef
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
 from fedoperator.desired.pod import Mount, PodParts, template
 
-Body = dict[str, Any]
 LIFETIME_S = 1800
 START_TIMEOUT_S = 300.0
 _URI = "volume://"
@@ -29,7 +28,7 @@ _PRINT = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.st
 _LIST = "import glob, sys; print('\\n'.join(glob.glob(sys.argv[1])))"
 _HEADS = f"{names.PATH_STORE}/{Layout('*', '*', '*').head}"  # a volume belongs to one job
 _PLACEMENT = ("nodeSelector", "tolerations", "imagePullSecrets", "priorityClassName")
-_RESOURCES: Body = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
+_RESOURCES: Json = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Place:
 
     image: str
     pull_policy: str = "IfNotPresent"
-    aggregator: Body = field(default_factory=dict)  # spec of its pods, for node selection
-    beside: Body = field(default_factory=dict)  # labels of pods that may hold the volume on their node
+    aggregator: Json = field(default_factory=dict)  # spec of its pods, for node selection
+    beside: Json = field(default_factory=dict)  # labels of pods that may hold the volume on their node
 
 
 def pull_model(cluster: Cluster, job: str, target: Path) -> str:
@@ -105,7 +104,7 @@ def _place(cluster: Cluster, job: str) -> Place:
     return Place(container["image"], pull_policy, pod_spec, deployment["selector"]["matchLabels"])
 
 
-def reader_pod(claim: str, place: Place, *, read_only: bool = True) -> Body:
+def reader_pod(claim: str, place: Place, *, read_only: bool = True) -> Json:
     """The pod: a given image, the claim, nothing else. On the aggregator's node, if it runs: a volume may allow one node."""
     volume = {"persistentVolumeClaim": {"claimName": claim, **({"readOnly": True} if read_only else {})}}
     parts = PodParts(
@@ -129,14 +128,14 @@ def reader_pod(claim: str, place: Place, *, read_only: bool = True) -> Body:
     return {"apiVersion": "v1", "kind": "Pod", **body}
 
 
-def _near(labels: Body) -> Body:
+def _near(labels: Json) -> Json:
     term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
     rule = {"weight": 100, "podAffinityTerm": term}
     return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [rule]}}
 
 
 @contextmanager
-def _reader(cluster: Cluster, manifest: Body) -> Iterator[str]:
+def _reader(cluster: Cluster, manifest: Json) -> Iterator[str]:
     """The pod's name once it runs; it is deleted in the end."""
     pod = cluster.create_pod(manifest)
     try:
@@ -148,7 +147,7 @@ def _reader(cluster: Cluster, manifest: Body) -> Iterator[str]:
         cluster.delete_pod(pod)
 
 
-def _trouble(pod: Body) -> str:
+def _trouble(pod: Json) -> str:
     waiting = [(s.get("state") or {}).get("waiting") or {} for s in pod["status"].get("containerStatuses") or ()]
     conditions = [c for c in pod["status"].get("conditions") or () if c["status"] != "True" and c.get("message")]
     texts = [f"{entry.get('reason')}: {entry.get('message', '')}" for entry in [*waiting, *conditions] if entry]

@@ -5,15 +5,13 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedcli.errors import CommandError
 from fedlocal.errors import BadInputError
 
-Body = dict[str, Any]
 
-
-def result(job: Body, seconds: float | None = None) -> Body:
+def result(job: Json, seconds: float | None = None) -> Json:
     """{job, phase, rounds, metrics, clients, model, seconds} from a FederatedJob with status."""
     status = job.get("status") or {}
     model = status.get("model") or {}
@@ -31,13 +29,13 @@ def result(job: Body, seconds: float | None = None) -> Body:
     }
 
 
-def phase(status: Body) -> str:
+def phase(status: Json) -> str:
     """Complete or Failed by the conditions; else the printed phase."""
     held = {c["type"] for c in status.get("conditions") or () if c["status"] == "True"}
     return next((end for end in ("Complete", "Failed", "Suspended") if end in held), status.get("phase") or "Pending")
 
 
-def duration_s(status: Body) -> float:
+def duration_s(status: Json) -> float:
     """Seconds from start to end; 0 while it runs."""
     if not (status.get("startTime") and status.get("completionTime")):
         return 0.0
@@ -45,7 +43,7 @@ def duration_s(status: Body) -> float:
     return (end - start).total_seconds()
 
 
-def text(content: Body) -> str:
+def text(content: Json) -> str:
     """As JSON that a terminal can show."""
     return json.dumps(content, indent=2).replace("\x7f", "\\u007f") + "\n"
 
@@ -64,7 +62,7 @@ def check_writable(path: Path, option: str = "--result") -> None:
         raise BadInputError(f"{option}: {path} cannot be written ({error.strerror}): give another file") from error
 
 
-def write(path: Path, content: Body, option: str = "--result") -> None:
+def write(path: Path, content: Json, option: str = "--result") -> None:
     """As JSON into a file; folders are made. CommandError where that fails: a volume may have filled up meanwhile."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

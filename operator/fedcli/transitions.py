@@ -1,13 +1,10 @@
 """What changed between two looks at a job, as lines for a log. Pure; used by display.py."""
 
-from typing import Any
-
+from fedapi.jsonvalue import Json
 from fedoperator.decide.reasons import Reason
 
-Body = dict[str, Any]
 
-
-def transitions(before: Body, after: Body) -> list[str]:
+def transitions(before: Json, after: Json) -> list[str]:
     """Lines from the status before and after; an end comes last."""
     lines = _round_lines(before.get("round") or {}, after.get("round") or {}, after)
     if (metrics := metric_text(after)) and metrics != metric_text(before):
@@ -19,12 +16,12 @@ def transitions(before: Body, after: Body) -> list[str]:
     return [*lines, *phase] if after.get("phase") in ("Complete", "Failed") else [*phase, *lines]
 
 
-def metric_text(status: Body) -> str:
+def metric_text(status: Json) -> str:
     """All metrics in one line."""
     return " ".join(f"{metric['name']} {metric['value']}" for metric in status.get("metrics") or ())
 
 
-def _round_lines(before: Body, after: Body, status: Body) -> list[str]:
+def _round_lines(before: Json, after: Json, status: Json) -> list[str]:
     lines = []
     if after.get("committed", 0) != before.get("committed", 0):
         lines.append(f"round {after['committed']}/{after['total']} committed")
@@ -36,7 +33,7 @@ def _round_lines(before: Body, after: Body, status: Body) -> list[str]:
     return lines
 
 
-def _site_lines(before: Body, after: Body) -> list[str]:
+def _site_lines(before: Json, after: Json) -> list[str]:
     old = {client["name"]: client for client in before.get("clients") or ()}
     lines = []
     for client in after.get("clients") or ():
@@ -55,5 +52,5 @@ def _site_lines(before: Body, after: Body) -> list[str]:
     return lines
 
 
-def _because(client: Body) -> str:
+def _because(client: Json) -> str:
     return f": {client['message']}" if client.get("message") else ""

@@ -10,12 +10,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal.errors import ApiError
 from fedoperator.decide.decision import Key
-
-Body = dict[str, Any]
 
 
 def timestamp(at: datetime) -> str:
@@ -23,12 +21,12 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def key_of(body: Body) -> Key:
+def key_of(body: Json) -> Key:
     """Identity of an object."""
     return Key(body["kind"], body["metadata"]["name"])
 
 
-def merged(live: Body, before: Body, desired: Body) -> Body:
+def merged(live: Json, before: Json, desired: Json) -> Json:
     """Server-side apply by one manager: fields that `before` held and `desired` does not go; lists are replaced."""
     out = dict(live)
     for name in before.keys() - desired.keys():
@@ -49,16 +47,16 @@ class Cluster:
     namespace: str
     changed: Callable[[], None]
     now: Callable[[], datetime]
-    objects: dict[Key, Body] = field(default_factory=dict)
+    objects: dict[Key, Json] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
-    _applied: dict[Key, Body] = field(default_factory=dict)
+    _applied: dict[Key, Json] = field(default_factory=dict)
     _versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def of_kind(self, *kinds: str) -> list[Body]:
+    def of_kind(self, *kinds: str) -> list[Json]:
         """All objects of these kinds, oldest first."""
         return [body for key, body in self.objects.items() if key.kind in kinds]
 
-    def apply(self, desired: Body, first: Body | None = None) -> None:
+    def apply(self, desired: Json, first: Json | None = None) -> None:
         """Creates (from `first`, where that differs) or updates. ApiError where the API server would refuse."""
         key = key_of(desired)
         live = self.objects.get(key)
@@ -71,7 +69,7 @@ class Cluster:
             raise ApiError(f"Job {key.name}: spec.template is immutable")
         self._replaced(key, live, new)
 
-    def adopt(self, body: Body) -> None:
+    def adopt(self, body: Json) -> None:
         """Puts an object here as it was stored, uid and all."""
         self.objects[key_of(body)] = body | {"metadata": {"resourceVersion": self._version(), **body["metadata"]}}
         self.changed()
@@ -81,12 +79,12 @@ class Cluster:
         if live := self.objects.get(Key("Job", job)):
             self._replaced(Key("Job", job), live, {**live, "spec": {**live["spec"], "suspend": value}})
 
-    def put_status(self, key: Key, status: Body) -> None:
+    def put_status(self, key: Key, status: Json) -> None:
         """Replaces an object's status."""
         if live := self.objects.get(key):
             self._replaced(key, live, {**live, "status": status})
 
-    def put_spec(self, key: Key, spec: Body) -> None:
+    def put_spec(self, key: Key, spec: Json) -> None:
         """Replaces an object's spec: a user's update."""
         if live := self.objects.get(key):
             self._replaced(key, live, {**live, "spec": spec})
@@ -117,7 +115,7 @@ class Cluster:
             metadata = {**live["metadata"], "deletionTimestamp": timestamp(self.now())}
             self._replaced(key, live, {**live, "metadata": metadata})
 
-    def _created(self, desired: Body, first: Body) -> None:
+    def _created(self, desired: Json, first: Json) -> None:
         metadata = {
             **desired["metadata"],
             "namespace": self.namespace,
@@ -130,7 +128,7 @@ class Cluster:
         self._applied[key_of(desired)] = copy.deepcopy(desired)
         self.changed()
 
-    def _replaced(self, key: Key, live: Body, new: Body) -> None:
+    def _replaced(self, key: Key, live: Json, new: Json) -> None:
         if new == live:
             return
         generation = live["metadata"].get("generation", 1) + (new.get("spec") != live.get("spec"))

@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal.statefolder import write
 
-Body = dict[str, Any]
 MOST_BYTES = 1 << 20  # of all values together, as the API server says
 _KEY = re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]{1,253}")
 _DATA, _NEW = "..data", "..data_tmp"
 
 
-def findings(body: Body) -> list[tuple[str, str]]:
+def findings(body: Json) -> list[tuple[str, str]]:
     """(field path, message) of all that is wrong with a ConfigMap's content."""
     found = list(_in_values(body))
     if not found and sum(map(len, content(body).values())) > MOST_BYTES:
@@ -30,7 +30,7 @@ def findings(body: Body) -> list[tuple[str, str]]:
     return found
 
 
-def _in_values(body: Body) -> Iterator[tuple[str, str]]:
+def _in_values(body: Json) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for field in ("data", "binaryData"):
         values = body.get(field) or {}
@@ -58,7 +58,7 @@ def _trouble(field: str, key: str, value: Any, seen: set[str]) -> str | None:
     return None
 
 
-def content(body: Body) -> dict[str, bytes]:
+def content(body: Json) -> dict[str, bytes]:
     """The files: key -> bytes, of `data` and `binaryData`."""
     texts = {key: (value or "").encode() for key, value in (body.get("data") or {}).items()}
     return texts | {key: _decoded(value or "") for key, value in (body.get("binaryData") or {}).items()}

@@ -10,13 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from fedapi import names
 from fedapi.crd.flclient import FLClientSpec
+from fedapi.jsonvalue import Json
 from fedoperator.desired.pool import Shape
 
-Body = dict[str, Any]
 Environment = Mapping[str, str]
 ENV_PJRT = "PJRT_DEVICE"  # of torch_xla: TPU on a TPU machine; CPU runs the same programs without one
 _COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
@@ -46,7 +45,7 @@ class StandIn:
     notes: tuple[str, ...] = ()
 
 
-def on_one_machine(spec: Body) -> Body:
+def on_one_machine(spec: Json) -> Json:
     """An FLClient's spec without TPU slices of several hosts, which one machine cannot stand for: as many CPU workers."""
     pool = FLClientSpec.model_validate(spec).pool
     shape = Shape.of(pool)

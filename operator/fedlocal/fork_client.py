@@ -14,7 +14,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from fedapi.jsonvalue import Json, JsonView
 
 
 class ForkServerLostError(ConnectionError):
@@ -65,7 +66,7 @@ class ForkServer:
         server._following = asyncio.create_task(server._follow())
         return server
 
-    async def fork(self, request: Mapping[str, Any]) -> Fork:
+    async def fork(self, request: JsonView) -> Fork:
         """A forked process, once it is there. A start that is given up is ended as soon as it is."""
         if self.lost:
             raise ForkServerLostError("the fork server has ended")
@@ -96,7 +97,7 @@ class ForkServer:
         finally:
             self._lost()
 
-    def _reported(self, message: dict[str, Any]) -> None:
+    def _reported(self, message: Json) -> None:
         fork = self._forks[message["id"]]
         if "code" in message:
             fork.ended.set_result(message["code"])

@@ -16,8 +16,8 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal import child
 
 NEEDED = ("torch", "numpy.random", "safetensors.torch", "httpx")
@@ -84,11 +84,11 @@ def _report(control: socket.socket, running: dict[int, int]) -> None:
         _send(control, {"id": running.pop(pid), "code": os.waitstatus_to_exitcode(status)})
 
 
-def _send(control: socket.socket, message: dict[str, Any]) -> None:
+def _send(control: socket.socket, message: Json) -> None:
     control.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _fork(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> int:
+def _fork(request: Json, watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> int:
     sys.stdout.flush()
     gc.freeze()  # the collector leaves alone what is shared: its pages stay shared
     pid = os.fork()
@@ -112,7 +112,7 @@ def _fork(request: dict[str, Any], watched: tuple[int, ...], control: socket.soc
         os._exit(code)
 
 
-def _become(request: dict[str, Any], watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
+def _become(request: Json, watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
     """Makes the fork look like a process of its own."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from fedapi.jsonvalue import Json
+
 try:
     from yaml._yaml import CParser as _Parser  # libyaml, of which Go's parser is a port: it takes tabs where Go does
 except ImportError:
@@ -26,7 +28,7 @@ _STR, _INT, _FLOAT, _BOOL, _NULL, _TIME, _BINARY, _MERGE = (
     _TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "binary", "merge")
 )
 _RESOLVED = (_PLAIN, _INT, _FLOAT, _BOOL, _NULL, _TIME)  # tags whose scalars Go resolves; of others it takes the text
-_WORDS: dict[str, Any] = {
+_WORDS: Json = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),

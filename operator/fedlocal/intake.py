@@ -4,15 +4,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from fedapi.jsonvalue import Json
 from fedlocal.cluster import timestamp
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.manifests import Document, Manifests, namespace
 from fedlocal.statefolder import StateFolder
 from fedlocal.validation import checked
 
-Body = dict[str, Any]
 End = Literal["Complete", "Failed", "Suspended"]
 
 
@@ -36,7 +36,7 @@ class Request:
         return StateFolder((self.workdir / self.name).absolute())
 
 
-def stored(request: Request) -> Body:
+def stored(request: Request) -> Json:
     """The job as it is stored, with this manifest's spec; a new one where there is none.
 
     BadInputError names fields that cannot change once the job exists.
@@ -58,13 +58,13 @@ def stored(request: Request) -> Body:
     return _with_identity(request, identity, status)
 
 
-def _with_identity(request: Request, identity: Body, status: Body) -> Body:
+def _with_identity(request: Request, identity: Json, status: Json) -> Json:
     body = request.job.body
     metadata = {**body["metadata"], "namespace": namespace(request.job), **identity}
     return {**body, "metadata": metadata, "status": status}
 
 
-def ended(job: Body) -> End | None:
+def ended(job: Json) -> End | None:
     """How the job has ended, or that it is suspended; None while there is something to do."""
     held = {c["type"] for c in job["status"].get("conditions") or () if c["status"] == "True"}
     if "Complete" in held:

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal import mounts, pods, readiness
 from fedlocal.cluster import Cluster, key_of
 from fedlocal.interruption import unless_set
@@ -23,7 +23,6 @@ from fedlocal.processes import Command, Launcher, Process, kill, terminate
 from fedlocal.workloads import backoff_s
 from fedoperator.decide.decision import Key
 
-Body = dict[str, Any]
 AGGREGATOR = "fedaggregator"
 MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
 OTHER_LOGS = (names.ROLE_AGGREGATOR, names.ROLE_INIT, "fork-server")  # files that a site called so would share
@@ -79,12 +78,12 @@ class Kubelet:
 class _Container:
     """The one container of one pod."""
 
-    def __init__(self, kubelet: Kubelet, pod: Body, end: asyncio.Event) -> None:
+    def __init__(self, kubelet: Kubelet, pod: Json, end: asyncio.Event) -> None:
         self.cluster, self.node, self.launcher = kubelet.cluster, kubelet.node, kubelet.launcher
         self.key, self.pod, self.end = key_of(pod), pod, end
         self.always = pod["spec"].get("restartPolicy", "Always") == "Always"
         self.restarts, self.quick_ends = 0, 0
-        self.last: Body = {}
+        self.last: Json = {}
 
     async def live(self) -> None:
         """Runs the container until the pod is finished or ended."""
@@ -149,8 +148,8 @@ class _Container:
         kill(process)  # and whatever it left in its group
         return await waiting
 
-    def _probe(self) -> Body:
-        probe: Body = (self.pod["spec"]["containers"][0].get("readinessProbe") or {}).get("httpGet") or {}
+    def _probe(self) -> Json:
+        probe: Json = (self.pod["spec"]["containers"][0].get("readinessProbe") or {}).get("httpGet") or {}
         return probe
 
     async def _watch_readiness(self, started: datetime) -> None:
@@ -166,7 +165,7 @@ class _Container:
                 known = is_ready
             await asyncio.sleep(PROBE_SLOW_S if known else PROBE_FAST_S)
 
-    async def _wait_before_restart(self, state: Body, started: datetime) -> None:
+    async def _wait_before_restart(self, state: Json, started: datetime) -> None:
         ran_s = (self.cluster.now() - started).total_seconds()
         self.quick_ends = 0 if ran_s > STEADY_S else self.quick_ends + 1
         self.restarts, self.last = self.restarts + 1, state
@@ -181,7 +180,7 @@ class _Container:
         since = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._put("Running", {"running": {"startedAt": since}}, is_ready=is_ready)
 
-    def _put(self, phase: str, state: Body, *, is_ready: bool = False) -> None:
+    def _put(self, phase: str, state: Json, *, is_ready: bool = False) -> None:
         live = self.cluster.objects.get(self.key)
         if live is not None:
             now = self.cluster.now()

@@ -8,13 +8,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal import mounts
 from fedlocal.devices import Machine, stand_in
-
-Body = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,11 @@ class Node:
         task = {names.ENV_TASK_PATH: str(self.places.manifests)}
         return own | {"PYTHONPATH": _search_path(), "PYTHONUNBUFFERED": "1"} | task
 
-    def lacks(self, pod: Body) -> tuple[str, ...]:
+    def lacks(self, pod: Json) -> tuple[str, ...]:
         """What a training pod asks for and is replaced here, a sentence each."""
         return stand_in(self.inherited() | mounts.environment(pod, Path("/")), self.machine).notes
 
-    def environment(self, pod: Body, root: Path) -> dict[str, str]:
+    def environment(self, pod: Json, root: Path) -> dict[str, str]:
         """The whole environment of a pod's process."""
         wanted = mounts.environment(pod, root)
         ours = {name: value for name, value in self.overrides.items() if name in wanted}
@@ -65,7 +63,7 @@ class Node:
         whole = self.inherited() | wanted | ours
         return whole | stand_in(whole, self.machine).env
 
-    def _ring_port(self, pod: Body) -> int:
+    def _ring_port(self, pod: Json) -> int:
         """One free port per Job: all its pods, and those that replace them, must agree."""
         uid = str(pod["metadata"]["ownerReferences"][0]["uid"])
         if uid not in self.ring_ports:

@@ -9,13 +9,13 @@ from typing import Any
 
 from fedapi import names
 from fedapi.crd.flclient import FLClientSpec
+from fedapi.jsonvalue import Json
 from fedlocal import configmaps, goyaml, object_meta
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.shadowed import shadowed
 from fedlocal.validation import checked
 from fedoperator.desired.pool import Shape
 
-Body = dict[str, Any]
 _SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULT_NAMESPACE = "default"
 
@@ -25,7 +25,7 @@ class Document:
     """One object and the file that it stands in."""
 
     file: Path
-    body: Body
+    body: Json
 
     @property
     def where(self) -> str:
@@ -42,7 +42,7 @@ class Manifests:
     folder: Path
     jobs: tuple[Document, ...] = ()
     clients: tuple[Document, ...] = ()
-    config_maps: dict[str, Body] = field(default_factory=dict)
+    config_maps: dict[str, Json] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def job(self, name: str | None) -> list[Document]:
@@ -69,7 +69,7 @@ def load(path: Path) -> Manifests:
     problems: list[Problem] = []
     documents = [document for file in files for document in _documents(file, problems)]
     kept: dict[str, list[Document]] = {names.JOB_KIND: [], names.CLIENT_KIND: []}
-    config_maps: dict[str, Body] = {}
+    config_maps: dict[str, Json] = {}
     notes = []
     for document in documents:
         kind = document.body.get("kind")

@@ -8,13 +8,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal import configmaps
 from fedlocal.statefolder import StateFolder
 
-Body = dict[str, Any]
 LOOPBACK = "127.0.0.1"  # every pod's address
 _FIXED = (names.PATH_TMP, names.PATH_DATA, names.PATH_STATE, names.PATH_TERMINATION_LOG)
 
@@ -32,13 +31,13 @@ class Places:
         return self.manifests / "volumes" / name
 
 
-def missing_data(pod: Body, places: Places) -> list[tuple[str, Path]]:
+def missing_data(pod: Json, places: Places) -> list[tuple[str, Path]]:
     """(volume, folder) of the site's data that is not there: such a pod cannot start."""
     links = _links(pod, places)
     return [(path, target) for path, target in links.items() if _is_data(path) and not target.exists()]
 
 
-def prepare(pod: Body, places: Places) -> Path:
+def prepare(pod: Json, places: Places) -> Path:
     """Makes the pod's root anew, all mounts linked, and returns it."""
     root = places.state.pod(pod["metadata"]["name"]) / "root"
     shutil.rmtree(root, ignore_errors=True)
@@ -67,7 +66,7 @@ def below(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def environment(pod: Body, root: Path) -> dict[str, str]:
+def environment(pod: Json, root: Path) -> dict[str, str]:
     """The container's own variables with paths rewritten."""
     container = pod["spec"]["containers"][0]
     known = {mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts") or ()} | set(_FIXED)
@@ -87,7 +86,7 @@ def termination_message(root: Path) -> str:
         return ""
 
 
-def _links(pod: Body, places: Places) -> dict[str, Path]:
+def _links(pod: Json, places: Places) -> dict[str, Path]:
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
     mounts = pod["spec"]["containers"][0].get("volumeMounts") or ()
     out = {}
@@ -100,7 +99,7 @@ def _links(pod: Body, places: Places) -> dict[str, Path]:
     return out
 
 
-def _source(volume: Body, is_data: bool, pod: Body, places: Places) -> Path:
+def _source(volume: Json, is_data: bool, pod: Json, places: Places) -> Path:
     claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
     config_map = (volume.get("configMap") or {}).get("name")
     if claim:
@@ -113,7 +112,7 @@ def _source(volume: Body, is_data: bool, pod: Body, places: Places) -> Path:
     return places.state.pod(pod["metadata"]["name"]) / "volumes" / str(volume["name"])
 
 
-def _mounted_maps(pod: Body) -> dict[str, str]:
+def _mounted_maps(pod: Json) -> dict[str, str]:
     """Path -> ConfigMap of the site's data: real folders, so that a task that walks its data finds them."""
     maps = {v["name"]: str(v["configMap"]["name"]) for v in pod["spec"].get("volumes") or () if "configMap" in v}
     mounted = pod["spec"]["containers"][0].get("volumeMounts") or ()
@@ -140,7 +139,7 @@ def _touches(value: str, known: set[str]) -> bool:
     return value != "/" and any(path.is_relative_to(k) or PurePosixPath(k).is_relative_to(path) for k in known)
 
 
-def _from_field(entry: Body, pod: Body) -> str:
+def _from_field(entry: Json, pod: Json) -> str:
     """The downward API: metadata.name, metadata.labels['x'], status.podIP …; empty where the pod has no such field."""
     path = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
     if path in ("status.podIP", "status.hostIP"):

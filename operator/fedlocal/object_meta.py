@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal.schema_rules import Finding
 
-Body = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
@@ -25,7 +25,7 @@ _OTHERS = (
 QUOTE = "put it in quotes"
 
 
-def findings(body: Body, fields: tuple[str, ...]) -> Iterator[Finding]:
+def findings(body: Json, fields: tuple[str, ...]) -> Iterator[Finding]:
     """(field path, message) of what is wrong; `fields`: what the object may have beside its type and metadata."""
     for field in body.keys() - {"apiVersion", "kind", "metadata", *fields}:
         yield field, f"unknown field; the object has {', '.join(fields)}"
@@ -43,7 +43,7 @@ def findings(body: Body, fields: tuple[str, ...]) -> Iterator[Finding]:
     yield from _annotations(metadata.get("annotations") or {})
 
 
-def filled(body: Body) -> Body:
+def filled(body: Json) -> Json:
     """The object as Go decodes it: a label or annotation that is null is an empty string."""
     metadata = dict(body["metadata"])
     for field in ("labels", "annotations"):
@@ -52,7 +52,7 @@ def filled(body: Body) -> Body:
     return {**body, "metadata": metadata}
 
 
-def _names(metadata: Body) -> Iterator[Finding]:
+def _names(metadata: Json) -> Iterator[Finding]:
     name, namespace = metadata["name"], metadata.get("namespace")
     if isinstance(name, str) and not _NAME.fullmatch(name):
         yield "metadata.name", f"{name!r} is not a name: use lower-case letters, digits and '-'"
@@ -84,7 +84,7 @@ def _annotations(annotations: Any) -> Iterator[Finding]:
         yield "metadata.annotations", f"are {size} bytes long, {_MOST_ANNOTATIONS} are allowed"
 
 
-def _keys(field: str, entries: Body) -> Iterator[Finding]:
+def _keys(field: str, entries: Json) -> Iterator[Finding]:
     for key in entries:
         if not _QUALIFIED.fullmatch(key.lower() if field == "annotations" else key):
             yield f"metadata.{field}.{key}", f"{key!r} is not a key: use [PREFIX/]NAME, a name of at most 63 characters"

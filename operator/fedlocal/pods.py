@@ -6,19 +6,16 @@ operator's decisions read them.
 
 import json
 from datetime import datetime
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal.cluster import timestamp
-
-Body = dict[str, Any]
-
 
 INDEX = "batch.kubernetes.io/job-completion-index"  # label and annotation of pods of an Indexed Job
 JOB_NAME = "batch.kubernetes.io/job-name"
 
 
-def pod(owner: Body, suffix: str, index: int | None = None) -> Body:
+def pod(owner: Json, suffix: str, index: int | None = None) -> Json:
     """A pod of a Job or Deployment, from its template; `index`: of an Indexed Job's pod."""
     template = owner["spec"]["template"]
     metadata = template.get("metadata") or {}
@@ -48,56 +45,56 @@ def pod(owner: Body, suffix: str, index: int | None = None) -> Body:
     }
 
 
-def _numbered(spec: Body) -> Body:
+def _numbered(spec: Json) -> Json:
     """The pod's spec with the variable that the Job controller gives the containers of an Indexed Job."""
     field = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
     entry = {"name": names.ENV_COMPLETION_INDEX, "valueFrom": field}
     return spec | {"containers": [c | {"env": [*(c.get("env") or ()), entry]} for c in spec["containers"]]}
 
 
-def index(pod_: Body) -> int | None:
+def index(pod_: Json) -> int | None:
     """Completion index of an Indexed Job's pod."""
     text = (pod_["metadata"].get("labels") or {}).get(INDEX)
     return None if text is None else int(text)
 
 
-def template_hash(owner: Body) -> str:
+def template_hash(owner: Json) -> str:
     """Tells the pods of one template from those of the next."""
     return names.digest8(json.dumps(owner["spec"]["template"], sort_keys=True))
 
 
-def owned(pods: list[Body], owner: Body) -> list[Body]:
+def owned(pods: list[Json], owner: Json) -> list[Json]:
     """The pods of an owner."""
     uid = owner["metadata"]["uid"]
     return [p for p in pods if any(ref.get("uid") == uid for ref in p["metadata"].get("ownerReferences") or ())]
 
 
-def finished(pod_: Body) -> bool:
+def finished(pod_: Json) -> bool:
     """Whether it will never run again."""
     return pod_["status"].get("phase") in ("Succeeded", "Failed")
 
 
-def deleting(pod_: Body) -> bool:
+def deleting(pod_: Json) -> bool:
     """Whether it is marked for deletion."""
     return "deletionTimestamp" in pod_["metadata"]
 
 
-def ready(pod_: Body) -> bool:
+def ready(pod_: Json) -> bool:
     """Its Ready condition."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_["status"].get("conditions") or ())
 
 
-def terminated(pod_: Body) -> Body:
+def terminated(pod_: Json) -> Json:
     """How its container ended last; empty while it never did."""
     for status in pod_["status"].get("containerStatuses") or ():
-        found: Body = (
+        found: Json = (
             (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
         )
         return found
     return {}
 
 
-def ended(exit_code: int, message: str, started: datetime, now: datetime) -> Body:
+def ended(exit_code: int, message: str, started: datetime, now: datetime) -> Json:
     """A terminated container's state."""
     return {
         "terminated": {
@@ -111,15 +108,15 @@ def ended(exit_code: int, message: str, started: datetime, now: datetime) -> Bod
 
 
 def status(
-    pod_: Body,
+    pod_: Json,
     phase: str,
-    state: Body,
+    state: Json,
     now: datetime,
     *,
     is_ready: bool = False,
     restarts: int = 0,
-    last: Body | None = None,
-) -> Body:
+    last: Json | None = None,
+) -> Json:
     """The next status of a pod with one container; transition times are kept where nothing changed."""
     before = pod_["status"]
     container = {
@@ -137,7 +134,7 @@ def status(
     return {"phase": phase, "startTime": started, "conditions": conditions, "containerStatuses": [container]}
 
 
-def _condition(type_: str, holds: bool, old: Body | None, now: datetime) -> Body:
+def _condition(type_: str, holds: bool, old: Json | None, now: datetime) -> Json:
     value = "True" if holds else "False"
     since = old["lastTransitionTime"] if old and old["status"] == value else timestamp(now)
     return {"type": type_, "status": value, "lastTransitionTime": since}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal import memory
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
@@ -24,7 +24,6 @@ from fedoperator.decide.sites import sites
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
-Body = dict[str, Any]
 STALL_S = 15.0  # longer than a killed aggregator needs to be back
 
 
@@ -94,7 +93,7 @@ def _at_once(observed: Observed, eligible: int) -> int:
     return ceil(drawn) if spec.training.lifetime == "Round" else eligible
 
 
-def pods(observed: Observed) -> Iterator[tuple[str, Body]]:
+def pods(observed: Observed) -> Iterator[tuple[str, Json]]:
     """Each site with a training pod of it, as its Job will make them."""
     for site in sites(observed):
         job = training_job(observed.job, site.client, observed.settings.cluster_domain)

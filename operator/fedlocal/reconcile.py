@@ -7,21 +7,20 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.jsonvalue import Json, JsonView
 from fedlocal import configmaps, key_store, pods, workloads
 from fedlocal.cluster import Cluster
 from fedlocal.statefolder import StateFolder
 from fedoperator.decide.client import decide_client
-from fedoperator.decide.decision import Decision, Event, Key, Manifest, Observed, ObservedClient, Settings
+from fedoperator.decide.decision import Decision, Event, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
 from fedoperator.desired.jobs import created
 from fedoperator.key_material import Keys
 
-Body = dict[str, Any]
 SETTINGS = Settings(aggregator_image="local")
 
 
@@ -33,8 +32,8 @@ class Reconciler:
     job: Key
     state: StateFolder
     keys: Keys
-    operator_status: Body = field(default_factory=dict)
-    aggregator_status: Body = field(default_factory=dict)
+    operator_status: Json = field(default_factory=dict)
+    aggregator_status: Json = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def run(self) -> float | None:
@@ -63,7 +62,7 @@ class Reconciler:
         self.events += decision.events
         return decision.requeue_after
 
-    def _client(self, body: Body) -> float | None:
+    def _client(self, body: Json) -> float | None:
         name = body["metadata"]["name"]
         observed = ObservedClient(
             FLClient.parse(body),
@@ -102,7 +101,7 @@ class Reconciler:
         for key in decision.delete:
             self.cluster.delete(key)
 
-    def _workload(self, body: Body) -> float | None:
+    def _workload(self, body: Json) -> float | None:
         controller = workloads.job if body["kind"] == "Job" else workloads.deployment
         mine = pods.owned(self.cluster.of_kind("Pod"), body)
         step = controller(body, mine, self.cluster.now())
@@ -115,7 +114,7 @@ class Reconciler:
         return step.again_after
 
 
-def _unqueued(desired: Manifest) -> Manifest:
+def _unqueued(desired: JsonView) -> JsonView:
     """A Job without its queue: nobody admits Jobs here, so the operator starts and stops it itself."""
     labels = {name: value for name, value in desired["metadata"].get("labels", {}).items() if name != names.LABEL_QUEUE}
     return {**desired, "metadata": {**desired["metadata"], "labels": labels}} if desired["kind"] == "Job" else desired
@@ -134,10 +133,10 @@ def heard(cluster: Cluster, client: str, now: datetime) -> None:
     cluster.put_spec(key, {**lease["spec"], **renewed})
 
 
-def put_config_map(state: StateFolder, body: Body) -> None:
+def put_config_map(state: StateFolder, body: Json) -> None:
     """Writes a ConfigMap where pods mount it, only what differs."""
     configmaps.put(state.config_map(body["metadata"]["name"]), configmaps.content(body))
 
 
-def _labelled(bodies: Iterable[Body], label: str, value: str) -> list[Body]:
+def _labelled(bodies: Iterable[Json], label: str, value: str) -> list[Json]:
     return [body for body in bodies if body["metadata"]["labels"].get(label) == value]

@@ -9,11 +9,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedaggregator.engine.records import load_log, read_head
 from fedaggregator.engine.repair import repaired
 from fedaggregator.errors import FatalError
+from fedapi.jsonvalue import Json
 from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
@@ -119,7 +119,7 @@ def copy_model(state: StateFolder, target: Path) -> str:
     return digest
 
 
-def _record(state: StateFolder) -> dict[str, Any]:
+def _record(state: StateFolder) -> Json:
     record = state.read()
     if record is None:
         raise BadInputError(f"{state.root}: nothing was run here: run the job first")

@@ -15,9 +15,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedlocal import intake, key_store, preflight, reconcile, statefolder
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
@@ -33,9 +34,8 @@ from fedlocal.processes import ForkingLauncher, launcher
 from fedlocal.reconcile import Reconciler
 from fedoperator.decide.decision import Event, Key
 
-Body = dict[str, Any]
 Phase = Literal["Complete", "Failed", "Suspended", "Interrupted", "Stalled"]
-Watch = Callable[[Body, list[Event]], None]
+Watch = Callable[[Json, list[Event]], None]
 STATUS_POLL_S = 0.05
 LEAST_PAUSE_S = 0.002  # between two passes: lets the processes' tasks run
 MOST_WAIT_S = 60.0
@@ -47,7 +47,7 @@ class Ending:
     """How a run ended."""
 
     phase: Phase
-    job: Body
+    job: Json
     seconds: float | None = None  # of this run; None: the job had ended before and nothing was started
     message: str = ""
 
@@ -76,7 +76,7 @@ async def _run(request: Request, watch: Watch) -> Ending:
             return await going.go()
 
 
-def _message(job: Body, phase: str) -> str:
+def _message(job: Json, phase: str) -> str:
     found = next((c for c in job["status"].get("conditions") or () if c["type"] == phase), None)
     return f"{found['reason']}: {found['message']}" if found else ""
 
@@ -84,7 +84,7 @@ def _message(job: Body, phase: str) -> str:
 class _Run:
     """One run: the cluster and what works on it."""
 
-    def __init__(self, request: Request, job: Body, watch: Watch) -> None:
+    def __init__(self, request: Request, job: Json, watch: Watch) -> None:
         self.request, self.watch, self.state = request, watch, request.state
         self.changed, self.stopped = asyncio.Event(), asyncio.Event()
         self.cluster = Cluster(job["metadata"]["namespace"], self.changed.set, lambda: datetime.now(UTC))
@@ -98,10 +98,10 @@ class _Run:
         self.started = time.monotonic()
         self.ended_at: float | None = None
         self.stall = preflight.Stall()
-        self.saved: Body | None = None
+        self.saved: Json | None = None
         self.trouble = ""
 
-    def _fill(self, job: Body) -> None:
+    def _fill(self, job: Json) -> None:
         """The user's objects."""
         self.cluster.adopt(job)
         for document in self.request.manifests.clients:
@@ -182,7 +182,7 @@ class _Run:
         self.stopped.set()
         self.changed.set()
 
-    def _job(self) -> Body:
+    def _job(self) -> Json:
         return self.cluster.objects[self.key]
 
     def _show(self) -> None:

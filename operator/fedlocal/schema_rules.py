@@ -13,20 +13,20 @@ from functools import lru_cache
 from typing import Any
 
 from fedapi.crd.fields import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
+from fedapi.jsonvalue import Json
 
-Schema = dict[str, Any]
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 Finding = tuple[str, str]  # field path, message
 
 
-def defaulted(value: Any, schema: Schema) -> Any:
+def defaulted(value: Any, schema: Json) -> Any:
     """The value with the schema's defaults filled in, outermost first; the argument stays as it is."""
     if isinstance(value, list) and "items" in schema:
         return [defaulted(item, schema["items"]) for item in value]
     if not isinstance(value, dict):
         return value
     out = {key: child for key, child in value.items() if child is not None}
-    properties: dict[str, Schema] = schema.get("properties", {})
+    properties: dict[str, Json] = schema.get("properties", {})
     for name, child in properties.items():
         if name not in out and "default" in child:
             out[name] = copy.deepcopy(child["default"])
@@ -35,7 +35,7 @@ def defaulted(value: Any, schema: Schema) -> Any:
     return out
 
 
-def violations(value: Any, schema: Schema, old: Any = None, path: str = "") -> Iterator[Finding]:
+def violations(value: Any, schema: Json, old: Any = None, path: str = "") -> Iterator[Finding]:
     """What the schema's rules refuse, depth first. `old`: the stored object, for rules that speak of oldSelf."""
     for entry in schema.get(VALIDATIONS, ()):
         if "oldSelf" in entry["rule"] and old is None:
@@ -49,7 +49,7 @@ def violations(value: Any, schema: Schema, old: Any = None, path: str = "") -> I
         yield from violations(child, child_schema, child_old, child_path)
 
 
-def _children(value: Any, schema: Schema, old: Any, path: str) -> Iterator[tuple[str, Any, Schema, Any]]:
+def _children(value: Any, schema: Json, old: Any, path: str) -> Iterator[tuple[str, Any, Json, Any]]:
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for name, child in value.items():
@@ -61,7 +61,7 @@ def _children(value: Any, schema: Schema, old: Any, path: str) -> Iterator[tuple
             yield f"{path}[{index}]", child, schema["items"], None
 
 
-def _doubles(value: Any, schema: Schema, path: str) -> Iterator[Finding]:
+def _doubles(value: Any, schema: Json, path: str) -> Iterator[Finding]:
     """Entries that are there twice in a list-map or a set."""
     kind = schema.get(LIST_TYPE)
     if kind not in ("map", "set") or not isinstance(value, list):

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 
 LEAST_FREE_BYTES = 64 * 1024  # with less, records of a few kilobytes are at risk
@@ -62,14 +62,14 @@ class StateFolder:
         """Everything of one pod that goes with it."""
         return self.root / "pods" / name
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self) -> Json | None:
         """The stored record, or None before the first run. StateBrokenError when it is damaged."""
         try:
             return _object(self.record)
         except ValueError as error:
             raise self.broken(f"is not JSON ({error})") from error
 
-    def read_aggregator_status(self) -> dict[str, Any] | None:
+    def read_aggregator_status(self) -> Json | None:
         """What the aggregator last wrote; None where it has not, or the file is damaged: its next one writes it anew."""
         try:
             return _object(self.aggregator_status)
@@ -85,7 +85,7 @@ class StateFolder:
         )
 
 
-def _object(path: Path) -> dict[str, Any] | None:
+def _object(path: Path) -> Json | None:
     """A JSON object, or None where there is no file. ValueError when it is something else."""
     try:
         value = json.loads(path.read_bytes())
@@ -108,7 +108,7 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     temporary.replace(path)
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: Json) -> None:
     """The same for a JSON object."""
     write(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
 

@@ -15,15 +15,15 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.flclient import FLClientSpec
 from fedapi.crd.manifest import definitions
+from fedapi.jsonvalue import Json
 from fedlocal import object_meta, schema_rules
 
-Body = dict[str, Any]
 _EITHER = "is {!r}, but must be an integer or a string: put it in quotes"  # both branches of a union complain
 SPECS: dict[str, type[BaseModel]] = {names.JOB_KIND: FederatedJobSpec, names.CLIENT_KIND: FLClientSpec}
 _UNION_BRANCHES = ("int", "str", "constrained-int", "constrained-str")  # pydantic adds the branch of `int | str`
 
 
-def checked(body: Body, old: Body | None = None) -> tuple[Body, list[schema_rules.Finding]]:
+def checked(body: Json, old: Json | None = None) -> tuple[Json, list[schema_rules.Finding]]:
     """The object with defaults filled in, and (field path, message) of all that is wrong with it.
 
     `old` is the object as it is stored: fields that cannot change are compared with it.
@@ -42,17 +42,17 @@ def checked(body: Body, old: Body | None = None) -> tuple[Body, list[schema_rule
     return full, findings
 
 
-def _ruled(body: Body) -> Body:
+def _ruled(body: Json) -> Json:
     return {"metadata": body["metadata"], "spec": body["spec"]}
 
 
 @lru_cache(maxsize=1)
-def _schemas() -> dict[str, Any]:
+def _schemas() -> Json:
     specs = [definition["spec"] for definition in definitions().values()]
     return {spec["names"]["kind"]: spec["versions"][0]["schema"]["openAPIV3Schema"] for spec in specs}
 
 
-def _structural_findings(model: type[BaseModel], spec: Body) -> list[schema_rules.Finding]:
+def _structural_findings(model: type[BaseModel], spec: Json) -> list[schema_rules.Finding]:
     try:
         model.model_validate(spec, strict=True)
     except ValidationError as error:

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, groupby
-from typing import Any
 
+from fedapi.jsonvalue import Json
 from fedlocal import pods as podlib
 from fedlocal.cluster import timestamp
 
-Body = dict[str, Any]
 BACKOFF_FIRST_S = 0.25
 BACKOFF_LIMIT_S = 10.0
 
@@ -22,7 +21,7 @@ BACKOFF_LIMIT_S = 10.0
 class Step:
     """What a controller wants now."""
 
-    status: Body
+    status: Json
     create: tuple[int | None, ...] = ()  # completion index of each new pod; None: a pod without one
     end: tuple[str, ...] = ()  # names of pods
     again_after: float | None = None  # seconds
@@ -33,9 +32,9 @@ def backoff_s(failures: int) -> float:
     return min(BACKOFF_LIMIT_S, BACKOFF_FIRST_S * 2 ** max(0, failures - 1)) if failures else 0.0
 
 
-def job(body: Body, pods: list[Body], now: datetime) -> Step:
+def job(body: Json, pods: list[Json], now: datetime) -> Step:
     """A batch/v1 Job: with one completion, or Indexed with a pod per index at a time."""
-    before: Body = body.get("status") or {}
+    before: Json = body.get("status") or {}
     conditions = {c["type"]: c for c in before.get("conditions") or ()}
     running = [p for p in pods if not podlib.finished(p)]
     failed = [p for p in pods if p["status"]["phase"] == "Failed"]
@@ -56,7 +55,7 @@ def job(body: Body, pods: list[Body], now: datetime) -> Step:
     return _next_start(status, _missing(body, pods), failed, now)
 
 
-def deployment(body: Body, pods: list[Body], now: datetime) -> Step:
+def deployment(body: Json, pods: list[Json], now: datetime) -> Step:
     """An apps/v1 Deployment with zero or one replica and strategy Recreate."""
     replicas = body["spec"].get("replicas", 1)
     version = podlib.template_hash(body)
@@ -79,24 +78,24 @@ def deployment(body: Body, pods: list[Body], now: datetime) -> Step:
     return Step(status, create=(None,) if replicas and not pods else (), end=_names(stale))
 
 
-def _names(pods: list[Body]) -> tuple[str, ...]:
+def _names(pods: list[Json]) -> tuple[str, ...]:
     return tuple(p["metadata"]["name"] for p in pods)
 
 
-def _condition(old: dict[str, Body], type_: str, value: str, reason: str, message: str, now: datetime) -> Body:
+def _condition(old: dict[str, Json], type_: str, value: str, reason: str, message: str, now: datetime) -> Json:
     before = old.get(type_)
     since = before["lastTransitionTime"] if before and before["status"] == value else timestamp(now)
     return {"type": type_, "status": value, "reason": reason, "message": message, "lastTransitionTime": since}
 
 
-def _indexed(body: Body) -> bool:
+def _indexed(body: Json) -> bool:
     return bool(body["spec"].get("completionMode") == "Indexed")
 
 
 def _job_status(
-    body: Body, conditions: dict[str, Body], pods: list[Body], failed: int, ended: datetime | None = None
-) -> Body:
-    before: Body = body.get("status") or {}
+    body: Json, conditions: dict[str, Json], pods: list[Json], failed: int, ended: datetime | None = None
+) -> Json:
+    before: Json = body.get("status") or {}
     live = [p for p in pods if not podlib.finished(p)]
     status = {
         "active": sum(not podlib.deleting(p) for p in live),
@@ -116,7 +115,7 @@ def _job_status(
     return status
 
 
-def _succeeded(pods: list[Body]) -> set[int | None]:
+def _succeeded(pods: list[Json]) -> set[int | None]:
     """Indexes that are done; {None} of a Job without indexes."""
     return {podlib.index(p) for p in pods if p["status"]["phase"] == "Succeeded"}
 
@@ -128,14 +127,14 @@ def _ranges(indexes: Iterable[int | None]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _missing(body: Body, pods: list[Body]) -> tuple[int | None, ...]:
+def _missing(body: Json, pods: list[Json]) -> tuple[int | None, ...]:
     """Indexes that are not done and have no pod; one that is still ending counts (podReplacementPolicy Failed)."""
     taken = _succeeded(pods) | {podlib.index(p) for p in pods if not podlib.finished(p)}
     wanted = range(body["spec"].get("completions", 1)) if _indexed(body) else (None,)
     return tuple(index for index in wanted if index not in taken)
 
 
-def _verdict(body: Body, pods: list[Body], failed: list[Body], counted: int) -> tuple[str, str, str] | None:
+def _verdict(body: Json, pods: list[Json], failed: list[Json], counted: int) -> tuple[str, str, str] | None:
     """The condition that ends the Job: type, reason, message."""
     for p in failed:
         if _action(body, p) == "FailJob":
@@ -152,7 +151,7 @@ def _verdict(body: Body, pods: list[Body], failed: list[Body], counted: int) -> 
     return None
 
 
-def _action(body: Body, pod: Body) -> str:
+def _action(body: Json, pod: Json) -> str:
     """What podFailurePolicy says of a failed pod: the first rule that fits."""
     code = podlib.terminated(pod).get("exitCode")
     held = {c["type"]: c["status"] for c in pod["status"].get("conditions") or ()}
@@ -164,7 +163,7 @@ def _action(body: Body, pod: Body) -> str:
     return "Count"
 
 
-def _next_start(status: Body, missing: tuple[int | None, ...], failed: list[Body], now: datetime) -> Step:
+def _next_start(status: Json, missing: tuple[int | None, ...], failed: list[Json], now: datetime) -> Step:
     """New pods wait after a failure, whichever index it was of: the wait is the Job's."""
     ends = [podlib.terminated(p)["finishedAt"] for p in failed if podlib.terminated(p)]
     if not missing or not ends:

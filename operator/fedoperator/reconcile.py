@@ -13,8 +13,9 @@ from time import monotonic
 from typing import Protocol
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.apply import Applied, Applier
-from fedoperator.cluster.cache import Cache, Object
+from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import RECHECK_S as LOOK_UP_S
 from fedoperator.cluster.podevents import PodEvents
@@ -73,14 +74,14 @@ class Reconciler:
             return None
         return self._job(body)
 
-    def _client(self, body: Object) -> float:
+    def _client(self, body: Json) -> float:
         now = self.now()
         refused = self.refusals.known(body["metadata"]["uid"])
         decision = self.decide_client(self.observer.client(body, refused), now)
         again_s = self._carry_out(body, decision, now)
         return again_s if self.refusals.known(body["metadata"]["uid"]) == refused else 0.0
 
-    def _job(self, body: Object) -> float:
+    def _job(self, body: Json) -> float:
         now = self.now()
         uid = body["metadata"]["uid"]
         refused = self.refusals.known(uid)
@@ -93,10 +94,10 @@ class Reconciler:
         told_s = float("inf") if self.refusals.known(uid) == refused else 0.0  # conditions say it
         return min(again_s, stuck_check_s, told_s)
 
-    def _carry_out(self, body: Object, decision: Decision, now: datetime) -> float:
+    def _carry_out(self, body: Json, decision: Decision, now: datetime) -> float:
         namespace = body["metadata"]["namespace"]
 
-        def live(key: Key) -> Object | None:
+        def live(key: Key) -> Json | None:
             return self.cache.get(key.kind, namespace, key.name)
 
         done: Applied = self.applier.apply(body, decision, live)
@@ -118,7 +119,7 @@ class Reconciler:
             self.credentials.forget(uid)
         return RECHECK_S
 
-    def _track(self, key: WorkKey, body: Object | None) -> None:
+    def _track(self, key: WorkKey, body: Json | None) -> None:
         """Forgets what was remembered about an object that is gone, or was replaced under its name."""
         uid = body["metadata"]["uid"] if body else ""
         with self._lock:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from fedoperator.decide.decision import Key, Manifest, Refused
+from fedapi.jsonvalue import JsonView
+from fedoperator.decide.decision import Key, Refused
 
 FIRST_RETRY_S = 5.0
 MOST_RETRY_S = 300.0
@@ -35,7 +36,7 @@ class Refusals:
         self._known: dict[str, dict[Key, _Refusal]] = {}
         self._contests: dict[str, dict[Key, tuple[int, float]]] = {}
 
-    def refused(self, about: Manifest, key: Key, error: Exception) -> float:
+    def refused(self, about: JsonView, key: Key, error: Exception) -> float:
         """Remembers a refusal by the API server; returns the seconds until it is worth trying again."""
         with self._lock:
             known = self._known.setdefault(about["metadata"]["uid"], {})
@@ -45,7 +46,7 @@ class Refusals:
             known[key] = _Refusal(told, times + 1, self._clock() + delay)
         return delay
 
-    def foreign(self, about: Manifest, key: Key, error: Exception) -> float:
+    def foreign(self, about: JsonView, key: Key, error: Exception) -> float:
         """Remembers that the name is somebody else's; returns the seconds until it is worth looking again."""
         with self._lock:
             known = self._known.setdefault(about["metadata"]["uid"], {})
@@ -53,19 +54,19 @@ class Refusals:
             known[key] = _Refusal(told, 0, self._clock() + FOREIGN_RETRY_S)
         return FOREIGN_RETRY_S
 
-    def wait_s(self, about: Manifest, key: Key) -> float:
+    def wait_s(self, about: JsonView, key: Key) -> float:
         """Seconds until the object may be tried again; 0 when it was not refused."""
         with self._lock:
             known = self._known.get(about["metadata"]["uid"], {}).get(key)
         return max(0.0, known.retry_at - self._clock()) if known else 0.0
 
-    def foreign_name(self, about: Manifest, key: Key) -> bool:
+    def foreign_name(self, about: JsonView, key: Key) -> bool:
         """Whether the object was somebody else's when it was last looked at."""
         with self._lock:
             known = self._known.get(about["metadata"]["uid"], {}).get(key)
         return known is not None and known.told.foreign
 
-    def cleared(self, about: Manifest, key: Key) -> None:
+    def cleared(self, about: JsonView, key: Key) -> None:
         """The object was written, or is as it should be."""
         with self._lock:
             self._known.get(about["metadata"]["uid"], {}).pop(key, None)
@@ -89,7 +90,7 @@ class Refusals:
             told = [refusal.told for refusal in self._known.get(uid, {}).values()]
         return tuple(sorted(told, key=lambda each: (each.key.kind, each.key.name)))
 
-    def contest_wait_s(self, about: Manifest, key: Key) -> float:
+    def contest_wait_s(self, about: JsonView, key: Key) -> float:
         """Seconds until something may be taken back from an object again."""
         with self._lock:
             times, last = self._contests.get(about["metadata"]["uid"], {}).get(key, (0, 0.0))
@@ -98,7 +99,7 @@ class Refusals:
         pause = min(_MOST_CONTEST_S, FIRST_RETRY_S * 2.0 ** min(times - FREE_CONTESTS, 10))
         return max(0.0, last + pause - self._clock())
 
-    def contested(self, about: Manifest, key: Key) -> None:
+    def contested(self, about: JsonView, key: Key) -> None:
         """Something was taken back from an object."""
         with self._lock:
             known, now = self._contests.setdefault(about["metadata"]["uid"], {}), self._clock()

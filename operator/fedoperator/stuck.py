@@ -3,10 +3,10 @@
 The operator cannot read Secrets, so it learns that one was deleted by hand only from a pod that does not start.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.pending import lacks_source
 from fedoperator.decide.view import PodView
 
@@ -14,7 +14,7 @@ PATIENCE_S = 20.0  # mounts of a healthy pod are done by then
 RECHECK_S = 60.0  # between two attempts to bring Secrets back
 
 
-def stuck_for_s(pods: Iterable[Mapping[str, Any]], now: datetime) -> float | None:
+def stuck_for_s(pods: Iterable[JsonView], now: datetime) -> float | None:
     """Seconds for which the longest waiting pod has had a node but no mounts or configuration; None: no pod waits."""
     waits = [
         (now - pod.scheduled).total_seconds() for pod in map(PodView.of, pods) if pod.scheduled and lacks_source(pod)

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from tests.bench.fleet import NAMESPACE, SITES, Fleet
-from tests.bench.kube import Object, path
+from tests.bench.kube import path
 
 SHA = "0" * 64
 
@@ -21,7 +22,7 @@ def stamp(after_s: float = 0.0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=after_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def owned(fleet: Fleet, kind: str, jobs: Collection[str], role: str = "") -> list[Object]:
+def owned(fleet: Fleet, kind: str, jobs: Collection[str], role: str = "") -> list[Json]:
     """Children of one kind of these jobs."""
     wanted = set(jobs)
     found = []
@@ -42,7 +43,7 @@ def run(fleet: Fleet, jobs: Collection[str]) -> None:
     for body in _started(fleet, jobs):
         labels = {"batch.kubernetes.io/job-name": body["metadata"]["name"]}
         pod(fleet, body, body["spec"]["template"], body["metadata"]["name"], labels)
-        uncounted: Object = {}
+        uncounted: Json = {}
         status(fleet, body, startTime=stamp(), active=1, ready=1, uncountedTerminatedPods=uncounted)
     for job in jobs:
         fleet.kube.outcome(fleet.jobs.latest[job], **between_rounds(3))
@@ -65,7 +66,7 @@ def finish(fleet: Fleet, jobs: Collection[str]) -> None:
         aggregator_ready(fleet, body, ready=False)
 
 
-def between_rounds(committed: int) -> Object:
+def between_rounds(committed: int) -> Json:
     """The aggregator's leaves of a job's status after a commit."""
     sites = [f"site-{number}" for number in range(SITES)]
     return {
@@ -79,12 +80,12 @@ def between_rounds(committed: int) -> Object:
     }  # fmt: skip
 
 
-def status(fleet: Fleet, body: Object, **leaves: Any) -> None:
+def status(fleet: Fleet, body: Json, **leaves: Any) -> None:
     """Merges leaves into an object's status."""
     fleet.kube.patch(path(body["kind"], NAMESPACE, body["metadata"]["name"], "status"), {"status": leaves})
 
 
-def aggregator_ready(fleet: Fleet, deployment: Object, *, ready: bool) -> None:
+def aggregator_ready(fleet: Fleet, deployment: Json, *, ready: bool) -> None:
     """What the Deployment controller says of one replica."""
     count, now = int(ready), stamp()
     available = {
@@ -99,7 +100,7 @@ def aggregator_ready(fleet: Fleet, deployment: Object, *, ready: bool) -> None:
     status(fleet, deployment, observedGeneration=generation, conditions=[available], **replicas)
 
 
-def job_ended(fleet: Fleet, body: Object, result: str, message: str = "", **counts: int) -> None:
+def job_ended(fleet: Fleet, body: Json, result: str, message: str = "", **counts: int) -> None:
     """What the Job controller says at the end; `result` is Complete or Failed."""
     before = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}[result]
     now = stamp()
@@ -120,7 +121,7 @@ def job_ended(fleet: Fleet, body: Object, result: str, message: str = "", **coun
     status(fleet, body, conditions=conditions, active=None, ready=None, uncountedTerminatedPods={}, **times, **counts)
 
 
-def pod(fleet: Fleet, owner: Object, template: Object, name: str, labels: Object | None = None) -> None:
+def pod(fleet: Fleet, owner: Json, template: Json, name: str, labels: Json | None = None) -> None:
     """A pod that runs and is ready."""
     metadata = {"name": f"{name}-x7k2p", "labels": template["metadata"]["labels"] | (labels or {})}
     made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] | {"nodeName": "played"}}
@@ -137,9 +138,9 @@ def pod(fleet: Fleet, owner: Object, template: Object, name: str, labels: Object
     status(fleet, made, phase="Running", startTime=now, conditions=ready, containerStatuses=[container])
 
 
-def _started(fleet: Fleet, jobs: Collection[str]) -> list[Object]:
+def _started(fleet: Fleet, jobs: Collection[str]) -> list[Json]:
     """The training Jobs, once the operator has let all of them go."""
-    found: list[Object] = []
+    found: list[Json] = []
 
     def all_go() -> bool:
         found[:] = owned(fleet, "Job", jobs, names.ROLE_TRAINER)

@@ -18,10 +18,11 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
 from tests.bench.bench import Bench
 from tests.bench.fleet import FIRST, JOBS, NAMESPACE, Fleet
-from tests.bench.kube import Object, path
+from tests.bench.kube import path
 from tests.bench.rows import Row, percentile
 
 BARE = "bench-bare"
@@ -55,9 +56,9 @@ def _operators_client(fleet: Fleet) -> Connection:
     return Connection(configuration, RESTClientObject(configuration).pool_manager)
 
 
-def _copies(fleet: Fleet) -> list[list[Object]]:
+def _copies(fleet: Fleet) -> list[list[Json]]:
     """Children of each job, as one would create them."""
-    jobs: dict[str, list[Object]] = {}
+    jobs: dict[str, list[Json]] = {}
     for kind in fleet.children:
         listed = fleet.kube.get(path(kind, NAMESPACE))
         for body in listed["items"]:
@@ -66,7 +67,7 @@ def _copies(fleet: Fleet) -> list[list[Object]]:
     return [jobs[name] for name in sorted(fleet.acknowledged)[:JOBS]]
 
 
-def _copy(body: Object) -> Object:
+def _copy(body: Json) -> Json:
     labels = {
         k: v for k, v in body["metadata"]["labels"].items() if k != names.LABEL_MANAGED_BY
     }  # not for the operator

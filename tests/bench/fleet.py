@@ -13,9 +13,10 @@ from pathlib import Path
 import yaml
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.kinds import BY_KIND
 from tests.bench import embedded, operator_process
-from tests.bench.kube import Kube, Object, Watch, path
+from tests.bench.kube import Kube, Watch, path
 from tests.bench.process import cpu_s
 from tests.cluster.api import Cluster
 
@@ -98,7 +99,7 @@ def _pid(cluster: Cluster, name: str) -> int:
     return int((cluster.dirs.pids / name).read_text().split()[0])
 
 
-def _ours(seen: dict[str, Object]) -> list[Object]:
+def _ours(seen: dict[str, Json]) -> list[Json]:
     return [body for body in seen.values() if body["metadata"].get("labels", {}).get(names.LABEL_JOB)]
 
 
@@ -120,5 +121,5 @@ def _prepare(kube: Kube) -> None:
         kube.create(BY_KIND[names.CLIENT_KIND].path(NAMESPACE), embedded.site(f"site-{number}"))
 
 
-def _established(crd: Object) -> bool:
+def _established(crd: Json) -> bool:
     return any(c["type"] == "Established" and c["status"] == "True" for c in crd["status"].get("conditions") or ())

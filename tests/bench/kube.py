@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.kinds import BY_KIND
 from tests.bench import certificates
 from tests.cluster.api import Cluster
@@ -21,7 +22,6 @@ from tests.cluster.api import Cluster
 AGENT = "fedloom-bench"
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-Object = dict[str, Any]
 
 
 def path(kind: str, namespace: str, name: str = "", subresource: str = "") -> str:
@@ -50,7 +50,7 @@ class Kube:
         """A client of this cluster."""
         return cls(cluster, connect(cluster))
 
-    def get(self, where: str) -> Object:
+    def get(self, where: str) -> Json:
         """An object or a list."""
         return self._ask("GET", where)
 
@@ -58,30 +58,30 @@ class Kube:
         """Whether the API server knows the collection."""
         return self.client.get(where).is_success
 
-    def delete(self, where: str) -> Object:
+    def delete(self, where: str) -> Json:
         """Removes an object."""
         return self._ask("DELETE", where)
 
-    def create(self, where: str, body: Object) -> Object:
+    def create(self, where: str, body: Json) -> Json:
         """A new object."""
         return self._ask("POST", where, body)
 
-    def patch(self, where: str, body: Object) -> Object:
+    def patch(self, where: str, body: Json) -> Json:
         """A merge patch."""
         return self._ask("PATCH", where, body, MERGE)
 
-    def apply(self, where: str, body: Object, manager: str = AGENT) -> Object:
+    def apply(self, where: str, body: Json, manager: str = AGENT) -> Json:
         """Server-side apply."""
         return self._ask("PATCH", f"{where}?fieldManager={manager}&force=true", body, APPLY)
 
-    def outcome(self, job: Object, **leaves: Any) -> None:
+    def outcome(self, job: Json, **leaves: Any) -> None:
         """Leaves of a job's status, written as its aggregator writes them."""
         metadata = {key: job["metadata"][key] for key in ("name", "namespace", "uid")}
         body = {"apiVersion": names.API_VERSION, "kind": names.JOB_KIND, "metadata": metadata, "status": leaves}
         where = path(names.JOB_KIND, metadata["namespace"], metadata["name"], "status")
         self.apply(where, body, names.AGGREGATOR_MANAGER)
 
-    def _ask(self, method: str, where: str, body: Object | None = None, content: str = "application/json") -> Object:
+    def _ask(self, method: str, where: str, body: Json | None = None, content: str = "application/json") -> Json:
         headers = {"Content-Type": content} if body is not None else {}
         answer = self.client.request(
             method, where, content=json.dumps(body) if body is not None else None, headers=headers
@@ -95,15 +95,15 @@ class Watch:
     """Events of a collection, each with the time at which it arrived, as long as the bench runs."""
 
     def __init__(self, cluster: Cluster, where: str, *, metadata_only: bool = False) -> None:
-        self.latest: dict[str, Object] = {}
+        self.latest: dict[str, Json] = {}
         self.first_seen: dict[str, float] = {}
-        self.events: list[tuple[float, Object]] = []
+        self.events: list[tuple[float, Json]] = []
         self._changed = threading.Condition()
         self._client = connect(cluster)
         self._accept = METADATA_ONLY if metadata_only else "application/json"
         threading.Thread(target=self._follow, args=(where,), daemon=True).start()
 
-    def until(self, fact: Callable[[dict[str, Object]], bool], timeout_s: float = 30.0) -> float:
+    def until(self, fact: Callable[[dict[str, Json]], bool], timeout_s: float = 30.0) -> float:
         """When the collection first made the fact true; TimeoutError when it does not."""
         until = time.monotonic() + timeout_s
         with self._changed:
@@ -112,7 +112,7 @@ class Watch:
                     raise TimeoutError(f"{len(self.latest)} watched objects did not become what they should")
             return time.monotonic()
 
-    def first(self, since: int, name: str, fact: Callable[[Object], bool], timeout_s: float = 30.0) -> float:
+    def first(self, since: int, name: str, fact: Callable[[Json], bool], timeout_s: float = 30.0) -> float:
         """When an event of that object, not among the first `since`, made the fact true."""
         until, position = time.monotonic() + timeout_s, since
         with self._changed:
@@ -142,7 +142,7 @@ class Watch:
                     return  # the API server's caches are not filled yet, or it wants a new list
                 self._note(event["type"], event["object"])
 
-    def _note(self, type_: str, body: Object) -> None:
+    def _note(self, type_: str, body: Json) -> None:
         now, name = time.monotonic(), body["metadata"]["name"]
         with self._changed:
             self.first_seen.setdefault(name, now)

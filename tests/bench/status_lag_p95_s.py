@@ -11,10 +11,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from tests.bench import actors, audit, commit_lag
 from tests.bench.bench import Bench
 from tests.bench.fleet import NAMESPACE, SITES, Fleet
-from tests.bench.kube import Object, path
+from tests.bench.kube import path
 from tests.bench.rows import Row, percentile
 from tests.cluster.errors import CannotRunError
 
@@ -51,19 +52,19 @@ def _committed(bench: Bench) -> list[float]:
         return commit_lag.embedded_lags(bench.folder("commit-lag"))
 
 
-def _lag(fleet: Fleet, job: str, act: Callable[[], object], fact: Callable[[Object], bool]) -> float:
+def _lag(fleet: Fleet, job: str, act: Callable[[], object], fact: Callable[[Json], bool]) -> float:
     since, started = len(fleet.jobs.events), monotonic()
     act()
     return fleet.jobs.first(since, job, fact) - started
 
 
-def _condition(type_: str, status: str) -> Callable[[Object], bool]:
+def _condition(type_: str, status: str) -> Callable[[Json], bool]:
     return lambda job: any(
         c["type"] == type_ and c["status"] == status for c in job.get("status", {}).get("conditions", ())
     )
 
 
-def _site(name: str, fact: Callable[[Object], bool]) -> Callable[[Object], bool]:
+def _site(name: str, fact: Callable[[Json], bool]) -> Callable[[Json], bool]:
     return lambda job: any(s["name"] == name and fact(s) for s in job.get("status", {}).get("sites", ()))
 
 

@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from fedapi.jsonvalue import Json
 from tests.cluster import tools
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +19,6 @@ CHART = ROOT / "charts" / "fedloom"
 VALUES = Path(__file__).parent / "values"
 NAMESPACE = "fedloom-system"
 KUBE_VERSION = "1.34.0"  # helm asks the cluster; without one, a helm built from source assumes 1.20
-
-Object = dict[str, Any]
 
 
 class HelmError(Exception):
@@ -43,29 +41,29 @@ def template_text(*words: str | Path, release: str = "fedloom") -> str:
     return helm("template", release, CHART, "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION, *words)
 
 
-def template(*words: str | Path, release: str = "fedloom") -> list[Object]:
+def template(*words: str | Path, release: str = "fedloom") -> list[Json]:
     """The rendered objects."""
     return [each for each in yaml.safe_load_all(template_text(*words, release=release)) if each]
 
 
 @cache
-def of_values(name: str) -> list[Object]:
+def of_values(name: str) -> list[Json]:
     """The rendered objects of one of the values files beside this module; not to be changed."""
     return template("--values", VALUES / f"{name}.yaml")
 
 
-def of_kind(objects: list[Object], kind: str) -> list[Object]:
+def of_kind(objects: list[Json], kind: str) -> list[Json]:
     """Those of one kind."""
     return [each for each in objects if each["kind"] == kind]
 
 
-def the(objects: list[Object], kind: str) -> Object:
+def the(objects: list[Json], kind: str) -> Json:
     """The only one of a kind."""
     (found,) = of_kind(objects, kind)
     return found
 
 
-def pods(objects: list[Object]) -> Iterator[Object]:
+def pods(objects: list[Json]) -> Iterator[Json]:
     """Every pod and pod template: metadata and spec."""
     for each in objects:
         if each["kind"] == "Pod":
@@ -74,7 +72,7 @@ def pods(objects: list[Object]) -> Iterator[Object]:
             yield each["spec"]["template"]
 
 
-def environment(objects: list[Object]) -> dict[str, str]:
+def environment(objects: list[Json]) -> dict[str, str]:
     """The operator's environment; fields of the pod are shown as their path."""
     (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     return {

@@ -7,12 +7,13 @@ The token is no setting: it is read from the credentials directory and never pri
 import json
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
@@ -49,7 +50,7 @@ class TaskSettings(_FromEnvironment):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         description="The task, as package.module:factory.",
     )
-    task_args: dict[str, Any] = Field(
+    task_args: Json = Field(
         default_factory=dict,
         validation_alias=names.ENV_TASK_ARGS,
         description="Keyword arguments of the factory, a JSON object.",

@@ -6,9 +6,7 @@ A site's Lease is renewed by the aggregator on the site's behalf (placement Loca
 """
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -16,6 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from fedaggregator.errors import StatusUnavailableError
 from fedapi import names
+from fedapi.jsonvalue import Json, JsonView
 
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _CONFLICT, _TRIES = 409, 5
@@ -32,7 +31,7 @@ class KubernetesStatus:
         self._namespace, self._job, self._uid, self._api = namespace, job, uid, api
         self._version = ""  # the job's resourceVersion after our last write
 
-    def publish(self, status: Mapping[str, Any]) -> None:
+    def publish(self, status: JsonView) -> None:
         """Applies the aggregator's leaves. Another writer's change in between makes it read and apply again."""
         path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.JOB_PLURAL}/{self._job}"
         for _ in range(_TRIES):
@@ -78,12 +77,12 @@ class KubernetesStatus:
             raise StatusUnavailableError(f"job {self._job} was recreated: its uid is not {self._uid}")
         return str(answer["metadata"]["resourceVersion"])
 
-    def _apply(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _apply(self, path: str, body: JsonView) -> tuple[int, Json]:
         return self._call(
             "PATCH", path, json.dumps(body), ("fieldManager", names.AGGREGATOR_MANAGER), ("force", "true")
         )
 
-    def _call(self, method: str, path: str, body: str | None, *query: tuple[str, str]) -> tuple[int, dict[str, Any]]:
+    def _call(self, method: str, path: str, body: str | None, *query: tuple[str, str]) -> tuple[int, Json]:
         """Status code and JSON of a request."""
         headers = {"Accept": "application/json"} | ({"Content-Type": _APPLY} if body else {})
         request = self._api.param_serialize(

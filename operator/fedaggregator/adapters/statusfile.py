@@ -2,11 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fedaggregator.errors import StatusUnavailableError
+from fedapi.jsonvalue import JsonView
 
 
 class StatusFile:
@@ -15,7 +14,7 @@ class StatusFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def publish(self, status: Mapping[str, Any]) -> None:
+    def publish(self, status: JsonView) -> None:
         """Writes beside the file, then renames."""
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:

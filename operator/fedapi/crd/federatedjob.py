@@ -3,7 +3,7 @@
 Read by the operator, the embedded runner and the documentation. A field is here only when it works.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -28,6 +28,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.training import Training
+from fedapi.jsonvalue import Json
 from fedapi.wire.job import DEFAULT_MAX_SAMPLES
 from fedapi.wire.site import MAX_SAMPLES
 
@@ -181,14 +182,14 @@ class Round(Part):
     quorum: int | Annotated[str, Field(max_length=8)] = Field(
         "100%",
         description="Updates that a round needs: a count, or a percentage of the selected sites such as 60%.",
-        json_schema_extra={INT_OR_STRING: True}
-        | rules(
+        json_schema_extra=rules(
             rule(
                 "type(self) == int ? self >= 1 : string(self).matches('^([1-9][0-9]?|100)%$')",
                 "quorum must be a count of at least 1 or a percentage from 1% to 100%",
             ),
             rule("type(self) != int || self <= 100000", "quorum must be a count of at most 100000: lower it"),
-        ),
+        )
+        | {INT_OR_STRING: True},
     )
     deadline: Duration = Field("1h", description="Time from the plan of a round until it is closed.")
     grace_after_quorum: Duration | None = Field(
@@ -308,6 +309,6 @@ class FederatedJob(Part):
     status: FederatedJobStatus = Field(default_factory=FederatedJobStatus)
 
     @classmethod
-    def parse(cls, body: dict[str, Any]) -> "FederatedJob":
+    def parse(cls, body: Json) -> "FederatedJob":
         """From an API object; unknown spec fields are refused (pydantic.ValidationError)."""
         return cls.model_validate({k: body[k] for k in ("metadata", "spec", "status") if body.get(k) is not None})

@@ -6,7 +6,7 @@ the cost of the CEL rules (Kubernetes API conventions).
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from fedapi import names
 from fedapi.duration import PATTERN as DURATION_PATTERN
 from fedapi.duration import seconds
+from fedapi.jsonvalue import Json
 
 VALIDATIONS = "x-kubernetes-validations"
 LIST_MAP_KEYS = "x-kubernetes-list-map-keys"
@@ -28,12 +29,12 @@ def rule(cel: str, message: str, field_path: str | None = None) -> dict[str, str
     return {"rule": cel, "message": message} | ({"fieldPath": field_path} if field_path else {})
 
 
-def rules(*entries: dict[str, str]) -> dict[str, Any]:
+def rules(*entries: dict[str, str]) -> Json:
     """`json_schema_extra` that carries CEL validations."""
     return {VALIDATIONS: list(entries)}
 
 
-def immutable(what: str, way_out: str = "delete the job and create it anew") -> dict[str, Any]:
+def immutable(what: str, way_out: str = "delete the job and create it anew") -> Json:
     """`json_schema_extra` of a field that cannot change after creation."""
     return rules(rule("self == oldSelf", f"{what} cannot change after creation: {way_out}"))
 
@@ -43,7 +44,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> Json:
         """JSON form with API names, unset optional fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -54,7 +55,7 @@ class StatusPart(Part):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
-def listed_by(*keys: str) -> dict[str, Any]:
+def listed_by(*keys: str) -> Json:
     """`json_schema_extra` of a list that server-side apply merges by key."""
     return {LIST_TYPE: "map", LIST_MAP_KEYS: list(keys)}
 

@@ -5,7 +5,7 @@ Read by the operator, the embedded runner and the documentation. A field is here
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -26,6 +26,7 @@ from fedapi.crd.fields import (
     rules,
 )
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
+from fedapi.jsonvalue import Json
 
 
 class Placement(Part):
@@ -280,6 +281,6 @@ class FLClient(Part):
     status: FLClientStatus = Field(default_factory=FLClientStatus)
 
     @classmethod
-    def parse(cls, body: dict[str, Any]) -> Self:
+    def parse(cls, body: Json) -> Self:
         """From an API object; unknown spec fields are refused (pydantic.ValidationError)."""
         return cls.model_validate({k: body[k] for k in ("metadata", "spec", "status") if body.get(k) is not None})

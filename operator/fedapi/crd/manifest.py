@@ -3,8 +3,6 @@
 `python -m fedapi.crd` writes them (see __main__.py); tests check that the files in crds/ and the chart are fresh.
 """
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from fedapi import names
@@ -13,9 +11,10 @@ from fedapi.crd.fields import VALIDATIONS, rule
 from fedapi.crd.flclient import FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.schema import structural
+from fedapi.jsonvalue import Json
 
 
-def _column(name: str, path: str, description: str, *, type_: str = "string", wide: bool = False) -> dict[str, Any]:
+def _column(name: str, path: str, description: str, *, type_: str = "string", wide: bool = False) -> Json:
     return {
         "name": name, "type": type_, "jsonPath": path, "description": description, **({"priority": 1} if wide else {})
     }  # fmt: skip
@@ -48,10 +47,10 @@ def _crd(
     short: str,
     spec: type[BaseModel],
     status: type[BaseModel],
-    columns: list[dict[str, Any]],
+    columns: list[Json],
     description: str,
     selectable: list[str],
-) -> dict[str, Any]:
+) -> Json:
     schema = {
         "description": description,
         "type": "object",
@@ -104,7 +103,7 @@ def _crd(
     }
 
 
-def definitions() -> dict[str, dict[str, Any]]:
+def definitions() -> dict[str, Json]:
     """File name -> CustomResourceDefinition, for every kind."""
     return {
         f"{names.GROUP}_{names.JOB_PLURAL}.yaml": _crd(

@@ -4,26 +4,24 @@ Called by manifest.py. What pydantic writes and Kubernetes refuses is folded awa
 null, titles, exclusive bounds, `additionalProperties: false`. Everything `x-kubernetes-*` passes through.
 """
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from fedapi.crd.fields import INT_OR_STRING
+from fedapi.jsonvalue import Json
 
-Schema = dict[str, Any]
 _PASSED = ("description", "default", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "format")
 _PASSED_SIZES = ("minItems", "maxItems", "minProperties", "maxProperties")
 
 
-def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Json:
     """The structural schema of a model, properties in order of declaration. `defaults=False` for status."""
     raw = model.model_json_schema(by_alias=True, mode="validation")
     return _fold(raw, raw.get("$defs", {}), defaults=defaults)
 
 
-def _fold(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
+def _fold(node: Json, defs: dict[str, Json], *, defaults: bool) -> Json:
     node = _resolved(node, defs)
-    out: Schema = {key: node[key] for key in (*_PASSED, *_PASSED_SIZES) if key in node and node[key] is not None}
+    out: Json = {key: node[key] for key in (*_PASSED, *_PASSED_SIZES) if key in node and node[key] is not None}
     out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
     if not defaults:
         out.pop("default", None)
@@ -41,7 +39,7 @@ def _fold(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
     return out
 
 
-def _object(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
+def _object(node: Json, defs: dict[str, Json], *, defaults: bool) -> Json:
     if "properties" not in node:
         return {"additionalProperties": _fold(node.get("additionalProperties") or {}, defs, defaults=defaults)}
     required = node.get("required", [])
@@ -55,13 +53,13 @@ def _object(node: Schema, defs: dict[str, Schema], *, defaults: bool) -> Schema:
     return {"properties": properties} | ({"required": required} if required else {})
 
 
-def _filled(schema: Schema) -> Schema:
+def _filled(schema: Json) -> Json:
     """The defaults of an object's fields."""
-    fields: dict[str, Schema] = schema.get("properties", {})
+    fields: dict[str, Json] = schema.get("properties", {})
     return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
-def _resolved(node: Schema, defs: dict[str, Schema]) -> Schema:
+def _resolved(node: Json, defs: dict[str, Json]) -> Json:
     """References and `X | null` replaced by X; what stands beside them (description, default, rules) wins."""
     while "$ref" in node or "anyOf" in node:
         beside = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}
@@ -74,6 +72,6 @@ def _resolved(node: Schema, defs: dict[str, Schema]) -> Schema:
     return node
 
 
-def _merged(target: Schema, beside: Schema) -> Schema:
+def _merged(target: Json, beside: Json) -> Json:
     rules = [*target.get("x-kubernetes-validations", ()), *beside.get("x-kubernetes-validations", ())]
     return {**target, **beside, **({"x-kubernetes-validations": rules} if rules else {})}

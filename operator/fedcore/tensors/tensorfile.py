@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedapi.jsonvalue import Json
+
 PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 8 << 20
 MAX_RANK = 16
@@ -85,7 +87,7 @@ def parsed(header: bytes, file_size: int) -> TensorFile:
 def canonical_header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
     """Prefix and header of a new file with these tensors: wide types first (alignment), then by name; no metadata."""
     ordered = sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
-    table: dict[str, Any] = {}
+    table: Json = {}
     position = 0
     for tensor in ordered:
         size = tensor.end - tensor.begin
@@ -113,7 +115,7 @@ def difference(base: TensorFile, update: TensorFile) -> str:
     return ""
 
 
-def _json_object(header: bytes) -> dict[str, Any]:
+def _json_object(header: bytes) -> Json:
     try:
         table = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -123,7 +125,7 @@ def _json_object(header: bytes) -> dict[str, Any]:
     return table
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> Json:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise MalformedTensorFileError("the header names a tensor twice")

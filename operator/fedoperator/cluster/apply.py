@@ -6,18 +6,17 @@ decision, and tried again only after a while. While a name is taken, no workload
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from fedapi import names
 from fedapi.crd.job_status import OPERATOR_LEAVES
-from fedoperator.cluster.cache import Object
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
-from fedoperator.decide.decision import Decision, Event, Key, Manifest, SecretRequest
+from fedoperator.decide.decision import Decision, Event, Key, SecretRequest
 from fedoperator.decide.reasons import EventReason
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import JOB_KINDS, belongs_to_queue, created
@@ -36,7 +35,7 @@ OWNED_STATUS = {
 }
 _STATUS_KEYS = {"conditions": "type", "sites": "name"}
 
-Live = Callable[[Key], Object | None]
+Live = Callable[[Key], Json | None]
 
 
 @dataclass
@@ -58,7 +57,7 @@ class Applier:
         self._credentials = credentials
         self._refusals = refusals
 
-    def apply(self, about: Object, decision: Decision, live: Live) -> Applied:
+    def apply(self, about: Json, decision: Decision, live: Live) -> Applied:
         """One pass. Raises RetryLaterError, GoneError or UnauthorizedError; RefusedError and ForeignError never."""
         done = Applied()
         if decision.delete_self:
@@ -78,7 +77,7 @@ class Applier:
                 self._try(about, key, partial(self._writer.delete, child), done)
         return done
 
-    def report(self, about: Object, decision: Decision, done: Applied, now: datetime) -> None:
+    def report(self, about: Json, decision: Decision, done: Applied, now: datetime) -> None:
         """Status and events, after everything else."""
         live = {key: v for key, v in (about.get("status") or {}).items() if key in OWNED_STATUS[about["kind"]]}
         if decision.status is not None and _leaves(decision.status) != _leaves(live):
@@ -90,7 +89,7 @@ class Applier:
             except OperatorError as error:
                 log.warning("an event was not recorded: %s", error)
 
-    def _objects(self, about: Object, objects: Iterable[Manifest], live: Live, done: Applied) -> None:
+    def _objects(self, about: Json, objects: Iterable[JsonView], live: Live, done: Applied) -> None:
         for manifest in objects:
             key = _key(manifest)
             there = live(key)
@@ -101,7 +100,7 @@ class Applier:
                 self._present(about, manifest, there, done)
             done.foreign = done.foreign or self._refusals.foreign_name(about, key)
 
-    def _present(self, about: Object, manifest: Manifest, there: Object, done: Applied) -> None:
+    def _present(self, about: Json, manifest: JsonView, there: Json, done: Applied) -> None:
         """An object that has the name: mended where it is ours, left alone where it is not."""
         key = _key(manifest)
         whose = standing(manifest, there)
@@ -110,7 +109,7 @@ class Applier:
         elif whose is Standing.OURS:
             self._mend(about, manifest, there, done)
 
-    def _mend(self, about: Object, manifest: Manifest, there: Object, done: Applied) -> None:
+    def _mend(self, about: Json, manifest: JsonView, there: Json, done: Applied) -> None:
         """Writes where one of our leaves differs, and takes back what others set where that is wholly ours."""
         key, queued = _key(manifest), belongs_to_queue(there)
         taken = None if queued else taken_back(manifest, there)
@@ -124,7 +123,7 @@ class Applier:
         else:
             self._refusals.cleared(about, key)
 
-    def _write(self, about: Object, manifest: Manifest, there: Object, taken: TakeBack | None, done: Applied) -> None:
+    def _write(self, about: Json, manifest: JsonView, there: Json, taken: TakeBack | None, done: Applied) -> None:
         if taken is not None and taken.patch:
             self._writer.merge(there, taken.patch, as_seen=True)
         if differs(manifest, there) or (taken is not None and not taken.patch):
@@ -133,7 +132,7 @@ class Applier:
             self._refusals.contested(about, _key(manifest))
             done.events.append(Event("Warning", EventReason.TAKEN_BACK, taken.told(*_words(manifest))))
 
-    def _make(self, about: Object, manifest: Manifest, done: Applied) -> None:
+    def _make(self, about: Json, manifest: JsonView, done: Applied) -> None:
         """Creates the object. Where the name is taken by one that the watch does not see, looks whose it is."""
         try:
             if manifest["kind"] in JOB_KINDS:
@@ -145,7 +144,7 @@ class Applier:
                 raise
             self._hidden(about, manifest, done)
 
-    def _hidden(self, about: Object, manifest: Manifest, done: Applied) -> None:
+    def _hidden(self, about: Json, manifest: JsonView, done: Applied) -> None:
         try:
             there = self._writer.read(manifest)
         except GoneError:
@@ -160,7 +159,7 @@ class Applier:
         else:
             done.retry_after_s.append(SOON_S)
 
-    def _secrets(self, about: Object, requests: Iterable[SecretRequest], done: Applied) -> bool:
+    def _secrets(self, about: Json, requests: Iterable[SecretRequest], done: Applied) -> bool:
         """Whether all Secrets are there."""
         uid, namespace = about["metadata"]["uid"], about["metadata"]["namespace"]
         known = self._credentials.known(uid)
@@ -172,7 +171,7 @@ class Applier:
         done.made_secrets = len(left) < len(missing)
         return not left
 
-    def _try(self, about: Object, key: Key, write: Callable[[], object], done: Applied) -> None:
+    def _try(self, about: Json, key: Key, write: Callable[[], object], done: Applied) -> None:
         wait_s = self._refusals.wait_s(about, key)
         if wait_s > 0:
             done.retry_after_s.append(wait_s)
@@ -189,11 +188,11 @@ class Applier:
             done.written += 1
 
 
-def _key(manifest: Manifest) -> Key:
+def _key(manifest: JsonView) -> Key:
     return Key(*_words(manifest))
 
 
-def _words(manifest: Manifest) -> tuple[str, str]:
+def _words(manifest: JsonView) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
@@ -204,7 +203,7 @@ def _concerned(decision: Decision) -> set[Key]:
     return {*map(_key, decision.objects), *decision.delete, *flipped, *named}
 
 
-def _leave_alone(manifest: Manifest, there: Object) -> None:
+def _leave_alone(manifest: JsonView, there: Json) -> None:
     """Raises ForeignError with what is in the way, and the way out."""
     kind, name = _words(manifest)
     owner = next((r for r in there["metadata"].get("ownerReferences") or () if r.get("controller")), None)
@@ -213,7 +212,7 @@ def _leave_alone(manifest: Manifest, there: Object) -> None:
     raise ForeignError(f"{kind} {name} exists already and {whose}; {way_out}")
 
 
-def _leaves(status: Mapping[str, Any]) -> dict[str, Any]:
+def _leaves(status: JsonView) -> Json:
     """A status in a form that compares: lists with keys without regard to order."""
     return {
         key: {item[_STATUS_KEYS[key]]: item for item in value} if key in _STATUS_KEYS else value

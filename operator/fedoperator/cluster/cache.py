@@ -10,14 +10,12 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import is_ours
 from fedoperator.desired.ownership import owner_of
 from fedoperator.desired.takeback import WHOLLY_OURS, is_others
-
-Object = dict[str, Any]
 
 _TOMBSTONES = 4096  # objects that went, by uid with their last resourceVersion: remembered against late answers
 _OWNED = {names.JOB_KIND: names.LABEL_JOB, names.CLIENT_KIND: names.LABEL_CLIENT}
@@ -27,7 +25,7 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 @dataclass(frozen=True)
 class _Entry:
-    body: Object
+    body: Json
     seen: float  # when the API server was last heard about it
 
 
@@ -41,7 +39,7 @@ class Cache:
         self._by_label: dict[tuple[str, str, str], set[tuple[str, str]]] = defaultdict(set)
         self._tombstones: OrderedDict[str, int] = OrderedDict()
 
-    def put(self, body: Object) -> bool:
+    def put(self, body: Json) -> bool:
         """Takes in an object; True when it says something new (a new resourceVersion alone is not new)."""
         new = trimmed(body)
         kind, place = new["kind"], _place(new)
@@ -59,15 +57,15 @@ class Cache:
                     self._by_label[label].add((kind, place[1]))
         return old is None or _meaning(old.body) != _meaning(new)
 
-    def remove(self, body: Object) -> None:
+    def remove(self, body: Json) -> None:
         """Takes in that a watch sees an object no longer: exactly this one, not a younger one under the same name."""
         self._remove(body, _version(body))
 
-    def deleted(self, body: Object) -> None:
+    def deleted(self, body: Json) -> None:
         """Takes in the answer to a deletion: this object is no more, whatever is said about it later."""
         self._remove(body, _NEVER)
 
-    def _remove(self, body: Object, until: int) -> None:
+    def _remove(self, body: Json, until: int) -> None:
         kind, place, uid = body["kind"], _place(body), body["metadata"].get("uid", "")
         with self._lock:
             self._bury(uid, until)
@@ -75,7 +73,7 @@ class Cache:
             if old is not None and old.body["metadata"].get("uid", "") == uid:
                 self._drop(kind, place)
 
-    def sweep(self, kind: str, namespace: str | None, before: float) -> list[Object]:
+    def sweep(self, kind: str, namespace: str | None, before: float) -> list[Json]:
         """Drops and returns what a full list that began at `before` did not mention: most likely missed deletions.
 
         Dropped, not buried: a list that is handed over slowly may mention a live object later, and that restores it.
@@ -90,18 +88,18 @@ class Cache:
                 self._drop(kind, place)
         return [body for _, body in missed]
 
-    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+    def get(self, kind: str, namespace: str, name: str) -> Json | None:
         """One object."""
         with self._lock:
             entry = self._objects[kind].get((namespace, name))
         return entry.body if entry else None
 
-    def every(self, kind: str, namespace: str | None = None) -> list[Object]:
+    def every(self, kind: str, namespace: str | None = None) -> list[Json]:
         """All objects of a kind, in one namespace or in all."""
         with self._lock:
             return [e.body for place, e in self._objects[kind].items() if namespace in (None, place[0])]
 
-    def labelled(self, label: str, namespace: str, value: str) -> list[Object]:
+    def labelled(self, label: str, namespace: str, value: str) -> list[Json]:
         """All objects with names.LABEL_JOB or names.LABEL_CLIENT of that value, or controlled by that job or client."""
         with self._lock:
             found = self._by_label.get((label, namespace, value), set())
@@ -123,7 +121,7 @@ class Cache:
                 del self._by_label[label]
 
 
-def trimmed(body: Object) -> Object:
+def trimmed(body: Json) -> Json:
     """The object without what nobody here reads: most managedFields, kubectl's copy, most of a pod's spec."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     whole = body["kind"] in WHOLLY_OURS
@@ -137,17 +135,17 @@ def trimmed(body: Object) -> Object:
     return slim
 
 
-def _place(body: Object) -> tuple[str, str]:
+def _place(body: Json) -> tuple[str, str]:
     return body["metadata"].get("namespace", ""), body["metadata"]["name"]
 
 
-def _version(body: Object) -> int:
+def _version(body: Json) -> int:
     """The resourceVersion as a number; the API server's are, and 0 where one is not."""
     text = body["metadata"].get("resourceVersion", "0")
     return int(text) if text.isdigit() else 0
 
 
-def _index_keys(body: Object) -> Iterator[tuple[str, str, str]]:
+def _index_keys(body: Json) -> Iterator[tuple[str, str, str]]:
     """What an object is found by: a label taken off by hand does not hide a child from its job."""
     namespace, labels = body["metadata"].get("namespace", ""), body["metadata"].get("labels") or {}
     for label in (names.LABEL_JOB, names.LABEL_CLIENT):
@@ -157,7 +155,7 @@ def _index_keys(body: Object) -> Iterator[tuple[str, str, str]]:
         yield _OWNED[owner.kind], namespace, owner.name
 
 
-def _meaning(body: Object) -> Object:
+def _meaning(body: Json) -> Json:
     metadata = {
         key: value for key, value in body["metadata"].items() if key not in ("resourceVersion", "managedFields")
     }

@@ -20,6 +20,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.incluster_config import InClusterConfigLoader
 from kubernetes.config.kube_config import load_kube_config
 
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.errors import (
     GoneError,
     OperatorError,
@@ -86,11 +87,11 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: JsonView | None = None,
         *,
         content_type: str = JSON,
         query: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Sends one request, without retries; the answer's JSON."""
         headers = {"Accept": JSON, "User-Agent": self.user_agent}
         if authorization := self.authorization():
@@ -123,7 +124,7 @@ def _configuration(service_account: Path) -> Any:
     return configuration
 
 
-def _answer(what: str, status: int, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+def _answer(what: str, status: int, data: bytes, headers: Mapping[str, str]) -> Json:
     try:
         body = json.loads(data) if data else {}
     except ValueError:
@@ -135,7 +136,7 @@ def _answer(what: str, status: int, data: bytes, headers: Mapping[str, str]) -> 
     raise _error(what, status, body, headers)
 
 
-def _error(what: str, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> OperatorError:
+def _error(what: str, status: int, body: JsonView, headers: Mapping[str, str]) -> OperatorError:
     message = str(body.get("message") or f"{what}: HTTP {status}")
     details = body.get("details") or {}
     causes = {cause.get("reason") for cause in details.get("causes") or ()}
@@ -148,7 +149,7 @@ def _error(what: str, status: int, body: Mapping[str, Any], headers: Mapping[str
     return RefusedError(message, status)
 
 
-def _wait_s(headers: Mapping[str, str], details: Mapping[str, Any]) -> float:
+def _wait_s(headers: Mapping[str, str], details: JsonView) -> float:
     try:
         return float(headers.get("Retry-After") or details.get("retryAfterSeconds") or 0)
     except ValueError:

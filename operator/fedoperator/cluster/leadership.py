@@ -18,6 +18,7 @@ from kubernetes.leaderelection.leaderelection import LeaderElection
 from kubernetes.leaderelection.leaderelectionrecord import LeaderElectionRecord
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.kinds import LEASE
 from fedoperator.errors import GoneError, OperatorError
@@ -32,7 +33,7 @@ class LeaseLock:
     def __init__(self, connection: Connection, name: str, namespace: str, identity: str) -> None:
         self.name, self.namespace, self.identity = name, namespace, identity
         self._connection = connection
-        self._lease: dict[str, Any] = {}
+        self._lease: Json = {}
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         """(True, record), or (False, what the library reads of an ApiException)."""
@@ -69,7 +70,7 @@ class LeaseLock:
         spec = {k: v for k, v in self._lease["spec"].items() if k not in ("holderIdentity", "acquireTime")}
         return self._write("PUT", LEASE.path(self.namespace, self.name), self._lease | {"spec": spec})
 
-    def _write(self, method: str, path: str, body: dict[str, Any]) -> bool:
+    def _write(self, method: str, path: str, body: Json) -> bool:
         try:
             self._lease = self._connection.request(method, path, body, query={"fieldManager": names.OPERATOR_MANAGER})
         except OperatorError as error:
@@ -121,7 +122,7 @@ class Election:
             self._lost()
 
 
-def _spec(record: LeaderElectionRecord) -> dict[str, Any]:
+def _spec(record: LeaderElectionRecord) -> Json:
     return {
         "holderIdentity": record.holder_identity,
         "leaseDurationSeconds": int(record.lease_duration),
@@ -130,7 +131,7 @@ def _spec(record: LeaderElectionRecord) -> dict[str, Any]:
     }
 
 
-def _record(spec: dict[str, Any]) -> LeaderElectionRecord:
+def _record(spec: Json) -> LeaderElectionRecord:
     duration = spec.get("leaseDurationSeconds")
     return LeaderElectionRecord(
         spec.get("holderIdentity") or None,

@@ -13,7 +13,8 @@ from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
 from fedapi.crd.fields import ObjectMeta
 from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.cluster.cache import Cache, Object
+from fedapi.jsonvalue import Json
+from fedoperator.cluster.cache import Cache
 from fedoperator.decide.decision import Key, Observed, ObservedClient, Refused, Settings
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Observer:
         self._jobset = jobset
         self._sites: dict[str, tuple[str, FLClient | None]] = {}
 
-    def job(self, body: Object, secrets: frozenset[str], refused: tuple[Refused, ...] = ()) -> Observed:
+    def job(self, body: Json, secrets: frozenset[str], refused: tuple[Refused, ...] = ()) -> Observed:
         """Everything that a decision about this FederatedJob depends on; also what a deleted namesake left."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         related = self._cache.labelled(names.LABEL_JOB, namespace, name)
@@ -45,7 +46,7 @@ class Observer:
             refused=refused,
         )
 
-    def client(self, body: Object, refused: tuple[Refused, ...] = ()) -> ObservedClient:
+    def client(self, body: Json, refused: tuple[Refused, ...] = ()) -> ObservedClient:
         """Everything that a decision about this FLClient depends on."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         related = self._cache.labelled(names.LABEL_CLIENT, namespace, name)
@@ -62,7 +63,7 @@ class Observer:
         sites = (self._site(body) for body in self._cache.every(names.CLIENT_KIND, namespace))
         return tuple(sorted((s for s in sites if s is not None), key=lambda s: s.metadata.name))
 
-    def _site(self, body: Object) -> FLClient | None:
+    def _site(self, body: Json) -> FLClient | None:
         uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
         known = self._sites.get(uid)
         if known is None or known[0] != version:
@@ -78,11 +79,11 @@ class Observer:
         self._sites.pop(uid, None)
 
 
-def _by_name(objects: Iterable[Object]) -> tuple[Object, ...]:
+def _by_name(objects: Iterable[Json]) -> tuple[Json, ...]:
     return tuple(sorted(objects, key=lambda o: str(o["metadata"]["name"])))
 
 
-def _parsed(parse: Callable[[Any], T], unreadable: Callable[[Object], T], body: Object) -> tuple[T, str]:
+def _parsed(parse: Callable[[Any], T], unreadable: Callable[[Json], T], body: Json) -> tuple[T, str]:
     """The parsed object and "", or a stand-in and what is wrong with its spec."""
     try:
         return parse(body), ""
@@ -91,7 +92,7 @@ def _parsed(parse: Callable[[Any], T], unreadable: Callable[[Object], T], body: 
         return unreadable(body), "; ".join(problems)[:1000]
 
 
-def _unreadable_job(body: Object) -> FederatedJob:
+def _unreadable_job(body: Json) -> FederatedJob:
     spec = FederatedJobSpec.model_construct(task=Task.model_construct(entrypoint="", image=""), rounds=1)
     return FederatedJob.model_construct(
         metadata=ObjectMeta.model_validate(body["metadata"]),
@@ -100,7 +101,7 @@ def _unreadable_job(body: Object) -> FederatedJob:
     )
 
 
-def _unreadable_client(body: Object) -> FLClient:
+def _unreadable_client(body: Json) -> FLClient:
     return FLClient.model_construct(
         metadata=ObjectMeta.model_validate(body["metadata"]),
         spec=FLClientSpec.model_construct(provider="OnPremises"),

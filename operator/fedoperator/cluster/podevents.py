@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from fedoperator.cluster.cache import Object
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.kinds import EVENT
-from fedoperator.decide.decision import Manifest, PodRefusal
+from fedoperator.decide.decision import PodRefusal
 from fedoperator.errors import OperatorError, UnauthorizedError
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,12 @@ class PodEvents:
         self._lock = threading.Lock()
         self._told: dict[str, tuple[float, PodRefusal | None]] = {}  # uid of a Job -> when it was looked up
 
-    def refusals(self, jobs: Iterable[Manifest]) -> dict[str, PodRefusal]:
+    def refusals(self, jobs: Iterable[JsonView]) -> dict[str, PodRefusal]:
         """Name of a Job -> why no pods are made for it; without an entry where no event tells."""
         told = {job["metadata"]["name"]: self._why(job) for job in jobs}
         return {name: found for name, found in told.items() if found}
 
-    def _why(self, job: Manifest) -> PodRefusal | None:
+    def _why(self, job: JsonView) -> PodRefusal | None:
         uid, now = job["metadata"]["uid"], self._clock()
         with self._lock:
             at, found = self._told.get(uid, (-RECHECK_S, None))
@@ -46,7 +46,7 @@ class PodEvents:
             self._told[uid] = (now, found)
         return found
 
-    def _looked_up(self, job: Manifest) -> PodRefusal | None:
+    def _looked_up(self, job: JsonView) -> PodRefusal | None:
         about = f"regarding.uid={job['metadata']['uid']},reason=FailedCreate"
         query = {"fieldSelector": about, "limit": _MOST}
         try:
@@ -56,11 +56,11 @@ class PodEvents:
         except OperatorError as error:
             log.warning("events of Job %s cannot be read: %s", job["metadata"]["name"], error)
             return None
-        newest: Object | None = max(found.get("items") or (), key=_last_seen, default=None)
+        newest: Json | None = max(found.get("items") or (), key=_last_seen, default=None)
         return PodRefusal(str(newest.get("note") or ""), _last_seen(newest)) if newest else None
 
 
-def _last_seen(event: Object) -> str:
+def _last_seen(event: Json) -> str:
     """When an event happened last, as text that sorts."""
     series = (event.get("series") or {}).get("lastObservedTime")
     return str(series or event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")

@@ -10,9 +10,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.kinds import SECRET
 from fedoperator.cluster.writes import Count
@@ -115,7 +115,7 @@ class SecretStore:
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
 
 
-def _manifest(name: str, namespace: str, files: Files) -> dict[str, Any]:
+def _manifest(name: str, namespace: str, files: Files) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -5,15 +5,16 @@ here can touch an object that was not there before, or is not the one that was s
 taken, everything else names the uid.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 from fedapi import names
-from fedoperator.cluster.cache import Cache, Object
+from fedapi.jsonvalue import Json, JsonView
+from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH, Connection
 from fedoperator.cluster.kinds import BY_KIND, EVENT
-from fedoperator.decide.decision import Event, Manifest
+from fedoperator.decide.decision import Event
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
@@ -32,7 +33,7 @@ class Writer:
         self._count = count
         self._reporter = reporter
 
-    def apply(self, manifest: Manifest, live: Object) -> None:
+    def apply(self, manifest: JsonView, live: Json) -> None:
         """Server-side apply: takes over the leaves that the manifest holds, in exactly this object."""
         body = _meant(manifest, uid=live["metadata"]["uid"])
         try:
@@ -42,36 +43,36 @@ class Writer:
                 raise
             raise RetryLaterError(str(error), conflict=True) from error  # replaced under its name: look again
 
-    def make(self, manifest: Manifest) -> None:
+    def make(self, manifest: JsonView) -> None:
         """Server-side apply that only creates; RetryLaterError(conflict) when the name is taken."""
         body = _meant(manifest, resourceVersion=_NO_VERSION)
         self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
 
-    def create(self, manifest: Manifest) -> None:
+    def create(self, manifest: JsonView) -> None:
         """Plain create, for Jobs; RetryLaterError(conflict) when the name is taken."""
         path = BY_KIND[manifest["kind"]].path(manifest["metadata"]["namespace"])
         self._take("create", "POST", path, manifest, query=_MANAGER)
 
-    def read(self, manifest: Manifest) -> Object:
+    def read(self, manifest: JsonView) -> Json:
         """The object that has the manifest's name: one that the watch does not see. GoneError when it is gone."""
         return self._connection.request("GET", _path(manifest)) | {"kind": manifest["kind"]}
 
-    def take(self, body: Object) -> None:
+    def take(self, body: Json) -> None:
         """Has the cache know an object that the watch does not see."""
         self._cache.put(body)
 
-    def merge(self, live: Object, patch: Mapping[str, Any], *, as_seen: bool = False) -> None:
+    def merge(self, live: Json, patch: JsonView, *, as_seen: bool = False) -> None:
         """Merge patch of exactly this object; with `as_seen` only while nobody has changed it since."""
         keys = ("uid", "resourceVersion") if as_seen else ("uid",)
         metadata = patch.get("metadata", {}) | {key: live["metadata"][key] for key in keys}
         body = {"kind": live["kind"], **patch, "metadata": metadata}
         self._take("patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
 
-    def suspend(self, live: Object, *, suspend: bool) -> None:
+    def suspend(self, live: Json, *, suspend: bool) -> None:
         """Flips spec.suspend of a Job or JobSet, of exactly this one."""
         self.merge(live, {"spec": {"suspend": suspend}})
 
-    def status(self, live: Object, status: Mapping[str, Any]) -> None:
+    def status(self, live: Json, status: JsonView) -> None:
         """Server-side apply of this operator's leaves of .status, for exactly this object as it was seen.
 
         The API server ignores a foreign uid in an apply to /status of a custom resource; a foreign resourceVersion is a
@@ -82,7 +83,7 @@ class Writer:
         path = _path(live, "status")
         self._take("apply", "PATCH", path, body, content_type=APPLY_PATCH, query=_APPLY)
 
-    def delete(self, live: Object) -> None:
+    def delete(self, live: Json) -> None:
         """Deletes exactly this object; its own children follow in the background."""
         options = {
             "apiVersion": "v1",
@@ -100,7 +101,7 @@ class Writer:
         else:
             self._cache.deleted(live)
 
-    def event(self, about: Object, event: Event, now: str) -> None:
+    def event(self, about: Json, event: Event, now: str) -> None:
         """An event on the object, which `kubectl describe` shows."""
         name = f"{about['metadata']['name'][:220]}.{uuid4().hex[:16]}"
         namespace = about["metadata"]["namespace"]
@@ -121,15 +122,15 @@ class Writer:
         self._count(EVENT.kind, "create")
         self._connection.request("POST", EVENT.path(namespace), body, query=_MANAGER)
 
-    def _take(self, verb: str, method: str, path: str, body: Manifest, **options: Any) -> None:
+    def _take(self, verb: str, method: str, path: str, body: JsonView, **options: Any) -> None:
         self._count(body["kind"], verb)
         self._cache.put(self._connection.request(method, path, body, **options))
 
 
-def _meant(manifest: Manifest, **identity: str) -> dict[str, Any]:
+def _meant(manifest: JsonView, **identity: str) -> Json:
     return {**manifest, "metadata": {**manifest["metadata"], **identity}}
 
 
-def _path(body: Manifest, subresource: str = "") -> str:
+def _path(body: JsonView, subresource: str = "") -> str:
     metadata = body["metadata"]
     return BY_KIND[body["kind"]].path(metadata["namespace"], metadata["name"], subresource)

@@ -5,10 +5,11 @@ A child that still carries the uid of a deleted job of the same name is deleted 
 
 from collections.abc import Iterable
 
+from fedapi.jsonvalue import JsonView
 from fedapi.wire.job import RosterEntry
 from fedoperator.decide import early, refused
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, Manifest, SecretRequest
+from fedoperator.decide.decision import Key, SecretRequest
 from fedoperator.decide.facts import instant
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.reasons import Reason
@@ -49,7 +50,7 @@ def roster(context: JobContext) -> tuple[RosterEntry, ...]:
     return tuple(_entry(context, site) for site in context.sites)
 
 
-def deployment(context: JobContext, replicas: int) -> Manifest:
+def deployment(context: JobContext, replicas: int) -> JsonView:
     """The aggregator's Deployment."""
     settings = context.observed.settings
     image, pull = settings.aggregator_image, settings.image_pull_policy
@@ -68,10 +69,10 @@ def _remade_account(context: JobContext) -> str:
     return str(dig(account, "metadata", "uid")) if ours and made and since and instant(made) > instant(since) else ""
 
 
-def fixed(context: JobContext) -> tuple[Manifest, ...]:
+def fixed(context: JobContext) -> tuple[JsonView, ...]:
     """Every child but the training Jobs, in the order in which they are needed."""
     identity, job = context.identity, context.observed.job
-    objects: tuple[Manifest, ...] = (
+    objects: tuple[JsonView, ...] = (
         access.service_account(identity),
         access.role(identity, (site.name for site in context.sites if site.has_heartbeat)),
         access.role_binding(identity),
@@ -98,11 +99,11 @@ def stale_init(context: JobContext) -> tuple[Key, ...]:
     return () if context.initialized else tuple(Key("Job", job.name) for job in stale)
 
 
-def _key(manifest: Manifest) -> Key:
+def _key(manifest: JsonView) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["name"])
 
 
-def predecessors(context: JobContext, objects: Iterable[Manifest]) -> tuple[Key, ...]:
+def predecessors(context: JobContext, objects: Iterable[JsonView]) -> tuple[Key, ...]:
     """Live objects in the way that belong to a deleted job of the same name. Never a volume: its name has the uid."""
     live = context.observed.children
     there = ((manifest, live.get(_key(manifest))) for manifest in objects)
@@ -110,7 +111,7 @@ def predecessors(context: JobContext, objects: Iterable[Manifest]) -> tuple[Key,
     return tuple(_key(manifest) for manifest, body in found if standing(manifest, body) is Standing.PREDECESSORS)
 
 
-def without(objects: Iterable[Manifest], keys: Iterable[Key]) -> tuple[Manifest, ...]:
+def without(objects: Iterable[JsonView], keys: Iterable[Key]) -> tuple[JsonView, ...]:
     """The objects that have none of the keys."""
     left_out = frozenset(keys)
     return tuple(manifest for manifest in objects if _key(manifest) not in left_out)

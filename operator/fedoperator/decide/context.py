@@ -13,8 +13,9 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.flclient import FLClient
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide import plan_step
-from fedoperator.decide.decision import Key, Manifest, Observed
+from fedoperator.decide.decision import Key, Observed
 from fedoperator.decide.facts import instant
 from fedoperator.decide.plan_step import PlanStep
 from fedoperator.decide.sites import Site, sites
@@ -39,8 +40,8 @@ class JobContext:
     sites: tuple[Site, ...]
     step: PlanStep  # the step of the aggregator's plan that is under way
     lacking_jobset: frozenset[str]  # sites whose pool needs a JobSet where there are none
-    wanted: Mapping[str, Manifest]  # FLClient -> its training Job as it should be; without an entry: none
-    wanted_init: Manifest
+    wanted: Mapping[str, JsonView]  # FLClient -> its training Job as it should be; without an entry: none
+    wanted_init: JsonView
     jobs: tuple[JobView, ...]
     pods: tuple[PodView, ...]
 
@@ -90,7 +91,7 @@ class JobContext:
         return instant(self.status.start_time) if self.status.start_time else None
 
     @property
-    def deployment(self) -> Manifest | None:
+    def deployment(self) -> JsonView | None:
         """The aggregator's live Deployment."""
         found = self.observed.children.get(Key("Deployment", self.identity.aggregator))
         return found if found is not None and belongs_to_job(found, self.identity.uid) else None
@@ -175,7 +176,7 @@ class JobContext:
 
 def _wanted(
     observed: Observed, chosen: Iterable[Site], step: PlanStep, jobs: Sequence[JobView]
-) -> Mapping[str, Manifest]:
+) -> Mapping[str, JsonView]:
     """Every site's training Job as it should be now."""
     job, found = observed.job, _grouped((job for job in jobs if job.client), lambda job: job.client)
     settings = observed.settings
@@ -184,13 +185,13 @@ def _wanted(
     )
     if job.spec.training.lifetime == "Job":
         return {site.name: build(site.client) for site in chosen}
-    manifests: dict[str, Manifest] = {}
+    manifests: dict[str, JsonView] = {}
     for site in chosen:
         manifests |= plan_step.wanted(site, step, found.get(site.name, ()), partial(_built, build, site.client))
     return manifests
 
 
-def _built(build: Callable[..., Manifest], client: FLClient, step: str) -> Manifest:
+def _built(build: Callable[..., JsonView], client: FLClient, step: str) -> JsonView:
     return build(client, step=step)
 
 

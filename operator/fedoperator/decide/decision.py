@@ -5,12 +5,11 @@ Filled by fedoperator.cluster.observe (or fedlocal), carried out by fedoperator.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
-
-Manifest = Mapping[str, Any]  # a Kubernetes object as JSON
+from fedapi.jsonvalue import JsonView
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ class Observed:
     job: FederatedJob
     clients: tuple[FLClient, ...]  # of the namespace, unfiltered, with valid specs only
     children: Mapping[
-        Key, Manifest
+        Key, JsonView
     ]  # live objects with the job's label, or controlled by it (Deployment, Job, JobSet, PVC, …)
-    pods: tuple[Manifest, ...]  # pods that carry the job's label
+    pods: tuple[JsonView, ...]  # pods that carry the job's label
     secrets: frozenset[str]  # names of Secrets that the shell knows to exist for this job
     settings: Settings
     invalid: str = ""  # why the job's spec could not be read; then only conditions are decided
@@ -75,7 +74,7 @@ class SecretRequest:
     name: str
     kind: Literal["Aggregator", "Site"]
     labels: Mapping[str, str]
-    owner: Manifest  # ownerReference
+    owner: JsonView  # ownerReference
     client: str = ""
     hosts: tuple[str, ...] = ()  # DNS names of the server certificate
 
@@ -93,13 +92,13 @@ class Event:
 class Decision:
     """What must be true next. Applying it twice changes nothing the second time."""
 
-    objects: tuple[Manifest, ...] = ()  # applied by server-side apply, only where an owned leaf differs
+    objects: tuple[JsonView, ...] = ()  # applied by server-side apply, only where an owned leaf differs
     secrets: tuple[SecretRequest, ...] = ()  # create if absent
     suspend: Mapping[str, bool] = field(
         default_factory=dict
     )  # name of a Job or JobSet -> spec.suspend, a merge patch of that field alone
     delete: tuple[Key, ...] = ()  # background propagation, preconditioned on the uid that was observed
-    status: Manifest | None = None  # the operator's leaves of .status; None: leave it alone
+    status: JsonView | None = None  # the operator's leaves of .status; None: leave it alone
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None  # seconds
     delete_self: bool = False  # ttlSecondsAfterFinished has passed
@@ -110,7 +109,7 @@ class ObservedClient:
     """Everything that a decision about one FLClient may depend on."""
 
     client: FLClient
-    lease: Manifest | None  # its heartbeat
-    pods: tuple[Manifest, ...] = ()  # training pods that carry the client's label
+    lease: JsonView | None  # its heartbeat
+    pods: tuple[JsonView, ...] = ()  # training pods that carry the client's label
     invalid: str = ""
     refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried: its Lease

@@ -9,10 +9,11 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues, rings
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Decision, Event, Key, Manifest, Observed
+from fedoperator.decide.decision import Decision, Event, Key, Observed
 from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
@@ -52,7 +53,7 @@ def _waiting(context: JobContext) -> Decision:
 
 def _going(context: JobContext) -> Decision:
     jobs, ring_objects = replacement(context), rings.ring_objects(context)
-    objects: tuple[Manifest, ...] = (*children.fixed(context), *ring_objects, *jobs.apply)
+    objects: tuple[JsonView, ...] = (*children.fixed(context), *ring_objects, *jobs.apply)
     old_ones = children.predecessors(context, objects)
     removed = (*jobs.delete, *rings.superfluous(context, ring_objects, jobs.busy), *_withdrawn(context))
     delete = tuple(dict.fromkeys((*old_ones, *children.stale_init(context), *removed)))

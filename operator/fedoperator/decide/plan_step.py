@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fedapi import names
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide.decision import Manifest
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.sites import Site
 from fedoperator.decide.view import JobView, labels
 
@@ -33,15 +33,15 @@ class PlanStep:
         return cls(f"{plan.current}-{part}", frozenset(plan.selected))
 
 
-def of_step(manifest: Manifest, step: str) -> Manifest:
+def of_step(manifest: JsonView, step: str) -> JsonView:
     """A training Job that says for which step it was made."""
     metadata = manifest["metadata"]
     return {**manifest, "metadata": {**metadata, "labels": {**labels(manifest), names.LABEL_STEP: step}}}
 
 
 def wanted(
-    site: Site, step: PlanStep, jobs: Iterable[JobView], build: Callable[[str], Manifest]
-) -> Mapping[str, Manifest]:
+    site: Site, step: PlanStep, jobs: Iterable[JobView], build: Callable[[str], JsonView]
+) -> Mapping[str, JsonView]:
     """The site's Job of this step, or the one that failed; nothing where it has no part. `build` makes a step's Job."""
     live = [job for job in jobs if not job.deleting]
     for job in live:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Manifest, Observed
+from fedoperator.decide.decision import Observed
 from fedoperator.decide.facts import Trouble, clipped, instant
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import JobView, PodView, condition, dig
@@ -47,12 +48,12 @@ def stuck(context: JobContext, roles: set[str]) -> Iterator[Trouble]:
     yield from filter(None, found)
 
 
-def _begun(body: Manifest) -> datetime | None:
+def _begun(body: JsonView) -> datetime | None:
     started, view = dig(body, "status", "startTime"), JobView.of(body)
     return instant(started) if started and view.running and not view.deleting else None
 
 
-def lacking(observed: Observed, now: datetime) -> tuple[Manifest, ...]:
+def lacking(observed: Observed, now: datetime) -> tuple[JsonView, ...]:
     """Live Jobs that have run for longer than the grace with fewer pods than they ask for."""
     going: dict[str, int] = {}
     for pod in map(PodView.of, observed.pods):

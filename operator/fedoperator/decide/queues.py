@@ -6,14 +6,15 @@ are made anew and queue again; a site's checkpoints are on its state volume.
 """
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, Manifest
+from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import Fact, clipped
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import labels
 
 
-def held_back(context: JobContext, manifest: Manifest) -> bool:
+def held_back(context: JobContext, manifest: JsonView) -> bool:
     """Whether a Job is not made now, because its queue would start it."""
     return context.spec.suspend and names.LABEL_QUEUE in labels(manifest)
 

@@ -8,8 +8,9 @@ and so do Jobs of an earlier step of the plan: what they work on is void. One th
 from dataclasses import dataclass
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, Manifest
+from fedoperator.decide.decision import Key
 from fedoperator.decide.queues import held_back
 from fedoperator.decide.view import JobView
 
@@ -18,7 +19,7 @@ from fedoperator.decide.view import JobView
 class Replacement:
     """Training Jobs to apply, Jobs to delete, and sites whose new Job waits."""
 
-    apply: tuple[Manifest, ...]
+    apply: tuple[JsonView, ...]
     delete: tuple[Key, ...]
     waiting: frozenset[str]  # the old Job or its pods are still going
     busy: frozenset[str]  # the old Job works on the round under way

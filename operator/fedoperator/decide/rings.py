@@ -6,8 +6,9 @@ They stay as long as the site has a ring, or an old Job of it still works on the
 from collections.abc import Collection, Iterable
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, Manifest
+from fedoperator.decide.decision import Key
 from fedoperator.decide.view import labels
 from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.ring_policy import ring_policy
@@ -16,7 +17,7 @@ from fedoperator.desired.ring_service import ring_service
 _KINDS = ("Service", "NetworkPolicy")
 
 
-def ring_objects(context: JobContext) -> tuple[Manifest, ...]:
+def ring_objects(context: JobContext) -> tuple[JsonView, ...]:
     """The objects of all sites that have a ring."""
     job = context.observed.job
     sites = (site.client for site in context.sites if site.name not in context.lacking_jobset)
@@ -24,7 +25,7 @@ def ring_objects(context: JobContext) -> tuple[Manifest, ...]:
     return tuple(manifest for manifest in made if manifest is not None)
 
 
-def superfluous(context: JobContext, wanted: Iterable[Manifest], busy: Collection[str]) -> tuple[Key, ...]:
+def superfluous(context: JobContext, wanted: Iterable[JsonView], busy: Collection[str]) -> tuple[Key, ...]:
     """Ring objects of sites that left or have no ring any more. `busy`: sites whose old Job still works."""
     kept = {Key(manifest["kind"], manifest["metadata"]["name"]) for manifest in wanted}
     return tuple(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide import queues, refused
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Manifest
 from fedoperator.decide.facts import Ending, Fact, stamp
 from fedoperator.decide.phase import phase
 from fedoperator.decide.progress import aggregator_fact, progress_fact, quorum_fact, suspended_fact
@@ -90,11 +90,11 @@ def refused_status(old: FederatedJobStatus, fact: Fact, generation: int, now: da
     return old.model_copy(update={"conditions": [*mine, *others]})
 
 
-def owned(value: FederatedJobStatus) -> Manifest:
+def owned(value: FederatedJobStatus) -> JsonView:
     """The operator's leaves as JSON: what is applied."""
     return {key: leaf for key, leaf in value.dump().items() if key in OPERATOR_LEAVES}
 
 
-def news(old: FederatedJobStatus, new: FederatedJobStatus) -> Manifest | None:
+def news(old: FederatedJobStatus, new: FederatedJobStatus) -> JsonView | None:
     """The new leaves, or None where they say what the old ones say."""
     return None if owned(old) == owned(new) else owned(new)

@@ -4,19 +4,20 @@ A new claim would be empty: the aggregator would wait for an initial model that 
 replaced claim means is said instead, and restoring it is left to a person.
 """
 
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key, Manifest
+from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import Trouble, instant
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import dig
 from fedoperator.desired.store_claim import store_claim
 
 
-def _live(context: JobContext) -> Manifest | None:
+def _live(context: JobContext) -> JsonView | None:
     return context.observed.children.get(Key("PersistentVolumeClaim", context.identity.claim))
 
 
-def claims(context: JobContext) -> tuple[Manifest, ...]:
+def claims(context: JobContext) -> tuple[JsonView, ...]:
     """The claim as it should be; none where the one that held the model is gone."""
     live = _live(context)
     if live is None and context.initialized:
@@ -24,7 +25,7 @@ def claims(context: JobContext) -> tuple[Manifest, ...]:
     return (store_claim(context.observed.job, dig(live, "spec", "resources", "requests", "storage")),)
 
 
-def _replaced(context: JobContext, live: Manifest) -> bool:
+def _replaced(context: JobContext, live: JsonView) -> bool:
     """Whether the claim was made after the initial model had been written: into another one, then."""
     made, done = dig(live, "metadata", "creationTimestamp"), [job.completed for job in context.init_jobs]
     return bool(made) and any(at and instant(made) > at for at in done)

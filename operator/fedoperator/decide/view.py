@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedapi import names
-from fedoperator.decide.decision import Key, Manifest
+from fedapi.jsonvalue import JsonView
+from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import instant
 
 QUEUE_LABEL = names.LABEL_QUEUE  # a Job with this label is started and stopped by a queue alone
@@ -25,14 +26,14 @@ def dig(body: Any, *path: str) -> Any:
     return body
 
 
-def labels(body: Manifest) -> Mapping[str, str]:
+def labels(body: JsonView) -> Mapping[str, str]:
     """Labels of an object."""
     return dig(body, "metadata", "labels") or {}
 
 
-def condition(body: Manifest, type_: str) -> Mapping[str, Any]:
+def condition(body: JsonView, type_: str) -> JsonView:
     """The condition of that type in an object's status, or {}."""
-    found: Sequence[Mapping[str, Any]] = dig(body, "status", "conditions") or ()
+    found: Sequence[JsonView] = dig(body, "status", "conditions") or ()
     return next((c for c in found if c.get("type") == type_), {})
 
 
@@ -64,7 +65,7 @@ class Termination:
     finished: datetime
 
     @classmethod
-    def of(cls, state: Mapping[str, Any] | None, default: datetime) -> "Termination | None":
+    def of(cls, state: JsonView | None, default: datetime) -> "Termination | None":
         """From a container state, with the last words of the process."""
         ended = dig(state, "terminated")
         if not ended:
@@ -104,7 +105,7 @@ class PodView:
         return self.phase in ("Succeeded", "Failed")
 
     @classmethod
-    def of(cls, body: Manifest) -> "PodView":
+    def of(cls, body: JsonView) -> "PodView":
         """From the API's JSON."""
         label, container = labels(body), (dig(body, "status", "containerStatuses") or [{}])[0]
         created = _time(dig(body, "metadata", "creationTimestamp")) or _EPOCH
@@ -137,25 +138,25 @@ class PodView:
         )
 
 
-def _index(body: Manifest) -> int | None:
+def _index(body: JsonView) -> int | None:
     annotations = dig(body, "metadata", "annotations") or {}
     text = labels(body).get(names.LABEL_COMPLETION_INDEX) or annotations.get(names.LABEL_COMPLETION_INDEX) or ""
     return int(text) if text.isdigit() else None
 
 
-def _slice(body: Manifest) -> int:
+def _slice(body: JsonView) -> int:
     """Number of the first worker of the pod's slice; 0 without a JobSet."""
     hosts = (dig(body, "metadata", "annotations") or {}).get(names.ANNOTATION_SLICE_HOSTS) or ""
     number = labels(body).get(names.LABEL_JOBSET_INDEX) or ""
     return int(hosts) * int(number) if hosts.isdigit() and number.isdigit() else 0
 
 
-def _owner(body: Manifest, kind: str) -> str:
+def _owner(body: JsonView, kind: str) -> str:
     owners = dig(body, "metadata", "ownerReferences") or ()
     return next((str(owner["name"]) for owner in owners if owner.get("kind") == kind), "")
 
 
-def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _sources(volumes: Sequence[JsonView]) -> list[str]:
     found = []
     for volume in volumes:
         for kind, key, word in (
@@ -169,16 +170,16 @@ def _sources(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def secrets_of(template: Manifest | None) -> tuple[str, ...]:
+def secrets_of(template: JsonView | None) -> tuple[str, ...]:
     """Names of the Secrets that a pod template mounts."""
     found = (dig(volume, "secret", "secretName") for volume in dig(template, "spec", "volumes") or ())
     return tuple(str(name) for name in found if name)
 
 
-def _template(body: Manifest) -> Manifest | None:
+def _template(body: JsonView) -> JsonView | None:
     """The pod template of a Job, or of a JobSet's Jobs, which are alike."""
-    first: Manifest = next(iter(dig(body, "spec", "replicatedJobs") or ()), {})
-    found: Manifest | None = dig(body, "spec", "template") or dig(first, "template", "spec", "template")
+    first: JsonView = next(iter(dig(body, "spec", "replicatedJobs") or ()), {})
+    found: JsonView | None = dig(body, "spec", "template") or dig(first, "template", "spec", "template")
     return found
 
 
@@ -216,7 +217,7 @@ class JobView:
         return not (self.finished or self.suspended)
 
     @classmethod
-    def of(cls, body: Manifest) -> "JobView":
+    def of(cls, body: JsonView) -> "JobView":
         """From the API's JSON."""
         label, failed, ended = labels(body), condition(body, "Failed"), condition(body, "Completed")  # a JobSet's word
         return cls(

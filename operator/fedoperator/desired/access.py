@@ -6,7 +6,8 @@ Everything is limited by resourceNames: its own job's status, and the heartbeats
 from collections.abc import Iterable
 
 from fedapi import names
-from fedoperator.desired.identity import Identity, Json
+from fedapi.jsonvalue import Json
+from fedoperator.desired.identity import Identity
 
 
 def service_account(identity: Identity) -> Json:

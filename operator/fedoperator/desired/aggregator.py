@@ -6,8 +6,9 @@ One replica, Recreate: the store volume is ReadWriteOnce and two aggregators wou
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.fields import Resources
+from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import quantity
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
 
 CONTAINER = "aggregator"

@@ -6,8 +6,9 @@ are not known here. Pure.
 """
 
 from fedapi import names
+from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 
 
 def aggregator_policy(identity: Identity) -> Json:

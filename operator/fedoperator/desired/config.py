@@ -9,8 +9,9 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Stop
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
+from fedapi.jsonvalue import Json
 from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, TrainingSettings
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 
 
 def _number(text: str | None) -> float | None:

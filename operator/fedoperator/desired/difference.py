@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 
 # Lists that the API merges by key. Others are atomic: same length, same order.
 _MERGE_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -44,13 +45,13 @@ def quantity(text: str) -> Fraction:
     return Fraction(stem) * _SUFFIXES[text[len(stem) :]]
 
 
-def _keys(field: str, item: Mapping[str, Any]) -> tuple[str, ...]:
+def _keys(field: str, item: JsonView) -> tuple[str, ...]:
     if field == "ports" and "containerPort" not in item:
         return _SERVICE_PORT_KEY
     return _MERGE_KEYS[field]
 
 
-def _keyed(field: str, items: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+def _keyed(field: str, items: Sequence[JsonView]) -> dict[tuple[Any, ...], JsonView]:
     return {tuple(item.get(key) for key in _keys(field, item)): item for item in items}
 
 
@@ -61,7 +62,7 @@ def _same_quantity(desired: Any, live: Any) -> bool:
         return bool(desired == live)
 
 
-def _map_differs(desired: Mapping[str, Any], live: Any, field: str) -> bool:
+def _map_differs(desired: JsonView, live: Any, field: str) -> bool:
     if not isinstance(live, Mapping):
         return True
     if field in _QUANTITIES:
@@ -92,16 +93,16 @@ def _value_differs(desired: Any, live: Any, field: str) -> bool:
     return bool(desired != live)
 
 
-def is_ours(entry: Mapping[str, Any], manager: str = names.OPERATOR_MANAGER) -> bool:
+def is_ours(entry: JsonView, manager: str = names.OPERATOR_MANAGER) -> bool:
     """Whether an entry of managedFields lists the leaves that the manager applied, status aside."""
     return (entry.get("manager"), entry.get("operation"), entry.get("subresource", "")) == (manager, "Apply", "")
 
 
-def our_fields(live: Mapping[str, Any], manager: str = names.OPERATOR_MANAGER) -> Mapping[str, Any]:
+def our_fields(live: JsonView, manager: str = names.OPERATOR_MANAGER) -> JsonView:
     """What the manager applied to the object, as fieldsV1; empty where it applied nothing."""
     for entry in live.get("metadata", {}).get("managedFields") or ():
         if is_ours(entry, manager):
-            fields: Mapping[str, Any] = entry.get("fieldsV1") or {}
+            fields: JsonView = entry.get("fieldsV1") or {}
             return fields
     return {}
 
@@ -121,7 +122,7 @@ def child_at(desired: Any, path: str) -> tuple[bool, Any]:
     return item is not None, item
 
 
-def _dropped(fields: Mapping[str, Any], desired: Any) -> bool:
+def _dropped(fields: JsonView, desired: Any) -> bool:
     """Whether we own a leaf in the live object that is no longer desired."""
     for path, below in fields.items():
         if path == ".":
@@ -132,7 +133,7 @@ def _dropped(fields: Mapping[str, Any], desired: Any) -> bool:
     return False
 
 
-def differs(desired: Mapping[str, Any], live: Mapping[str, Any] | None, manager: str = names.OPERATOR_MANAGER) -> bool:
+def differs(desired: JsonView, live: JsonView | None, manager: str = names.OPERATOR_MANAGER) -> bool:
     """Whether `desired` must be applied. `live` as read from the API; None: there is none.
 
     Objects out of a list lack apiVersion and kind, so these are not compared.

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
-
-Json = dict[str, Any]
+from fedapi.jsonvalue import Json
 
 
 def _reference(kind: str, name: str, uid: str) -> Json:

@@ -8,8 +8,9 @@ import json
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.fields import Resources
+from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job, job_spec, spec_hash
 from fedoperator.desired.pod import Mount, PodParts, resources, template
 

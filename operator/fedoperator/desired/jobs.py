@@ -12,11 +12,11 @@ apply as operation Apply: the apply neither owns nor drops `suspend`.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from fedapi import names, outcome
-from fedoperator.desired.identity import Identity, Json
+from fedapi.jsonvalue import Json, JsonView
+from fedoperator.desired.identity import Identity
 
 TRAINER_CONTAINER = "trainer"
 BACKOFF_UNLIMITED = 2**31 - 1  # the operator budgets a site's failures per round itself
@@ -29,7 +29,7 @@ _INDEXED: Json = {
 JOB_KINDS = ("Job", "JobSet")
 
 
-def spec_hash(spec: Mapping[str, Any]) -> str:
+def spec_hash(spec: JsonView) -> str:
     """8 hex digits of a Job's canonical spec: nearly all of it is immutable, so a change needs a new Job."""
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -71,7 +71,7 @@ def job(identity: Identity, role: str, name: str, spec: Json, client: str = "") 
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": identity.metadata(name, role, client), "spec": spec}
 
 
-def created(manifest: Mapping[str, Any]) -> Json:
+def created(manifest: JsonView) -> Json:
     """What to POST for an object that does not exist: training Jobs start suspended, everything else as it is."""
     labels = manifest["metadata"].get("labels", {})
     body = dict(manifest)
@@ -80,6 +80,6 @@ def created(manifest: Mapping[str, Any]) -> Json:
     return body
 
 
-def belongs_to_queue(live: Mapping[str, Any]) -> bool:
+def belongs_to_queue(live: JsonView) -> bool:
     """Whether a live Job is a queue's, which adds node labels and tolerations to it: it is never applied again."""
     return live["kind"] in JOB_KINDS and names.LABEL_QUEUE in (live["metadata"].get("labels") or {})

@@ -8,7 +8,8 @@ the first Job that does ends the JobSet well.
 """
 
 from fedapi import names
-from fedoperator.desired.identity import Identity, Json
+from fedapi.jsonvalue import Json
+from fedoperator.desired.identity import Identity
 
 REPLICATED_JOB = "slice"
 _EXCLUSIVE = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}

@@ -7,9 +7,9 @@ deleted; an object of somebody else keeps its name, and the job says so. See ADR
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 
 _OWNERS = (names.JOB_KIND, names.CLIENT_KIND)
 _NAMED_BY_UID = frozenset(
@@ -34,23 +34,23 @@ class Owner:
     uid: str
 
 
-def _controller(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _controller(body: JsonView) -> JsonView:
     references = body["metadata"].get("ownerReferences") or ()
     return next((r for r in references if r.get("controller")), {})
 
 
-def owner_of(body: Mapping[str, Any]) -> Owner | None:
+def owner_of(body: JsonView) -> Owner | None:
     """The resource of ours that controls an object, if any."""
     found = _controller(body)
     ours = found.get("kind") in _OWNERS and str(found.get("apiVersion", "")).startswith(f"{names.GROUP}/")
     return Owner(found["kind"], found.get("name", ""), found.get("uid", "")) if ours else None
 
 
-def _labels(body: Mapping[str, Any]) -> Mapping[str, str]:
+def _labels(body: JsonView) -> Mapping[str, str]:
     return body["metadata"].get("labels") or {}
 
 
-def belongs_to_job(body: Mapping[str, Any], uid: str) -> bool:
+def belongs_to_job(body: JsonView, uid: str) -> bool:
     """Whether an object is of the job with this uid: controlled by it, or by nobody and with its label."""
     controller = _controller(body)
     if controller:
@@ -58,7 +58,7 @@ def belongs_to_job(body: Mapping[str, Any], uid: str) -> bool:
     return _labels(body).get(names.LABEL_JOB_UID) == uid
 
 
-def standing(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Standing:
+def standing(wanted: JsonView, live: JsonView) -> Standing:
     """Whose `live` is, which has the kind and the name of the manifest `wanted`."""
     want, have = _labels(wanted), _labels(live)
     uid = want.get(names.LABEL_JOB_UID) or _controller(wanted).get("uid", "")
@@ -75,7 +75,7 @@ def standing(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Standing:
     return Standing.PREDECESSORS if old else Standing.FOREIGN
 
 
-def _of_controlled(want: Mapping[str, str], live: Mapping[str, Any], uid: str) -> Standing:
+def _of_controlled(want: Mapping[str, str], live: JsonView, uid: str) -> Standing:
     owner, labels = owner_of(live), _labels(live)
     if owner is None:
         return Standing.FOREIGN
@@ -87,7 +87,7 @@ def _of_controlled(want: Mapping[str, str], live: Mapping[str, Any], uid: str) -
     return Standing.PREDECESSORS if namesake and made_by_us else Standing.FOREIGN
 
 
-def lost_labels(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, str]:
+def lost_labels(wanted: JsonView, live: JsonView) -> dict[str, str]:
     """The labels that the live object should have and does not."""
     have = _labels(live)
     return {key: value for key, value in _labels(wanted).items() if have.get(key) != value}

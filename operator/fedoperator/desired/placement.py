@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from fedapi.crd.flclient import FLClientSpec, Pool
 from fedapi.crd.tpu import counts
-from fedoperator.desired.identity import Json
+from fedapi.jsonvalue import Json
 from fedoperator.desired.pool import Shape
 
 TPU_RESOURCE = "google.com/tpu"

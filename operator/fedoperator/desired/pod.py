@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fedapi import names
 from fedapi.crd.fields import PodAdditions, Resources
-from fedoperator.desired.identity import Json
+from fedapi.jsonvalue import Json, JsonView
 
 USER_ID = 65532  # the user `nonroot` of distroless images; owns nothing outside the mounted volumes
 TMP_VOLUME = {"name": "tmp", "emptyDir": {}}
@@ -33,7 +33,7 @@ class Mount:
     """A volume and where the container sees it."""
 
     name: str
-    source: Mapping[str, object]
+    source: JsonView
     path: str
     read_only: bool = False
     sub_path: str = ""

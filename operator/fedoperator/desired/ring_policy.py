@@ -7,8 +7,9 @@ policies; elsewhere it is an object without effect. What goes out (to the aggreg
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.jsonvalue import Json
 from fedoperator.desired import ring
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 from fedoperator.desired.pool import Shape
 
 

@@ -2,7 +2,8 @@
 
 from fedapi import names
 from fedapi.crd.flclient import FLClient
-from fedoperator.desired.identity import Json, client_metadata
+from fedapi.jsonvalue import Json
+from fedoperator.desired.identity import client_metadata
 
 
 def site_lease(client: FLClient) -> Json:

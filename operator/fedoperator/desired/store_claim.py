@@ -5,8 +5,9 @@ It has no owner reference unless the user asked for Delete: deleting or expiring
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
+from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import quantity
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 
 
 def store_claim(job: FederatedJob, enlarged_to: str | None = None) -> Json:

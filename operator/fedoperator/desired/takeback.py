@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedapi import names
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.desired.difference import child_at, our_fields
 
 # The parts that are wholly ours; elsewhere (labels, annotations, a claim, Jobs) what others add stays.
@@ -33,7 +34,7 @@ class TakeBack:
 
     fields: tuple[str, ...]
     managers: tuple[str, ...]
-    patch: Mapping[str, Any]
+    patch: JsonView
 
     def told(self, kind: str, name: str) -> str:
         """In words."""
@@ -42,12 +43,12 @@ class TakeBack:
         return f"{kind} {name}: took back {named}{more}, set by {', '.join(self.managers)}"
 
 
-def is_others(entry: Mapping[str, Any]) -> bool:
+def is_others(entry: JsonView) -> bool:
     """Whether an entry of managedFields lists leaves of the object that somebody else set."""
     return entry.get("manager") != names.OPERATOR_MANAGER and not entry.get("subresource")
 
 
-def _others(live: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _others(live: JsonView) -> list[tuple[str, JsonView]]:
     """Manager and fields, of the parts that are wholly ours."""
     parts = {f"f:{part}" for part in WHOLLY_OURS.get(live.get("kind", ""), ())}
     entries = filter(is_others, live["metadata"].get("managedFields") or ())
@@ -80,7 +81,7 @@ def _with(value: Any, element: str, new: Any) -> Any:
     return [new if item is old else item for item in value]
 
 
-def _pruned(live: Any, fields: Mapping[str, Any], desired: Any, path: str, found: list[str]) -> Any:
+def _pruned(live: Any, fields: JsonView, desired: Any, path: str, found: list[str]) -> Any:
     """`live` without those of `fields` that are not desired; their names are added to `found`."""
     for element, below in fields.items():
         there, value = child_at(live, element)
@@ -98,7 +99,7 @@ def _pruned(live: Any, fields: Mapping[str, Any], desired: Any, path: str, found
     return live
 
 
-def _lost(fields: Mapping[str, Any], ours: Mapping[str, Any], desired: Any, path: str) -> Iterator[str]:
+def _lost(fields: JsonView, ours: JsonView, desired: Any, path: str) -> Iterator[str]:
     """Desired leaves that somebody else set and that are ours no longer: lists and maps that the API does not merge."""
     for element, below in fields.items():
         wanted, target = child_at(desired, element)
@@ -110,9 +111,9 @@ def _lost(fields: Mapping[str, Any], ours: Mapping[str, Any], desired: Any, path
             yield from _lost(below, ours.get(element) or {}, target, _named(path, element))
 
 
-def merge_patch(old: Any, new: Any) -> dict[str, Any]:
+def merge_patch(old: Any, new: Any) -> Json:
     """The merge patch (RFC 7386) that makes `new` of `old`, both maps."""
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    patch: Json = {key: None for key in old if key not in new}
     for key, value in new.items():
         if key not in old or old[key] != value:
             both = isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
@@ -120,7 +121,7 @@ def merge_patch(old: Any, new: Any) -> dict[str, Any]:
     return patch
 
 
-def taken_back(desired: Mapping[str, Any], live: Mapping[str, Any]) -> TakeBack | None:
+def taken_back(desired: JsonView, live: JsonView) -> TakeBack | None:
     """What others set in a live object that is wholly ours; None: nothing, or nobody can tell."""
     ours, others = our_fields(live), _others(live)
     if not ours or not others:

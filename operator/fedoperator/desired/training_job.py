@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import DataVolume, FLClient, Pool
+from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator, placement, ring
 from fedoperator.desired.difference import quantity
-from fedoperator.desired.identity import Identity, Json
+from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import task_environment
 from fedoperator.desired.jobs import BACKOFF_UNLIMITED, TRAINER_CONTAINER, job, job_spec, spec_hash
 from fedoperator.desired.jobset import first_pod, jobset_spec

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 from fedapi import names
-from fedoperator.cluster.cache import Cache, Object
+from fedapi.jsonvalue import Json
+from fedoperator.cluster.cache import Cache
 from fedoperator.desired.ownership import owner_of
 from fedoperator.queueing import WorkKey
 
 _OF_SITES = ("Pod", "Lease")  # kinds that a decision about an FLClient looks at
 
 
-def keys_of(body: Object, cache: Cache) -> Iterator[WorkKey]:
+def keys_of(body: Json, cache: Cache) -> Iterator[WorkKey]:
     """The FederatedJobs and FLClients to look at because of this object."""
     kind, metadata = body["kind"], body["metadata"]
     namespace, labels = metadata.get("namespace", ""), metadata.get("labels") or {}

@@ -11,7 +11,8 @@ from typing import Any
 
 import kopf
 
-from fedoperator.cluster.cache import Cache, Object
+from fedapi.jsonvalue import Json
+from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.kinds import LABEL_SELECTOR, WATCHED, Kind
 from fedoperator.handlers.generators import Generators
 from fedoperator.handlers.routing import keys_of
@@ -95,17 +96,17 @@ class Watches:
         kopf.index(*where, id=f"cache-{kind.plural}", registry=registry)(seen)
         kopf.on.event(*where, id=f"enqueue-{kind.plural}", registry=registry)(happened)
 
-    def take(self, body: Object) -> None:
+    def take(self, body: Json) -> None:
         """An object that is there."""
         if self._cache.put(body):
             self._enqueue(body)
 
-    def gone(self, body: Object) -> None:
+    def gone(self, body: Json) -> None:
         """An object that is there no longer."""
         self._cache.remove(body)
         self._enqueue(body)
 
-    def _enqueue(self, body: Object) -> None:
+    def _enqueue(self, body: Json) -> None:
         for key in keys_of(body, self._cache):
             self._queue.add(key)
 

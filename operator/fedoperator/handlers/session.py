@@ -15,7 +15,8 @@ from urllib.parse import unquote
 import aiohttp
 import kopf
 
-from fedoperator.cluster.cache import Cache, Object
+from fedapi.jsonvalue import Json
+from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.kinds import OPTIONAL, WATCHED
 from fedoperator.watch_health import Stream, WatchHealth
 
@@ -41,7 +42,7 @@ class Login(Protocol):
 class SessionMaker:
     """Makes the session and watches over its requests."""
 
-    def __init__(self, login: Login, health: WatchHealth, cache: Cache, missed: Callable[[Object], None]) -> None:
+    def __init__(self, login: Login, health: WatchHealth, cache: Cache, missed: Callable[[Json], None]) -> None:
         self._login = login
         self._health = health
         self._cache = cache

@@ -9,8 +9,9 @@ import yaml
 
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.jsonvalue import JsonView
 from fedoperator.decide.client import decide_client
-from fedoperator.decide.decision import Manifest, ObservedClient
+from fedoperator.decide.decision import ObservedClient
 from fedoperator.decide.job import decide
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
@@ -88,7 +89,7 @@ RINGS = (
 )  # fmt: skip
 
 
-def _rings() -> Iterable[Manifest]:
+def _rings() -> Iterable[JsonView]:
     images = [{"accelerator": "GPU", "image": "registry.example/heart:cuda"}]
     job = s.job(task={"entrypoint": "heart.task:make", "image": "registry.example/heart:1", "images": images})
     for site in RINGS:
@@ -103,7 +104,7 @@ def _rendered(job: FederatedJob, clients: tuple[FLClient, ...]) -> str:
     return _text([*decide(s.observe(job, clients), s.NOW).objects, *leases])
 
 
-def _text(objects: Iterable[Manifest]) -> str:
+def _text(objects: Iterable[JsonView]) -> str:
     plain = yaml.SafeDumper
     plain.ignore_aliases = lambda *_: True
     return yaml.dump_all((dict(o) for o in objects), Dumper=plain, sort_keys=True, width=1000)

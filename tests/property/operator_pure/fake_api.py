@@ -16,6 +16,7 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import Decision, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
@@ -23,7 +24,6 @@ from fedoperator.decide.view import JobView
 from fedoperator.desired.difference import differs
 from fedoperator.desired.jobs import JOB_KINDS, created
 
-Json = dict[str, Any]
 _KEYED = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath", "ownerReferences": "uid"}
 
 
@@ -141,7 +141,7 @@ class FakeApi:
                 stored["spec"]["suspend"] = suspend
             self.children[key] = stored
 
-    def _stored(self, manifest: Mapping[str, Any], operation: str = "Apply") -> Json:
+    def _stored(self, manifest: JsonView, operation: str = "Apply") -> Json:
         body: Json = _as_server_writes(copy.deepcopy(dict(manifest)))
         owned = _owned({k: v for k, v in manifest.items() if k not in ("apiVersion", "kind")})
         entry = {"manager": names.OPERATOR_MANAGER, "operation": operation, "fieldsV1": owned}

@@ -8,6 +8,7 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.jsonvalue import Json, JsonView
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.facts import stamp
@@ -17,7 +18,6 @@ from fedoperator.desired.jobs import JOB_KINDS, created
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"
 SETTINGS = Settings(aggregator_image="registry.example/fedloom-aggregator:0.1.0")
-Json = dict[str, Any]
 
 
 def ago(seconds: float) -> str:
@@ -73,7 +73,7 @@ def observe(
     )
 
 
-def key(manifest: Mapping[str, Any]) -> Key:
+def key(manifest: JsonView) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["name"])
 
 

@@ -2,10 +2,10 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from fedapi.jsonvalue import JsonView
 from fedapi.wire.seeds import derived
 from fedtrainer.errors import TaskImportError, TaskInvalidError
 from fedtrainer.training import state
@@ -14,7 +14,7 @@ from fedtrainer.training.seeding import seed_everything
 from fedtrainer.training.task import Task
 
 
-def load(entrypoint: str, args: Mapping[str, Any]) -> Task:
+def load(entrypoint: str, args: JsonView) -> Task:
     """Imports the module and calls the factory. TaskImportError says which of the two failed, and how."""
     module_name, _, factory_name = entrypoint.partition(":")
     where = f"task.entrypoint {entrypoint}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from fedapi import names
+from fedapi.jsonvalue import JsonView
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import entrypoint, seeding, state, tensors
 from fedtrainer.training.border import task_code
@@ -15,7 +16,7 @@ from fedtrainer.training.task import Task
 log = logging.getLogger(__name__)
 
 
-def write_initial_model(spec: str, args: Mapping[str, object], seed: int, threads: int, folder: Path) -> None:
+def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, folder: Path) -> None:
     """Builds the model from entrypoint, arguments and seed; writes it once, durably, by rename."""
     path = folder / names.INIT_MODEL_FILE
     if path.exists():

@@ -6,7 +6,7 @@ path for it gets from rank 0, or leaves to it. The only place that calls the use
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
 
+from fedapi.jsonvalue import JsonView
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
 from fedtrainer import termination
@@ -37,7 +38,7 @@ class Spec:
     """What a session works on."""
 
     entrypoint: str
-    task_args: Mapping[str, object]
+    task_args: JsonView
     seed: int
     threads: int
     client: str
