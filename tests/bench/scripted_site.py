@@ -10,7 +10,16 @@ import httpx
 
 from fedapi import names
 from fedapi.wire.message import Message
-from fedapi.wire.site import Assignment, NextRequest, TrainOrder, UpdateManifest, UploadGrant, UploadRequest
+from fedapi.wire.site import (
+    Assignment,
+    NextRequest,
+    TrainOrder,
+    UpdateEnvelope,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+from fedapi.wire.site import Payload as Sent
 from fedapi.wire.tokens import site_token
 from tests.bench.aggregator_process import UID, Running
 
@@ -65,12 +74,12 @@ class ScriptedSite:
             attempt=order.attempt,
             client=self.name,
             base_sha256=order.model.sha256,
-            payload=grant.object,
+            payloads={"update": Sent(object=grant.object)},
             samples=1,
             training_s=0.0,
             nonce=secrets.token_hex(16),
         )
-        self._post("updates", manifest)
+        self._post("updates", UpdateEnvelope(body=manifest))
 
     def _order(self) -> TrainOrder:
         until = time.monotonic() + 120

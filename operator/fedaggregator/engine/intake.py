@@ -13,7 +13,7 @@ from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateManifest
+from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import UPDATE_SUFFIX
 from fedcore.rounds import admission
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
@@ -41,9 +41,9 @@ class Intake:
         self._engine, self._store = engine, store
         self._base: tuple[str, TensorFile] | None = None
 
-    async def update(self, client: str, manifest: UpdateManifest) -> Receipt:
+    async def update(self, client: str, envelope: UpdateEnvelope) -> Receipt:
         """Verifies an update and makes its manifest durable; RequestRefusedError says why not."""
-        engine = self._engine
+        engine, manifest = self._engine, envelope.body
         try:
             if _known(admission.update(engine.state, client, manifest)):
                 return Receipt(duplicate=True)
@@ -51,9 +51,9 @@ class Intake:
             async with engine.lock:  # while the content was checked the round may have closed
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
-                durable = await self._durable(engine.interpreter.write_manifest, manifest)
+                durable = (await self._durable(engine.interpreter.write_manifest, envelope)).body
                 await engine.handle_locked(Accepted(engine.clock(), durable))
-                if durable != manifest.sealed():  # one that another process took before: it counts, this one does not
+                if durable != manifest:  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
@@ -116,7 +116,8 @@ class Intake:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base = self._engine, await self._base_table()
         try:
-            await engine.blocking(content.check_update, self._store, manifest.payload, base)
+            for payload in manifest.objects:
+                await engine.blocking(content.check_update, self._store, payload, base)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":

@@ -12,7 +12,7 @@ from fedaggregator.engine.modelfile import ModelNotFiniteError
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
 from fedcore.rounds.closing import MODEL_NOT_FINITE
@@ -108,21 +108,18 @@ class Interpreter:
 
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""
-        self._replace_head(
-            self._head.model_copy(
-                update={"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
-            )
-        )
+        update = {"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+        self._replace_head(self._head.model_copy(update=update))
 
     def finish(self, end: End) -> None:
         """HEAD says that training ended."""
         update = {"finished": end.result, "reason": end.reason, "message": end.message, "finished_at": end.at}
         self._replace_head(self._head.model_copy(update=update))
 
-    def write_manifest(self, manifest: UpdateManifest) -> UpdateManifest:
-        """An accepted update's manifest; the one that counts, if another was durable before."""
-        key = self._layout.manifest(manifest.client, manifest.round, manifest.attempt)
-        return self._first(key, manifest)
+    def write_manifest(self, envelope: UpdateEnvelope) -> UpdateEnvelope:
+        """An accepted update's envelope; the one that counts, if another was durable before."""
+        manifest = envelope.body
+        return self._first(self._layout.manifest(manifest.client, manifest.round, manifest.attempt), envelope)
 
     def write_report(self, report: EvaluationReport) -> EvaluationReport:
         """A site's evaluation; the one that counts."""
@@ -171,7 +168,8 @@ class Interpreter:
             if isinstance(said, RecordKey) and (said.attempt, said.name) == (effect.attempt, records.CLOSE):
                 self._store.delete(key)
         for manifest in effect.manifests:
-            self._store.delete(manifest.payload.key)
+            for ref in manifest.objects:
+                self._store.delete(ref.key)
             self._store.delete(self._layout.manifest(manifest.client, effect.round, effect.attempt))
 
     def _first(self, key: str, record: _M) -> _M:

@@ -22,8 +22,10 @@ from fedaggregator.engine.verified import BLOCK_BYTES, Block, VerifiedReader, ve
 from fedaggregator.errors import AggregatorError, DamagedError, FatalError
 from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import UPDATE
 from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold
+from fedcore.strategies import STRATEGIES
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, Tensor, TensorFile
 from fedstore.objectstore import DIGEST, ObjectStore
@@ -40,24 +42,26 @@ class ModelNotFiniteError(AggregatorError):
 
 
 @dataclass(frozen=True)
-class _Term:
+class _Opened:
     """An open update: its factor and where each tensor of the base begins in it."""
 
+    ref: ObjectRef
     weight: Fraction
     reader: VerifiedReader
     begins: dict[str, int]
 
 
 def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
-    """The next model's object: base + sum(weight * update) in the order of the terms. No terms: the base itself.
+    """The next model's object: base + sum(weight * update) in the order of the terms. Nobody has samples: the base itself.
 
     DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed.
     """
-    if not order.terms:
+    updates = _weighted(order)
+    if not updates:
         return order.base
     with ExitStack() as files:
         threads = files.enter_context(ThreadPoolExecutor(_HASHERS, thread_name_prefix="hash"))
-        base, table, terms = _opened(store, order, threads, files)
+        base, table, terms = _opened(store, order.base, updates, threads, files)
         header, new = tensorfile.canonical_header(table.tensors)
         old = table.by_name()
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=new.size))
@@ -69,7 +73,7 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
                     raise FoldCancelledError(f"fold of round {order.round} stopped")
                 broken = broken if broken or finite else tensor.name
                 writer.write(block)
-        _check(order, base, terms)
+        _check(order.base, base, terms)
         if broken:
             raise ModelNotFiniteError(
                 f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
@@ -111,39 +115,50 @@ def _file_of_task(path: Path) -> FileIO:
     return FileIO(fd, "rb")
 
 
+def _weighted(order: Fold) -> list[tuple[ObjectRef, Fraction]]:
+    """The updates and how much each counts; what counts nothing adds nothing, not even a rounding."""
+    factors = STRATEGIES[order.strategy.name].weights([term.samples for term in order.terms])
+    updates = (term.payloads[UPDATE].object for term in order.terms)
+    return [(update, factor) for update, factor in zip(updates, factors, strict=True) if factor > 0]
+
+
 def _opened(
-    store: ObjectStore, order: Fold, threads: ThreadPoolExecutor, files: ExitStack
-) -> tuple[VerifiedReader, TensorFile, list[_Term]]:
+    store: ObjectStore,
+    model: ObjectRef,
+    updates: list[tuple[ObjectRef, Fraction]],
+    threads: ThreadPoolExecutor,
+    files: ExitStack,
+) -> tuple[VerifiedReader, TensorFile, list[_Opened]]:
     """Base and updates. DamagedError names all that are missing or are not tensor files of the base's kind any more."""
-    base = files.enter_context(verified(store, order.base, threads))
+    base = files.enter_context(verified(store, model, threads))
     try:
         table = content.read_header(base)
     except MalformedTensorFileError as error:
-        raise DamagedError({order.base.key: str(error)}) from error
-    terms: list[_Term] = []
+        raise DamagedError({model.key: str(error)}) from error
+    opened: list[_Opened] = []
     found: dict[str, str] = {}
-    for term in order.terms:
+    for update, weight in updates:
         try:
-            reader = files.enter_context(verified(store, term.update, threads))
+            reader = files.enter_context(verified(store, update, threads))
             theirs = content.read_header(reader)
         except DamagedError as error:
             found.update(error.found)
         except MalformedTensorFileError as error:
-            found[term.update.key] = str(error)
+            found[update.key] = str(error)
         else:
             if different := tensorfile.difference(table, theirs):
-                found[term.update.key] = different
-            terms.append(_Term(term.weight, reader, {tensor.name: tensor.begin for tensor in theirs.tensors}))
+                found[update.key] = different
+            opened.append(_Opened(update, weight, reader, {tensor.name: tensor.begin for tensor in theirs.tensors}))
     if found:
-        _whole(order.base, base)  # else the updates may be blamed for what the base lacks
+        _whole(model, base)  # else the updates may be blamed for what the base lacks
         raise DamagedError(found)
-    return base, table, terms
+    return base, table, opened
 
 
-def _check(order: Fold, base: VerifiedReader, terms: list[_Term]) -> None:
+def _check(model: ObjectRef, base: VerifiedReader, terms: list[_Opened]) -> None:
     """Damaged names the base, or else all updates, that are not what was committed or accepted."""
-    _whole(order.base, base)
-    troubles = {term.update.key: opened.reader.trouble() for term, opened in zip(order.terms, terms, strict=True)}
+    _whole(model, base)
+    troubles = {term.ref.key: term.reader.trouble() for term in terms}
     found = {key: trouble for key, trouble in troubles.items() if trouble}
     if found:
         raise DamagedError(found)
@@ -154,7 +169,7 @@ def _whole(ref: ObjectRef, reader: VerifiedReader) -> None:
         raise DamagedError({ref.key: trouble})
 
 
-def _folded_blocks(tensor: Tensor, base: VerifiedReader, terms: list[_Term]) -> Iterator[tuple[memoryview, bool]]:
+def _folded_blocks(tensor: Tensor, base: VerifiedReader, terms: list[_Opened]) -> Iterator[tuple[memoryview, bool]]:
     """The new bytes of one tensor, block by block, and whether they are finite; valid until the next is asked for."""
     size = min(BLOCK_BYTES, tensor.end - tensor.begin)
     ours, theirs = Block(size), (Block(size), Block(size))

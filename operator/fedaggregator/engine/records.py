@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError, Record
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.message import DamagedRecordError, Message, Record
+from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
 from fedcore.rounds.recovery import Damage, Log
@@ -88,7 +88,12 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         plans=tuple(reader.all(_named(found, head.round + 1, PLAN), PlanRecord)),
         failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
         closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
-        manifests=tuple(reader.all(((k, s) for k, s in found if _is(s, ManifestKey, head.round + 1)), UpdateManifest)),
+        manifests=tuple(
+            envelope.body
+            for envelope in reader.all(
+                ((k, s) for k, s in found if _is(s, ManifestKey, head.round + 1)), UpdateEnvelope
+            )
+        ),
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
         damages=tuple(reader.damages),
     )
@@ -151,13 +156,18 @@ class _Reader:
 
 def _belongs(record: Record, said: StoreKey, uid: str) -> bool:
     """Whether the record says the same as its key."""
-    told = record.model_dump(include={"job_uid", "round", "attempt", "client"})
+    told = _said(record).model_dump(include={"job_uid", "round", "attempt", "client"})
     says = {"job_uid": uid, "round": said.round}
     if isinstance(said, ManifestKey | ReportKey):
         says["client"] = said.client
     if isinstance(said, RecordKey | ManifestKey):
         says["attempt"] = said.attempt
     return all(told.get(name, value) == value for name, value in says.items())
+
+
+def _said(record: Record) -> Message:
+    """What a record says of itself."""
+    return record.body if isinstance(record, UpdateEnvelope) else record
 
 
 def _failures(reader: _Reader, keys: Iterable[tuple[str, RecordKey]]) -> Iterator[FailureRecord]:

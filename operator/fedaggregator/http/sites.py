@@ -25,7 +25,7 @@ from fedapi.wire.site import (
     NextRequest,
     Refusal,
     TrainOrder,
-    UpdateManifest,
+    UpdateEnvelope,
     UploadGrant,
     UploadRequest,
 )
@@ -95,7 +95,7 @@ class SiteRoutes:
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return _json(await self._intake.update(client, await self._message(request, client, UpdateManifest)))
+        return _json(await self._intake.update(client, await self._message(request, client, UpdateEnvelope)))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""

@@ -6,7 +6,7 @@ round. Durations are seconds here and numbers are numbers: the API's strings end
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedapi.wire.message import Message
 
@@ -59,6 +59,13 @@ class RosterEntry(Message):
     reason: str = ""
 
 
+class StrategySettings(Message):
+    """How updates become the next model: an entry of fedcore.strategies, and its numbers."""
+
+    name: str = "FedAvg"
+    parameters: dict[str, float] = {}
+
+
 class JobConfig(Message):
     """Everything that the aggregator needs to know of a FederatedJob."""
 
@@ -67,7 +74,7 @@ class JobConfig(Message):
     uid: str
     rounds: int = Field(ge=1)
     seed: int = Field(0, ge=0)
-    strategy: Literal["FedAvg"] = "FedAvg"
+    strategy: StrategySettings = StrategySettings()
     policy: Literal["All", "Random"] = "All"
     per_round: int | None = None
     fraction: float | None = None
@@ -85,3 +92,9 @@ class JobConfig(Message):
     image: str = ""
     store_uri: str = Field("", description="Prefix of model URIs in status, e.g. volume://<claim>.")
     roster: tuple[RosterEntry, ...] = ()
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """Version 0.1 said the strategy's name alone."""
+        return {"name": value} if isinstance(value, str) else value

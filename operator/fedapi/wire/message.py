@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,10 +14,11 @@ class Message(BaseModel):
     """Frozen, strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    said_only: ClassVar[bool] = False  # whether defaults, too, are left out of the canonical bytes
 
     def canonical(self) -> bytes:
         """Canonical JSON (RFC 8785) of the message, unset optional fields left out: what is hashed and signed."""
-        return rfc8785.dumps(self.model_dump(mode="json", exclude_none=True))
+        return rfc8785.dumps(self.model_dump(mode="json", exclude_none=True, exclude_unset=self.said_only))
 
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, hex."""

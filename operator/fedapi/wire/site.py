@@ -4,7 +4,7 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
 
     POST /v1/sites/{client}/next         NextRequest    -> Assignment   (long poll: held up to wait_s)
     POST /v1/sites/{client}/uploads      UploadRequest  -> UploadGrant
-    POST /v1/sites/{client}/updates      UpdateManifest -> Receipt
+    POST /v1/sites/{client}/updates      UpdateEnvelope -> Receipt
     POST /v1/sites/{client}/evaluations  EvaluationReport -> Receipt
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
@@ -14,10 +14,11 @@ An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (g
 HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from fedapi.wire import version1
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 
@@ -25,7 +26,10 @@ MAX_METRICS = 32  # of one report
 MAX_METRIC_NAME = 63  # characters
 MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
+MAX_PAYLOADS = 8  # of one update
+UPDATE = "update"  # the payload that every strategy has: local - base
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
+Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they are
 
 
 class NextRequest(Message):
@@ -71,6 +75,11 @@ class Assignment(Message):
     train: TrainOrder | None = None
     evaluate: EvaluateOrder | None = None
     message: str = ""
+    committed: tuple[int, int] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Round and attempt of this site's update that was committed last; not told to sites of protocol 1.",
+    )
 
 
 class UploadRequest(Message):
@@ -92,22 +101,56 @@ class UploadGrant(Message):
     object: ObjectRef
 
 
-class UpdateManifest(Record):
-    """What an update is. Once it is answered 200 it is durable and never trained again.
+class Payload(Message):
+    """One file of an update."""
 
-    A seam for signatures: `canonical()` are the bytes that will be signed. The checksum is the hub's, a site sends none.
+    codec: Codec = "None"
+    object: ObjectRef
+
+
+class UpdateManifest(Message):
+    """What an update is: files by name, and what is said of them. `canonical()` are the bytes that a signature signs.
+
+    They hold what the site said and no more: a field that a later version adds does not change them.
     """
+
+    said_only: ClassVar[bool] = True
 
     job_uid: str
     round: int
     attempt: int
     client: str
     base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
-    payload: ObjectRef = Field(description="The update file: local - base, safetensors.")
+    payloads: dict[str, Payload] = Field(
+        min_length=1, max_length=MAX_PAYLOADS, description="By name; `update` is local - base."
+    )
     samples: int = Field(ge=0, description="Training samples, at most clients.maxSamples: the update's weight.")
+    steps: int | None = Field(None, ge=0, description="Optimizer steps; unknown from trainers of version 0.1.")
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
+
+    @property
+    def objects(self) -> tuple[ObjectRef, ...]:
+        """Its files, by name."""
+        return tuple(self.payloads[name].object for name in sorted(self.payloads))
+
+
+class UpdateEnvelope(Record):
+    """An update as it is handed in and kept. Once it is answered 200 it is durable and never trained again.
+
+    The signature is beside what it signs. The checksum is the hub's, a site sends none.
+    """
+
+    said_only: ClassVar[bool] = True
+
+    body: UpdateManifest
+    signature: str | None = Field(None, max_length=1024, description="Over the body's canonical bytes; none yet.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _version_1(cls, value: Any) -> Any:
+        return version1.envelope(value) if isinstance(value, dict) else value
 
 
 class EvaluationReport(Record):

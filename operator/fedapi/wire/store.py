@@ -6,13 +6,14 @@ written; models and updates have their digest in their key. What a key says is r
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire import version1
+from fedapi.wire.job import StrategySettings, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
-from fedapi.wire.site import Metrics
+from fedapi.wire.site import Codec, Metrics
 
 
 class Head(Record):
@@ -30,8 +31,27 @@ class Head(Record):
     finished_at: float | None = None
 
 
+class Selection(Message):
+    """By which rule, and from how many sites, a plan's sites were chosen."""
+
+    policy: Literal["All", "Random"]
+    per_round: int | None = None
+    fraction: float | None = None
+    candidates: int = Field(ge=1)
+
+
+class Acceptance(Message):
+    """Which updates count in a planned round."""
+
+    grace_after_quorum_s: float | None = None
+    max_samples: int = Field(ge=1)
+
+
 class PlanRecord(Record):
-    """plan.json: a round as it was planned. Durable before the first site hears of it."""
+    """plan.json: a round as it was planned. Durable before the first site hears of it.
+
+    It holds all that decides which updates count and what is made of them, whatever the configuration says meanwhile.
+    """
 
     job_uid: str
     round: int = Field(ge=1)
@@ -39,7 +59,13 @@ class PlanRecord(Record):
     epoch: int
     base: ObjectRef
     selected: tuple[str, ...] = Field(description="In the order in which updates are folded.")
-    quorum: int | None = Field(None, ge=1, description="Updates needed, whatever the configuration says meanwhile.")
+    selection: Selection | None = Field(None, description="Absent in plans of version 0.1.")
+    strategy: StrategySettings = Field(StrategySettings(), description="FedAvg, without numbers, in version 0.1.")
+    codec: Codec = "None"
+    quorum: int | None = Field(None, ge=1, description="Updates needed.")
+    acceptance: Acceptance | None = Field(
+        None, description="Absent in plans of version 0.1: as the configuration has it."
+    )
     planned_at: float
     deadline_s: float
     evaluate_base: bool
@@ -52,8 +78,14 @@ class Participant(Message):
 
     client: str
     samples: int
-    payload_sha256: Sha256
+    payloads: dict[str, Sha256] = Field(description="Digests by the name of the payload.")
+    steps: int | None = None
     training_s: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _version_1(cls, value: Any) -> Any:
+        return version1.participant(value) if isinstance(value, dict) else value
 
 
 class CommitRecord(Record):
@@ -64,6 +96,7 @@ class CommitRecord(Record):
     attempt: int = Field(ge=0)
     epoch: int
     model: ObjectRef
+    hub_state: ObjectRef | None = Field(None, description="What the strategy keeps at the hub after this round.")
     participants: tuple[Participant, ...] = ()
     total_samples: int = 0
     training_metrics: Metrics = {}

@@ -11,6 +11,7 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
     MAX_METRIC_NAME,
+    UPDATE,
     EvaluationReport,
     FailureReport,
     Metrics,
@@ -101,10 +102,7 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     if manifest.base_sha256 != current.plan.base.sha256:
         message = f"base_sha256 {manifest.base_sha256} is not the base of round {manifest.round}: ask next"
         return Refusal(code="WrongBase", message=message)
-    expected = state.layout.update(client, manifest.round, manifest.payload.sha256)
-    if manifest.payload.key != expected:
-        return Refusal(code="Malformed", message=f"payload.key must be {expected!r}: use the object of the grant")
-    excess = claims.excessive(state.config, manifest.samples)
+    excess = _unfit_payloads(state, manifest) or claims.excessive(current.max_samples, manifest.samples)
     return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
@@ -120,7 +118,7 @@ def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | 
     if client not in planning.eligible(state):
         message = f"site {client!r} takes no part now (paused, or not ready): its evaluation does not count"
         return Refusal(code="NotSelected", message=message)
-    excess = claims.excessive(state.config, report.samples)
+    excess = claims.excessive(state.config.max_samples, report.samples)
     return state.reports.get(client) or excess or _unfit_numbers({}, report.metrics)
 
 
@@ -157,6 +155,19 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
         return Refusal(code="Unauthorized", message=f"client {claimed!r} is not the site of this URL, {client!r}")
     if job_uid != state.config.uid:
         return Refusal(code="NotInJob", message=f"job_uid {job_uid!r} is another job's")
+    return None
+
+
+def _unfit_payloads(state: State, manifest: UpdateManifest) -> Refusal | None:
+    """Whether its files are not those that the plan asks for, or not where their grants put them."""
+    if manifest.payloads.keys() != {UPDATE}:
+        named = ", ".join(sorted(name[:MAX_METRIC_NAME] for name in manifest.payloads))
+        return Refusal(code="Malformed", message=f"payloads are {named}: send {UPDATE!r} and no other")
+    for name, payload in manifest.payloads.items():
+        expected = state.layout.update(manifest.client, manifest.round, payload.object.sha256)
+        if payload.object.key != expected:
+            message = f"payloads.{name}.object.key must be {expected!r}: use the object of the grant"
+            return Refusal(code="Malformed", message=message)
     return None
 
 

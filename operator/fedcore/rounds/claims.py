@@ -6,19 +6,18 @@ relies on it assumes that most of the weight is honest (docs/concepts.md).
 
 from dataclasses import replace
 
-from fedapi.wire.job import JobConfig
 from fedapi.wire.site import MAX_SAMPLES, Refusal, UpdateManifest
 from fedcore.rounds.state import Site, State
 
 JUMP = 10  # a site's samples change less from round to round, unless its data did
 
 
-def excessive(config: JobConfig, samples: int) -> Refusal | None:
+def excessive(most: int, samples: int) -> Refusal | None:
     """Whether so many samples are more than a site of this job may claim."""
     if samples > MAX_SAMPLES:
         return Refusal(code="Malformed", message=f"samples is {samples}: send at most {MAX_SAMPLES}")
-    if samples > config.max_samples:
-        message = f"samples is {samples}, clients.maxSamples of the job is {config.max_samples}: send what is true, or raise it"
+    if samples > most:
+        message = f"samples is {samples}, clients.maxSamples of the job is {most}: send what is true, or raise it"
         return Refusal(code="TooLarge", message=message)
     return None
 

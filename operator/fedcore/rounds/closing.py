@@ -4,9 +4,8 @@ from dataclasses import replace
 from typing import Literal
 
 from fedapi.wire.store import CloseRecord, FailureRecord
-from fedcore.rounds.effects import Effect, Fold, Weighted, WriteClose, WriteFailure
+from fedcore.rounds.effects import Effect, Fold, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import Attempt, End, Phase, State
-from fedcore.strategies import STRATEGIES
 
 Verdict = Literal["Open", "Fold", "Fail"]
 QUORUM_NOT_REACHED, MODEL_NOT_FINITE = "QuorumNotReached", "ModelNotFinite"  # why attempts fail
@@ -42,12 +41,12 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     return state, ()
 
 
-def fold_of(strategy: str, attempt: Attempt) -> Fold:
-    """The fold of a closed attempt by that strategy, in plan order; sites without samples add nothing, not even a rounding."""
-    manifests = [attempt.accepted[client] for client in attempt.closed or ()]
-    factors = STRATEGIES[strategy].weights([m.samples for m in manifests])
-    terms = tuple(Weighted(m.payload, w) for m, w in zip(manifests, factors, strict=True) if w > 0)
-    return Fold(attempt.plan.round, attempt.plan.attempt, attempt.plan.base, terms)
+def fold_of(state: State, attempt: Attempt) -> Fold:
+    """The fold of a closed attempt, as it was planned."""
+    plan, manifests = attempt.plan, (attempt.accepted[client] for client in attempt.closed or ())
+    terms = tuple(Term(m.client, m.payloads, m.samples, m.steps) for m in manifests)
+    hub_state = state.tip.hub_state if state.tip else None
+    return Fold(plan.round, plan.attempt, plan.base, plan.strategy, terms, hub_state)
 
 
 def _grace_over(attempt: Attempt, now: float) -> bool:
@@ -57,7 +56,7 @@ def _grace_over(attempt: Attempt, now: float) -> bool:
 def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
     names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
     attempt = replace(attempt, closed=names)
-    effects: tuple[Effect, ...] = (fold_of(state.config.strategy, attempt),)
+    effects: tuple[Effect, ...] = (fold_of(state, attempt),)
     if names != attempt.plan.selected:
         reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
         plan = attempt.plan

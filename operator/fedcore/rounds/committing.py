@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
 from fedcore.rounds import evaluation, planning
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
+from fedcore.rounds.events import Folded
 from fedcore.rounds.state import Attempt, Closing, End, Phase, State
 
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
@@ -25,20 +27,20 @@ def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Ef
         committed_at=now,
         image=state.config.image,
     ).sealed()
-    return replace(state, tip=commit), (Commit(commit),)
+    return replace(state, tip=commit, tip_sha256=commit.digest()), (Commit(commit),)
 
 
-def committed(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Effect, ...]]:
-    """The commit of the closed attempt with that model."""
+def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
+    """The commit of the closed attempt with what its fold made."""
     attempt, tip = state.current, state.tip
     if state.phase is not Phase.FOLDING or attempt is None or tip is None:
         return state, ()
     measured = evaluation.final(state)
-    commit = _commit(state, attempt, tip, model, measured, now)
+    commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
     discard = Discard(commit.round, kept_models(state, tip))
-    return after_commit(state, now), (*effects, Commit(commit), discard)
+    return after_commit(state, folded.now), (*effects, Commit(commit), discard)
 
 
 def after_commit(state: State, now: float) -> State:
@@ -78,28 +80,34 @@ def _success(state: State, round_: int, now: float) -> End | None:
     return End("Succeeded", "RoundsCompleted", f"{round_} of {state.config.rounds} rounds are committed", now)
 
 
-def _commit(
-    state: State, attempt: Attempt, tip: CommitRecord, model: ObjectRef, measured: EvaluationRecord | None, now: float
-) -> CommitRecord:
+def _commit(state: State, attempt: Attempt, folded: Folded, measured: EvaluationRecord | None) -> CommitRecord:
     manifests = [attempt.accepted[client] for client in attempt.closed or ()]
     return CommitRecord(
         job_uid=state.config.uid,
         round=attempt.plan.round,
         attempt=attempt.plan.attempt,
         epoch=state.epoch,
-        model=model,
-        participants=tuple(
-            Participant(client=m.client, samples=m.samples, payload_sha256=m.payload.sha256, training_s=m.training_s)
-            for m in manifests
-        ),
+        model=folded.model,
+        hub_state=folded.hub_state,
+        participants=tuple(map(_participant, manifests)),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
-        previous_sha256=tip.digest(),
+        previous_sha256=state.tip_sha256,
         planned_at=attempt.plan.planned_at,
-        committed_at=now,
+        committed_at=folded.now,
         image=attempt.plan.image,
     ).sealed()
+
+
+def _participant(manifest: UpdateManifest) -> Participant:
+    return Participant(
+        client=manifest.client,
+        samples=manifest.samples,
+        payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
+        steps=manifest.steps,
+        training_s=manifest.training_s,
+    )
 
 
 def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:
@@ -107,6 +115,7 @@ def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | N
         state,
         phase=Phase.WAITING,
         tip=commit,
+        tip_sha256=commit.digest(),
         tip_selected=selected,
         attempt=1,
         current=None,
@@ -119,5 +128,6 @@ def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | N
 def _with_participants(state: State, attempt: Attempt) -> State:
     for client in attempt.closed or ():
         site = state.site(client)
-        state = state.with_site(client, replace(site, rounds=site.rounds + 1))
+        committed_ = (attempt.plan.round, attempt.plan.attempt)
+        state = state.with_site(client, replace(site, rounds=site.rounds + 1, committed=committed_))
     return state

@@ -3,11 +3,12 @@
 Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-memory interpreter in tests).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
+from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UpdateManifest
+from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.rounds.state import End
 
@@ -34,21 +35,25 @@ class WriteFailure:
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """One term of a fold."""
+class Term:
+    """One site's part in a fold: its files, and what a strategy may weigh them by."""
 
-    update: ObjectRef
-    weight: Fraction
+    client: str
+    payloads: Mapping[str, Payload]
+    samples: int
+    steps: int | None  # unknown from trainers of version 0.1
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Make base + sum(weight * update), terms in this order, and answer with `Folded`, `FoldFailed` or `UpdatesDamaged`."""
+    """Make the next model by the plan's strategy, and answer with `Folded`, `FoldFailed` or `UpdatesDamaged`."""
 
     round: int
     attempt: int
     base: ObjectRef
-    terms: tuple[Weighted, ...]
+    strategy: StrategySettings
+    terms: tuple[Term, ...]  # in plan order
+    hub_state: ObjectRef | None = None  # what the strategy kept after the last commit
 
 
 @dataclass(frozen=True)

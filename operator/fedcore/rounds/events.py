@@ -88,6 +88,7 @@ class Folded:
     round: int
     attempt: int
     model: ObjectRef
+    hub_state: ObjectRef | None = None
 
 
 @dataclass(frozen=True)

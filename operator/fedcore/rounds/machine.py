@@ -174,7 +174,7 @@ def _fold_answered(state: State, event: Folded | FoldFailed | UpdatesDamaged) ->
         return state, ()
     match event:
         case Folded():
-            return committing.committed(state, event.model, event.now)
+            return committing.committed(state, event)
         case FoldFailed():
             return closing.fold_failed(state, event.reason, event.message, event.now)
         case UpdatesDamaged():

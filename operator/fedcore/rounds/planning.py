@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.job import JobConfig
+from fedapi.wire.store import Acceptance, PlanRecord, Selection
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
@@ -61,24 +62,31 @@ def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state with a new attempt, when one can begin."""
     if state.phase is not Phase.WAITING or state.tip is None or missing_sites(state, now):
         return state, ()
-    chosen = choice.selected(state.config, reachable(state, now), state.round, state.attempt)
+    candidates = reachable(state, now)
+    chosen = choice.selected(state.config, candidates, state.round, state.attempt)
     if not chosen:
         return state, ()
-    plan = _plan(state, chosen, now)
+    plan = _plan(state, chosen, len(candidates), now)
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
 
 
 def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
-    """A fresh attempt by that plan; its deadline counts from now."""
+    """A fresh attempt by that plan; its deadline counts from now. What a plan of version 0.1 lacks, the configuration says."""
+    acceptance = plan.acceptance or _acceptance(state.config)
     return Attempt(
         plan=plan,
         quorum=plan.quorum or quorum_count(state.config.quorum, len(plan.selected)),
-        grace_s=state.config.grace_after_quorum_s,
+        grace_s=acceptance.grace_after_quorum_s,
+        max_samples=acceptance.max_samples,
         deadline_at=now + plan.deadline_s,
     )
 
 
-def _plan(state: State, chosen: tuple[str, ...], now: float) -> PlanRecord:
+def _acceptance(config: JobConfig) -> Acceptance:
+    return Acceptance(grace_after_quorum_s=config.grace_after_quorum_s, max_samples=config.max_samples)
+
+
+def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) -> PlanRecord:
     config = state.config
     if state.tip is None:
         raise ValueError("a round needs a committed model")
@@ -89,7 +97,12 @@ def _plan(state: State, chosen: tuple[str, ...], now: float) -> PlanRecord:
         epoch=state.epoch,
         base=state.tip.model,
         selected=chosen,
+        selection=Selection(
+            policy=config.policy, per_round=config.per_round, fraction=config.fraction, candidates=candidates
+        ),
+        strategy=config.strategy,
         quorum=quorum_count(config.quorum, len(chosen)),
+        acceptance=_acceptance(config),
         planned_at=now,
         deadline_s=config.deadline_s,
         evaluate_base=True,

@@ -11,7 +11,7 @@ from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedcore.rounds import claims, closing, committing, evaluation, planning
-from fedcore.rounds.effects import Discard, Effect, Fold, Forget
+from fedcore.rounds.effects import Discard, Effect, Forget
 from fedcore.rounds.state import Attempt, End, Phase, Score, State
 
 
@@ -86,10 +86,12 @@ def _history(state: State, log: Log) -> State:
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
-        state = replace(state, tip=commit)
+        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256)
         for p in commit.participants:
             site = replace(state.site(p.client), last_round=commit.round, samples=p.samples)
-            state = state.with_site(p.client, replace(site, rounds=site.rounds + 1))
+            state = state.with_site(
+                p.client, replace(site, rounds=site.rounds + 1, committed=(commit.round, commit.attempt))
+            )
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
     for damage in log.damages:
@@ -117,7 +119,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     attempt = replace(attempt, closed=close.accepted)
-    fold: Fold = closing.fold_of(state.config.strategy, attempt)
+    fold = closing.fold_of(state, attempt)
     return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
 
 

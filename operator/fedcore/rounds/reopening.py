@@ -22,7 +22,7 @@ def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State,
     attempt = state.current
     if state.phase is not Phase.FOLDING or attempt is None:
         return state, ()
-    damaged = {client: m for client, m in attempt.accepted.items() if m.payload.key in found}
+    damaged = {client: m for client, m in attempt.accepted.items() if _troubles(m, found)}
     state = _told(state, damaged, found)
     withdraw = Withdraw(attempt.plan.round, attempt.plan.attempt, tuple(damaged.values()))
     if planning.by_round(state) or attempt.reopened >= state.config.max_failures:
@@ -30,6 +30,11 @@ def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State,
         state, effects = closing.failed(state, attempt, UPDATE_DAMAGED, text, now)
         return state, (*effects, withdraw)
     return replace(state, phase=Phase.COLLECTING, current=_without(attempt, damaged, now)), (withdraw,)
+
+
+def _troubles(manifest: UpdateManifest, found: Mapping[str, str]) -> list[str]:
+    """What is wrong with the files of an update."""
+    return [found[ref.key] for ref in manifest.objects if ref.key in found]
 
 
 def _without(attempt: Attempt, damaged: Mapping[str, UpdateManifest], now: float) -> Attempt:
@@ -48,6 +53,7 @@ def _without(attempt: Attempt, damaged: Mapping[str, UpdateManifest], now: float
 def _told(state: State, damaged: Mapping[str, UpdateManifest], found: Mapping[str, str]) -> State:
     """The state in which the sites' entries say it. It is no failure of theirs."""
     for client, manifest in damaged.items():
-        text = f"its update of round {manifest.round} was damaged in the store: {found[manifest.payload.key]}"
+        what = "; ".join(_troubles(manifest, found))
+        text = f"its update of round {manifest.round} was damaged in the store: {what}"
         state = state.with_site(client, replace(state.site(client), message=text[:1024]))
     return state

@@ -32,6 +32,7 @@ class Site:
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
     rounds: int = 0  # accepted updates in committed rounds
+    committed: tuple[int, int] | None = None  # round and attempt of the last of them
     failures: int = 0
     message: str = ""  # of the last failure or warning
     failed_round: int = 0  # round of the last failure
@@ -42,8 +43,9 @@ class Attempt:
     """One attempt of the round under way."""
 
     plan: PlanRecord
-    quorum: int  # updates needed, fixed by the configuration at plan time
+    quorum: int  # updates needed
     grace_s: float | None
+    max_samples: int  # what one site may claim
     deadline_at: float
     accepted: Mapping[str, UpdateManifest] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)  # site -> reason, this attempt
@@ -93,6 +95,7 @@ class State:
     epoch: int
     phase: Phase = Phase.WAITING
     tip: CommitRecord | None = None  # the last commit
+    tip_sha256: str | None = None  # of its stored bytes: what the next commit is bound to
     tip_selected: int = 0  # sites selected in its round
     attempt: int = 1  # of the round after `tip`
     current: Attempt | None = None

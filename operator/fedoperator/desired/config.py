@@ -10,7 +10,7 @@ from fedapi.crd.federatedjob import FederatedJob, Stop
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.jsonvalue import Json
-from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, TrainingSettings
+from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
 from fedoperator.desired.identity import Identity
 
 
@@ -62,7 +62,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         uid=identity.uid,
         rounds=spec.rounds,
         seed=spec.seed,
-        strategy=spec.strategy.name,
+        strategy=StrategySettings(name=spec.strategy.name),
         policy=spec.clients.policy,
         per_round=spec.clients.per_round,
         fraction=_number(spec.clients.fraction),

@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save
 
 from fedapi.outcome import Exit
-from fedapi.wire.site import UpdateManifest
+from fedapi.wire.site import UpdateEnvelope
 from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, run_sites, small_model
 from tests.waiting import PATIENCE_S, until
 
@@ -40,7 +40,7 @@ POINTS = [
 def accepted_updates(job: JobFolder) -> list[tuple[str, int, int]]:
     """What the dead process had accepted and not folded yet."""
     files = (job.root / "store" / "updates").rglob("*.manifest.json")
-    manifests = [UpdateManifest.model_validate_json(path.read_bytes()) for path in files]
+    manifests = [UpdateEnvelope.stored(path.read_bytes()).body for path in files]
     return [(m.client, m.round, m.attempt) for m in manifests]
 
 

@@ -29,7 +29,9 @@ from fedapi.wire.site import (
     EvaluationReport,
     FailureReport,
     NextRequest,
+    Payload,
     TrainOrder,
+    UpdateEnvelope,
     UpdateManifest,
     UploadGrant,
     UploadRequest,
@@ -279,20 +281,20 @@ class Site:
         response.raise_for_status()
         return UploadGrant.model_validate_json(response.content)
 
-    def manifest(self, order: TrainOrder, grant: UploadGrant, **values) -> UpdateManifest:
+    def manifest(self, order: TrainOrder, grant: UploadGrant, **values) -> UpdateEnvelope:
         defaults = {
             "job_uid": self.job.config.uid,
             "round": order.round,
             "attempt": order.attempt,
             "client": self.client,
             "base_sha256": order.model.sha256,
-            "payload": grant.object,
+            "payloads": {"update": Payload(object=grant.object)},
             "samples": self.samples,
             "metrics": {"loss": 0.5},
             "training_s": 0.0,
             "nonce": f"{self.client}-{order.round}-{order.attempt}-{'0' * 16}",
         }
-        return UpdateManifest(**defaults | values)
+        return UpdateEnvelope(body=UpdateManifest(**defaults | values))
 
     def evaluate(self, round_: int, model: Download) -> None:
         report = EvaluationReport(

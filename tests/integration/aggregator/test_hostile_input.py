@@ -97,7 +97,10 @@ def test_size_and_digest_are_bound_into_the_url(hub):
     other = ObjectRef(
         key=order.model.url.split("/v1/blobs/")[1].split("?")[0], sha256=order.model.sha256, size=order.model.size
     )
-    assert code(site.post("updates", site.manifest(order, grant, payload=other))) == (422, "Malformed")
+    assert code(site.post("updates", site.manifest(order, grant, payloads={"update": {"object": other}}))) == (
+        422,
+        "Malformed",
+    )
     assert not list((job.root / "store" / ".tmp").iterdir())
 
 

@@ -34,6 +34,7 @@ from fedapi.wire.site import (
     NextRequest,
     Receipt,
     TrainOrder,
+    UpdateEnvelope,
     UpdateManifest,
     UploadGrant,
     UploadRequest,
@@ -172,7 +173,7 @@ class Hub:
         duplicate = manifest.nonce in self.nonces
         self.nonces.add(manifest.nonce)
         if not duplicate:
-            content = (self.folder / manifest.payload.sha256).read_bytes()
+            content = (self.folder / manifest.payloads["update"].object.sha256).read_bytes()
             self.updates.append((manifest, content))
         return Receipt(duplicate=duplicate)
 
@@ -225,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif route == "uploads":
             answer = hub.upload(UploadRequest.model_validate_json(body))
         elif route == "updates":
-            answer = hub.take(UpdateManifest.model_validate_json(body))
+            answer = hub.take(UpdateEnvelope.model_validate_json(body).body)
         elif route == "evaluations":
             hub.evaluations.append(EvaluationReport.model_validate_json(body))
             answer = Receipt()

@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         hub.finish()
         assert site.call("train").code == 0
         hub.close()
-        digests.append(hub.updates[0][0].payload.sha256)
+        digests.append(hub.updates[0][0].objects[0].sha256)
     assert digests[0] == digests[1]
 
 
@@ -88,7 +88,7 @@ def test_a_killed_training_goes_on_with_the_same_bits(tmp_path):
         assert ended.code == 0, ended.log
         assert ("goes on after epoch 2, step 1 of" in ended.log) is not marked
         hub.close()
-        digests.append(hub.updates[0][0].payload.sha256)
+        digests.append(hub.updates[0][0].objects[0].sha256)
     assert digests[0] == digests[1]
 
 

@@ -9,7 +9,7 @@ from safetensors.numpy import save
 from fedaggregator.engine import records
 from fedaggregator.engine.interpreter import Interpreter
 from fedapi.wire.job import JobConfig, RosterEntry
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import admission, machine, recovery
 from fedcore.rounds.effects import Fold
@@ -138,14 +138,14 @@ class Hub:
         payload = self.store.put_once(self.state.layout.update(client, plan.round, sha256), data)
         manifest = UpdateManifest(
             job_uid=UID, round=plan.round, attempt=plan.attempt, client=client, base_sha256=plan.base.sha256,
-            payload=payload, samples=samples, training_s=1.0, nonce=f"{client}{plan.round}".ljust(16, "x"),
+            payloads={"update": Payload(object=payload)}, samples=samples, steps=2, training_s=1.0, nonce=f"{client}{plan.round}".ljust(16, "x"),
         )  # fmt: skip
         return self.offer(manifest)
 
     def offer(self, manifest: UpdateManifest) -> str:
         answer = admission.update(self.state, manifest.client, manifest)
         if answer is None:
-            self.interpreter.write_manifest(manifest)
+            self.interpreter.write_manifest(UpdateEnvelope(body=manifest))
             self.handle(Accepted(self.now, manifest))
             return "Accepted"
         return "Duplicate receipt" if isinstance(answer, UpdateManifest) else answer.code

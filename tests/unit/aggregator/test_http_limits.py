@@ -14,7 +14,7 @@ from fedaggregator.http.pace import Pace
 from fedaggregator.http.signedurls import Holder
 from fedaggregator.limits import Limits, within_open_files
 from fedapi import names
-from fedapi.wire.site import MAX_METRICS, EvaluationReport, FailureReport, NextRequest, UpdateManifest
+from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, NextRequest, UpdateEnvelope
 
 
 class Connection:
@@ -89,12 +89,16 @@ def test_pace(moves, enough):
 
 
 LARGEST = {
-    UpdateManifest: {
+    UpdateEnvelope: {"signature": "s" * 1024, "body": {
         "job_uid": "u" * 36, "round": 1 << 30, "attempt": 1 << 30, "client": "c" * 253, "base_sha256": "a" * 64,
-        "payload": {"key": "k" * 1024, "sha256": "b" * 64, "size": 1 << 50}, "samples": 1 << 40,
+        "payloads": {
+            f"{n:063d}": {"codec": "None", "object": {"key": "k" * 1024, "sha256": "b" * 64, "size": 1 << 50}}
+            for n in range(MAX_PAYLOADS)
+        },
+        "samples": 1 << 40, "steps": 1 << 40,
         "metrics": {"\u1234" * 61 + f"{n:02d}": 1.2345678901234567e-100 for n in range(MAX_METRICS)}, "training_s": 1e9,
         "nonce": "n" * 64,
-    },
+    }},
     EvaluationReport: {
         "job_uid": "u" * 36, "round": 1 << 30, "client": "c" * 253, "model_sha256": "a" * 64, "samples": 1 << 40,
         "metrics": {f"{n:063d}": 1.2345678901234567e-100 for n in range(MAX_METRICS)},
@@ -125,9 +129,9 @@ def test_the_largest_honest_messages_pass(model):
     ids=["keys", "metrics", "lists", "nested", "list"],
 )
 def test_messages_of_many_values_are_not_validated(body, monkeypatch):
-    monkeypatch.setattr(UpdateManifest, "model_validate", None)
+    monkeypatch.setattr(UpdateEnvelope, "model_validate", None)
     with pytest.raises(RequestRefusedError, match="keys and values"):
-        messages.parsed(body.encode(), UpdateManifest)
+        messages.parsed(body.encode(), UpdateEnvelope)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from fedaggregator.engine import modelfile
 from fedapi import outcome
-from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule
+from fedapi.crd.federatedjob import Strategy
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule, StrategySettings
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, UpdateManifest, UploadRequest
+from fedapi.wire.site import EvaluationReport, Payload, UpdateManifest, UploadRequest
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import admission, assignment, closing, evaluation, machine, planning
 from fedcore.rounds.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
@@ -16,6 +18,7 @@ from fedcore.rounds.state import Phase, Score, State
 from fedcore.selection import choice
 from fedcore.strategies import STRATEGIES
 from fedoperator.decide.reasons import Reason
+from fedstore.memory import MemoryStore
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -46,7 +49,7 @@ def manifest(state: State, site: str, samples: int = 5, **values) -> UpdateManif
     payload = ObjectRef(key=state.layout.update(site, plan.round, sha256), sha256=sha256, size=100)
     defaults = {
         "job_uid": "uid", "round": plan.round, "attempt": plan.attempt, "client": site,
-        "base_sha256": plan.base.sha256, "payload": payload, "samples": samples, "training_s": 2.0, "nonce": site * 16,
+        "base_sha256": plan.base.sha256, "payloads": {"update": Payload(object=payload)}, "samples": samples, "training_s": 2.0, "nonce": site * 16,
     }  # fmt: skip
     return UpdateManifest(**defaults | values)
 
@@ -179,7 +182,11 @@ def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
     state, effects = accept(state, "a", samples=10)
     (fold,) = effects
     assert isinstance(fold, Fold)
-    assert [(t.update.key.split("/")[3], t.weight) for t in fold.terms] == [("a", 0.25), ("b", 0.75)]
+    assert [(t.client, t.samples, t.payloads["update"].object.key.split("/")[3]) for t in fold.terms] == [
+        ("a", 10, "a"),
+        ("b", 30, "b"),
+    ]
+    assert (fold.strategy, fold.hub_state) == (StrategySettings(name="FedAvg"), None)
     state, effects = machine.step(state, Folded(21.0, 1, 1, ref(B)))
     assert kinds(effects) == [Commit, Discard, WritePlan]
     commit = effects[0].commit
@@ -189,7 +196,7 @@ def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
 
 
 def test_every_strategy_that_a_job_can_name_is_there():
-    assert set(STRATEGIES) == set(JobConfig.model_fields["strategy"].annotation.__args__)
+    assert set(STRATEGIES) == set(Strategy.model_fields["name"].annotation.__args__)
 
 
 def test_zero_samples_leave_the_model_alone():
@@ -197,7 +204,9 @@ def test_zero_samples_leave_the_model_alone():
     for client in "ab":
         state, effects = accept(state, client, samples=0)
     (fold,) = effects
-    assert fold.terms == ()
+    store = MemoryStore()
+    assert modelfile.fold(store, state.layout, fold, lambda: False) == fold.base
+    assert list(store.keys("")) == []
 
 
 def test_an_update_counts_once():
@@ -384,7 +393,8 @@ def test_assignments_while_collecting(client, doing, kind):
         ({"client": "b"}, "Unauthorized"),
         ({"job_uid": "predecessor"}, "NotInJob"),
         ({"base_sha256": C}, "WrongBase"),
-        ({"payload": ObjectRef(key="models/other", sha256=B, size=100)}, "Malformed"),
+        ({"payloads": {"update": Payload(object=ObjectRef(key="models/other", sha256=B, size=100))}}, "Malformed"),
+        ({"payloads": {"controls": Payload(object=ref(B))}}, "Malformed"),
         ({"metrics": {"x": float("nan")}}, "NotFinite"),
         ({"metrics": {"x" * 64: 1.0}}, "Malformed"),
         ({"metrics": {"x": -1.7e308}}, "Malformed"),

@@ -10,9 +10,11 @@ from safetensors.numpy import load, save
 
 from fedaggregator.engine.modelfile import ModelNotFiniteError, fold
 from fedaggregator.errors import DamagedError
+from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Payload
 from fedapi.wire.store import Layout
-from fedcore.rounds.effects import Fold, Weighted
+from fedcore.rounds.effects import Fold, Term
 from fedstore.memory import MemoryStore
 
 LAYOUT = Layout("ns", "job", "uid")
@@ -46,6 +48,14 @@ def put(store: MemoryStore, key: str, data: bytes) -> ObjectRef:
     return store.put_once(key, data)
 
 
+def term(client: str, update: ObjectRef, samples: int = 1) -> Term:
+    return Term(client, {"update": Payload(object=update)}, samples, None)
+
+
+def asked(base: ObjectRef, *terms: Term) -> Fold:
+    return Fold(3, 1, base, StrategySettings(), terms)
+
+
 @pytest.fixture
 def order():
     """Base and one update as trainers write them; another update the other way round."""
@@ -56,14 +66,14 @@ def order():
         put(store, "updates/a", save(tensors(1))),
         put(store, "updates/b", in_order(tensors(2), names[::-1])),
     ]
-    return store, Fold(3, 1, refs[0], (Weighted(refs[1], 0.25), Weighted(refs[2], 0.75)))
+    return store, asked(refs[0], term("a", refs[1], 1), term("b", refs[2], 3))
 
 
 def test_order_in_a_file_changes_nothing(order):
-    store, asked = order
-    model = load(store.get(fold(store, LAYOUT, asked, lambda: False).key))
+    store, wanted = order
+    model = load(store.get(fold(store, LAYOUT, wanted, lambda: False).key))
     straight = put(store, "updates/c", save(tensors(2)))
-    other = Fold(3, 1, asked.base, (asked.terms[0], Weighted(straight, 0.75)))
+    other = asked(wanted.base, wanted.terms[0], term("b", straight, 3))
     assert fold(store, LAYOUT, other, lambda: False).sha256 == hashlib.sha256(save(model)).hexdigest()
     base, a, b = (tensors(i)["big"] for i in range(3))
     assert np.array_equal(model["big"], base + (np.float32(0.25) * a + np.float32(0.75) * b))
@@ -72,25 +82,25 @@ def test_order_in_a_file_changes_nothing(order):
 @pytest.mark.parametrize("keys", [("models/base",), ("updates/a",), ("updates/b",), ("updates/a", "updates/b")])
 @pytest.mark.parametrize("position", [0, 3, 20, 1000, -2_000_000, -30, -1])
 def test_any_changed_byte_is_found_and_nothing_is_left(order, keys, position):
-    store, asked = order
+    store, wanted = order
     for key in keys:
         data = bytearray(store.get(key))
         data[position] ^= 0x40
         store._objects[key] = bytes(data)
     before = set(store.keys(""))
     with pytest.raises(DamagedError) as error:
-        fold(store, LAYOUT, asked, lambda: False)
+        fold(store, LAYOUT, wanted, lambda: False)
     assert set(error.value.found) == set(keys)
     assert set(store.keys("")) == before
 
 
 def test_a_damaged_base_is_named_alone(order):
     """Beside its own, every update looks wrong."""
-    store, asked = order
+    store, wanted = order
     store._objects["models/base"] = save(tensors(0) | {"bias": np.zeros(9, np.float32)})
     store._objects["updates/a"] = b""
     with pytest.raises(DamagedError) as error:
-        fold(store, LAYOUT, Fold(3, 1, asked.base, asked.terms), lambda: False)
+        fold(store, LAYOUT, asked(wanted.base, *wanted.terms), lambda: False)
     assert set(error.value.found) == {"models/base"}
 
 
@@ -100,11 +110,11 @@ def test_what_is_not_finite_is_named_unless_it_was_so_before():
     for step, broken in ((1e37, ""), (3e38, "'w'")):
         store = MemoryStore()
         update = {"mask": np.zeros(2, np.float32), "w": np.array([step, 0], np.float32)}
-        asked = Fold(1, 1, put(store, "base", save(base)), (Weighted(put(store, "u", save(update)), 1.0),))
+        wanted = asked(put(store, "base", save(base)), term("a", put(store, "u", save(update))))
         if broken:
             with pytest.raises(ModelNotFiniteError, match=broken):
-                fold(store, LAYOUT, asked, lambda: False)
+                fold(store, LAYOUT, wanted, lambda: False)
             assert list(store.keys("models/")) == []
         else:
-            model = load(store.get(fold(store, LAYOUT, asked, lambda: False).key))
+            model = load(store.get(fold(store, LAYOUT, wanted, lambda: False).key))
             assert np.array_equal(model["mask"], mask)

@@ -131,7 +131,7 @@ def test_a_model_that_is_not_finite_fails_the_attempt_and_counts():
 
 def damaged(state: State, *clients: str) -> tuple[State, tuple]:
     attempt = state.current
-    found = {attempt.accepted[c].payload.key: "its SHA-256 is another" for c in clients}
+    found = {attempt.accepted[c].objects[0].key: "its SHA-256 is another" for c in clients}
     return machine.step(state, UpdatesDamaged(500.0, attempt.plan.round, attempt.plan.attempt, found))
 
 
@@ -145,7 +145,7 @@ def test_only_the_sites_of_damaged_updates_are_asked_again():
     assert (state.site("b").failures, state.attempt) == (0, 1)
     assert "damaged in the store" in state.site("b").message
     state, effects = accept(state, "b")
-    assert effects[0].terms[1].update.key == state.current.accepted["b"].payload.key
+    assert effects[0].terms[1].payloads == state.current.accepted["b"].payloads
     assert kinds(machine.step(state, Folded(501.0, 1, 1, ref(B)))[1])[0] is Commit
 
 
@@ -153,7 +153,7 @@ def test_equal_updates_of_two_sites_are_told_apart():
     state = collecting("ab")
     for client in "ab":
         state, _ = accept(state, client)
-    assert len({m.payload.sha256 for m in state.current.accepted.values()}) == 1
+    assert len({m.objects[0].sha256 for m in state.current.accepted.values()}) == 1
     assert damaged(state, "b")[0].current.pending == ("b",)
 
 

@@ -41,6 +41,7 @@ class Finished:
     metrics: dict[str, float]
     training_s: float
     nonce: str
+    steps: int | None = None  # unknown where a trainer of version 0.1 finished it
 
 
 class Folder:

@@ -16,7 +16,7 @@ from fedapi.wire.site import (
     FailureReport,
     NextRequest,
     Receipt,
-    UpdateManifest,
+    UpdateEnvelope,
     UploadGrant,
     UploadRequest,
 )
@@ -71,9 +71,9 @@ class Control:
         """Where to put an update."""
         return self._persist("announcing the update", "uploads", request, UploadGrant)
 
-    def manifest(self, manifest: UpdateManifest) -> Receipt:
+    def update(self, envelope: UpdateEnvelope) -> Receipt:
         """Hands in an update that was put; durable once answered."""
-        return self._persist("handing in the update", "updates", manifest, Receipt)
+        return self._persist("handing in the update", "updates", envelope, Receipt)
 
     def evaluation(self, report: EvaluationReport) -> Receipt:
         """Metrics of a global model."""

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from fedapi.outcome import FATAL, reason
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
+    UPDATE,
     Assignment,
     Download,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
+    Payload,
     TrainOrder,
+    UpdateEnvelope,
     UpdateManifest,
     UploadRequest,
 )
@@ -171,7 +174,9 @@ class Agent:
 
         def keep(trained: "Trained") -> Finished:
             file = trained.file
-            finished = Finished(file.sha256, file.size, trained.samples, trained.metrics, trained.training_s, nonce)
+            finished = Finished(
+                file.sha256, file.size, trained.samples, trained.metrics, trained.training_s, nonce, trained.steps
+            )
             folder.finish(finished)
             return finished
 
@@ -191,13 +196,14 @@ class Agent:
             attempt=order.attempt,
             client=self._settings.client,
             base_sha256=order.model.sha256,
-            payload=payload,
+            payloads={UPDATE: Payload(codec="None", object=payload)},
             samples=finished.samples,
+            steps=finished.steps,
             metrics=finished.metrics,
             training_s=finished.training_s,
             nonce=finished.nonce,
         )
-        receipt = self._control.manifest(manifest)
+        receipt = self._control.update(UpdateEnvelope(body=manifest))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
         folder.discard()
 

@@ -53,10 +53,10 @@ def train(
     from fedtrainer.training.task import TrainResult  # noqa: PLC0415 - task.py imports this module late
 
     if data.train is None or (samples := len_of(part := part_of(data.train, "train"))) == 0:
-        return TrainResult(0)
+        return TrainResult(0, steps=0)
     model.train()
     training = _Training(task, model, part, settings, ctx, samples)
-    return TrainResult(samples, {"train_loss": training.run()})
+    return TrainResult(samples, {"train_loss": training.run()}, training.steps)
 
 
 class _Training:
@@ -70,6 +70,11 @@ class _Training:
         self._schedule = Schedule.of(settings, self._usable, ctx.ranks.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
         self._steps = Steps(task, model, settings, ctx)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole round, those of an earlier process included."""
+        return self._schedule.steps
 
     def run(self) -> float:
         """All steps that are left; the last epoch's mean loss."""

@@ -29,16 +29,25 @@ def number(name: str, value: Any) -> float:
         ) from error
 
 
+def steps(value: Any, what: str) -> int | None:
+    """A count of optimizer steps, where the task tells it."""
+    return None if value is None else _count("steps", value, what)
+
+
 def samples(value: Any, what: str) -> int:
     """A count of samples as an integer: of numpy and torch too. TaskInvalidError when it is none."""
+    return _count("samples", value, what)
+
+
+def _count(name: str, value: Any, what: str) -> int:
     try:
         count = operator.index(value)
     except Exception as error:
         raise TaskInvalidError(
-            f"{what}: samples is {_shown(value)}, a {type(value).__name__}: give a whole number, for example len(data)"
+            f"{what}: {name} is {_shown(value)}, a {type(value).__name__}: give a whole number, for example len(data)"
         ) from error
     if not 0 <= count <= MAX_SAMPLES:
-        raise TaskInvalidError(f"{what}: samples is {_shown(count)}: it must be from 0 to {MAX_SAMPLES}")
+        raise TaskInvalidError(f"{what}: {name} is {_shown(count)}: it must be from 0 to {MAX_SAMPLES}")
     return count
 
 

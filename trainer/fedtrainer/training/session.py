@@ -54,6 +54,7 @@ class Trained:
     samples: int
     metrics: dict[str, float]
     training_s: float
+    steps: int | None = None
 
 
 class Session:
@@ -138,11 +139,12 @@ class Session:
                     f"train() returned a {type(result).__name__}: return TrainResult(samples, metrics)"
                 )
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
+            steps = metrics.steps(result.steps, "train()")
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        return Trained(file, samples, found, training_s), ctx
+        return Trained(file, samples, found, training_s, steps), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
         """Rank 0 writes the update, and tells the others when there is none to be had."""

@@ -24,10 +24,11 @@ class Data:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training did. `samples` is the weight of the update."""
+    """What training did. `samples` is the weight of the update; `steps` the optimizer steps, where a task counts them."""
 
     samples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    steps: int | None = None
 
 
 @dataclass(frozen=True)

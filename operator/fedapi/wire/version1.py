@@ -1,0 +1,22 @@
+"""What version 0.1 said otherwise, as today's messages say it: pure functions of JSON objects.
+
+Called where such objects are read: what a trainer of 0.1 sends and what an aggregator of 0.1 has stored has the same form.
+"""
+
+from fedapi.jsonvalue import Json, JsonView
+
+
+def envelope(table: JsonView) -> Json:
+    """An update's envelope: 0.1 sent, and kept, its body alone, with one payload."""
+    if "payload" not in table:
+        return dict(table)
+    body = {name: value for name, value in table.items() if name not in ("payload", "checksum")}
+    return {"body": body | {"payloads": {"update": {"codec": "None", "object": table["payload"]}}}}
+
+
+def participant(table: JsonView) -> Json:
+    """A participant of a commit: 0.1 named its one payload by digest."""
+    if "payload_sha256" not in table:
+        return dict(table)
+    rest = {name: value for name, value in table.items() if name != "payload_sha256"}
+    return rest | {"payloads": {"update": table["payload_sha256"]}}
