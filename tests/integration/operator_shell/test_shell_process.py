@@ -1,8 +1,9 @@
 """The operator as a process: who leads, what its probes say, how it ends."""
 
 import json
+import os
 import signal
-import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -67,14 +68,15 @@ def test_sigterm_ends_cleanly_and_gives_the_lease_up(api, namespace, tmp_path):
 
 
 def test_sigterm_in_the_middle_of_the_first_lists_ends_as_cleanly(api, namespace, tmp_path):
-    label = {"app.kubernetes.io/managed-by": "fedloom"}
-    for number in range(300):
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c{number}", "labels": label}}
-        api.connection.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body)
-    for seconds in (0.2, 0.3, 0.4):  # not awaited by anything: three moments, of which one is likely to hit a list
-        with operator(api, tmp_path) as process:
-            until(process.acting)
-            time.sleep(seconds)
+    metadata = {"name": "long", "labels": {"app.kubernetes.io/managed-by": "fedloom"}}
+    noise = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    noise["data"] = {"noise": os.urandom(400_000).hex()}
+    api.connection.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", noise)
+    with proxied(api, tmp_path) as (proxy, settings):
+        proxy.freeze_after(200_000)  # far more than is said before the lists, far less than the long one
+        with operator(api, tmp_path, **settings) as process:
+            until(lambda: proxy.frozen)
+            until(lambda: process.http("/readyz") == (503, "the first lists are not in yet"))
             assert process.end() == 0
             assert [line for line in process.lines() if line["level"] in ("WARNING", "ERROR")] == []
 
@@ -88,25 +90,31 @@ def test_sigterm_ends_a_standby(api, namespace, tmp_path):
             assert second.end() == 0
 
 
-def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace, tmp_path):
+@contextmanager
+def proxied(api, folder):
+    """A proxy to the API server, and the settings of an operator behind it."""
     config = json.loads(api.cluster.kubeconfig.read_text())
     with proxy_to(api.cluster.server) as proxy:
         config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        settings = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "WATCH_SILENCE_S": 15, "WATCH_RECONNECT_S": 2}
-        with operator(api, tmp_path, **settings) as process:
-            process.wait_ready()
-            for _ in range(2):  # watches that nothing happens in are taken up again, which is life enough
-                until(lambda: process.metric(POD_WATCH_AGE) > 1)
-                until(lambda: process.metric(POD_WATCH_AGE) < 1)
-            assert process.http("/healthz") == (200, "ok")
-            proxy.freeze()
-            until(lambda: process.http("/healthz") == (503, SILENT))
-            assert process.http("/readyz")[0] == 503
-            proxy.thaw()
-            until(lambda: process.http("/healthz")[0] == 200)
-            consortium(api, namespace, "site-a")
-            complete(api, namespace, 1)
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        yield proxy, {"KUBECONFIG": str(folder / "kubeconfig")}
+
+
+def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace, tmp_path):
+    silence = {"WATCH_SILENCE_S": 15, "WATCH_RECONNECT_S": 2}
+    with proxied(api, tmp_path) as (proxy, settings), operator(api, tmp_path, **settings, **silence) as process:
+        process.wait_ready()
+        for _ in range(2):  # watches that nothing happens in are taken up again, which is life enough
+            until(lambda: process.metric(POD_WATCH_AGE) > 1)
+            until(lambda: process.metric(POD_WATCH_AGE) < 1)
+        assert process.http("/healthz") == (200, "ok")
+        proxy.freeze()
+        until(lambda: process.http("/healthz") == (503, SILENT))
+        assert process.http("/readyz")[0] == 503
+        proxy.thaw()
+        until(lambda: process.http("/healthz")[0] == 200)
+        consortium(api, namespace, "site-a")
+        complete(api, namespace, 1)
 
 
 def test_it_waits_for_the_custom_resources(api, tmp_path):
