@@ -8,15 +8,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 CLUSTER = ("tests/e2e/", "tests/chaos/cluster/")
-API_SERVERS = {  # the fixture that starts it, and who uses it
-    "api": (
+API_SERVERS = {
+    "api": (  # the fixture of tests/integration
         "tests/integration/crds/",
         "tests/integration/operator_shell/",
         "tests/integration/pools/",
         "tests/integration/aggregator/test_status_on_kubernetes.py",
         "tests/chaos/operator_shell/",
     ),
-    "cluster": ("tests/chart/",),
+    "chart": ("tests/chart/",),
 }
 
 
@@ -25,14 +25,13 @@ def together(nodeid: str) -> str:
     if nodeid.startswith(CLUSTER):
         return nodeid
     path = nodeid.partition("::")[0]
-    return next((fixture for fixture, users in API_SERVERS.items() if path.startswith(users)), path)
+    return next((server for server, users in API_SERVERS.items() if path.startswith(users)), path)
 
 
 def check(item: pytest.Item) -> None:
-    """A test that would start an API server beside the one of the same name."""
-    for fixture in API_SERVERS:
-        if fixture in item.fixturenames and together(item.nodeid) != fixture:
-            raise pytest.UsageError(f"{item.nodeid} uses the API server {fixture!r}: name it in tests/workers.py")
+    """Refuses a test that would end the API server under the others, in a worker that has not started it."""
+    if "api" in item.fixturenames and together(item.nodeid) != "api":
+        raise pytest.UsageError(f"{item.nodeid} uses the fixture api: name its file in tests/workers.py")
 
 
 class Scheduler(LoadScopeScheduling):
