@@ -9,6 +9,11 @@ ROUND = Gauge("fedloom_aggregator_round_committed", "Last committed round.", reg
 ATTEMPT = Gauge("fedloom_aggregator_round_attempt", "Attempt of the round under way.", registry=REGISTRY)
 EPOCH = Gauge("fedloom_aggregator_epoch", "Epoch of this process.", registry=REGISTRY)
 SITES_CONNECTED = Gauge("fedloom_aggregator_sites_connected", "Sites heard within 5 minutes.", registry=REGISTRY)
+SITES_INCOMPATIBLE = Gauge(
+    "fedloom_aggregator_sites_incompatible",
+    "Sites whose trainer does not fit: of another protocol, or without a feature that the job needs.",
+    registry=REGISTRY,
+)
 UPDATES = Counter("fedloom_aggregator_updates_accepted", "Updates accepted.", registry=REGISTRY)
 EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
 REFUSALS = Counter(

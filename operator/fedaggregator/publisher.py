@@ -49,17 +49,18 @@ class Publisher:
     async def run(self) -> None:
         """Until the engine stops; the last state is written before it returns. FatalError when reports stay refused."""
         while True:
-            changed, last = self._engine.changed, self._engine.stopping
+            self._engine.news.clear()
+            last = self._engine.stopping
             done = await self.publish()
             if last:
                 return
             await asyncio.sleep(_INTERVAL_S if done else _RETRY_S)
-            await self._news(changed if done else None)
+            await self._news(wait=done)
 
-    async def _news(self, changed: asyncio.Event | None) -> None:
-        """Waits for a change of the state, if there is something to wait for; raises when reports stay refused."""
-        if changed is not None:
-            waiting = asyncio.ensure_future(changed.wait())
+    async def _news(self, *, wait: bool) -> None:
+        """Waits for a change of the state, if that is what a write waits for; raises when reports stay refused."""
+        if wait:
+            waiting = asyncio.ensure_future(self._engine.news.wait())
             await asyncio.wait((waiting, self._patience.final), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
         if self._patience.final.done():

@@ -1,6 +1,5 @@
 """`python -m fedaggregator.repair [STORE]`: repairs the store on a volume. Run by `fedloom store repair` in a pod there."""
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,10 @@ from fedaggregator.engine.repair import repaired
 from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire import storekey
 from fedapi.wire.store import Layout
 from fedstore.disk import DiskStore
 from fedstore.errors import StoreError
-
-_JOB = re.compile(r"(?:control|models)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
 
 
 def main(words: list[str]) -> int:
@@ -36,9 +34,9 @@ def _layouts(store: DiskStore) -> Iterator[Layout]:
     """The jobs that have objects here: one, on a volume of the operator's."""
     for prefix in ("control/", "models/"):
         for key in store.keys(prefix):
-            found = _JOB.fullmatch(key)
-            if found:
-                yield Layout(found[1], found[2], found[3])
+            layout = storekey.job_of(key)
+            if layout is not None:
+                yield layout
 
 
 if __name__ == "__main__":

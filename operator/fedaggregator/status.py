@@ -3,6 +3,7 @@
 Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing else is ever written.
 """
 
+import heapq
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,13 +92,16 @@ def _decimal(value: float) -> str:
 
 def _clients(state: State) -> list[api.ClientStatus]:
     """Sites of the roster, failing first."""
-    entries = [_client(state, entry.name) for entry in state.config.roster]
-    entries.sort(key=lambda c: (c.state != "Failed", c.failures == 0, c.name))
-    return entries[: api.MAX_LISTED]
+    first = heapq.nsmallest(api.MAX_LISTED, state.roster.by_name, key=lambda name: _urgency(state, name))
+    return [_client(state, name) for name in first]
+
+
+def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
+    return _client_state(state, name) not in ("Failed", "Incompatible"), state.site(name).failures == 0, name
 
 
 def _client(state: State, name: str) -> api.ClientStatus:
-    site = state.site(name)
+    site, misfit = state.site(name), planning.misfit(state, name)
     return api.ClientStatus(
         name=name,
         state=_client_state(state, name),
@@ -105,13 +109,15 @@ def _client(state: State, name: str) -> api.ClientStatus:
         samples=site.samples,
         rounds=site.rounds,
         failures=site.failures,
-        message=site.message,
+        message=misfit[:1024] or site.message,
     )
 
 
 def _client_state(state: State, name: str) -> Any:
     attempt = state.current
-    if attempt is not None and name in attempt.plan.selected:
+    if planning.misfit(state, name):
+        return "Incompatible"
+    if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
     if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:
         return "Idle"

@@ -51,6 +51,7 @@ class DiskWriter:
         self._hash = hashlib.sha256()
         self._written = 0
         self._path = store.temporary()
+        self._is_there = True
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
@@ -75,13 +76,19 @@ class DiskWriter:
         with _typed_errors(key):
             os.fsync(self._fd)
             self._store.link(self._path, key, digest)
+        self._forget()
         return ObjectRef(key=key, sha256=digest, size=self._written)
 
     def close(self) -> None:
         """Forgets the temporary file; a finished object keeps its own name."""
         os.close(self._fd)
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._is_there:
+            self._is_there = False
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
 
 class DiskReader:
@@ -233,9 +240,18 @@ class DiskStore:
 
     def _path(self, key: str) -> Path:
         path = self._root / checked_key(key)
-        if not path.parent.resolve().is_relative_to(self._root):
+        if self._through_link(key) and not path.parent.resolve().is_relative_to(self._root):
             raise StoreFailedError(f"{key}: a link leads out of the store")
         return path
+
+    def _through_link(self, key: str) -> bool:
+        """Whether a folder of the key is a link."""
+        folder = str(self._root)
+        for name in key.split("/")[:-1]:
+            folder = f"{folder}/{name}"
+            if os.path.islink(folder):  # noqa: PTH114 - for every object
+                return True
+        return False
 
     def _make_folders(self, folder: Path) -> None:
         """Makes the folder and its parents durable."""

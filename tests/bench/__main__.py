@@ -24,6 +24,9 @@ RESULTS = OUT / "results.json"
 GOALS = {
     "round_overhead_embedded_s": 0.3,
     "round_100mb_two_sites_s": 3.0,
+    "round_1000_sites_s": 10.0,
+    "round_cpu_growth": 4.8,
+    "aggregator_rss_mib_1000_sites": 400.0,
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
     "hostile_rss_growth_mib": 64.0,
     "hostile_healthz_p99_s": 0.25,

@@ -34,10 +34,10 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, sites: list[str], parameters: int) -> Iterator[Running]:
-    """Starts it with an initial model of that many float32 numbers and two rounds to do; ends it by its pid."""
+def running(folder: Path, sites: list[str], parameters: int, rounds: int = 2) -> Iterator[Running]:
+    """Starts it with an initial model of that many float32 numbers and so many rounds to do; ends it by its pid."""
     port = free_ports(1)[0]
-    environment = {**os.environ, **_prepare(folder, sites, parameters, port)}
+    environment = {**os.environ, **_prepare(folder, sites, parameters, port, rounds)}
     log = folder / "aggregator.log"
     with log.open("wb") as sink:
         process = subprocess.Popen([sys.executable, "-m", "fedaggregator"], env=environment, stdout=sink, stderr=sink)
@@ -61,7 +61,7 @@ def wait_for(log: Path, what: str, fact: object, timeout_s: float = 120.0) -> No
         time.sleep(0.1)
 
 
-def _prepare(folder: Path, sites: list[str], parameters: int, port: int) -> dict[str, str]:
+def _prepare(folder: Path, sites: list[str], parameters: int, port: int, rounds: int) -> dict[str, str]:
     """Files as the operator and the init Job leave them, and the environment that names them."""
     store, incoming = folder / "store", folder / "store" / "incoming" / UID
     incoming.mkdir(parents=True)
@@ -71,7 +71,7 @@ def _prepare(folder: Path, sites: list[str], parameters: int, port: int) -> dict
         (folder / name).write_bytes(content)
     roster = tuple(RosterEntry(name=site) for site in sites)
     config = JobConfig(
-        namespace=NAMESPACE, name=JOB, uid=UID, rounds=2, min_available=len(sites), roster=roster, deadline_s=900
+        namespace=NAMESPACE, name=JOB, uid=UID, rounds=rounds, min_available=len(sites), roster=roster, deadline_s=900
     )
     (folder / names.CONFIG_FILE).write_text(config.model_dump_json())
     return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, hostile, ring_speed
+from tests.bench import actors, cluster_job, crowd, hostile, ring_speed
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -38,6 +38,11 @@ class Bench:
     def on_cluster(self) -> cluster_job.Finished:
         """A job that was run on the local cluster, which ends again if the bench started it."""
         return cluster_job.finished(self.folder("cluster"), SITES, CLUSTER_ROUNDS)
+
+    @cached_property
+    def crowds(self) -> dict[int, crowd.Crowd]:
+        """What a round costs, by number of scripted sites."""
+        return {count: crowd.measured(self.folder(f"crowd-{count}"), count) for count in (250, 500, 1000)}
 
     @cached_property
     def hostile(self) -> hostile.Hostile:

@@ -10,6 +10,7 @@ import httpx
 
 from fedapi import names
 from fedapi.wire.message import Message
+from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     NextRequest,
@@ -58,7 +59,7 @@ class ScriptedSite:
 
     def ask(self, wait_s: float) -> Assignment:
         """What to do."""
-        return Assignment.model_validate_json(self._post("next", NextRequest(wait_s=wait_s)))
+        return Assignment.model_validate_json(self._post("next", NextRequest(wait_s=wait_s, protocol=PROTOCOL)))
 
     def takes_part(self, payload: Payload) -> None:
         """One round: waits for the order, fetches the model, announces, sends and declares the update."""

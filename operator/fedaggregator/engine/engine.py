@@ -1,6 +1,6 @@
 """The aggregator's one actor: takes events one after the other, makes their effects durable, then shows the new state.
 
-HTTP handlers read `state` and wait on `changed`; intake hands in what sites send; `run` drives time and configuration.
+HTTP handlers read `state` and wait in `polls`, the publisher waits for `news`; intake hands in what sites send; `run` drives time and configuration.
 What a site hears about is durable, because a state is shown only after its effects.
 """
 
@@ -20,11 +20,13 @@ from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.modelfile import FoldCancelledError
+from fedaggregator.engine.polls import Polls
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
 from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteFailure
 from fedcore.rounds.events import (
     Configured,
@@ -64,7 +66,10 @@ class Engine:
         self.interpreter: Interpreter
         self._tasks: set[asyncio.Task[None]] = set()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.changed = asyncio.Event()
+        self.polls = Polls()
+        self.news = asyncio.Event()  # the status may be another one; cleared by who tells it
+        self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
+        self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
         self.trouble, self._failed_at = "", 0.0  # why the store cannot be written, and since when not
         self.state: State
@@ -150,7 +155,8 @@ class Engine:
     def stop(self) -> None:
         """Wakes every long poll and ends folds at the next block."""
         self.stopping = True
-        self._show(self.state)
+        self.polls.end_all()
+        self.news.set()
 
     async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
         """Runs a blocking function in the pool."""
@@ -161,9 +167,18 @@ class Engine:
         async with self.lock:
             await self.handle_locked(event)
 
-    async def heard(self, client: str) -> None:
-        """A site made itself known."""
-        await self.handle(Heard(self.clock(), client))
+    async def heard(self, client: str, speech: Speech | None = None) -> None:
+        """A site made itself known. Those that do so at the same time are taken in together."""
+        self._hearing[client] = speech or self._hearing.get(client)
+        if self._hears is None:
+            self._hears = asyncio.create_task(self._hear())
+        await asyncio.shield(self._hears)
+
+    async def _hear(self) -> None:
+        async with self.lock:
+            heard, self._hearing, self._hears = self._hearing, {}, None
+            speeches = {client: speech for client, speech in heard.items() if speech}
+            await self.handle_locked(Heard(self.clock(), tuple(heard), speeches))
 
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
@@ -175,17 +190,16 @@ class Engine:
                 before = replace(before, config=config)
                 after, effects = machine.step(before, event)
         await self._perform_all(effects)
-        first_heard = isinstance(event, Heard) and planning.unheard(before, event.client)
-        if isinstance(event, Heard | Ticked) and not effects and not first_heard and after.phase is before.phase:
-            self.state = after
-        else:
-            self._show(after)
+        self._show(after)
+        first_heard = isinstance(event, Heard) and any(_new(before, after, client) for client in event.clients)
+        if not isinstance(event, Heard | Ticked) or effects or first_heard or after.phase is not before.phase:
+            self.news.set()
 
     def _show(self, state: State) -> None:
-        """The new state becomes visible, and whoever waits looks at it."""
-        self.state = state
-        woken, self.changed = self.changed, asyncio.Event()
-        woken.set()
+        """The new state becomes visible, and whom it concerns is told."""
+        before, self.state = self.state, state
+        metrics.ATTEMPT.set(state.attempt)
+        self.polls.shown(before, state)
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
@@ -246,7 +260,7 @@ class Engine:
     def _troubled(self, trouble: str) -> None:
         if trouble != self.trouble:
             self.trouble = trouble
-            self._show(self.state)
+            self.news.set()
 
     def _ended(self, error: FatalError) -> FatalError:
         """The error that ends the process, wherever it is caught first."""
@@ -279,8 +293,8 @@ class Engine:
                 await self._check_head()
             if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
                 self._troubled("")
-            metrics.ATTEMPT.set(self.state.attempt)
             metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
+            metrics.SITES_INCOMPATIBLE.set(sum(1 for client in self.state.sites if planning.misfit(self.state, client)))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
@@ -299,6 +313,11 @@ class Engine:
             with contextlib.suppress(StoreError):
                 if await self.blocking(self.interpreter.superseded):
                     raise FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+
+
+def _new(before: State, after: State, client: str) -> bool:
+    """Whether a site was not heard before, or not as it is now."""
+    return planning.unheard(before, client) or before.site(client).speech != after.site(client).speech
 
 
 def _connected(state: State, now: float) -> int:

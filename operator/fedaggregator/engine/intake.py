@@ -1,24 +1,30 @@
 """Takes what sites send: updates, evaluations, failure reports; records what is refused. Called by the HTTP routes.
 
-Content is verified outside the engine's lock; admission is decided again under it, and the record is durable before
-the event, so nothing that was answered 200 can be lost and nothing stale can slip in.
+Content is verified and records are made durable outside the engine's lock, so that sites do not wait for each other's
+disk writes; what one site sends is taken one after the other. Admission is decided again under the lock, after the
+write: nothing that was answered 200 can be lost, and a close that was decided meanwhile wins.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
+from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import UPDATE_SUFFIX
+from fedapi.wire.storekey import UpdateKey
 from fedcore.rounds import admission
+from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
-from fedstore.errors import MissingError, StoreFailedError, StoreFullError
+from fedstore.errors import MissingError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -30,7 +36,7 @@ NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about tra
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
     "StoreFull", "Stopping", "StaleRound", "StaleAttempt", "NotSelected", "Missing", "Expired",
-    "Busy", "TooSlow", "Incomplete",
+    "Busy", "TooSlow", "Incomplete", "Incompatible",
 }  # fmt: skip
 
 
@@ -40,19 +46,19 @@ class Intake:
     def __init__(self, engine: Engine, store: ObjectStore) -> None:
         self._engine, self._store = engine, store
         self._base: tuple[str, TensorFile] | None = None
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
     async def update(self, client: str, envelope: UpdateEnvelope) -> Receipt:
         """Verifies an update and makes its manifest durable; RequestRefusedError says why not."""
         engine, manifest = self._engine, envelope.body
         try:
-            if _known(admission.update(engine.state, client, manifest)):
-                return Receipt(duplicate=True)
-            await self._check_content(client, manifest)
-            async with engine.lock:  # while the content was checked the round may have closed
+            async with self._turn("update", client):
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
+                await self._check_content(client, manifest)
+                _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
                 durable = (await self._durable(engine.interpreter.write_manifest, envelope)).body
-                await engine.handle_locked(Accepted(engine.clock(), durable))
+                await self._accepted(client, manifest, durable)
                 if durable != manifest:  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
         except RequestRefusedError as error:
@@ -61,9 +67,17 @@ class Intake:
         metrics.UPDATES.inc()
         return Receipt()
 
-    async def check_room(self, client: str, blob: ObjectRef) -> None:
-        """RefusedRequest when the site has stored too many other updates in that round."""
-        others = await self._engine.blocking(self._others, blob)
+    def others(self, blob: ObjectRef) -> int:
+        """How many updates are stored beside that one. Blocking."""
+        layout = self._engine.state.layout
+        said = storekey.parsed(layout, blob.key)
+        if not isinstance(said, UpdateKey):
+            return 0
+        found = (storekey.parsed(layout, key) for key in self._store.keys(f"{layout.updates(said.client)}/"))
+        return sum(1 for each in found if isinstance(each, UpdateKey) and each.round == said.round and each != said)
+
+    def check_room(self, client: str, others: int) -> None:
+        """RefusedRequest when the site has stored so many other updates in that round that it may store no more."""
         refusal = admission.crowded(self._engine.state, client, others)
         if refusal is not None:
             raise RequestRefusedError(refusal)
@@ -72,11 +86,14 @@ class Intake:
         """Makes an evaluation durable."""
         engine = self._engine
         try:
-            async with engine.lock:
+            async with self._turn("evaluation", client):
                 if _known(admission.evaluated(engine.state, client, report)):
                     return Receipt(duplicate=True)
                 durable = await self._durable(engine.interpreter.write_report, report)
-                await engine.handle_locked(Evaluated(engine.clock(), durable))
+                async with engine.lock:
+                    if _known(admission.evaluated(engine.state, client, report)):
+                        return Receipt(duplicate=True)
+                    await engine.handle_locked(Evaluated(engine.clock(), durable))
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             if error.refusal.code in _FATAL_REPORT:  # in the last step nobody waits for it any more
@@ -107,10 +124,23 @@ class Intake:
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 
-    def _others(self, blob: ObjectRef) -> int:
-        """How many updates are stored beside that one."""
-        keys = self._store.keys(blob.key.removesuffix(f"{blob.sha256}{UPDATE_SUFFIX}"))
-        return sum(1 for key in keys if key.endswith(UPDATE_SUFFIX) and key != blob.key)
+    def _turn(self, what: str, client: str) -> asyncio.Lock:
+        """Held while a site sends something of that kind."""
+        return self._turns.setdefault((what, client), asyncio.Lock())
+
+    async def _accepted(self, client: str, manifest: UpdateManifest, durable: UpdateManifest) -> None:
+        """Takes an update whose manifest is durable. One that is refused after all must not count after a restart."""
+        engine = self._engine
+        async with engine.lock:
+            answer = admission.update(engine.state, client, manifest)
+            if answer is None:
+                await engine.handle_locked(Accepted(engine.clock(), durable))
+                return
+        if isinstance(answer, Refusal) and durable == manifest:
+            key = engine.state.layout.manifest(client, manifest.round, manifest.attempt)
+            with contextlib.suppress(StoreError):  # the close, or the failure, of its attempt says the same
+                await engine.blocking(engine.interpreter.delete, Forget((key,)))
+        _known(answer)
 
     async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""

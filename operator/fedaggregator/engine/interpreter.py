@@ -186,7 +186,7 @@ class Interpreter:
         return sealed
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:
-        key = f"{self._layout.attempt(round_, self._head.epoch, attempt)}/{name}"
+        key = self._layout.record(round_, self._head.epoch, attempt, name)
         self._store.put_once(key, record.sealed().canonical())
         return key
 

@@ -122,10 +122,10 @@ class Blobs:
 
     async def _put(self, blob: ObjectRef, holder: Holder, receive: Receive, send: Send) -> None:
         try:
-            with self._store.writer(blob.key, size=blob.size, sha256=blob.sha256) as writer:
-                await self._intake.check_room(holder.client, blob)
+            with ExitStack() as files:
+                others, writer = await self._engine.blocking(self._begun, files, blob)
+                self._intake.check_room(holder.client, others)
                 await self._received(writer, holder, receive)
-                await self._engine.blocking(writer.finish)
         except ContentMismatchError as error:
             raise _refused(error.code, str(error)) from error
         except StoreError as error:
@@ -137,20 +137,29 @@ class Blobs:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    def _begun(self, files: ExitStack, blob: ObjectRef) -> tuple[int, Writer]:
+        """How many other updates the site has stored, and the object in the making."""
+        others = self._intake.others(blob)
+        return others, files.enter_context(self._store.writer(blob.key, size=blob.size, sha256=blob.sha256))
+
     async def _received(self, writer: Writer, holder: Holder, receive: Receive) -> None:
-        """The body, to the writer: one batch is hashed and written while the next one arrives."""
+        """The body, to the writer: one batch is hashed and written while the next one arrives; the last one ends it."""
         writing: asyncio.Future[None] | None = None
+        held: list[bytes] = []
         try:
             async for batch in self._batches(receive):
                 self._alive("PUT", holder)
                 if writing is not None:
                     await writing
-                writing = asyncio.ensure_future(self._engine.blocking(_write, writer, batch))
+                if held:
+                    writing = asyncio.ensure_future(self._engine.blocking(_write, writer, held))
+                held = batch
                 metrics.BYTES.labels("in").inc(sum(map(len, batch)))
         finally:
             if writing is not None:  # the writer may be closed only after the thread is done with it
                 await writing
         self._alive("PUT", holder)
+        await self._engine.blocking(_finish, writer, held)
 
     async def _batches(self, receive: Receive) -> AsyncIterator[list[bytes]]:
         batch, size = [], 0
@@ -181,6 +190,11 @@ def _read(reader: Reader, position: int, length: int) -> bytearray:
 def _write(writer: Writer, batch: list[bytes]) -> None:
     for part in batch:
         writer.write(part)
+
+
+def _finish(writer: Writer, batch: list[bytes]) -> None:
+    _write(writer, batch)
+    writer.finish()
 
 
 def _refused(code: str, message: str) -> RequestRefusedError:

@@ -21,6 +21,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "Expired": 410, "Missing": 410,
         "TooLarge": 413,
         "WrongDigest": 422, "WrongSize": 422, "WrongShape": 422, "NotFinite": 422, "Malformed": 422,
+        "Incompatible": 422,
         "StoreFull": 503, "Stopping": 503, "Busy": 503,
     }
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The routes of a site: next (long poll), uploads, updates, evaluations, failures. All need the site's token."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from fedaggregator.http.signedurls import Holder, UrlSigner
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Authenticator
 from fedaggregator.publisher import Publisher
+from fedapi.wire import version1
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.site import (
     Assignment,
@@ -29,11 +31,13 @@ from fedapi.wire.site import (
     UploadGrant,
     UploadRequest,
 )
-from fedcore.rounds import admission, assignment
+from fedcore.rounds import admission, assignment, planning
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import State
 
 _LONGEST_NAME = 63  # of a site, as far as a refusal repeats it
 _M = TypeVar("_M", bound=Message)
+Post = Callable[[Request], Awaitable[Response]]
 
 
 class SiteRoutes:
@@ -60,23 +64,47 @@ class SiteRoutes:
             "evaluations": self.evaluation,
             "failures": self.failure,
         }
-        return [Route(f"/v1/sites/{{client}}/{name}", post, methods=["POST"]) for name, post in posts.items()]
+        return [
+            Route(f"/v1/sites/{{client}}/{name}", self._readable(post), methods=["POST"])
+            for name, post in posts.items()
+        ]
+
+    def _readable(self, post: Post) -> Post:
+        """The same route, whose refusals a site of version 0.1 can read."""
+
+        async def route(request: Request) -> Response:
+            try:
+                return await post(request)
+            except RequestRefusedError as error:
+                refusal, client = error.refusal, str(request.path_params["client"])
+                if self._protocol(client) > 1:
+                    raise
+                told = {"code": version1.code(refusal.code), "message": refusal.message}
+                raise RequestRefusedError(Refusal.model_validate(told)) from error
+
+        return route
+
+    def _protocol(self, client: str) -> int:
+        """What a site speaks, as far as it has said so."""
+        speech = self._engine.state.site(client).speech
+        return speech.protocol if speech else 1
 
     async def next(self, request: Request) -> Response:
         """What to do now; held until there is something or the time is over."""
-        client = await self._client(request)
+        client = await self._proven(request)
         asked = await self._message(request, client, NextRequest)
+        await self._heard(client, Speech(asked.protocol, asked.oldest_protocol, frozenset(asked.features)))
         loop = asyncio.get_running_loop()
         until = loop.time() + asked.wait_s
         gone = asyncio.ensure_future(messages.gone(request.receive))
         try:
             while True:
-                changed = self._engine.changed
+                await self._refuse_misfit(client)
                 assigned = self._assigned(client, asked)
                 over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
                 if assigned.kind != "Wait" or self._engine.stopping or over:
                     return _json(assigned)
-                await _first(changed, gone, until - loop.time())
+                await self._engine.polls.hold(client, asked.doing, gone, until - loop.time())
         finally:
             gone.cancel()
 
@@ -121,6 +149,24 @@ class SiteRoutes:
             raise
 
     async def _client(self, request: Request) -> str:
+        """The site that says something, proven, of this job, and heard."""
+        client = await self._proven(request)
+        await self._heard(client, None)
+        return client
+
+    async def _heard(self, client: str, speech: Speech | None) -> None:
+        await self._engine.heard(client, speech)
+        self._publisher.heard(client)
+
+    async def _refuse_misfit(self, client: str) -> None:
+        """Tells a site that cannot be given work, because it would not understand it."""
+        why = planning.misfit(self._engine.state, client)
+        if why:
+            refusal = Refusal(code="Incompatible", message=f"site {client!r}: {why}")
+            await self._intake.refused(client, refusal)
+            raise RequestRefusedError(refusal)
+
+    async def _proven(self, request: Request) -> str:
         """The site that asks, proven and of this job."""
         client = str(request.path_params["client"])
         if not self._authenticator.proves(client, request.headers):
@@ -132,19 +178,18 @@ class SiteRoutes:
             await self._intake.refused("", stranger)
             raise RequestRefusedError(stranger)
         protocol.proved(request.scope, client)
-        await self._engine.heard(client)
-        self._publisher.heard(client)
         return client
 
     def _assigned(self, client: str, asked: NextRequest) -> Assignment:
         state = self._engine.state
+        committed = state.site(client).committed if asked.protocol > 1 else None
         match assignment.kind(state, client, asked.doing):
             case "Train":
-                return Assignment(kind="Train", train=self._train(state, client))
+                return Assignment(kind="Train", train=self._train(state, client), committed=committed)
             case "Evaluate":
-                return Assignment(kind="Evaluate", evaluate=self._evaluate(state, client))
+                return Assignment(kind="Evaluate", evaluate=self._evaluate(state, client), committed=committed)
             case kind:
-                return Assignment(kind=kind)
+                return Assignment(kind=kind, committed=committed)
 
     def _train(self, state: State, client: str) -> TrainOrder | None:
         attempt = state.current
@@ -170,15 +215,6 @@ class SiteRoutes:
     def _download(self, blob: ObjectRef, client: str) -> Download:
         url, expires_at = self._urls.signed("GET", blob, self._engine.clock(), Holder(client))
         return Download(url=url, sha256=blob.sha256, size=blob.size, expires_at=expires_at)
-
-
-async def _first(changed: asyncio.Event, gone: asyncio.Future[None], timeout_s: float) -> None:
-    """Until one of them comes true, for a bounded time."""
-    waiting = asyncio.ensure_future(changed.wait())
-    try:
-        await asyncio.wait((waiting, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
 
 
 def _json(message: Message) -> Response:

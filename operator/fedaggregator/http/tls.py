@@ -19,6 +19,7 @@ _READ_BYTES = 64 << 10  # what one system call brings; filled and emptied within
 _BUFFER = memoryview(bytearray(_READ_BYTES))
 _RECORD_BYTES = 16 << 10  # a TLS record's largest content
 _DROPPED_BYTES = 4 << 20  # of what a client sends on and on although it has its last answer
+_HELD_BYTES = 4 << 10  # the head of an answer, and most answers
 _UNSENT_BYTES = 64 << 10  # over so much that the kernel has not taken, the application is asked to wait
 
 
@@ -70,6 +71,7 @@ class Tls(asyncio.BufferedProtocol):
         self._session: _Session | None = _Session.of(context)  # None: closing or over
         self._raw: asyncio.Transport
         self.holder: Holder = ("address", "")
+        self._held = bytearray()  # written, to be encrypted with what follows
         self._open = False  # between handshake and loss
         self._reading_paused = self._writing_paused = False
         self._since = self._checked = self._loop.time()  # when this stage began; when it was last looked at
@@ -131,8 +133,18 @@ class Tls(asyncio.BufferedProtocol):
     # What the application calls: an asyncio transport.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypts and sends."""
-        if self._session is None:
+        """Encrypts and sends: what is small with what follows within the same turn of the loop, as one record."""
+        if len(data) >= _HELD_BYTES:
+            self._encrypt(data)
+            return
+        if not self._held:
+            self._loop.call_soon(self._encrypt)
+        self._held += data
+
+    def _encrypt(self, data: bytes | bytearray | memoryview = b"") -> None:
+        if self._held:
+            data, self._held = self._held + data, bytearray()
+        if self._session is None or not data:
             return
         try:
             with memoryview(data) as view:
@@ -158,6 +170,7 @@ class Tls(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Sends what is waiting and says goodbye; the client has `linger_s` to hang up, what it sends is dropped."""
+        self._encrypt()
         session = self._session
         if session is None:
             return

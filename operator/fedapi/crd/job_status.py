@@ -67,9 +67,10 @@ class ClientStatus(StatusPart):
     """One site as the aggregator sees it."""
 
     name: Name = Field(description="Name of the FLClient.")
-    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle"] = Field(
+    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible"] = Field(
         description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
-        "Training, Accepted, Failed, Late: in this round. Idle: not selected."
+        "Training, Accepted, Failed, Late: in this round. Idle: not selected. "
+        "Incompatible: its trainer does not fit the hub or the job, the message says why."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)

@@ -11,10 +11,15 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Message(BaseModel):
-    """Frozen, strict about unknown fields."""
+    """Frozen. Made, or taken by the hub, it has no unknown fields; `told` ignores them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     said_only: ClassVar[bool] = False  # whether defaults, too, are left out of the canonical bytes
+
+    @classmethod
+    def told(cls, data: bytes) -> Self:
+        """The message in these bytes, as sites and readers of records take it: what a newer version says beside is ignored."""
+        return cls.model_validate_json(data, extra="ignore")
 
     def canonical(self) -> bytes:
         """Canonical JSON (RFC 8785) of the message, unset optional fields left out: what is hashed and signed."""
@@ -59,7 +64,7 @@ class Record(Message):
     def bound(cls, data: bytes) -> Self:
         """The same of bytes whose digest was checked already, against what they are bound to."""
         try:
-            return cls.model_validate_json(data)
+            return cls.told(data)
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))

@@ -9,6 +9,8 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
+The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
+
 An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
 (drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 408/503 retry. Limits of the
 HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
@@ -21,12 +23,14 @@ from pydantic import Field, model_validator
 from fedapi.wire import version1
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
+from fedapi.wire.protocol import PROTOCOL
 
 MAX_METRICS = 32  # of one report
 MAX_METRIC_NAME = 63  # characters
 MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
+MAX_FEATURES = 32  # of one trainer
 UPDATE = "update"  # the payload that every strategy has: local - base
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
 Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they are
@@ -37,6 +41,20 @@ class NextRequest(Message):
 
     wait_s: float = Field(25.0, ge=0, le=60)
     doing: tuple[int, int] | None = None
+    protocol: int = Field(1, ge=1, description="The newest version that the site speaks (wire.protocol).")
+    oldest_protocol: int = Field(1, ge=1, description="The oldest in which it can be answered.")
+    features: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
+        (), max_length=MAX_FEATURES, description="What its trainer can do beside."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _newer(cls, value: Any) -> Any:
+        """What a newer site says beside is ignored, so that it can be answered, or told that it is newer."""
+        protocol = value.get("protocol") if isinstance(value, dict) else None
+        if not isinstance(protocol, int) or protocol <= PROTOCOL:
+            return value
+        return {name: said for name, said in value.items() if name in cls.model_fields}
 
 
 class Download(Message):
@@ -188,6 +206,6 @@ class Refusal(Message):
     code: Literal[
         "Unauthorized", "NotInJob", "StaleRound", "StaleAttempt", "NotSelected", "WrongBase", "WrongDigest", "WrongSize",
         "WrongShape", "NotFinite", "TooLarge", "Malformed", "Expired", "Missing", "Duplicate", "StoreFull", "Stopping",
-        "Busy", "TooSlow", "Incomplete",
+        "Busy", "TooSlow", "Incomplete", "Incompatible",
     ]  # fmt: skip
     message: str

@@ -168,6 +168,10 @@ class Layout:
         """Prefix of the records of one attempt by one aggregator."""
         return f"control/{self._job}/rounds/{round_:06d}/e{epoch}-a{attempt}"
 
+    def record(self, round_: int, epoch: int, attempt: int, name: str) -> str:
+        """Key of a record of that attempt."""
+        return f"{self.attempt(round_, epoch, attempt)}/{name}"
+
     def rounds(self) -> str:
         """Prefix of all rounds."""
         return f"control/{self._job}/rounds"

@@ -1,4 +1,4 @@
-"""What a key of the store's layout says: the inverse of store.Layout. Pure.
+"""What a key of the store's layout says: the inverse of store.Layout. Pure. Nothing else takes keys apart.
 
 A key that is none of these is a foreign file (a README, what a file system leaves behind): it is left alone.
 """
@@ -62,6 +62,15 @@ _SENT = re.compile(
 )
 
 
+_JOB = re.compile(r"(?:control|models)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
+
+
+def job_of(key: str) -> Layout | None:
+    """The job whose object a key names; None when it is no object of ours."""
+    found = _JOB.fullmatch(key)
+    return Layout(found[1], found[2], found[3]) if found else None
+
+
 def parsed(layout: Layout, key: str) -> StoreKey | None:
     """What a key of this job says; None when it is no object of ours."""
     found = _record(layout, key) or _model(layout, key) or _sent(layout, key)
@@ -92,7 +101,7 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
     """The one key that says this."""
     match found:
         case RecordKey():
-            return f"{layout.attempt(found.round, found.epoch, found.attempt)}/{found.name}"
+            return layout.record(found.round, found.epoch, found.attempt, found.name)
         case ModelKey():
             return layout.model(found.round, found.sha256)
         case UpdateKey():

@@ -1,9 +1,17 @@
 """What version 0.1 said otherwise, as today's messages say it: pure functions of JSON objects.
 
 Called where such objects are read: what a trainer of 0.1 sends and what an aggregator of 0.1 has stored has the same form.
+And what is answered to such a trainer, which refuses what it does not know.
 """
 
 from fedapi.jsonvalue import Json, JsonView
+
+_CODES = {"Incompatible": "Malformed", "Incomplete": "Malformed", "Busy": "Stopping", "TooSlow": "Stopping"}
+
+
+def code(code_: str) -> str:
+    """The refusal's code as 0.1 knows it: one after which it does the same."""
+    return _CODES.get(code_, code_)
 
 
 def envelope(table: JsonView) -> Json:

@@ -19,7 +19,7 @@ from fedapi.wire.site import (
     UpdateManifest,
     UploadRequest,
 )
-from fedcore.rounds import claims, planning
+from fedcore.rounds import claims
 from fedcore.rounds.state import Attempt, Phase, State
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors
@@ -29,7 +29,7 @@ _TAKEN = "site {!r} has an update in round {} already: drop this one, ask next"
 
 def stranger(state: State, client: str) -> Refusal | None:
     """Whether a site does not belong to the job."""
-    if any(entry.name == client for entry in state.config.roster):
+    if client in state.roster.by_name:
         return None
     return Refusal(code="NotInJob", message=f"site {client!r} is not in the roster of job {state.config.name!r}")
 
@@ -50,7 +50,7 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
     if attempt != plan.attempt:
         message = f"attempt {attempt} of round {round_} is over, attempt {plan.attempt} is open: ask next"
         return Refusal(code="StaleAttempt", message=message)
-    if client not in plan.selected:
+    if not current.selected(client):
         return Refusal(code="NotSelected", message=f"site {client!r} was not selected for round {round_}: ask next")
     return None
 
@@ -115,7 +115,7 @@ def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | 
         return Refusal(code="StaleRound", message=f"the model of round {report.round} is not evaluated now: ask next")
     if report.model_sha256 != state.tip.model.sha256:
         return Refusal(code="WrongBase", message=f"model_sha256 is not the model of round {report.round}: ask next")
-    if client not in planning.eligible(state):
+    if client not in state.roster.eligible:
         message = f"site {client!r} takes no part now (paused, or not ready): its evaluation does not count"
         return Refusal(code="NotSelected", message=message)
     excess = claims.excessive(state.config.max_samples, report.samples)

@@ -1,8 +1,11 @@
-"""What a site is told when it asks. Pure; called by the long poll, which adds the URLs."""
+"""What a site is told when it asks, and whose answer a new state may change. Pure.
+
+Called by the long poll, which adds the URLs, and by the engine, which wakes the polls that are held.
+"""
 
 from typing import Literal
 
-from fedcore.rounds.state import Phase, State
+from fedcore.rounds.state import Attempt, Phase, State
 
 Kind = Literal["Train", "Evaluate", "Wait", "Drop", "Done"]
 
@@ -18,13 +21,30 @@ def kind(state: State, client: str, doing: tuple[int, int] | None) -> Kind:
     return "Evaluate" if _may_evaluate(state, client) else "Wait"
 
 
+def concerned(before: State, after: State) -> frozenset[str] | None:
+    """The sites for which the wait may be over in the new state; None: all. Who only has to wait now is left out."""
+    if before.phase is not after.phase or before.roster is not after.roster:
+        return None
+    was, now = before.current, after.current
+    if was is not now and (was is None or now is None or _stages(was) != _stages(now)):
+        return None
+    failed = was.failed.keys() ^ now.failed.keys() if was and now and was.failed is not now.failed else frozenset()
+    return frozenset(failed | (before.excused ^ after.excused))
+
+
+def _stages(attempt: Attempt) -> tuple[int, int, int, bool]:
+    """What differs between two attempts, and before and after what ends or reopens one."""
+    return attempt.plan.round, attempt.plan.attempt, attempt.reopened, attempt.closed is None
+
+
 def _may_train(state: State, client: str) -> bool:
     return state.phase is Phase.COLLECTING and state.current is not None and client in state.current.pending
 
 
 def _may_evaluate(state: State, client: str) -> bool:
-    eligible = any(entry.name == client and entry.eligible for entry in state.config.roster)
-    return state.phase is Phase.EVALUATING and eligible and client not in state.reports and client not in state.excused
+    if state.phase is not Phase.EVALUATING or client in state.reports or client in state.excused:
+        return False
+    return client in state.roster.eligible
 
 
 def _wanted(state: State, client: str, doing: tuple[int, int]) -> bool:
@@ -32,5 +52,6 @@ def _wanted(state: State, client: str, doing: tuple[int, int]) -> bool:
     attempt = state.current
     if attempt is None or (attempt.plan.round, attempt.plan.attempt) != doing:
         return False
-    names = attempt.closed if attempt.closed is not None else (*attempt.pending, *attempt.accepted)
-    return client in names
+    if attempt.closed is not None:
+        return client in attempt.closed
+    return client in attempt.pending or client in attempt.accepted

@@ -82,8 +82,8 @@ def fold_failed(state: State, reason: str, message: str, now: float) -> tuple[St
     attempt = state.current
     if state.phase is not Phase.FOLDING or attempt is None:
         return state, ()
-    for client in attempt.closed or ():
-        state = state.with_site(client, replace(state.site(client), message=f"{reason}: {message}"[:1024]))
+    text = f"{reason}: {message}"[:1024]
+    state = state.with_sites({client: replace(state.site(client), message=text) for client in attempt.closed or ()})
     return failed(state, attempt, reason, message, now)
 
 
@@ -103,5 +103,5 @@ def _shortfall(attempt: Attempt, now: float) -> str:
     counts = f"{len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
     text = f"round {plan.round} {how} {counts}"
     troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
-    troubles += [f"{client}: {unfinished}" for client in attempt.pending]
+    troubles += [f"{client}: {unfinished}" for client in sorted(attempt.pending)]
     return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

@@ -50,8 +50,7 @@ def after_commit(state: State, now: float) -> State:
     end = _success(state, state.tip.round, now)
     if end is None:
         return state
-    eligible = {e.name for e in state.config.roster if e.eligible}
-    expected = frozenset(p.client for p in state.tip.participants if p.client in eligible)
+    expected = state.roster.eligible.intersection(p.client for p in state.tip.participants)
     return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
 
 
@@ -126,8 +125,8 @@ def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | N
 
 
 def _with_participants(state: State, attempt: Attempt) -> State:
-    for client in attempt.closed or ():
-        site = state.site(client)
-        committed_ = (attempt.plan.round, attempt.plan.attempt)
-        state = state.with_site(client, replace(site, rounds=site.rounds + 1, committed=committed_))
-    return state
+    at = (attempt.plan.round, attempt.plan.attempt)
+    sites = {client: state.site(client) for client in attempt.closed or ()}
+    return state.with_sites(
+        {client: replace(site, rounds=site.rounds + 1, committed=at) for client, site in sites.items()}
+    )

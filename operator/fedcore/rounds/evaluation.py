@@ -12,7 +12,6 @@ from typing import Literal
 from fedapi.wire.job import StopRule
 from fedapi.wire.site import MAX_METRICS, EvaluationReport, Metrics
 from fedapi.wire.store import EvaluationRecord
-from fedcore.rounds import planning
 from fedcore.rounds.state import Score, State
 
 PREFERRED = "accuracy"
@@ -47,7 +46,7 @@ def total(samples: Iterable[int]) -> int:
 
 def counted(state: State) -> dict[str, EvaluationReport]:
     """The reports that count, by site in name order: of sites that were paused or removed since, none does."""
-    return {client: state.reports[client] for client in sorted(planning.eligible(state)) if client in state.reports}
+    return {client: state.reports[client] for client in sorted(state.roster.eligible & state.reports.keys())}
 
 
 def final(state: State) -> EvaluationRecord | None:
@@ -94,7 +93,7 @@ def settled(state: State) -> tuple[Score, ...]:
         expected = frozenset(state.current.plan.selected) - state.current.failed.keys()
     else:
         return measured(state)
-    awaited = expected & frozenset(planning.eligible(state))
+    awaited = expected & state.roster.eligible
     return measured(state) if awaited <= state.reports.keys() else state.scores
 
 

@@ -4,11 +4,12 @@ Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedcore.rounds.compatibility import Speech
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class InitialModelFound:
 
 @dataclass(frozen=True)
 class Heard:
-    """A site that proved who it is asked for something."""
+    """Sites that proved who they are asked for something."""
 
     now: float
-    client: str
+    clients: tuple[str, ...]
+    speeches: Mapping[str, Speech] = field(default_factory=dict)  # of those that asked what to do
 
 
 @dataclass(frozen=True)

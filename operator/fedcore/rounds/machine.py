@@ -4,7 +4,6 @@ Called by fedaggregator.engine, which makes the effects durable in their order b
 Each event is first taken into the state, then whatever has become due happens: close, end, evaluate, plan.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
@@ -29,7 +28,6 @@ from fedcore.rounds.events import (
 from fedcore.rounds.state import Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
-_KEEPS_PLACE = frozenset({"", "Paused", "NotReady"})  # why a site gets no new work, but may end what it has
 
 
 def step(state: State, event: Event) -> Step:
@@ -58,7 +56,7 @@ def _taken(state: State, event: Event) -> Step:
         case InitialModelFound():
             state, effects = committing.initial(state, event.model, event.now)
         case Heard():
-            state = _heard(state, event.client, event.now)
+            state = _heard(state, event)
         case Accepted():
             state = _accepted(state, event.manifest, event.now)
         case Evaluated():
@@ -98,17 +96,10 @@ def _next(state: State, now: float) -> Step:
     assert_never(state.phase)
 
 
-def _lost(state: State, clients: Iterable[str]) -> dict[str, str]:
-    """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""
-    why = {entry.name: "" if entry.eligible else entry.reason for entry in state.config.roster}
-    reasons = {client: why.get(client, "left the job") for client in clients}
-    return {client: reason for client, reason in reasons.items() if reason not in _KEEPS_PLACE}
-
-
 def _without_lost(state: State) -> State:
     """The state in which nobody waits for lost sites; found anew whatever happens, a restart included."""
     attempt = state.current
-    lost = _lost(state, attempt.pending) if attempt else {}
+    lost = state.roster.lost(attempt.pending) if attempt else {}
     if attempt is None or not lost:
         return state
     state = replace(state, current=replace(attempt, failed={**attempt.failed, **lost}))
@@ -117,8 +108,23 @@ def _without_lost(state: State) -> State:
     return state
 
 
-def _heard(state: State, client: str, now: float) -> State:
-    return state.with_site(client, replace(state.site(client), heard_at=now))
+def _heard(state: State, event: Heard) -> State:
+    sites = {client: replace(state.site(client), heard_at=event.now) for client in event.clients}
+    said = {client: replace(sites[client], speech=speech) for client, speech in event.speeches.items()}
+    state = state.with_sites({**sites, **said})
+    for client in said:
+        state = _without_misfit(state, client)
+    return state
+
+
+def _without_misfit(state: State, client: str) -> State:
+    """The state in which nobody waits for a site that cannot do, or not understand, what it is wanted for."""
+    why, attempt = planning.misfit(state, client), state.current
+    if why and state.phase is Phase.EVALUATING:
+        return replace(state, excused=state.excused | {client})
+    if not why or state.phase is not Phase.COLLECTING or attempt is None or client not in attempt.pending:
+        return state
+    return _troubled(replace(state, current=replace(attempt, failed={**attempt.failed, client: why})), client, why)
 
 
 def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
@@ -126,7 +132,7 @@ def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
     if state.phase is not Phase.COLLECTING or attempt is None:
         return state
     plan = attempt.plan
-    if (manifest.round, manifest.attempt) != (plan.round, plan.attempt) or manifest.client not in plan.selected:
+    if (manifest.round, manifest.attempt) != (plan.round, plan.attempt) or not attempt.selected(manifest.client):
         return state
     if manifest.client in attempt.accepted:
         return state
@@ -185,7 +191,7 @@ def _evaluation_closed(state: State, now: float) -> Step:
     if state.closing is None or state.tip is None:
         return state, ()
     waiting = state.closing.expected - state.reports.keys() - state.excused
-    if waiting & frozenset(planning.eligible(state)) and now < state.closing.until:
+    if waiting & state.roster.eligible and now < state.closing.until:
         return state, ()
     measured = evaluation.final(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()

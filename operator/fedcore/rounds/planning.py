@@ -5,33 +5,28 @@ one that fell silent may not. With lifetime Round a site has no process until it
 and no plan waits for anybody to connect.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.job import JobConfig
 from fedapi.wire.store import Acceptance, PlanRecord, Selection
+from fedcore.rounds import compatibility
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
 
 
-def eligible(state: State) -> Iterator[str]:
-    """Sites of the roster that may take part in new rounds."""
-    return (entry.name for entry in state.config.roster if entry.eligible)
-
-
 def connected(state: State, now: float) -> tuple[str, ...]:
     """Eligible sites that were heard lately."""
-    return tuple(name for name in eligible(state) if _active(state, name, now))
+    return tuple(name for name in state.roster.eligible if _active(state, name, now))
 
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
     """Eligible sites that were heard lately or never."""
     if by_round(state):
-        return tuple(eligible(state))
-    return tuple(n for n in eligible(state) if state.site(n).heard_at is None or _active(state, n, now))
+        return tuple(state.roster.eligible)
+    return tuple(n for n in state.roster.eligible if state.site(n).heard_at is None or _active(state, n, now))
 
 
 def by_round(state: State) -> bool:
@@ -52,15 +47,36 @@ def missing_sites(state: State, now: float) -> int:
     The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
     """
     waits = state.attempt == 1 and not by_round(state)
-    fit = connected(state, now) if waits else tuple(eligible(state))
+    fit = connected(state, now) if waits else _able(state)
     unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
     unreachable = choice.least(state.config) - len(reachable(state, now))
     return max(0, unconnected, unreachable)
 
 
+def _able(state: State) -> tuple[str, ...]:
+    return tuple(n for n in state.roster.eligible if by_round(state) or not misfit(state, n))
+
+
+def misfit(state: State, client: str) -> str:
+    """Why a site gets no order, because it would not understand it or could not do it; empty when it may get one.
+
+    In a round that it takes part in the plan decides, before and after the configuration.
+    """
+    attempt, speech = state.current, state.site(client).speech
+    if state.phase is Phase.FINISHED or unheard(state, client):
+        return ""
+    takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
+    return compatibility.misfit(speech, attempt.plan.training if attempt and takes_part else state.config.training)
+
+
+def _too_few_came(state: State) -> bool:
+    """The same for the first attempt of round 1, told by a count while sites come one after the other."""
+    return state.round == state.attempt == 1 and not by_round(state) and len(state.sites) < state.config.min_available
+
+
 def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state with a new attempt, when one can begin."""
-    if state.phase is not Phase.WAITING or state.tip is None or missing_sites(state, now):
+    if state.phase is not Phase.WAITING or state.tip is None or _too_few_came(state) or missing_sites(state, now):
         return state, ()
     candidates = reachable(state, now)
     chosen = choice.selected(state.config, candidates, state.round, state.attempt)
@@ -113,4 +129,4 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
 
 def _active(state: State, client: str, now: float) -> bool:
     heard_at = state.site(client).heard_at
-    return heard_at is not None and now - heard_at <= SITE_LEASE_ACTIVE_S
+    return heard_at is not None and now - heard_at <= SITE_LEASE_ACTIVE_S and not misfit(state, client)

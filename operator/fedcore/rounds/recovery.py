@@ -87,11 +87,7 @@ def _history(state: State, log: Log) -> State:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
         state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256)
-        for p in commit.participants:
-            site = replace(state.site(p.client), last_round=commit.round, samples=p.samples)
-            state = state.with_site(
-                p.client, replace(site, rounds=site.rounds + 1, committed=(commit.round, commit.attempt))
-            )
+        state = _with_participants(state, commit)
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
     for damage in log.damages:
@@ -99,6 +95,17 @@ def _history(state: State, log: Log) -> State:
             text = f"{damage.key} was damaged in the store ({damage.what}): asked for again"
             state = state.with_site(damage.client, replace(state.site(damage.client), message=text[:1024]))
     return state
+
+
+def _with_participants(state: State, commit: CommitRecord) -> State:
+    at = (commit.round, commit.attempt)
+    before = {p.client: (p, state.site(p.client)) for p in commit.participants}
+    return state.with_sites(
+        {
+            client: replace(site, last_round=commit.round, samples=p.samples, rounds=site.rounds + 1, committed=at)
+            for client, (p, site) in before.items()
+        }
+    )
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:
@@ -113,8 +120,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     if plan is None or state.tip is None or plan.base.sha256 != state.tip.model.sha256:
         return state, ()
     attempt = _with_manifests(planning.attempt_of(state, plan, now), log, now)
-    for manifest in attempt.accepted.values():
-        state = state.with_site(manifest.client, claims.taken(state, manifest))
+    state = state.with_sites({client: claims.taken(state, manifest) for client, manifest in attempt.accepted.items()})
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
@@ -129,6 +135,6 @@ def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:
         m.client: m
         for m in sorted(log.manifests, key=lambda m: m.client)
         if (m.round, m.attempt, m.base_sha256) == (plan.round, plan.attempt, plan.base.sha256)
-        and m.client in plan.selected
+        and attempt.selected(m.client)
     }
     return replace(attempt, accepted=accepted, quorum_at=now if len(accepted) >= attempt.quorum else None)

@@ -7,11 +7,14 @@ All times are seconds since the epoch as the shell's clock gave them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Literal
 
 from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.store import CommitRecord, Layout, PlanRecord
+from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.roster import Roster
 
 
 class Phase(Enum):
@@ -29,6 +32,7 @@ class Site:
     """What is known of one site over all rounds."""
 
     heard_at: float | None = None  # by this process
+    speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
     rounds: int = 0  # accepted updates in committed rounds
@@ -53,10 +57,14 @@ class Attempt:
     closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
     reopened: int = 0  # how often, by this process, because accepted updates were damaged
 
-    @property
-    def pending(self) -> tuple[str, ...]:
+    @cached_property
+    def pending(self) -> frozenset[str]:
         """Selected sites that have neither delivered nor failed."""
-        return tuple(c for c in self.plan.selected if c not in self.accepted and c not in self.failed)
+        return frozenset(self.plan.selected).difference(self.accepted, self.failed)
+
+    def selected(self, client: str) -> bool:
+        """Whether the plan names that site."""
+        return client in self.pending or client in self.accepted or client in self.failed
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,11 @@ class State:
     closing: Closing | None = None
     sites: Mapping[str, Site] = field(default_factory=dict)
     end: End | None = None
+    roster: Roster = field(default=Roster(), repr=False, compare=False)  # follows `config`
+
+    def __post_init__(self) -> None:
+        if self.roster.entries is not self.config.roster:
+            object.__setattr__(self, "roster", Roster.of(self.config.roster))
 
     @property
     def round(self) -> int:
@@ -122,4 +135,8 @@ class State:
 
     def with_site(self, client: str, site: Site) -> "State":
         """The state with that site's entry replaced."""
-        return replace(self, sites={**self.sites, client: site})
+        return self.with_sites({client: site})
+
+    def with_sites(self, sites: Mapping[str, Site]) -> "State":
+        """The state with these sites' entries replaced."""
+        return replace(self, sites={**self.sites, **sites})

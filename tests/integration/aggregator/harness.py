@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.seeds import derived
 from fedapi.wire.site import (
     Assignment,
@@ -222,6 +223,9 @@ class Aggregator:
             return None
 
 
+SPEAKS = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": FEATURES}
+
+
 def https(job: JobFolder, client: str | None = None, token: str | None = None) -> httpx.Client:
     """An HTTPS client that trusts the job's CA and nobody else."""
     import ssl
@@ -264,7 +268,7 @@ class Site:
         return self.http.post(f"/v1/sites/{self.client}/{what}", content=message.model_dump_json())
 
     def next(self, wait_s: float = ORDER_WITHIN_S, doing=None) -> Assignment:
-        response = self.post("next", NextRequest(wait_s=wait_s, doing=doing))
+        response = self.post("next", NextRequest(wait_s=wait_s, doing=doing, **SPEAKS))
         assert response.status_code == 200, response.text
         return Assignment.model_validate_json(response.content)
 

@@ -124,8 +124,7 @@ class Hub:
                 self.interpreter.perform(effect)
 
     def hear(self, *clients: str) -> None:
-        for client in clients:
-            self.handle(Heard(self.now, client))
+        self.handle(Heard(self.now, clients))
 
     def deliver(self, client: str) -> str:
         """What the HTTP routes do with a site that has trained; the refusal's code, or what became of it."""

@@ -191,7 +191,7 @@ def test_status_at_the_end():
 def test_status_lists_at_most_100_clients_failing_first():
     clients = [f"s{i:03d}" for i in range(150)]
     state = rules.collecting(clients)
-    state, _ = machine.step(state, Heard(11.0, "s140"))
+    state, _ = machine.step(state, Heard(11.0, ("s140",)))
     state, _ = machine.step(state, Refused(11.0, "s149", "WrongDigest", "no"))
     shown = status(state)
     assert len(shown["clients"]) == 100

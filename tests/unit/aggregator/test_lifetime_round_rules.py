@@ -35,7 +35,7 @@ def test_round_one_begins_when_enough_sites_are_eligible():
 def test_silence_between_rounds_is_no_loss():
     state = by_round(rounds=3, deadline_s=5000.0)
     for client in "ab":
-        state, _ = machine.step(state, Heard(20.0, client))
+        state, _ = machine.step(state, Heard(20.0, (client,)))
         state, _ = rules.accept(state, client)
     state, effects = machine.step(state, Folded(4000.0, 1, 1, rules.ref(rules.B)))
     assert rules.kinds(effects) == [Commit, Discard, WritePlan]
@@ -114,11 +114,11 @@ def test_a_site_is_training_from_when_its_new_process_is_heard():
     state = by_round("ab", rounds=2, policy="Random", per_round=1)
     (first,) = state.current.plan.selected
     assert sorted(states(state)) == ["Idle", "Waiting"]
-    state, _ = machine.step(state, Heard(20.0, first))
+    state, _ = machine.step(state, Heard(20.0, (first,)))
     assert sorted(states(state)) == ["Idle", "Training"]
     state, _ = rules.accept(state, first)
     state, _ = machine.step(state, Folded(40.0, 1, 1, rules.ref(rules.B)))
     assert sorted(states(state)) == ["Idle", "Waiting"]
     (second,) = state.current.plan.selected
-    state, _ = machine.step(state, Heard(50.0, second))
+    state, _ = machine.step(state, Heard(50.0, (second,)))
     assert sorted(states(state)) == ["Idle", "Training"]

@@ -138,7 +138,7 @@ def damaged(state: State, *clients: str) -> tuple[State, tuple]:
 def test_only_the_sites_of_damaged_updates_are_asked_again():
     state = folding("abc")
     state, effects = damaged(state, "b")
-    assert (state.phase, state.current.pending, list(state.current.accepted)) == (Phase.COLLECTING, ("b",), ["a", "c"])
+    assert (state.phase, state.current.pending, list(state.current.accepted)) == (Phase.COLLECTING, {"b"}, ["a", "c"])
     assert state.current.deadline_at == 600.0, "what the hub lost costs nobody's time"
     (withdraw,) = effects
     assert [m.client for m in withdraw.manifests] == ["b"]
@@ -154,7 +154,7 @@ def test_equal_updates_of_two_sites_are_told_apart():
     for client in "ab":
         state, _ = accept(state, client)
     assert len({m.objects[0].sha256 for m in state.current.accepted.values()}) == 1
-    assert damaged(state, "b")[0].current.pending == ("b",)
+    assert damaged(state, "b")[0].current.pending == {"b"}
 
 
 @pytest.mark.parametrize("values", [{"lifetime": "Round"}, {"max_failures": 0}])

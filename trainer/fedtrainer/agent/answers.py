@@ -29,7 +29,7 @@ def error(status: int, body: bytes) -> TrainerError | None:
 
 def _refusal(status: int, body: bytes) -> tuple[str, str]:
     try:
-        refusal = Refusal.model_validate_json(body)
+        refusal = Refusal.told(body)
     except ValidationError:
         return f"HTTP{status}", body[:200].decode(errors="replace")
     return refusal.code, f"{refusal.code}: {refusal.message}"

@@ -10,6 +10,7 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from fedapi.wire.message import Message
+from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
@@ -61,11 +62,11 @@ class Control:
 
     def next(self, wait_s: float) -> Assignment:
         """What to do; held by the aggregator for up to `wait_s`."""
-        return persist("asking for work", lambda: self._next(NextRequest(wait_s=wait_s)), self._patience)
+        return persist("asking for work", lambda: self._next(_question(wait_s)), self._patience)
 
     def peek(self, wait_s: float, doing: tuple[int, int]) -> Assignment:
         """Whether the work under way is still wanted. One try: RetryError is the caller's."""
-        return self._next(NextRequest(wait_s=wait_s, doing=doing))
+        return self._next(_question(wait_s, doing))
 
     def grant(self, request: UploadRequest) -> UploadGrant:
         """Where to put an update."""
@@ -88,7 +89,11 @@ class Control:
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
-            raise BadSettingsError(f"the aggregator at {self._base} does not speak this protocol: {error}") from error
+            if isinstance(error, RejectedError) and error.code == "Incompatible":
+                raise BadSettingsError(str(error)) from error  # it says why, and the way out
+            way_out = "build the task image with a trainer of the hub's version"
+            text = f"the aggregator at {self._base} does not speak protocol {PROTOCOL}: {way_out} ({error})"
+            raise BadSettingsError(text) from error
 
     def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
         return persist(what, lambda: self._post(path, message, answer), self._patience)
@@ -105,6 +110,11 @@ class Control:
         if refused is not None:
             raise refused
         try:
-            return answer.model_validate_json(response.content)
+            return answer.told(response.content)
         except ValidationError as error:
             raise RetryError(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error
+
+
+def _question(wait_s: float, doing: tuple[int, int] | None = None) -> NextRequest:
+    """A question of this trainer, which says what it speaks."""
+    return NextRequest(wait_s=wait_s, doing=doing, protocol=PROTOCOL, oldest_protocol=OLDEST_AT_SITE, features=FEATURES)

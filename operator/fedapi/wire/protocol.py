@@ -1,0 +1,12 @@
+"""Which versions of the messages there are, and what a trainer may be able to do beside its protocol.
+
+A version is what a released hub and its trainers speak; docs/versions.md tells what each of them brought. A feature is
+what only some trainers of a version can do: a plan that needs one is given to no site that does not say it has it.
+"""
+
+PROTOCOL = 2  # what hub and trainer of this version speak
+OLDEST_AT_HUB = 1  # the oldest that this hub still speaks, with trainers of the version before: 0.1
+OLDEST_AT_SITE = 2  # the oldest in which this trainer can be answered
+
+DETERMINISM_WARN = "determinism-warn"  # training.determinism: Warn
+FEATURES = (DETERMINISM_WARN,)  # of this trainer

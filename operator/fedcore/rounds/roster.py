@@ -1,0 +1,34 @@
+"""The sites of a job, found by name: what the configuration's roster says, indexed once per configuration. Pure.
+
+Held by the state, so that no request and no event looks through all sites.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fedapi.wire.job import RosterEntry
+
+_KEEPS_PLACE = frozenset({"", "Paused", "NotReady"})  # why a site gets no new work, but may end what it has
+
+
+@dataclass(frozen=True)
+class Roster:
+    """An indexed roster."""
+
+    entries: tuple[RosterEntry, ...] = ()  # as configured
+    by_name: Mapping[str, RosterEntry] = field(default_factory=dict)
+    eligible: frozenset[str] = frozenset()  # may take part in new rounds
+    staying: frozenset[str] = frozenset()  # may end the work that they have
+
+    @classmethod
+    def of(cls, entries: tuple[RosterEntry, ...]) -> "Roster":
+        """The index of these entries."""
+        by_name = {entry.name: entry for entry in entries}
+        eligible = frozenset(entry.name for entry in entries if entry.eligible)
+        staying = frozenset(entry.name for entry in entries if entry.eligible or entry.reason in _KEEPS_PLACE)
+        return cls(entries, by_name, eligible, staying)
+
+    def lost(self, clients: Iterable[str]) -> dict[str, str]:
+        """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""
+        gone = sorted(frozenset(clients) - self.staying)
+        return {name: self.by_name[name].reason if name in self.by_name else "left the job" for name in gone}

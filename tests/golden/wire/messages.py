@@ -1,0 +1,69 @@
+"""One message of each kind in the form of this version, and where its golden file is."""
+
+from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.site import (
+    Assignment,
+    Download,
+    EvaluateOrder,
+    EvaluationReport,
+    FailureReport,
+    NextRequest,
+    Payload,
+    Receipt,
+    Refusal,
+    TrainOrder,
+    UpdateEnvelope,
+    UpdateManifest,
+    UploadGrant,
+    UploadRequest,
+)
+
+A, B = "a" * 64, "b" * 64
+UID = "0b9ab7a2-6a3c-4b0e-9a5e-1f2d3c4b5a69"
+KEY = f"updates/ns/heart-{UID}/oslo/client_oslo_round_7-{B}.safetensors"
+UPDATE = ObjectRef(key=KEY, sha256=B, size=123)
+MODEL = Download(url="https://hub:8443/v1/blobs/models/x?exp=1", sha256=A, size=99, expires_at=1800.5)
+TRAINING = TrainingSettings(
+    epochs=None, local_steps=50, batch_size=16, batch_per="Rank", gradient_accumulation_steps=2,
+    mixed_precision="BFloat16", learning_rate_scaling="Linear", warmup_steps=5, checkpoint_every_s=2.5,
+    optimizer=OptimizerSettings(name="AdamW", learning_rate=0.001, weight_decay=0.01),
+)  # fmt: skip
+WARN = TRAINING.model_copy(update={"determinism": "Warn"})
+SPEAKS = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": FEATURES}
+MANIFEST = UpdateManifest(
+    job_uid=UID, round=7, attempt=2, client="oslo", base_sha256=A, samples=303, steps=50,
+    payloads={"update": Payload(codec="None", object=UPDATE)}, metrics={"accuracy": 1.0, "train_loss": 0.25},
+    training_s=12.5, nonce="n" * 32,
+)  # fmt: skip
+ORDER = TrainOrder(round=7, attempt=2, model=MODEL, evaluate=True, deadline=3600.25, seed=5, training=WARN)
+
+TO_HUB: dict[str, Message] = {
+    "next": NextRequest(wait_s=20.0, **SPEAKS),
+    "next-in-mid-work": NextRequest(wait_s=5.0, doing=(7, 2), **SPEAKS),
+    "uploads": UploadRequest(round=7, attempt=2, sha256=B, size=123),
+    "updates": UpdateEnvelope(body=MANIFEST),
+    "evaluations": EvaluationReport(
+        job_uid=UID, round=6, client="oslo", model_sha256=A, samples=60, metrics={"accuracy": 0.75}
+    ),
+    "failures": FailureReport(
+        job_uid=UID, round=7, attempt=2, client="oslo", reason="TrainingDiverged", message="loss is nan"
+    ),
+}
+TO_SITE: dict[str, Message] = {
+    "train": Assignment(kind="Train", train=ORDER, committed=(6, 1)),
+    "evaluate": Assignment(kind="Evaluate", evaluate=EvaluateOrder(round=7, model=MODEL, training=TRAINING)),
+    "wait": Assignment(kind="Wait"),
+    "drop": Assignment(kind="Drop"),
+    "done": Assignment(kind="Done", committed=(7, 2)),
+    "grant": UploadGrant(url="https://hub:8443/v1/blobs/updates/x?exp=2", expires_at=1800.5, object=UPDATE),
+    "receipt": Receipt(duplicate=True),
+    "refusal": Refusal(code="Incompatible", message="site 'oslo': it speaks protocol 9 to 9, this hub 1 to 2"),
+}
+CONFIG = JobConfig(
+    namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",
+    strategy=StrategySettings(name="FedAvg"), grace_after_quorum_s=5.0, training=TRAINING, image="i:1",
+    stop=StopRule(metric="accuracy", target=0.9), store_uri="volume://c",
+    roster=(RosterEntry(name="oslo"), RosterEntry(name="bergen", eligible=False, reason="Paused")),
+)  # fmt: skip
