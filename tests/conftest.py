@@ -23,6 +23,14 @@ def pytest_itemcollected(item):
     workers.check(item)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A worker sends what a test printed as UTF-8, which half of a surrogate pair is not."""
+    report = yield
+    report.sections = [(title, text.encode(errors="replace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def platform():
     """The local cluster with this checkout's images and chart (two operator replicas, one leads)."""
