@@ -4,6 +4,7 @@ Exit codes of `run`: 0 Complete, 1 Failed, 2 bad input (nothing was done), 130 i
 """
 
 import asyncio
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from fedcli.display import display
 from fedcli.errors import CommandError
 from fedlocal import records
 from fedlocal.errors import BadInputError
-from fedlocal.intake import Request
+from fedlocal.intake import Request, Trainers
 from fedlocal.manifests import Document, Manifests, load
 from fedlocal.runner import Ending
 from fedlocal.runner import run as run_locally
@@ -41,6 +42,9 @@ WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, 
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the job on the cluster.")]
 KubeconfigOption = Annotated[Path | None, typer.Option(help="Kubeconfig file; default as kubectl's.")]
+StoreJobArgument = Annotated[str | None, typer.Argument(help="Name of the FederatedJob.")]
+ClaimOption = Annotated[str | None, typer.Option(help="Instead of JOB: a store's PersistentVolumeClaim on a cluster.")]
+ImageOption = Annotated[str | None, typer.Option(help="With --claim: an image that has `python`, to read with.")]
 ContextOption = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 
 
@@ -55,6 +59,9 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the job's state and begin anew.")] = False,
     job: JobOption = None,
     result: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
+    trainers: Annotated[
+        Trainers, typer.Option(help="own: a process per site; shared: few that serve all; auto: shared for many sites.")
+    ] = "auto",
 ) -> None:
     """Runs the FederatedJobs of a folder here, without a cluster. Run again to resume."""
     manifests = load(path)
@@ -66,7 +73,7 @@ def run(
         results.check_writable(result)
     worst = 0
     for document in jobs:
-        code = _run_one(Request(manifests, document, workdir, fresh), result)
+        code = _run_one(Request(manifests, document, workdir, fresh, trainers), result)
         worst = max(worst, code)
         if code == CODES["Interrupted"]:
             break  # who stops one job of a folder wants the others no more than it
@@ -163,36 +170,74 @@ def cluster_result(
 
 @model_app.command("pull")
 def pull(
-    job: Annotated[str | None, typer.Argument(help="Name of the FederatedJob.")] = None,
-    claim: Annotated[
-        str | None, typer.Option(help="Instead of JOB: a store's PersistentVolumeClaim on a cluster.")
+    job: StoreJobArgument = None,
+    claim: ClaimOption = None,
+    image: ImageOption = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=0, help="A committed round; default: the last. 0 is the initial model.")
     ] = None,
-    image: Annotated[str | None, typer.Option(help="With --claim: an image that has `python`, to read with.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: NAME.safetensors.")] = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Fetches a job's last committed model and checks its SHA-256; with --claim also when the job is deleted."""
-    if (job is None) == (claim is None) or (claim is None) != (image is None) or (claim and workdir):
-        raise BadInputError("give either JOB, or --claim NAME and --image IMAGE (of a store volume on a cluster)")
+    """Fetches a committed model and checks its SHA-256; with --claim also when the job is deleted."""
+    _check_place(job, claim, image, workdir)
     target = output or Path(f"{job or claim}.safetensors")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
     results.check_writable(target, "--output")
     if workdir is not None:
-        digest = records.copy_model(records.state_of(workdir, job), target)
+        digest = records.copy_model(records.state_of(workdir, job), target, round_)
     else:
         from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
         from fedcli.cluster import connect  # noqa: PLC0415
 
         cluster = connect(kubeconfig, context, namespace)
         if claim and image:
-            digest = modelreader.pull_from_claim(cluster, claim, image, target)
+            digest = modelreader.pull_from_claim(cluster, claim, image, target, round_)
         else:
-            digest = modelreader.pull_model(cluster, str(job), target)
+            digest = modelreader.pull_model(cluster, str(job), target, round_)
     _out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
+
+
+@model_app.command("list")
+def list_models(
+    job: StoreJobArgument = None,
+    claim: ClaimOption = None,
+    image: ImageOption = None,
+    workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """The committed rounds, and whether their models are kept."""
+    _check_place(job, claim, image, workdir)
+    if workdir is not None:
+        found = records.committed(records.state_of(workdir, job))
+    else:
+        from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
+        from fedcli.cluster import connect  # noqa: PLC0415
+
+        cluster = connect(kubeconfig, context, namespace)
+        if claim and image:
+            found = modelreader.rounds_of_claim(cluster, claim, image)
+        else:
+            found = modelreader.rounds(cluster, str(job))
+    table = Table("ROUND", "COMMITTED", "SITES", "SAMPLES", "KEPT", "SHA-256", box=None)
+    for each in found:
+        commit = each.record
+        at = datetime.fromtimestamp(commit.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        sites, samples, kept = str(len(commit.participants)), str(commit.total_samples), "yes" if each.kept else "no"
+        table.add_row(str(commit.round), at, sites, samples, kept, commit.model.sha256)
+    _out().print(table)
+
+
+def _check_place(job: str | None, claim: str | None, image: str | None, workdir: Path | None) -> None:
+    """A job, or a volume and what to read it with."""
+    if (job is None) == (claim is None) or (claim is None) != (image is None) or (claim and workdir):
+        raise BadInputError("give either JOB, or --claim NAME and --image IMAGE (of a store volume on a cluster)")
 
 
 @store_app.command("repair")

@@ -17,6 +17,8 @@ from fedoperator.decide.decision import Event
 
 ROUNDS_SHOWN = 8
 NOTES_SHOWN = 6
+SITES_SHOWN = 20  # with more, those that need a look come first
+_AS_USUAL = ("Accepted", "Training", "Waiting", "Idle")
 _COLOURS = {"Accepted": "green", "Training": "cyan", "Failed": "red", "Late": "yellow"}
 
 
@@ -120,10 +122,21 @@ def _sites_table(status: Json, workers: Mapping[str, int]) -> Table:
     ready = {site["name"]: site.get("ready", 0) for site in status.get("sites") or ()}
     head = ("SITE", "STATE", *(["READY"] if rings else []), "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES")
     table = Table(*head, box=None, header_style="dim")
-    for client in sorted(status.get("clients") or (), key=lambda c: str(c["name"])):
+    clients = sorted(status.get("clients") or (), key=lambda c: str(c["name"]))
+    if len(clients) > SITES_SHOWN:
+        clients.sort(key=lambda c: c["state"] in _AS_USUAL)
+    for client in clients[:SITES_SHOWN]:
         name = client["name"]
         state = Text(client["state"], style=_COLOURS.get(client["state"], ""))
         pods = [f"{ready.get(name, 0)}/{workers.get(name, 1)}"] if rings else []
         numbers = (str(client.get(field_, 0)) for field_ in ("lastRound", "rounds", "samples", "failures"))
         table.add_row(name, state, *pods, *numbers)
+    if len(clients) > SITES_SHOWN:
+        table.add_row(Text(f"… and {_count(status, len(clients)) - SITES_SHOWN} more", style="dim"))
     return table
+
+
+def _count(status: Json, listed: int) -> int:
+    """Sites of the job: `participants` says how many of how many take part, the status lists at most a hundred."""
+    of_all = str(status.get("participants") or "").rpartition("/")[2]
+    return max(listed, int(of_all) if of_all.isdigit() else 0)

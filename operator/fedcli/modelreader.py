@@ -1,7 +1,7 @@
 """Fetches a committed model out of a job's store volume, also when its aggregator is long scaled to zero.
 
 A pod that only reads the claim lives for the length of the copy; the file comes through the API server. Called by
-`fedloom model pull`: by the job's status, or where the job is deleted by the volume's own records. `fedloom store repair`
+`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom store repair`
 uses such a pod too, one that may write.
 """
 
@@ -14,19 +14,20 @@ from pathlib import Path
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedapi.wire.message import DamagedRecordError, ObjectRef
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.message import ObjectRef
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
+from fedcli.volumerecords import PRINT, VolumeRecords
 from fedoperator.desired.pod import Mount, PodParts, template
+from fedstore import history
+from fedstore.errors import HistoryDamagedError, MissingError
+from fedstore.history import Committed
 
 LIFETIME_S = 1800
 START_TIMEOUT_S = 300.0
 _URI = "volume://"
 _WAIT = f"import time; time.sleep({LIFETIME_S})"
 _PRINT = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
-_LIST = "import glob, sys; print('\\n'.join(glob.glob(sys.argv[1])))"
-_HEADS = f"{names.PATH_STORE}/{Layout('*', '*', '*').head}"  # a volume belongs to one job
 _PLACEMENT = ("nodeSelector", "tolerations", "imagePullSecrets", "priorityClassName")
 _RESOURCES: Json = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
 
@@ -41,39 +42,58 @@ class Place:
     beside: Json = field(default_factory=dict)  # labels of pods that may hold the volume on their node
 
 
-def pull_model(cluster: Cluster, job: str, target: Path) -> str:
-    """Writes the model that the job's status names to `target` and returns its SHA-256."""
+def pull_model(cluster: Cluster, job: str, target: Path, round_: int | None = None) -> str:
+    """Writes the last model, or that of a round, to `target` and returns its SHA-256."""
+    claim, model = _last(cluster, job)
+    with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
+        ref = model if round_ is None else _of_round(cluster, pod, round_)
+        return _copy(cluster, pod, ref, target)
+
+
+def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path, round_: int | None = None) -> str:
+    """The same of a volume, whose job may be deleted."""
+    with _reader(cluster, reader_pod(claim, Place(image))) as pod:
+        return _copy(cluster, pod, _of_round(cluster, pod, round_), target)
+
+
+def rounds(cluster: Cluster, job: str) -> list[Committed]:
+    """The committed rounds of a job, oldest first."""
+    claim, _ = _last(cluster, job)
+    with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
+        return _rounds(cluster, pod)
+
+
+def rounds_of_claim(cluster: Cluster, claim: str, image: str) -> list[Committed]:
+    """The same of a volume."""
+    with _reader(cluster, reader_pod(claim, Place(image))) as pod:
+        return _rounds(cluster, pod)
+
+
+def _last(cluster: Cluster, job: str) -> tuple[str, ObjectRef]:
+    """The claim of a job's store, and the model that its status names."""
     model = (cluster.job(job).get("status") or {}).get("model")
     if not model:
         raise CommandError(
             f"FederatedJob {cluster.namespace}/{job} has no committed model yet: see kubectl describe fj {job}"
         )
     claim, _, key = model["uri"].removeprefix(_URI).partition("/")
-    with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
-        return _copy(cluster, pod, key, model["sha256"], target)
+    return claim, ObjectRef(key=key, sha256=model["sha256"], size=0)
 
 
-def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path) -> str:
-    """Writes the last committed model of a volume, whose job may be deleted, to `target` and returns its SHA-256."""
-    with _reader(cluster, reader_pod(claim, Place(image))) as pod:
-        model = committed(cluster, pod)
-        return _copy(cluster, pod, model.key, model.sha256, target)
-
-
-def committed(cluster: Cluster, pod: str) -> ObjectRef:
-    """The model of the commit that HEAD names, which is bound to it by digest."""
-    heads = b"".join(cluster.output(pod, ["python", "-I", "-c", _LIST, _HEADS])).decode().split()
-    if len(heads) != 1:
-        raise CommandError(f"the volume holds the stores of {len(heads)} jobs, not of one: give another --claim")
+def _of_round(cluster: Cluster, pod: str, round_: int | None) -> ObjectRef:
+    """The model of a committed round, the last for None."""
     try:
-        head = Head.stored(_printed(cluster, pod, heads[0]))
-        if head.commit_key is None:
-            raise CommandError("no model was ever committed to this volume")
-        commit = _printed(cluster, pod, f"{names.PATH_STORE}/{head.commit_key}")
-        if hashlib.sha256(commit).hexdigest() != head.commit_sha256:
-            raise CommandError(f"{head.commit_key}: SHA-256 is not that in {heads[0]}: the volume is damaged")
-        return CommitRecord.stored(commit).model
-    except DamagedRecordError as error:
+        return history.of_round(_rounds(cluster, pod), round_).model
+    except MissingError as error:
+        raise CommandError(str(error)) from error
+
+
+def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
+    """What the records of the volume say, bound to HEAD by digests."""
+    records = VolumeRecords.of(cluster.output(pod, ["python", "-I", "-c", PRINT, names.PATH_STORE]))
+    try:
+        return history.committed(records, records.layout)
+    except HistoryDamagedError as error:
         raise CommandError(
             f"the records of the volume are damaged, or cannot be read by this version: {error}"
         ) from error
@@ -154,12 +174,9 @@ def _trouble(pod: Json) -> str:
     return "; ".join(texts) or str(pod["status"].get("phase"))
 
 
-def _printed(cluster: Cluster, pod: str, path: str) -> bytes:
-    return b"".join(cluster.output(pod, ["python", "-I", "-c", _PRINT, path]))
-
-
-def _copy(cluster: Cluster, pod: str, key: str, sha256: str, target: Path) -> str:
+def _copy(cluster: Cluster, pod: str, ref: ObjectRef, target: Path) -> str:
     """Piece by piece, so that memory does not grow with the model."""
+    key, sha256 = ref.key, ref.sha256
     temporary, digest = target.with_name(f".{target.name}.partial"), hashlib.sha256()
     try:
         with temporary.open("wb") as file:

@@ -50,6 +50,7 @@ class Cluster:
     objects: dict[Key, Json] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
     _applied: dict[Key, Json] = field(default_factory=dict)
+    _settled: dict[Key, Json] = field(default_factory=dict)  # the object that the last apply left
     _versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def of_kind(self, *kinds: str) -> list[Json]:
@@ -63,11 +64,14 @@ class Cluster:
         if live is None:
             self._created(desired, first or desired)
             return
+        if live is self._settled.get(key) and desired == self._applied[key]:
+            return  # as it was left by the same write
         new = merged(live, self._applied.get(key, {}), desired)
         self._applied[key] = copy.deepcopy(desired)
         if key.kind == "Job" and new["spec"]["template"] != live["spec"]["template"]:
             raise ApiError(f"Job {key.name}: spec.template is immutable")
         self._replaced(key, live, new)
+        self._settled[key] = self.objects[key]
 
     def adopt(self, body: Json) -> None:
         """Puts an object here as it was stored, uid and all."""
@@ -96,6 +100,7 @@ class Cluster:
             return
         gone = self.objects.pop(key, None)
         self._applied.pop(key, None)
+        self._settled.pop(key, None)
         if gone is None:
             return
         uid = gone["metadata"]["uid"]

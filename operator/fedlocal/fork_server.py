@@ -67,7 +67,7 @@ def serve(watched: int, control: socket.socket) -> None:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 request = json.loads(line)
-                if request["args"][:1] == ["train"]:
+                if request["args"][:1] != ["init"]:
                     preload(LATER)
                 pid = _fork(request, (watched, lifeline[0]), control, (waking, woken, lifeline[1]))
                 with contextlib.suppress(OSError):  # it leads its own group before anybody hears of it

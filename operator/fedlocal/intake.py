@@ -13,6 +13,7 @@ from fedlocal.manifests import Document, Manifests, namespace
 from fedlocal.statefolder import StateFolder
 from fedlocal.validation import checked
 
+Trainers = Literal["auto", "own", "shared"]
 End = Literal["Complete", "Failed", "Suspended"]
 
 
@@ -24,6 +25,7 @@ class Request:
     job: Document
     workdir: Path
     fresh: bool = False
+    trainers: Trainers = "auto"  # whether sites of one rank have processes of their own
 
     @property
     def name(self) -> str:

@@ -30,15 +30,15 @@ def keys(state: StateFolder, now: datetime) -> Keys:
 
 
 def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> None:
-    """Writes the Secret's files."""
+    """Writes the Secret's files. They derive from the keys, and every run makes them anew."""
     if request.kind == "Aggregator":
         files = aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
     else:
         files = site_files(keys_, job_uid, request.client)
-    _write(state.secret(request.name), files)
+    _write(state.secret(request.name), files, durable=False)
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in files.items():
-        write(folder / name, content, _PRIVATE)
+        write(folder / name, content, _PRIVATE, durable=durable)

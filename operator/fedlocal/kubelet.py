@@ -19,17 +19,23 @@ from fedlocal import mounts, pods, readiness
 from fedlocal.cluster import Cluster, key_of
 from fedlocal.interruption import unless_set
 from fedlocal.localnode import Node
-from fedlocal.processes import Command, Launcher, Process, kill, terminate
+from fedlocal.processes import Command, Launcher, Process
 from fedlocal.workloads import backoff_s
 from fedoperator.decide.decision import Key
 
 AGGREGATOR = "fedaggregator"
 MODULES = {names.ROLE_AGGREGATOR: AGGREGATOR, names.ROLE_INIT: "fedtrainer", names.ROLE_TRAINER: "fedtrainer"}
-OTHER_LOGS = (names.ROLE_AGGREGATOR, names.ROLE_INIT, "fork-server")  # files that a site called so would share
+OTHER_LOGS = (
+    names.ROLE_AGGREGATOR,
+    names.ROLE_INIT,
+    "fork-server",
+    "trainers",
+)  # files that a site called so would share
 GRACE_S = 10.0
 LOG_TAIL_BYTES = 2048
 STEADY_S = 30.0  # a container that ran this long starts again at once
 PROBE_FAST_S, PROBE_SLOW_S = 0.05, 2.0
+PROBE_FAILURES = 3  # in a row, and what was ready is not: Kubernetes' own default of failureThreshold
 
 
 @dataclass
@@ -132,20 +138,21 @@ class _Container:
         return Command(MODULES[role], tuple(container.get("args") or ()), env, root, log, MODULES[role] == AGGREGATOR)
 
     def _log_name(self, role: str, client: str | None) -> str:
-        sites = {body["metadata"]["name"] for body in self.cluster.of_kind(names.CLIENT_KIND)}
         owner = self.cluster.objects.get(Key("Job", self.pod["metadata"]["labels"].get(pods.JOB_NAME, "")))
-        several = owner is not None and owner["spec"].get("completions", 1) > 1
-        return log_name(role, client, pods.index(self.pod) if several else None, sites)
+        if owner is None or owner["spec"].get("completions", 1) == 1:
+            return log_name(role, client, None, ())
+        sites = {body["metadata"]["name"] for body in self.cluster.of_kind(names.CLIENT_KIND)}
+        return log_name(role, client, pods.index(self.pod), sites)
 
     async def _ended(self, process: Process) -> int:
         waiting, ending = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self.end.wait())
         await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            terminate(process)
+            process.terminate()
             grace = min(GRACE_S, float(self.pod["spec"].get("terminationGracePeriodSeconds", GRACE_S)))
             await asyncio.wait({waiting}, timeout=grace)
         ending.cancel()
-        kill(process)  # and whatever it left in its group
+        process.kill()  # and whatever it left in its group
         return await waiting
 
     def _probe(self) -> Json:
@@ -157,9 +164,10 @@ class _Container:
             return
         credentials = next(v["secret"]["secretName"] for v in self.pod["spec"]["volumes"] if "secret" in v)
         context = readiness.trusting(self.node.places.state.secret(credentials) / names.FILE_CA)
-        known = False
+        known, failures = False, 0
         while True:
-            is_ready = await readiness.answers_ok(self.node.port, probe["path"], context)
+            failures = 0 if await readiness.answers_ok(self.node.port, probe["path"], context) else failures + 1
+            is_ready = not failures or (known and failures < PROBE_FAILURES)
             if is_ready != known:
                 self._running(started, is_ready=is_ready)
                 known = is_ready

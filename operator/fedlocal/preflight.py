@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedlocal import memory
+from fedlocal import memory, open_files
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.intake import Request
@@ -24,17 +24,19 @@ from fedoperator.decide.sites import sites
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
+NAMED_SITES = 8  # with the same note, a line each
 STALL_S = 15.0  # longer than a killed aggregator needs to be back
 
 
-def check(request: Request, observed: Observed, places: Places, *, forked: bool) -> None:
+def check(request: Request, observed: Observed, places: Places, plan: memory.Plan) -> None:
     """BadInputError with everything that cannot work. Called after the first pass, before any process."""
     problems = [
         *_unreachable_task(request, observed),
         *_too_few_sites(request, observed),
         *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
-        *_too_little_memory(request, observed, memory.free_mib(), forked=forked),
+        *_too_little_memory(request, observed, plan),
+        *_too_few_open_files(request, plan.sharing, open_files.most()),
     ]
     if problems:
         raise BadInputError(problems)
@@ -67,21 +69,32 @@ def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
         yield Problem(request.job.where, "spec.round.quorum", text)
 
 
-def _too_little_memory(
-    request: Request, observed: Observed, free_mib: int | None, *, forked: bool
-) -> Iterator[Problem]:
-    chosen = [site for site in sites(observed) if not site.barred]
-    shapes = [Shape.of(site.client.spec.pool) for site in chosen]
-    needed = memory.needed_mib(
-        (memory.Footprint(shape.workers, shape.ranks) for shape in shapes),
-        _at_once(observed, len(chosen)),
-        forked=forked,
-    )
-    if free_mib is not None and needed > free_mib and not observed.job.spec.suspend:
+def plan(request: Request, observed: Observed, free_mib: int | None, *, forked: bool) -> memory.Plan:
+    """Whether sites share trainers, and the memory that the run then needs."""
+    chosen = [site.client for site in sites(observed) if not site.barred]
+    shapes = [(Shape.of(client.spec.pool), client.spec.pool.accelerator != "TPU") for client in chosen]
+    footprints = [memory.Footprint(shape.workers, shape.ranks, shape.ranks == 1 and able) for shape, able in shapes]
+    return memory.plan(footprints, _at_once(observed, len(chosen)), free_mib, request.trainers, forked=forked)
+
+
+def _too_little_memory(request: Request, observed: Observed, plan_: memory.Plan) -> Iterator[Problem]:
+    if plan_.free_mib is not None and plan_.needed_mib > plan_.free_mib and not observed.job.spec.suspend:
+        chosen = sum(not site.barred for site in sites(observed))
+        sharing = "" if plan_.trainers else " let sites share trainers (--trainers shared),"
         text = (
-            f"{len(chosen)} sites need at least {needed} MiB of memory here, before any data, and {free_mib} MiB are free:"
-            " select fewer sites (spec.clients.selector), or let only those of a round have processes"
-            " (spec.training.lifetime: Round, spec.clients.policy: Random with perRound)"
+            f"{chosen} sites need at least {plan_.needed_mib} MiB of memory here, before any data, and {plan_.free_mib}"
+            f" MiB are free:{sharing} select fewer sites (spec.clients.selector), or let only those of a round have"
+            " processes (spec.training.lifetime: Round, spec.clients.policy: Random with perRound)"
+        )
+        yield Problem(request.job.where, "spec.clients", text)
+
+
+def _too_few_open_files(request: Request, sharing: int, most: int | None) -> Iterator[Problem]:
+    needed = sharing + open_files.OTHERS
+    if sharing and most is not None and needed > most:
+        text = (
+            f"{sharing} sites that share trainers need {needed} open files, {most} are allowed:"
+            " raise the limit (ulimit -Hn), or select fewer sites (spec.clients.selector)"
         )
         yield Problem(request.job.where, "spec.clients", text)
 
@@ -106,7 +119,17 @@ def stand_ins(request: Request, observed: Observed, node: Node) -> list[Event]:
     slices = [site.name for site in sites(observed) if pools[site.name] != site.client.spec.pool.accelerator]
     notes = [(client, "its pool asks for TPU slices of several hosts: it trains on the CPU") for client in slices]
     notes += [(client, note) for client, pod in pods(observed) for note in node.lacks(pod)]
-    return [Event("Warning", "StandIn", f"site {client}: {note}") for client, note in notes]
+    alike: dict[str, list[str]] = {}
+    for client, note in notes:
+        alike.setdefault(note, []).append(client)
+    return [Event("Warning", "StandIn", f"{who}: {note}") for note, names_ in alike.items() for who in _whose(names_)]
+
+
+def _whose(clients: list[str]) -> list[str]:
+    """A line per site, or one for all where there are many."""
+    if len(clients) <= NAMED_SITES:
+        return [f"site {client}" for client in clients]
+    return [f"sites {', '.join(clients[:3])} and {len(clients) - 3} more"]
 
 
 def asks_for_gpus(observed: Observed) -> bool:

@@ -18,6 +18,7 @@ from fedlocal import child
 from fedlocal.fork_client import ForkServer, ForkServerLostError
 
 MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
+SHARED_TRAINER = "fedlocal.shared_trainer"  # the program that serves several sites
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster
 
 # A library reads these when it is loaded, so a process that wants other values than the runner's is not forked.
@@ -39,14 +40,48 @@ class Command:
 
 
 class Process(Protocol):
-    """A started process."""
+    """Port: what was started, a process of its own or a site that shares one."""
+
+    def terminate(self) -> None:
+        """Asks it to end, not what it started: as a kubelet does, it leaves that to the process."""
+
+    def kill(self) -> None:
+        """Ends it and what it started; nothing when all are gone."""
+
+    async def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+
+
+class _Waitable(Protocol):
+    @property
+    def pid(self) -> int: ...
+    async def wait(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """A process that leads its own group."""
+
+    started: _Waitable
 
     @property
     def pid(self) -> int:
         """Its process id, which is its group too."""
+        return self.started.pid
 
     async def wait(self) -> int:
         """Its exit code; negative: the signal that ended it."""
+        return await self.started.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM to the process alone."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 class Launcher(Protocol):
@@ -65,18 +100,6 @@ def _own_path() -> str:
     return os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path not in ("", here))
 
 
-def terminate(process: Process) -> None:
-    """Asks a process to end, not what it started: as a kubelet does, it leaves that to the process."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(process.pid, signal.SIGTERM)
-
-
-def kill(process: Process) -> None:
-    """Ends a process and what it started; nothing when all are gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 @dataclass
 class PlainLauncher:
     """Every program in an interpreter of its own."""
@@ -88,16 +111,17 @@ class PlainLauncher:
         """The read end that children watch; they inherit it, never the write end."""
         return self._watch[0]
 
-    async def start(self, command: Command) -> Process:
+    async def start(self, command: Command) -> OwnProcess:
         """Starts child.py, which runs the module."""
         how = ("-I", "-u", child.__file__) if command.isolated else ("-P", "-m", "fedlocal.child")
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable, *how, str(self.watched), _own_path(), command.module, *command.arguments,
                 env=command.env, cwd=command.cwd, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=(self.watched,), start_new_session=True,
             )  # fmt: skip
+            return OwnProcess(process)
 
     async def close(self) -> None:
         """Lets go of the pipe: whatever still runs ends."""
@@ -124,15 +148,16 @@ class ForkingLauncher:
         self._begin = lambda: ForkServer.started(self.plain.watched, env, log)
         self._server = asyncio.ensure_future(self._begin())
 
-    async def start(self, command: Command) -> Process:
+    async def start(self, command: Command) -> OwnProcess:
         """Forks the process, or starts a plain one."""
         while self._forkable(command) and (server := await self._alive()):
             command.log.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(ForkServerLostError):
-                return await server.fork(
+                fork = await server.fork(
                     {"module": command.module, "args": list(command.arguments), "env": dict(command.env),
                      "cwd": str(command.cwd), "log": str(command.log.absolute())}
                 )  # fmt: skip
+                return OwnProcess(fork)
         return await self.plain.start(command)
 
     async def _alive(self) -> ForkServer | None:
@@ -156,16 +181,18 @@ class ForkingLauncher:
         await self.plain.close()
 
     def _forkable(self, command: Command) -> bool:
-        same = (
-            command.env.get(name) == os.environ.get(name)
-            for name in {*command.env, *os.environ}
-            if name.startswith(_READ_AT_IMPORT)
-        )
-        return command.module in self.modules and all(same)
+        return command.module in self.modules and libraries_alike(command.env)
+
+
+def libraries_alike(env: Mapping[str, str]) -> bool:
+    """Whether libraries that the runner's environment was good for when they were loaded will do for this one."""
+    return all(
+        env.get(name) == os.environ.get(name) for name in {*env, *os.environ} if name.startswith(_READ_AT_IMPORT)
+    )
 
 
 def launcher() -> PlainLauncher | ForkingLauncher:
     """Forking where forking with loaded libraries is safe (Linux) and not switched off, plain elsewhere."""
     plain = PlainLauncher()
     forking = sys.platform == "linux" and os.environ.get(ENV_FORK, "1") != "0"
-    return ForkingLauncher(plain, frozenset({"fedtrainer"})) if forking else plain
+    return ForkingLauncher(plain, frozenset({"fedtrainer", SHARED_TRAINER})) if forking else plain

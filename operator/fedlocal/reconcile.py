@@ -4,7 +4,7 @@ Called by runner.py whenever something changed. A pass over an unchanged cluster
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import Json, JsonView
 from fedlocal import configmaps, key_store, pods, workloads
 from fedlocal.cluster import Cluster
+from fedlocal.seen import Parsed, Seen
 from fedlocal.statefolder import StateFolder
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import Decision, Event, Key, Observed, ObservedClient, Settings
@@ -35,12 +36,16 @@ class Reconciler:
     operator_status: Json = field(default_factory=dict)
     aggregator_status: Json = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    _seen: Seen = field(default_factory=Seen)
+    _parsed: Parsed = field(default_factory=Parsed)
 
     def run(self) -> float | None:
         """One pass. Seconds after which another is due, if nothing happens before."""
-        due = [self._client(body) for body in self.cluster.of_kind(names.CLIENT_KIND)]
+        pods_of = _by_site(self.cluster.of_kind("Pod"))
+        due = [self._client(body, pods_of) for body in self.cluster.of_kind(names.CLIENT_KIND)]
         due.append(self._job())
-        due += [self._workload(body) for body in self.cluster.of_kind("Job", "Deployment")]
+        owned = _by_owner(self.cluster.of_kind("Pod"))
+        due += [self._workload(body, owned) for body in self.cluster.of_kind("Job", "Deployment")]
         return min((seconds for seconds in due if seconds is not None), default=None)
 
     def publish(self) -> None:
@@ -62,14 +67,15 @@ class Reconciler:
         self.events += decision.events
         return decision.requeue_after
 
-    def _client(self, body: Json) -> float | None:
+    def _client(self, body: Json, pods_of: Mapping[str, list[Json]]) -> float | None:
         name = body["metadata"]["name"]
-        observed = ObservedClient(
-            FLClient.parse(body),
-            self.cluster.objects.get(Key("Lease", names.site_lease_name(name))),
-            tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_CLIENT, name)),
+        lease, mine = self.cluster.objects.get(Key("Lease", names.site_lease_name(name))), pods_of.get(name, [])
+        return self._seen.unless_same(
+            Key(names.CLIENT_KIND, name), (body, lease, *mine), lambda: self._decided(name, body, lease, mine)
         )
-        decision = decide_client(observed, self.cluster.now())
+
+    def _decided(self, name: str, body: Json, lease: Json | None, mine: list[Json]) -> float | None:
+        decision = decide_client(ObservedClient(FLClient.parse(body), lease, tuple(mine)), self.cluster.now())
         self._carry_out(decision)
         if decision.status is not None:
             self.cluster.put_status(Key(names.CLIENT_KIND, name), dict(decision.status))
@@ -84,7 +90,7 @@ class Reconciler:
         }
         return Observed(
             FederatedJob.parse(self.cluster.objects[self.job]),
-            tuple(FLClient.parse(body) for body in self.cluster.of_kind(names.CLIENT_KIND)),
+            tuple(map(self._parsed.of, self.cluster.of_kind(names.CLIENT_KIND))),
             children,
             tuple(_labelled(self.cluster.of_kind("Pod"), names.LABEL_JOB, self.job.name)),
             frozenset(self.cluster.secrets),
@@ -101,11 +107,13 @@ class Reconciler:
         for key in decision.delete:
             self.cluster.delete(key)
 
-    def _workload(self, body: Json) -> float | None:
+    def _workload(self, body: Json, owned: Mapping[str, list[Json]]) -> float | None:
+        key, mine = Key(body["kind"], body["metadata"]["name"]), owned.get(body["metadata"]["uid"], [])
+        return self._seen.unless_same(key, (body, *mine), lambda: self._controlled(key, body, mine))
+
+    def _controlled(self, key: Key, body: Json, mine: list[Json]) -> float | None:
         controller = workloads.job if body["kind"] == "Job" else workloads.deployment
-        mine = pods.owned(self.cluster.of_kind("Pod"), body)
         step = controller(body, mine, self.cluster.now())
-        key = Key(body["kind"], body["metadata"]["name"])
         for name in step.end:
             self.cluster.delete(Key("Pod", name))
         for index in step.create:
@@ -140,3 +148,18 @@ def put_config_map(state: StateFolder, body: Json) -> None:
 
 def _labelled(bodies: Iterable[Json], label: str, value: str) -> list[Json]:
     return [body for body in bodies if body["metadata"]["labels"].get(label) == value]
+
+
+def _by_site(pods_: Iterable[Json]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for pod in pods_:
+        found.setdefault(pod["metadata"]["labels"].get(names.LABEL_CLIENT, ""), []).append(pod)
+    return found
+
+
+def _by_owner(pods_: Iterable[Json]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for pod in pods_:
+        for owner in pod["metadata"].get("ownerReferences") or ():
+            found.setdefault(owner["uid"], []).append(pod)
+    return found

@@ -1,6 +1,6 @@
-"""Reads a job's store as the run left it: committed rounds with their times, and the last model; and repairs it.
+"""Reads a job's store as the run left it: committed rounds with their times, and their models; and repairs it.
 
-Called by fedcli (`fedloom rounds`, `fedloom model pull`, `fedloom store repair`) and by the benchmarks.
+Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom store repair`) and by the benchmarks.
 """
 
 import hashlib
@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedaggregator.engine.records import load_log, read_head
 from fedaggregator.engine.repair import repaired
-from fedaggregator.errors import FatalError
+from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.jsonvalue import Json
 from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
+from fedstore import history
 from fedstore.disk import DiskStore
-from fedstore.errors import StoreError
+from fedstore.errors import HistoryDamagedError, MissingError, StoreError
+from fedstore.history import Committed
 
 _URI = "volume://"
 
@@ -62,15 +63,20 @@ def overhead_s(times: Sequence[RoundTime]) -> float:
 
 
 def commits(state: StateFolder) -> list[CommitRecord]:
-    """The chain of commits that HEAD ends, oldest first, as an aggregator reads it. StateBrokenError where a link is missing."""
+    """The commits of a job, oldest first."""
+    return [each.record for each in committed(state)]
+
+
+def committed(state: StateFolder) -> list[Committed]:
+    """Every committed round, oldest first, and whether its model is kept. StateBrokenError where a link is missing."""
     layout, folder = _store(state)
     if folder is None:
         return []
     try:
-        store = DiskStore(folder)
-        found = read_head(store, layout)
-        return list(load_log(store, layout, found[0]).commits) if found else []
-    except (FatalError, StoreError) as error:
+        return history.committed(DiskStore(folder), layout)
+    except HistoryDamagedError as error:
+        raise StateBrokenError(f"{folder}: {StoreDamagedError(str(error))}") from error
+    except StoreError as error:
         raise StateBrokenError(f"{folder}: {error}") from error
 
 
@@ -95,13 +101,11 @@ def _store(state: StateFolder) -> tuple[Layout, Path | None]:
     return layout, next((claim for claim in claims if any((claim / each).is_dir() for each in folders)), None)
 
 
-def copy_model(state: StateFolder, target: Path) -> str:
-    """Copies the last committed model and returns its SHA-256, which is checked on the way."""
-    model = _record(state)["status"].get("model")
-    if not model:
-        raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
-    claim, _, key = model["uri"].removeprefix(_URI).partition("/")
-    source = state.claim(claim) / key
+def copy_model(state: StateFolder, target: Path, round_: int | None = None) -> str:
+    """Copies the last committed model, or that of a round, and returns its SHA-256, which is checked on the way."""
+    key, sha256 = _last(state) if round_ is None else _of_round(state, round_)
+    _, folder = _store(state)
+    source = (folder or state.root) / key
     temporary = target.with_name(f".{target.name}.partial")
     try:
         shutil.copyfile(source, temporary)
@@ -109,14 +113,30 @@ def copy_model(state: StateFolder, target: Path) -> str:
         raise StateBrokenError(f"{source} cannot be copied to {target}: {error.strerror}") from error
     with temporary.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != model["sha256"]:
+    if digest != sha256:
         temporary.unlink()
         raise StateBrokenError(
-            f"{source}: SHA-256 is {digest}, but {model['sha256']} was committed: the file is damaged; "
+            f"{source}: SHA-256 is {digest}, but {sha256} was committed: the file is damaged; "
             "`fedloom store repair` goes back to the newest round that is whole"
         )
     temporary.replace(target)
     return digest
+
+
+def _last(state: StateFolder) -> tuple[str, str]:
+    """Key and SHA-256 of the model that the job's status names."""
+    model = _record(state)["status"].get("model")
+    if not model:
+        raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
+    return model["uri"].removeprefix(_URI).partition("/")[2], model["sha256"]
+
+
+def _of_round(state: StateFolder, round_: int) -> tuple[str, str]:
+    try:
+        model = history.of_round(committed(state), round_).model
+    except MissingError as error:
+        raise BadInputError(f"{state.root}: {error}") from error
+    return model.key, model.sha256
 
 
 def _record(state: StateFolder) -> Json:

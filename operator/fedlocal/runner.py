@@ -19,7 +19,7 @@ from typing import Literal
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedlocal import intake, key_store, preflight, reconcile, statefolder
+from fedlocal import intake, key_store, memory, open_files, preflight, reconcile, statefolder
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
 from fedlocal.errors import MachineError
@@ -32,12 +32,16 @@ from fedlocal.mounts import Places
 from fedlocal.pods import finished
 from fedlocal.processes import ForkingLauncher, launcher
 from fedlocal.reconcile import Reconciler
+from fedlocal.sharing import SharingLauncher
+from fedlocal.trainer_pool import TrainerPool
 from fedoperator.decide.decision import Event, Key
 
 Phase = Literal["Complete", "Failed", "Suspended", "Interrupted", "Stalled"]
 Watch = Callable[[Json, list[Event]], None]
 STATUS_POLL_S = 0.05
 LEAST_PAUSE_S = 0.002  # between two passes: lets the processes' tasks run
+CHEAP_PASS_S = 0.02  # a pass that took longer is followed by a pause, so many times as long
+PAUSES, PAUSES_IN_TRAINING, MOST_PAUSE_S = 2.0, 10.0, 15.0
 MOST_WAIT_S = 60.0
 FINISH_GRACE_S = 5.0  # for processes that still run when the job has ended
 
@@ -86,7 +90,7 @@ class _Run:
 
     def __init__(self, request: Request, job: Json, watch: Watch) -> None:
         self.request, self.watch, self.state = request, watch, request.state
-        self.changed, self.stopped = asyncio.Event(), asyncio.Event()
+        self.changed, self.pressing, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.cluster = Cluster(job["metadata"]["namespace"], self.changed.set, lambda: datetime.now(UTC))
         self.key = Key(names.JOB_KIND, request.name)
         keys = key_store.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
@@ -119,14 +123,17 @@ class _Run:
         places = Places(self.state, manifests.folder, frozenset(manifests.config_maps))
         self.reconciler.run()
         observed = self.reconciler.observed()
-        preflight.check(self.request, observed, places, forked=isinstance(self.launcher, ForkingLauncher))
+        forked = isinstance(self.launcher, ForkingLauncher)
+        plan = preflight.plan(self.request, observed, memory.free_mib(), forked=forked)
+        preflight.check(self.request, observed, places, plan)
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
         looking = Machine.look(gpus=preflight.asks_for_gpus(observed))
         if (machine := await unless_set(self.stopped, looking)) is None:
             return self._interrupted()
         node = Node.of(places, machine)
         self.reconciler.events += preflight.stand_ins(self.request, observed, node)
-        kubelet = Kubelet(self.cluster, node, self.launcher)
+        using = self._shared(node, plan.trainers) if plan.trainers else self.launcher
+        kubelet = Kubelet(self.cluster, node, using)
         following = asyncio.create_task(self._follow_aggregator())
         try:
             if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
@@ -137,12 +144,20 @@ class _Run:
             await kubelet.stop()
             self._take_aggregator_status()
             self._save()
-            await self.launcher.close()
+            await using.close()
             shutil.rmtree(self.state.root / "pods", ignore_errors=True)
+
+    def _shared(self, node: Node, trainers: int) -> SharingLauncher:
+        """Sites that can share trainers do. Each that waits has a connection open."""
+        open_files.allow()
+        folder, log = self.state.root / "pods" / "trainers", self.state.logs / "trainers.log"
+        return SharingLauncher(self.launcher, TrainerPool(self.launcher, folder, log, node.inherited(), trainers))
 
     async def _loop(self, kubelet: Kubelet) -> Ending:
         while not self.stopped.is_set():
             self.changed.clear()
+            self.pressing.clear()
+            began_s = time.monotonic()
             due = [self.reconciler.run()]
             kubelet.sync()
             self._save()
@@ -152,10 +167,19 @@ class _Run:
             if ending:
                 return ending
             due += [self.stall.due_s(now_s), MOST_WAIT_S, 0.5 if self.ended_at else None]
-            await asyncio.sleep(LEAST_PAUSE_S)
+            await self._pause(time.monotonic() - began_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), min(seconds for seconds in due if seconds is not None))
         return self._interrupted()
+
+    async def _pause(self, pass_s: float) -> None:
+        """Passes over many sites take but a share of the time, unless one is waited for: whatever else is done here goes on."""
+        await asyncio.sleep(LEAST_PAUSE_S)
+        if pass_s > CHEAP_PASS_S:
+            training = self._job()["status"].get("phase") == "Running"
+            with contextlib.suppress(TimeoutError):
+                seconds = pass_s * (PAUSES_IN_TRAINING if training else PAUSES)
+                await asyncio.wait_for(self.pressing.wait(), min(seconds, MOST_PAUSE_S))
 
     def _interrupted(self) -> Ending:
         return Ending("Interrupted", self._job(), time.monotonic() - self.started)
@@ -180,6 +204,7 @@ class _Run:
             sys.stderr.write("stopped at once; run again to go on from the last commit\n")
             os._exit(130)  # the children end with the pipe
         self.stopped.set()
+        self.pressing.set()
         self.changed.set()
 
     def _job(self) -> Json:
@@ -224,11 +249,19 @@ class _Run:
         status = self.state.read_aggregator_status()
         if status is None:
             return
+        if _acted_on(status) != _acted_on(self.reconciler.aggregator_status):
+            self.pressing.set()
         self.reconciler.aggregator_status = status
         self.reconciler.publish()
         for client in status.get("clients") or ():
             if client["state"] != "Waiting":
                 reconcile.heard(self.cluster, client["name"], self.cluster.now())
+
+
+def _acted_on(aggregator: Json) -> tuple[object, ...]:
+    """The leaves of the aggregator's status on which Jobs are started or stopped."""
+    round_ = aggregator.get("round") or {}
+    return (aggregator.get("outcome"), *(round_.get(name) for name in ("current", "attempt", "step")))
 
 
 @contextlib.contextmanager

@@ -220,14 +220,15 @@ class DiskStore:
             now = self.head(key)
             if (now.tag if now else None) != expected:
                 raise HeadMovedError(f"{key} was replaced by another process")
-            self._make_folders(path.parent)
+            made = self._make_folders(path.parent)
             self._replace(path, data)
+            self._sync_folders(path.parent, made)
         return Head(data, hashlib.sha256(data).hexdigest())
 
     def link(self, temporary: Path, key: str, digest: str) -> None:
         """Gives a synced temporary file its name, once; a damaged object that should be this one makes room for it."""
         path = self._path(key)
-        self._make_folders(path.parent)
+        made = self._make_folders(path.parent)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -236,7 +237,7 @@ class DiskStore:
                 if found and not holds_itself(key, digest):
                     raise AlreadyExistsError(f"{key} holds other content, and objects are written once") from None
                 temporary.replace(path)
-        _sync_folder(path.parent)
+        self._sync_folders(path.parent, made)
 
     def _path(self, key: str) -> Path:
         path = self._root / checked_key(key)
@@ -253,14 +254,22 @@ class DiskStore:
                 return True
         return False
 
-    def _make_folders(self, folder: Path) -> None:
-        """Makes the folder and its parents durable."""
-        if folder in self._durable_folders:
-            return
-        self._make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-        self._durable_folders.add(folder)
+    def _make_folders(self, folder: Path) -> list[Path]:
+        """Makes the folder and its parents; those that are not known to be durable, innermost first."""
+        made: list[Path] = []
+        while folder not in self._durable_folders:
+            made.append(folder)
+            folder = folder.parent
+        for each in reversed(made):
+            each.mkdir(exist_ok=True)
+        return made
+
+    def _sync_folders(self, folder: Path, made: list[Path]) -> None:
+        """Makes an entry of the folder durable, and with it folders that are new: mostly one write for all of them."""
+        _sync_folder(folder)
+        for each in made:
+            _sync_folder(each.parent)
+        self._durable_folders.update(made)
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
@@ -283,7 +292,6 @@ class DiskStore:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
 
 
 def _opened(path: Path) -> int:

@@ -6,6 +6,7 @@ StoreError
 ├── MissingError            the key holds nothing
 ├── AlreadyExistsError      give up: the key holds other content, and objects are written once
 ├── HeadMovedError          give up: somebody else replaced HEAD
+├── HistoryDamagedError     somebody must act: HEAD, or a commit that it reaches, is lost or changed
 ├── ContentMismatchError    the sender's fault: size or digest is not what was announced
 └── InvalidKeyError         the caller's fault: not a key
 """
@@ -33,6 +34,10 @@ class AlreadyExistsError(StoreError):
 
 class HeadMovedError(StoreError):
     """Compare-and-swap lost."""
+
+
+class HistoryDamagedError(StoreError):
+    """HEAD, or a commit that it reaches, is not what was written."""
 
 
 class ContentMismatchError(StoreError):

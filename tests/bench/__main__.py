@@ -24,6 +24,11 @@ RESULTS = OUT / "results.json"
 GOALS = {
     "round_overhead_embedded_s": 0.3,
     "round_100mb_two_sites_s": 3.0,
+    "embedded_100_sites_round_s": 10.0,
+    "embedded_100_sites_mib": 3072.0,
+    "embedded_1000_sites_round_s": 8.4,
+    "embedded_1000_sites_mib": 2560.0,
+    "embedded_1000_vs_flower": AtLeast(1.0),
     "round_1000_sites_s": 10.0,
     "round_cpu_growth": 4.8,
     "aggregator_rss_mib_1000_sites": 400.0,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, crowd, hostile, ring_speed
+from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -38,6 +38,16 @@ class Bench:
     def on_cluster(self) -> cluster_job.Finished:
         """A job that was run on the local cluster, which ends again if the bench started it."""
         return cluster_job.finished(self.folder("cluster"), SITES, CLUSTER_ROUNDS)
+
+    @cached_property
+    def hundred(self) -> many_sites.ManySites:
+        """The embedded runner with 100 sites that train the linear model of tasks/tiny.py."""
+        return many_sites.measured(self.folder("hundred"), "tiny:task", 100, 4)
+
+    @cached_property
+    def thousand(self) -> many_sites.ManySites:
+        """The embedded runner with 1,000 sites that add one to nine numbers."""
+        return many_sites.measured(self.folder("thousand"), "addone:task", 1000, 4, parameters=9)
 
     @cached_property
     def crowds(self) -> dict[int, crowd.Crowd]:

@@ -45,15 +45,19 @@ def manifests(entrypoint: str, sites: int, rounds: int, **args: Any) -> list[dic
     return [*(site(f"site-{n}") for n in range(sites)), job("bench", entrypoint, sites, rounds, **args)]
 
 
-def run(folder: Path, documents: list[dict[str, Any]]) -> Path:
-    """Runs the job to its end; the folder in which it kept its store."""
+def prepared(folder: Path, documents: list[dict[str, Any]]) -> list[str]:
+    """The command that runs the job, with state in `folder`/state."""
     (folder / "manifests.yaml").write_text(yaml.safe_dump_all(documents))
     for task in TASKS.glob("*.py"):
         (folder / task.name).write_text(task.read_text())
-    state = folder / "state"
-    command = [sys.executable, "-m", "fedcli", "run", str(folder), "--workdir", str(state), "--fresh"]
-    command += ["--result", str(folder / "result.json")]
+    command = [sys.executable, "-m", "fedcli", "run", str(folder), "--workdir", str(folder / "state"), "--fresh"]
+    return [*command, "--result", str(folder / "result.json")]
+
+
+def run(folder: Path, documents: list[dict[str, Any]]) -> Path:
+    """Runs the job to its end; the folder in which it kept its store."""
+    command = prepared(folder, documents)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     if done.returncode:
         raise RuntimeError(f"fedloom run ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
-    return state
+    return folder / "state"

@@ -1,7 +1,7 @@
 """Entry point of the trainer: `python -m fedtrainer train` (a site's work) or `init` (the model of round 0).
 
 `train` is the launcher of a pod's ranks where the site has several, and otherwise, or when a launcher has started it,
-a rank. Maps errors to exit codes (fedapi.outcome) and leaves the reason where the kubelet reads it.
+a rank. How errors become exit codes is in process.py.
 """
 
 import logging
@@ -9,45 +9,26 @@ import os
 import sys
 from contextlib import suppress
 
-from fedapi.outcome import Exit, reason
-from fedtrainer import taskpath, termination
-from fedtrainer.errors import StopError, Terminated
+from fedapi.outcome import Exit
+from fedtrainer import process
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown
 
 log = logging.getLogger("fedtrainer")
 
 COMMANDS = ("train", "init")
-CRASHED = 1  # an error that nobody foresaw: retried within the budget, like every code outside fedapi.outcome
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command; the exit code of the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and blob URLs are secrets
-    termination.install()
-    taskpath.extend()
-    termination.tell_crashes()
-    try:
-        if len(arguments) != 1 or arguments[0] not in COMMANDS:
-            return _end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
-        return _train() if arguments[0] == "train" else _init()
-    except StopError as error:
-        return _end(error.exit, str(error))
-    except Terminated as signalled:
-        log.info("ended by signal %d; finished work is kept", signalled.number)
-        return 128 + signalled.number
-    except BaseException as error:  # SystemExit too: its code would be taken for one of ours
-        log.exception("the trainer itself failed")
-        return _end(*_unforeseen(error))
+    process.begin()
+    return process.code_of(lambda: _command(arguments))
 
 
-def _unforeseen(error: BaseException) -> tuple[int, str]:
-    """Code and message. Code of the task that ran here may have closed the trainer's files or emptied its modules."""
-    words = f"{type(error).__name__}: {error}"
-    if not (task := termination.ran_task()):
-        return CRASHED, words
-    return Exit.TASK_FAILED, f"the trainer cannot go on after the task's {task}: {words}"
+def _command(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        return process.end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
+    return _train() if arguments[0] == "train" else _init()
 
 
 def _train() -> int:
@@ -90,13 +71,6 @@ def _init() -> int:
 def _log(settings: TaskSettings, slot: Slot | None = None) -> None:
     log.info("settings %s", shown(settings)) if slot is None else log.info("%s", slot)
     logging.getLogger().setLevel(settings.log_level)
-
-
-def _end(code: int, message: str) -> int:
-    line = termination.one_line(message)
-    log.error("%s (exit %d): %s", reason(code), code, line)
-    termination.leave_reason(line)
-    return code
 
 
 if __name__ == "__main__":

@@ -14,13 +14,18 @@ from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
 
-def read_header(reader: Reader) -> TensorFile:
-    """The tensor table of an open file; MalformedTensorFileError when it is none."""
+def header_of(reader: Reader) -> bytes:
+    """The JSON header of an open file; MalformedTensorFileError when it has none."""
     prefix = bytearray(min(tensorfile.PREFIX_BYTES, reader.size))
     reader.read_into(memoryview(prefix), 0)
     header = bytearray(tensorfile.header_size(bytes(prefix), reader.size))
     reader.read_into(memoryview(header), tensorfile.PREFIX_BYTES)
-    return tensorfile.parsed(bytes(header), reader.size)
+    return bytes(header)
+
+
+def read_header(reader: Reader) -> TensorFile:
+    """The tensor table of an open file; MalformedTensorFileError when it is none."""
+    return tensorfile.parsed(header_of(reader), reader.size)
 
 
 def read_table(store: ObjectStore, key: str) -> TensorFile:

@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 from fedaggregator import metrics
 from fedaggregator.engine import modelfile, records, verified
 from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.folding import FoldCancelledError
 from fedaggregator.engine.interpreter import Interpreter
-from fedaggregator.engine.modelfile import FoldCancelledError
 from fedaggregator.engine.polls import Polls
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
 from fedapi.outcome import Exit
-from fedcore.rounds import machine, planning, recovery
+from fedcore.rounds import modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteFailure
+from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
 from fedcore.rounds.events import (
     Configured,
     Event,
@@ -36,6 +36,7 @@ from fedcore.rounds.events import (
     Ticked,
     UpdatesDamaged,
 )
+from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
@@ -64,6 +65,7 @@ class Engine:
         self._pool, self._store_retry_s = pool, store_retry_s
         self.lock = asyncio.Lock()
         self.interpreter: Interpreter
+        self._mode: Mode
         self._tasks: set[asyncio.Task[None]] = set()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.polls = Polls()
@@ -83,7 +85,8 @@ class Engine:
         head, tag = await self.blocking(records.take_head, self._store, layout)
         stored = await self.blocking(records.load_log, self._store, layout, head)
         self.interpreter = Interpreter(self._store, layout, head, tag)
-        self.state, effects = recovery.recovered(config, stored, self.clock())
+        self._mode = modes.mode(config.strategy.name)
+        self.state, effects = self._mode.recovered(config, stored, self.clock())
         metrics.EPOCH.set(head.epoch)
         _log(
             "recovered",
@@ -183,12 +186,12 @@ class Engine:
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
         before = self.state
-        after, effects = machine.step(before, event)
+        after, effects = self._mode.step(before, event)
         if effects:
             config = await self.blocking(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 before = replace(before, config=config)
-                after, effects = machine.step(before, event)
+                after, effects = self._mode.step(before, event)
         await self._perform_all(effects)
         self._show(after)
         first_heard = isinstance(event, Heard) and any(_new(before, after, client) for client in event.clients)
@@ -202,15 +205,34 @@ class Engine:
         self.polls.shown(before, state)
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
+        """In their order; an evaluation beside the commit that binds it, and both are durable before HEAD moves."""
+        waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
                 case Fold():
                     self._spawn(self._fold(effect))
                 case Discard():
                     self._spawn(self._discard(effect))
+                case WriteEvaluation():
+                    waiting = (effect,)
+                case Commit():
+                    await self._commit(effect, waiting)
+                    waiting = ()
                 case _:
-                    await self._retried(partial(self.interpreter.perform, effect))
-                    _observe(effect)
+                    await self._perform(*waiting, effect)
+                    waiting = ()
+        await self._perform(*waiting)
+
+    async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
+        writing = self._retried(partial(self.interpreter.write_commit, effect.commit))
+        key, _ = await asyncio.gather(writing, self._perform(*beside))
+        await self._retried(partial(self.interpreter.move_head, effect.commit, key))
+        _observe(effect)
+
+    async def _perform(self, *effects: Effect) -> None:
+        for effect in effects:
+            await self._retried(partial(self.interpreter.perform, effect))
+            _observe(effect)
 
     async def _fold(self, order: Fold) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
@@ -298,7 +320,7 @@ class Engine:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        wakes_at = machine.wakes_at(self.state)
+        wakes_at = self._mode.wakes_at(self.state)
         return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
 
     async def _find_initial_model(self) -> None:

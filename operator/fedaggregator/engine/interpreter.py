@@ -7,14 +7,14 @@ harmless.
 from collections.abc import Callable
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import modelfile, records
-from fedaggregator.engine.modelfile import ModelNotFiniteError
+from fedaggregator.engine import folding, records
+from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
+from fedapi.wire.message import DamagedRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedapi.wire.storekey import ModelKey, RecordKey, ReportKey
+from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey
 from fedcore.rounds.closing import MODEL_NOT_FINITE
 from fedcore.rounds.effects import (
     Commit,
@@ -31,6 +31,7 @@ from fedcore.rounds.effects import (
 )
 from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
 from fedcore.rounds.state import End
+from fedstore import history
 from fedstore.errors import AlreadyExistsError, HeadMovedError
 from fedstore.objectstore import ObjectStore
 
@@ -67,22 +68,22 @@ class Interpreter:
             case _:
                 assert_never(effect)
 
-    def fold(self, order: Fold, cancelled: Callable[[], bool]) -> ObjectRef:
-        """The next model, in the store."""
-        return modelfile.fold(self._store, self._layout, order, cancelled)
+    def fold(self, order: Fold, cancelled: Callable[[], bool]) -> folding.Result:
+        """The next model and what its strategy remembers, in the store."""
+        return folding.fold(self._store, self._layout, order, cancelled)
 
     def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
-        """What becomes of a fold. StoreDamagedError when its base is not what was committed."""
+        """What becomes of a fold. StoreDamagedError when what it began with is not what was committed."""
         try:
-            model = self.fold(order, cancelled)
+            made = self.fold(order, cancelled)
         except ModelNotFiniteError as error:
             return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
         except DamagedError as error:
-            if order.base.key in error.found:
+            if error.found.keys() & {order.base.key, *((order.hub_state.key,) if order.hub_state else ())}:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
-        return Folded(now(), order.round, order.attempt, model)
+        return Folded(now(), order.round, order.attempt, made.model, made.hub_state)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""
@@ -104,7 +105,7 @@ class Interpreter:
 
     def write_commit(self, commit: CommitRecord) -> str:
         """commit.json; its key"""
-        return self._put(commit.round, commit.attempt, records.COMMIT, commit)
+        return self._put(commit.round, commit.attempt, history.COMMIT, commit)
 
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""
@@ -146,12 +147,12 @@ class Interpreter:
                 self.discard(effect)
 
     def discard(self, effect: Discard) -> None:
-        """Deletes updates of committed rounds, reports on models before the last, and models nobody needs."""
-        for key, said in records.objects(self._store, self._layout):  # of all sites, those that left the job included
+        """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
+        for key, said in history.objects(self._store, self._layout):  # of all sites, those that left the job included
             match said:
                 case RecordKey():
                     over = False
-                case ModelKey():
+                case ModelKey() | HubStateKey():
                     over = said.round <= effect.round and said.sha256 not in effect.keep
                 case ReportKey():
                     over = said.round < effect.round

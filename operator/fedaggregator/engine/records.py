@@ -6,38 +6,29 @@ the round under way is named in the log and left out. Repairing is in repair.py.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fedaggregator.errors import StoreDamagedError
-from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, Message, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
 from fedcore.rounds.recovery import Damage, Log
-from fedstore.errors import HeadMovedError, MissingError
+from fedstore import history
+from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError
 from fedstore.objectstore import ObjectStore
 
-PLAN, CLOSE, COMMIT, EVALUATION, FAILURE = "plan.json", "close.json", "commit.json", "evaluation.json", "failure.json"
+PLAN, CLOSE, EVALUATION, FAILURE = "plan.json", "close.json", "evaluation.json", "failure.json"
 RECORD_DAMAGED = "RecordDamaged"  # why an attempt failed whose failure.json cannot be read
 _M = TypeVar("_M", bound=Record)
 
 
 def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
     """HEAD and its tag; None in a new store. StoreDamagedError when it cannot be read, or is gone and other objects are not."""
-    found = store.head(layout.head)
-    if found is None:
-        left = next(objects(store, layout), None)
-        if left is not None:
-            raise StoreDamagedError(
-                f"{layout.head} is missing, or is not a file, but there is {left[0]}: this is no new job"
-            )
-        return None
-    try:
-        return Head.stored(found.data), found.tag
-    except DamagedRecordError as error:
-        raise StoreDamagedError(f"{layout.head}: {error}") from error
+    with _fatal():
+        return history.read_head(store, layout)
 
 
 def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
@@ -56,7 +47,7 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
 
 def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> None:
     """StoreDamaged when an older HEAD was put back: records of an epoch begin after HEAD has it, rounds follow HEAD."""
-    for key, said in objects(store, layout):
+    for key, said in history.objects(store, layout):
         if not isinstance(said, RecordKey) or (said.epoch, said.round) <= (head.epoch, head.round + 1):
             continue
         now = store.head(layout.head)
@@ -65,19 +56,11 @@ def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> No
             raise StoreDamagedError(f"{text}: an older HEAD was put back")
 
 
-def objects(store: ObjectStore, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
-    """Every object of the job but HEAD, with what its key says."""
-    for prefix in (layout.rounds(), layout.models(), layout.all_updates()):
-        for key in store.keys(f"{prefix}/"):
-            said = storekey.parsed(layout, key)
-            if said is not None:
-                yield key, said
-
-
 def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     """Everything that recovery needs."""
-    found = sorted(objects(store, layout), key=_order)
-    commits = chain(store, layout, [(k, said) for k, said in found if isinstance(said, RecordKey)], head)
+    found = sorted(history.objects(store, layout), key=_order)
+    with _fatal():
+        commits = history.chain(store, layout, head)
     tip = commits[-1] if commits else None
     reader = _Reader(store, layout.uid)
     return Log(
@@ -99,27 +82,13 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     )
 
 
-def chain(
-    store: ObjectStore, layout: Layout, records: Iterable[tuple[str, RecordKey]], head: Head
-) -> list[CommitRecord]:
-    """The commits that HEAD reaches, oldest first; each is bound to the one before by digest."""
-    keys = [(key, said.round) for key, said in records if said.name == COMMIT]
-    stored = {hashlib.sha256(data).hexdigest(): data for data in (store.get(key) for key, _ in keys)}
-    found: list[CommitRecord] = []
-    digest, round_ = head.commit_sha256, head.round
-    while digest is not None:
-        if digest not in stored:
-            there = ", ".join(key for key, made in keys if made == round_)
-            there = there or f"it is missing below {layout.round(round_)}"
-            raise StoreDamagedError(f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({there})")
-        try:
-            found.append(CommitRecord.bound(stored[digest]))
-        except DamagedRecordError as error:
-            raise StoreDamagedError(f"the commit of round {round_}: {error}") from error
-        if found[-1].round != round_:
-            raise StoreDamagedError(f"where the commit of round {round_} should be is that of round {found[-1].round}")
-        digest, round_ = found[-1].previous_sha256, round_ - 1
-    return found[::-1]
+@contextmanager
+def _fatal() -> Iterator[None]:
+    """Nobody can go on from a history that is damaged."""
+    try:
+        yield
+    except HistoryDamagedError as error:
+        raise StoreDamagedError(str(error)) from error
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Mends a store whose HEAD is lost, or leads to what is damaged: HEAD is set to the newest round that is whole.
 
 Called by fedaggregator.repair (on a volume) and fedlocal.records. A round is whole when its commit is, all commits before
-it are, and its model has the SHA-256 that was committed. Nothing else is written and nothing is deleted: what HEAD no
+it are, and its model, and what its strategy remembers, have the SHA-256 that was committed. Nothing else is written and nothing is deleted: what HEAD no
 longer reaches is made again by the next aggregator. Blocking.
 """
 
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 from fedaggregator.engine import records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
+from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
+from fedstore import history
 from fedstore.objectstore import ObjectStore
 
 COPY = "put the store back from a copy; a model that you need is a file of it, and its name ends in its SHA-256"
@@ -25,7 +27,7 @@ def repaired(store: ObjectStore, layout: Layout) -> Iterator[str]:
         yield "the store is whole: nothing was changed"
         return
     yield trouble
-    found = list(records.objects(store, layout))
+    found = list(history.objects(store, layout))
     before = store.head(layout.head)
     head = _head(store, layout, found, before.data if before else b"")
     store.replace_head(layout.head, head.sealed().canonical(), before.tag if before else None)
@@ -44,7 +46,7 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
         records.check_newest(store, layout, *found)
         log = records.load_log(store, layout, found[0])
         if log.commits:
-            verified.check(store, log.commits[-1].model)
+            _check(store, log.commits[-1])
     except (StoreDamagedError, DamagedError) as error:
         return str(error).partition(": put it back")[0]
     return ""
@@ -53,14 +55,14 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
 def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]], before: bytes) -> Head:
     """HEAD of the newest round that is whole, with an epoch that nobody has had."""
     epoch = 1 + max([_epoch(before), *(said.epoch for _, said in found if isinstance(said, RecordKey))])
-    commits = _commits(store, layout, found)
+    commits = _commits(store, layout)
     for key, commit in sorted(commits.values(), key=lambda entry: (entry[1].epoch, entry[1].round), reverse=True):
         for where, whole in _chain(commits, key, commit):
             if _is_whole(store, whole):
                 digest = hashlib.sha256(store.get(where)).hexdigest()
                 return Head(epoch=epoch, round=whole.round, commit_key=where, commit_sha256=digest)
     later = [key for key, said in found if isinstance(said, ModelKey) and said.round > 0]
-    if commits or later or any(isinstance(said, RecordKey) and said.name == records.COMMIT for _, said in found):
+    if commits or later or any(isinstance(said, RecordKey) and said.name == history.COMMIT for _, said in found):
         raise StoreDamagedError("no committed round is left with its model and all commits before it", COPY)
     return Head(epoch=epoch, round=-1)
 
@@ -73,21 +75,18 @@ def _epoch(before: bytes) -> int:
         return 0
 
 
-def _commits(
-    store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]]
-) -> dict[str, tuple[str, CommitRecord]]:
+def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitRecord]]:
     """Commits that can be read, by the digest of their bytes, with their keys."""
     commits = {}
-    for key, said in found:
-        if not isinstance(said, RecordKey) or said.name != records.COMMIT:
-            continue
-        data = store.get(key)
+    for digest, stored in history.stored_commits(store, layout).items():
         try:
-            commit = CommitRecord.stored(data)
+            commit = CommitRecord.stored(stored.data)
         except DamagedRecordError:
             continue
-        if (commit.job_uid, commit.round, commit.attempt) == (layout.uid, said.round, said.attempt):
-            commits[hashlib.sha256(data).hexdigest()] = (key, commit)
+        said = storekey.parsed(layout, stored.key)
+        told = (commit.job_uid, commit.round, commit.attempt)
+        if isinstance(said, RecordKey) and told == (layout.uid, said.round, said.attempt):
+            commits[digest] = (stored.key, commit)
     return commits
 
 
@@ -106,7 +105,14 @@ def _chain(
 
 def _is_whole(store: ObjectStore, commit: CommitRecord) -> bool:
     try:
-        verified.check(store, commit.model)
+        _check(store, commit)
     except DamagedError:
         return False
     return True
+
+
+def _check(store: ObjectStore, commit: CommitRecord) -> None:
+    """Damaged unless what the next round begins with is whole: the model, and what the strategy remembers."""
+    for ref in (commit.model, commit.hub_state):
+        if ref is not None:
+            verified.check(store, ref)

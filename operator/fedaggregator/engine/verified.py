@@ -1,13 +1,15 @@
 """Readers that check what they read: an object is only what its digest says. Called by all of the engine.
 
-The digest is made of the blocks that the reader hands out anyway, in a thread beside the one that computes with them;
-only a file whose tensors are asked for in another order than they lie in is read once more.
+The digest is made of the blocks that the reader hands out anyway; only a file whose tensors are asked for in another
+order than they lie in is read once more. `ahead` reads and hashes large blocks in threads beside the one that computes.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
@@ -15,32 +17,17 @@ from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
 BLOCK_BYTES = 1 << 20  # fits the processor's cache; a multiple of every item size
-_ASIDE_BYTES = 256 << 10  # of less, handing it to another thread costs more than hashing it
-
-
-class Block:
-    """A buffer that is read into again and again; not before its last bytes are hashed."""
-
-    def __init__(self, size: int) -> None:
-        self._bytes = bytearray(size)
-        self.hashing: Future[None] | None = None
-
-    def view(self, size: int) -> memoryview:
-        """The first bytes, free to be overwritten."""
-        if self.hashing is not None:
-            self.hashing.result()
-            self.hashing = None
-        return memoryview(self._bytes)[:size]
+_ASIDE_BYTES = 256 << 10  # of less, handing it to another thread costs more than reading and hashing it
+Extent = tuple[int, int]  # offset in an object, and bytes
 
 
 class VerifiedReader:
-    """An open object and the digest of what was read of it so far."""
+    """An open object and the digest of what was read of it so far. Used by one thread at a time."""
 
-    def __init__(self, reader: Reader, ref: ObjectRef, threads: ThreadPoolExecutor) -> None:
-        self._reader, self._ref, self._threads = reader, ref, threads
+    def __init__(self, reader: Reader, ref: ObjectRef) -> None:
+        self._reader, self._ref = reader, ref
         self._hash = hashlib.sha256()
         self._position: int | None = 0  # up to where it is hashed; None: read out of order
-        self._hashing: Future[None] | None = None
 
     @property
     def size(self) -> int:
@@ -50,25 +37,22 @@ class VerifiedReader:
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """As the port says; the buffer is hashed before this returns."""
         self._reader.read_into(buffer, offset)
-        if self._follows(buffer, offset):
-            self._settle()
+        if self._position == offset:
             self._hash.update(buffer)
+            self._position = offset + buffer.nbytes
+        elif buffer.nbytes:
+            self._position = None
 
-    def read_block(self, block: Block, size: int, offset: int) -> memoryview:
-        """Bytes in a block, which is hashed while the caller computes with it."""
-        view = block.view(size)
-        self._reader.read_into(view, offset)
-        if self._follows(view, offset):
-            self._settle()
-            if size < _ASIDE_BYTES:
-                self._hash.update(view)
-            else:
-                self._hashing = block.hashing = self._threads.submit(self._hash.update, view)
-        return view
+    def read(self, extents: Iterable[Extent], buffer: memoryview) -> memoryview:
+        """The extents one after the other in the buffer: the part of it that they fill."""
+        filled = 0
+        for offset, size in extents:
+            self.read_into(buffer[filled : filled + size], offset)
+            filled += size
+        return buffer[:filled]
 
     def trouble(self) -> str:
         """What is wrong with the object, empty when nothing is. Reads what was not read in order."""
-        self._settle()
         if self._position != self.size:
             self._position, self._hash = 0, hashlib.sha256()
             block = memoryview(bytearray(BLOCK_BYTES))
@@ -77,22 +61,44 @@ class VerifiedReader:
         found = self._hash.hexdigest()
         return "" if found == self._ref.sha256 else f"its SHA-256 is {found}, not {self._ref.sha256}"
 
-    def _follows(self, buffer: memoryview, offset: int) -> bool:
-        if self._position == offset:
-            self._position = offset + buffer.nbytes
-            return True
-        if buffer.nbytes:
-            self._position = None
-        return False
 
-    def _settle(self) -> None:
-        if self._hashing is not None:
-            self._hashing.result()
-            self._hashing = None
+@dataclass(frozen=True)
+class Request:
+    """A block to be read: where from, and into which buffer."""
+
+    reader: VerifiedReader
+    extents: tuple[Extent, ...]
+    buffer: memoryview
+
+    def block(self) -> memoryview:
+        """What was asked for."""
+        return self.reader.read(self.extents, self.buffer)
+
+
+def ahead(requests: Iterable[Request], threads: ThreadPoolExecutor, depth: int) -> Iterator[memoryview]:
+    """The blocks in their order; up to `depth` requests are under way, which must be of as many readers.
+
+    A block is valid until its buffer is asked for again: `depth` requests later at the earliest.
+    """
+    underway: deque[Future[memoryview]] = deque()
+    for request in requests:
+        if len(underway) == depth:
+            yield underway.popleft().result()
+        underway.append(_begun(request, threads))
+    while underway:
+        yield underway.popleft().result()
+
+
+def _begun(request: Request, threads: ThreadPoolExecutor) -> Future[memoryview]:
+    if sum(size for _, size in request.extents) >= _ASIDE_BYTES:
+        return threads.submit(request.block)
+    done: Future[memoryview] = Future()
+    done.set_result(request.block())
+    return done
 
 
 @contextmanager
-def verified(store: ObjectStore, ref: ObjectRef, threads: ThreadPoolExecutor) -> Iterator[VerifiedReader]:
+def verified(store: ObjectStore, ref: ObjectRef) -> Iterator[VerifiedReader]:
     """Opens an object; DamagedError when it is missing, no file, or of another size."""
     with ExitStack() as files:
         try:
@@ -101,12 +107,12 @@ def verified(store: ObjectStore, ref: ObjectRef, threads: ThreadPoolExecutor) ->
             raise DamagedError({ref.key: "it is missing, or is not a file"}) from error
         if reader.size != ref.size:
             raise DamagedError({ref.key: f"it has {reader.size} bytes, not {ref.size}"})
-        yield VerifiedReader(reader, ref, threads)
+        yield VerifiedReader(reader, ref)
 
 
 def check(store: ObjectStore, ref: ObjectRef) -> None:
     """Damaged unless the object is whole. Reads all of it."""
-    with ThreadPoolExecutor(1) as threads, verified(store, ref, threads) as reader:
+    with verified(store, ref) as reader:
         trouble = reader.trouble()
     if trouble:
         raise DamagedError({ref.key: trouble})

@@ -27,6 +27,7 @@ from fedapi.crd.fields import (
     rules,
 )
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json
 from fedapi.wire.job import DEFAULT_MAX_SAMPLES
@@ -87,16 +88,6 @@ class Stop(Part):
         json_schema_extra=rules(
             rule("has(self.target) || has(self.patience)", "stop needs target or patience: set at least one")
         )
-    )
-
-
-class Strategy(Part):
-    """How updates become the next model."""
-
-    name: Literal["FedAvg"] = Field(
-        "FedAvg",
-        description="FedAvg: the mean of the sites' updates weighted by their samples (McMahan et al. 2017).",
-        json_schema_extra=immutable("strategy.name"),
     )
 
 
@@ -226,10 +217,29 @@ class Volume(Part):
     )
 
 
+class History(Part):
+    """Which committed rounds keep their model."""
+
+    keep: int | Annotated[str, Field(max_length=8)] = Field(
+        "All",
+        description="All, or how many of the last rounds keep their model, and what the strategy remembers of them. The "
+        "last two and the best round always do.",
+        json_schema_extra=rules(
+            rule(
+                "type(self) == int ? self >= 1 : string(self) == 'All'",
+                "keep must be All or a count of at least 1, for example 10",
+            ),
+            rule("type(self) != int || self <= 100000", "keep must be a count of at most 100000, or All"),
+        )
+        | {INT_OR_STRING: True},
+    )
+
+
 class Storage(Part):
     """Where the job's models, updates and records are kept."""
 
     volume: Volume = Field(default_factory=Volume, description="A volume claim that Fedloom makes.")
+    history: History = Field(default_factory=History, description="Which committed rounds keep their model.")
 
 
 class FederatedJobSpec(Part):

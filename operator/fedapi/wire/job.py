@@ -90,6 +90,7 @@ class JobConfig(Message):
     training: TrainingSettings = TrainingSettings()
     lifetime: Literal["Job", "Round"] = "Job"
     image: str = ""
+    history_keep: int | None = Field(None, ge=1, description="Last models that are kept; all, where it is not said.")
     store_uri: str = Field("", description="Prefix of model URIs in status, e.g. volume://<claim>.")
     roster: tuple[RosterEntry, ...] = ()
 

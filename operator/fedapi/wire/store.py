@@ -188,6 +188,14 @@ class Layout:
         """Key of a model."""
         return f"{self.models()}/{round_:06d}-{sha256}{UPDATE_SUFFIX}"
 
+    def hub_states(self) -> str:
+        """Prefix of what strategies remember at the hub."""
+        return f"hubstate/{self._job}"
+
+    def hub_state(self, round_: int, sha256: str) -> str:
+        """Key of what a strategy remembers after a round."""
+        return f"{self.hub_states()}/{round_:06d}-{sha256}{UPDATE_SUFFIX}"
+
     def all_updates(self) -> str:
         """Prefix of all clients' updates."""
         return f"updates/{self._job}"

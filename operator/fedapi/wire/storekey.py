@@ -28,6 +28,14 @@ class ModelKey:
 
 
 @dataclass(frozen=True)
+class HubStateKey:
+    """What a strategy remembers after a round."""
+
+    round: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class UpdateKey:
     """A site's update."""
 
@@ -53,7 +61,7 @@ class ReportKey:
     round: int
 
 
-StoreKey = RecordKey | ModelKey | UpdateKey | ManifestKey | ReportKey
+StoreKey = RecordKey | ModelKey | HubStateKey | UpdateKey | ManifestKey | ReportKey
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure)\.json)")
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
@@ -73,7 +81,7 @@ def job_of(key: str) -> Layout | None:
 
 def parsed(layout: Layout, key: str) -> StoreKey | None:
     """What a key of this job says; None when it is no object of ours."""
-    found = _record(layout, key) or _model(layout, key) or _sent(layout, key)
+    found = _record(layout, key) or _model(layout, key) or _hub_state(layout, key) or _sent(layout, key)
     return found if found is not None and _spelled(layout, found) == key else None
 
 
@@ -85,6 +93,11 @@ def _record(layout: Layout, key: str) -> RecordKey | None:
 def _model(layout: Layout, key: str) -> ModelKey | None:
     found = _MODEL.fullmatch(key.removeprefix(f"{layout.models()}/"))
     return ModelKey(int(found[1]), found[2]) if found else None
+
+
+def _hub_state(layout: Layout, key: str) -> HubStateKey | None:
+    found = _MODEL.fullmatch(key.removeprefix(f"{layout.hub_states()}/"))
+    return HubStateKey(int(found[1]), found[2]) if found else None
 
 
 def _sent(layout: Layout, key: str) -> UpdateKey | ManifestKey | ReportKey | None:
@@ -104,6 +117,8 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
             return layout.record(found.round, found.epoch, found.attempt, found.name)
         case ModelKey():
             return layout.model(found.round, found.sha256)
+        case HubStateKey():
+            return layout.hub_state(found.round, found.sha256)
         case UpdateKey():
             return layout.update(found.client, found.round, found.sha256)
         case ManifestKey():

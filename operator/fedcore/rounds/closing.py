@@ -35,13 +35,21 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return state, ()
     match verdict(attempt, now):
         case "Fold":
-            return _folding(state, attempt, now)
+            return _decided(state, attempt, now)
         case "Fail":
             return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt, now), now)
     return state, ()
 
 
-def fold_of(state: State, attempt: Attempt) -> Fold:
+def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, ...]]:
+    """What follows once it is decided, durably, whose updates count: now, and after a restart. It is the fold.
+
+    A strategy whose updates must be opened first (masks of those who left) has its phase here, before the fold.
+    """
+    return replace(state, phase=Phase.FOLDING, current=attempt), (_fold(state, attempt),)
+
+
+def _fold(state: State, attempt: Attempt) -> Fold:
     """The fold of a closed attempt, as it was planned."""
     plan, manifests = attempt.plan, (attempt.accepted[client] for client in attempt.closed or ())
     terms = tuple(Term(m.client, m.payloads, m.samples, m.steps) for m in manifests)
@@ -53,10 +61,9 @@ def _grace_over(attempt: Attempt, now: float) -> bool:
     return attempt.quorum_at is not None and attempt.grace_s is not None and now >= attempt.quorum_at + attempt.grace_s
 
 
-def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
+def _decided(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
     names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
-    attempt = replace(attempt, closed=names)
-    effects: tuple[Effect, ...] = (fold_of(state, attempt),)
+    state, effects = after_closing(state, replace(attempt, closed=names))
     if names != attempt.plan.selected:
         reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
         plan = attempt.plan
@@ -64,7 +71,7 @@ def _folding(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[E
             job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, accepted=names, reason=reason, at=now
         )
         effects = (WriteClose(close), *effects)
-    return replace(state, phase=Phase.FOLDING, current=attempt), effects
+    return state, effects
 
 
 def failed(state: State, attempt: Attempt, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:

@@ -8,8 +8,10 @@ from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
 from fedcore.rounds import evaluation, planning
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
-from fedcore.rounds.state import Attempt, Closing, End, Phase, State
+from fedcore.rounds.state import Attempt, Closing, End, Kept, Phase, State
 
+_LAST = 2  # models that always stay: the last, and the one that it was made from, which sites may still be reading
+_LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
 
 
@@ -27,7 +29,7 @@ def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Ef
         committed_at=now,
         image=state.config.image,
     ).sealed()
-    return replace(state, tip=commit, tip_sha256=commit.digest()), (Commit(commit),)
+    return replace(state, tip=commit, tip_sha256=commit.digest(), history=(Kept.of(commit),)), (Commit(commit),)
 
 
 def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
@@ -39,7 +41,7 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
     commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
-    discard = Discard(commit.round, kept_models(state, tip))
+    discard = Discard(commit.round, kept_objects(state))
     return after_commit(state, folded.now), (*effects, Commit(commit), discard)
 
 
@@ -62,12 +64,20 @@ def _evaluation_s(state: State) -> float:
     return min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
 
 
-def kept_models(state: State, previous: CommitRecord) -> frozenset[str]:
-    """Digests of the models that stay: the last, its base and the best. Called with the new tip in the state."""
+def kept_objects(state: State) -> frozenset[str]:
+    """Digests of the models and hub states that stay, by storage.history.keep. Called with the new tip in the state."""
+    keep = state.config.history_keep
+    first = 0 if keep is None else len(state.history) - max(keep, _LAST)
+    rounds = _needed(state) | set(range(max(0, first), len(state.history)))
+    kept = [state.history[round_] for round_ in rounds]
+    return frozenset(digest for entry in kept for digest in (entry.model, entry.hub_state) if digest)
+
+
+def _needed(state: State) -> set[int]:
+    """Rounds that stay whatever is asked for: the best, and those of which it is not known."""
     best = evaluation.best(state.config.stop, state.scores)
-    last = {state.tip.model.sha256} if state.tip else set()
-    unmeasured = {score.model_sha256 for score in state.scores if not score.metrics}  # any of them may be the best
-    return frozenset({previous.model.sha256} | last | unmeasured | ({best.model_sha256} if best else set()))
+    unmeasured = {score.round for score in state.scores if not score.metrics}  # any of them may be the best
+    return unmeasured | ({best.round} if best else set())
 
 
 def _success(state: State, round_: int, now: float) -> End | None:
@@ -115,6 +125,7 @@ def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | N
         phase=Phase.WAITING,
         tip=commit,
         tip_sha256=commit.digest(),
+        history=(*state.history, Kept.of(commit)),
         tip_selected=selected,
         attempt=1,
         current=None,

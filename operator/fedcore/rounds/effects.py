@@ -96,10 +96,10 @@ class Finish:
 
 @dataclass(frozen=True)
 class Discard:
-    """Delete what no recovery, no reader and no backup needs: updates of any site up to `round`, all models but `keep`."""
+    """Delete what nobody needs: updates of any site up to `round`, all models and hub states up to it but `keep`."""
 
     round: int
-    keep: frozenset[str]  # SHA-256 of models
+    keep: frozenset[str]  # their SHA-256
 
 
 Effect = WritePlan | WriteClose | WriteFailure | Fold | Withdraw | Forget | WriteEvaluation | Commit | Finish | Discard

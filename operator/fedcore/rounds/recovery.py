@@ -12,7 +12,7 @@ from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedcore.rounds import claims, closing, committing, evaluation, planning
 from fedcore.rounds.effects import Discard, Effect, Forget
-from fedcore.rounds.state import Attempt, End, Phase, Score, State
+from fedcore.rounds.state import Attempt, End, Kept, Phase, Score, State
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
     """What the last commit made superfluous, and a process that died did not delete."""
     if state.tip is None or len(log.commits) < 2:
         return ()
-    return (Discard(state.tip.round, committing.kept_models(state, log.commits[-2])),)
+    return (Discard(state.tip.round, committing.kept_objects(state)),)
 
 
 def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
@@ -86,7 +86,7 @@ def _history(state: State, log: Log) -> State:
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
-        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256)
+        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256, history=(*state.history, Kept.of(commit)))
         state = _with_participants(state, commit)
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
@@ -124,9 +124,7 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
-    attempt = replace(attempt, closed=close.accepted)
-    fold = closing.fold_of(state, attempt)
-    return replace(state, phase=Phase.FOLDING, current=attempt), (fold,)
+    return closing.after_closing(state, replace(attempt, closed=close.accepted))
 
 
 def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:

@@ -77,6 +77,19 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a committed round left: SHA-256 of its model, and of what its strategy remembers."""
+
+    model: str
+    hub_state: str | None
+
+    @staticmethod
+    def of(commit: CommitRecord) -> "Kept":
+        """What that commit names."""
+        return Kept(commit.model.sha256, commit.hub_state.sha256 if commit.hub_state else None)
+
+
+@dataclass(frozen=True)
 class End:
     """That training finished, and how."""
 
@@ -104,6 +117,7 @@ class State:
     phase: Phase = Phase.WAITING
     tip: CommitRecord | None = None  # the last commit
     tip_sha256: str | None = None  # of its stored bytes: what the next commit is bound to
+    history: tuple[Kept, ...] = ()  # of every commit, from round 0 to `tip`
     tip_selected: int = 0  # sites selected in its round
     attempt: int = 1  # of the round after `tip`
     current: Attempt | None = None

@@ -1,21 +1,4 @@
-"""One module per strategy: by how much each update counts. `STRATEGIES` has one entry per JobConfig.strategy.
+"""How updates become the next model, one module per strategy. Pure.
 
-Read by closing; the weighted sum itself is the same for all and is in fedcore.tensors.arithmetic. Pure.
+What a strategy is says strategy.py, all of them are in table.py, folding.py takes a block through one.
 """
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-
-from fedcore.strategies import fedavg
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """By how much each update counts: `weights(samples per site) -> factor per site`."""
-
-    name: str
-    weights: Callable[[Sequence[int]], tuple[Fraction, ...]]
-
-
-STRATEGIES: Mapping[str, Strategy] = {"FedAvg": Strategy("FedAvg", fedavg.weights)}

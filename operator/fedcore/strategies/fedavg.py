@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from fedcore.strategies.strategy import Parameters, Strategy, Update
 
-def weights(samples: Sequence[int]) -> tuple[Fraction, ...]:
+
+def weights(updates: Sequence[Update], _parameters: Parameters) -> tuple[Fraction, ...]:
     """n_k / n for each site, exactly; all zero when nobody has samples."""
-    total = sum(samples)
-    return tuple(Fraction(n, total) if total else Fraction(0) for n in samples)
+    total = sum(update.samples for update in updates)
+    return tuple(Fraction(update.samples, total) if total else Fraction(0) for update in updates)
+
+
+STRATEGY = Strategy("FedAvg", weights)

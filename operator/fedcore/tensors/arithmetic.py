@@ -1,8 +1,8 @@
-"""Block arithmetic of a fold: base + sum(weight * update), term after term. Pure numpy; called by the engine's fold.
+"""Block arithmetic of floats: stored items to working blocks and back, and the weighted sum. Pure numpy.
 
 Float32 multiply and add are each correctly rounded (IEEE 754) and run element by element in a fixed order, so the bits
 depend neither on block size nor on threads or CPU kernel; no BLAS and no fused multiply-add is used.
-Integers are averaged exactly and rounded once, half to even (integers.py); BOOL keeps the base's value.
+Called by fedcore.strategies; integers have rules of their own (integers.py).
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcore.tensors import integers
-
 Array = NDArray[Any]
+Terms = Iterable[tuple[Fraction, Array]]  # weight and block, each valid until the next is asked for
 _STORED: dict[str, str] = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -23,7 +22,7 @@ _STORED: dict[str, str] = {
     "BOOL": "<u1",
 }  # fmt: skip
 _NARROW = ("F16", "BF16")
-_FLOAT = ("F64", "F32", *_NARROW)
+FLOATS = ("F64", "F32", *_NARROW)
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,17 @@ class Accumulator:
     @staticmethod
     def of(dtype: str, items: int) -> "Accumulator":
         """Blocks for so many items of a tensor type."""
-        working = np.float32 if dtype in ("F32", *_NARROW) else np.float64
-        return Accumulator(np.zeros(items, working), np.empty(items, working))
+        kind = _STORED[working_type(dtype)]
+        return Accumulator(np.zeros(items, kind), np.empty(items, kind))
+
+    def first(self, items: int) -> "Accumulator":
+        """The same for a block of fewer items."""
+        return Accumulator(self.total[:items], self.product[:items])
+
+
+def working_type(dtype: str) -> str:
+    """The tensor type that a tensor type is computed in."""
+    return "F32" if dtype in ("F32", *_NARROW) else "F64"
 
 
 def stored(dtype: str, buffer: Any) -> Array:
@@ -45,27 +53,41 @@ def stored(dtype: str, buffer: Any) -> Array:
     return np.frombuffer(buffer, dtype=_STORED[dtype])
 
 
-def folded(dtype: str, base: Array, terms: Iterable[tuple[Fraction, Array]], accumulator: Accumulator) -> Array:
-    """The new items: base + sum(weight * update). Arrays as `stored` gives them; the result is of the same type."""
-    if dtype == "BOOL":
-        for _ in terms:
-            pass
-        return base
-    if dtype not in _FLOAT:
-        return integers.averaged(base, terms)
-    total, product = accumulator.total[: base.size], accumulator.product[: base.size]
-    total.fill(0)
-    for weight, update in terms:
-        np.multiply(_working(dtype, update, product), product.dtype.type(float(weight)), out=product)
-        np.add(total, product, out=total)
+def decoded(dtype: str, items: Array, out: Array) -> Array:
+    """Stored items in the type that is computed in: narrow ones in `out`, F32 and F64 as they are."""
     if dtype in ("F32", "F64"):
-        return np.add(base, total, out=total)
-    return _narrowed(dtype, np.add(_working(dtype, base, product), total, out=total))
+        return items
+    if dtype == "BF16":
+        bits = out.view(np.uint32)
+        np.left_shift(items, 16, out=bits, dtype=np.uint32)
+        return out
+    out[...] = items
+    return out
+
+
+def encoded(dtype: str, items: Array) -> Array:
+    """Working items as they are stored: float32 to float16 or bfloat16, half to even."""
+    if dtype in ("F32", "F64"):
+        return items
+    if dtype == "F16":
+        return items.astype("<f2")
+    bits = items.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+
+
+def weighted_sum(terms: Terms, accumulator: Accumulator) -> Array:
+    """sum(weight * block), term after term, in the accumulator's total."""
+    total, product = accumulator.total, accumulator.product
+    total.fill(0)
+    for weight, block in terms:
+        np.multiply(block, product.dtype.type(float(weight)), out=product)
+        np.add(total, product, out=total)
+    return total
 
 
 def finite(dtype: str, items: Array) -> bool:
     """Whether no item is NaN or infinite."""
-    if dtype not in _FLOAT:
+    if dtype not in FLOATS:
         return True
     if dtype == "BF16":
         return not bool(np.any((items & 0x7F80) == 0x7F80))
@@ -78,23 +100,3 @@ def as_finite(dtype: str, items: Array, base: Array) -> bool:
         return True
     unlike = items.view(np.uint8).reshape(items.size, -1) != base.view(np.uint8).reshape(items.size, -1)
     return finite(dtype, items[unlike.any(axis=1)])
-
-
-def _working(dtype: str, items: Array, out: Array) -> Array:
-    """Items in the type that is computed in; F32 and F64 as they are."""
-    if dtype in ("F32", "F64"):
-        return items
-    if dtype == "BF16":
-        bits = out.view(np.uint32)
-        np.left_shift(items, 16, out=bits, dtype=np.uint32)
-        return out
-    out[...] = items
-    return out
-
-
-def _narrowed(dtype: str, items: Array) -> Array:
-    """Float32 to float16 or bfloat16, half to even."""
-    if dtype == "F16":
-        return items.astype("<f2")
-    bits = items.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

@@ -16,6 +16,7 @@ from fedapi.jsonvalue import Json
 PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 8 << 20
 MAX_RANK = 16
+METADATA = "fedloom"  # key of what Fedloom says in a header's metadata: a JSON object, as a string
 ITEM_BYTES: Mapping[str, int] = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1,
@@ -50,6 +51,7 @@ class TensorFile:
 
     size: int
     tensors: tuple[Tensor, ...]
+    buffers: frozenset[str] = frozenset()  # no parameters, as who made an initial model says in its metadata
 
     def by_name(self) -> dict[str, Tensor]:
         """Tensors by their name."""
@@ -81,15 +83,19 @@ def parsed(header: bytes, file_size: int) -> TensorFile:
         position = tensor.end
     if position != file_size:
         raise MalformedTensorFileError(f"tensors end at byte {position}, the file at {file_size}")
-    return TensorFile(file_size, tuple(tensors))
+    return TensorFile(file_size, tuple(tensors), _buffers(table.get("__metadata__")))
 
 
 def canonical_header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
     """Prefix and header of a new file with these tensors: wide types first (alignment), then by name; no metadata."""
-    ordered = sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
+    return header(sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name)))
+
+
+def header(tensors: Iterable[Tensor]) -> tuple[bytes, TensorFile]:
+    """Prefix and header of a new file with these tensors in this order; where they lie now does not matter."""
     table: Json = {}
     position = 0
-    for tensor in ordered:
+    for tensor in tensors:
         size = tensor.end - tensor.begin
         table[tensor.name] = {
             "dtype": tensor.dtype,
@@ -123,6 +129,16 @@ def _json_object(header: bytes) -> Json:
     if not isinstance(table, dict):
         raise MalformedTensorFileError("the header is not a JSON object")
     return table
+
+
+def _buffers(metadata: Any) -> frozenset[str]:
+    if not isinstance(metadata, dict) or METADATA not in metadata:
+        return frozenset()
+    said = metadata[METADATA]
+    names = _json_object(said.encode("utf-8", "surrogatepass")).get("buffers", []) if isinstance(said, str) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MalformedTensorFileError(f"metadata {METADATA!r} is no JSON object with a list of names as buffers")
+    return frozenset(names)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Json:

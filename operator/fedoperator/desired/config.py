@@ -62,7 +62,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         uid=identity.uid,
         rounds=spec.rounds,
         seed=spec.seed,
-        strategy=StrategySettings(name=spec.strategy.name),
+        strategy=StrategySettings(name=spec.strategy.name, parameters=spec.strategy.parameters()),
         policy=spec.clients.policy,
         per_round=spec.clients.per_round,
         fraction=_number(spec.clients.fraction),
@@ -76,6 +76,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         training=_training(spec.training),
         lifetime=spec.training.lifetime,
         image=spec.task.image,
+        history_keep=keep if isinstance(keep := spec.storage.history.keep, int) else None,
         store_uri=store_uri(identity),
         roster=roster,
     )

@@ -4,6 +4,7 @@ The production code has no test hook: the named function is wrapped here, before
 """
 
 import importlib
+import itertools
 import os
 import sys
 
@@ -15,15 +16,14 @@ def main() -> None:
     *parents, name = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    original, calls = getattr(owner, name), 0
+    original, calls = getattr(owner, name), itertools.count(1)
 
     def wrapped(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls == int(count) and when == "before":
+        due = next(calls) == int(count)  # each call has its own number, in whatever thread it is made
+        if due and when == "before":
             os._exit(137)
         result = original(*args, **kwargs)
-        if calls == int(count):
+        if due:
             os._exit(137)
         return result
 

@@ -25,7 +25,7 @@ POINTS = [
     ("before a manifest", f"{INTERPRETER}.write_manifest", "before", 5),
     ("after a manifest", f"{INTERPRETER}.write_manifest", "after", 5),
     ("after the last manifest of a round", f"{INTERPRETER}.write_manifest", "after", 6),
-    ("in mid-fold", "fedcore.tensors.arithmetic:folded", "after", 3),
+    ("in mid-fold", "fedcore.strategies.folding:folded", "after", 3),
     ("after the model object", f"{INTERPRETER}.fold", "after", 2),
     ("after evaluation.json", f"{INTERPRETER}.write_evaluation", "after", 2),
     ("after commit.json, before HEAD", f"{INTERPRETER}.write_commit", "after", 3),
@@ -100,7 +100,7 @@ def test_killed_in_every_recovery(tmp_path, undisturbed):
 def test_a_close_that_was_decided_stays_decided(tmp_path):
     """Quorum 2 of 3 and no third update: killed in the fold, the restart folds the same two, though the third comes."""
     job = JobFolder(tmp_path, config(CLIENTS, rounds=1, quorum=2, grace_after_quorum_s=0.2))
-    with Aggregator(job, DIE_AT, "fedcore.tensors.arithmetic:folded", "before", "1").ready() as dying:
+    with Aggregator(job, DIE_AT, "fedcore.strategies.folding:folded", "before", "1").ready() as dying:
         sites = [Site(job, client) for client in CLIENTS]
         for site in sites:
             site.next(0.0)

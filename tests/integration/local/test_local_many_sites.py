@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fedlocal.processes import Command, ForkingLauncher, PlainLauncher, kill
+from fedlocal.processes import Command, ForkingLauncher, PlainLauncher
 from tests.integration.local.runs import TIMEOUT_S, Lab, finish, job, site
 
 MANY, SITES = 200, 100
@@ -44,7 +44,7 @@ async def given_up(tmp_path):
     start.cancel()
     try:
         process = await launcher.start(Command("http.server", ("0",), dict(os.environ), tmp_path, tmp_path / "2.log"))
-        kill(process)
+        process.kill()
         return await process.wait()
     finally:
         await launcher.close()

@@ -11,7 +11,7 @@ from fedaggregator.engine.interpreter import Interpreter
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import CommitRecord
-from fedcore.rounds import admission, machine, recovery
+from fedcore.rounds import admission, modes
 from fedcore.rounds.effects import Fold
 from fedcore.rounds.events import (
     Accepted,
@@ -96,7 +96,8 @@ class Hub:
         log = records.load_log(self.store, layout, head)
         self.named += [damage.key for damage in log.damages]
         self.interpreter = Interpreter(self.store, layout, head, tag)
-        self.state, effects = recovery.recovered(self.config, log, self.now)
+        self.mode = modes.mode(self.config.strategy.name)
+        self.state, effects = self.mode.recovered(self.config, log, self.now)
         self._perform(effects)
         if self.state.tip is None:
             zeros = save({"w": np.zeros((4, 5), np.float32), "b": np.zeros(5, np.float32)})
@@ -105,7 +106,7 @@ class Hub:
         self.handle(Ticked(self.now))
 
     def handle(self, event: Event) -> None:
-        after, effects = machine.step(self.state, event)
+        after, effects = self.mode.step(self.state, event)
         pending = [e for e in effects if isinstance(e, Fold)]
         for effect in effects:
             if not isinstance(effect, Fold):

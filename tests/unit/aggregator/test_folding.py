@@ -6,8 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fedcore.strategies import STRATEGIES
+from fedcore.strategies import folding
+from fedcore.strategies.folding import Rules
+from fedcore.strategies.strategy import Update
+from fedcore.strategies.table import STRATEGIES
 from fedcore.tensors import arithmetic
+
+FEDAVG = STRATEGIES["FedAvg"]
 
 
 def bf16(values) -> np.ndarray:
@@ -15,7 +20,12 @@ def bf16(values) -> np.ndarray:
 
 
 def fold(dtype, base, terms):
-    return arithmetic.folded(dtype, base, terms, arithmetic.Accumulator.of(dtype, base.size + 3))
+    accumulator = arithmetic.Accumulator.of(dtype, base.size + 3)
+    return folding.folded(Rules(FEDAVG, {}), dtype, base, terms, accumulator)[0]
+
+
+def weights(samples):
+    return FEDAVG.weights([Update(n, None, lambda: iter(())) for n in samples], {})
 
 
 @pytest.mark.parametrize(
@@ -55,10 +65,10 @@ def test_integers_are_averaged_exactly(dtype):
         ]
 
     for samples in ([1], [1, 1], [1, 1, 1, 1, 1, 1], [1, 2, 3], [7, 0, 10**6], [2**40, 3, 2**40 - 1]):
-        weights = STRATEGIES["FedAvg"].weights(samples)
+        factors = weights(samples)
         base, local = values(), [values() for _ in samples]
         updates = [np.array(there, kind) - np.array(base, kind) for there in local]
-        new = fold(dtype, np.array(base, kind), list(zip(weights, updates, strict=True)))
+        new = fold(dtype, np.array(base, kind), list(zip(factors, updates, strict=True)))
         exact = [sum(n * there[i] for n, there in zip(samples, local, strict=True)) for i in range(len(base))]
         expected = [int(b + round(Fraction(e, sum(samples)) - b)) for b, e in zip(base, exact, strict=True)]
         assert (new.dtype, new.tolist()) == (kind, expected), samples
@@ -82,11 +92,11 @@ def test_float32_is_within_the_rounding_of_exact_arithmetic():
     rng = np.random.default_rng(3)
     base = rng.normal(size=50).astype(np.float32)
     updates = rng.normal(size=(7, 50)).astype(np.float32)
-    weights = STRATEGIES["FedAvg"].weights([3, 1, 4, 1, 5, 9, 2])
-    new = fold("F32", base, list(zip(weights, updates, strict=True)))
+    factors = weights([3, 1, 4, 1, 5, 9, 2])
+    new = fold("F32", base, list(zip(factors, updates, strict=True)))
     for i in range(50):
         exact = Fraction(float(base[i])) + sum(
-            Fraction(w) * Fraction(float(u[i])) for w, u in zip(weights, updates, strict=True)
+            Fraction(w) * Fraction(float(u[i])) for w, u in zip(factors, updates, strict=True)
         )
         assert abs(float(exact) - float(new[i])) < 2e-6
 
@@ -121,7 +131,7 @@ def test_finite_bfloat16():
 
 
 @pytest.mark.parametrize(
-    ("samples", "weights"), [([1, 3], (0.25, 0.75)), ([0, 5], (0.0, 1.0)), ([0, 0], (0.0, 0.0)), ([], ())]
+    ("samples", "expected"), [([1, 3], (0.25, 0.75)), ([0, 5], (0.0, 1.0)), ([0, 0], (0.0, 0.0)), ([], ())]
 )
-def test_fedavg_weights(samples, weights):
-    assert STRATEGIES["FedAvg"].weights(samples) == weights
+def test_fedavg_weights(samples, expected):
+    assert weights(samples) == expected

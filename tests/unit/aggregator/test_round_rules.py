@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedaggregator.engine import modelfile
+from fedaggregator.engine import folding
 from fedapi import outcome
 from fedapi.crd.federatedjob import Strategy
 from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule, StrategySettings
@@ -16,7 +16,7 @@ from fedcore.rounds.effects import Commit, Discard, Finish, Fold, WriteClose, Wr
 from fedcore.rounds.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
 from fedcore.rounds.state import Phase, Score, State
 from fedcore.selection import choice
-from fedcore.strategies import STRATEGIES
+from fedcore.strategies.table import STRATEGIES
 from fedoperator.decide.reasons import Reason
 from fedstore.memory import MemoryStore
 
@@ -205,7 +205,7 @@ def test_zero_samples_leave_the_model_alone():
         state, effects = accept(state, client, samples=0)
     (fold,) = effects
     store = MemoryStore()
-    assert modelfile.fold(store, state.layout, fold, lambda: False) == fold.base
+    assert folding.fold(store, state.layout, fold, lambda: False) == folding.Result(fold.base, None)
     assert list(store.keys("")) == []
 
 

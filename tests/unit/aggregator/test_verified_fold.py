@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from fedaggregator.engine.modelfile import ModelNotFiniteError, fold
+from fedaggregator.engine import folding
+from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.errors import DamagedError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
@@ -42,6 +43,10 @@ def in_order(values: dict[str, np.ndarray], names: list[str]) -> bytes:
         position = ends[1]
     header = json.dumps(table).encode()
     return struct.pack("<Q", len(header)) + header + b"".join(values[name].tobytes() for name in names)
+
+
+def fold(store: MemoryStore, layout: Layout, order: Fold, cancelled) -> ObjectRef:
+    return folding.fold(store, layout, order, cancelled).model
 
 
 def put(store: MemoryStore, key: str, data: bytes) -> ObjectRef:

@@ -64,7 +64,7 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec.training.optimizer", {"learningRate": 0.1}, "learningRate: is 0.1, but must be a string: put it in quotes"),
         (JOB, "spec.task.entrypoint", "no-colon", "spec.task.entrypoint: is 'no-colon', but must match"),
         (JOB, "spec.task.args", {"rate": 0.5}, "spec.task.args.rate: is 0.5, but must be an integer or a string"),
-        (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg'"),
+        (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg' or 'FedAvgM'"),
         (JOB, "spec.stop", {"metric": "loss"}, "spec.stop: stop needs target or patience"),
         (JOB, "spec.clients.policy", "Random", "spec.clients: policy Random needs perRound or fraction"),
         (JOB, "spec.clients", {"policy": "Random", "fraction": "1.5"}, "spec.clients.fraction: fraction must be over 0 and at most 1, for example '0.5' (it is '1.5')"),

@@ -52,3 +52,39 @@ def test_only_sites_that_run_together_count_the_largest_first():
     ring = 4 * memory.LOADED_MIB + 2 * memory.LAUNCHER_MIB
     assert memory.needed_mib(sites, 101, forked=True) == memory.HUB_MIB + 100 * memory.FORKED_MIB + ring
     assert memory.needed_mib(sites, 2, forked=False) == memory.HUB_MIB + memory.LOADED_MIB + ring
+
+
+SHARING, RING = Footprint(1, 1, shares=True), Footprint(2, 4)
+FEW, MANY = [SHARING] * 4, [SHARING] * 1000
+
+
+@pytest.mark.parametrize(
+    ("sites", "at_once", "free", "wish", "shares"),
+    [
+        (FEW, 4, 8000, "auto", False),
+        (FEW, 4, 500, "auto", True),  # they would not fit otherwise
+        (FEW, 4, None, "auto", False),
+        (FEW, 4, 8000, "shared", True),
+        (MANY, 1000, 800_000, "auto", True),
+        (MANY, 1000, 800_000, "own", False),
+        (MANY, 10, 8000, "auto", False),  # of lifetime Round: ten at a time
+        ([RING] * 50, 50, 500, "shared", False),
+    ],
+)
+def test_sites_share_trainers_where_they_are_many_or_would_not_fit_or_it_is_asked_for(
+    sites, at_once, free, wish, shares
+):
+    plan = memory.plan(sites, at_once, free, wish, forked=True)
+    assert bool(plan.trainers) is shares
+    assert plan.trainers <= (memory.os.cpu_count() or 1)
+
+
+def test_a_thousand_sites_that_share_are_reckoned_to_fit_where_the_issue_wants_them():
+    assert memory.plan(MANY, 1000, None, "shared", forked=True).needed_mib < 2560
+
+
+def test_rings_beside_sites_that_share_count_with_all_their_ranks():
+    plan = memory.plan([*MANY, RING], 1001, None, "auto", forked=True)
+    ring = 4 * memory.LOADED_MIB + 2 * memory.LAUNCHER_MIB
+    trainers = plan.trainers * memory.SHARED_MIB
+    assert plan.needed_mib == pytest.approx(memory.HUB_MIB + trainers + ring + 1000 * memory.WAITING_MIB, abs=1)

@@ -1,5 +1,6 @@
 """The state folder: lock, identity that stays, fields that cannot change."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -130,8 +131,16 @@ def test_a_store_without_head_is_damaged_and_repaired(tmp_path):
     assert done.exit_code == 0, done.output
     assert "HEAD was set to round 1" in done.stdout
     assert [time.round for time in records.rounds(records.state_of(tmp_path / "work", "job"))] == [1]
-    (claim / "control/ns/job-uid-1/HEAD.json").write_text(json.dumps({"epoch": 1, "round": -1, "\x1b[2J": 0}))
+    target = tmp_path / "m.safetensors"
+    listed = CliRunner().invoke(app, ["model", "list", "job", "--workdir", str(tmp_path / "work")])
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["ROUND", "0", "1"]
+    for round_, words in (("0", "SHA-256"), ("1", "SHA-256"), ("2", "choose one of 0 to 1")):
+        command_ = ["model", "pull", "job", "--workdir", str(tmp_path / "work"), "--round", round_, "-o", str(target)]
+        pulled = CliRunner().invoke(app, command_)
+        assert words in (pulled.stdout or str(pulled.exception))
+        assert (round_ in "01") == (hashlib.sha256(target.read_bytes()).hexdigest() in pulled.stdout)
+    (claim / "control/ns/job-uid-1/HEAD.json").write_text(json.dumps({"epoch": "\x1b[2J", "round": -1}))
     told = CliRunner().invoke(app, command).stdout
-    assert r"\x1b[2J" in told
+    assert "HEAD.json: it is no Head of this version: epoch" in told
     assert "\x1b" not in told  # words of a damaged store do not drive the terminal
     assert isinstance(CliRunner().invoke(app, ["store", "repair"]).exception, BadInputError)

@@ -111,14 +111,32 @@ def test_with_a_job_its_status_says_where_the_model_is(node, tmp_path):
     }
 
 
+def test_any_round_of_which_the_model_is_kept(node, tmp_path):
+    target, first = tmp_path / "m", hashlib.sha256(b"first").hexdigest()
+    assert pull_from_claim(node, "claim", "any:1", target, 0) == first
+    assert target.read_bytes() == b"first"
+    (key,) = (str(p.relative_to(node.folder)) for p in node.folder.glob("models/*/*/000001-*"))
+    node.job_status = {"model": {"uri": f"volume://study-a-store-1/{key}", "sha256": "0" * 64}}
+    assert pull_model(node, "study-a", target, 0) == first
+    assert [(each.record.round, each.kept) for each in modelreader.rounds(node, "study-a")] == [(0, True), (1, True)]
+    next(node.folder.glob("models/*/*/000000-*")).unlink()
+    found = modelreader.rounds_of_claim(node, "claim", "any:1")
+    assert [(each.record.round, each.kept) for each in found] == [(0, False), (1, True)]
+    with pytest.raises(CommandError, match=r"model of round 0 is not kept .*: kept are 1"):
+        pull_from_claim(node, "claim", "any:1", target, 0)
+    with pytest.raises(CommandError, match="round 2 is not committed: choose one of 0 to 1"):
+        pull_from_claim(node, "claim", "any:1", target, 2)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (lambda folder: (folder / LAYOUT.head).unlink(), "stores of 0 jobs"),
         (lambda folder: put(folder, Layout("hearts", "b", "u").head, b"{}"), "stores of 2 jobs"),
-        (lambda folder: put(folder, LAYOUT.head, Head(epoch=1, round=-1).canonical()), "no model was ever committed"),
+        (lambda folder: put(folder, LAYOUT.head, Head(epoch=1, round=-1).canonical()), "no model is committed yet"),
         (lambda folder: put(folder, LAYOUT.head, b'{"epoch": "x"}'), "cannot be read"),
-        (lambda folder: put(folder, f"{LAYOUT.attempt(1, 1, 1)}/commit.json", b"{}"), "the volume is damaged"),
+        (lambda folder: put(folder, f"{LAYOUT.attempt(1, 1, 1)}/commit.json", b"{}"), "is lost or changed"),
+        (lambda folder: put(folder, f"{LAYOUT.attempt(0, 1, 1)}/commit.json", b"{}"), "the commit of round 0"),
         (lambda folder: next(folder.glob("models/*/*/000001-*")).write_bytes(b"other"), "was committed: pull again"),
         (lambda folder: next(folder.glob("models/*/*/000001-*")).unlink(), "No such file"),
     ],
@@ -150,7 +168,8 @@ def test_the_reader_pod_is_as_restricted_as_all_pods_of_fedloom_and_reads_only()
     "options", [[], ["job", "--claim", "c", "--image", "i"], ["--claim", "c"], ["job", "--image", "i"]]
 )
 def test_either_a_job_or_a_claim_with_an_image(options):
-    assert isinstance(CliRunner().invoke(app, ["model", "pull", *options]).exception, BadInputError)
+    for command in ("pull", "list"):
+        assert isinstance(CliRunner().invoke(app, ["model", command, *options]).exception, BadInputError)
 
 
 def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):

@@ -1,13 +1,13 @@
 """Update and model files: what safetensors reads, the bytes that are hashed, what is refused."""
 
 import hashlib
+from fractions import Fraction
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fedcore.strategies import STRATEGIES
-from fedcore.tensors import arithmetic
+from fedcore.tensors import integers
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.training import tensors
 
@@ -61,10 +61,9 @@ def test_the_hub_finds_the_mean_of_integers(tmp_path, kind):
     for n, values in enumerate(sites):
         tensors.write_delta(tmp_path / f"{n}", {"w": torch.tensor(values).to(kind)}, {"w": torch.tensor(base).to(kind)})
     updates = [next(iter(load_file(tmp_path / f"{n}").values())).numpy() for n in range(len(sites))]
-    name = tensors.DTYPES[kind]
     start = torch.tensor(base).to(kind).numpy()
-    terms = zip(STRATEGIES["FedAvg"].weights([1, 1]), updates, strict=True)
-    assert arithmetic.folded(name, start, terms, arithmetic.Accumulator.of(name, 3)).tolist() == [100, 64, 50]
+    terms = [(Fraction(1, 2), update) for update in updates]
+    assert integers.averaged(start, terms).tolist() == [100, 64, 50]
 
 
 MASK = torch.tensor([0.0, float("-inf"), float("nan")])

@@ -62,11 +62,11 @@ class Control:
 
     def next(self, wait_s: float) -> Assignment:
         """What to do; held by the aggregator for up to `wait_s`."""
-        return persist("asking for work", lambda: self._next(_question(wait_s)), self._patience)
+        return persist("asking for work", lambda: self._next(question(wait_s)), self._patience)
 
     def peek(self, wait_s: float, doing: tuple[int, int]) -> Assignment:
         """Whether the work under way is still wanted. One try: RetryError is the caller's."""
-        return self._next(_question(wait_s, doing))
+        return self._next(question(wait_s, doing))
 
     def grant(self, request: UploadRequest) -> UploadGrant:
         """Where to put an update."""
@@ -89,11 +89,7 @@ class Control:
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
-            if isinstance(error, RejectedError) and error.code == "Incompatible":
-                raise BadSettingsError(str(error)) from error  # it says why, and the way out
-            way_out = "build the task image with a trainer of the hub's version"
-            text = f"the aggregator at {self._base} does not speak protocol {PROTOCOL}: {way_out} ({error})"
-            raise BadSettingsError(text) from error
+            raise not_understood(self._base, error) from error
 
     def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
         return persist(what, lambda: self._post(path, message, answer), self._patience)
@@ -115,6 +111,14 @@ class Control:
             raise RetryError(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error
 
 
-def _question(wait_s: float, doing: tuple[int, int] | None = None) -> NextRequest:
+def not_understood(where: str, error: RejectedError | LinkExpiredError) -> BadSettingsError:
+    """What a refused question means."""
+    if isinstance(error, RejectedError) and error.code == "Incompatible":
+        return BadSettingsError(str(error))  # it says why, and the way out
+    way_out = "build the task image with a trainer of the hub's version"
+    return BadSettingsError(f"the aggregator at {where} does not speak protocol {PROTOCOL}: {way_out} ({error})")
+
+
+def question(wait_s: float, doing: tuple[int, int] | None = None) -> NextRequest:
     """A question of this trainer, which says what it speaks."""
     return NextRequest(wait_s=wait_s, doing=doing, protocol=PROTOCOL, oldest_protocol=OLDEST_AT_SITE, features=FEATURES)

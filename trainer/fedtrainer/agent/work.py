@@ -96,6 +96,16 @@ class Agent:
                 break  # the plan was there before this Job: an earlier pod has delivered, or the round is over
         self._finish(answer)
 
+    def serve(self, answer: Assignment) -> bool:
+        """Does what one answer says, where the process serves other sites too; whether this site has finished."""
+        if answer.kind in ("Train", "Evaluate"):
+            self._group(answer.train)
+        came_to_an_end = self._act(answer) or answer.kind in ("Wait", "Drop")
+        finished = answer.kind == "Done" or (self._settings.lifetime == "Round" and came_to_an_end)
+        if finished:
+            self._finish(answer)
+        return finished
+
     def _finish(self, answer: Assignment) -> None:
         """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
         if self._slot.size > 1 or self._found is not None:

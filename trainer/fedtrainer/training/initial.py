@@ -1,5 +1,6 @@
 """Round 0: writes the initial model, which the aggregator commits first. Called by `init` in __main__."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +30,17 @@ def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, fold
     _check_repeatable(task, seed, first)
     state.check_finite(model)
     try:
-        written = tensors.write(path, first, sync=True)
+        written = tensors.write(path, first, metadata=_metadata(model, first), sync=True)
     except OSError as error:
         raise BadSettingsError(f"initial model: {path} is not writable ({error.strerror})") from error
     log.info("wrote %s: %d bytes, sha256 %s", path, written.size, written.sha256)
+
+
+def _metadata(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
+    """Names what of the state is no parameter, for strategies that step parameters; nothing where all of it is one."""
+    parameters = {parameter.data_ptr() for parameter in model.parameters()}
+    buffers = sorted(name for name, tensor in state.items() if tensor.data_ptr() not in parameters)
+    return json.dumps({"buffers": buffers}) if buffers else None
 
 
 def _check_repeatable(task: Task, seed: int, first: Mapping[str, torch.Tensor]) -> None:

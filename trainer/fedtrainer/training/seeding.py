@@ -5,8 +5,10 @@ Outside of training and evaluation, an operation without a deterministic algorit
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -30,9 +32,15 @@ def algorithms(determinism: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+@cache
+def _accelerated() -> bool:
+    """Whether there is a device to seed; without one torch.manual_seed only takes a stack trace for the time when there is."""
+    return bool(torch.accelerator.is_available()) or "torch_xla" in sys.modules
+
+
 def seed_everything(seed: int) -> torch.Generator:
     """Seeds torch (all devices), numpy's and Python's global generators; returns a torch generator of its own."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed) if _accelerated() else torch.default_generator.manual_seed(seed)
     np.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - tasks use the global generator
     random.seed(seed)
     return torch.Generator().manual_seed(seed)

@@ -1,0 +1,187 @@
+"""Makes the next model of a round, and what its strategy remembers: fedcore's steps over files. Blocking; run in a thread.
+
+Memory is a few blocks and what a table of tensors takes, whatever the size of the model and the number of sites: files
+are read into reused buffers and written as they are made. Same inputs, same bytes, same digest. What is read is verified
+in the same pass, and so is the result: nothing is made of damaged objects, and no model of numbers that are none.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from itertools import cycle
+
+import numpy as np
+
+from fedaggregator.engine import hubstate
+from fedaggregator.engine.sources import Base, Source, Updates, check
+from fedaggregator.engine.spans import Span, spans
+from fedaggregator.engine.verified import BLOCK_BYTES, Request, ahead
+from fedaggregator.errors import AggregatorError
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import UPDATE
+from fedapi.wire.store import Layout
+from fedcore.rounds.effects import Fold
+from fedcore.strategies.folding import Rules, folded
+from fedcore.strategies.strategy import Update
+from fedcore.strategies.table import STRATEGIES
+from fedcore.tensors import arithmetic, tensorfile
+from fedcore.tensors.arithmetic import Accumulator, Array
+from fedcore.tensors.tensorfile import ITEM_BYTES
+from fedstore.objectstore import DIGEST, ObjectStore
+
+_THREADS = 2  # beside the one that computes: they read and hash
+_AHEAD = 3  # blocks
+
+
+class FoldCancelledError(AggregatorError):
+    """The process is stopping; the fold is made anew after the restart."""
+
+
+class ModelNotFiniteError(AggregatorError):
+    """The sum is not a model: a tensor has values that are NaN or infinite where the base has none."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fold made, in the store."""
+
+    model: ObjectRef
+    hub_state: ObjectRef | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is read, and how it becomes the result: span by span."""
+
+    rules: Rules
+    parts: tuple[Span, ...]
+    base: Source
+    left: Source | None  # the strategy's memory as the last commit left it; none in the first round
+    terms: tuple[tuple[Fraction, Source], ...]  # in the order of the plan
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A span of the result; valid until the next is asked for."""
+
+    span: Span
+    old: Array
+    new: Array
+    memory: Array | None
+
+
+def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
+    """The next model by the plan's strategy. Where no update counts, all stays what it was.
+
+    DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed.
+    """
+    unchanged = Result(order.base, order.hub_state)
+    if not any(term.samples for term in order.terms):
+        return unchanged
+    rules = Rules(STRATEGIES[order.strategy.name], order.strategy.parameters)
+    with ExitStack() as files:
+        base = Base.opened(store, order.base, files)
+        header, model = tensorfile.canonical_header(base.table.tensors)
+        state = hubstate.opened(store, base, model, rules.strategy.memory, order.hub_state, files)
+        parts = spans(model, state.names)
+        updates = Updates(store, base, parts)
+        terms = tuple(_counted(rules, order, updates))
+        if not terms:
+            return unchanged
+        opened = updates.opened([ref for _, ref in terms], files)
+        weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
+        plan = _Plan(rules, parts, base.source(parts), state.source(parts), weighted)
+        writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
+        writer.write(header)
+        keeper = None
+        if state.table.tensors:
+            keeper = files.enter_context(store.writer(layout.hub_state(order.round, DIGEST), size=state.table.size))
+            keeper.write(state.header)
+        broken = ""
+        for block in _blocks(plan, files):
+            if cancelled():
+                raise FoldCancelledError(f"fold of round {order.round} stopped")
+            broken = broken or _not_finite(block)
+            writer.write(block.new.data.cast("B"))
+            if keeper is not None and block.memory is not None:
+                keeper.write(block.memory.data.cast("B"))
+        _check(plan)
+        if broken:
+            raise ModelNotFiniteError(
+                f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
+            )
+        return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish())
+
+
+def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Fraction, ObjectRef]]:
+    """The updates and how much each counts; what counts nothing adds nothing, not even a rounding."""
+    refs = [term.payloads[UPDATE].object for term in order.terms]
+    weighed = [
+        Update(term.samples, term.steps, partial(updates.blocks, ref))
+        for term, ref in zip(order.terms, refs, strict=True)
+    ]
+    weights = rules.strategy.weights(weighed, rules.parameters)
+    return ((weight, ref) for weight, ref in zip(weights, refs, strict=True) if weight)
+
+
+def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:
+    """The result, span after span."""
+    threads = files.enter_context(ThreadPoolExecutor(_THREADS, thread_name_prefix="fold"))
+    views = ahead(_requests(plan), threads, min(_AHEAD, 1 + len(plan.terms)))
+    accumulators: dict[str, Accumulator] = {}
+    for span in plan.parts:
+        accumulator = accumulators.get(span.dtype)
+        if accumulator is None:
+            accumulator = accumulators[span.dtype] = Accumulator.of(span.dtype, BLOCK_BYTES // ITEM_BYTES[span.dtype])
+        old = arithmetic.stored(span.dtype, next(views))
+        memory = _memory(plan, span, views, old.size) if span.remembered else None
+        terms = ((weight, arithmetic.stored(span.dtype, next(views))) for weight, _ in plan.terms)
+        with np.errstate(all="ignore"):
+            new, memory = folded(plan.rules, span.dtype, old, terms, accumulator, memory)
+        for _ in terms:
+            pass  # of a rule that does not look at all of them
+        yield _Block(span, old, new, memory)
+
+
+def _memory(plan: _Plan, span: Span, views: Iterator[memoryview], items: int) -> Array:
+    """What the strategy remembers of a span's items: zeros in the first round."""
+    kind, memory = arithmetic.working_type(span.dtype), plan.rules.strategy.memory
+    if plan.left is None:
+        return np.zeros((items, memory), arithmetic.stored(kind, b"").dtype)
+    return arithmetic.stored(kind, next(views)).reshape(items, memory)
+
+
+def _requests(plan: _Plan) -> Iterator[Request]:
+    """What `_blocks` takes, in its order: of each span the base, the memory, the updates."""
+    widest = 2 * plan.rules.strategy.memory * BLOCK_BYTES  # float32 of a bfloat16
+    ours, left = (cycle([memoryview(bytearray(size)) for _ in range(2)]) for size in (BLOCK_BYTES, widest))
+    theirs = cycle([memoryview(bytearray(BLOCK_BYTES)) for _ in range(_AHEAD)])
+    for index, span in enumerate(plan.parts):
+        yield Request(plan.base.reader, plan.base.places[index], next(ours))
+        if span.remembered and plan.left is not None:
+            yield Request(plan.left.reader, plan.left.places[index], next(left))
+        for _, source in plan.terms:
+            yield Request(source.reader, source.places[index], next(theirs))
+
+
+def _not_finite(block: _Block) -> str:
+    """The name of a tensor with values that are no numbers; empty when there is none."""
+    if arithmetic.as_finite(block.span.dtype, block.new, block.old):
+        return ""
+    start = 0
+    for piece in block.span.pieces:
+        end = start + piece.size // ITEM_BYTES[block.span.dtype]
+        if not arithmetic.as_finite(block.span.dtype, block.new[start:end], block.old[start:end]):
+            return piece.name
+        start = end
+    return ""
+
+
+def _check(plan: _Plan) -> None:
+    """Damaged names what the last commit left, or else all updates, that are not what was committed or accepted."""
+    committed = [source for source in (plan.base, plan.left) if source is not None]
+    check(committed)
+    check(source for _, source in plan.terms)

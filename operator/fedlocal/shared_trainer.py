@@ -1,0 +1,61 @@
+"""A process that does orders of many sites, one after the other, and for each looks like a process of that site's own.
+
+`python -m fedlocal.shared_trainer NUMBER`, started by trainer_pool.py in the folder of its socket. One JSON object per
+line in both directions. When a site's order goes wrong it ends with that site's exit code, as the site's own process
+would: what such an order has left behind meets no other site.
+"""
+
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+from fedlocal.trainer_pool import SOCKET
+from fedtrainer.agent.shared import Served, SharedTrainer
+
+
+def main() -> None:
+    """Entry point."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(SOCKET)
+        with link.makefile("rb") as orders:
+            _tell(link, {"number": int(sys.argv[1])})
+            trainer = SharedTrainer()
+            for line in orders:
+                order = json.loads(line)
+                _become(order)
+                served = trainer.serve(order["answer"])
+                if served.code:
+                    _leave(served)
+                _tell(link, {"finished": served.finished, "worn": served.worn})
+
+
+def _become(order: dict[str, Any]) -> None:
+    """Output, folder and environment of the order's site."""
+    with suppress(OSError, ValueError):  # a task may have closed them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+
+
+def _tell(link: socket.socket, message: dict[str, Any]) -> None:
+    link.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _leave(served: Served) -> None:
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(served.code)  # threads of the task must not hold the process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""A job's history: HEAD, the commits that it reaches, and which of their models are there. The one reader of it.
+
+Called by the aggregator (recovery and repair), the embedded runner, the command line and tests. Commits are bound to each
+other by the digests of their stored bytes. Reads only, and blocks; HistoryDamagedError names what is lost or changed.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedapi.wire import storekey
+from fedapi.wire.message import DamagedRecordError
+from fedapi.wire.store import CommitRecord, Layout
+from fedapi.wire.store import Head as HeadRecord
+from fedapi.wire.storekey import RecordKey, StoreKey
+from fedstore.errors import HistoryDamagedError, MissingError
+from fedstore.objectstore import Head
+
+COMMIT = "commit.json"
+
+
+class Readable(Protocol):
+    """What of a store is needed here: a copy of its records and a list of its objects will do."""
+
+    def get(self, key: str) -> bytes:
+        """As the port says."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As the port says."""
+
+    def size(self, key: str) -> int | None:
+        """As the port says."""
+
+    def head(self, key: str) -> Head | None:
+        """As the port says."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A commit record as it lies in the store."""
+
+    key: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A round that happened, and whether its model is there: storage.history may keep fewer than all."""
+
+    record: CommitRecord
+    kept: bool
+
+
+def read_head(store: Readable, layout: Layout) -> tuple[HeadRecord, str] | None:
+    """HEAD and its tag; None in a new store. Damaged when it cannot be read, or is gone and other objects are not."""
+    found = store.head(layout.head)
+    if found is None:
+        left = next(objects(store, layout), None)
+        if left is not None:
+            raise HistoryDamagedError(
+                f"{layout.head} is missing, or is not a file, but there is {left[0]}: this is no new job"
+            )
+        return None
+    try:
+        return HeadRecord.stored(found.data), found.tag
+    except DamagedRecordError as error:
+        raise HistoryDamagedError(f"{layout.head}: {error}") from error
+
+
+def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
+    """Every object of the job but HEAD, with what its key says."""
+    for prefix in (layout.rounds(), layout.models(), layout.hub_states(), layout.all_updates()):
+        for key in store.keys(f"{prefix}/"):
+            said = storekey.parsed(layout, key)
+            if said is not None:
+                yield key, said
+
+
+def stored_commits(store: Readable, layout: Layout) -> dict[str, Stored]:
+    """Every commit record of the store by its digest, those that HEAD does not reach included."""
+    keys = (key for key in store.keys(f"{layout.rounds()}/") if _is_commit(layout, key))
+    found = (Stored(key, store.get(key)) for key in keys)
+    return {hashlib.sha256(stored.data).hexdigest(): stored for stored in found}
+
+
+def chain(store: Readable, layout: Layout, head: HeadRecord) -> list[CommitRecord]:
+    """The commits that HEAD reaches, oldest first."""
+    there = stored_commits(store, layout)
+    found: list[CommitRecord] = []
+    digest, round_ = head.commit_sha256, head.round
+    while digest is not None:
+        if digest not in there:
+            raise HistoryDamagedError(_lost(layout, there, digest, round_))
+        try:
+            found.append(CommitRecord.bound(there[digest].data))
+        except DamagedRecordError as error:
+            raise HistoryDamagedError(f"the commit of round {round_}: {error}") from error
+        if found[-1].round != round_:
+            text = f"where the commit of round {round_} should be is that of round {found[-1].round}"
+            raise HistoryDamagedError(text)
+        digest, round_ = found[-1].previous_sha256, round_ - 1
+    return found[::-1]
+
+
+def committed(store: Readable, layout: Layout) -> list[Committed]:
+    """Every round that happened, oldest first; none before the initial model is committed."""
+    found = read_head(store, layout)
+    records = chain(store, layout, found[0]) if found else []
+    return [Committed(record, store.size(record.model.key) == record.model.size) for record in records]
+
+
+def of_round(rounds: list[Committed], round_: int | None) -> CommitRecord:
+    """The commit of a round whose model is there, the last for None. MissingError says which there are."""
+    if not rounds:
+        raise MissingError("no model is committed yet: run the job first")
+    chosen = rounds[-1].record.round if round_ is None else round_
+    if chosen not in range(len(rounds)):
+        raise MissingError(f"round {chosen} is not committed: choose one of 0 to {len(rounds) - 1}")
+    if round_ is not None and not rounds[chosen].kept:
+        kept = ", ".join(str(each.record.round) for each in rounds if each.kept) or "none"
+        raise MissingError(f"the model of round {chosen} is not kept (spec.storage.history.keep): kept are {kept}")
+    return rounds[chosen].record
+
+
+def _is_commit(layout: Layout, key: str) -> bool:
+    said = storekey.parsed(layout, key)
+    return isinstance(said, RecordKey) and said.name == COMMIT
+
+
+def _lost(layout: Layout, there: dict[str, Stored], digest: str, round_: int) -> str:
+    beside = ", ".join(each.key for each in there.values() if each.key.startswith(f"{layout.round(round_)}/"))
+    beside = beside or f"it is missing below {layout.round(round_)}"
+    return f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({beside})"
