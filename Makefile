@@ -28,7 +28,7 @@ check: install ## lint, types, import contracts, unit tests: under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy operator trainer tools tests/cluster
 	$(BIN)/lint-imports
-	$(RUN) -m pytest -q tests/unit tests/repo
+	$(RUN) -m pytest -q -n 2 tests/unit tests/repo
 
 test: ## everything needed to trust a change, the real cluster included, from nothing
 	bash tools/test_all.sh

@@ -1,4 +1,4 @@
-"""Fixtures that several rings share: the real local cluster with Fedloom on it, made once per session."""
+"""What parallel workers share, and what several rings share: the real local cluster with Fedloom on it."""
 
 import subprocess
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import workers
+from tests.cluster import state
 from tests.e2e.world import World
 from tools import deploy
 
@@ -13,12 +15,29 @@ ROOT = Path(__file__).resolve().parents[1]
 PACED = ROOT / "tests" / "e2e" / "paced"
 
 
+def pytest_xdist_make_scheduler(config, log):
+    return workers.Scheduler(config, log)
+
+
+def pytest_itemcollected(item):
+    workers.check(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A worker sends what a test printed as UTF-8, which half of a surrogate pair is not."""
+    report = yield
+    report.sections = [(title, text.encode(errors="replace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def platform():
     """The local cluster with this checkout's images and chart (two operator replicas, one leads)."""
-    cluster = deploy.local_cluster()
-    deploy.task_image(cluster, PACED, "localhost/fedloom-paced:dev")
-    deploy.install_chart(cluster.kubeconfig, None, **{"operator.replicas": "2"})
+    with state.locked("platform"):  # the second worker finds everything there
+        cluster = deploy.local_cluster()
+        deploy.task_image(cluster, PACED, "localhost/fedloom-paced:dev")
+        deploy.install_chart(cluster.kubeconfig, None, **{"operator.replicas": "2"})
     return cluster
 
 

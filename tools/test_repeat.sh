@@ -11,7 +11,7 @@ for load in busy free; do
   [ "$load" = free ] || { timeout 12h sh -c 'while :; do :; done' & busy=$!; }
   for run in $(seq "${TIMES:-5}"); do
     printf '== one core %s, run %s (%ss)\n' "$load" "$run" "$SECONDS"
-    PATH="$PWD/.venv/bin:$PATH" python -m pytest -q -m "not long and not cluster" tests/unit tests/repo tests/property \
+    PATH="$PWD/.venv/bin:$PATH" python -m pytest -q -n 3 -m "not long and not cluster" tests/unit tests/repo tests/property \
       tests/contract tests/golden tests/chart tests/integration tests/chaos >"$log/$load-$run.log" 2>&1 \
       || { cat "$log/$load-$run.log"; exit 1; }
     tail -n 1 "$log/$load-$run.log"

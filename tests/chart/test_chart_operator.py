@@ -90,10 +90,13 @@ def test_the_operator_does_its_work_with_the_rights_of_the_chart(cluster, mode, 
         until(lambda: made() == children, why=log.read_text)
         lease = ("get", "lease", names.site_lease_name("ward"), "-n", "hospital-a", "--ignore-not-found", "-o", "name")
         until(lambda: cluster.kubectl(*lease), why=log.read_text)
-        until(
-            lambda: "Accepted" in cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "json"),
-            why=log.read_text,
-        )
+        cluster.kubectl("delete", "configmap", "-n", "hospital-a", "-l", ours)
+        until(lambda: made() == children, why=log.read_text)
+        for kind, name in (("fj", "heart"), ("flc", "ward")):
+            conditions = ("get", kind, name, "-n", "hospital-a", "-o", "jsonpath={.status.conditions[*].type}")
+            until(lambda asked=conditions: cluster.kubectl(*asked), why=log.read_text)
+        told = ("get", "events", "-n", "hospital-a", "-o", "jsonpath={.items[*].involvedObject.uid}")
+        until(lambda: uid in cluster.kubectl(*told), why=log.read_text)
         image = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
         assert (
             cluster.kubectl("get", "deploy", "-n", "hospital-a", "-l", ours, "-o", image) == "fedloom/aggregator:0.1.0"

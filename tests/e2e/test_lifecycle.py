@@ -25,6 +25,9 @@ def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest
     assert columns[1].split()[:4] == ["paced", "Complete", "3/3", "2/2"]
     wide = world.kubectl("get", "fj", "paced", "-o", "wide").splitlines()[0].split()
     assert {"STRATEGY", "MODEL", "AGGREGATOR"} <= set(wide)
+    world.wait("heartbeats", lambda: [c["status"].get("active") for c in world.list("flc")] == [True, True])
+    sites = world.kubectl("get", "flc").splitlines()
+    assert sites[0].split() == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "AGE"]
 
     scaled = world.wait(
         "the aggregator to scale to zero", lambda: not world.list("pods", "fedloom.dev/role=aggregator")
@@ -72,14 +75,6 @@ def test_deleting_a_job_removes_everything_but_a_retained_volume(world):
     world.wait(
         "one volume", lambda: [c["metadata"]["labels"]["fedloom.dev/job"] for c in world.list("pvc")] == ["paced"]
     )
-
-
-def test_site_status_and_heartbeats(world):
-    world.apply([*SITES, job(seconds="3", rounds=2)])
-    world.wait("sites to be active", lambda: all(c.get("status", {}).get("active") for c in world.list("flc")))
-    lines = world.kubectl("get", "flc").splitlines()
-    assert lines[0].split() == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "AGE"]
-    world.completes("paced")
 
 
 def test_the_chart_tests_itself(platform):

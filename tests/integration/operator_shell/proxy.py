@@ -15,9 +15,18 @@ class FreezingProxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._open: list[socket.socket] = []
+        self._left = float("inf")  # bytes of answers until it freezes by itself
 
     def freeze(self) -> None:
         self._flowing.clear()
+
+    def freeze_after(self, answered: int) -> None:
+        """Freezes in the middle of an answer, when so many bytes of answers have come."""
+        self._left = answered
+
+    @property
+    def frozen(self) -> bool:
+        return not self._flowing.is_set()
 
     def thaw(self) -> None:
         self._flowing.set()
@@ -29,11 +38,16 @@ class FreezingProxy:
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(source, sink, source is far), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if answers:
+                    self._left -= len(data)
+                    if self._left <= 0:
+                        self._left = float("inf")
+                        self.freeze()
                 self._flowing.wait()
                 sink.sendall(data)
         for end in (source, sink):

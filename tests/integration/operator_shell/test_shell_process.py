@@ -1,14 +1,13 @@
-"""The operator as a process: who leads, how it logs in, what its rights must be, what its probes say, how it ends."""
+"""The operator as a process: who leads, what its probes say, how it ends."""
 
 import json
+import os
 import signal
-import time
+from contextlib import contextmanager
 
 import pytest
-import yaml
 
 from fedoperator.desired.kinds import WATCHED
-from tests.chart.rendering import CHART, of_kind, template
 from tests.cluster.api import Cluster
 from tests.integration.operator_shell.kit import SYSTEM, complete, consortium, expected_kinds, kinds, operator, until
 from tests.integration.operator_shell.proxy import proxy_to
@@ -69,14 +68,15 @@ def test_sigterm_ends_cleanly_and_gives_the_lease_up(api, namespace, tmp_path):
 
 
 def test_sigterm_in_the_middle_of_the_first_lists_ends_as_cleanly(api, namespace, tmp_path):
-    label = {"app.kubernetes.io/managed-by": "fedloom"}
-    for number in range(300):
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c{number}", "labels": label}}
-        api.connection.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body)
-    for seconds in (0.2, 0.3, 0.4):  # not awaited by anything: three moments, of which one is likely to hit a list
-        with operator(api, tmp_path) as process:
-            until(process.acting)
-            time.sleep(seconds)
+    metadata = {"name": "long", "labels": {"app.kubernetes.io/managed-by": "fedloom"}}
+    noise = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    noise["data"] = {"noise": os.urandom(400_000).hex()}
+    api.connection.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", noise)
+    with proxied(api, tmp_path) as (proxy, settings):
+        proxy.freeze_after(200_000)  # far more than is said before the lists, far less than the long one
+        with operator(api, tmp_path, **settings) as process:
+            until(lambda: proxy.frozen)
+            until(lambda: process.http("/readyz") == (503, "the first lists are not in yet"))
             assert process.end() == 0
             assert [line for line in process.lines() if line["level"] in ("WARNING", "ERROR")] == []
 
@@ -90,95 +90,31 @@ def test_sigterm_ends_a_standby(api, namespace, tmp_path):
             assert second.end() == 0
 
 
-def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace, tmp_path):
+@contextmanager
+def proxied(api, folder):
+    """A proxy to the API server, and the settings of an operator behind it."""
     config = json.loads(api.cluster.kubeconfig.read_text())
     with proxy_to(api.cluster.server) as proxy:
         config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        settings = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "WATCH_SILENCE_S": 15, "WATCH_RECONNECT_S": 2}
-        with operator(api, tmp_path, **settings) as process:
-            process.wait_ready()
-            for _ in range(2):  # watches that nothing happens in are taken up again, which is life enough
-                until(lambda: process.metric(POD_WATCH_AGE) > 1)
-                until(lambda: process.metric(POD_WATCH_AGE) < 1)
-            assert process.http("/healthz") == (200, "ok")
-            proxy.freeze()
-            until(lambda: process.http("/healthz") == (503, SILENT))
-            assert process.http("/readyz")[0] == 503
-            proxy.thaw()
-            until(lambda: process.http("/healthz")[0] == 200)
-            consortium(api, namespace, "site-a")
-            complete(api, namespace, 1)
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        yield proxy, {"KUBECONFIG": str(folder / "kubeconfig")}
 
 
-@pytest.mark.parametrize("mode", ["cluster", "namespaced"])
-def test_in_cluster_login_and_the_charts_rights_suffice(api, namespace, tmp_path, mode):
-    """As in a pod: address by environment, token and CA by files, rights by the chart, and nothing else."""
-    watched = namespace if mode == "namespaced" else ""
-    values = ["--set", f"watchNamespaces={{{watched}}}"] if watched else []
-    rendered = template(
-        "--show-only", "templates/serviceaccount.yaml", *rbac_templates(mode), *values, release=namespace[-20:]
-    )
-    account = of_kind(rendered, "ServiceAccount")[0]["metadata"]["name"]
-    api.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(rendered))
-    folder = tmp_path / "serviceaccount"
-    folder.mkdir()
-    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{account}/token"
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
-    (folder / "token").write_text(api.connection.request("POST", path, body)["status"]["token"])
-    (folder / "ca.crt").write_bytes((api.cluster.dirs.pki / "ca.crt").read_bytes())
-    host, _, port = api.cluster.server.removeprefix("https://").partition(":")
-    settings = {
-        "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": port,
-        "KUBECONFIG": "/nonexistent",
-        "SERVICE_ACCOUNT_DIR": folder,
-        "WATCH_NAMESPACES": watched,
-        "KEYS_SECRET": f"{fullname(rendered)}-keys",
-        "LEASE_NAME": fullname(rendered),
-        **dict(QUICK_LEASE),
-    }
-    with operator(api, tmp_path, name=mode, **settings) as process:
+def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace, tmp_path):
+    silence = {"WATCH_SILENCE_S": 15, "WATCH_RECONNECT_S": 2}
+    with proxied(api, tmp_path) as (proxy, settings), operator(api, tmp_path, **settings, **silence) as process:
         process.wait_ready()
-        until(process.acting)
-        made = consortium(api, namespace, "site-a")
-        children = complete(api, namespace, 1)
-        api.delete("ConfigMap", namespace, "heart-aggregator")
-        until(lambda: kinds(api.children(namespace, "heart")) == expected_kinds(1))
-        until(lambda: api.get("FLClient", namespace, "site-a")["status"]["conditions"])
-        events = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-        until(
-            lambda: any(
-                e["regarding"]["kind"] == "FederatedJob" for e in api.connection.request("GET", events)["items"]
-            )
-        )
-        api.outcome(
-            made, outcome={"result": "Succeeded", "reason": "AllRounds", "message": "", "time": "2026-01-01T00:00:00Z"}
-        )
-        api.patch("FederatedJob", namespace, "heart", {"spec": {"ttlSecondsAfterFinished": 0}})
-        until(lambda: not api.get("FederatedJob", namespace, "heart", missing_ok=True))
-        assert children
-        refused = [line for line in process.lines() if "orbidden" in line["message"]]
-        assert refused == []
-        assert process.end() == 0
-    who = {entry["user"]["username"] for entry in api.writes(namespace)}
-    assert who == {f"system:serviceaccount:{SYSTEM}:{account}"}
-
-
-def rbac_templates(mode):
-    files = ["rbac-own", "rbac-cluster" if mode == "cluster" else "rbac-namespaces"]
-    assert all((CHART / "templates" / f"{file}.yaml").exists() for file in files)
-    return [word for file in files for word in ("--show-only", f"templates/{file}.yaml")]
-
-
-def fullname(rendered):
-    """What the chart calls the keys' Secret and the Lease: from the Role that allows them."""
-    role = next(
-        r for r in of_kind(rendered, "Role") if r["metadata"]["namespace"] == SYSTEM and "own" in r["metadata"]["name"]
-    )
-    names = {rule["resources"][0]: rule["resourceNames"][0] for rule in role["rules"] if "resourceNames" in rule}
-    assert names["secrets"] == f"{names['leases']}-keys"
-    return names["leases"]
+        for _ in range(2):  # watches that nothing happens in are taken up again, which is life enough
+            until(lambda: process.metric(POD_WATCH_AGE) > 1)
+            until(lambda: process.metric(POD_WATCH_AGE) < 1)
+        assert process.http("/healthz") == (200, "ok")
+        proxy.freeze()
+        until(lambda: process.http("/healthz") == (503, SILENT))
+        assert process.http("/readyz")[0] == 503
+        proxy.thaw()
+        until(lambda: process.http("/healthz")[0] == 200)
+        consortium(api, namespace, "site-a")
+        complete(api, namespace, 1)
 
 
 def test_it_waits_for_the_custom_resources(api, tmp_path):
