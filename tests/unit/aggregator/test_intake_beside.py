@@ -16,9 +16,13 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
+from fedaggregator.http.delivery import SignedUrls
+from fedaggregator.http.signedurls import UrlSigner
 from fedapi.wire.site import Payload, UpdateEnvelope, UpdateManifest
+from fedcore.rounds.events import InitialModelFound
 from fedcore.rounds.state import Phase
 from fedstore.memory import MemoryStore
+from fedstore.objectstore import DIGEST
 from tests.unit.aggregator import test_round_rules as rules
 
 UPDATE = save({"w": np.ones(4, np.float32)})
@@ -42,20 +46,24 @@ class SlowStore(MemoryStore):
 async def collecting(tmp_path, store, **values):
     """An engine that collects round 1 of sites a and b, and its intake."""
     (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
-    (tmp_path / "model").write_bytes(save({"w": np.zeros(4, np.float32)}))
     with ThreadPoolExecutor(4) as pool:
         config = ConfigFile(tmp_path / "job.json", "uid")
-        engine = Engine(store, config, tmp_path / "model", steady_clock(), pool, 1.0)
+        engine = Engine(store, config, steady_clock(), pool, 1.0)
         await engine.start()
         others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
         running = asyncio.create_task(engine.run(*others))
         try:
             async with asyncio.timeout(30):
-                await shown(engine, lambda: engine.state.tip)
+                with store.writer(engine.state.layout.model(0, DIGEST)) as writer:
+                    writer.write(save({"w": np.zeros(4, np.float32)}))
+                    await engine.handle(InitialModelFound(engine.clock(), writer.finish()))
                 for site in "ab":
                     await engine.heard(site)
                 assert engine.state.phase is Phase.COLLECTING
-                yield engine, Intake(engine, store)
+                yield (
+                    engine,
+                    Intake(engine, store, SignedUrls(UrlSigner(b"k", "https://hub", 60.0), store, engine.clock)),
+                )
         finally:
             store.go.set()
             engine.stop()

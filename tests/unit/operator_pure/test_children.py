@@ -67,6 +67,7 @@ def row(monkeypatch):
 
 def carried_out(decision: Decision, server: Server, cache: Cache) -> None:
     about = s.job().model_dump(by_alias=True) | {"kind": "FederatedJob", "apiVersion": names.API_VERSION}
+    about["metadata"]["creationTimestamp"] = s.ago(60)
     applier = Applier(Writer(server, cache, lambda *_: None, "operator-0"), NoSecrets(), Refusals())
     only = replace(decision, secrets=(), objects=tuple(o for o in decision.objects if o["kind"] == "CronJob"))
     applier.apply(about, only, lambda key: cache.get(key.kind, "research", key.name))
