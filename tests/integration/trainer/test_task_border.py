@@ -239,9 +239,13 @@ def test_numbers_of_other_libraries_are_numbers(tmp_path, hub, entrypoint, sampl
 
 MAY = """
 class Own(Tiny):
+    seen = set()
+
     def data(self, site):
         sys.stdout.close()
-        os.close(0)
+        if site.round not in self.seen:  # the order's data; the evaluation that follows reads it again
+            os.close(0)
+        self.seen.add(site.round)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return super().data(site)
 
