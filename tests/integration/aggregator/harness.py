@@ -139,13 +139,13 @@ class JobFolder:
         beside.write_bytes(data)
         beside.replace(self.init_dir / names.INIT_MODEL_FILE)
 
-    def hand_in(self, patience_s: float = PATIENCE_S) -> None:
-        """What the init Job's second container does with what the first one made."""
+    def hand_in(self, patience_s: float = PATIENCE_S, url: str = "") -> None:
+        """What the init Job's second container does with what the first one made; `url`: of what is in front of the hub."""
         credentials = self.root / "init-credentials"
         credentials.mkdir(exist_ok=True)
         (credentials / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
         (credentials / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
-        values = {"job_uid": self.config.uid, "aggregator_url": self.url, "patience_s": patience_s}
+        values = {"job_uid": self.config.uid, "aggregator_url": url or self.url, "patience_s": patience_s}
         handin.run(handin.Settings(credentials_dir=credentials, init_dir=self.init_dir, **values))
 
     def hand_in_beside(self) -> None:
