@@ -52,7 +52,7 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
     state = replace(
         state,
         attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
-        reports={r.client: r for r in log.reports if state.tip and r.round == state.tip.round},
+        reports=_on_tip(state, log),
     )
     if failed_attempts:
         state = closing.out_of_attempts(state, max(log.failures, key=lambda record: record.attempt), now)
@@ -61,6 +61,12 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
         return state, tidy
     state, effects = _resumed(state, log, now)
     return state, (*tidy, *effects)
+
+
+def _on_tip(state: State, log: Log) -> dict[str, EvaluationReport]:
+    """Reports on HEAD's model, not on one of that round which a repair went back behind."""
+    tip = state.tip
+    return {r.client: r for r in log.reports if tip and (r.round, r.model_sha256) == (tip.round, tip.model.sha256)}
 
 
 def _sent_again(log: Log) -> tuple[Effect, ...]:
