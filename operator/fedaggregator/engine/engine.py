@@ -197,6 +197,7 @@ class Engine:
         """The new state becomes visible, and whom it concerns is told."""
         before, self.state = self.state, state
         metrics.ATTEMPT.set(state.attempt)
+        metrics.ROUND.set(state.tip.round if state.tip else 0)
         self.polls.shown(before, state)
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
@@ -338,7 +339,6 @@ def _observe(effect: Effect) -> None:
     """Metrics and log lines of what became durable."""
     match effect:
         case Commit(commit):
-            metrics.ROUND.set(commit.round)
             metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
             _log("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))
         case WriteFailure(failure):

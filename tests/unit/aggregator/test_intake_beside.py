@@ -144,6 +144,20 @@ def test_of_two_updates_of_one_site_one_counts(tmp_path):
     asyncio.run(run())
 
 
+def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store, quorum=1, grace_after_quorum_s=0.0, rounds=9) as (engine, intake):
+            await intake.update("a", envelope(engine, store, "a"))
+            await shown(engine, lambda: engine.state.tip.round == 1)
+        metrics.ROUND.set(0)  # as in a new process
+        with ThreadPoolExecutor(4) as pool:
+            await Engine(store, ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0).start()
+            assert metrics.ROUND.collect()[0].samples[0].value == 1
+
+    asyncio.run(run())
+
+
 def test_the_gauge_of_the_attempt_follows_the_state(tmp_path):
     async def run():
         store = SlowStore("nobody")
