@@ -303,8 +303,9 @@ class Engine:
         next_head_check = self.clock() + _HEAD_CHECK_S
         while not self.stopping:
             config = await self.blocking(self._config.changed)
-            event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), config)
-            await self.handle(event)
+            async with self.lock:  # an event before this one may have taken a newer one
+                event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
+                await self.handle_locked(event)
             if self.clock() >= next_head_check:
                 next_head_check = self.clock() + _HEAD_CHECK_S
                 await self._check_head()
