@@ -1,7 +1,7 @@
 """Reads a job's records from the store: taking HEAD, and the log that recovery replays. Called by the engine at start.
 
 Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamagedError); what is damaged of
-the round under way is named in the log and left out. Repairing is in repair.py.
+the round under way is named in the log and left out. Repairing is in salvage.py.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
 
 
 def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> None:
-    """StoreDamaged when an older HEAD was put back: records of an epoch begin after HEAD has it, rounds follow HEAD."""
+    """StoreDamagedError when an older HEAD was put back: records of an epoch begin after HEAD has it, rounds follow HEAD."""
     for key, said in history.objects(store, layout):
         if not isinstance(said, RecordKey) or (said.epoch, said.round) <= (head.epoch, head.round + 1):
             continue
