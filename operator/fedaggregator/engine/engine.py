@@ -85,6 +85,8 @@ class Engine:
         self._mode = modes.mode(config.strategy.name)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
         metrics.EPOCH.set(head.epoch)
+        metrics.SITES_CONNECTED.set_function(lambda: _connected(self.state, self.clock()))
+        metrics.SITES_INCOMPATIBLE.set_function(lambda: _incompatible(self.state))
         _log(
             "recovered",
             epoch=head.epoch,
@@ -311,8 +313,6 @@ class Engine:
                 await self._check_head()
             if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
                 self._troubled("")
-            metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
-            metrics.SITES_INCOMPATIBLE.set(sum(1 for client in self.state.sites if planning.misfit(self.state, client)))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
@@ -334,6 +334,10 @@ def _new(before: State, after: State, client: str) -> bool:
 def _connected(state: State, now: float) -> int:
     heard = (site.heard_at for site in state.sites.values())
     return sum(1 for at in heard if at is not None and now - at <= names.SITE_LEASE_ACTIVE_S)
+
+
+def _incompatible(state: State) -> int:
+    return sum(1 for client in state.sites if planning.misfit(state, client))
 
 
 def _observe(effect: Effect) -> None:
