@@ -12,7 +12,7 @@ from fedaggregator.engine import folding, records
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError, Record
+from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey
@@ -128,6 +128,14 @@ class Interpreter:
         """A site's evaluation; the one that counts."""
         key = self._layout.evaluation_report(report.client, report.round)
         return self._first(key, report, lambda each: each.model_sha256)
+
+    def keep_initial(self, model: ObjectRef) -> None:
+        """Deletes all other models of round 0; HeadMovedError when another aggregator, which may have committed one, took HEAD."""
+        self._check_head()
+        for key in self._store.keys(f"{self._layout.models()}/"):
+            said = storekey.parsed(self._layout, key)
+            if isinstance(said, ModelKey) and said.round == 0 and said.sha256 != model.sha256:
+                self._store.delete(key)
 
     def superseded(self) -> bool:
         """Whether another aggregator took HEAD. StoreDamagedError when it is lost, or nobody's."""
