@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from fedaggregator.engine import records
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.job import StopRule, StrategySettings
@@ -121,6 +122,21 @@ def test_damaged_memory_ends_the_process_and_repair_goes_back():
     assert "HEAD was set to round 2" in said[1]
     run(hub)
     assert [c.model for c in hub.commits()] == [c.model for c in finished().commits()]
+
+
+def test_a_restart_knows_what_sites_did_and_holds_one_list_of_participants():
+    hub = Hub(job(SITES, rounds=4))
+    run(hub)
+    head, _ = records.take_head(hub.store, hub.state.layout)
+    log = records.load_log(hub.store, hub.state.layout, head)
+    assert [len(commit.participants) for commit in log.commits] == [0, 0, 0, 0, 2]
+    assert not any(record.clients for record in log.evaluations[:-1])
+    before = hub.state.sites
+    hub.recover()
+    for client in SITES:
+        site = hub.state.site(client)
+        assert (site.rounds, site.last_round, site.committed) == (4, 4, (4, 1))
+        assert site.samples == before[client].samples
 
 
 def test_what_was_sent_for_a_model_that_is_no_more_makes_room():
