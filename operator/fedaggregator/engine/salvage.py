@@ -76,7 +76,7 @@ def _epoch(before: bytes) -> int:
 
 
 def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitRecord]]:
-    """Commits that can be read, by the digest of their bytes, with their keys."""
+    """Commits that can be read, by the digest of their bytes, with their keys; without who took part, which is most of them."""
     commits = {}
     for digest, key in history.commit_keys(store, layout).items():
         try:
@@ -86,7 +86,7 @@ def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitR
         said = storekey.parsed(layout, key)
         told = (commit.job_uid, commit.round, commit.attempt)
         if isinstance(said, RecordKey) and told == (layout.uid, said.round, said.attempt):
-            commits[digest] = (key, commit)
+            commits[digest] = (key, commit.model_copy(update={"participants": ()}))
     return commits
 
 
