@@ -31,11 +31,12 @@ from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import StatusSink
 from fedaggregator.publisher import Publisher
-from fedaggregator.settings import Settings, credentials
+from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.tokens import blob_key
 from fedstore.errors import StoreError
+from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 
 log = logging.getLogger("fedaggregator")
@@ -73,7 +74,17 @@ async def serve(settings: Settings, limits: Limits) -> None:
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     engine = Engine(store, config, steady_clock(), pool, settings.store_retry_s)
-    await engine.start()
+    try:
+        async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
+            await engine.start()
+            await _serve(engine, store, settings, limits, secrets)
+    finally:
+        engine.stop()
+        pool.shutdown(cancel_futures=True)
+
+
+async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits: Limits, secrets: Credentials) -> None:
+    """Serves sites from a state that is recovered."""
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     delivery = SignedUrls(urls, store, engine.clock)
@@ -88,13 +99,11 @@ async def serve(settings: Settings, limits: Limits) -> None:
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
-        async with Monitoring(routes(engine), settings.host, settings.monitoring_port):
-            await engine.run(serving, publishing)
+        await engine.run(serving, publishing)
     finally:
         engine.stop()
         await https.stopped(serving)
         await publishing
-        pool.shutdown(cancel_futures=True)
 
 
 def _sink(settings: Settings) -> StatusSink:

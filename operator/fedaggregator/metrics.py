@@ -1,4 +1,7 @@
-"""Prometheus metrics of the aggregator, all named fedloom_aggregator_*. Filled by engine/ and http/, read at /metrics."""
+"""Prometheus metrics of the aggregator, all named fedloom_aggregator_*. Filled by engine/ and http/, read at /metrics.
+
+What is counted over all sites is counted when it is read.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

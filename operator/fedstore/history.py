@@ -37,14 +37,6 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A commit record as it lies in the store."""
-
-    key: str
-    data: bytes
-
-
-@dataclass(frozen=True)
 class Committed:
     """A round that happened, and whether its model is there: storage.history may keep fewer than all."""
 
@@ -77,30 +69,34 @@ def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
                 yield key, said
 
 
-def stored_commits(store: Readable, layout: Layout) -> dict[str, Stored]:
-    """Every commit record of the store by its digest, those that HEAD does not reach included."""
+def commit_keys(store: Readable, layout: Layout) -> dict[str, str]:
+    """Keys of all commit records of the store by their digests, those that HEAD does not reach included."""
     keys = (key for key in store.keys(f"{layout.rounds()}/") if _is_commit(layout, key))
-    found = (Stored(key, store.get(key)) for key in keys)
-    return {hashlib.sha256(stored.data).hexdigest(): stored for stored in found}
+    return {hashlib.sha256(store.get(key)).hexdigest(): key for key in keys}
+
+
+def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitRecord]:
+    """The commits that HEAD reaches, newest first, one at a time: with many sites each is large."""
+    there = commit_keys(store, layout)
+    digest, round_ = head.commit_sha256, head.round
+    while digest is not None:
+        data = store.get(there[digest]) if digest in there else b""
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise HistoryDamagedError(_lost(layout, there, digest, round_))
+        try:
+            commit = CommitRecord.bound(data)
+        except DamagedRecordError as error:
+            raise HistoryDamagedError(f"the commit of round {round_}: {error}") from error
+        if commit.round != round_:
+            text = f"where the commit of round {round_} should be is that of round {commit.round}"
+            raise HistoryDamagedError(text)
+        yield commit
+        digest, round_ = commit.previous_sha256, round_ - 1
 
 
 def chain(store: Readable, layout: Layout, head: HeadRecord) -> list[CommitRecord]:
     """The commits that HEAD reaches, oldest first."""
-    there = stored_commits(store, layout)
-    found: list[CommitRecord] = []
-    digest, round_ = head.commit_sha256, head.round
-    while digest is not None:
-        if digest not in there:
-            raise HistoryDamagedError(_lost(layout, there, digest, round_))
-        try:
-            found.append(CommitRecord.bound(there[digest].data))
-        except DamagedRecordError as error:
-            raise HistoryDamagedError(f"the commit of round {round_}: {error}") from error
-        if found[-1].round != round_:
-            text = f"where the commit of round {round_} should be is that of round {found[-1].round}"
-            raise HistoryDamagedError(text)
-        digest, round_ = found[-1].previous_sha256, round_ - 1
-    return found[::-1]
+    return list(links(store, layout, head))[::-1]
 
 
 def committed(store: Readable, layout: Layout) -> list[Committed]:
@@ -128,7 +124,7 @@ def _is_commit(layout: Layout, key: str) -> bool:
     return isinstance(said, RecordKey) and said.name == COMMIT
 
 
-def _lost(layout: Layout, there: dict[str, Stored], digest: str, round_: int) -> str:
-    beside = ", ".join(each.key for each in there.values() if each.key.startswith(f"{layout.round(round_)}/"))
+def _lost(layout: Layout, there: dict[str, str], digest: str, round_: int) -> str:
+    beside = ", ".join(key for key in there.values() if key.startswith(f"{layout.round(round_)}/"))
     beside = beside or f"it is missing below {layout.round(round_)}"
     return f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({beside})"

@@ -19,6 +19,7 @@ class ConfigFile:
     def __init__(self, path: Path, job_uid: str) -> None:
         self._path, self._uid = path, job_uid
         self._seen: tuple[int, int, int] | None = None
+        self.newest: JobConfig
 
     def first(self) -> JobConfig:
         """The configuration at start; FatalError when there is none."""
@@ -51,6 +52,7 @@ class ConfigFile:
         config = JobConfig.model_validate_json(self._path.read_bytes())
         if config.uid != self._uid:
             raise ValueError(f"uid {config.uid!r} is another job's, this one is {self._uid!r}")
+        self.newest = config
         return config
 
 

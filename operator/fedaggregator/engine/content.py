@@ -52,7 +52,7 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
 
 
 def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> None:
-    """RefusedRequest unless the object is there and is an update of that base. Its digest was checked when it came in."""
+    """RequestRefusedError unless the object is there and is an update of that base. Its digest was checked when it came in."""
     try:
         refusal = _fault(store, payload, base)
         if refusal is not None:

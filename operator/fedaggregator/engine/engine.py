@@ -85,6 +85,8 @@ class Engine:
         self._mode = modes.mode(config.strategy.name)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
         metrics.EPOCH.set(head.epoch)
+        metrics.SITES_CONNECTED.set_function(lambda: _connected(self.state, self.clock()))
+        metrics.SITES_INCOMPATIBLE.set_function(lambda: _incompatible(self.state))
         _log(
             "recovered",
             epoch=head.epoch,
@@ -197,6 +199,7 @@ class Engine:
         """The new state becomes visible, and whom it concerns is told."""
         before, self.state = self.state, state
         metrics.ATTEMPT.set(state.attempt)
+        metrics.ROUND.set(state.tip.round if state.tip else 0)
         self.polls.shown(before, state)
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
@@ -302,15 +305,14 @@ class Engine:
         next_head_check = self.clock() + _HEAD_CHECK_S
         while not self.stopping:
             config = await self.blocking(self._config.changed)
-            event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), config)
-            await self.handle(event)
+            async with self.lock:  # an event before this one may have taken a newer one
+                event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
+                await self.handle_locked(event)
             if self.clock() >= next_head_check:
                 next_head_check = self.clock() + _HEAD_CHECK_S
                 await self._check_head()
             if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
                 self._troubled("")
-            metrics.SITES_CONNECTED.set(_connected(self.state, self.clock()))
-            metrics.SITES_INCOMPATIBLE.set(sum(1 for client in self.state.sites if planning.misfit(self.state, client)))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
@@ -334,11 +336,14 @@ def _connected(state: State, now: float) -> int:
     return sum(1 for at in heard if at is not None and now - at <= names.SITE_LEASE_ACTIVE_S)
 
 
+def _incompatible(state: State) -> int:
+    return sum(1 for client in state.sites if planning.misfit(state, client))
+
+
 def _observe(effect: Effect) -> None:
     """Metrics and log lines of what became durable."""
     match effect:
         case Commit(commit):
-            metrics.ROUND.set(commit.round)
             metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
             _log("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))
         case WriteFailure(failure):

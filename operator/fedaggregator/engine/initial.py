@@ -42,7 +42,7 @@ class InitialModel:
         """Deletes other models that were sent and never handed in: task code could fill the volume with them."""
         async with self._engine.lock:
             if self._engine.state.tip is None:
-                await self._engine.blocking(self._delete_others, model)
+                await self._engine.blocking(self._engine.interpreter.keep_initial, model)
 
     async def handed_in(self, manifest: InitialManifest) -> Receipt:
         """Commits it as round 0; durable when it returns."""
@@ -69,8 +69,3 @@ class InitialModel:
         """Counts and logs it."""
         metrics.REFUSALS.labels(refusal.code).inc()
         refusallog.note("refused", site=INITIALIZER.client, code=refusal.code, reason=refusal.message)
-
-    def _delete_others(self, model: ObjectRef) -> None:
-        for key in self._store.keys(model.key.partition(model.sha256)[0]):
-            if key != model.key:
-                self._store.delete(key)

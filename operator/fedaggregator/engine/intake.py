@@ -78,7 +78,7 @@ class Intake:
         return sum(1 for each in found if isinstance(each, UpdateKey) and each.round == said.round and each != said)
 
     def check_room(self, client: str, others: int) -> None:
-        """RefusedRequest when the site has stored so many other updates in that round that it may store no more."""
+        """RequestRefusedError when the site has stored so many other updates in that round that it may store no more."""
         refusal = admission.crowded(self._engine.state, client, others)
         if refusal is not None:
             raise RequestRefusedError(refusal)

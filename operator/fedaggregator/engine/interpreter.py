@@ -4,6 +4,7 @@ Order of a commit: model (by the fold), commit.json, HEAD. Records are sealed ca
 harmless.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar, assert_never
 
@@ -11,7 +12,7 @@ from fedaggregator.engine import folding, records
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError, Record
+from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey
@@ -120,11 +121,21 @@ class Interpreter:
     def write_manifest(self, envelope: UpdateEnvelope) -> UpdateEnvelope:
         """An accepted update's envelope; the one that counts, if another was durable before."""
         manifest = envelope.body
-        return self._first(self._layout.manifest(manifest.client, manifest.round, manifest.attempt), envelope)
+        key = self._layout.manifest(manifest.client, manifest.round, manifest.attempt)
+        return self._first(key, envelope, lambda each: each.body.base_sha256)
 
     def write_report(self, report: EvaluationReport) -> EvaluationReport:
         """A site's evaluation; the one that counts."""
-        return self._first(self._layout.evaluation_report(report.client, report.round), report)
+        key = self._layout.evaluation_report(report.client, report.round)
+        return self._first(key, report, lambda each: each.model_sha256)
+
+    def keep_initial(self, model: ObjectRef) -> None:
+        """Deletes all other models of round 0; HeadMovedError when another aggregator, which may have committed one, took HEAD."""
+        self._check_head()
+        for key in self._store.keys(f"{self._layout.models()}/"):
+            said = storekey.parsed(self._layout, key)
+            if isinstance(said, ModelKey) and said.round == 0 and said.sha256 != model.sha256:
+                self._store.delete(key)
 
     def superseded(self) -> bool:
         """Whether another aggregator took HEAD. StoreDamagedError when it is lost, or nobody's."""
@@ -173,17 +184,21 @@ class Interpreter:
                 self._store.delete(ref.key)
             self._store.delete(self._layout.manifest(manifest.client, effect.round, effect.attempt))
 
-    def _first(self, key: str, record: _M) -> _M:
-        """Writes a record, or reads the one that is there already. A damaged one counts for nothing and makes room."""
+    def _first(self, key: str, record: _M, model: Callable[[_M], str]) -> _M:
+        """Writes a record, or reads the one that is there already.
+
+        One that is damaged, or of another model than is committed since a repair, counts for nothing and makes room.
+        """
         sealed = record.sealed()
         try:
             self._store.put_once(key, sealed.canonical())
         except AlreadyExistsError:
-            try:
-                return type(record).stored(self._store.get(key))
-            except DamagedRecordError:
-                self._store.delete(key)
-                self._store.put_once(key, sealed.canonical())
+            with contextlib.suppress(DamagedRecordError):
+                found = type(record).stored(self._store.get(key))
+                if model(found) == model(record):
+                    return found
+            self._store.delete(key)
+            self._store.put_once(key, sealed.canonical())
         return sealed
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:

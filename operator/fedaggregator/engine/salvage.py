@@ -76,17 +76,17 @@ def _epoch(before: bytes) -> int:
 
 
 def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitRecord]]:
-    """Commits that can be read, by the digest of their bytes, with their keys."""
+    """Commits that can be read, by the digest of their bytes, with their keys; without who took part, which is most of them."""
     commits = {}
-    for digest, stored in history.stored_commits(store, layout).items():
+    for digest, key in history.commit_keys(store, layout).items():
         try:
-            commit = CommitRecord.stored(stored.data)
+            commit = CommitRecord.stored(store.get(key))
         except DamagedRecordError:
             continue
-        said = storekey.parsed(layout, stored.key)
+        said = storekey.parsed(layout, key)
         told = (commit.job_uid, commit.round, commit.attempt)
         if isinstance(said, RecordKey) and told == (layout.uid, said.round, said.attempt):
-            commits[digest] = (stored.key, commit)
+            commits[digest] = (key, commit.model_copy(update={"participants": ()}))
     return commits
 
 

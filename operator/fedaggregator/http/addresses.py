@@ -1,4 +1,4 @@
-"""Which addresses the server binds. Called by server.py."""
+"""Which addresses the server binds. Called by server.py and monitoring.py."""
 
 import socket
 

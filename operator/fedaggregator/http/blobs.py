@@ -77,7 +77,7 @@ class Blobs:
         return blob, Holder.of(fields["holder"])
 
     def _alive(self, method: str, holder: Holder) -> None:
-        """RefusedRequest when the site may not use its URL any more."""
+        """RequestRefusedError when the site may not use its URL any more."""
         state, client = self._engine.state, holder.client
         if holder == INITIALIZER:
             self._initial.check_wanted()

@@ -7,19 +7,24 @@ while they are being replaced, are left alone until they do.
 import logging
 import ssl
 
+from fedaggregator.errors import FatalError
 from fedaggregator.settings import Credentials
+from fedapi.outcome import Exit
 
 log = logging.getLogger(__name__)
 _Version = tuple[tuple[int, int, int], ...]
 
 
 class Certificate:
-    """A context for new connections."""
+    """A context for new connections; FatalError when there is none to begin with."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._files = credentials.certificate, credentials.private_key
-        self._seen = self._version()
-        self.context = self._loaded()
+        try:
+            self._seen = self._version()
+            self.context = self._loaded()
+        except OSError as error:  # ssl.SSLError is one
+            raise FatalError(Exit.BAD_SETTINGS, f"{self._files[0]} and its key cannot be used: {error}") from error
 
     def look(self) -> None:
         """Takes a new certificate, if there is one."""

@@ -2,7 +2,7 @@
 
 A connection belongs to its peer's address until a request on it shows a site's token or a signed URL; then it belongs
 to that site. Who holds most gives way first, its oldest connection before the others: idle or hostile connections can
-use up their own share and nobody else's. The newest is never the victim, so a probe or a site always gets in.
+use up their own share and nobody else's. The newest is never the victim, so a site always gets in.
 """
 
 from typing import Literal, Protocol

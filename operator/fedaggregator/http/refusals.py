@@ -11,7 +11,7 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedapi.wire.site import Refusal
 
-# 410 for MissingError: the site does the same as for an expired URL, it asks for a new one.
+# 410 for Missing: the site does the same as for an expired URL, it asks for a new one.
 STATUS: Mapping[str, int] = MappingProxyType(
     {
         "Unauthorized": 401, "NotInJob": 403,
@@ -34,7 +34,7 @@ def answer(refusal: Refusal) -> Response:
 
 
 async def refused(_: Request, error: Exception) -> Response:
-    """RefusedRequest to its response."""
+    """RequestRefusedError to its response."""
     if not isinstance(error, RequestRefusedError):
         raise error
     return answer(error.refusal)

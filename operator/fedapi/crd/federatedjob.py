@@ -237,7 +237,11 @@ class History(Part):
 class Storage(Part):
     """Where the job's models, updates and records are kept."""
 
-    volume: Volume = Field(default_factory=Volume, description="A volume claim that Fedloom makes.")
+    volume: Volume = Field(
+        default_factory=Volume,
+        description="A volume claim that Fedloom makes.",
+        json_schema_extra=immutable("storage.volume"),
+    )
     history: History = Field(default_factory=History, description="Which committed rounds keep their model.")
 
 
@@ -259,11 +263,7 @@ class FederatedJobSpec(Part):
     round: Round = Field(default_factory=Round, description="When a round ends.")
     training: Training = Field(default_factory=Training, description="What a site does in a round.")
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
-    storage: Storage = Field(
-        default_factory=Storage,
-        description="Where models and records are kept.",
-        json_schema_extra=immutable("storage"),
-    )
+    storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""How many samples a site says it has: its weight, and so its power. Pure; called by admission, rounds and recovery.
+"""How many samples a site says it has: its weight, and so its power. Pure; called by admission, machine and recovery.
 
 Nobody can check the number. It is bounded by clients.maxSamples, and a jump between rounds is told in the status; who
 relies on it assumes that most of the weight is honest (docs/concepts.md).

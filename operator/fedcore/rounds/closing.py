@@ -1,4 +1,4 @@
-"""When an attempt is over, and what becomes of it: fold, or try again, or give up. Pure; called by rounds."""
+"""When an attempt is over, and what becomes of it: fold, or try again, or give up. Pure; called by machine and recovery."""
 
 from dataclasses import replace
 from typing import Literal

@@ -10,7 +10,6 @@ from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.state import Attempt, Closing, End, Kept, Phase, State
 
-_LAST = 2  # models that always stay: the last, and the one that it was made from, which sites may still be reading
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
 

@@ -1,6 +1,6 @@
-"""Whether an attempt can begin now, and its plan. Pure; called by rounds.
+"""Whether an attempt can begin now, and its plan. Pure; called by machine.
 
-Sites of this slice run next to the hub (placement Local): one that was never heard is on its way and may be selected,
+Sites run next to the hub (placement Local): one that was never heard is on its way and may be selected,
 one that fell silent may not. With lifetime Round a site has no process until it is selected: silence says nothing,
 and no plan waits for anybody to connect.
 """

@@ -5,14 +5,15 @@ close and failures are what was under way. The hub's own downtime counts for not
 What of that is damaged is left out: what was not committed is decided, or sent, again.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedcore.rounds import claims, closing, committing, evaluation, planning
 from fedcore.rounds.effects import Discard, Effect, Forget
-from fedcore.rounds.state import Attempt, End, Kept, Phase, Score, State
+from fedcore.rounds.state import Attempt, End, Kept, Phase, Score, Site, State
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Log:
 
     head: Head
     commits: tuple[CommitRecord, ...] = ()  # reachable from HEAD, oldest first
+    sites: Mapping[str, Site] = field(default_factory=dict)  # what they did in those whose participants are left out
     evaluations: tuple[EvaluationRecord, ...] = ()  # bound by those commits; last, that of HEAD's model if finished
     tip_selected: int = 0
     plans: tuple[PlanRecord, ...] = ()  # of the round after HEAD, any epoch
@@ -52,7 +54,7 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
     state = replace(
         state,
         attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
-        reports={r.client: r for r in log.reports if state.tip and r.round == state.tip.round},
+        reports=_on_tip(state, log),
     )
     if failed_attempts:
         state = closing.out_of_attempts(state, max(log.failures, key=lambda record: record.attempt), now)
@@ -61,6 +63,12 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
         return state, tidy
     state, effects = _resumed(state, log, now)
     return state, (*tidy, *effects)
+
+
+def _on_tip(state: State, log: Log) -> dict[str, EvaluationReport]:
+    """Reports on HEAD's model, not on one of that round which a repair went back behind."""
+    tip = state.tip
+    return {r.client: r for r in log.reports if tip and (r.round, r.model_sha256) == (tip.round, tip.model.sha256)}
 
 
 def _sent_again(log: Log) -> tuple[Effect, ...]:
@@ -81,7 +89,7 @@ def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
 
 
 def _history(state: State, log: Log) -> State:
-    state = replace(state, tip_selected=log.tip_selected)
+    state = replace(state, tip_selected=log.tip_selected, sites=log.sites)
     measured = {record.round: record for record in log.evaluations}
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
@@ -106,6 +114,16 @@ def _with_participants(state: State, commit: CommitRecord) -> State:
             for client, (p, site) in before.items()
         }
     )
+
+
+def did_earlier(sites: Mapping[str, Site], commit: CommitRecord) -> Mapping[str, Site]:
+    """What sites did in some commits, with one that was before those."""
+    at = (commit.round, commit.attempt)
+    before = {
+        p.client: sites.get(p.client) or Site(last_round=commit.round, samples=p.samples, committed=at)
+        for p in commit.participants
+    }
+    return {**sites, **{client: replace(site, rounds=site.rounds + 1) for client, site in before.items()}}
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:

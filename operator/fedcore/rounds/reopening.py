@@ -1,6 +1,6 @@
 """What becomes of a closed attempt whose accepted updates turn out to be damaged: nothing was committed of it. Pure.
 
-Called by rounds. The damaged updates count no longer and their sites are asked again; all others stay accepted.
+Called by machine. The damaged updates count no longer and their sites are asked again; all others stay accepted.
 """
 
 from collections.abc import Mapping

@@ -24,10 +24,11 @@ class Rules:
 def folded(
     rules: Rules, dtype: str, base: Array, terms: Terms, accumulator: Accumulator, memory: Array | None = None
 ) -> tuple[Array, Array | None]:
-    """The new items, stored as the base's are, and the new memory. No memory: a buffer, to which what was combined is added."""
+    """The new items, stored as the base's are, and the new memory. No memory: a buffer, to which what was combined is added.
+
+    Terms may be left over: a rule need not look at all of them.
+    """
     if dtype == "BOOL":
-        for _ in terms:
-            pass
         return base, memory
     if dtype not in FLOATS:
         return integers.averaged(base, terms), memory

@@ -276,7 +276,7 @@ IMMUTABLE = [
     ("spec.task.entrypoint", "other:task", "task cannot change"),
     ("spec.task.args", {"n": 4}, "task cannot change"),
     ("spec.seed", 8, "seed cannot change"),
-    ("spec.storage.volume.size", "20Gi", "storage cannot change"),
+    ("spec.storage.volume.size", "20Gi", "storage.volume cannot change"),
     ("spec.strategy", {"name": "FedAvgM", "fedAvgM": {}}, "strategy.name cannot change"),
     ("spec.managedBy", "example.com/third", "managedBy cannot change"),
 ]
@@ -288,6 +288,7 @@ MUTABLE = [
     ("spec.clients.minAvailable", 2),
     ("spec.clients.maxSamples", 5000),
     ("spec.ttlSecondsAfterFinished", 60),
+    ("spec.storage.history.keep", 3),
 ]
 
 

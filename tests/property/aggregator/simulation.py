@@ -24,6 +24,7 @@ from fedcore.rounds.events import (
     UpdatesDamaged,
 )
 from fedcore.rounds.state import Phase, State
+from fedstore import history
 from fedstore.memory import MemoryStore
 
 UID = "uid-1"
@@ -191,7 +192,7 @@ class Hub:
         """All commit records in the store that HEAD reaches."""
         layout = self.state.layout
         head, _ = records.take_head(self.store, layout)
-        return list(records.load_log(self.store, layout, head).commits)
+        return history.chain(self.store, layout, head)
 
     def with_config(self, **values) -> None:
         self.config = self.config.model_copy(update=values)

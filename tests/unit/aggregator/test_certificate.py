@@ -4,17 +4,20 @@ import asyncio
 import ssl
 from datetime import UTC, datetime
 
+import pytest
 import uvicorn
 from cryptography import x509
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from fedaggregator.errors import FatalError
 from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.server import Server
 from fedaggregator.limits import Limits
 from fedaggregator.settings import Credentials
 from fedapi import names
+from fedapi.outcome import Exit
 from fedoperator.key_material import RENEWED_AFTER, SERVER_LIFETIME, Keys, aggregator_files
 from tests.ports import free_port
 
@@ -87,6 +90,14 @@ async def while_a_site_waits(folder):
     for each in (writer, between):
         each.close()
     await server.stopped(serving)
+
+
+def test_a_certificate_without_its_key_is_named_at_the_start(tmp_path):
+    write(tmp_path, OLD)
+    write(tmp_path, NEW, names.FILE_TLS_CERT)
+    with pytest.raises(FatalError, match=r"tls\.crt and its key cannot be used") as told:
+        Certificate(Credentials(b"", tmp_path / names.FILE_TLS_CERT, tmp_path / names.FILE_TLS_KEY))
+    assert told.value.code is Exit.BAD_SETTINGS
 
 
 def test_a_new_certificate_is_taken_while_a_site_waits(tmp_path):

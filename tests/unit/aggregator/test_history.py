@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from fedaggregator.engine import records
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.job import StopRule, StrategySettings
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Strategy
 from fedcore.strategies.table import STRATEGIES
 from fedstore import history
 from fedstore.errors import HistoryDamagedError, MissingError
-from tests.property.aggregator.simulation import CrashingStore, Hub, job
+from tests.property.aggregator.simulation import UID, CrashingStore, Hub, job
 
 SITES = ("a", "b")
 REMEMBERS = StrategySettings(name="Remembers", parameters={"rate": 0.5})
@@ -119,6 +122,45 @@ def test_damaged_memory_ends_the_process_and_repair_goes_back():
     assert "HEAD was set to round 2" in said[1]
     run(hub)
     assert [c.model for c in hub.commits()] == [c.model for c in finished().commits()]
+
+
+def test_a_restart_knows_what_sites_did_and_holds_one_list_of_participants():
+    hub = Hub(job(SITES, rounds=4))
+    run(hub)
+    head, _ = records.take_head(hub.store, hub.state.layout)
+    log = records.load_log(hub.store, hub.state.layout, head)
+    assert [len(commit.participants) for commit in log.commits] == [0, 0, 0, 0, 2]
+    assert not any(record.clients for record in log.evaluations[:-1])
+    before = hub.state.sites
+    hub.recover()
+    for client in SITES:
+        site = hub.state.site(client)
+        assert (site.rounds, site.last_round, site.committed) == (4, 4, (4, 1))
+        assert site.samples == before[client].samples
+
+
+def test_what_was_sent_for_a_model_that_is_no_more_makes_room():
+    """A repair goes back to an older round; what sites sent for later ones lies in the store until those are made again."""
+    hub = Hub(job(SITES))
+    hub.start()
+    hub.hear(*SITES)
+    state, other = hub.state, "0" * 64
+    key, size = state.layout.update("a", 1, other), 1
+    update = UpdateManifest(
+        job_uid=UID, round=1, attempt=1, client="a", base_sha256=other, samples=1, training_s=1.0, nonce="x" * 16,
+        payloads={"update": Payload(object=ObjectRef(key=key, sha256=other, size=size))},
+    )  # fmt: skip
+    report = EvaluationReport(job_uid=UID, round=0, client="a", model_sha256=other, samples=1, metrics={"accuracy": 1})
+    hub.interpreter.write_manifest(UpdateEnvelope(body=update))
+    hub.interpreter.write_report(report)
+    hub.recover()
+    assert not hub.state.reports
+    assert not hub.state.current.accepted
+    hub.evaluate("a")
+    assert hub.deliver("a") == "Accepted"
+    hub.recover()
+    assert hub.state.reports["a"].model_sha256 == state.tip.model.sha256
+    assert hub.state.current.accepted["a"].base_sha256 == state.tip.model.sha256
 
 
 def test_the_model_is_stepped_by_what_is_remembered():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedaggregator.engine import content
+from fedaggregator.engine import content, records
+from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedaggregator.handin import opened
 from fedapi.outcome import Exit
@@ -17,7 +18,9 @@ from fedcore.rounds import initial
 from fedcore.rounds.events import InitialModelFound
 from fedcore.rounds.machine import step
 from fedcore.rounds.state import State
+from fedstore.errors import HeadMovedError
 from fedstore.memory import MemoryStore
+from fedstore.objectstore import DIGEST
 from tests.unit.aggregator import test_round_rules as rules
 
 
@@ -63,6 +66,20 @@ def test_what_is_no_model_is_refused_by_the_aggregator():
         with pytest.raises(RequestRefusedError) as told:
             content.check_model(store, ref)
         assert told.value.refusal.code == code
+
+
+def test_of_models_that_were_sent_the_newest_stays_and_one_that_another_aggregator_took():
+    store, layout = MemoryStore(), State(config=rules.config(), epoch=1).layout
+    sent = [store.put_once(layout.model(0, DIGEST), data) for data in (b"first", b"second")]
+    foreign = store.put_once(f"{layout.models()}/README", b"whose?")
+    head, tag = records.take_head(MemoryStore(), layout)
+    store.replace_head(layout.head, head.sealed().canonical(), None)
+    Interpreter(store, layout, head, tag).keep_initial(sent[1])
+    assert list(store.keys("models/")) == sorted([sent[1].key, foreign.key])
+    records.take_head(store, layout)
+    with pytest.raises(HeadMovedError):
+        Interpreter(store, layout, head, tag).keep_initial(sent[0])
+    assert store.get(sent[1].key) == b"second"
 
 
 def test_the_first_model_counts_and_then_there_is_nothing_to_send():

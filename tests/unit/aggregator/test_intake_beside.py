@@ -18,7 +18,9 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
+from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import Payload, UpdateEnvelope, UpdateManifest
+from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import InitialModelFound
 from fedcore.rounds.state import Phase
 from fedstore.memory import MemoryStore
@@ -140,6 +142,30 @@ def test_of_two_updates_of_one_site_one_counts(tmp_path):
                 await second
             assert told.value.refusal.code == "Duplicate"
             assert engine.state.current.accepted["a"].nonce == "1" * 16
+
+    asyncio.run(run())
+
+
+def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store, quorum=1, grace_after_quorum_s=0.0, rounds=9) as (engine, intake):
+            await intake.update("a", envelope(engine, store, "a"))
+            await shown(engine, lambda: engine.state.tip.round == 1)
+        metrics.ROUND.set(0)  # as in a new process
+        with ThreadPoolExecutor(4) as pool:
+            await Engine(store, ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0).start()
+            assert metrics.ROUND.collect()[0].samples[0].value == 1
+
+    asyncio.run(run())
+
+
+def test_sites_are_counted_when_the_gauges_are_read(tmp_path):
+    async def run():
+        async with collecting(tmp_path, SlowStore("nobody")) as (engine, _):
+            await engine.heard("b", Speech(protocol=PROTOCOL + 1, oldest=PROTOCOL + 1))
+            assert metrics.SITES_CONNECTED.collect()[0].samples[0].value == 2
+            assert metrics.SITES_INCOMPATIBLE.collect()[0].samples[0].value == 1
 
     asyncio.run(run())
 

@@ -111,6 +111,11 @@ def test_with_a_job_its_status_says_where_the_model_is(node, tmp_path):
     }
 
 
+def test_what_an_aggregator_deletes_meanwhile_is_not_missed(node, tmp_path):
+    (node.folder / "gone").symlink_to(tmp_path / "nowhere")
+    assert [each.record.round for each in modelreader.rounds_of_claim(node, "claim", "image:1")] == [0, 1]
+
+
 def test_any_round_of_which_the_model_is_kept(node, tmp_path):
     target, first = tmp_path / "m", hashlib.sha256(b"first").hexdigest()
     assert pull_from_claim(node, "claim", "any:1", target, 0) == first
