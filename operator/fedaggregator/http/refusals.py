@@ -9,6 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from fedaggregator import metrics, refusallog
 from fedaggregator.errors import FatalError, RequestRefusedError
+from fedapi.wire import version1
+from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import Refusal
 
 # 410 for Missing: the site does the same as for an expired URL, it asks for a new one.
@@ -27,10 +29,16 @@ STATUS: Mapping[str, int] = MappingProxyType(
 )  # fmt: skip
 
 
-def answer(refusal: Refusal) -> Response:
-    """A refusal as a response. The connection is closed, since a body may not have been read."""
-    headers = {"connection": "close"} | ({"retry-after": "1"} if STATUS[refusal.code] == 503 else {})
-    return Response(refusal.model_dump_json(), STATUS[refusal.code], headers, "application/json")
+def answer(refusal: Refusal, protocol: int = PROTOCOL) -> Response:
+    """A refusal as a response, in words that the asker's protocol has; the status says the same to all.
+
+    The connection is closed, since a body may not have been read.
+    """
+    status = STATUS[refusal.code]
+    headers = {"connection": "close"} | ({"retry-after": "1"} if status == 503 else {})
+    if protocol == 1:
+        refusal = Refusal.model_validate({"code": version1.code(refusal.code), "message": refusal.message})
+    return Response(refusal.model_dump_json(), status, headers, "application/json")
 
 
 async def refused(_: Request, error: Exception) -> Response:

@@ -11,11 +11,10 @@ from starlette.routing import Route
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.http import messages, protocol
+from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Delivery, Holder, Identity
 from fedaggregator.publisher import Publisher
-from fedapi.wire import version1
 from fedapi.wire.message import Message
 from fedapi.wire.site import (
     Assignment,
@@ -72,18 +71,9 @@ class SiteRoutes:
             try:
                 return await post(request)
             except RequestRefusedError as error:
-                refusal, client = error.refusal, str(request.path_params["client"])
-                if self._protocol(client) > 1:
-                    raise
-                told = {"code": version1.code(refusal.code), "message": refusal.message}
-                raise RequestRefusedError(Refusal.model_validate(told)) from error
+                return refusals.answer(error.refusal, self._engine.state.protocol(str(request.path_params["client"])))
 
         return route
-
-    def _protocol(self, client: str) -> int:
-        """What a site speaks, as far as it has said so."""
-        speech = self._engine.state.site(client).speech
-        return speech.protocol if speech else 1
 
     async def next(self, request: Request) -> Response:
         """What to do now; held until there is something or the time is over."""

@@ -147,6 +147,11 @@ class State:
         """What is known of a site; empty for a new one."""
         return self.sites.get(client, Site())
 
+    def protocol(self, client: str) -> int:
+        """What a site speaks, as far as it has said so."""
+        speech = self.site(client).speech
+        return speech.protocol if speech else 1
+
     def with_site(self, client: str, site: Site) -> "State":
         """The state with that site's entry replaced."""
         return self.with_sites({client: site})

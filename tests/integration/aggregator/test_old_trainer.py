@@ -7,7 +7,16 @@ from safetensors.numpy import load, save
 
 from fedapi.wire.job import TrainingSettings
 from tests.golden.wire import released01
-from tests.integration.aggregator.harness import Aggregator, JobFolder, Site, config, https, run_sites, scripted_update
+from tests.integration.aggregator.harness import (
+    Aggregator,
+    JobFolder,
+    Site,
+    config,
+    https,
+    monitored,
+    run_sites,
+    scripted_update,
+)
 from tests.waiting import until
 
 
@@ -101,9 +110,9 @@ def test_what_an_old_trainer_cannot_do_it_is_told(tmp_path):
         assert job.status()["clients"][0]["message"] in old.refused
         site = Site(job, "b")
         assert site.next().train.training == training
-        metrics = https(job).get("/metrics").text
+        metrics = monitored(job, "/metrics").text
         assert 'fedloom_aggregator_refusals_total{code="Incompatible"} 1.0' in metrics
-        until(lambda: "fedloom_aggregator_sites_incompatible 1.0" in https(job).get("/metrics").text)
+        until(lambda: "fedloom_aggregator_sites_incompatible 1.0" in monitored(job, "/metrics").text)
         site.run()
     assert [p.client for p in job.commits()[1].participants] == ["b"]
 
