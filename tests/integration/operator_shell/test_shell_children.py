@@ -53,7 +53,7 @@ def test_children_and_status_appear(api, namespace, running):
     suspended = {
         c["metadata"]["labels"][names.LABEL_ROLE]: c["spec"]["suspend"] for (k, _), c in children.items() if k == "Job"
     }
-    assert suspended == {"init": False, "trainer": True}, "training Jobs wait for the aggregator"
+    assert suspended == {"init": True, "trainer": True}, "Jobs wait for the aggregator"
     until(lambda: condition(api, namespace, "Accepted")["status"] == "True")
     until(lambda: api.get("FLClient", namespace, "site-a")["status"]["conditions"])
     until(lambda: api.get("Lease", namespace, names.site_lease_name("site-a")))
