@@ -1,6 +1,6 @@
 """Keys, tokens and certificates of jobs: what is inside the Secrets. No Kubernetes client, no files.
 
-Called by cluster/credentials.py and by the embedded runner. A job's key and its sites' tokens derive from one master
+Called by cluster/secret_store.py and by the embedded runner. A job's key and its sites' tokens derive from one master
 key (fedapi.wire.tokens), so nobody keeps a list; certificates are ECDSA P-256, signed by the installation's own CA.
 """
 

@@ -1,7 +1,7 @@
 """Reads a job's records from the store: taking HEAD, and the log that recovery replays. Called by the engine at start.
 
 Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamagedError); what is damaged of
-the round under way is named in the log and left out. Repairing is in repair.py.
+the round under way is named in the log and left out. Repairing is in salvage.py.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Rank 0's main loop: ask, do, deliver, ask again. Called by __main__.
 
 What an answer of the aggregator means is decided here; how it is asked is in control.py and bulk.py, how the other
-ranks of the site take part is in group.py, what training is in fedtrainer.training, which is imported after the first
+ranks of the site take part is in rank_group.py, what training is in fedtrainer.training, which is imported after the first
 answer because torch is slow to load.
 """
 
