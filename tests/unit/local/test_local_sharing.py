@@ -200,7 +200,8 @@ def test_a_site_that_the_aggregator_refuses_ends_as_its_own_process_would(tmp_pa
 
     assert with_pool(tmp_path, [], work) == (Exit.REFUSED, [])
     assert (tmp_path / "a.end").read_text() == "unknown site a\n"
-    assert "SiteRefused" in (tmp_path / "a.log").read_text()
+    line = json.loads((tmp_path / "a.log").read_text())
+    assert (line["level"], line["message"]) == ("ERROR", f"SiteRefused (exit {Exit.REFUSED}): unknown site a")
 
 
 def test_a_wrong_setting_is_named(tmp_path):
