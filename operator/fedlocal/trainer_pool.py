@@ -59,8 +59,9 @@ class Trainer:
     async def _answer(self) -> bytes:
         """Empty when it has ended without one: a child that the task has left may hold its connection open."""
         said = asyncio.ensure_future(self.reader.readline())
+        either: set[asyncio.Future[Any]] = {said, self.ended}
         try:
-            await asyncio.wait({said, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not said.done():
                 await asyncio.wait({said}, timeout=LAST_WORD_S)
             return said.result() if said.done() else b""
