@@ -59,10 +59,10 @@ class StateFiles:
         """The aggregator has committed this update of the site, and none after it: what it staged is current."""
         for file in self._files("staged"):
             if file.update == committed:
+                (self.folder / RESET_FILE).unlink(missing_ok=True)  # before: it is not meant for what becomes current
                 self._drop_namesakes(file)
                 file.path.replace(file.path.with_name(file.path.name.replace("staged", "current", 1)))
                 _sync(self.folder)
-                (self.folder / RESET_FILE).unlink(missing_ok=True)
         self._drop_replaced(committed)
 
     def discard(self, under_way: Update | None) -> None:
