@@ -112,11 +112,11 @@ class _Hub:
 
 
 def _check(method: str, status: int, content: bytes) -> None:
-    """Raises what an error answer means; of a URL, 401 and 403 say that it is an old one."""
+    """Raises what an error answer means; of a URL, 401 and 403 say that it is an old one, 409 nothing of the job."""
     if status // 100 == 2:
         return
     words = f"HTTP {status} {content[:1000].decode(errors='replace')}"
-    if status == _DONE:
+    if status == _DONE and method == "POST":
         raise _DoneError(words)
     if status in _REFUSED and method == "POST":
         raise FatalError(Exit.REFUSED, f"the aggregator refuses the init step: {words}")

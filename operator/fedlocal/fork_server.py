@@ -1,6 +1,6 @@
 """A process that imports torch once and forks a trainer whenever it is asked: a site starts in milliseconds.
 
-`python -m fedlocal.fork_server WATCH_FD SOCKET_FD`, started by fork_server.py, Linux only. It stays single-threaded
+`python -m fedlocal.fork_server WATCH_FD SOCKET_FD`, started by fork_client.py, Linux only. It stays single-threaded
 and never uses torch itself, so that its forks are as good as new. One JSON object per line in both directions.
 """
 

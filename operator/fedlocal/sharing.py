@@ -6,6 +6,7 @@ a site that shares is a process like others: it ends with an exit code, leaves a
 
 import asyncio
 import contextlib
+import logging
 import signal
 import ssl
 import time
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedapi import names
+from fedapi import jsonlog, names
 from fedapi.outcome import reason
 from fedlocal.processes import Command, Launcher, Process, libraries_alike
 from fedlocal.questions import Questions, order_of
@@ -25,6 +26,7 @@ from fedtrainer.settings import ENV_PATIENCE_S, ENV_POLL_S, TrainerSettings
 HANDSHAKES = 16  # at once: the aggregator gives up connections beyond its limit of those that show no token yet
 FRESH_S = 60.0  # age of an answer that is acted on
 ENDED = 128 + signal.SIGTERM
+_ERROR = {"name": "fedtrainer", "levelname": "ERROR", "levelno": logging.ERROR}
 
 
 def can_share(env: Mapping[str, str]) -> bool:
@@ -108,8 +110,10 @@ class SharedSite:
 
     def _failed(self, code: int, message: str) -> int:
         """Leaves what a process of its own would have left: a line in the log, and the reason."""
+        words = f"{reason(code)} (exit {code}): {message}"
+        line = jsonlog.JsonLines().format(logging.makeLogRecord(_ERROR | {"msg": words}))
         with self.command.log.open("a") as log:
-            log.write(f"{reason(code)} (exit {code}): {message}\n")
+            log.write(f"{line}\n")
         with contextlib.suppress(OSError):
             Path(self.command.env[names.ENV_TERMINATION_LOG]).write_text(f"{message}\n")
         return code

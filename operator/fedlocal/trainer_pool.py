@@ -15,6 +15,7 @@ from typing import Any
 
 from fedlocal.processes import SHARED_TRAINER, Command, Launcher, Process
 
+LAST_WORD_S = 1.0  # from a trainer's end to an answer that was on its way
 SOCKET = "socket"  # in the trainers' working folder: no path is too long for it
 
 
@@ -48,12 +49,24 @@ class Trainer:
         """Has an order done: `answer`, `env`, `cwd` and `log` of a site (shared_trainer.py)."""
         with contextlib.suppress(OSError):
             self.writer.write(json.dumps(order).encode() + b"\n")
-            if line := await self.reader.readline():
+            if line := await self._answer():
                 said = json.loads(line)
                 self.worn |= said["worn"]
                 return Outcome(finished=said["finished"])
         self.worn = True
         return Outcome(await asyncio.shield(self.ended))
+
+    async def _answer(self) -> bytes:
+        """Empty when it has ended without one: a child that the task has left may hold its connection open."""
+        said = asyncio.ensure_future(self.reader.readline())
+        either: set[asyncio.Future[Any]] = {said, self.ended}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not said.done():
+                await asyncio.wait({said}, timeout=LAST_WORD_S)
+            return said.result() if said.done() else b""
+        finally:
+            said.cancel()
 
     def terminate(self) -> None:
         """Asks it to end, with the order that it has."""

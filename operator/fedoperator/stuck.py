@@ -12,7 +12,7 @@ from fedoperator.decide.pending import lacks_source
 from fedoperator.decide.view import PodView
 
 PATIENCE_S = 20.0  # mounts of a healthy pod are done by then
-_ROLES = frozenset({names.ROLE_AGGREGATOR, names.ROLE_TRAINER})  # they mount Secrets
+_ROLES = frozenset({names.ROLE_AGGREGATOR, names.ROLE_INIT, names.ROLE_TRAINER})  # they mount Secrets
 RECHECK_S = 60.0  # between two attempts to bring Secrets back
 
 

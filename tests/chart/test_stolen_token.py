@@ -20,7 +20,7 @@ from fedoperator.desired.identity import Identity
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
-from tests.chart.server import HEART, OPERATOR, apply
+from tests.chart.server import HEART, NAMESPACE, OPERATOR, apply
 from tests.cluster.errors import ClusterError
 from tests.integration.pools.jobset_resource import NAME as JOBSETS
 from tests.integration.pools.jobset_resource import definition
@@ -229,6 +229,20 @@ def test_objects_of_others_are_neither_changed_nor_deleted_and_ours_are(cluster,
     cluster.kubectl("-n", HERE, "patch", "cm", "ours", "--type=merge", "-p", labelled, "--as", OPERATOR)
     cluster.kubectl("-n", HERE, "delete", "cm", "ours", "--as", OPERATOR)
     cluster.kubectl("-n", HERE, "delete", "cm/theirs", "lease/theirs")
+
+
+def test_the_keys_are_made_and_never_changed(cluster, heart):
+    metadata = {
+        "name": "fedloom-operator-keys",
+        "namespace": NAMESPACE,
+        "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+    }
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata}
+    cluster.kubectl("create", "-f", "-", "--as", OPERATOR, stdin=yaml.safe_dump(secret))
+    patch = ("--type=merge", "-p", '{"stringData": {"master.key": "mine"}}')
+    with pytest.raises(ClusterError, match="Secrets of Fedloom's names"):
+        cluster.kubectl("-n", NAMESPACE, "patch", "secret", metadata["name"], *patch, "--as", OPERATOR)
+    cluster.kubectl("-n", NAMESPACE, "delete", "secret", metadata["name"])
 
 
 def test_nobody_else_is_confined(cluster, heart):

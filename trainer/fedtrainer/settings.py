@@ -126,7 +126,7 @@ class TrainerSettings(HubSettings):
     state_dir: Path = Field(
         Path(names.PATH_STATE),
         validation_alias=names.ENV_STATE_DIR,
-        description="Checkpoints and updates not yet acknowledged.",
+        description="Checkpoints, updates not yet acknowledged, and the state that the task keeps.",
     )
     poll_s: float = Field(
         25.0, ge=0, le=60, validation_alias=ENV_POLL_S, description="Seconds that one question for work is held open."

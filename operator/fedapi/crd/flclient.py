@@ -229,7 +229,7 @@ class Data(Part):
 
 
 class State(Part):
-    """Where the site keeps checkpoints between pods. Absent: they are lost with the pod."""
+    """Where the site keeps checkpoints, and what its task keeps in `ctx.state`. Absent: both are lost with the pod."""
 
     persistent_volume_claim: ClaimSource = Field(description="A claim of the site's own; Fedloom never deletes it.")
 
@@ -245,7 +245,10 @@ class FLClientSpec(Part):
     placement: Placement = Field(default_factory=Placement, description="Where the site's training Jobs run.")
     pool: Pool = Field(default_factory=Pool, description="The machines that a training pod asks for.")
     data: Data = Field(default_factory=Data, description="The site's own data.")
-    state: State | None = Field(None, description="Where the site keeps checkpoints between pods.")
+    state: State | None = Field(
+        None,
+        description="Where the site keeps checkpoints, and what its task keeps from update to update, between pods.",
+    )
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
 
 

@@ -88,7 +88,7 @@ class SecretStore:
         except RefusedError as error:
             log.warning("the certificate of Secret %s/%s was not renewed: %s", namespace, name, error)
             return self._now() + REFUSED_AGAIN
-        log.info("renewed a certificate", extra={"secret": f"{namespace}/{name}"})
+        log.info("renewed a certificate", extra={"fields": {"secret": f"{namespace}/{name}"}})
         return self._now() + RENEWED_AFTER
 
     def keys(self) -> Keys:

@@ -1,7 +1,7 @@
 """Policy: Jobs that are complete without what they were made for, whatever the user's image did (sys.exit(0), say).
 
 A training Job lives as long as the FederatedJob, or with lifetime Round until its site's update is in. The init Job
-leaves a model. A complete Job is looked at again after a grace, by which everybody who knows better has said so.
+ends once the aggregator has the model. A complete Job is looked at again after a grace, by which everybody who knows better has said so.
 """
 
 from collections.abc import Iterator
@@ -61,8 +61,8 @@ def init(context: JobContext) -> Trouble | None:
         return None
     job, since = found
     message = (
-        f"Job {job.name} is complete, but left no model: the task's code may have ended the process, as sys.exit() "
-        f"does; see kubectl logs job/{job.name}, mend the task, then delete Job {job.name} to run it again"
+        f"Job {job.name} is complete, but the aggregator has no model: the store may have been emptied or put back; "
+        f"see kubectl logs job/{job.name}, then delete Job {job.name} to have the model made again"
     )
     overdue = context.now >= since + max(GRACE, pending.deadline(context))
     return Trouble(Reason.INIT_MODEL_MISSING, clipped(message), overdue=overdue)

@@ -26,6 +26,7 @@ _IMAGE = frozenset(
     }
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CREATING = frozenset({"ContainerCreating", "PodInitializing"})  # the second where there are init containers
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]*\w)")
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)', re.IGNORECASE)
 
@@ -71,7 +72,7 @@ def _started(context: JobContext, pod: PodView) -> tuple[Reason, str] | None:
 def lacks_source(pod: PodView) -> bool:
     """Whether a pod that has a node waits for its mounts or its configuration: what it mounts may be gone."""
     reason = pod.waiting[0]
-    creating = reason == "ContainerCreating" and not pod.sandboxed  # with a sandbox it pulls its image
+    creating = reason in _CREATING and not pod.sandboxed  # with a sandbox it pulls its image
     return _waits(pod) and pod.scheduled is not None and (reason in _CONFIG or creating)
 
 

@@ -152,10 +152,16 @@ class PodView:
 
 
 def _current(body: JsonView) -> JsonView:
-    """The container that tells how the pod is: the first one that has not ended well, of those that run one by one."""
+    """The container that tells how the pod is: the first one that has not ended well, of those that run one by one.
+
+    A sidecar that a mesh injects among them (restartPolicy Always) runs beside the others and tells nothing.
+    """
     first: Sequence[JsonView] = dig(body, "status", "initContainerStatuses") or ()
     last: Sequence[JsonView] = dig(body, "status", "containerStatuses") or ({},)
-    going = (each for each in first if dig(each, "state", "terminated", "exitCode") != 0)
+    made: Sequence[JsonView] = dig(body, "spec", "initContainers") or ()
+    beside = {each.get("name") for each in made if each.get("restartPolicy") == "Always"}
+    in_order = (each for each in first if each.get("name", "") not in beside)
+    going = (each for each in in_order if dig(each, "state", "terminated", "exitCode") != 0)
     return next(going, last[0])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
-from fedapi.crd.podfields import Resources
+from fedapi.crd.podfields import PodAdditions, Resources
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity
@@ -54,6 +54,13 @@ def _environment(identity: Identity, cluster_domain: str) -> dict[str, str]:
     }
 
 
+def _additions(training: PodAdditions | None, hub: PodAdditions | None) -> PodAdditions:
+    """Those of training pods, but for where they run; an image of the hub's needs the hub's pull Secrets, too."""
+    given = [name for each in (training, hub) if each for name in each.image_pull_secrets or ()]
+    changed = {"node_selector": None, "tolerations": None, "image_pull_secrets": list(dict.fromkeys(given))}
+    return (training or PodAdditions()).model_copy(update=changed)
+
+
 def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: str = "") -> Json:
     """The Job that makes round 0's model. The aggregator's placement applies, the training resources do not: no GPU."""
     identity, spec = Identity.of(spec_job, keys), spec_job.spec
@@ -82,7 +89,7 @@ def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: s
         resources=HANDIN_RESOURCES,
         node_selector=(place.node_selector if place else None) or {},
         tolerations=tuple(t.dump() for t in (place.tolerations if place else None) or ()),
-        patch=patch.model_copy(update={"node_selector": None, "tolerations": None}) if patch else None,
+        patch=_additions(patch, place),
         priority_class=spec.priority_class_name,
     )
     made_spec = job_spec(template(handing_in, first=making), INIT_BACKOFF, container=None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from fedaggregator import handin
 from fedaggregator.engine import content, records
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.errors import FatalError, RequestRefusedError
@@ -55,6 +56,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, make, words):
     with pytest.raises(FatalError, match=words) as raised:
         opened(path)
     assert raised.value.code == Exit.TASK_INVALID
+
+
+@pytest.mark.parametrize(("method", "meant"), [("POST", handin._DoneError), ("PUT", handin._AgainError)])
+def test_only_the_aggregator_itself_can_say_that_there_is_nothing_left_to_do(method, meant):
+    """An object store answers a PUT with 409 when another one is under way."""
+    with pytest.raises(meant):
+        handin._check(method, 409, b"conflict")
 
 
 def test_what_is_no_model_is_refused_by_the_aggregator():

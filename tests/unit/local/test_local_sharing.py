@@ -145,6 +145,17 @@ def test_a_site_whose_trainer_ends_has_its_code_and_the_next_site_a_new_trainer(
     assert with_pool(tmp_path, [[-11], [{"finished": True}]], work) == (-11, 0, 2)
 
 
+def test_a_trainer_has_ended_even_if_a_child_that_the_task_left_holds_its_connection(tmp_path):
+    async def work(pool, launcher):
+        first = site(pool, tmp_path, "a", DONE)
+        await launcher.started_one.wait()
+        await launcher.started[0].ordered.wait()
+        launcher.started[0].end(-9)  # its end of the connection stays open
+        return await first.wait(), await site(pool, tmp_path, "b", DONE).wait()
+
+    assert with_pool(tmp_path, [[None], [{"finished": True}]], work) == (-9, 0)
+
+
 def test_a_worn_trainer_serves_nobody_else(tmp_path):
     async def work(pool, launcher):
         codes = [await site(pool, tmp_path, name, DONE).wait() for name in "abc"]
@@ -189,7 +200,8 @@ def test_a_site_that_the_aggregator_refuses_ends_as_its_own_process_would(tmp_pa
 
     assert with_pool(tmp_path, [], work) == (Exit.REFUSED, [])
     assert (tmp_path / "a.end").read_text() == "unknown site a\n"
-    assert "SiteRefused" in (tmp_path / "a.log").read_text()
+    line = json.loads((tmp_path / "a.log").read_text())
+    assert (line["level"], line["message"]) == ("ERROR", f"SiteRefused (exit {Exit.REFUSED}): unknown site a")
 
 
 def test_a_wrong_setting_is_named(tmp_path):

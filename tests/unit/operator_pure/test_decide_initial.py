@@ -89,6 +89,15 @@ def test_a_pod_is_as_the_container_that_it_has_come_to(first, last, code, waitin
     assert view.waiting[0] == waiting
 
 
+def test_a_sidecar_says_nothing_of_a_pod():
+    pod = s.pod(names.ROLE_TRAINER, "heart-train", container=BROKEN)
+    pod["spec"] = {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}
+    pod["status"]["initContainerStatuses"] = [{"name": "proxy", **RUNS}]
+    view = PodView.of(pod)
+    assert view.ended is not None
+    assert view.ended.code == 11
+
+
 def test_a_task_that_does_not_import_fails_the_job_with_its_words():
     children = s.live_children(s.observe())
     key = _init(children)

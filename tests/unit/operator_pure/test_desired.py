@@ -200,6 +200,15 @@ def test_an_aggregator_always_has_a_memory_limit_and_its_init_job_none_by_defaul
         assert "limits" not in _container(init_job(job, HUB, DOMAIN))["resources"]
 
 
+def test_the_init_pod_has_the_pull_secrets_for_both_of_its_images():
+    job = s.job(
+        training={"podTemplate": {"imagePullSecrets": ["tasks", "both"]}},
+        aggregator={"podTemplate": {"imagePullSecrets": ["both", "hub"]}},
+    )
+    pod = init_job(job, HUB, DOMAIN)["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": name} for name in ("tasks", "both", "hub")]
+
+
 def test_the_init_job_has_two_containers_and_nothing_of_the_volume():
     """The one with the task's code has no token; the one with the token runs the hub's own program, isolated."""
     pod = init_job(s.job(), HUB, DOMAIN, "k")["spec"]["template"]["spec"]

@@ -148,6 +148,7 @@ def pod(
         ([pod(sandbox="False")], 30),
         ([pod(sandbox="True")], None),  # mounted: it pulls its image
         ([pod(reason="CreateContainerConfigError", sandbox="True")], 30),
+        ([pod(reason="PodInitializing", role="init")], 30),  # of two containers, one after the other
         ([pod(reason="ImagePullBackOff")], None),
         ([pod(placed="False")], None),
         ([pod(phase="Running")], None),

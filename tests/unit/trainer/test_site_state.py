@@ -48,6 +48,29 @@ HEARD = [
 ]
 
 
+def test_a_kill_while_state_becomes_current_does_not_reset_it(files, monkeypatch):
+    files.folder.mkdir()
+    (files.folder / "reset").touch()
+    trained(files, None, (1, 1), 1)
+    with monkeypatch.context() as killed:
+        killed.setattr("fedtrainer.training.state_files._sync", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            files.promote((1, 1))
+    files.promote((1, 1))
+    assert value(files, (1, 1)) == 1
+
+
+@pytest.mark.parametrize("again", [2, 3, 4])
+def test_a_round_that_is_made_again_after_the_store_was_put_back_leaves_its_own_state(files, again):
+    trained(files, None, (1, 1), 1)
+    files.promote((1, 1))
+    files.promote(None)
+    (files.folder / "reset").touch()
+    assert trained(files, None, (1, 1), again) == 0
+    files.promote((1, 1))
+    assert value(files, (1, 1)) == again
+
+
 @pytest.mark.parametrize(("heard", "current"), [row[1:] for row in HEARD], ids=[row[0] for row in HEARD])
 def test_what_is_heard_decides(files, heard, current):
     trained(files, None, (1, 1), 1)

@@ -21,7 +21,6 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,16 +144,20 @@ def new_nonce() -> str:
 def _forget(state_dir: Path, own: Path) -> None:
     for job in state_dir.iterdir():
         if job != own and _JOB.fullmatch(job.name) and time.time() - _last_use(job) > FORGOTTEN_S:
-            sites = [path for path in job.iterdir() if path.is_dir()]
-            if not sites or any(True for site in sites for _ in _passing(site)):
-                log.info("deletes what is not a site's state in %s, which no job has touched for a week", job)
-            for site in sites:
-                _clear(site)
-            with contextlib.suppress(OSError):
-                job.rmdir()
+            with contextlib.suppress(OSError):  # another process of the site deletes it, too
+                _clear_job(job)
 
 
-def _passing(site: Path) -> Iterable[Path]:
+def _clear_job(job: Path) -> None:
+    sites = [path for path in job.iterdir() if path.is_dir()]
+    if not sites or any(_passing(site) for site in sites):
+        log.info("deletes what is not a site's state in %s, which no job has touched for a week", job)
+    for site in sites:
+        _clear(site)
+    job.rmdir()
+
+
+def _passing(site: Path) -> list[Path]:
     """What a site's folder holds beside its state."""
     return [path for path in site.iterdir() if path.name != STATE]
 

@@ -59,15 +59,22 @@ class StateFiles:
         """The aggregator has committed this update of the site, and none after it: what it staged is current."""
         for file in self._files("staged"):
             if file.update == committed:
+                (self.folder / RESET_FILE).unlink(missing_ok=True)  # before: it is not meant for what becomes current
+                self._drop_namesakes(file)
                 file.path.replace(file.path.with_name(file.path.name.replace("staged", "current", 1)))
                 _sync(self.folder)
-                (self.folder / RESET_FILE).unlink(missing_ok=True)
         self._drop_replaced(committed)
 
     def discard(self, under_way: Update | None) -> None:
         """Updates that are neither committed by now nor under way never will be."""
         for file in self._files("staged"):
             if file.update != under_way:
+                file.path.unlink(missing_ok=True)
+
+    def _drop_namesakes(self, staged: StateFile) -> None:
+        """What a commit of this round and attempt has left that is void by now: the store was put back, the round made again."""
+        for file in self._files("current"):
+            if file.update == staged.update and file.sha256 != staged.sha256:
                 file.path.unlink(missing_ok=True)
 
     def _drop_replaced(self, committed: Update | None) -> None:
