@@ -159,6 +159,8 @@ class JobFolder:
 
     def initialized(self) -> bool:
         """Whether a model was committed."""
+        if not (self.root / "store" / self.layout.head).is_file():  # a pipe in its place would be waited for
+            return False
         try:
             return self.head().round >= 0
         except (OSError, ValueError):

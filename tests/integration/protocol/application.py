@@ -108,7 +108,7 @@ class Hub:
     def give(self, model: Path) -> None:
         """The initial model: rounds begin."""
         self.job.write_initial(model.read_bytes())
-        self.job.hand_in(url=self.url)
+        self.job.hand_in(url=self.job.extra_env[names.ENV_PUBLIC_URL])
 
     def plan(self) -> None:
         """Every site has said hello, so the round is planned: as a pod finds it that replaces another."""

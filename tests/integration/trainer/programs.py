@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import subprocess
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -119,18 +120,16 @@ class Site:
 
     def call(self, command: str, kind: str = "Tiny", entrypoint: str = "tiny_task:task") -> Ended:
         """The program's main function in this process: the same path, without the time that torch takes to load."""
-        stream = io.StringIO()
-        handler = logging.StreamHandler(stream)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        logging.getLogger().addHandler(handler)
-        logging.getLogger("fedtrainer").setLevel(logging.INFO)
+        stream, root = io.StringIO(), logging.getLogger()
+        before = root.level, root.handlers[:]
+        signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with mock.patch.dict(os.environ, self.environment(kind, entrypoint)):
+            with mock.patch.dict(os.environ, self.environment(kind, entrypoint)), redirect_stderr(stream):
                 code = main([command])
         finally:
-            logging.getLogger().removeHandler(handler)
-            for number, previous in handlers.items():
+            root.level, root.handlers[:] = before
+            for number, previous in signals.items():
                 signal.signal(number, previous)
         termination = self.folder / "termination-log"
         return Ended(code, termination.read_text() if termination.exists() else "", stream.getvalue())

@@ -283,6 +283,7 @@ def test_a_site_survives_a_restart_of_the_aggregator(tmp_path, hub):
     process = site.start("train")
     until(lambda: hub.job.status()["clients"][0]["state"] == "Idle", not_yet=(KeyError,))
     hub.stop()
+    hub.job.extra_env[names.ENV_PUBLIC_URL] = hub.job.url
     until(lambda: "trying again" in (site.folder / "log").read_text() or process.poll() is not None)
     assert process.poll() is None
     hub.start()
