@@ -238,11 +238,13 @@ def test_the_keys_are_made_and_never_changed(cluster, heart):
         "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
     }
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata}
+    gone = ("-n", NAMESPACE, "delete", "secret", metadata["name"], "--ignore-not-found")
+    cluster.kubectl(*gone)  # an operator that ran here before has made them
     cluster.kubectl("create", "-f", "-", "--as", OPERATOR, stdin=yaml.safe_dump(secret))
     patch = ("--type=merge", "-p", '{"stringData": {"master.key": "mine"}}')
     with pytest.raises(ClusterError, match="Secrets of Fedloom's names"):
         cluster.kubectl("-n", NAMESPACE, "patch", "secret", metadata["name"], *patch, "--as", OPERATOR)
-    cluster.kubectl("-n", NAMESPACE, "delete", "secret", metadata["name"])
+    cluster.kubectl(*gone)
 
 
 def test_nobody_else_is_confined(cluster, heart):
