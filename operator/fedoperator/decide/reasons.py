@@ -123,7 +123,7 @@ class Reason(Word):
     NOT_STARTED = "NotStarted", "The site was paused before its Job of the round had started; nobody waits for it."
     NOT_READY = "NotReady", "The FLClient is not Ready."
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
-    REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced when this round is over."
+    REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."
     # FLClients.
     HEARTBEAT = "Heartbeat", "The site's Lease was renewed within 5 minutes."
     HEARTBEAT_LOST = "HeartbeatLost", "The site's Lease was not renewed for 5 minutes."

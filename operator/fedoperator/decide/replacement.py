@@ -1,20 +1,38 @@
 """Policy: a changed template means a new Job. Two Jobs of one site never run pods side by side.
 
-The old Job is deleted when the site does not work on the round under way, so a change acts at the next round;
-the new one is made when the old one and its pods are gone. Sites that no longer belong to the job go the same way,
-and so do Jobs of an earlier step of the plan: what they work on is void. One that has ended is in nobody's way.
+The old Job is deleted when the site does not work on the round under way, or when that round has only just begun:
+between two rounds a site may be at rest for so short a time that nobody sees it, and a change has to act at the next
+round all the same. The new Job is made when the old one and its pods are gone. Sites that no longer belong to the job
+go when their round is over, and so do Jobs of an earlier step of the plan: what they work on is void. One that has
+ended is in nobody's way.
 """
+
+from datetime import timedelta
 
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
+from fedoperator.decide.facts import instant
 from fedoperator.decide.queues import held_back
 from fedoperator.decide.view import JobView
+
+JUST_BEGUN = timedelta(seconds=10)  # so much work of a site may be thrown away for a changed template
 
 
 def in_training(context: JobContext, job: JobView) -> bool:
     """Whether deleting or suspending the Job would throw away work of the round under way."""
     timely = job.step in ("", context.step.name) and context.holds_keys(job)  # else the aggregator does not know it
     return timely and job.running and not job.deleting and context.in_round(job.client) and not context.spec.suspend
+
+
+def _just_begun(context: JobContext) -> bool:
+    """Whether the round under way is so young that little is lost when a site begins it anew."""
+    begun = context.status.round.start_time if context.status.round else None
+    return begun is not None and context.now < instant(begun) + JUST_BEGUN
+
+
+def _spared(context: JobContext, job: JobView) -> bool:
+    """Whether a Job whose template is not the wanted one stays for now."""
+    return in_training(context, job) and not (job.client in context.wanted and _just_begun(context))
 
 
 def _stale(context: JobContext, client: str) -> list[JobView]:
@@ -37,8 +55,8 @@ def _leftovers(context: JobContext, client: str) -> bool:
 
 
 def busy(context: JobContext, client: str) -> bool:
-    """Whether an old Job of the site works on the round under way."""
-    return any(in_training(context, job) for job in _stale(context, client))
+    """Whether an old Job of the site stays until the round under way is over."""
+    return any(_spared(context, job) for job in _stale(context, client))
 
 
 def waits(context: JobContext, client: str) -> bool:
@@ -66,7 +84,7 @@ def _applied(context: JobContext, kind: str) -> tuple[JsonView, ...]:
 
 
 def kept(context: JobContext, live: JsonView) -> bool:
-    """Whether a training Job that is not applied now stays: it is the wanted one, or works on the round under way."""
+    """Whether a training Job that is not applied now stays: it is the wanted one, or has work that is worth keeping."""
     job = JobView.of(live)
     wanted = context.wanted.get(job.client)
-    return (wanted is not None and wanted["metadata"]["name"] == job.name) or in_training(context, job)
+    return (wanted is not None and wanted["metadata"]["name"] == job.name) or _spared(context, job)

@@ -114,9 +114,13 @@ def test_a_paused_site_stops_when_its_round_is_over(state, flip):
     assert _flips(observed) == ({s.job_name(observed, "berlin"): flip} if flip else {})
 
 
-def _changed(state: str, pods: tuple[s.Json, ...] = (), **meta: object) -> tuple[Decision, str, str]:
-    """The site berlin gets a GPU in mid-job."""
-    before = s.observe(s.job(s.in_round(berlin=state)))
+def _changed(
+    state: str, pods: tuple[s.Json, ...] = (), age_s: float = 300, **meta: object
+) -> tuple[Decision, str, str]:
+    """The site berlin gets a GPU in mid-job, `age_s` after its round began."""
+    status = s.in_round(berlin=state)
+    status["round"]["startTime"] = s.ago(age_s)
+    before = s.observe(s.job(status))
     children = s.live_children(before)
     old = s.job_name(before, "berlin")
     children[Key("Job", old)]["metadata"].update(meta)
@@ -144,6 +148,14 @@ def test_then_the_old_job_is_deleted_before_the_new_one_is_made():
     going, _, _ = _changed("Accepted", deletionTimestamp=s.ago(1))
     assert going.delete == ()
     assert new not in _applied_jobs(going)
+
+
+def test_a_round_that_has_just_begun_does_not_hold_a_changed_template_off():
+    """A site that is last in every round is at rest for milliseconds between two: nobody may ever see it."""
+    decision, old, new = _changed("Training", age_s=2)
+    assert decision.delete == (Key("Job", old),)
+    assert new not in _applied_jobs(decision)
+    assert s.site_reasons(decision)["berlin"] == Reason.REPLACING
 
 
 def test_pods_of_a_site_are_never_doubled():
