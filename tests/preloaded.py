@@ -21,8 +21,8 @@ forked.set_forkserver_preload(
         "fedtrainer.agent.work",
         "fedtrainer.agent.follow",
         "fedtrainer.ring.torchdist",
-        "tests.contract.ring.rank",
-        "tests.unit.trainer.ring_ranks",
+        "tests.contract.fedtrainer.rank",
+        "tests.unit.fedtrainer.training.ring_ranks",
     ]
 )
 

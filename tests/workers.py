@@ -11,10 +11,10 @@ CLUSTER = ("tests/e2e/", "tests/chaos/cluster/")
 API_SERVERS = {
     "api": (  # the fixture of tests/integration
         "tests/integration/crds/",
-        "tests/integration/operator_shell/",
+        "tests/integration/fedoperator/",
         "tests/integration/pools/",
-        "tests/integration/aggregator/test_status_on_kubernetes.py",
-        "tests/chaos/operator_shell/",
+        "tests/integration/fedaggregator/test_status_on_kubernetes.py",
+        "tests/chaos/fedoperator/",
     ),
     "chart": ("tests/chart/",),
 }

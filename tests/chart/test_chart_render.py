@@ -21,7 +21,7 @@ from tests.chart.rendering import (
     template_text,
     the,
 )
-from tests.unit.operator_pure import samples
+from tests.unit.fedoperator import samples
 
 ALL = sorted(path.stem for path in VALUES.glob("*.yaml"))
 

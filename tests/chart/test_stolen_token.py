@@ -24,7 +24,7 @@ from tests.chart.server import HEART, NAMESPACE, OPERATOR, apply
 from tests.cluster.errors import ClusterError
 from tests.integration.pools.jobset_resource import NAME as JOBSETS
 from tests.integration.pools.jobset_resource import definition
-from tests.unit.operator_pure import samples as s
+from tests.unit.fedoperator import samples as s
 from tests.waiting import until
 
 pytestmark = pytest.mark.apiserver

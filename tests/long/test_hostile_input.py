@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.integration.aggregator.beside import final_model
-from tests.integration.aggregator.harness import close_clients
-from tests.property.aggregator.tensor_files import check
+from tests.integration.fedaggregator.beside import final_model
+from tests.integration.fedaggregator.harness import close_clients
+from tests.property.fedaggregator.tensor_files import check
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 

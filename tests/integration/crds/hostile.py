@@ -1,6 +1,6 @@
 """What a job's author must not reach, and numbers that are none: (kind, path, accepted, refused, words of the refusal).
 
-Judged by a real API server in this folder, and by the embedded runner in tests/unit/local.
+Judged by a real API server in this folder, and by the embedded runner in tests/unit/fedlocal.
 """
 
 from fedapi import names

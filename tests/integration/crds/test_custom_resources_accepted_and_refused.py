@@ -10,7 +10,7 @@ from fedapi.crd.manifest import definitions
 from fedoperator.errors import RefusedError
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
-from tests.integration.operator_shell.kit import job, site
+from tests.integration.fedoperator.kit import job, site
 
 pytestmark = pytest.mark.apiserver
 

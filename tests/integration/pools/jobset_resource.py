@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.paths import cache_root
-from tests.integration.operator_shell.kit import Api, until
+from tests.integration.fedoperator.kit import Api, until
 
 MODULE = "sigs.k8s.io/jobset@v0.10.1"
 SUM = "h1:u8QKifNsrWVrlRFe6w2ofYTqFT9ma2DRHxfeB2m9xyU="  # of the module's content, as in a go.sum

@@ -20,7 +20,7 @@ from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
-from tests.integration.operator_shell.kit import until
+from tests.integration.fedoperator.kit import until
 
 pytestmark = pytest.mark.apiserver
 

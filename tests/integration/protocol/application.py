@@ -21,8 +21,8 @@ from fedaggregator.settings import Settings
 from fedapi import names
 from fedapi.wire.site import UpdateEnvelope, UpdateManifest
 from fedapi.wire.tokens import site_token
-from tests.integration.aggregator.harness import JOB_KEY, UID, JobFolder, Tensors, config, https
-from tests.integration.aggregator.harness import Site as Scripted
+from tests.integration.fedaggregator.harness import JOB_KEY, UID, JobFolder, Tensors, config, https
+from tests.integration.fedaggregator.harness import Site as Scripted
 from tests.integration.protocol.faults import Line
 from tests.waiting import PATIENCE_S, until
 

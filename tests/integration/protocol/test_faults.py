@@ -9,11 +9,11 @@ from functools import cache
 import pytest
 from safetensors.numpy import save_file
 
-from tests.integration.aggregator.harness import Site as Scripted
-from tests.integration.aggregator.harness import close_clients, small_model
+from tests.integration.fedaggregator.harness import Site as Scripted
+from tests.integration.fedaggregator.harness import close_clients, small_model
+from tests.integration.fedtrainer.programs import HERE, Site, end_all
 from tests.integration.protocol.application import Hub
 from tests.integration.protocol.faults import Answer, Changed, Cut, Delay, Newer
-from tests.integration.trainer.programs import HERE, Site, end_all
 from tests.waiting import until
 
 SHORT_S = 3.0  # of a URL's life, where a test lets it end: long enough for all other requests of a slow machine

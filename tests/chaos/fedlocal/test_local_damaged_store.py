@@ -1,0 +1,42 @@
+"""The last model of a stopped run is damaged on disk: the next run says so by name, and a repair gives the same model."""
+
+import json
+import os
+import signal
+import subprocess
+
+from tests.integration.fedlocal.runs import Lab, finish, job, site
+
+SITES = (site("north"), site("south", LAB_HOLD="2"))
+
+
+def test_a_flipped_model_is_named_and_repaired(tmp_path):
+    undisturbed = Lab.of(tmp_path / "undisturbed", job(), *SITES)
+    undisturbed.go(2)
+    code, output = undisturbed.run()
+    assert code == 0, output
+    lab = Lab.of(tmp_path / "damaged", job(), *SITES)
+    process = lab.start()
+    lab.pid_in_round("south", 2)
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    (head,) = (lab.state / "claims").rglob("HEAD.json")
+    store = head.parents[3]
+    commit = json.loads((store / json.loads(head.read_bytes())["commit_key"]).read_bytes())
+    model = store / commit["model"]["key"]
+    data = bytearray(model.read_bytes())
+    data[-1] ^= 1
+    model.chmod(0o640)
+    model.write_bytes(data)
+    code, output = lab.run()
+    assert code == 1
+    assert f"StoreDamaged: the store is damaged: {commit['model']['key']}: its SHA-256 is " in output
+    assert "fedloom store repair" in output
+    command = lab.command("store", "repair", "lab")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert f"HEAD was set to round {commit['round'] - 1} " in done.stdout
+    lab.go(2)
+    code, output = lab.run()
+    assert code == 0, output
+    assert lab.digest() == undisturbed.digest()

@@ -1,0 +1,5 @@
+"""The API server of the operator shell's tests."""
+
+from tests.integration.fedoperator.kit import api, namespace
+
+__all__ = ["api", "namespace"]

@@ -1,0 +1,113 @@
+"""The Kubernetes status adapter against a real API server: one writer per leaf, the uid guard, Leases, errors."""
+
+import pytest
+from kubernetes import client, config
+
+from fedaggregator.adapters.kubernetes import KubernetesStatus
+from fedaggregator.errors import StatusUnavailableError
+from fedaggregator.status import status
+from fedapi import names
+from fedcore.rounds import machine
+from tests.unit.fedcore.rounds import test_round_rules as rules
+from tests.waiting import until
+
+pytestmark = pytest.mark.apiserver
+JOB = {
+    "apiVersion": names.API_VERSION,
+    "kind": names.JOB_KIND,
+    "spec": {"task": {"entrypoint": "task:make", "image": "example/task:1"}, "rounds": 2},
+}
+
+
+@pytest.fixture
+def job(api, namespace):
+    return made(api, namespace)
+
+
+@pytest.fixture
+def connection(api):
+    loaded = client.Configuration()
+    config.load_kube_config(str(api.cluster.kubeconfig), client_configuration=loaded)
+    with client.ApiClient(loaded) as opened:
+        yield opened
+
+
+def made(api, namespace):
+    return api.create(JOB | {"metadata": {"name": "heart", "namespace": namespace}})
+
+
+def gone(api, job):
+    namespace = job["metadata"]["namespace"]
+    api.delete(names.JOB_KIND, namespace, "heart")
+    until(lambda: not api.get(names.JOB_KIND, namespace, "heart", missing_ok=True))
+
+
+def shown(api, job):
+    return api.get(names.JOB_KIND, job["metadata"]["namespace"], "heart")
+
+
+def sink_of(job, connection):
+    return KubernetesStatus(job["metadata"]["namespace"], "heart", job["metadata"]["uid"], connection)
+
+
+def finished_state():
+    state = rules.collecting(rounds=1)
+    for site in "ab":
+        state, _ = rules.evaluated(state, site, 0, rules.A, 0.25)
+        state, _ = rules.accept(state, site)
+    state, _ = machine.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    for site in "ab":
+        state, _ = rules.evaluated(state, site, 1, rules.B, 0.79)
+    return state
+
+
+def test_every_status_is_taken_and_leaves_of_others_stay(api, job, connection):
+    api.patch(names.JOB_KIND, job["metadata"]["namespace"], "heart", {"status": {"phase": "Running"}}, "status")
+    sink = sink_of(job, connection)
+    for state in (rules.State(rules.config(), epoch=1), rules.collecting(), finished_state()):
+        sink.publish(status(state))
+    now = shown(api, job)
+    assert now["status"]["phase"] == "Running"
+    assert now["status"]["headlineMetric"] == "accuracy 0.79"
+    assert now["status"]["outcome"]["result"] == "Succeeded"
+    assert "startTime" not in now["status"]["round"]  # what is no longer said is gone
+    managers = [m["manager"] for m in now["metadata"]["managedFields"] if m.get("subresource") == "status"]
+    assert names.AGGREGATOR_MANAGER in managers
+    version = now["metadata"]["resourceVersion"]
+    sink.publish(status(finished_state()))
+    assert shown(api, job)["metadata"]["resourceVersion"] == version
+
+
+def test_a_recreated_job_is_not_written_by_its_predecessor(api, job, connection):
+    old = sink_of(job, connection)
+    old.publish(status(rules.State(rules.config(), epoch=1)))  # it knows a version of the old object
+    gone(api, job)
+    made(api, job["metadata"]["namespace"])
+    with pytest.raises(StatusUnavailableError, match="recreated"):
+        old.publish(status(rules.collecting()))
+    assert "status" not in shown(api, job)
+
+
+def test_a_deleted_job_is_not_made_anew(api, job, connection):
+    gone(api, job)
+    with pytest.raises(StatusUnavailableError, match="404"):
+        sink_of(job, connection).publish(status(rules.collecting()))
+    assert api.listed(names.JOB_KIND, job["metadata"]["namespace"]) == []
+
+
+def test_leases_are_renewed(api, job, connection):
+    sink = sink_of(job, connection)
+    times = []
+    for _ in range(2):
+        sink.heard("clinic")
+        lease = api.get("Lease", job["metadata"]["namespace"], names.site_lease_name("clinic"))
+        times.append(lease["spec"]["renewTime"])
+        assert lease["spec"]["leaseDurationSeconds"] == names.SITE_LEASE_ACTIVE_S
+    assert times[0] < times[1]
+
+
+def test_an_unreachable_server_is_told(connection):
+    connection.configuration.host = "https://127.0.0.1:9"
+    connection.configuration.retries = False
+    with pytest.raises(StatusUnavailableError):
+        KubernetesStatus("default", "heart", "uid", connection).publish({})

@@ -1,0 +1,122 @@
+"""A task's state from round to round against the real aggregator: it counts what was committed, whatever happens between."""
+
+import signal
+
+import pytest
+
+from fedapi.outcome import Exit
+from tests.integration.fedtrainer.programs import HERE, Site, end_all
+from tests.integration.protocol.application import UID, Hub
+from tests.integration.protocol.faults import Answer, Cut
+from tests.waiting import until
+
+
+@pytest.fixture
+def made(tmp_path):
+    hubs = []
+
+    def make(**values):
+        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **{"rounds": 3} | values))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+@pytest.fixture(autouse=True)
+def tasks_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    yield
+    end_all()
+
+
+def started(tmp_path, hub, **env):
+    site = Site(tmp_path / "site", hub, env=env)
+    hub.give(site.initial_model())
+    return site
+
+
+def state_files(site):
+    return sorted(path.name[:16] for path in (site.folder / "state" / UID / "site-a" / "state").iterdir())
+
+
+def counted(hub):
+    return [(m.round, m.metrics["n"]) for m in hub.updates]
+
+
+RIGHT = [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+FAULTS = [
+    [],
+    [("updates", Cut("after"))],
+    [("updates", Answer(503)), ("updates", Cut("after"))],
+    [("updates", Answer(409, "StaleRound"))],
+    [("updates", Answer(422, "WrongShape"))],
+    [("uploads", Answer(413, "TooLarge")), ("uploads", Answer(413, "TooLarge"))],
+]
+
+
+@pytest.mark.parametrize("faults", FAULTS, ids=str)
+def test_trainings_that_count_are_counted_once(tmp_path, made, faults):
+    hub = made()
+    site = started(tmp_path, hub)
+    for route, fault in faults:
+        hub.line.plan(route, fault)
+    ended = site.call("train", "Counts")
+    assert ended.code == 0, ended.log
+    assert counted(hub) == RIGHT
+    found = {(e["round"], e["metrics"]["n"]) for e in hub.evaluations}  # again with every order
+    assert found == {(0, 0.0), *RIGHT}, "an evaluation sees what was committed"
+    assert state_files(site) == ["current-000003-1"], "the job's end does not delete it"
+
+
+@pytest.mark.parametrize("where", ["train", "staged", "evaluate"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_killed_site_counts_on(tmp_path, made, where, ranks):
+    hub = made()
+    site = started(tmp_path, hub, TINY_KILL=f"{where}:{tmp_path / 'killed'}")
+
+    def codes():
+        return site.end_ranks(site.start_ranks("Counts")) if ranks > 1 else [site.run("train", "Counts").code]
+
+    first = codes()
+    assert -signal.SIGKILL in first
+    assert set(first) <= {-signal.SIGKILL, Exit.RING_BROKEN}
+    assert codes() == [0] * ranks, (site.folder / "log").read_text()
+    assert counted(hub) == RIGHT
+    assert state_files(site) == ["current-000003-1"]
+
+
+def test_a_restarted_aggregator_says_the_same(tmp_path, made):
+    hub = made()
+    site = started(tmp_path, hub)
+    process = site.start("train", "Counts")
+    until(lambda: hub.updates)
+    hub.restart()
+    ended = site.end(process)
+    assert ended.code == 0, ended.log
+    assert counted(hub) == RIGHT
+
+
+def test_processes_of_one_round_hand_it_on(tmp_path, made):
+    hub = made(rounds=2, lifetime="Round")
+    site = started(tmp_path, hub, FEDLOOM_LIFETIME="Round")
+    while "outcome" not in hub.job.status():
+        assert site.call("train", "Counts").code == 0
+    assert counted(hub) == RIGHT[:2]
+
+
+def test_a_lost_state_is_told_and_never_begun_anew(tmp_path, made):
+    hub = made()
+    site = started(tmp_path, hub, TINY_KILL=f"evaluate:{tmp_path / 'killed'}")
+    assert site.run("train", "Counts").code == -signal.SIGKILL
+    (current,) = (site.folder / "state" / UID / "site-a" / "state").glob("current-000001-1-*")
+    (site.folder / "state" / UID / "site-a" / "state" / current.name.replace("000001", "000009")).touch()
+    current.unlink()
+    hub.line.plan("updates", Answer(422, "WrongShape"))  # the finished update does not save it
+    ended = site.run("train", "Counts")
+    assert ended.code == Exit.DATA_MISSING, ended.log
+    assert "there is that of round 9" in ended.reason
+    assert [f["reason"] for f in hub.failures] == ["UpdateRefused", "DataMissing"]

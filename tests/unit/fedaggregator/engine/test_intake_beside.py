@@ -1,0 +1,181 @@
+"""Sites do not wait for each other's disk writes, and what was decided during a write holds."""
+
+import asyncio
+import contextlib
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from fedaggregator import metrics
+from fedaggregator.clock import steady_clock
+from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.intake import Intake
+from fedaggregator.errors import RequestRefusedError
+from fedaggregator.http.delivery import SignedUrls
+from fedaggregator.http.signedurls import UrlSigner
+from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.site import Payload, UpdateEnvelope, UpdateManifest
+from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.events import InitialModelFound
+from fedcore.rounds.state import Phase
+from fedstore.memory import MemoryStore
+from fedstore.objectstore import DIGEST
+from tests.unit.fedcore.rounds import test_round_rules as rules
+
+UPDATE = save({"w": np.ones(4, np.float32)})
+
+
+class SlowStore(MemoryStore):
+    """The disk stands still under the manifests of one site, until it is let go."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__()
+        self.site, self.reached, self.go = site, threading.Event(), threading.Event()
+
+    def add(self, key, data, sha256):
+        if f"/{self.site}/" in key and key.endswith(".manifest.json"):
+            self.reached.set()
+            assert self.go.wait(30)
+        return super().add(key, data, sha256)
+
+
+@contextlib.asynccontextmanager
+async def collecting(tmp_path, store, **values):
+    """An engine that collects round 1 of sites a and b, and its intake."""
+    (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
+    with ThreadPoolExecutor(4) as pool:
+        config = ConfigFile(tmp_path / "job.json", "uid")
+        engine = Engine(store, config, steady_clock(), pool, 1.0)
+        await engine.start()
+        others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
+        running = asyncio.create_task(engine.run(*others))
+        try:
+            async with asyncio.timeout(30):
+                with store.writer(engine.state.layout.model(0, DIGEST)) as writer:
+                    writer.write(save({"w": np.zeros(4, np.float32)}))
+                    await engine.handle(InitialModelFound(engine.clock(), writer.finish()))
+                for site in "ab":
+                    await engine.heard(site)
+                assert engine.state.phase is Phase.COLLECTING
+                yield (
+                    engine,
+                    Intake(engine, store, SignedUrls(UrlSigner(b"k", "https://hub", 60.0), store, engine.clock)),
+                )
+        finally:
+            store.go.set()
+            engine.stop()
+            for task in (running, *others):
+                task.cancel()
+
+
+def envelope(engine: Engine, store: MemoryStore, site: str, nonce: str = "n") -> UpdateEnvelope:
+    plan, sha256 = engine.state.current.plan, hashlib.sha256(UPDATE).hexdigest()
+    payload = store.put_once(engine.state.layout.update(site, plan.round, sha256), UPDATE)
+    body = UpdateManifest(
+        job_uid="uid", round=plan.round, attempt=plan.attempt, client=site, base_sha256=plan.base.sha256,
+        payloads={"update": Payload(object=payload)}, samples=5, training_s=1.0, nonce=nonce * 16,
+    )  # fmt: skip
+    return UpdateEnvelope(body=body)
+
+
+async def shown(engine: Engine, fact) -> None:
+    while not fact():
+        await engine.news.wait()
+        engine.news.clear()
+
+
+async def waited(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 30)
+
+
+def test_a_site_does_not_wait_for_the_disk_write_of_another(tmp_path):
+    async def run():
+        store = SlowStore("a")
+        async with collecting(tmp_path, store) as (engine, intake):
+            slow = asyncio.create_task(intake.update("a", envelope(engine, store, "a")))
+            await waited(store.reached)
+            assert not (await intake.update("b", envelope(engine, store, "b"))).duplicate
+            assert list(engine.state.current.accepted) == ["b"]
+            store.go.set()
+            assert not (await slow).duplicate
+
+    asyncio.run(run())
+
+
+def test_a_close_that_was_decided_during_the_write_wins(tmp_path):
+    async def run():
+        store = SlowStore("a")
+        async with collecting(tmp_path, store, quorum=1, grace_after_quorum_s=0.0, rounds=1) as (engine, intake):
+            sent = envelope(engine, store, "a")
+            slow = asyncio.create_task(intake.update("a", sent))
+            await waited(store.reached)
+            await intake.update("b", envelope(engine, store, "b"))
+            await shown(engine, lambda: engine.state.tip.round == 1)
+            store.go.set()
+            with pytest.raises(RequestRefusedError) as told:
+                await slow
+            assert told.value.refusal.code == "StaleRound"
+            assert [p.client for p in engine.state.tip.participants] == ["b"]
+            manifest = engine.state.layout.manifest("a", sent.body.round, sent.body.attempt)
+            assert manifest not in list(store.keys("updates/"))
+
+    asyncio.run(run())
+
+
+def test_of_two_updates_of_one_site_one_counts(tmp_path):
+    async def run():
+        store = SlowStore("a")
+        async with collecting(tmp_path, store) as (engine, intake):
+            first = asyncio.create_task(intake.update("a", envelope(engine, store, "a", "1")))
+            await waited(store.reached)
+            second = asyncio.create_task(intake.update("a", envelope(engine, store, "a", "2")))
+            await asyncio.sleep(0.05)
+            assert not second.done()
+            store.go.set()
+            await first
+            with pytest.raises(RequestRefusedError) as told:
+                await second
+            assert told.value.refusal.code == "Duplicate"
+            assert engine.state.current.accepted["a"].nonce == "1" * 16
+
+    asyncio.run(run())
+
+
+def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store, quorum=1, grace_after_quorum_s=0.0, rounds=9) as (engine, intake):
+            await intake.update("a", envelope(engine, store, "a"))
+            await shown(engine, lambda: engine.state.tip.round == 1)
+        metrics.ROUND.set(0)  # as in a new process
+        with ThreadPoolExecutor(4) as pool:
+            await Engine(store, ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0).start()
+            assert metrics.ROUND.collect()[0].samples[0].value == 1
+
+    asyncio.run(run())
+
+
+def test_sites_are_counted_when_the_gauges_are_read(tmp_path):
+    async def run():
+        async with collecting(tmp_path, SlowStore("nobody")) as (engine, _):
+            await engine.heard("b", Speech(protocol=PROTOCOL + 1, oldest=PROTOCOL + 1))
+            assert metrics.SITES_CONNECTED.collect()[0].samples[0].value == 2
+            assert metrics.SITES_INCOMPATIBLE.collect()[0].samples[0].value == 1
+
+    asyncio.run(run())
+
+
+def test_the_gauge_of_the_attempt_follows_the_state(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store, deadline_s=0.3, quorum=2, max_failures=9) as (engine, intake):
+            await intake.update("a", envelope(engine, store, "a"))
+            await shown(engine, lambda: engine.state.attempt > 1)
+            assert metrics.ATTEMPT.collect()[0].samples[0].value == engine.state.attempt
+
+    asyncio.run(run())

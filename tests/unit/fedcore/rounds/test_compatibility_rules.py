@@ -1,0 +1,109 @@
+"""What a site speaks decides whether it is selected, waited for and told to go; the digests of old records decide nothing else."""
+
+import pytest
+
+from fedaggregator.status import status
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedcore.rounds import machine, planning
+from fedcore.rounds.compatibility import Speech, misfit
+from fedcore.rounds.effects import WriteFailure, WritePlan
+from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound
+from fedcore.rounds.state import Phase, State
+from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, config, kinds, ref
+
+OLD, TODAY = Speech(), Speech(PROTOCOL, OLDEST_AT_SITE, frozenset(FEATURES))
+NEWER, MUCH_NEWER = Speech(PROTOCOL + 1, PROTOCOL, frozenset()), Speech(PROTOCOL + 2, PROTOCOL + 1, frozenset(FEATURES))
+STRICT, WARN = TrainingSettings(), TrainingSettings(determinism="Warn")
+
+
+@pytest.mark.parametrize(
+    ("speech", "training", "told"),
+    [
+        (None, WARN, ""),
+        (OLD, STRICT, ""),
+        (OLD, WARN, "cannot do training.determinism Warn: build its task image with a trainer of this hub's version, or set it"),
+        (TODAY, WARN, ""),
+        (NEWER, STRICT, ""),
+        (MUCH_NEWER, STRICT, f"protocol {PROTOCOL + 1} to {PROTOCOL + 2}, this hub 1 to {PROTOCOL}"),
+        (Speech(0, 0), STRICT, f"it speaks protocol 0, this hub 1 to {PROTOCOL}"),
+    ],
+)  # fmt: skip
+def test_what_fits(speech, training, told):
+    found = misfit(speech, training)
+    assert told in found
+    assert bool(found) is bool(told)
+
+
+def heard(state: State, client: str, speech: Speech, now: float = 10.0):
+    return machine.step(state, Heard(now, (client,), {client: speech}))
+
+
+def waiting(clients: str = "abc", **values) -> State:
+    state = State(config(clients, training=WARN, **values), epoch=1)
+    return machine.step(state, InitialModelFound(1.0, ref(A)))[0]
+
+
+def told(state: State) -> dict[str, tuple[str, str]]:
+    return {client["name"]: (client["state"], client["message"]) for client in status(state)["clients"]}
+
+
+def test_a_site_that_does_not_fit_is_not_selected_and_the_status_says_why():
+    state = waiting(min_available=2)
+    state, effects = heard(state, "a", OLD)
+    state, more = heard(state, "b", TODAY)
+    assert (effects, more) == ((), ()), "one of two fits"
+    assert told(state)["a"] == ("Incompatible", planning.misfit(state, "a"))
+    assert next(iter(told(state))) == "a"
+    state, effects = heard(state, "c", TODAY)
+    assert kinds(effects) == [WritePlan]
+    assert state.current.plan.selected == ("b", "c")
+
+
+def test_an_attempt_does_not_wait_for_a_site_that_turns_out_not_to_fit():
+    state = waiting("ab", min_available=1, quorum=1)
+    state, _ = heard(state, "b", TODAY)
+    assert state.current.plan.selected == ("a", "b"), "a was not heard yet"
+    state, effects = heard(state, "a", OLD)
+    assert (effects, state.current.pending) == ((), {"b"})
+    assert (state.site("a").failures, "determinism" in state.site("a").message) == (1, True)
+    assert told(state)["a"][0] == "Incompatible"
+    state, _ = accept(state, "b")
+    assert state.phase is Phase.FOLDING
+
+
+def test_an_attempt_whose_quorum_it_takes_away_fails_at_once():
+    state, _ = heard(waiting("ab", min_available=1), "b", TODAY)
+    state, effects = heard(state, "a", OLD)
+    assert kinds(effects) == [WriteFailure, WritePlan]
+    assert "cannot do training.determinism Warn" in effects[0].failure.message
+    assert state.current.plan.selected == ("b",)
+
+
+def test_the_plan_decides_for_those_who_take_part_and_the_configuration_for_all_others():
+    state, _ = machine.step(State(config("a"), epoch=1), InitialModelFound(1.0, ref(A)))
+    state, _ = heard(state, "a", OLD)
+    assert state.current.plan.selected == ("a",)
+    state, _ = machine.step(state, Configured(11.0, config("ab", training=WARN)))
+    state, _ = heard(state, "b", OLD, 12.0)
+    assert (planning.misfit(state, "a"), bool(planning.misfit(state, "b"))) == ("", True)
+    state, _ = accept(state, "a")
+    state, effects = machine.step(state, Folded(30.0, 1, 1, ref(B)))
+    assert WritePlan not in kinds(effects), "nobody is left"
+    assert [name for name, (what, _) in told(state).items() if what == "Incompatible"] == ["a", "b"]
+
+
+def test_who_speaks_anew_fits_again():
+    state, _ = heard(waiting("a"), "a", OLD)
+    assert state.current is None
+    state, effects = heard(state, "a", TODAY, 12.0)
+    assert kinds(effects) == [WritePlan]
+
+
+def test_with_lifetime_round_an_earlier_process_says_nothing_about_the_next_one():
+    state, _ = heard(waiting("ab", lifetime="Round", quorum=1), "a", OLD)
+    assert (state.current.pending, told(state)["a"][0]) == ({"b"}, "Incompatible")
+    state, _ = accept(state, "b")
+    state, _ = machine.step(state, Folded(30.0, 1, 1, ref(B)))
+    assert state.current.plan.selected == ("a", "b")
+    assert (planning.misfit(state, "a"), told(state)["a"][0]) == ("", "Waiting")
