@@ -1,0 +1,48 @@
+"""The first example: the same model embedded and on the cluster, whatever was killed in between."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.world import World
+from tools import deploy
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "heart-disease"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Digest of the model that `fedloom run` makes of the example."""
+    subprocess.run([sys.executable, EXAMPLE / "prepare.py"], check=True)
+    folder = tmp_path_factory.mktemp("embedded")
+    command = [sys.executable, "-m", "fedcli", "run", EXAMPLE, "--workdir", folder / "state"]
+    done = subprocess.run([*command, "--result", folder / "result.json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return World.read_result(folder / "result.json")["model"]["sha256"]
+
+
+@pytest.fixture(scope="module")
+def hospitals(platform, tmp_path_factory):
+    """The example's documents and data; its image on the cluster."""
+    deploy.task_image(platform, EXAMPLE, "localhost/fedloom-heart-disease:dev")
+    maps = tmp_path_factory.mktemp("heart-disease") / "data.yaml"
+    subprocess.run([sys.executable, EXAMPLE / "prepare.py", "--configmaps", maps], check=True)
+    sources = (maps, EXAMPLE / "sites.yaml", EXAMPLE / "job.yaml")
+    return [body for source in sources for body in yaml.safe_load_all(source.read_text())]
+
+
+def test_the_model_is_the_embedded_one_after_aggregator_and_trainer_were_killed(world, hospitals, undisturbed):
+    (job,) = (body["metadata"]["name"] for body in hospitals if body["kind"] == "FederatedJob")
+    site = next(body["metadata"]["name"] for body in hospitals if body["kind"] == "FLClient")
+    world.apply(hospitals)
+    uid = world.get("fj", job)["metadata"]["uid"]
+    world.wait("round 2", lambda: world.in_round(job, 2))
+    world.kill("fedaggregator", uid)
+    world.kill("fedtrainer", uid, site)
+    status = world.completes(job)
+    assert status["model"]["sha256"] == undisturbed
+    assert status["round"]["progress"] == f"{status['round']['total']}/{status['round']['total']}"
