@@ -1,6 +1,7 @@
 """Sample jobs, sites and live objects, as the API would return them. Used by the tests of the operator's pure half."""
 
 import copy
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -176,6 +177,17 @@ def site_messages(decision: Decision) -> dict[str, str]:
     return {entry["name"]: entry["message"] for entry in decision.status["sites"]}
 
 
+def roster(decision: Decision) -> dict[str, tuple[bool, str]]:
+    """What the aggregator is told of each site: whether it takes part, and why not."""
+    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
+    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
+
+
+def init_name() -> str:
+    """Name of the init Job."""
+    return next(o["metadata"]["name"] for o in decide(observe(), NOW).objects if "init" in o["metadata"]["name"])
+
+
 STARTED: Json = {"startTime": "2026-11-22T11:00:00Z"}
 MODEL: Json = {"uri": "volume://x/y", "sha256": "0" * 64, "round": 0}
 
@@ -204,3 +216,9 @@ def in_round(**clients: str) -> Json:
         },
         "clients": [{"name": name, "state": state} for name, state in clients.items()],
     }  # fmt: skip
+
+
+def outcome(result: str = "Succeeded", seconds_ago: float = 10, **more: object) -> Json:
+    """Status of a job whose aggregator has told the outcome."""
+    told = {"result": result, "reason": "RoundsDone", "message": "20 of 20 rounds", "time": ago(seconds_ago)}
+    return in_round() | {"outcome": told} | more

@@ -20,10 +20,6 @@ def _complete(child: s.Json, seconds_ago: float) -> None:
     }
 
 
-def _roster(decision) -> dict[str, tuple[bool, str]]:
-    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
-
 
 def _ended(status: s.Json, seconds_ago: float = 61, **spec: object):
     """berlin's training Job is complete."""
@@ -40,7 +36,7 @@ def test_a_job_that_ends_before_the_federated_job_is_trouble(state):
     assert s.site_reasons(decision)["berlin"] == Reason.ENDED_EARLY
     assert "sys.exit" in s.site_messages(decision)["berlin"]
     assert "delete Job heart-berlin" in s.site_messages(decision)["berlin"]
-    assert _roster(decision) == {"berlin": (False, Reason.ENDED_EARLY), "lyon": (True, "")}
+    assert s.roster(decision) == {"berlin": (False, Reason.ENDED_EARLY), "lyon": (True, "")}
     assert "SiteTrouble" in {event.reason for event in decision.events}
 
 
@@ -69,7 +65,7 @@ def test_the_end_of_the_job_is_no_early_end():
 def test_with_lifetime_round_the_update_of_this_round_counts(state, reason):
     decision = decide(_ended(s.planned("3-1", "berlin", berlin=state), **ROUND), s.NOW)
     assert s.site_reasons(decision)["berlin"] == reason
-    assert _roster(decision)["berlin"][0] is (reason == Reason.ROUND_DONE)
+    assert s.roster(decision)["berlin"][0] is (reason == Reason.ROUND_DONE)
 
 
 def test_the_last_evaluation_owes_no_update():

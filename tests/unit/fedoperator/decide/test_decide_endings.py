@@ -19,9 +19,6 @@ from tests.unit.fedoperator import samples as s
 TRAINER, INIT, AGGREGATOR = names.ROLE_TRAINER, names.ROLE_INIT, names.ROLE_AGGREGATOR
 
 
-def _init_name() -> str:
-    return next(o["metadata"]["name"] for o in decide(s.observe(), s.NOW).objects if "init" in o["metadata"]["name"])
-
 
 def test_another_controllers_or_a_deleted_job_is_left_alone():
     assert decide(s.observe(s.job(managedBy="other.example/x")), s.NOW) == Decision()
@@ -123,7 +120,7 @@ def test_a_site_pending_too_long_before_the_first_round_stops_progress_without_f
     ],
 )
 def test_the_hubs_pods_fail_the_job_for_images_only(role, pod, failed):
-    name = _init_name() if role == INIT else ""
+    name = s.init_name() if role == INIT else ""
     made = s.waiting(role, name, "", *pod) if pod else s.unplaced(role, name, "", "2 Insufficient memory.")
     children = s.live_children(s.observe(), ready=False)
     decision = decide(s.observe(s.job(s.STARTED), children=children, pods=(made,)), s.NOW)
@@ -149,7 +146,7 @@ def test_an_image_that_is_gone_in_mid_job_is_said_and_waited_for():
 
 def test_an_upgraded_operator_changes_the_aggregators_image_and_no_training_job():
     children = s.live_children(s.observe())
-    s.complete(children[Key("Job", _init_name())])
+    s.complete(children[Key("Job", s.init_name())])
     newer = Settings(aggregator_image="registry.example/fedloom-aggregator:0.2.0")
     observed = s.observe(s.job(s.in_round(berlin="Training")), children=children, settings=newer)
     decision = decide(observed, s.NOW)
@@ -169,7 +166,7 @@ CLAIM = Key("PersistentVolumeClaim", names.store_claim_name("heart", s.UID))
 )
 def test_a_lost_store_is_said_and_no_empty_claim_takes_its_place(claim, words):
     children = s.live_children(s.observe(), ready=False)
-    init = children[Key("Job", _init_name())]
+    init = children[Key("Job", s.init_name())]
     s.complete(init)
     init["status"]["completionTime"] = s.ago(400)
     children[CLAIM]["metadata"]["creationTimestamp"] = s.ago(claim or 500)
@@ -199,8 +196,8 @@ def test_an_image_error_counts_from_the_time_the_pod_got_a_node():
 
 def test_a_failed_init_job_fails_the_job_with_the_tasks_own_words():
     children = s.live_children(s.observe(), ready=False)
-    s.failed(children[Key("Job", _init_name())])
-    dead = s.ended(INIT, _init_name(), "", Exit.TASK_IMPORT, "No module named 'hart'")
+    s.failed(children[Key("Job", s.init_name())])
+    dead = s.ended(INIT, s.init_name(), "", Exit.TASK_IMPORT, "No module named 'hart'")
     decision = decide(s.observe(s.job(s.STARTED), children=children, pods=(dead,)), s.NOW)
     assert s.condition(decision, "Failed") == (
         "True", "TaskImportFailed", "the init Job failed: No module named 'hart'",
@@ -210,7 +207,7 @@ def test_a_failed_init_job_fails_the_job_with_the_tasks_own_words():
 
 def test_a_failed_init_job_is_history_once_there_is_a_model():
     children = s.live_children(s.observe())
-    s.failed(children[Key("Job", _init_name())], "exit code 11")
+    s.failed(children[Key("Job", s.init_name())], "exit code 11")
     decision = decide(s.observe(s.job(s.in_round()), children=children), s.NOW)
     assert s.condition(decision, "Failed")[0] == "False"
 
@@ -235,7 +232,7 @@ def test_no_sites_left():
         name = s.job_name(s.observe(), client)
         s.failed(children[Key("Job", name)])
         pods.append(s.ended(TRAINER, name, client, Exit.TASK_INVALID, "metric is text", name=name))
-    init = children[Key("Job", _init_name())]
+    init = children[Key("Job", s.init_name())]
     decision = decide(s.observe(s.job(s.in_round()), children=children, pods=tuple(pods)), s.NOW)
     status, reason, message = s.condition(decision, "Failed")
     assert (status, reason) == ("True", Reason.NO_SITES_LEFT)
@@ -262,7 +259,7 @@ def test_a_site_that_is_merely_barred_may_come_back(barred, state):
 def test_active_deadline():
     status = s.in_round() | {"startTime": s.ago(100)}
     children = s.live_children(s.observe())
-    s.complete(children[Key("Job", _init_name())])
+    s.complete(children[Key("Job", s.init_name())])
     early = decide(s.observe(s.job(status, activeDeadlineSeconds=130), children=children), s.NOW)
     assert early.requeue_after == 30.0
     late = decide(s.observe(s.job(status, activeDeadlineSeconds=100), children=children), s.NOW)
@@ -270,21 +267,17 @@ def test_active_deadline():
     assert late.suspend == {s.job_name(s.observe(), name): True for name in ("berlin", "lyon")}
 
 
-def _outcome(result: str = "Succeeded", seconds_ago: float = 10, **more: object) -> s.Json:
-    told = {"result": result, "reason": "RoundsDone", "message": "20 of 20 rounds", "time": s.ago(seconds_ago)}
-    return s.in_round() | {"outcome": told} | more
-
 
 @pytest.mark.parametrize(("result", "phase"), [("Succeeded", "Complete"), ("Failed", "Failed")])
 def test_the_outcome_ends_the_job_and_the_aggregator_stays_for_its_sites(result, phase):
     children = s.live_children(s.observe())
-    s.complete(children[Key("Job", _init_name())])
-    told = decide(s.observe(s.job(_outcome(result)), children=children), s.NOW)
+    s.complete(children[Key("Job", s.init_name())])
+    told = decide(s.observe(s.job(s.outcome(result)), children=children), s.NOW)
     assert s.condition(told, phase) == ("True", "RoundsDone", "20 of 20 rounds")
     assert told.status["phase"] == phase
     assert told.status["completionTime"] == s.ago(10)
     assert (told.objects, told.suspend, told.secrets, told.requeue_after) == ((), {}, (), 50.0)
-    after = s.observe(s.job(_outcome(result) | dict(told.status)), children=children)
+    after = s.observe(s.job(s.outcome(result) | dict(told.status)), children=children)
     late = decide(after, s.NOW + timedelta(seconds=50))
     assert [o["spec"]["replicas"] for o in late.objects] == [0]
     assert late.suspend == {s.job_name(s.observe(), name): True for name in ("berlin", "lyon")}
@@ -292,30 +285,30 @@ def test_the_outcome_ends_the_job_and_the_aggregator_stays_for_its_sites(result,
 
 def test_it_stops_as_soon_as_all_sites_have_heard():
     children = s.live_children(s.observe())
-    for name in (_init_name(), s.job_name(s.observe(), "berlin"), s.job_name(s.observe(), "lyon")):
+    for name in (s.init_name(), s.job_name(s.observe(), "berlin"), s.job_name(s.observe(), "lyon")):
         s.complete(children[Key("Job", name)])
-    observed = s.observe(s.job(_outcome()), children=children)
+    observed = s.observe(s.job(s.outcome()), children=children)
     decision = decide(observed, s.NOW)
     assert [o["spec"]["replicas"] for o in decision.objects] == [0]
     children[Key("Deployment", "heart-aggregator")]["spec"]["replicas"] = 0
-    recorded = s.observe(s.job(_outcome() | dict(decision.status)), children=children)
+    recorded = s.observe(s.job(s.outcome() | dict(decision.status)), children=children)
     assert decide(recorded, s.NOW) == Decision()
     assert decide(s.observe(recorded.job), s.NOW) == Decision()  # children deleted by hand stay deleted
 
 
 def test_time_to_live():
-    recorded = dict(decide(s.observe(s.job(_outcome())), s.NOW).status)
-    observed = s.observe(s.job(_outcome() | recorded, ttlSecondsAfterFinished=100))
+    recorded = dict(decide(s.observe(s.job(s.outcome())), s.NOW).status)
+    observed = s.observe(s.job(s.outcome() | recorded, ttlSecondsAfterFinished=100))
     early = decide(observed, s.NOW)
     assert (early.delete_self, early.requeue_after) == (False, 90.0)
     assert decide(observed, s.NOW + timedelta(seconds=90)).delete_self
-    unrecorded = s.observe(s.job(_outcome(), ttlSecondsAfterFinished=0))
+    unrecorded = s.observe(s.job(s.outcome(), ttlSecondsAfterFinished=0))
     assert not decide(unrecorded, s.NOW).delete_self  # the end is written down first
 
 
 def test_the_first_ending_is_kept_for_good():
     recorded = dict(decide(s.observe(s.job(s.in_round(), activeDeadlineSeconds=1)), s.NOW).status)
-    later = s.observe(s.job(_outcome() | recorded, activeDeadlineSeconds=1))
+    later = s.observe(s.job(s.outcome() | recorded, activeDeadlineSeconds=1))
     assert decide(later, s.NOW).status is None
 
 

@@ -154,7 +154,7 @@ def test_a_barred_site_starts_nothing_whatever_the_status_says(barred, state, st
     clients, status = (barred, *THREE[1:]), s.planned(step, "berlin", "lyon", berlin=state)
     decision = decide(_observe(status, clients=clients), s.NOW)
     assert _made(decision) == {_name("lyon", step)}
-    assert _roster(decision)["berlin"] == (False, Reason.NOT_STARTED)
+    assert s.roster(decision)["berlin"] == (False, Reason.NOT_STARTED)
     waiting = decide(_observe(status, _live("berlin", step, "suspended"), clients=clients), s.NOW)
     assert (waiting.suspend, _deleted(waiting)) == ({}, set())
     assert s.site_reasons(waiting)["berlin"] in (Reason.PAUSED, Reason.NOT_READY)
@@ -171,7 +171,7 @@ def test_a_paused_site_ends_the_round_that_it_had_started():
     paused = (BARRED["paused"], *THREE[1:])
     decision = decide(_observe(s.planned("1-1", "berlin"), _live("berlin", "1-1"), clients=paused), s.NOW)
     assert (decision.suspend, _deleted(decision)) == ({}, set())
-    assert _roster(decision)["berlin"] == (False, Reason.PAUSED)
+    assert s.roster(decision)["berlin"] == (False, Reason.PAUSED)
 
 
 def test_suspend_and_resume_in_mid_round_keep_the_step():
@@ -184,20 +184,16 @@ def test_suspend_and_resume_in_mid_round_keep_the_step():
     assert resumed.suspend == {_name("berlin", "3-1"): False}
 
 
-def _roster(decision: Decision) -> dict[str, tuple[bool, str]]:
-    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
-
 
 def test_a_site_that_failed_for_good_is_out_until_its_template_changes():
     live, status = _live("berlin", "1-1", "failed"), s.planned("2-1", "lyon")
     dead = s.ended(TRAINER, _name("berlin", "1-1"), "berlin", Exit.DATA_MISSING, "no file train.csv")
     decision = decide(_observe(status, live, (dead,)), s.NOW)
-    assert _roster(decision) == {"berlin": (False, "DataMissing"), "lyon": (True, ""), "oslo": (True, "")}
+    assert s.roster(decision) == {"berlin": (False, "DataMissing"), "lyon": (True, ""), "oslo": (True, "")}
     assert s.site_messages(decision)["berlin"].startswith("no file train.csv (mend it, then delete Job ")
     changed = (s.site("berlin", data={"env": [{"name": "FILE", "value": "rows.csv"}]}), *THREE[1:])
     mended = decide(_observe(status, live, (dead,), clients=changed), s.NOW)
-    assert _roster(mended)["berlin"] == (True, "")
+    assert s.roster(mended)["berlin"] == (True, "")
     assert _deleted(mended) == {_name("berlin", "1-1")}
 
 
@@ -208,10 +204,10 @@ def test_a_site_rests_for_the_step_in_which_it_failed_too_often():
 
     resting = decide(_observe(s.planned("3-1", "berlin"), _live("berlin", "3-1"), pods("3-1")), s.NOW)
     assert resting.suspend == {_name("berlin", "3-1"): True}
-    assert _roster(resting)["berlin"] == (False, Reason.TOO_MANY_FAILURES)
+    assert s.roster(resting)["berlin"] == (False, Reason.TOO_MANY_FAILURES)
     over = decide(_observe(s.planned("4-1", "lyon"), _live("berlin", "3-1", "suspended"), pods("3-1")), s.NOW)
     assert _deleted(over) == {_name("berlin", "3-1")}
-    assert _roster(over)["berlin"] == (True, "")
+    assert s.roster(over)["berlin"] == (True, "")
 
 
 def test_a_template_change_in_mid_round_waits_for_its_end():

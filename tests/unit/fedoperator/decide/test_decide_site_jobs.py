@@ -34,12 +34,6 @@ def test_selector_follows_kubernetes(selector, labels, expected):
     assert matches(Selector.model_validate(selector), labels) is expected
 
 
-def _roster(decision: Decision) -> dict[str, tuple[bool, str]]:
-    import json
-
-    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
-    return {name: (why is None, why or "") for name, why in json.loads(text)["roster"].items()}
-
 
 def _ready(status: str, generation: int) -> s.Json:
     condition = {"type": "Ready", "status": status, "reason": "R", "lastTransitionTime": s.ago(1)}
@@ -51,7 +45,7 @@ def test_paused_and_unready_sites_are_told_to_the_aggregator():
         s.site("a"), s.site("b", paused=True), s.site("c", status=_ready("False", 1)),
         s.site("d", status=_ready("False", 0)), s.site("e", labels={"x": "y"}, status=_ready("True", 1)),
     )  # fmt: skip
-    assert _roster(decide(s.observe(clients=clients), s.NOW)) == {
+    assert s.roster(decide(s.observe(clients=clients), s.NOW)) == {
         "a": (True, ""), "b": (False, "Paused"), "c": (False, "NotReady"),
         "d": (True, ""),  # the condition is about an older generation
         "e": (True, ""),
@@ -189,7 +183,7 @@ def test_a_fatal_exit_takes_the_site_out_and_tells_the_way_back(code, reason):
     decision = decide(s.observe(s.job(s.in_round()), children=children, pods=(dead,)), s.NOW)
     assert s.site_reasons(decision)["berlin"] == reason
     assert s.site_messages(decision)["berlin"].startswith("no file train.csv (mend it, then delete Job ")
-    assert _roster(decision) == {"berlin": (False, reason), "lyon": (True, "")}
+    assert s.roster(decision) == {"berlin": (False, reason), "lyon": (True, "")}
     assert [e.reason for e in decision.events if "berlin" in e.message] == ["SiteTrouble"]
     assert s.condition(decision, "Failed")[0] == "False"
 
@@ -210,7 +204,7 @@ def test_out_of_memory_is_named_and_retried():
     assert s.site_reasons(decision)["berlin"] == Reason.OOM_KILLED
     assert "memory limit" in s.site_messages(decision)["berlin"]
     assert decision.suspend == {}
-    assert _roster(decision)["berlin"] == (True, "")
+    assert s.roster(decision)["berlin"] == (True, "")
 
 
 def _budget(*ages: float, status: s.Json | None = None, suspended: bool = False, **more: object) -> Decision:
@@ -245,7 +239,7 @@ def test_failures_are_budgeted_per_round(ages, more, stopped):
     decision = _budget(*ages, **more)
     assert decision.suspend == ({name: True} if stopped else {})
     assert (s.site_reasons(decision)["berlin"] == Reason.TOO_MANY_FAILURES) is stopped
-    assert _roster(decision)["berlin"] == ((False, "TooManyFailures") if stopped else (True, ""))
+    assert s.roster(decision)["berlin"] == ((False, "TooManyFailures") if stopped else (True, ""))
 
 
 def test_the_next_round_lets_a_resting_site_run_again():
@@ -253,7 +247,7 @@ def test_the_next_round_lets_a_resting_site_run_again():
     assert _budget(10, 20, suspended=True).suspend == {}
     again = _budget(310, 320, suspended=True)
     assert again.suspend == {name: False}
-    assert _roster(again)["berlin"] == (True, "")
+    assert s.roster(again)["berlin"] == (True, "")
 
 
 def test_before_the_first_round_a_resting_site_is_tried_again_after_a_while():

@@ -15,35 +15,15 @@ from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import HubImage, init_job
 from fedoperator.desired.training_job import training_job
 from tests.unit.fedoperator import samples as s
-
-DOMAIN = "cluster.local"
-HUB = HubImage("hub", "Never")
+from tests.unit.fedoperator.desired import manifests as m
 
 
-def _container(manifest: s.Json) -> s.Json:
-    """The one with the task's code, where there are several."""
-    pod = manifest["spec"]["template"]["spec"]
-    return (pod.get("initContainers") or pod["containers"])[0]
 
 
-def _env(manifest: s.Json) -> dict[str, str]:
-    entries = _container(manifest)["env"]
-    assert len({entry["name"] for entry in entries}) == len(entries)
-    return {entry["name"]: entry["value"] for entry in entries}
 
-
-def _pods() -> list[s.Json]:
-    job = s.job()
-    return [
-        training_job(job, s.site("a"), DOMAIN),
-        init_job(job, HUB, DOMAIN),
-        deployment(job, "img", "Never", DOMAIN, 1),
-    ]
-
-
-@pytest.mark.parametrize("manifest", _pods(), ids=["training", "init", "aggregator"])
+@pytest.mark.parametrize("manifest", m.pods(), ids=["training", "init", "aggregator"])
 def test_every_pod_meets_the_restricted_standard(manifest):
-    pod, container = manifest["spec"]["template"]["spec"], _container(manifest)
+    pod, container = manifest["spec"]["template"]["spec"], m.container(manifest)
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
@@ -56,7 +36,7 @@ def test_every_pod_meets_the_restricted_standard(manifest):
 
 
 def test_only_the_aggregator_has_an_api_token():
-    training, init, aggregator = _pods()
+    training, init, aggregator = m.pods()
     for manifest in (training, init):
         assert manifest["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
     assert "automountServiceAccountToken" not in aggregator["spec"]["template"]["spec"]
@@ -64,13 +44,13 @@ def test_only_the_aggregator_has_an_api_token():
 
 
 def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
-    for manifest in _pods()[:2]:
+    for manifest in m.pods()[:2]:
         disrupted, ignore, fail = manifest["spec"]["podFailurePolicy"]["rules"]
         assert [rule["action"] for rule in (disrupted, ignore, fail)] == ["Ignore", "Ignore", "FailJob"]
         assert ignore["onExitCodes"]["values"] == sorted(outcome.IGNORED)
         assert fail["onExitCodes"]["values"] == sorted(outcome.FATAL)
         of_one = manifest["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER
-        assert fail["onExitCodes"].get("containerName") == (_container(manifest)["name"] if of_one else None)
+        assert fail["onExitCodes"].get("containerName") == (m.container(manifest)["name"] if of_one else None)
         assert manifest["spec"]["podReplacementPolicy"] == "Failed"
         assert "suspend" not in manifest["spec"]
 
@@ -78,9 +58,9 @@ def test_jobs_fail_on_fatal_codes_only_and_never_carry_suspend():
 def test_a_sites_state_is_one_folder_for_all_its_jobs():
     state = {"persistentVolumeClaim": {"claimName": "kept"}}
     found = {
-        next(m["subPath"] for m in _container(made)["volumeMounts"] if m["mountPath"] == names.PATH_STATE)
+        next(m["subPath"] for m in m.container(made)["volumeMounts"] if m["mountPath"] == names.PATH_STATE)
         for uid in ("one", "two")
-        for made in [training_job(s.job(meta={"uid": uid}), s.site("a", state=state), DOMAIN)]
+        for made in [training_job(s.job(meta={"uid": uid}), s.site("a", state=state), m.DOMAIN)]
     }
     assert found == {"fedloom"}
 
@@ -88,8 +68,8 @@ def test_a_sites_state_is_one_folder_for_all_its_jobs():
 def test_what_users_may_tune_reaches_the_container():
     patch = {"env": [{"name": name, "value": "9"} for name in names.TUNABLE]}
     job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
-    for made in (training_job(job, s.site("a"), DOMAIN), deployment(job, "img", "Never", DOMAIN, 1)):
-        assert {_env(made)[name] for name in names.TUNABLE} == {"9"}
+    for made in (training_job(job, s.site("a"), m.DOMAIN), deployment(job, "img", "Never", m.DOMAIN, 1)):
+        assert {m.env(made)[name] for name in names.TUNABLE} == {"9"}
 
 
 def test_of_the_hubs_variables_only_those_of_the_list_reach_it():
@@ -97,7 +77,7 @@ def test_of_the_hubs_variables_only_those_of_the_list_reach_it():
     allowed = names.HUB_ENV[-20:]  # a list has at most 32 entries
     asked = [{"name": name, "value": "/x"} for name in (*allowed, "PYTHONPATH", "LD_PRELOAD", "fedloom_store")]
     plain, asking = (
-        _env(deployment(s.job(aggregator={"podTemplate": {"env": env}}), "img", "Never", DOMAIN, 1))
+        m.env(deployment(s.job(aggregator={"podTemplate": {"env": env}}), "img", "Never", m.DOMAIN, 1))
         for env in ([], asked)
     )
     assert set(asking) - set(plain) == set(allowed)
@@ -109,7 +89,7 @@ def test_annotations_that_are_orders_and_labels_of_others_are_dropped():
         "annotations": {"cost": "1", "container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"},
     }
     job = s.job(training={"podTemplate": patch}, aggregator={"podTemplate": patch})
-    for made, client in ((training_job(job, s.site("a"), DOMAIN), "a"), (init_job(job, HUB, DOMAIN), None)):
+    for made, client in ((training_job(job, s.site("a"), m.DOMAIN), "a"), (init_job(job, m.HUB, m.DOMAIN), None)):
         metadata = made["spec"]["template"]["metadata"]
         assert metadata["annotations"] == {"cost": "1"}
         assert metadata["labels"].get("fedloom.dev/client") == client
@@ -146,10 +126,10 @@ def test_values_arrive_as_they_were_written(value):
     site = s.site("a", data={"env": [{"name": "SITE", "value": value}]})
     asked = {"JOB": value, "SITE": value, "NO_PROXY": value, names.ENV_TASK_ARGS: args}
     for made, count in (
-        (training_job(job, site, DOMAIN), 3), (init_job(job, HUB, DOMAIN), 2), (deployment(job, "img", "Never", DOMAIN, 1), 1)
+        (training_job(job, site, m.DOMAIN), 3), (init_job(job, m.HUB, m.DOMAIN), 2), (deployment(job, "img", "Never", m.DOMAIN, 1), 1)
     ):  # fmt: skip
         on_cluster: dict[str, str] = {}
-        for variable in _container(made)["env"]:
+        for variable in m.container(made)["env"]:
             on_cluster[variable["name"]] = _expanded(variable["value"], on_cluster)
         for found in (on_cluster, environment(stages(made["spec"]["template"])[0], Path("/"))):
             arrived = {name: found[name] for name in asked if name in found}
@@ -176,10 +156,10 @@ def test_every_training_pod_has_shared_memory_of_a_size(limit, asked, size):
     own = {"resources": {"limits": {"memory": limit}}} if limit else {}
     gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2}
     for pool in (own, own | {"workers": 2}, own | gpu):
-        made = training_job(s.job(training=training), s.site("a", pool=pool), DOMAIN)
+        made = training_job(s.job(training=training), s.site("a", pool=pool), m.DOMAIN)
         volume = next(v for v in made["spec"]["template"]["spec"]["volumes"] if v["name"] == "shm")
         assert volume["emptyDir"] == {"medium": "Memory", "sizeLimit": size}
-        assert {"name": "shm", "mountPath": "/dev/shm"} in _container(made)["volumeMounts"]
+        assert {"name": "shm", "mountPath": "/dev/shm"} in m.container(made)["volumeMounts"]
 
 
 @pytest.mark.parametrize(
@@ -195,9 +175,9 @@ def test_every_training_pod_has_shared_memory_of_a_size(limit, asked, size):
 )
 def test_an_aggregator_always_has_a_memory_limit_and_its_init_job_none_by_default(asked, limit):
     job = s.job(aggregator={"resources": asked} if asked else {})
-    assert _container(deployment(job, "img", "Never", DOMAIN, 1))["resources"]["limits"]["memory"] == limit
+    assert m.container(deployment(job, "img", "Never", m.DOMAIN, 1))["resources"]["limits"]["memory"] == limit
     if asked is None:
-        assert "limits" not in _container(init_job(job, HUB, DOMAIN))["resources"]
+        assert "limits" not in m.container(init_job(job, m.HUB, m.DOMAIN))["resources"]
 
 
 def test_the_init_pod_has_the_pull_secrets_for_both_of_its_images():
@@ -205,13 +185,13 @@ def test_the_init_pod_has_the_pull_secrets_for_both_of_its_images():
         training={"podTemplate": {"imagePullSecrets": ["tasks", "both"]}},
         aggregator={"podTemplate": {"imagePullSecrets": ["both", "hub"]}},
     )
-    pod = init_job(job, HUB, DOMAIN)["spec"]["template"]["spec"]
+    pod = init_job(job, m.HUB, m.DOMAIN)["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": name} for name in ("tasks", "both", "hub")]
 
 
 def test_the_init_job_has_two_containers_and_nothing_of_the_volume():
     """The one with the task's code has no token; the one with the token runs the hub's own program, isolated."""
-    pod = init_job(s.job(), HUB, DOMAIN, "k")["spec"]["template"]["spec"]
+    pod = init_job(s.job(), m.HUB, m.DOMAIN, "k")["spec"]["template"]["spec"]
     (making,), (handing_in,) = pod["initContainers"], pod["containers"]
     assert (making["image"], handing_in["image"]) == (s.job().spec.task.image, "hub")
     assert [m["mountPath"] for m in making["volumeMounts"]] == [names.PATH_INIT, names.PATH_TMP]
@@ -226,7 +206,7 @@ def test_the_init_job_has_two_containers_and_nothing_of_the_volume():
 
 
 def test_jobs_are_created_suspended():
-    training, init, aggregator = _pods()
+    training, init, aggregator = m.pods()
     for made in (training, init):
         assert jobs.created(made)["spec"]["suspend"] is True
         assert "suspend" not in made["spec"]
@@ -236,20 +216,20 @@ def test_jobs_are_created_suspended():
 def test_devices_and_the_sites_resources_win():
     job = s.job(training={"resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}})
     gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8}
-    assert _container(training_job(job, s.site("a", pool=gpu), DOMAIN))["resources"] == {
+    assert m.container(training_job(job, s.site("a", pool=gpu), m.DOMAIN))["resources"] == {
         "requests": {"cpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "8"},
     }  # fmt: skip
     own = gpu | {"resources": {"limits": {"memory": "9Gi"}}}
-    assert _container(training_job(job, s.site("a", pool=own), DOMAIN))["resources"] == {
+    assert m.container(training_job(job, s.site("a", pool=own), m.DOMAIN))["resources"] == {
         "limits": {"memory": "9Gi", "nvidia.com/gpu": "8"}
     }
-    assert "resources" not in _container(training_job(s.job(), s.site("a"), DOMAIN))
+    assert "resources" not in m.container(training_job(s.job(), s.site("a"), m.DOMAIN))
 
 
 def test_environment_fedloom_wins_then_the_site_then_the_job():
     patch = {"env": [{"name": "X", "value": "job"}, {"name": "Y", "value": "job"}, {"name": "HOME", "value": "/"}]}
     data = {"env": [{"name": "X", "value": "site"}]}
-    env = _env(training_job(s.job(training={"podTemplate": patch}), s.site("a", data=data), DOMAIN))
+    env = m.env(training_job(s.job(training={"podTemplate": patch}), s.site("a", data=data), m.DOMAIN))
     assert (env["X"], env["Y"], env["HOME"]) == ("site", "job", "/tmp")
     assert env[names.ENV_TASK_ARGS] == '{"features": 13}'
     assert env[names.ENV_AGGREGATOR_URL] == "https://heart-aggregator.research.svc.cluster.local:8443"
@@ -257,14 +237,14 @@ def test_environment_fedloom_wins_then_the_site_then_the_job():
 
 def test_a_patch_never_takes_our_labels():
     patch = {"labels": {names.LABEL_ROLE: "x", "team": "a"}, "annotations": {"b": "c"}}
-    manifest = training_job(s.job(training={"podTemplate": patch}), s.site("a"), DOMAIN)
+    manifest = training_job(s.job(training={"podTemplate": patch}), s.site("a"), m.DOMAIN)
     metadata = manifest["spec"]["template"]["metadata"]
     assert metadata["labels"][names.LABEL_ROLE] == names.ROLE_TRAINER
     assert (metadata["labels"]["team"], metadata["annotations"]) == ("a", {"b": "c"})
 
 
 def _name(job: FederatedJob, **site: object) -> str:
-    return training_job(job, s.site("a", **site), DOMAIN)["metadata"]["name"]
+    return training_job(job, s.site("a", **site), m.DOMAIN)["metadata"]["name"]
 
 
 def test_a_jobs_name_changes_with_its_template_and_with_nothing_else():
@@ -284,7 +264,7 @@ def test_a_jobs_name_changes_with_its_template_and_with_nothing_else():
 def test_names_fit_whatever_the_user_writes():
     long = "a" * 52
     job = s.job(meta={"name": long})
-    for manifest in (training_job(job, s.site("b" * 63), DOMAIN), init_job(job, HUB, DOMAIN)):
+    for manifest in (training_job(job, s.site("b" * 63), m.DOMAIN), init_job(job, m.HUB, m.DOMAIN)):
         assert len(manifest["metadata"]["name"]) <= names.MAX_JOB_NAME
     assert len(store_claim.store_claim(job)["metadata"]["name"]) <= 63
 

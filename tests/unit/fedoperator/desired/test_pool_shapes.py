@@ -15,29 +15,25 @@ from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
 from tests.unit.fedoperator import samples as s
-
-DOMAIN = "cluster.local"
-GPU = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 8}
+from tests.unit.fedoperator.desired import manifests as m
 
 
-def tpu(topology: str, type_: str = "tpu-v5-lite-podslice", **more: object) -> s.Json:
-    return {"accelerator": "TPU", "tpu": {"type": type_, "topology": topology}, **more}
 
 
 # pool -> workers, least workers, slots, devices per pod, hosts per slice, slices, what joins the ranks
 SHAPES = [
     ({}, (1, 1, 1, 0, 1, 0, "Horovod")),
     ({"workers": 3, "minWorkers": 2, "slotsPerWorker": 2}, (3, 2, 2, 0, 1, 0, "Horovod")),
-    (GPU, (1, 1, 8, 8, 1, 0, "Horovod")),
-    (GPU | {"workers": 4, "collective": "TorchDistributed"}, (4, 4, 8, 8, 1, 0, "TorchDistributed")),
-    (GPU | {"slotsPerWorker": 2}, (1, 1, 2, 8, 1, 0, "Horovod")),
-    (tpu("1x1"), (1, 1, 1, 1, 1, 1, "XLA")),
-    (tpu("2x2", workers=3, minWorkers=1), (3, 1, 1, 4, 1, 3, "Horovod")),
-    (tpu("2x4"), (2, 2, 1, 4, 2, 1, "XLA")),
-    (tpu("2x4", count=8), (1, 1, 1, 8, 1, 1, "XLA")),
-    (tpu("4x4", workers=4, collective="Horovod"), (4, 4, 1, 4, 4, 1, "Horovod")),
-    (tpu("4x4", workers=8, collective="TorchDistributed"), (8, 8, 1, 4, 4, 2, "TorchDistributed")),
-    (tpu("16x16x24", "tpu-v5p-slice"), (1536, 1536, 1, 4, 1536, 1, "XLA")),
+    (m.GPU, (1, 1, 8, 8, 1, 0, "Horovod")),
+    (m.GPU | {"workers": 4, "collective": "TorchDistributed"}, (4, 4, 8, 8, 1, 0, "TorchDistributed")),
+    (m.GPU | {"slotsPerWorker": 2}, (1, 1, 2, 8, 1, 0, "Horovod")),
+    (m.tpu("1x1"), (1, 1, 1, 1, 1, 1, "XLA")),
+    (m.tpu("2x2", workers=3, minWorkers=1), (3, 1, 1, 4, 1, 3, "Horovod")),
+    (m.tpu("2x4"), (2, 2, 1, 4, 2, 1, "XLA")),
+    (m.tpu("2x4", count=8), (1, 1, 1, 8, 1, 1, "XLA")),
+    (m.tpu("4x4", workers=4, collective="Horovod"), (4, 4, 1, 4, 4, 1, "Horovod")),
+    (m.tpu("4x4", workers=8, collective="TorchDistributed"), (8, 8, 1, 4, 4, 2, "TorchDistributed")),
+    (m.tpu("16x16x24", "tpu-v5p-slice"), (1536, 1536, 1, 4, 1536, 1, "XLA")),
 ]
 
 
@@ -73,47 +69,35 @@ def test_the_page_has_every_slice():
     assert {(row[1], row[0]) for row in rows} == {(name, kind.generation) for name, kind in TPU_TYPES.items()}
 
 
-def _template(job: s.Json) -> s.Json:
-    spec = job["spec"]
-    found: s.Json = (spec["replicatedJobs"][0]["template"]["spec"] if job["kind"] == "JobSet" else spec)["template"]
-    return found
 
-
-def _rendered(pool: s.Json, provider: str = "GCP", **options: object) -> s.Json:
-    return training_job(s.job(), s.site("a", provider=provider, pool=pool), DOMAIN, **options)
-
-
-def _env(job: s.Json) -> dict[str, str]:
-    entries = _template(job)["spec"]["containers"][0]["env"]
-    return {e["name"]: e["value"] if "value" in e else e["valueFrom"]["fieldRef"]["fieldPath"] for e in entries}
 
 
 SPOT = {"spot": True}
 # provider, pool -> node labels, keys of tolerations
 PLACES = [
     ("GCP", {}, {}, []),
-    ("AWS", GPU, {}, ["nvidia.com/gpu"]),
-    ("AWS", GPU | SPOT, {"eks.amazonaws.com/capacityType": "SPOT"}, ["nvidia.com/gpu"]),
-    ("AWS", GPU | {"resourceName": "aws.amazon.com/neuroncore"}, {}, ["aws.amazon.com/neuron"]),
-    ("AWS", GPU | {"resourceName": "habana.ai/gaudi"}, {}, ["habana.ai/gaudi"]),
-    ("OnPremises", GPU | {"resourceName": "nvidia.com/mig-1g.5gb"} | SPOT, {}, ["nvidia.com/gpu"]),
-    ("OnPremises", GPU | {"resourceName": "amd.com/gpu"}, {}, ["amd.com/gpu"]),
+    ("AWS", m.GPU, {}, ["nvidia.com/gpu"]),
+    ("AWS", m.GPU | SPOT, {"eks.amazonaws.com/capacityType": "SPOT"}, ["nvidia.com/gpu"]),
+    ("AWS", m.GPU | {"resourceName": "aws.amazon.com/neuroncore"}, {}, ["aws.amazon.com/neuron"]),
+    ("AWS", m.GPU | {"resourceName": "habana.ai/gaudi"}, {}, ["habana.ai/gaudi"]),
+    ("OnPremises", m.GPU | {"resourceName": "nvidia.com/mig-1g.5gb"} | SPOT, {}, ["nvidia.com/gpu"]),
+    ("OnPremises", m.GPU | {"resourceName": "amd.com/gpu"}, {}, ["amd.com/gpu"]),
     (
         "Azure",
-        GPU | SPOT,
+        m.GPU | SPOT,
         {"kubernetes.azure.com/scalesetpriority": "spot"},
         ["nvidia.com/gpu", "kubernetes.azure.com/scalesetpriority"],
     ),
     ("GCP", SPOT, {"cloud.google.com/gke-spot": "true"}, ["cloud.google.com/gke-spot"]),
     (
         "GCP",
-        tpu("4x4"),
+        m.tpu("4x4"),
         {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice", "cloud.google.com/gke-tpu-topology": "4x4"},
         ["google.com/tpu"],
     ),
     (
         "GCP",
-        tpu("2x4", "tpu-v6e-slice", count=8),
+        m.tpu("2x4", "tpu-v6e-slice", count=8),
         {
             "cloud.google.com/gke-tpu-accelerator": "tpu-v6e-slice",
             "cloud.google.com/gke-tpu-topology": "2x4",
@@ -126,14 +110,14 @@ PLACES = [
 
 @pytest.mark.parametrize(("provider", "pool", "labels", "taints"), PLACES)
 def test_places(provider, pool, labels, taints):
-    spec = _template(_rendered(pool, provider))["spec"]
+    spec = m.template(m.rendered(pool, provider))["spec"]
     assert spec.get("nodeSelector", {}) == labels
     assert [toleration["key"] for toleration in spec.get("tolerations", [])] == taints
 
 
 def test_what_a_site_asks_for_itself_wins_and_is_not_said_twice():
     own = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    pool = GPU | SPOT | {"nodeSelector": {"cloud.google.com/gke-spot": "maybe"}, "tolerations": [own]}
+    pool = m.GPU | SPOT | {"nodeSelector": {"cloud.google.com/gke-spot": "maybe"}, "tolerations": [own]}
     site = s.site("a", provider="GCP", pool=pool)
     assert placement.node_selector(site.spec, Shape.of(site.spec.pool)) == {"cloud.google.com/gke-spot": "maybe"}
     assert [t["key"] for t in placement.tolerations(site.spec)] == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
@@ -143,20 +127,20 @@ RING = {names.ENV_RING_LEADER, names.ENV_RING_ADDRESS, names.ENV_RING_WORKERS, n
 
 
 def test_one_rank_is_told_of_no_ring_and_one_pod_of_no_network():
-    alone = _env(_rendered({}))
+    alone = m.env(m.rendered({}))
     assert not RING & alone.keys()
     assert names.ENV_COLLECTIVE not in alone
     assert (alone[names.ENV_ACCELERATOR], alone[names.ENV_LIFETIME]) == ("CPU", "Job")
-    chip = _env(_rendered(tpu("1x1")))
+    chip = m.env(m.rendered(m.tpu("1x1")))
     assert not RING & chip.keys()
     assert (chip[names.ENV_ACCELERATOR], chip[names.ENV_COLLECTIVE]) == ("TPU", "XLA")
-    eight = _env(_rendered(GPU))
+    eight = m.env(m.rendered(m.GPU))
     assert (eight[names.ENV_RING_LEADER], eight[names.ENV_RING_ADDRESS]) == ("127.0.0.1", "127.0.0.1")
     assert (eight[names.ENV_RING_WORKERS], eight[names.ENV_RING_SLOTS]) == ("1", "8")
-    for pool in ({}, GPU, tpu("2x4", count=8)):
-        job = _rendered(pool)
+    for pool in ({}, m.GPU, m.tpu("2x4", count=8)):
+        job = m.rendered(pool)
         assert "completionMode" not in job["spec"]
-        assert "subdomain" not in _template(job)["spec"]
+        assert "subdomain" not in m.template(job)["spec"]
         assert ring_service(s.job(), s.site("a", pool=pool)) is None
         assert ring_policy(s.job(), s.site("a", pool=pool)) is None
 
@@ -164,18 +148,18 @@ def test_one_rank_is_told_of_no_ring_and_one_pod_of_no_network():
 def test_a_ring_finds_worker_0_by_its_name_and_nobody_else_gets_in():
     site = s.site("a", pool={"workers": 2})
     job, service, policy = (
-        training_job(s.job(), site, DOMAIN),
+        training_job(s.job(), site, m.DOMAIN),
         ring_service(s.job(), site),
         ring_policy(s.job(), site),
     )
     assert service is not None
     assert policy is not None
     name, address = job["metadata"]["name"], service["metadata"]["name"]
-    assert _env(job)[names.ENV_RING_LEADER] == f"{name}-0.{address}.research.svc.{DOMAIN}"
-    assert _template(job)["spec"]["subdomain"] == address
+    assert m.env(job)[names.ENV_RING_LEADER] == f"{name}-0.{address}.research.svc.{m.DOMAIN}"
+    assert m.template(job)["spec"]["subdomain"] == address
     assert service["spec"]["publishNotReadyAddresses"]
     selector = service["spec"]["selector"]
-    assert selector.items() <= _template(job)["metadata"]["labels"].items()
+    assert selector.items() <= m.template(job)["metadata"]["labels"].items()
     assert policy["spec"]["podSelector"]["matchLabels"] == selector
     assert policy["spec"]["ingress"] == [{"from": [{"podSelector": {"matchLabels": selector}}]}]
     other = ring_service(s.job(meta={"uid": "another"}), site)
@@ -184,30 +168,30 @@ def test_a_ring_finds_worker_0_by_its_name_and_nobody_else_gets_in():
 
 
 def test_the_jobset_of_several_slices():
-    pool = tpu("2x4", workers=4, queueName="tpus")
-    job = _rendered(pool, jobset=True)
+    pool = m.tpu("2x4", workers=4, queueName="tpus")
+    job = m.rendered(pool, jobset=True)
     (slices,) = job["spec"]["replicatedJobs"]
     assert (slices["replicas"], slices["template"]["spec"]["completions"]) == (2, 2)
     assert "metadata" not in slices["template"], "child Jobs without our labels: only the JobSet is watched"
-    env = _env(job)
+    env = m.env(job)
     assert env[names.ENV_RING_SLICE] == "metadata.labels['jobset.sigs.k8s.io/job-index']"
     assert env[names.ENV_RING_LEADER].startswith(f"{job['metadata']['name']}-slice-0-0.")
     assert (env[names.ENV_RING_WORKERS], env[names.ENV_RING_SLICE_HOSTS]) == ("4", "2")
     assert jobs.created(job)["spec"]["suspend"] is True
     assert jobs.belongs_to_queue(job)
-    assert _rendered(pool)["kind"] == "Job"
-    assert _rendered(tpu("2x2", workers=2), jobset=True)["kind"] == "Job"
+    assert m.rendered(pool)["kind"] == "Job"
+    assert m.rendered(m.tpu("2x2", workers=2), jobset=True)["kind"] == "Job"
 
 
 def test_pod_names_fit_63_letters_in_every_slice():
     job = s.job(meta={"name": "j" * 52})
     for type_, topology, count in combinations():
-        shape = Shape.of(Pool.model_validate(tpu(topology, type_, count=count)))
+        shape = Shape.of(Pool.model_validate(m.tpu(topology, type_, count=count)))
         for slices in {1, max(1, 256 // shape.hosts)}:
             workers = {"workers": slices * shape.hosts} if slices > 1 else {}
-            site = s.site("c" * 63, pool=tpu(topology, type_, count=count, **workers))
+            site = s.site("c" * 63, pool=m.tpu(topology, type_, count=count, **workers))
             for jobset in (False, True):
-                made = training_job(job, site, DOMAIN, jobset=jobset)
+                made = training_job(job, site, m.DOMAIN, jobset=jobset)
                 name, last = made["metadata"]["name"], shape.hosts - 1
                 pods = f"{name}-slice-{slices - 1}-{last}-abcde" if made["kind"] == "JobSet" else f"{name}-{last}-abcde"
                 assert len(pods) <= 63
@@ -215,7 +199,7 @@ def test_pod_names_fit_63_letters_in_every_slice():
 
 def test_names_change_with_what_cannot_be_changed_in_place():
     found = {
-        _rendered(pool, **options)["metadata"]["name"]
+        m.rendered(pool, **options)["metadata"]["name"]
         for pool in ({}, {"workers": 2}, {"workers": 3}, {"queueName": "q"}, {"workers": 2, "minWorkers": 1})
         for options in ({}, {"step": "1-1"}, {"step": "1-2"})
     }
@@ -225,11 +209,11 @@ def test_names_change_with_what_cannot_be_changed_in_place():
 def test_images_and_labels_of_queues():
     images = [{"accelerator": "GPU", "image": "cuda"}]
     job = s.job(task={"entrypoint": "a:b", "image": "plain", "images": images}, queueName="all")
-    for pool, image, queue in ((GPU | {"queueName": "gpus"}, "cuda", "gpus"), (tpu("1x1"), "plain", "all")):
-        made = training_job(job, s.site("a", pool=pool), DOMAIN)
-        assert _template(made)["spec"]["containers"][0]["image"] == image
+    for pool, image, queue in ((m.GPU | {"queueName": "gpus"}, "cuda", "gpus"), (m.tpu("1x1"), "plain", "all")):
+        made = training_job(job, s.site("a", pool=pool), m.DOMAIN)
+        assert m.template(made)["spec"]["containers"][0]["image"] == image
         assert made["metadata"]["labels"][names.LABEL_QUEUE] == queue
-        assert names.LABEL_QUEUE not in _template(made)["metadata"]["labels"], "Kueue would queue each pod as well"
+        assert names.LABEL_QUEUE not in m.template(made)["metadata"]["labels"], "Kueue would queue each pod as well"
 
 
 def test_pods_and_jobsets_as_decisions_see_them():
@@ -243,7 +227,7 @@ def test_pods_and_jobsets_as_decisions_see_them():
     assert (PodView.of(plain).job, PodView.of(plain).index, PodView.of(plain).worker) == ("j", 1, 1)
     assert (PodView.of(s.pod("trainer", "j", "a")).index, PodView.of(s.pod("trainer", "j", "a")).worker) == (None, 0)
     condition = {"type": "Completed", "status": "True", "lastTransitionTime": s.ago(5)}
-    live = _rendered(tpu("4x4"), jobset=True) | {"status": {"conditions": [condition]}}
+    live = m.rendered(m.tpu("4x4"), jobset=True) | {"status": {"conditions": [condition]}}
     view = JobView.of(live)
     assert (view.kind, view.complete, view.failed, view.suspended) == ("JobSet", True, False, False)
     assert view.completed is not None
