@@ -10,6 +10,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import Json, JsonView
+from fedapi.wire.job import MAX_SITES
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.facts import stamp
@@ -49,6 +50,9 @@ def site(name: str, labels: Mapping[str, str] | None = None, status: Json | None
     return FLClient.parse({"metadata": meta, "spec": {"provider": "OnPremises"} | spec, "status": status or {}})
 
 
+LONG = [
+    f"s{number:06d}-".ljust(63, "x") for number in range(MAX_SITES)
+]  # as many names as a job can have, as long as they may be
 TWO_SITES = (site("berlin"), site("lyon"))
 
 

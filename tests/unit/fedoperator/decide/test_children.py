@@ -25,8 +25,14 @@ from fedoperator.refusals import Refusals
 from tests.unit.fedoperator import samples as s
 
 BACKUP = "backup"
+
+
 CRON_JOB = Kind("CronJob", "batch", "v1", "cronjobs", workload=True, wholly_ours=("spec",))
+
+
 KEY = Key("CronJob", "heart-backup")
+
+
 PATH = "/apis/batch/v1/namespaces/research/cronjobs/heart-backup"
 
 
@@ -159,3 +165,25 @@ def test_every_row_is_of_a_known_kind_and_no_two_are_the_same():
     rows = [(child.kind, child.role) for child in children.TABLE]
     assert {kind for kind, _ in rows} <= BY_KIND.keys()
     assert len(set(rows)) == len(rows)
+
+
+def test_children_of_a_deleted_namesake_are_removed_first():
+    children = s.live_children(s.observe())
+    service = children[Key("Service", "heart-aggregator")]
+    service["metadata"]["labels"][names.LABEL_JOB_UID] = "older"
+    service["metadata"]["ownerReferences"][0]["uid"] = "older"
+    decision = decide(s.observe(s.job(s.STARTED), children=children), s.NOW)
+    assert decision.delete == (Key("Service", "heart-aggregator"),)
+    assert "Service" not in {o["kind"] for o in decision.objects}
+
+
+def test_secrets_are_asked_for_until_they_exist():
+    wanted = decide(s.observe(), s.NOW).secrets
+    assert [(r.kind, r.client) for r in wanted] == [
+        ("Aggregator", ""),
+        ("Init", ""),
+        ("Site", "berlin"),
+        ("Site", "lyon"),
+    ]
+    assert wanted[0].hosts[-1] == "heart-aggregator.research.svc.cluster.local"
+    assert decide(s.observe(secrets=frozenset(r.name for r in wanted)), s.NOW).secrets == ()

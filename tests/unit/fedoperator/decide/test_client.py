@@ -1,4 +1,4 @@
-"""FLClient: readiness, heartbeat, data, and the Lease."""
+"""FLClient: readiness, heartbeat and data."""
 
 from datetime import timedelta
 
@@ -13,6 +13,8 @@ from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
 TRAINER = names.ROLE_TRAINER
+
+
 RUNS = (s.running(names.ROLE_TRAINER, "J", "berlin"),)
 
 
@@ -34,13 +36,6 @@ def test_active_by_the_age_of_the_lease(lease, active, connected, requeue):
     assert decision.status["active"] is active
     assert s.condition(decision, "Connected")[:2] == connected
     assert decision.requeue_after == requeue
-
-
-def test_the_lease_is_the_sites_and_never_renewed_by_the_operator():
-    (lease,) = decide_client(ObservedClient(s.site("berlin"), None), s.NOW).objects
-    assert lease["metadata"]["name"] == "fedloom-site-berlin"
-    assert lease["metadata"]["ownerReferences"][0]["kind"] == "FLClient"
-    assert lease["spec"] == {"leaseDurationSeconds": 300}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """training.lifetime Round: whose training Job exists when, from the plan that the aggregator published."""
 
-import json
-
 import pytest
 
 from fedapi import names
@@ -182,7 +180,6 @@ def test_suspend_and_resume_in_mid_round_keep_the_step():
     assert s.site_reasons(stopped)["oslo"] == Reason.SUSPEND_REQUESTED
     resumed = decide(_observe(status, _live("berlin", "3-1", "suspended")), s.NOW)
     assert resumed.suspend == {_name("berlin", "3-1"): False}
-
 
 
 def test_a_site_that_failed_for_good_is_out_until_its_template_changes():

@@ -1,4 +1,4 @@
-"""Policy progress: what holds a job up is a false Progressing condition with the way out."""
+"""Policy progress: what holds a job up is a false Progressing condition with the way out; and the quorum's condition."""
 
 import pytest
 
@@ -55,3 +55,19 @@ def test_a_store_that_cannot_be_written_is_told():
     trouble = "the store cannot be written, it is tried again: no space left on device"
     value, reason, message = progressing(s.site("a"), status={"trouble": trouble})
     assert (value, reason, message) == ("False", Reason.STORE_FAILING, trouble)
+
+
+def test_too_few_sites_for_the_first_round():
+    decision = decide(s.observe(s.job(s.STARTED | {"model": s.MODEL}, clients={"minAvailable": 3})), s.NOW)
+    assert s.condition(decision, "Progressing")[:2] == ("False", Reason.TOO_FEW_SITES)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "committed", "expected"),
+    [(1, 0, ("Unknown", "NoRoundYet")), (1, 2, ("True", "QuorumReached")), (2, 2, ("False", "QuorumMissed"))],
+)
+def test_quorum_is_about_the_newest_closed_round(attempt, committed, expected):
+    status = s.in_round()
+    status["round"] |= {"attempt": attempt, "committed": committed}
+    decision = decide(s.observe(s.job(status)), s.NOW)
+    assert s.condition(decision, "QuorumReached")[:2] == expected

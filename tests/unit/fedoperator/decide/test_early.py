@@ -1,7 +1,5 @@
 """Jobs that are complete without what they were made for: the operator sees it and waits for nobody for ever."""
 
-import json
-
 import pytest
 
 from fedapi import names
@@ -18,7 +16,6 @@ def _complete(child: s.Json, seconds_ago: float) -> None:
         "conditions": [{"type": "Complete", "status": "True"}],
         "completionTime": s.ago(seconds_ago),
     }
-
 
 
 def _ended(status: s.Json, seconds_ago: float = 61, **spec: object):

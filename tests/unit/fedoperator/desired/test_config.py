@@ -1,0 +1,82 @@
+"""The configuration that the aggregator reads: numbers, strategy, history, roster."""
+
+import json
+from typing import Literal
+
+import pytest
+
+from fedapi import names, outcome
+from fedapi.crd.fields import Decimal, Part
+from fedapi.crd.strategy import Strategy
+from fedapi.wire.job import JobConfig, RosterEntry
+from fedoperator.decide.reasons import Reason
+from fedoperator.desired import config
+from fedoperator.desired.config import config_map, job_config
+from tests.unit.fedoperator import samples
+from tests.unit.fedoperator import samples as s
+
+
+def test_numbers_and_seconds_for_the_aggregator():
+    spec = {
+        "round": {"quorum": "60%", "deadline": "1h30m", "graceAfterQuorum": "90s"},
+        "clients": {"policy": "Random", "fraction": "0.5", "minAvailable": 2},
+        "stop": {"metric": "accuracy", "target": "0.9"},
+        "training": {"localSteps": 10, "optimizer": {"name": "SGD", "learningRate": "1e-2", "momentum": "0.9"}},
+    }
+    made = config.job_config(s.job(**spec), ())
+    assert (made.deadline_s, made.grace_after_quorum_s, made.fraction, made.quorum) == (5400.0, 90.0, 0.5, "60%")
+    assert made.stop is not None
+    assert (made.stop.target, made.stop.patience) == (0.9, None)
+    assert (made.training.epochs, made.training.local_steps) == (None, 10)
+    assert (made.training.optimizer.learning_rate, made.training.optimizer.momentum) == (0.01, 0.9)
+    plain = config.job_config(s.job(), ())
+    assert (plain.training.epochs, plain.stop, plain.fraction, plain.grace_after_quorum_s) == (1, None, None, None)
+
+
+class Numbers(Part):
+    rate: Decimal = "0.5"
+    rounds_before: int = 3
+
+
+class Two(Strategy):
+    name: Literal["FedAvg", "Other"] = "FedAvg"
+    other: Numbers | None = None
+
+
+def test_numbers_are_those_of_the_field_that_is_set():
+    assert Two(name="Other", other=Numbers(rate="1e-3")).parameters() == {"rate": 0.001, "rounds_before": 3.0}
+    assert Two(name="Other", other={"roundsBefore": 5}).parameters() == {"rate": 0.5, "rounds_before": 5.0}
+    assert Two().parameters() == {}
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(None, None), ("All", None), (7, 7)])
+def test_what_history_keeps(keep, expected):
+    job = samples.job(**({} if keep is None else {"storage": {"history": {"keep": keep}}}))
+    assert job_config(job, ()).history_keep == expected
+
+
+CONFIG_MAP = 2**20  # bytes of all values together: the API server's own check
+
+
+OBJECT = 3 * 2**19  # bytes of a request to etcd (--max-request-bytes)
+
+
+REASON = max((*map(str, Reason), *(outcome.reason(code) for code in outcome.Exit)), key=len)
+
+
+def test_the_configuration_fits_a_config_map():
+    roster = tuple(RosterEntry(name=name, eligible=False, reason=REASON) for name in s.LONG)
+    made = config_map(s.job(), roster)
+    size = len(made["data"][names.CONFIG_FILE].encode())
+    assert 0.8 * CONFIG_MAP < size < CONFIG_MAP - 2**16  # what is left holds the job's own settings many times over
+    assert len(json.dumps(made)) < OBJECT
+    assert JobConfig.model_validate_json(made["data"][names.CONFIG_FILE]).roster == roster
+
+
+@pytest.mark.parametrize("entry", [RosterEntry(name="a"), RosterEntry(name="a", eligible=False, reason="Paused")])
+def test_a_roster_comes_back_as_it_was(entry):
+    config = JobConfig.model_validate_json(config_map(s.job(), (entry,))["data"][names.CONFIG_FILE])
+    assert config.roster == (entry,)
+    assert JobConfig.model_validate_json(config.canonical()).roster == (entry,)
+    listed = config.model_dump() | {"roster": [entry.model_dump()]}  # the form of version 0.1
+    assert JobConfig.model_validate(listed).roster == (entry,)
