@@ -1,4 +1,4 @@
-"""Events: what a person is told once, when a condition or a site's reason changes. Compares old status with new."""
+"""Policy: events, what a person is told once, when a condition or a site's reason changes. Compares old status with new."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The phase: one word for the eye, derived from the same facts as the conditions. Nothing reads it back."""
+"""Policy: the phase, one word for the eye, derived from the same facts as the conditions. Nothing reads it back."""
 
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Ending

@@ -1,4 +1,4 @@
-"""Which sites belong to a job (label selector, at most 10,000), and which of them may take part in new rounds."""
+"""Policy: which sites belong to a job (label selector, at most 10,000), and which of them may take part in new rounds."""
 
 from dataclasses import dataclass
 

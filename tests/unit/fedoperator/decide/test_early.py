@@ -1,4 +1,4 @@
-"""Jobs that are complete without what they were made for: the operator sees it and waits for nobody for ever."""
+"""Policy early: Jobs that are complete without what they were made for: the operator sees it and waits for nobody for ever."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Events: a transition is told once."""
+"""Policy events: a transition is told once."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The phase of a job under way."""
+"""Policy phase: the phase of a job under way."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""training.lifetime Round: whose training Job exists when, from the plan that the aggregator published."""
+"""Policy plan_step: with training.lifetime Round, whose training Job exists when, from the plan that the aggregator published."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pods that the cluster refuses to create are named in the quota's words, and only Jobs that lack some are asked about."""
+"""Policy podless: refused pods are named in the quota's words, and only Jobs that lack some are asked about."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which sites a selector matches."""
+"""Policy sites: which sites a selector matches."""
 
 import pytest
 

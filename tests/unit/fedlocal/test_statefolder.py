@@ -17,7 +17,7 @@ from fedlocal.intake import Request
 from fedlocal.manifests import load
 from fedlocal.preflight import STALL_S, Stall
 from fedoperator.decide.decision import Key
-from tests.unit.fedlocal.test_local_manifests import JOB, SITE, changed
+from tests.unit.fedlocal.test_manifests import JOB, SITE, changed
 
 
 def request(tmp_path, body):

@@ -1,0 +1,54 @@
+"""What a state says in the job's status."""
+
+from fedaggregator.status import status
+from fedapi.crd.job_status import FederatedJobStatus
+from fedcore.rounds import machine
+from fedcore.rounds.events import Heard, Refused
+from tests.unit.fedcore.rounds import test_round_rules as rules
+
+
+def test_status_while_collecting():
+    state, _ = rules.accept(rules.collecting("abc", quorum=1, rounds=7, store_uri="volume://claim"), "b")
+    state, _ = machine.step(state, Refused(22.0, "c", "WrongDigest", "no"))
+    shown = status(state)
+    FederatedJobStatus.model_validate(shown)
+    assert shown["participants"] == "1/3"
+    assert shown["round"] == {
+        "current": 1, "total": 7, "attempt": 1, "startTime": "1970-01-01T00:00:10Z", "deadline": "1970-01-01T00:01:50Z",
+        "step": "Train", "selected": ["a", "b", "c"], "accepted": 1, "committed": 0, "progress": "0/7",
+    }  # fmt: skip
+    assert [(c["name"], c["state"], c["failures"]) for c in shown["clients"]] == [
+        ("c", "Training", 1), ("a", "Training", 0), ("b", "Accepted", 0),
+    ]  # fmt: skip
+    assert shown["model"] == {"uri": "volume://claim/" + rules.ref(rules.A).key, "sha256": rules.A, "round": 0}
+    assert "outcome" not in shown
+    assert "headlineMetric" not in shown
+
+
+def test_status_at_the_end():
+    state = rules.collecting(rounds=1)
+    for client, accuracy in (("a", 0.1), ("b", 0.3)):
+        state, _ = rules.evaluated(state, client, 0, rules.A, accuracy)
+        state, _ = rules.accept(state, client)
+    state, _ = machine.step(state, rules.Folded(40.0, 1, 1, rules.ref(rules.B)))
+    assert status(state)["headlineMetric"] == "accuracy 0.20"
+    for client in "ab":
+        state, _ = rules.evaluated(state, client, 1, rules.B, 0.7901)
+    shown = status(state)
+    assert shown["outcome"]["reason"] == "RoundsCompleted"
+    assert shown["participants"] == "2/2"
+    assert shown["headlineMetric"] == "accuracy 0.79"
+    assert shown["metrics"] == [{"name": "accuracy", "value": "0.7901", "round": 1}]
+    assert shown["bestRound"] == {"round": 1, "metric": "accuracy", "value": "0.7901"}
+    assert shown["round"]["progress"] == "1/1"
+
+
+def test_status_lists_at_most_100_clients_failing_first():
+    clients = [f"s{i:03d}" for i in range(150)]
+    state = rules.collecting(clients)
+    state, _ = machine.step(state, Heard(11.0, ("s140",)))
+    state, _ = machine.step(state, Refused(11.0, "s149", "WrongDigest", "no"))
+    shown = status(state)
+    assert len(shown["clients"]) == 100
+    assert shown["clients"][0]["name"] == "s149"
+    assert len(shown["round"]["selected"]) == 100
