@@ -18,7 +18,6 @@ from fedtrainer.ring.port import Ring
 from fedtrainer.training import tensors
 from fedtrainer.training.state_files import RESET_FILE, OrderState, StateFile
 
-_DTYPES = {name: dtype for dtype, name in tensors.DTYPES.items()}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -76,10 +75,10 @@ def opened(order: OrderState | None, ring: Ring) -> SiteState:
         except SiteStateError as error:
             lost = str(error)
     if ring.size > 1:
-        forms = {name: (tensors.DTYPES[value.dtype], list(value.shape)) for name, value in values.items()}
+        forms = {name: tensors.form(value) for name, value in values.items()}
         lost, forms = json.loads(operations.broadcast_text(ring, json.dumps([lost, forms])))
         if ring.rank:
-            values = {name: torch.empty(shape, dtype=_DTYPES[kind]) for name, (kind, shape) in forms.items()}
+            values = tensors.empty(forms)
         operations.broadcast_tensors(ring, values)
     return SiteState(values, lost, kept)
 
