@@ -24,7 +24,7 @@ def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, fold
         log.info("%s is there already", path)
         return
     seeding.make_repeatable(threads)
-    task = entrypoint.load(spec, args)
+    task = entrypoint.load(spec, args, seed)
     model = entrypoint.model_of(task, seed)
     first = model.state_dict()
     _check_repeatable(task, seed, first)
