@@ -163,3 +163,4 @@ def test_a_site_hears_which_of_its_updates_was_committed(tmp_path):
                 site.evaluate(answer.evaluate.round, answer.evaluate.model)
         assert [entry for entry in heard if entry[0] == "Train"] == [("Train", None), ("Train", (1, 1))]
         assert answer.committed == (2, 1)
+        assert answer.committed_sha256 == job.commits()[-1].participants[0].payloads["update"]

@@ -151,7 +151,7 @@ class Session:
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        site_state.stage(self._order, ctx.state)
+        site_state.stage(self._order, ctx.state, file.sha256)
         return Trained(file, samples, found, training_s, steps), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
