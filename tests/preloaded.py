@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from fedlocal import child
+
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(
     [
@@ -33,7 +35,7 @@ class Program:
     def __init__(self, module: str, *arguments: str, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         theirs, self._stdin = forked.Pipe(duplex=False)
         given = (theirs, (module, *arguments), dict(env), str(cwd), str(log))
-        self._process = forked.Process(target=_become, args=given)
+        self._process = forked.Process(target=_run, args=given)
         self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
@@ -66,18 +68,12 @@ class Program:
         self._stdin.close()
 
 
-def _become(stdin: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str) -> None:
-    """Makes the fork what a process of its own would be: a session, files, an environment, a path."""
+def _run(stdin: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str) -> None:
+    """The program, in a fork that is what a process of its own would be: a session, files, an environment, a path."""
     os.setsid()
     os.dup2(stdin.fileno(), 0)
     stdin.close()
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(env)
+    child.take_over(log, cwd, env)
     sys.path[:0] = env["PYTHONPATH"].split(os.pathsep)
     sys.argv[1:] = words[1:]
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)

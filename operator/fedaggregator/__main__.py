@@ -81,6 +81,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     finally:
         engine.stop()
         pool.shutdown(cancel_futures=True)
+        engine.close()
 
 
 async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits: Limits, secrets: Credentials) -> None:

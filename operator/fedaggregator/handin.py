@@ -29,6 +29,7 @@ from fedaggregator import jsonlog
 from fedaggregator.ending import ended
 from fedaggregator.errors import FatalError, faults
 from fedapi import names
+from fedapi.https_server import HttpsServer
 from fedapi.outcome import Exit
 from fedapi.wire.initial import INITIAL, InitialManifest, InitialUpload
 from fedapi.wire.site import Receipt, UploadGrant
@@ -93,10 +94,12 @@ class _Hub:
         self._sent(grant.method, grant.url, file, {**grant.headers, "content-length": str(size)})
 
     def _sent(self, method: str, url: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> bytes:
-        parts = urlsplit(url)
-        ours = parts.netloc == urlsplit(self.url).netloc
-        context = self.trust if ours else ssl.create_default_context()
-        connection = HTTPSConnection(parts.netloc, context=context, timeout=_ANSWER_S, blocksize=1 << 20)
+        try:
+            parts, server = urlsplit(url), HttpsServer.of(url)
+        except ValueError as error:
+            raise _AgainError(str(error)) from error
+        context = self.trust if server == HttpsServer.of(self.url) else ssl.create_default_context()
+        connection = HTTPSConnection(*server, context=context, timeout=_ANSWER_S, blocksize=1 << 20)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused early: the answer may be there
@@ -153,6 +156,10 @@ def run(settings: Settings) -> None:
 
 def _hub(settings: Settings) -> _Hub:
     folder = settings.credentials_dir
+    try:
+        HttpsServer.of(settings.aggregator_url)
+    except ValueError as error:
+        raise FatalError(Exit.BAD_SETTINGS, f"aggregator_url {settings.aggregator_url!r}: {error}") from error
     try:
         trust = ssl.create_default_context(cafile=str(folder / names.FILE_CA))
         return _Hub(settings.aggregator_url, trust, (folder / names.FILE_TOKEN).read_text().strip())

@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 
 
 def die_with(*descriptors: int) -> None:
@@ -27,6 +28,17 @@ def die_with(*descriptors: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="runner-watch", daemon=True).start()
+
+
+def take_over(log: str, folder: str, environment: Mapping[str, str]) -> None:
+    """Makes output, working directory and environment of this process those of another program."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.close(output)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def run(module: str, arguments: list[str]) -> None:

@@ -96,7 +96,7 @@ def _fork(request: Json, watched: tuple[int, ...], control: socket.socket, ours:
         return pid
     code = 1
     try:
-        _become(request, watched, control, ours)
+        _detach(request, watched, control, ours)
         child.run(request["module"], request["args"])
         code = 0
     except SystemExit as end:
@@ -112,7 +112,7 @@ def _fork(request: Json, watched: tuple[int, ...], control: socket.socket, ours:
         os._exit(code)
 
 
-def _become(request: Json, watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
+def _detach(request: Json, watched: tuple[int, ...], control: socket.socket, ours: tuple[int, ...]) -> None:
     """Makes the fork look like a process of its own."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -123,13 +123,7 @@ def _become(request: Json, watched: tuple[int, ...], control: socket.socket, our
         os.close(descriptor)
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
-    os.close(log)
-    os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
+    child.take_over(request["log"], request["cwd"], request["env"])
     paths = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
     if "numpy" in sys.modules:

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from fedlocal import child
 from fedlocal.trainer_pool import SOCKET
 from fedtrainer.agent.shared import Served, SharedTrainer
 
@@ -25,25 +26,18 @@ def main() -> None:
             trainer = SharedTrainer()
             for line in orders:
                 order = json.loads(line)
-                _become(order)
+                _flush()
+                child.take_over(order["log"], order["cwd"], order["env"])
                 served = trainer.serve(order["answer"])
                 if served.code:
                     _leave(served)
                 _tell(link, {"finished": served.finished, "worn": served.worn})
 
 
-def _become(order: dict[str, Any]) -> None:
-    """Output, folder and environment of the order's site."""
+def _flush() -> None:
     with suppress(OSError, ValueError):  # a task may have closed them
         sys.stdout.flush()
         sys.stderr.flush()
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
-    os.close(log)
-    os.chdir(order["cwd"])
-    os.environ.clear()
-    os.environ.update(order["env"])
 
 
 def _tell(link: socket.socket, message: dict[str, Any]) -> None:
@@ -51,9 +45,7 @@ def _tell(link: socket.socket, message: dict[str, Any]) -> None:
 
 
 def _leave(served: Served) -> None:
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    _flush()
     os._exit(served.code)  # threads of the task must not hold the process
 
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -45,6 +45,7 @@ _POLL_S = 0.25  # a new configuration is looked for so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _TROUBLE_S = 10.0  # without a failure of the store: longer than the pause between two tries
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
+_DECIDING = 2  # threads: an evaluation is written beside the commit that binds it
 
 
 class Engine:
@@ -60,6 +61,7 @@ class Engine:
     ) -> None:
         self._store, self._config, self.clock = store, config, clock
         self._pool, self._store_retry_s = pool, store_retry_s
+        self._deciding = ThreadPoolExecutor(_DECIDING, thread_name_prefix="deciding")
         self.lock = asyncio.Lock()
         self.interpreter: Interpreter
         self._mode: Mode
@@ -152,6 +154,10 @@ class Engine:
             ticker.cancel()
             self.stop()
 
+    def close(self) -> None:
+        """Ends its threads."""
+        self._deciding.shutdown(cancel_futures=True)
+
     def stop(self) -> None:
         """Wakes every long poll and ends folds at the next block."""
         self.stopping = True
@@ -161,6 +167,10 @@ class Engine:
     async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
         """Runs a blocking function in the pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    async def under_lock(self, function: Callable[..., _T], *args: object) -> _T:
+        """The same for what all sites wait for: in threads of its own, so that no transfer, fold or check is before it."""
+        return await asyncio.get_running_loop().run_in_executor(self._deciding, function, *args)
 
     async def handle(self, event: Event) -> None:
         """Takes one event; returns when everything that follows from it is durable."""
@@ -185,7 +195,7 @@ class Engine:
         before = self.state
         after, effects = self._mode.step(before, event)
         if effects:
-            config = await self.blocking(self._config.changed)
+            config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 before = replace(before, config=config)
                 after, effects = self._mode.step(before, event)
@@ -222,14 +232,14 @@ class Engine:
         await self._perform(*waiting)
 
     async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
-        writing = self._retried(partial(self.interpreter.write_commit, effect.commit))
+        writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         key, _ = await asyncio.gather(writing, self._perform(*beside))
-        await self._retried(partial(self.interpreter.move_head, effect.commit, key))
+        await self._decided(partial(self.interpreter.move_head, effect.commit, key))
         _observe(effect)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
-            await self._retried(partial(self.interpreter.perform, effect))
+            await self._decided(partial(self.interpreter.perform, effect))
             _observe(effect)
 
     async def _fold(self, order: Fold) -> None:
@@ -250,11 +260,18 @@ class Engine:
             log.warning("old objects stay", extra={"fields": {"reason": str(error)}})
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
-        """Tries again while the store is full or failing, for a bounded time; then the process gives up."""
+        """In the pool; tries again while the store is full or failing, for a bounded time; then the process gives up."""
+        return await self._tried(self.blocking, work)
+
+    async def _decided(self, work: Callable[[], _T]) -> _T:
+        """The same under the lock."""
+        return await self._tried(self.under_lock, work)
+
+    async def _tried(self, run: Callable[[Callable[[], _T]], Awaitable[_T]], work: Callable[[], _T]) -> _T:
         give_up, pause = self.clock() + self._store_retry_s, _RETRY_FIRST_S
         while True:
             try:
-                return await self.blocking(work)
+                return await run(work)
             except FatalError as error:
                 self._ended(error)
                 raise
@@ -304,7 +321,7 @@ class Engine:
     async def _tick(self) -> None:
         next_head_check = self.clock() + _HEAD_CHECK_S
         while not self.stopping:
-            config = await self.blocking(self._config.changed)
+            config = await self.under_lock(self._config.changed)
             async with self.lock:  # an event before this one may have taken a newer one
                 event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
                 await self.handle_locked(event)
@@ -322,7 +339,7 @@ class Engine:
     async def _check_head(self) -> None:
         async with self.lock:
             with contextlib.suppress(StoreError):
-                if await self.blocking(self.interpreter.superseded):
+                if await self.under_lock(self.interpreter.superseded):
                     raise FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
 
 

@@ -2,7 +2,7 @@
 
 Memory is a few blocks and what a table of tensors takes, whatever the size of the model and the number of sites: files
 are read into reused buffers and written as they are made. Same inputs, same bytes, same digest. What is read is verified
-in the same pass, and so is the result: nothing is made of damaged objects, and no model of numbers that are none.
+in the same pass, and so is the result: nothing is made of damaged objects, no model and no memory of numbers that are none.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class FoldCancelledError(AggregatorError):
 
 
 class ModelNotFiniteError(AggregatorError):
-    """The sum is not a model: a tensor has values that are NaN or infinite where the base has none."""
+    """The result is none: a tensor of the model has values that are NaN or infinite where the base has none, or the memory has."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,13 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
         for block in _blocks(plan, files):
             if cancelled():
                 raise FoldCancelledError(f"fold of round {order.round} stopped")
-            broken = broken or _not_finite(block)
+            broken = broken or _fault(block)
             writer.write(block.new.data.cast("B"))
             if keeper is not None and block.memory is not None:
                 keeper.write(block.memory.data.cast("B"))
         _check(plan)
         if broken:
-            raise ModelNotFiniteError(
-                f"tensor {broken!r} of the model of round {order.round} would have NaN or infinite values"
-            )
+            raise ModelNotFiniteError(f"{broken} of round {order.round} would have NaN or infinite values")
         return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish())
 
 
@@ -167,14 +165,26 @@ def _requests(plan: _Plan) -> Iterator[Request]:
             yield Request(source.reader, source.places[index], next(theirs))
 
 
-def _not_finite(block: _Block) -> str:
-    """The name of a tensor with values that are no numbers; empty when there is none."""
-    if arithmetic.as_finite(block.span.dtype, block.new, block.old):
+def _fault(block: _Block) -> str:
+    """What has values that are no numbers: a tensor of the model, or what is remembered of it; empty when nothing has."""
+    kind, new, old, memory = block.span.dtype, block.new, block.old, block.memory
+    if name := _first(block.span, lambda part: arithmetic.as_finite(kind, new[part], old[part])):
+        return f"tensor {name!r} of the model"
+    if memory is None:
+        return ""
+    working = arithmetic.working_type(kind)
+    name = _first(block.span, lambda part: arithmetic.finite(working, memory[part]))
+    return f"what the strategy remembers of tensor {name!r} of the model" if name else ""
+
+
+def _first(span: Span, finite: Callable[[slice], bool]) -> str:
+    """The name of the first of a span's tensors that is not finite; empty when all are."""
+    if finite(slice(None)):
         return ""
     start = 0
-    for piece in block.span.pieces:
-        end = start + piece.size // ITEM_BYTES[block.span.dtype]
-        if not arithmetic.as_finite(block.span.dtype, block.new[start:end], block.old[start:end]):
+    for piece in span.pieces:
+        end = start + piece.size // ITEM_BYTES[span.dtype]
+        if not finite(slice(start, end)):
             return piece.name
         start = end
     return ""

@@ -42,7 +42,7 @@ class InitialModel:
         """Deletes other models that were sent and never handed in: task code could fill the volume with them."""
         async with self._engine.lock:
             if self._engine.state.tip is None:
-                await self._engine.blocking(self._engine.interpreter.keep_initial, model)
+                await self._engine.under_lock(self._engine.interpreter.keep_initial, model)
 
     async def handed_in(self, manifest: InitialManifest) -> Receipt:
         """Commits it as round 0; durable when it returns."""
@@ -58,8 +58,8 @@ class InitialModel:
 
     async def _check(self, model: ObjectRef) -> None:
         try:
-            await self._engine.blocking(self._delivery.arrived, model)
-            await self._engine.blocking(content.check_model, self._store, model)
+            await self._engine.under_lock(self._delivery.arrived, model)
+            await self._engine.under_lock(content.check_model, self._store, model)
         except StoreError as error:
             self._engine.store_failed(error)
             message = f"the store cannot read it now ({type(error).__name__}): hand it in again"

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
 from urllib.parse import parse_qsl
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from fedaggregator import metrics
@@ -61,11 +62,16 @@ class Blobs:
             async with self._transfers.turn(method, holder.client):
                 await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
         except RequestRefusedError as error:
-            if holder == INITIALIZER:
-                self._initial.refused(error.refusal)
-            else:
-                await self._intake.refused(holder.client, error.refusal)
-            await refusals.answer(error.refusal)(scope, receive, send)
+            answer = await self._refused(holder, error.refusal)
+            await answer(scope, receive, send)
+
+    async def _refused(self, holder: Holder, refusal: Refusal) -> Response:
+        """Counts a refusal; the answer in words that its reader has: the init step is of this version."""
+        if holder == INITIALIZER:
+            self._initial.refused(refusal)
+            return refusals.answer(refusal)
+        await self._intake.refused(holder.client, refusal)
+        return refusals.answer(refusal, self._engine.state.protocol(holder.client))
 
     def _checked(self, method: str, key: str, query: bytes) -> tuple[ObjectRef, Holder]:
         """What a URL is for, and whom it was made for."""

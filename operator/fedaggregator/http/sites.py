@@ -168,14 +168,15 @@ class SiteRoutes:
 
     def _assigned(self, client: str, asked: NextRequest) -> Assignment:
         state = self._engine.state
-        committed = state.site(client).committed if asked.protocol > 1 else None
-        match assignment.kind(state, client, asked.doing):
-            case "Train":
-                return Assignment(kind="Train", train=self._train(state, client), committed=committed)
-            case "Evaluate":
-                return Assignment(kind="Evaluate", evaluate=self._evaluate(state, client), committed=committed)
-            case kind:
-                return Assignment(kind=kind, committed=committed)
+        last = state.site(client).committed if asked.protocol > 1 else None
+        kind = assignment.kind(state, client, asked.doing)
+        return Assignment(
+            kind=kind,
+            train=self._train(state, client) if kind == "Train" else None,
+            evaluate=self._evaluate(state, client) if kind == "Evaluate" else None,
+            committed=(last.round, last.attempt) if last else None,
+            committed_sha256=last.sha256 if last else None,
+        )
 
     def _train(self, state: State, client: str) -> TrainOrder | None:
         attempt = state.current

@@ -98,6 +98,11 @@ class Assignment(Message):
         exclude_if=lambda value: value is None,
         description="Round and attempt of this site's update that was committed last; not told to sites of protocol 1.",
     )
+    committed_sha256: Sha256 | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of that update's payload `update`: a store that was put back has another update of the same round and attempt.",
+    )
 
 
 class UploadRequest(Message):

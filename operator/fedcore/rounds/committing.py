@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UpdateManifest
+from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
 from fedcore.rounds import evaluation, planning
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
-from fedcore.rounds.state import Attempt, Closing, End, Kept, Phase, State
+from fedcore.rounds.state import Attempt, Closing, Contribution, End, Kept, Phase, State
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
@@ -135,8 +135,12 @@ def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | N
 
 
 def _with_participants(state: State, attempt: Attempt) -> State:
-    at = (attempt.plan.round, attempt.plan.attempt)
     sites = {client: state.site(client) for client in attempt.closed or ()}
+    made = {client: _contribution(attempt.accepted[client]) for client in sites}
     return state.with_sites(
-        {client: replace(site, rounds=site.rounds + 1, committed=at) for client, site in sites.items()}
+        {client: replace(site, rounds=site.rounds + 1, committed=made[client]) for client, site in sites.items()}
     )
+
+
+def _contribution(manifest: UpdateManifest) -> Contribution:
+    return Contribution(manifest.round, manifest.attempt, manifest.payloads[UPDATE].object.sha256)

@@ -9,11 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
-from fedapi.wire.site import EvaluationReport, UpdateManifest
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.site import UPDATE, EvaluationReport, UpdateManifest
+from fedapi.wire.store import (
+    CloseRecord,
+    CommitRecord,
+    EvaluationRecord,
+    FailureRecord,
+    Head,
+    Participant,
+    PlanRecord,
+)
 from fedcore.rounds import claims, closing, committing, evaluation, planning
 from fedcore.rounds.effects import Discard, Effect, Forget
-from fedcore.rounds.state import Attempt, End, Kept, Phase, Score, Site, State
+from fedcore.rounds.state import Attempt, Contribution, End, Kept, Phase, Score, Site, State
 
 
 @dataclass(frozen=True)
@@ -106,24 +114,20 @@ def _history(state: State, log: Log) -> State:
 
 
 def _with_participants(state: State, commit: CommitRecord) -> State:
-    at = (commit.round, commit.attempt)
-    before = {p.client: (p, state.site(p.client)) for p in commit.participants}
-    return state.with_sites(
-        {
-            client: replace(site, last_round=commit.round, samples=p.samples, rounds=site.rounds + 1, committed=at)
-            for client, (p, site) in before.items()
-        }
-    )
+    sites = {p.client: replace(_site(p, commit), rounds=state.site(p.client).rounds + 1) for p in commit.participants}
+    return state.with_sites(sites)
 
 
 def did_earlier(sites: Mapping[str, Site], commit: CommitRecord) -> Mapping[str, Site]:
     """What sites did in some commits, with one that was before those."""
-    at = (commit.round, commit.attempt)
-    before = {
-        p.client: sites.get(p.client) or Site(last_round=commit.round, samples=p.samples, committed=at)
-        for p in commit.participants
-    }
+    before = {p.client: sites.get(p.client) or _site(p, commit) for p in commit.participants}
     return {**sites, **{client: replace(site, rounds=site.rounds + 1) for client, site in before.items()}}
+
+
+def _site(participant: Participant, commit: CommitRecord) -> Site:
+    """What is known of a participant by that commit alone, which is the last that has it."""
+    made = Contribution(commit.round, commit.attempt, participant.payloads.get(UPDATE))
+    return Site(last_round=commit.round, samples=participant.samples, committed=made)
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:

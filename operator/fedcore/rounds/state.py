@@ -28,6 +28,15 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """A site's update in a commit."""
+
+    round: int
+    attempt: int
+    sha256: str | None  # of its payload `update`
+
+
+@dataclass(frozen=True)
 class Site:
     """What is known of one site over all rounds."""
 
@@ -36,7 +45,7 @@ class Site:
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
     rounds: int = 0  # accepted updates in committed rounds
-    committed: tuple[int, int] | None = None  # round and attempt of the last of them
+    committed: Contribution | None = None  # the last of them
     failures: int = 0
     message: str = ""  # of the last failure or warning
     failed_round: int = 0  # round of the last failure

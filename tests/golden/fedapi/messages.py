@@ -52,11 +52,11 @@ TO_HUB: dict[str, Message] = {
     ),
 }
 TO_SITE: dict[str, Message] = {
-    "train": Assignment(kind="Train", train=ORDER, committed=(6, 1)),
+    "train": Assignment(kind="Train", train=ORDER, committed=(6, 1), committed_sha256=B),
     "evaluate": Assignment(kind="Evaluate", evaluate=EvaluateOrder(round=7, model=MODEL, training=TRAINING)),
     "wait": Assignment(kind="Wait"),
     "drop": Assignment(kind="Drop"),
-    "done": Assignment(kind="Done", committed=(7, 2)),
+    "done": Assignment(kind="Done", committed=(7, 2), committed_sha256=B),
     "grant": UploadGrant(url="https://hub:8443/v1/blobs/updates/x?exp=2", expires_at=1800.5, object=UPDATE),
     "receipt": Receipt(duplicate=True),
     "refusal": Refusal(code="Incompatible", message="site 'oslo': it speaks protocol 9 to 9, this hub 1 to 2"),

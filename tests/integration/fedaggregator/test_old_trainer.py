@@ -1,11 +1,14 @@
 """A trainer of version 0.1, by its own released messages, at today's aggregator: it takes part, or is told why not."""
 
 import hashlib
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import httpx
 from safetensors.numpy import load, save
 
 from fedapi.wire.job import TrainingSettings
+from fedcore.rounds import admission
 from tests.golden.fedapi import released01
 from tests.integration.fedaggregator.harness import (
     Aggregator,
@@ -17,6 +20,7 @@ from tests.integration.fedaggregator.harness import (
     run_sites,
     scripted_update,
 )
+from tests.integration.fedaggregator.raw import connected
 from tests.waiting import until
 
 
@@ -117,6 +121,35 @@ def test_what_an_old_trainer_cannot_do_it_is_told(tmp_path):
     assert [p.client for p in job.commits()[1].participants] == ["b"]
 
 
+def put(grant: released01.UploadGrant, sent: bytes, size: int) -> bytes:
+    """An upload of which a part is sent."""
+    url = urlsplit(grant.url)
+    return f"PUT {url.path}?{url.query} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode() + sent
+
+
+def test_an_old_trainer_is_refused_in_its_words_at_its_urls_too(tmp_path):
+    """Those that it does not have and can meet there: too many at once, too slow."""
+    limits = {"FEDLOOM_HTTP_STALL_S": "1.0"}
+    job = JobFolder(tmp_path, config(("a",), deadline_s=600.0), extra_env=limits)
+    with Aggregator(job).ready(), ExitStack() as stack:
+        old = OldSite(job, "a", 10)
+        order = old.ask().train
+        asked = released01.UploadRequest(round=order.round, attempt=order.attempt, sha256="a" * 64, size=99)
+        grant = released01.UploadGrant.model_validate_json(old.post("uploads", asked).raise_for_status().content)
+        raws = [stack.enter_context(connected(job)) for _ in range(admission.UPLOADS + 1)]
+        for raw in raws:
+            raw.send(put(grant, b"x", 99))
+        answers = sorted(raw.rest() for raw in raws)
+        metrics = monitored(job, "/metrics").text
+    assert 'fedloom_aggregator_refusals_total{code="Busy"} 1.0' in metrics
+    assert f'fedloom_aggregator_refusals_total{{code="TooSlow"}} {float(admission.UPLOADS)}' in metrics
+    for answer, status in zip(answers, [408] * admission.UPLOADS + [503], strict=True):
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert released01.Refusal.model_validate_json(body).code == "Stopping"
+        assert released01.action(status, body) == "Retry"
+
+
 def test_a_site_hears_which_of_its_updates_was_committed(tmp_path):
     job = JobFolder(tmp_path, config(("a",), rounds=2))
     with Aggregator(job).ready():
@@ -130,3 +163,4 @@ def test_a_site_hears_which_of_its_updates_was_committed(tmp_path):
                 site.evaluate(answer.evaluate.round, answer.evaluate.model)
         assert [entry for entry in heard if entry[0] == "Train"] == [("Train", None), ("Train", (1, 1))]
         assert answer.committed == (2, 1)
+        assert answer.committed_sha256 == job.commits()[-1].participants[0].payloads["update"]

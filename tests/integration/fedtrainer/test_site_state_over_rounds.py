@@ -4,7 +4,11 @@ import signal
 
 import pytest
 
+from fedaggregator.engine.salvage import repaired
+from fedapi import names
 from fedapi.outcome import Exit
+from fedstore import history
+from fedstore.opening import open_store
 from tests.integration.fedtrainer.programs import HERE, Site, end_all
 from tests.integration.protocol.application import UID, Hub
 from tests.integration.protocol.faults import Answer, Cut
@@ -37,6 +41,17 @@ def started(tmp_path, hub, **env):
     return site
 
 
+def put_back(hub):
+    """As `fedloom store repair` does where the last model is damaged: its round is made again."""
+    store, layout = open_store(hub.job.extra_env[names.ENV_STORE]), hub.job.layout
+    hub.stop()
+    last = history.committed(store, layout)[-1].record
+    store.delete(last.model.key)
+    said = list(repaired(store, layout))
+    assert f"HEAD was set to round {last.round - 1}" in said[-1]
+    hub.start()
+
+
 def state_files(site):
     return sorted(path.name[:16] for path in (site.folder / "state" / UID / "site-a" / "state").iterdir())
 
@@ -46,6 +61,7 @@ def counted(hub):
 
 
 RIGHT = [(1, 1.0), (2, 2.0), (3, 3.0)]
+KEPT = ["current-000002-1", "current-000003-1"]  # the last, and the one before it
 
 
 FAULTS = [
@@ -69,7 +85,7 @@ def test_trainings_that_count_are_counted_once(tmp_path, made, faults):
     assert counted(hub) == RIGHT
     found = {(e["round"], e["metrics"]["n"]) for e in hub.evaluations}  # again with every order
     assert found == {(0, 0.0), *RIGHT}, "an evaluation sees what was committed"
-    assert state_files(site) == ["current-000003-1"], "the job's end does not delete it"
+    assert state_files(site) == KEPT, "the job's end does not delete it"
 
 
 @pytest.mark.parametrize("where", ["train", "staged", "evaluate"])
@@ -86,7 +102,7 @@ def test_a_killed_site_counts_on(tmp_path, made, where, ranks):
     assert set(first) <= {-signal.SIGKILL, Exit.RING_BROKEN}
     assert codes() == [0] * ranks, (site.folder / "log").read_text()
     assert counted(hub) == RIGHT
-    assert state_files(site) == ["current-000003-1"]
+    assert state_files(site) == KEPT
 
 
 def test_a_restarted_aggregator_says_the_same(tmp_path, made):
@@ -106,6 +122,16 @@ def test_processes_of_one_round_hand_it_on(tmp_path, made):
     while "outcome" not in hub.job.status():
         assert site.call("train", "Counts").code == 0
     assert counted(hub) == RIGHT[:2]
+
+
+def test_a_site_goes_back_with_a_store_that_was_put_back_and_counts_on(tmp_path, made):
+    hub = made()
+    site = started(tmp_path, hub)
+    assert site.call("train", "Counts").code == 0
+    put_back(hub)
+    assert site.call("train", "Counts").code == 0, (site.folder / "log").read_text()
+    assert counted(hub) == [*RIGHT, (3, 3.0)]
+    assert state_files(site) == KEPT
 
 
 def test_a_lost_state_is_told_and_never_begun_anew(tmp_path, made):

@@ -132,10 +132,13 @@ def test_a_restart_knows_what_sites_did_and_holds_one_list_of_participants():
     assert [len(commit.participants) for commit in log.commits] == [0, 0, 0, 0, 2]
     assert not any(record.clients for record in log.evaluations[:-1])
     before = hub.state.sites
+    participants = {p.client: p.payloads["update"] for p in hub.commits()[-1].participants}
     hub.recover()
     for client in SITES:
         site = hub.state.site(client)
-        assert (site.rounds, site.last_round, site.committed) == (4, 4, (4, 1))
+        assert (site.rounds, site.last_round, site.committed) == (4, 4, before[client].committed)
+        assert (site.committed.round, site.committed.attempt) == (4, 1)
+        assert site.committed.sha256 == participants[client]
         assert site.samples == before[client].samples
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from fedapi.https_server import HttpsServer
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.agent.trust import Trust
 from fedtrainer.errors import LinkExpiredError
@@ -19,23 +20,24 @@ CONNECT_S, SILENCE_S = 5.0, 60.0
 
 
 class Stream:
-    """Keeps the connection to the last host."""
+    """Keeps the connection to the last server."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._host = ""
+        self._server: HttpsServer | None = None
         self._connection: http.client.HTTPSConnection | None = None
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: BinaryIO | None = None
     ) -> http.client.HTTPResponse:
         """The answer, its body unread. RetryError when there is none; read all of it before the next call, or `close`."""
-        parts = urlsplit(url)
-        if parts.scheme != "https":
-            raise LinkExpiredError("the URL is not https: asks for another one")
+        try:
+            parts, server = urlsplit(url), HttpsServer.of(url)
+        except ValueError as error:
+            raise LinkExpiredError(f"{error}: asks for another one") from error
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            connection = self._connected(parts.netloc)
+            connection = self._connected(server)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused early: the answer may be there
                 connection.request(method, target, body, dict(headers))
             return connection.getresponse()
@@ -49,16 +51,16 @@ class Stream:
             self._connection.close()
         self._connection = None
 
-    def _connected(self, host: str) -> http.client.HTTPSConnection:
-        if self._connection is not None and (host != self._host or _hung_up(self._connection)):
+    def _connected(self, server: HttpsServer) -> http.client.HTTPSConnection:
+        if self._connection is not None and (server != self._server or _hung_up(self._connection)):
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                host, context=self._trust.of(host), timeout=CONNECT_S, blocksize=BLOCK_BYTES
+                *server, context=self._trust.of(server), timeout=CONNECT_S, blocksize=BLOCK_BYTES
             )
             self._connection.connect()
             self._connection.sock.settimeout(SILENCE_S)
-            self._host = host
+            self._server = server
         return self._connection
 
 

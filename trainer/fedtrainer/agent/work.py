@@ -48,7 +48,7 @@ from fedtrainer.errors import (
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.results import Data, EvalResult
-from fedtrainer.training.state_files import OrderState, Update
+from fedtrainer.training.state_files import Committed, OrderState, Update
 
 if TYPE_CHECKING:
     from fedtrainer.training.session import Trained
@@ -80,7 +80,7 @@ class Agent:
         self._bulk = bulk
         self._keep = keep
         self._found: RankGroup | None = None
-        self._committed: Update | None = None  # the site's update that was committed last
+        self._committed: Committed | None = None  # the site's update that was committed last
         self._last = ""  # last order, and how often it came in a row
         self._repeats = 0
 
@@ -115,8 +115,8 @@ class Agent:
 
     def _settle(self, answer: Assignment) -> None:
         """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
-        self._committed = answer.committed
-        self._keep.state.promote(answer.committed)
+        self._committed = Committed(answer.committed, answer.committed_sha256) if answer.committed else None
+        self._keep.state.promote(self._committed)
         if answer.train is not None:
             self._keep.state.discard((answer.train.round, answer.train.attempt))
         elif answer.kind == "Done":

@@ -14,8 +14,9 @@ from fedtrainer.training.seeding import seed_everything
 from fedtrainer.training.task import Task
 
 
-def load(entrypoint: str, args: JsonView) -> Task:
-    """Imports the module and calls the factory. TaskImportError says which of the two failed, and how."""
+def load(entrypoint: str, args: JsonView, seed: int) -> Task:
+    """Imports the module and calls the factory, with seeded generators. TaskImportError says which of the two failed, and how."""
+    seed_everything(derived(seed, "task"))
     module_name, _, factory_name = entrypoint.partition(":")
     where = f"task.entrypoint {entrypoint}"
     with task_code("import", lambda words: TaskImportError(f"{where}: module {module_name} does not import: {words}")):

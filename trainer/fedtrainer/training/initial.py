@@ -24,7 +24,7 @@ def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, fold
         log.info("%s is there already", path)
         return
     seeding.make_repeatable(threads)
-    task = entrypoint.load(spec, args)
+    task = entrypoint.load(spec, args, seed)
     model = entrypoint.model_of(task, seed)
     first = model.state_dict()
     _check_repeatable(task, seed, first)
@@ -37,9 +37,14 @@ def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, fold
 
 
 def _metadata(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
-    """Names what of the state is no parameter, for strategies that step parameters; nothing where all of it is one."""
-    parameters = {parameter.data_ptr() for parameter in model.parameters()}
-    buffers = sorted(name for name, tensor in state.items() if tensor.data_ptr() not in parameters)
+    """Names what of the state is no parameter, for strategies that step parameters; nothing where all of it is one.
+
+    A parameter is known by its name, since a state_dict() of the task's own may give copies; under another name, as of a
+    tied or renamed one, by its memory.
+    """
+    named = dict(model.named_parameters(remove_duplicate=False))
+    memory = {parameter.data_ptr() for parameter in named.values()}
+    buffers = sorted(name for name, tensor in state.items() if name not in named and tensor.data_ptr() not in memory)
     return json.dumps({"buffers": buffers}) if buffers else None
 
 

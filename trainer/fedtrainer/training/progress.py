@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 BUFFERS = "buffers"  # of all ranks, beside names with the prefix `model.` or `optimizer.`
 
 Scalars = dict[str, dict[str, Any]]  # index of the parameter -> name -> number or None
-Form = tuple[str, list[int]]  # type and shape of a tensor
 
 
 class Checkpoints:
@@ -42,7 +41,7 @@ class Checkpoints:
         if not rest:
             return Position()
         if not kept:
-            kept = {name: torch.empty(shape, dtype=_DTYPES[kind]) for name, (kind, shape) in rest["forms"].items()}
+            kept = tensors.empty(rest["forms"])
         operations.broadcast_tensors(self._ring, kept)
         try:
             model.load_state_dict({k.removeprefix("model."): v for k, v in kept.items() if k.startswith("model.")})
@@ -96,14 +95,7 @@ class Checkpoints:
             if self._path.exists():
                 log.warning("checkpoint %s is damaged (%s): this round is trained again", self._path, error)
             return {}, {}
-        return {**rest, "forms": {name: _form(tensor) for name, tensor in kept.items()}}, kept
-
-
-_DTYPES = {kind: dtype for dtype, kind in tensors.DTYPES.items()}
-
-
-def _form(tensor: torch.Tensor) -> Form:
-    return tensors.DTYPES[tensor.dtype], list(tensor.shape)
+        return {**rest, "forms": {name: tensors.form(tensor) for name, tensor in kept.items()}}, kept
 
 
 def _split(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], Scalars]:

@@ -66,7 +66,7 @@ class Session:
         self._spec, self._ring = spec, ring
         workers = operations.each_rank(ring, float(spec.worker))
         self._ranks = Ranks(ring.rank, ring.size, tuple(map(int, workers)))
-        self._task = entrypoint.load(spec.entrypoint, spec.task_args)
+        self._task = entrypoint.load(spec.entrypoint, spec.task_args, spec.seed)
         self._model = entrypoint.model_of(self._task, spec.seed)
         with task_code("model()"):
             self._model.to(ring.device)
@@ -88,7 +88,11 @@ class Session:
         self._state = site_state.opened(order, self._ring)
 
     def data(self, round_: int) -> Data:
-        """This site's data for a round. DataDiffers when it is not the same at all ranks."""
+        """This site's data for a round. DataDiffers when it is not the same at all ranks.
+
+        What a task draws for it depends on site and round alone, not on what the process has drawn before.
+        """
+        seeding.seed_everything(derived(self._spec.seed, "data", self._spec.client, round_))
         with task_code("data()"):
             data = self._task.data(self._site(round_))
             if not isinstance(data, Data):
@@ -106,7 +110,6 @@ class Session:
         self._reset()
         ctx = self._context(round_, "evaluate", None, settings, stopped)
         with preserved(self._model):
-            ctx.epoch_generator(0)
             return self._evaluated(data, settings, ctx)
 
     def train(
@@ -148,7 +151,7 @@ class Session:
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
         file = self._written(folder)
-        site_state.stage(self._order, ctx.state)
+        site_state.stage(self._order, ctx.state, file.sha256)
         return Trained(file, samples, found, training_s, steps), ctx
 
     def _written(self, folder: Path | None) -> tensors.Written:
@@ -177,6 +180,7 @@ class Session:
         return {f"local_{name}": value for name, value in found.items()}
 
     def _evaluated(self, data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:
+        ctx.epoch_generator(0)
         with task_code("evaluate()"), seeding.algorithms(settings.determinism):
             result = self._task.evaluate(self._model, data, settings, ctx)
             if not isinstance(result, EvalResult):

@@ -16,9 +16,8 @@ from fedtrainer.errors import SiteStateError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import tensors
-from fedtrainer.training.state_files import RESET_FILE, OrderState, StateFile
+from fedtrainer.training.state_files import RESET_FILE, OrderState, StateFile, Update
 
-_DTYPES = {name: dtype for dtype, name in tensors.DTYPES.items()}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -72,33 +71,33 @@ def opened(order: OrderState | None, ring: Ring) -> SiteState:
     lost, kept = "", False
     if order is not None:
         try:
-            values, kept = _found(order), order.files.current() is not None
+            values, kept = _found(order), order.files.newest() is not None
         except SiteStateError as error:
             lost = str(error)
     if ring.size > 1:
-        forms = {name: (tensors.DTYPES[value.dtype], list(value.shape)) for name, value in values.items()}
+        forms = {name: tensors.form(value) for name, value in values.items()}
         lost, forms = json.loads(operations.broadcast_text(ring, json.dumps([lost, forms])))
         if ring.rank:
-            values = {name: torch.empty(shape, dtype=_DTYPES[kind]) for name, (kind, shape) in forms.items()}
+            values = tensors.empty(forms)
         operations.broadcast_tensors(ring, values)
     return SiteState(values, lost, kept)
 
 
-def stage(order: OrderState | None, state: SiteState) -> None:
-    """Keeps what a training has left, durably, before anybody hears of its update."""
+def stage(order: OrderState | None, state: SiteState, update_sha256: str) -> None:
+    """Keeps what a training has left, durably, before anybody hears of its update, which has this digest."""
     if order is None or order.update is None or not state.wanted:
         return
     written = order.files.folder / "writing"
     digest = tensors.write(written, dict(state), sync=True).sha256
-    order.files.stage(written, order.update, digest)
+    order.files.stage(written, order.update, update_sha256, digest)
 
 
 def _found(order: OrderState) -> dict[str, torch.Tensor]:
-    current = order.files.current()
     if order.files.reset:
         return {}
-    if (current.update if current else None) != order.committed:
-        raise SiteStateError(_missing(order, current))
+    newest, current = order.files.newest(), order.files.current(order.committed)
+    if current is None and (newest or order.committed):
+        raise SiteStateError(_missing(order, newest))
     return {} if current is None else _read(current)
 
 
@@ -115,14 +114,19 @@ def _read(file: StateFile) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _missing(order: OrderState, current: StateFile | None) -> str:
-    ours = "there is none" if current is None else f"there is that of round {current.update[0]}"
-    theirs = f"of round {order.committed[0]}" if order.committed else "of no round"
+def _missing(order: OrderState, newest: StateFile | None) -> str:
+    ours = "there is none" if newest is None else f"there is that of {_named(newest.update, newest.update_sha256)}"
+    theirs = f"of {_named(order.committed.update, order.committed.sha256)}" if order.committed else "of no round"
     return (
         f"the task asks for ctx.state, which has to be that {theirs}, the last in which the aggregator committed an "
         f"update of this site, but in {order.files.folder} {ours}: use ctx.state in every training from the first "
         f"one on, and give the site a volume that stays (spec.state); {_way_out(order.files.folder)}"
     )
+
+
+def _named(update: Update, sha256: str | None) -> str:
+    """An update in words: two of one round and attempt differ by their digests."""
+    return f"round {update[0]} attempt {update[1]}{f' ({sha256[:12]})' if sha256 else ''}"
 
 
 def _way_out(folder: Path) -> str:

@@ -18,6 +18,7 @@ from fedcore.tensors.tensorfile import Tensor, canonical_header
 from fedtrainer.errors import DivergedError, TaskInvalidError
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
+Form = tuple[str, list[int]]  # type, as files name it, and shape
 
 BLOCK_BYTES = 1 << 20
 DTYPES = {
@@ -35,6 +36,7 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_BY_KIND = {kind: dtype for dtype, kind in DTYPES.items()}
 _SIGNED = {
     torch.uint64: torch.int64,
     torch.uint32: torch.int32,
@@ -85,6 +87,16 @@ def on_host(values: Tensors) -> dict[str, torch.Tensor]:
         for name, part in zip(names, flat.split([found[name].numel() for name in names]), strict=True):
             found[name] = part.view(found[name].shape)
     return found
+
+
+def form(tensor: torch.Tensor) -> Form:
+    """What a rank must know of a tensor to receive it."""
+    return DTYPES[tensor.dtype], list(tensor.shape)
+
+
+def empty(forms: Mapping[str, Form]) -> dict[str, torch.Tensor]:
+    """Room for tensors of these forms, by their names."""
+    return {name: torch.empty(shape, dtype=_BY_KIND[kind]) for name, (kind, shape) in forms.items()}
 
 
 def bytes_of(tensor: torch.Tensor) -> memoryview:

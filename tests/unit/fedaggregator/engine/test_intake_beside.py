@@ -21,7 +21,7 @@ from fedaggregator.http.signedurls import UrlSigner
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import Payload, UpdateEnvelope, UpdateManifest
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import InitialModelFound
+from fedcore.rounds.events import InitialModelFound, SiteFailed
 from fedcore.rounds.state import Phase
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
@@ -45,10 +45,10 @@ class SlowStore(MemoryStore):
 
 
 @contextlib.asynccontextmanager
-async def collecting(tmp_path, store, **values):
+async def collecting(tmp_path, store, threads=None, **values):
     """An engine that collects round 1 of sites a and b, and its intake."""
     (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
-    with ThreadPoolExecutor(4) as pool:
+    with threads or ThreadPoolExecutor(4) as pool:
         config = ConfigFile(tmp_path / "job.json", "uid")
         engine = Engine(store, config, steady_clock(), pool, 1.0)
         await engine.start()
@@ -71,6 +71,7 @@ async def collecting(tmp_path, store, **values):
             engine.stop()
             for task in (running, *others):
                 task.cancel()
+            engine.close()
 
 
 def envelope(engine: Engine, store: MemoryStore, site: str, nonce: str = "n") -> UpdateEnvelope:
@@ -103,6 +104,25 @@ def test_a_site_does_not_wait_for_the_disk_write_of_another(tmp_path):
             assert list(engine.state.current.accepted) == ["b"]
             store.go.set()
             assert not (await slow).duplicate
+
+    asyncio.run(run())
+
+
+def test_no_decision_waits_for_bulk_work(tmp_path):
+    """All threads of the pool hash and check; an update fails its site, and the attempt is planned anew, meanwhile."""
+
+    async def run():
+        store, pool = SlowStore(""), ThreadPoolExecutor(4)
+        async with collecting(tmp_path, store, pool) as (engine, _):
+            bulk = [asyncio.create_task(engine.blocking(store.go.wait, 30)) for _ in range(9)]
+            await asyncio.sleep(0)
+            now, plan = engine.clock(), engine.state.current.plan
+            await engine.handle(SiteFailed(now, "a", plan.round, plan.attempt, "OutOfMemory", ""))
+            assert engine.state.current.plan.attempt == plan.attempt + 1
+            assert not any(task.done() for task in bulk)
+            assert len(list(store.keys(engine.state.layout.round(plan.round)))) == 3, "a failure and two plans"
+            store.go.set()
+            assert all(await asyncio.gather(*bulk))
 
     asyncio.run(run())
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from fedaggregator.engine.folding import fold
+from fedaggregator.engine.folding import ModelNotFiniteError, fold
 from fedaggregator.errors import DamagedError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
@@ -152,6 +152,27 @@ def test_memory_is_kept_of_parameters_alone(register):
         tolerance = 2e-2 if tensor == "half" else 1e-5
         assert np.allclose(model[tensor], values, rtol=tolerance, atol=tolerance), tensor
     assert job.hub_state.key == LAYOUT.hub_state(3, job.hub_state.sha256)
+
+
+def squaring(base, update, memory, _parameters):
+    """As adaptive optimizers do: by the root of a sum of squares, which overflows long before the step does."""
+    memory = memory + np.square(update)[:, None]
+    return base + update / (1 + np.sqrt(memory[:, 0])), memory
+
+
+@pytest.mark.parametrize("tensor", ["big", "wide", "bias"])
+def test_memory_that_is_no_number_is_never_committed(register, tensor):
+    """The model would be finite, this round and each one after it, and never move again."""
+    name = register(Strategy("Squaring", fedavg.weights, optimize=squaring, memory=1))
+    job = Round()
+    job.fold(name, job.term(1))
+    before = set(job.store.keys(""))
+    large = tensors(2)[tensor].copy()
+    large.flat[-1] = 1e200 if tensor == "wide" else 3e37
+    term = job.term(2, **{tensor: large})
+    with pytest.raises(ModelNotFiniteError, match=f"remembers of tensor '{tensor}'"):
+        job.fold(name, term)
+    assert set(job.store.keys("")) == before | {term.payloads[UPDATE].object.key}
 
 
 def test_without_an_update_that_counts_memory_stays(register):

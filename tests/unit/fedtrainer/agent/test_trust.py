@@ -83,14 +83,11 @@ def test_who_speaks_for_whom(tmp_path, served, hub, asked, verified):
         stream.close()
 
 
-@pytest.mark.parametrize(
-    ("netloc", "is_hub"),
-    [("hub:443", True), ("HUB", True), ("hub", True), ("hub:8443", False), ("other", False), ("hub.evil", False)],
-)
-def test_the_hub_is_host_and_port(tmp_path, netloc, is_hub):
+@pytest.mark.parametrize("hub", ["https://", "https://hub:no", "https://[hub"])
+def test_a_hub_that_is_no_server_is_told(tmp_path, hub):
     certificates(tmp_path)
-    trust = Trust(settings(tmp_path, "https://hub/"))
-    assert (trust.of(netloc) is trust.hub) is is_hub
+    with pytest.raises(BadSettingsError, match="aggregator_url 'https://"):
+        Trust(settings(tmp_path, hub))
 
 
 def test_without_a_ca_there_is_no_trust(tmp_path):

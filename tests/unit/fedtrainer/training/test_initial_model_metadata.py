@@ -26,12 +26,12 @@ class Net(torch.nn.Module):
 def written(monkeypatch, tmp_path):
     """Writes the initial model of a class, and says where it is."""
 
-    def write(model) -> Path:
+    def write(model, name="init") -> Path:
         module = ModuleType("task_with_buffers")
         module.task = lambda: Given(model, None)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        write_initial_model("task_with_buffers:task", {}, 7, 1, tmp_path / "init")
-        return tmp_path / "init" / "model.safetensors"
+        write_initial_model("task_with_buffers:task", {}, 7, 1, tmp_path / name)
+        return tmp_path / name / "model.safetensors"
 
     return write
 
@@ -49,6 +49,29 @@ def test_buffers_are_named(written):
     assert {tensor.name for tensor in file.tensors} - file.buffers == {
         name for name, _ in Net().named_parameters(remove_duplicate=False)
     }
+
+
+class Copied(Net):
+    """Gives copies, as a module does that moves or unwraps its state."""
+
+    def state_dict(self, *args, **values):
+        return {name: tensor.clone() for name, tensor in super().state_dict(*args, **values).items()}
+
+
+class Renamed(Net):
+    """Gives its own tensors under names of its own."""
+
+    def state_dict(self, *args, **values):
+        return {f"net.{name}": tensor for name, tensor in super().state_dict(*args, **values).items()}
+
+    def load_state_dict(self, state_dict, *args, **values):
+        given = {name.removeprefix("net."): tensor for name, tensor in state_dict.items()}
+        return super().load_state_dict(given, *args, **values)
+
+
+@pytest.mark.parametrize(("model", "prefix"), [(Copied, ""), (Renamed, "net.")])
+def test_buffers_are_named_in_a_state_of_the_task_s_own_making(written, model, prefix):
+    assert table(written(model)).buffers == {f"{prefix}{name}" for name in table(written(Net, "as-it-is")).buffers}
 
 
 def test_a_model_of_parameters_alone_has_no_metadata(written, tmp_path):
