@@ -16,7 +16,7 @@ from fedtrainer.ring.slot import Slot
 from fedtrainer.training import tensors
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
-from fedtrainer.training.state_files import OrderState, StateFiles
+from fedtrainer.training.state_files import Committed, OrderState, StateFiles
 from tests.unit.fedtrainer.training.ring_ranks import Script, alone, site
 
 PAGE = (Path(__file__).parents[4] / "docs" / "task-api.md").read_text()
@@ -83,15 +83,15 @@ def test_the_head_of_ones_own_stays_at_the_site(measured):
         session.load(measured / "init" / "model.safetensors", OrderState(files, committed, (round_, 1)))
         data = session.data(round_)
         scores.append(session.evaluate(data, round_ - 1, training, lambda: False).metrics["loss"])
-        session.train(data, round_, training, measured / "work", lambda: False)
+        trained = session.train(data, round_, training, measured / "work", lambda: False)
         update = tensors.read(measured / "work" / "update.safetensors")
         assert {name: bool(tensor.any()) for name, tensor in update.items()} == {
             "0.weight": True, "0.bias": True, "2.weight": False, "2.bias": False,
         }  # fmt: skip
-        committed = (round_, 1)
+        committed = Committed((round_, 1), trained.file.sha256)
         files.promote(committed)
     assert scores[1] != scores[0], "the same model with a head of the site's own"
-    assert sorted(tensors.read(files.current().path)) == ["bias", "weight"]
+    assert sorted(tensors.read(files.current(committed).path)) == ["bias", "weight"]
 
 
 def test_the_example_names_its_missing_data(example):
