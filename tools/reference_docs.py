@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel
 
 import fedaggregator.handin
 import fedaggregator.limits
@@ -156,7 +156,7 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _setting(model: type[BaseSettings], name: str) -> str:
+def _setting(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     variable = str(field.validation_alias or f"{model.model_config.get('env_prefix', '')}{name}".upper())
     default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"

@@ -1,8 +1,12 @@
-"""Writes the status when the state changes: at most a few times a second, the last state always. Runs beside the engine."""
+"""Writes the status when the state changes: at most a few times a second, the last state always. Runs beside the engine.
+
+Of many sites a status takes longer to make, so it is made less often: what it costs does not grow with their square.
+"""
 
 import asyncio
 import json
 import logging
+import time
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
@@ -15,6 +19,7 @@ from fedapi.names import SITE_LEASE_RENEW_S
 
 log = logging.getLogger(__name__)
 _INTERVAL_S = 0.25  # between two writes
+_SHARE = 50.0  # and at least so many times what one took to make
 _RETRY_S = 2.0
 
 
@@ -23,7 +28,7 @@ class Publisher:
 
     def __init__(self, engine: Engine, sink: StatusSink) -> None:
         self._engine, self._sink = engine, sink
-        self._written = ""
+        self._written, self._took_s = "", 0.0
         self._renewed: dict[str, float] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._patience = Patience(engine.clock)
@@ -54,7 +59,7 @@ class Publisher:
             done = await self.publish()
             if last:
                 return
-            await asyncio.sleep(_INTERVAL_S if done else _RETRY_S)
+            await asyncio.sleep(max(_INTERVAL_S, _SHARE * self._took_s) if done else _RETRY_S)
             await self._news(wait=done)
 
     async def _news(self, *, wait: bool) -> None:
@@ -68,8 +73,10 @@ class Publisher:
 
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
+        began_s = time.thread_time()
         now = status(self._engine.state, self._engine.trouble)
         text = json.dumps(now, sort_keys=True)
+        self._took_s = time.thread_time() - began_s
         if text == self._written:
             return True
         return await self._write(now, text)

@@ -97,7 +97,8 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
-    return _client_state(state, name) not in ("Failed", "Incompatible"), state.site(name).failures == 0, name
+    failed = state.current is not None and name in state.current.failed
+    return not (failed or planning.misfit(state, name)), state.site(name).failures == 0, name
 
 
 def _client(state: State, name: str) -> api.ClientStatus:

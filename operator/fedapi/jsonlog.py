@@ -57,4 +57,12 @@ def configure(level: str | int) -> None:
     """Sends everything from that level on to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level("", level)
+
+
+def set_level(logger: str, level: str | int) -> None:
+    """The least level that a logger takes; "" is the root. Setting it anew makes all loggers forget what they have worked out."""
+    found = logging.getLogger(logger)
+    if logging.getLevelName(found.level) != level and found.level != level:
+        found.setLevel(level)

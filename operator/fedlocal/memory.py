@@ -18,6 +18,7 @@ SHARED_MIB = 70  # a shared trainer beside what it shares with the process that 
 WAITING_MIB = 0.6  # a site that waits for a shared trainer: its connection at both ends, its objects in the runner
 LOADED_MIB = 360  # a process that loads torch itself: a rank of a ring, or any trainer where nothing is forked
 LAUNCHER_MIB = 50  # the launcher of a worker's ranks, which never loads torch
+SPARE_TRAINERS = 1  # above the cores: while one waits for the aggregator's disk another one computes
 OWN_AT_MOST = 32  # sites at a time that have processes of their own without being asked
 UNLIMITED = 1 << 60  # bytes; what control groups say when they set no limit is above
 
@@ -68,8 +69,15 @@ def plan(
     many = min(at_once, sum(site.shares for site in sites))
     if not many or wish == "own" or (wish == "auto" and many <= OWN_AT_MOST and (free is None or own <= free)):
         return Plan(0, own, free)
-    trainers = min(many, os.cpu_count() or 1)
-    return Plan(trainers, needed_mib(sites, at_once, forked=forked, shared_trainers=trainers), free, many)
+    cores = os.cpu_count() or 1
+    ample = _shared(sites, at_once, free, cores + SPARE_TRAINERS, forked=forked)
+    return ample if free is None or ample.needed_mib <= free else _shared(sites, at_once, free, cores, forked=forked)
+
+
+def _shared(sites: Sequence[Footprint], at_once: int, free: int | None, most: int, *, forked: bool) -> Plan:
+    sharing = min(at_once, sum(site.shares for site in sites))
+    trainers = min(sharing, most)
+    return Plan(trainers, needed_mib(sites, at_once, forked=forked, shared_trainers=trainers), free, sharing)
 
 
 def free_mib(root: Path = Path("/")) -> int | None:

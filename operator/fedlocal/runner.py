@@ -35,13 +35,14 @@ from fedlocal.reconcile import Reconciler
 from fedlocal.sharing import SharingLauncher
 from fedlocal.trainer_pool import TrainerPool
 from fedoperator.decide.decision import Event, Key
+from fedoperator.decide.view import dig
 
 Phase = Literal["Complete", "Failed", "Suspended", "Interrupted", "Stalled"]
 Watch = Callable[[Json, list[Event]], None]
 STATUS_POLL_S = 0.05
 LEAST_PAUSE_S = 0.002  # between two passes: lets the processes' tasks run
 CHEAP_PASS_S = 0.02  # a pass that took longer is followed by a pause, so many times as long
-PAUSES, PAUSES_IN_TRAINING, MOST_PAUSE_S = 2.0, 10.0, 15.0
+PAUSES, PAUSES_IN_TRAINING, MOST_PAUSE_S = 2.0, 20.0, 15.0
 MOST_WAIT_S = 60.0
 FINISH_GRACE_S = 5.0  # for processes that still run when the job has ended
 
@@ -249,7 +250,7 @@ class _Run:
         status = self.state.read_aggregator_status()
         if status is None:
             return
-        if _acted_on(status) != _acted_on(self.reconciler.aggregator_status):
+        if self._acted_on(status) != self._acted_on(self.reconciler.aggregator_status):
             self.pressing.set()
         self.reconciler.aggregator_status = status
         self.reconciler.publish()
@@ -257,11 +258,10 @@ class _Run:
             if client["state"] != "Waiting":
                 reconcile.heard(self.cluster, client["name"], self.cluster.now())
 
-
-def _acted_on(aggregator: Json) -> tuple[object, ...]:
-    """The leaves of the aggregator's status on which Jobs are started or stopped."""
-    round_ = aggregator.get("round") or {}
-    return (aggregator.get("outcome"), *(round_.get(name) for name in ("current", "attempt", "step")))
+    def _acted_on(self, aggregator: Json) -> tuple[object, ...]:
+        """The leaves of the aggregator's status on which Jobs are started or stopped at once."""
+        round_, by_round = aggregator.get("round") or {}, dig(self._job(), "spec", "training", "lifetime") == "Round"
+        return (aggregator.get("outcome"), *(round_.get(name) for name in ("current", "attempt", "step") if by_round))
 
 
 @contextlib.contextmanager

@@ -5,12 +5,21 @@ The token is no setting: it is read from the credentials directory and never pri
 """
 
 import json
+import os
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fedapi import names
 from fedapi.jsonvalue import Json
@@ -25,21 +34,22 @@ ENV_RING_TIMEOUT_S = "FEDLOOM_RING_TIMEOUT_S"
 ENV_LOG_LEVEL = "FEDLOOM_LOG_LEVEL"
 
 
-class _FromEnvironment(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, case_sensitive=True)
+class _FromEnvironment(BaseModel):
+    """Read by hand: a process that serves many sites reads them for each order, for which pydantic-settings is slow."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     @classmethod
     def read(cls) -> Self:
         """From the environment; BadSettingsError names every variable that is wrong."""
+        variables = (str(field.validation_alias) for field in cls.model_fields.values())
         try:
-            return cls()
+            return cls.model_validate({name: os.environ[name] for name in variables if name in os.environ})
         except ValidationError as error:
             wrong = "; ".join(
                 ": ".join([*map(str, e["loc"][:1]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
             )
             raise BadSettingsError(f"settings: {wrong}") from None
-        except ValueError as error:  # pydantic-settings: a variable that is not JSON
-            raise BadSettingsError(f"settings: {error}") from None
 
 
 class TaskSettings(_FromEnvironment):
@@ -67,6 +77,16 @@ class TaskSettings(_FromEnvironment):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=ENV_LOG_LEVEL, description="Least level that is logged."
     )
+
+    @field_validator("task_args", mode="before")
+    @classmethod
+    def _parsed(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON ({error})") from None
 
 
 class HubSettings(TaskSettings):

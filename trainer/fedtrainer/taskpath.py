@@ -5,7 +5,7 @@ What is named there comes last: a file of the user's can take the place of no mo
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 
 from fedapi import names
 
@@ -15,14 +15,14 @@ def extend() -> None:
     sys.path += [folder for folder in _folders() if folder not in sys.path]
 
 
-def forget(entrypoint: str, kept: Collection[str]) -> None:
+def forget(entrypoint: str, kept: AbstractSet[str]) -> None:
     """Unloads the task's own modules, as if none had been imported yet: what they hold is of the site before.
 
     These are the entrypoint's package and whatever lies in the folders of FEDLOOM_TASK_PATH, but for modules in `kept`.
     """
     package = entrypoint.partition(":")[0].partition(".")[0]
     folders = tuple(os.path.join(folder, "") for folder in _folders())  # noqa: PTH118 - for every module of a process
-    for name in [each for each in sys.modules if each not in kept]:
+    for name in sys.modules.keys() - kept:
         file = getattr(sys.modules[name], "__file__", None)
         if name.partition(".")[0] == package or (isinstance(file, str) and file.startswith(folders)):
             del sys.modules[name]

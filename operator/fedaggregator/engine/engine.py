@@ -42,6 +42,7 @@ from fedstore.objectstore import ObjectStore
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _POLL_S = 0.25  # a new configuration is looked for so often
+_HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _TROUBLE_S = 10.0  # without a failure of the store: longer than the pause between two tries
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
@@ -178,11 +179,20 @@ class Engine:
             await self.handle_locked(event)
 
     async def heard(self, client: str, speech: Speech | None = None) -> None:
-        """A site made itself known. Those that do so at the same time are taken in together."""
+        """A site made itself known. Those that do so at the same time are taken in together; who just did, not again."""
+        if self._just_heard(client, speech):
+            return
         self._hearing[client] = speech or self._hearing.get(client)
         if self._hears is None:
             self._hears = asyncio.create_task(self._hear())
         await asyncio.shield(self._hears)
+
+    def _just_heard(self, client: str, speech: Speech | None) -> bool:
+        """Whether the state says so already: each step of it looks at all sites."""
+        known = self.state.site(client)
+        if known.heard_at is None or self.clock() - known.heard_at > _HEARD_S or planning.unheard(self.state, client):
+            return False
+        return speech is None or speech == known.speech
 
     async def _hear(self) -> None:
         async with self.lock:

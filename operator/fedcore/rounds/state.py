@@ -7,7 +7,7 @@ All times are seconds since the epoch as the shell's clock gave them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from fedapi.wire.job import JobConfig
@@ -51,6 +51,15 @@ class Site:
     failed_round: int = 0  # round of the last failure
 
 
+_UNKNOWN = Site()
+
+
+@lru_cache(maxsize=4)
+def _as_set(names: tuple[str, ...]) -> frozenset[str]:
+    """Those of a plan: asked for with every update of its attempt."""
+    return frozenset(names)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One attempt of the round under way."""
@@ -69,7 +78,7 @@ class Attempt:
     @cached_property
     def pending(self) -> frozenset[str]:
         """Selected sites that have neither delivered nor failed."""
-        return frozenset(self.plan.selected).difference(self.accepted, self.failed)
+        return _as_set(self.plan.selected).difference(self.accepted, self.failed)
 
     def selected(self, client: str) -> bool:
         """Whether the plan names that site."""
@@ -154,7 +163,7 @@ class State:
 
     def site(self, client: str) -> Site:
         """What is known of a site; empty for a new one."""
-        return self.sites.get(client, Site())
+        return self.sites.get(client, _UNKNOWN)
 
     def protocol(self, client: str) -> int:
         """What a site speaks, as far as it has said so."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from fedapi import jsonlog
 from fedapi.wire.site import Assignment
 from fedtrainer import process, taskpath
 from fedtrainer.agent.bulk import Bulk
@@ -58,7 +59,7 @@ class SharedTrainer:
 
     def _serve(self, answer: str) -> int:
         settings = TrainerSettings.read()
-        logging.getLogger().setLevel(settings.log_level)
+        jsonlog.set_level("", settings.log_level)
         taskpath.forget(settings.entrypoint, self._modules)
         client, stream = self._linked(settings)
         control, bulk = Control(client, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))

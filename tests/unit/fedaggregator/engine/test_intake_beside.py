@@ -190,6 +190,27 @@ def test_sites_are_counted_when_the_gauges_are_read(tmp_path):
     asyncio.run(run())
 
 
+def test_who_was_just_heard_is_taken_note_of_again_only_with_something_new(tmp_path):
+    async def run():
+        async with collecting(tmp_path, SlowStore("nobody")) as (engine, _):
+            now = engine.clock()
+            engine.clock = lambda: now
+            speech = Speech(protocol=PROTOCOL, oldest=PROTOCOL)
+            await engine.heard("b", speech)
+            before = engine.state
+            await engine.heard("b", speech)
+            await engine.heard("b")
+            assert engine.state is before
+            await engine.heard("b", Speech(protocol=PROTOCOL + 1, oldest=PROTOCOL + 1))
+            assert engine.state.site("b").speech.protocol == PROTOCOL + 1
+            now += 1.5
+            await engine.heard("b")
+            assert engine.state.site("b").heard_at == now
+            assert engine.state.site("b").speech.protocol == PROTOCOL + 1
+
+    asyncio.run(run())
+
+
 def test_the_gauge_of_the_attempt_follows_the_state(tmp_path):
     async def run():
         store = SlowStore("nobody")
