@@ -35,6 +35,7 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernete
 
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
+ANNOTATION_CERTIFICATE_ENDS = f"{GROUP}/certificate-ends"  # on an aggregator's Secret: when its certificate ends
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
 ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
 

@@ -25,6 +25,7 @@ from fedtrainer.settings import ENV_PATIENCE_S, ENV_POLL_S, TrainerSettings
 
 HANDSHAKES = 16  # at once: the aggregator gives up connections beyond its limit of those that show no token yet
 FRESH_S = 60.0  # age of an answer that is acted on
+NO_ORDER = ("Wait", "Drop")
 ENDED = 128 + signal.SIGTERM
 _ERROR = {"name": "fedtrainer", "levelname": "ERROR", "levelno": logging.ERROR}
 
@@ -81,26 +82,30 @@ class SharedSite:
         wait_s, last, repeats = 0.0, None, 0
         while True:
             answer, text = await self.questions.next(wait_s)
-            if answer.kind not in ("Wait", "Drop") or (by_round and wait_s):
+            if answer.kind not in NO_ORDER or (by_round and wait_s):
                 repeats = repeats + 1 if order_of(answer) == last else 0
                 last = order_of(answer)
                 if repeats:
                     await asyncio.sleep(pause_s(repeats))
-                outcome = await self._served(text)
+                outcome = await self._served(answer.kind, text)
                 if outcome.code or outcome.finished:
                     return outcome.code
                 if self._ending:
                     return ENDED
             wait_s = poll_s
 
-    async def _served(self, answer: str) -> Outcome:
-        """Has it done, as soon as it is this site's turn. What has waited long is asked anew: its URLs end, and rounds do."""
+    async def _served(self, kind: str, answer: str) -> Outcome:
+        """Has it done, as soon as it is this site's turn. What has waited long is asked anew: its URLs end, and rounds do.
+
+        That there is no order any more ends nothing. That there was none does, where a Job lives for a round: the trainer
+        is told so, or what has come meanwhile.
+        """
         command, asked_s = self.command, time.monotonic()
         order = {"env": dict(command.env), "cwd": str(command.cwd), "log": str(command.log.absolute())}
         async with self.pool.trainer() as trainer:
             if time.monotonic() - asked_s > FRESH_S:
                 now, answer = await self.questions.next(0.0)
-                if now.kind in ("Wait", "Drop"):
+                if now.kind in NO_ORDER and kind not in NO_ORDER:
                     return Outcome()
             self._trainer = trainer
             try:

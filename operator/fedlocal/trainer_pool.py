@@ -137,17 +137,24 @@ class TrainerPool:
         return await self._started()
 
     async def _started(self) -> Trainer:
-        self._count += 1
-        link = self._expected[self._count] = asyncio.get_running_loop().create_future()
-        command = Command(SHARED_TRAINER, (str(self._count),), self.env, self.folder, self.log)
-        process = await self.launcher.start(command)
-        ended = asyncio.ensure_future(process.wait())
+        number = self._count = self._count + 1
+        link = self._expected[number] = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait({link, ended}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not link.done():
+            process = await self.launcher.start(
+                Command(SHARED_TRAINER, (str(number),), self.env, self.folder, self.log)
+            )
+            ended = asyncio.ensure_future(process.wait())
+            try:
+                await asyncio.wait({link, ended}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:  # the site was told to end
                 process.kill()
+                if link.done():
+                    link.result()[1].close()
+                raise
+        finally:
+            self._expected.pop(number, None)  # who comes now is sent away
         if not link.done():
+            process.kill()
             raise NotStartedError(ended.result())
         self._all.add(trainer := Trainer(process, ended, *link.result()))
         return trainer

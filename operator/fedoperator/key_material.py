@@ -124,6 +124,16 @@ def server_certificate(keys: Keys, hosts: Sequence[str], now: datetime) -> tuple
     return certificate.public_bytes(Encoding.PEM), _pem(key)
 
 
+def ending(files: Files) -> datetime:
+    """Until when the certificate of an aggregator's files is good."""
+    return x509.load_pem_x509_certificate(files[names.FILE_TLS_CERT]).not_valid_after_utc
+
+
+def renewal_due(ends: datetime) -> datetime:
+    """When a certificate that ends then is to be renewed."""
+    return ends - SERVER_LIFETIME + RENEWED_AFTER
+
+
 def _certificate(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:

@@ -100,6 +100,21 @@ def test_namespaced_mode_has_the_same_rights_and_nothing_of_the_cluster():
     assert {each["metadata"]["name"] for each in of_kind(objects, "Role")} >= {"fedloom-viewer", "fedloom-editor"}
 
 
+def test_policies_are_of_the_cluster_and_in_namespaced_mode_made_where_they_are_asked_for_alone():
+    def policies(*words):
+        found = [each for each in template(*words) if each["kind"].startswith("ValidatingAdmissionPolicy")]
+        bound = {each["spec"]["policyName"] for each in of_kind(found, "ValidatingAdmissionPolicyBinding")}
+        assert bound == {each["metadata"]["name"] for each in of_kind(found, "ValidatingAdmissionPolicy")}
+        return bound
+
+    asked = ("--set", "admissionPolicy.inNamespacedMode=true")
+    namespaced = ("--values", VALUES / "namespaced.yaml")
+    assert policies() == policies(*asked) == {"fedloom-operator", "fedloom-operator-namespaces"}
+    assert policies(*namespaced) == set()
+    assert policies(*namespaced, *asked) == {f"fedloom-operator.{NAMESPACE}"}, "several such releases have one name"
+    assert policies(*namespaced, *asked, "--set", "admissionPolicy.enabled=false") == set()
+
+
 @pytest.mark.parametrize("values", ALL)
 def test_bindings_lead_to_roles_and_the_account_of_the_release(values):
     objects = of_values(values)

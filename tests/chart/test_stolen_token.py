@@ -1,10 +1,13 @@
-"""What a thief of the operator's token can do in cluster mode, on a real API server: what docs/security.md says, no more.
+"""What a thief of the operator's token can do with the policies, on a real API server: what docs/security.md says, no more.
 
 Requests are made as the operator's service account. RBAC allows each of them; the chart's admission policies judge.
 """
 
 import copy
 import json
+import ssl
+import urllib.error
+import urllib.request
 
 import pytest
 import yaml
@@ -20,12 +23,13 @@ from fedoperator.desired.identity import Identity
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
 from fedoperator.desired.training_job import training_job
+from tests.chart.rendering import VALUES, template_text
 from tests.chart.server import HEART, NAMESPACE, OPERATOR, apply
 from tests.cluster.errors import ClusterError
 from tests.integration.pools.jobset_resource import NAME as JOBSETS
 from tests.integration.pools.jobset_resource import definition
 from tests.unit.fedoperator import samples as s
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.apiserver
 
@@ -282,3 +286,54 @@ def test_jobsets_are_judged_as_jobs_are(cluster, heart):
         assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
     finally:
         cluster.kubectl("delete", "crd", JOBSETS)
+
+
+@pytest.fixture(params=["installed", "namespaced"])
+def confined(cluster, request):
+    """Either mode with the policy about the operator's account: in namespaced mode an administrator applies it."""
+    request.getfixturevalue(request.param)
+    if request.param == "installed":
+        yield
+        return
+    policies = template_text(
+        *("--values", VALUES / "namespaced.yaml"),
+        *("--set", "admissionPolicy.inNamespacedMode=true", "-s", "templates/admissionpolicy.yaml"),
+    )
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=policies)
+    yield
+    cluster.kubectl("delete", "-f", "-", stdin=policies)
+
+
+def test_secrets_of_others_are_neither_changed_nor_told_by_the_answer_to_a_patch(cluster, confined):
+    def secret(name, labels):
+        metadata = {"name": name, "namespace": HERE, "labels": labels}
+        return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "stringData": {"p": "q"}}
+
+    ours = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+    apply(cluster, secret("db", {}), secret("heart-0a1b2c3d", {}), secret("heart-aggregator-0a1b2c3d", ours))
+
+    token = cluster.kubectl("create", "token", OPERATOR.rpartition(":")[2], "-n", NAMESPACE).strip()
+    trust = ssl.create_default_context(cafile=str(cluster.dirs.pki / "ca.crt"))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
+
+    def answer(name, patch="{}", query=""):
+        """The answer to a thief: kubectl reads what it patches, which the operator may not."""
+        url = f"{cluster.server}/api/v1/namespaces/{HERE}/secrets/{name}{query}"
+        request = urllib.request.Request(url, patch.encode(), headers, method="PATCH")
+        try:
+            return json.loads(opener.open(request, timeout=PATIENCE_S).read())
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+
+    def refused(*words):
+        said = answer(*words)
+        return NOT_OURS in said.get("message", "") and "data" not in said
+
+    until(lambda: refused("db"), why=lambda: answer("db"))  # the policy is at work
+    for name in ("db", "heart-0a1b2c3d"):  # a name like ours makes nothing ours
+        assert refused(name)
+        assert refused(name, "{}", "?dryRun=All")
+        assert refused(name, json.dumps({"metadata": {"labels": ours}}))
+    assert answer("heart-aggregator-0a1b2c3d", "{}", "?dryRun=All")["data"], "as the operator renews it"
+    cluster.kubectl("-n", HERE, "delete", "secret", "db", "heart-0a1b2c3d", "heart-aggregator-0a1b2c3d")

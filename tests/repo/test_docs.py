@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedapi.crd.manifest import definitions
 from tools import reference_docs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,3 +34,26 @@ def test_reference_pages_are_fresh(name):
     on_disk = ROOT / "docs" / "reference" / name
     assert on_disk.exists(), "run `make generate`"
     assert on_disk.read_text() == reference_docs.pages()[name], "run `make generate`"
+
+
+def immutable(schema, path=""):
+    """Paths of the fields whose rule is that they stay as they were."""
+    if any(rule["rule"] == "self == oldSelf" for rule in schema.get("x-kubernetes-validations", ())):
+        yield path
+    for name, below in schema.get("properties", {}).items():
+        yield from immutable(below, f"{path}.{name}".removeprefix(".spec").removeprefix("."))
+
+
+def test_the_fields_that_pages_call_unchangeable_are_those_that_the_api_server_keeps():
+    (schema,) = (
+        version["schema"]["openAPIV3Schema"]
+        for definition in definitions().values()
+        if definition["spec"]["names"]["plural"] == "federatedjobs"
+        for version in definition["spec"]["versions"]
+    )
+    kept = set(immutable(schema))
+    operations = (ROOT / "docs/operations.md").read_text()
+    (told,) = re.findall(r"Everything but (.+?) may change", operations)
+    assert set(re.findall(r"`([^`]+)`", told)) == kept
+    (some,) = re.findall(r"Fields that cannot change on a\ncluster \((.+?)…\)", (ROOT / "docs/embedded.md").read_text())
+    assert set(re.findall(r"`([^`]+)`", some)) < kept

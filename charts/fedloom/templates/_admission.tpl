@@ -8,3 +8,8 @@
   resources: {{ splitList "," $resources | toJson }}
 {{ end }}
 {{- end -}}
+
+{{/* Policies are of the cluster: releases in namespaced mode live beside each other, under one name in many namespaces. */}}
+{{- define "fedloom.policyName" -}}
+{{- include "fedloom.operatorName" . }}{{ if .Values.watchNamespaces }}.{{ .Release.Namespace }}{{ end }}
+{{- end -}}

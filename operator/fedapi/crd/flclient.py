@@ -229,7 +229,7 @@ class Data(Part):
 
 
 class State(Part):
-    """Where the site keeps checkpoints, and what its task keeps in `ctx.state`. Absent: both are lost with the pod."""
+    """The site's own volume for what outlives a pod."""
 
     persistent_volume_claim: ClaimSource = Field(description="A claim of the site's own; Fedloom never deletes it.")
 
@@ -247,7 +247,9 @@ class FLClientSpec(Part):
     data: Data = Field(default_factory=Data, description="The site's own data.")
     state: State | None = Field(
         None,
-        description="Where the site keeps checkpoints, and what its task keeps from update to update, between pods.",
+        description="A volume for what outlives a pod: checkpoints of a training, updates on their way, and the tensors that "
+        "a task keeps at the site in ctx.state. Absent: they are lost with the pod; the training of the round begins anew, "
+        "and a task that has lost its ctx.state ends with DataMissing.",
     )
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
 

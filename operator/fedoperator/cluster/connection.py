@@ -33,6 +33,7 @@ from fedoperator.errors import (
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # of an answer: no spec, no data
 USER_AGENT = "fedloom-operator"
 
 # The chart's policy about namespaces has not seen a new FederatedJob yet, or no longer sees a deleted one.
@@ -90,10 +91,11 @@ class Connection:
         body: JsonView | None = None,
         *,
         content_type: str = JSON,
+        accept: str = JSON,
         query: Mapping[str, str] | None = None,
     ) -> Json:
         """Sends one request, without retries; the answer's JSON."""
-        headers = {"Accept": JSON, "User-Agent": self.user_agent}
+        headers = {"Accept": accept, "User-Agent": self.user_agent}
         if authorization := self.authorization():
             headers["Authorization"] = authorization
         if body is not None:

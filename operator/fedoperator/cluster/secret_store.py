@@ -1,7 +1,8 @@
 """The Secrets of jobs: created if absent, never read back, renewed in time; and the operator's own master Secret.
 
 Called by apply.py. A Secret that was made, or found to exist, is remembered per job uid, so that nothing is sent at
-rest. What is inside the Secrets is made by fedoperator.key_material and never logged.
+rest. When a certificate ends is written on its Secret: what is remembered may be lost. What is inside the Secrets is
+made by fedoperator.key_material and never logged.
 """
 
 import base64
@@ -10,15 +11,25 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.cluster.connection import MERGE_PATCH, Connection
+from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
 from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError, SettingsInvalidError
-from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
+from fedoperator.key_material import (
+    RENEWED_AFTER,
+    Files,
+    Keys,
+    aggregator_files,
+    ending,
+    init_files,
+    renewal_due,
+    site_files,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,40 +67,58 @@ class SecretStore:
     def make(self, request: SecretRequest, namespace: str, job_uid: str, job_made: datetime) -> None:
         """Creates the Secret unless it exists; then it is known. Its name has the job's uid: it is this job's own.
 
-        One that exists is no older than its job, so from the job's age it follows whether its certificate is due.
+        One that exists is no older than its job, so that nothing is asked about the certificate of a young one.
         """
-        files, now = self._files(request, job_uid), self._now()
+        files, serves = self._files(request, job_uid), request.kind == "Aggregator"
         body = _manifest(request.name, namespace, files)
-        due = now + RENEWED_AFTER if request.kind == "Aggregator" else None
+        due = renewal_due(ending(files)) if serves else None
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
+        body["metadata"] |= {"annotations": _told(files)} if serves else {}
         self._count(SECRET.kind, "create")
         try:
             self._connection.request("POST", SECRET.path(namespace), body, query=_MANAGER)
         except RetryLaterError as error:
             if not error.conflict:
                 raise
-            if due is not None:
-                due = self._renewed(request.name, namespace, job_uid, files, job_made)
+            if serves:
+                due = self._kept(request.name, namespace, files, job_made + RENEWED_AFTER)
         with self._lock:
             self._known[job_uid][request.name] = due
 
-    def _renewed(self, name: str, namespace: str, job_uid: str, files: Files, job_made: datetime) -> datetime:
+    def _kept(self, name: str, namespace: str, files: Files, earliest: datetime) -> datetime:
         """When the certificate of a Secret that exists is to be renewed; it is renewed now, if that has passed."""
-        with self._lock:
-            due = self._known[job_uid].get(name) or job_made + RENEWED_AFTER
-        if self._now() < due:
-            return due
-        data = {file: base64.b64encode(files[file]).decode() for file in (names.FILE_TLS_CERT, names.FILE_TLS_KEY)}
-        self._count(SECRET.kind, "patch")
         try:
-            self._connection.request(
-                "PATCH", SECRET.path(namespace, name), {"data": data}, content_type=MERGE_PATCH, query=_MANAGER
-            )
+            due = earliest if self._now() < earliest else self._due(name, namespace) or earliest
+            return due if self._now() < due else self._renewed(name, namespace, files)
         except RefusedError as error:
             log.warning("the certificate of Secret %s/%s was not renewed: %s", namespace, name, error)
             return self._now() + REFUSED_AGAIN
+        except GoneError as error:  # deleted since it was in the way of ours
+            raise RetryLaterError(str(error), conflict=True) from error
+
+    def _due(self, name: str, namespace: str) -> datetime | None:
+        """When the live Secret's certificate is to be renewed; None: it does not say.
+
+        Secrets cannot be read, but the answer to a patch that changes nothing tells of them; asked for are metadata alone.
+        """
+        query = _MANAGER | {"dryRun": "All"}
+        told = self._patch(name, namespace, {}, query=query, accept=METADATA)["metadata"].get("annotations") or {}
+        try:
+            return renewal_due(datetime.fromisoformat(told[names.ANNOTATION_CERTIFICATE_ENDS]))
+        except (KeyError, ValueError):  # made by version 0.1, or written by somebody else
+            return None
+
+    def _renewed(self, name: str, namespace: str, files: Files) -> datetime:
+        data = {file: base64.b64encode(files[file]).decode() for file in (names.FILE_TLS_CERT, names.FILE_TLS_KEY)}
+        self._patch(name, namespace, {"metadata": {"annotations": _told(files)}, "data": data}, query=_MANAGER)
         log.info("renewed a certificate", extra={"fields": {"secret": f"{namespace}/{name}"}})
-        return self._now() + RENEWED_AFTER
+        return renewal_due(ending(files))
+
+    def _patch(self, name: str, namespace: str, patch: Json, **options: Any) -> Json:
+        self._count(SECRET.kind, "patch")
+        return self._connection.request(
+            "PATCH", SECRET.path(namespace, name), patch, content_type=MERGE_PATCH, **options
+        )
 
     def keys(self) -> Keys:
         """The installation's keys, read or made at the first call."""
@@ -149,6 +178,11 @@ class SecretStore:
 
 
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
+
+
+def _told(files: Files) -> Json:
+    """Annotations of a Secret with a certificate."""
+    return {names.ANNOTATION_CERTIFICATE_ENDS: ending(files).isoformat()}
 
 
 def _manifest(name: str, namespace: str, files: Files) -> Json:

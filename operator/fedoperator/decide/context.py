@@ -16,7 +16,7 @@ from fedapi.crd.flclient import FLClient
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide import plan_step
-from fedoperator.decide.decision import Key, Observed
+from fedoperator.decide.decision import Key, Observed, Refused
 from fedoperator.decide.facts import instant
 from fedoperator.decide.plan_step import PlanStep
 from fedoperator.decide.sites import Site, selected, sites
@@ -163,8 +163,12 @@ class JobContext:
         return {site.name: site for site in self.sites}
 
     @cached_property
-    def _at_work(self) -> frozenset[str]:
-        return frozenset(entry.name for entry in self.status.clients or () if entry.state == "Training")
+    def _states(self) -> Mapping[str, str]:
+        return {entry.name: entry.state for entry in self.status.clients or ()}
+
+    @cached_property
+    def _refused(self) -> Mapping[Key, Refused]:
+        return {each.key: each for each in self.observed.refused}
 
     @cached_property
     def _workers(self) -> Mapping[str, int]:
@@ -208,9 +212,17 @@ class JobContext:
         going = (job for job in self.training_jobs if not job.finished and job.client in self.wanted)
         return stale or any(job.secrets and not self.holds_keys(job) for job in going)
 
+    def state_of(self, client: str) -> str | None:
+        """What the site does, as the aggregator says; None where it does not say."""
+        return self._states.get(client)
+
     def in_round(self, client: str) -> bool:
         """Whether the site works on the round under way, as the aggregator says."""
-        return client in self._at_work
+        return self.state_of(client) == "Training"
+
+    def refused(self, key: Key) -> Refused | None:
+        """Why an object cannot be written."""
+        return self._refused.get(key)
 
 
 def _wanted_init(observed: Observed) -> JsonView:

@@ -36,10 +36,9 @@ def training(context: JobContext, client: str) -> Trouble | None:
 def _owes(context: JobContext, job: JobView) -> bool:
     if not job.step:
         return True
-    states = {entry.name: entry.state for entry in context.status.clients or ()}
     plan = context.status.round
     at_training = plan is not None and plan.step == "Train" and job.step == context.step.name
-    return at_training and states.get(job.client) in _OWES
+    return at_training and context.state_of(job.client) in _OWES
 
 
 def _init_since(context: JobContext) -> tuple[JobView, datetime] | None:

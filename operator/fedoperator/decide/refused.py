@@ -38,6 +38,5 @@ def hub(context: JobContext) -> Trouble | None:
 def training_job(context: JobContext, client: str) -> Trouble | None:
     """Why a site's training Job cannot be made."""
     manifest = context.wanted.get(client)
-    key = Key(manifest["kind"], manifest["metadata"]["name"]) if manifest else None
-    found = next((each for each in context.observed.refused if each.key == key), None)
+    found = context.refused(Key(manifest["kind"], manifest["metadata"]["name"])) if manifest else None
     return Trouble(_reason(found), clipped(found.message)) if found else None

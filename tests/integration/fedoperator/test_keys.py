@@ -1,9 +1,15 @@
 """The operator's keys: put back while they are in use; when they are lost for good, jobs say so and go on with new ones."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from fedapi import names
+from fedoperator.cluster.secret_store import SecretStore
+from fedoperator.desired.secret_requests import SecretRequest
+from fedoperator.key_material import RENEWED_AFTER
 from tests.integration.fedoperator.kit import SYSTEM, complete, consortium, operator, rest, until
+from tests.integration.fedoperator.kit import job as kit_job
 
 pytestmark = pytest.mark.apiserver
 KEYS = "fedloom-operator-keys"
@@ -66,3 +72,35 @@ def test_keys_that_are_replaced_are_taken_up(api, namespace, tmp_path):
         stored = until(lambda: api.get("Secret", SYSTEM, KEYS))["data"]
         api.patch("Secret", SYSTEM, KEYS, {"data": stored | {"id": "b3RoZXI="}})
         assert running.process.wait(30) == 1, "Kubernetes starts it again, and then it reads them"
+
+
+def test_when_a_certificate_ends_is_asked_of_its_live_secret(api, namespace):
+    """After a restart, by a patch that changes nothing: the answer holds no key, and the Secret stays as it was."""
+    now, answers = datetime.now(UTC), []
+
+    class Recorded:
+        def request(self, *words, **options):
+            answers.append(api.connection.request(*words, **options))
+            return answers[-1]
+
+    def store():
+        return SecretStore(Recorded(), SYSTEM, KEYS, lambda: now, lambda *_: None)
+
+    job = api.create(kit_job(namespace))
+    owner = {"apiVersion": names.API_VERSION, "kind": names.JOB_KIND, "name": "heart", "uid": job["metadata"]["uid"]}
+    request = SecretRequest("heart-aggregator-0a1b2c3d", "Aggregator", {}, owner, hosts=("localhost",))
+    old_job = now - timedelta(days=400)
+    store().make(request, namespace, "uid", old_job)
+    before = api.get("Secret", namespace, request.name)
+    again = store()
+    answers.clear()
+    again.make(request, namespace, "uid", old_job)
+    assert request.name in again.known("uid")
+    assert api.get("Secret", namespace, request.name) == before, "though the job is old, its certificate is not"
+    (told,) = (answer for answer in answers if answer["kind"] != "Secret")
+    assert told["kind"] == "PartialObjectMetadata"
+    assert "data" not in told
+    now += RENEWED_AFTER + timedelta(days=1)
+    again.make(request, namespace, "uid", old_job)
+    after = api.get("Secret", namespace, request.name)
+    assert {name for name in after["data"] if after["data"][name] != before["data"][name]} == {"tls.crt", "tls.key"}

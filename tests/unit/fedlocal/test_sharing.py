@@ -255,3 +255,42 @@ def test_an_order_that_waited_long_for_a_trainer_is_asked_for_anew(tmp_path, mon
     monkeypatch.setattr("fedlocal.sharing.FRESH_S", -1.0)
     code, orders = with_pool(tmp_path, [[{"finished": True}]], work)
     assert (code, [json.loads(order["answer"])["kind"] for order in orders]) == (0, ["Done"])
+
+
+def test_with_a_job_per_round_a_site_ends_also_where_that_there_is_nothing_waited_long_for_a_trainer(
+    tmp_path, monkeypatch
+):
+    async def work(pool, launcher):
+        nothing = [Assignment(kind="Wait")] * 3  # at the start, after a poll, and asked anew
+        code = await site(pool, tmp_path, "a", *nothing, **{names.ENV_LIFETIME: "Round"}).wait()
+        return code, [json.loads(order["answer"])["kind"] for order in launcher.started[0].orders]
+
+    monkeypatch.setattr("fedlocal.sharing.FRESH_S", -1.0)
+    assert with_pool(tmp_path, [[{"finished": True}]], work) == (0, ["Wait"])
+
+
+def test_an_order_that_is_void_when_a_trainer_comes_ends_nothing(tmp_path, monkeypatch):
+    async def work(pool, launcher):
+        evaluate = Assignment(kind="Evaluate")
+        answers = [evaluate, DROP, evaluate, evaluate]  # the order, asked anew: void; the next one, asked anew
+        code = await site(pool, tmp_path, "a", *answers, **{names.ENV_LIFETIME: "Round"}).wait()
+        return code, [json.loads(order["answer"])["kind"] for order in launcher.started[0].orders]
+
+    monkeypatch.setattr("fedlocal.sharing.FRESH_S", -1.0)
+    assert with_pool(tmp_path, [[{"finished": True}]], work) == (0, ["Evaluate"])
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_nothing_is_kept_of_a_trainer_that_never_had_an_order(tmp_path, connected):
+    """It ended before it said a word, or its site was told to end while it started."""
+
+    async def work(pool, launcher):
+        await site(pool, tmp_path, "a", DONE).wait()
+        launcher.started_one.clear()
+        ending = site(pool, tmp_path, "b", DONE)
+        await launcher.started_one.wait()
+        (link,) = pool._expected.values()
+        link.add_done_callback(lambda _: ending.kill()) if connected else ending.kill()
+        return await ending.wait(), pool._expected, launcher.started[1].code.done()
+
+    assert with_pool(tmp_path, [None, []], work) == (ENDED, {}, True)

@@ -12,7 +12,7 @@ from fedlocal.cluster import Cluster
 from fedlocal.statefolder import StateFolder
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.decide.decision import SecretRequest
-from fedoperator.errors import RefusedError, RetryLaterError
+from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 from fedoperator.key_material import RENEWED_AFTER, SERVER_LIFETIME, Keys
 
 MADE = datetime(2027, 1, 1, tzinfo=UTC)
@@ -22,12 +22,12 @@ SITE = SecretRequest("job-site-1", "Site", {}, {}, client="a")
 
 
 class Api:
-    """Secrets by path. `refuses`: as with the rights of an older chart."""
+    """Secrets by path. `refuses`: as with the rights of an older chart. `gone`: deleted once a patch comes."""
 
     def __init__(self):
-        self.secrets, self.requests, self.refuses = {}, [], False
+        self.secrets, self.annotations, self.requests, self.refuses, self.gone = {}, {}, [], False, False
 
-    def request(self, method, path, body=None, **_):
+    def request(self, method, path, body=None, *, query=None, **_):
         self.requests.append(method)
         if method == "GET":
             return {"data": {name: base64.b64encode(value).decode() for name, value in KEYS.files().items()}}
@@ -36,12 +36,19 @@ class Api:
             if path in self.secrets:
                 raise RetryLaterError("exists", conflict=True)
             self.secrets[path] = dict(body["data"])
+            self.annotations[path] = dict(body["metadata"].get("annotations", {}))
             return body
         assert method == "PATCH"
         if self.refuses:
             raise RefusedError("forbidden", 403)
-        self.secrets[path] |= body["data"]
-        return body
+        if self.gone:
+            self.gone = not self.secrets.pop(path)
+            raise GoneError("not found")
+        if query.get("dryRun") != "All":
+            self.requests.append("written")
+            self.secrets[path] |= body["data"]
+            self.annotations[path] |= body["metadata"]["annotations"]
+        return {"metadata": {"annotations": self.annotations[path]} if self.annotations[path] else {}}
 
 
 class World:
@@ -67,6 +74,9 @@ class World:
         pem = base64.b64decode(self.secret()[names.FILE_TLS_CERT])
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc
 
+    def renews(self):
+        return "written" in self.look()
+
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_it_is_renewed_in_time_and_nothing_else_is_changed(restarts):
@@ -76,18 +86,18 @@ def test_it_is_renewed_in_time_and_nothing_else_is_changed(restarts):
     world.now = MADE + RENEWED_AFTER - timedelta(hours=1)
     if restarts:
         world.restart()
-    assert "PATCH" not in world.look()
+    assert "PATCH" not in world.look(), "nothing is asked about a certificate that is no older than its young job"
     assert world.secret() == before
     world.now = MADE + RENEWED_AFTER + timedelta(hours=1)
     if restarts:
         world.restart()
-    assert "PATCH" in world.look()
+    assert world.renews()
     assert world.ends() == world.now + SERVER_LIFETIME
     changed = {name for name, value in world.secret().items() if before[name] != value}
     assert changed == {names.FILE_TLS_CERT, names.FILE_TLS_KEY}
     assert world.look() == [], "at rest nothing is sent"
     world.now += RENEWED_AFTER
-    assert "PATCH" in world.look()
+    assert world.renews()
     assert world.ends() == world.now + SERVER_LIFETIME
 
 
@@ -99,7 +109,54 @@ def test_without_the_right_to_renew_the_job_goes_on_and_it_is_tried_again():
     assert AGGREGATOR.name in world.store.known("uid"), "workloads do not wait for it"
     assert world.look() == []
     world.api.refuses, world.now = False, world.now + timedelta(hours=1)
-    assert "PATCH" in world.look()
+    assert world.renews()
+    assert world.ends() == world.now + SERVER_LIFETIME
+
+
+@pytest.mark.parametrize("lost", [World.restart, lambda world: world.store.forget("uid")], ids=["restart", "forget"])
+def test_what_was_renewed_or_made_late_is_not_renewed_because_the_operator_forgot_when(lost):
+    world = World()
+    world.look()
+    world.now = MADE + RENEWED_AFTER
+    assert world.renews()
+    for _ in range(3):
+        world.now += timedelta(days=1)
+        lost(world)
+        before = dict(world.secret())
+        assert world.look().count("PATCH") == 1, "one question, to the old job's own Secret alone"
+        assert world.secret() == before
+        assert world.look() == []
+    world.api.secrets.clear()  # by hand; the operator makes it anew
+    lost(world)
+    assert "PATCH" not in world.look()
+    world.now += RENEWED_AFTER - timedelta(hours=1)
+    lost(world)
+    assert not world.renews()
+    world.now += timedelta(hours=1)
+    assert world.renews(), "and what is remembered of the question is the time of the live certificate"
+
+
+@pytest.mark.parametrize("told", [{}, {names.ANNOTATION_CERTIFICATE_ENDS: "soon"}], ids=["nothing", "nonsense"])
+def test_a_secret_that_does_not_say_when_is_renewed_once(told):
+    world = World()
+    world.look()
+    world.api.annotations = {path: dict(told) for path in world.api.annotations}
+    world.now = MADE + RENEWED_AFTER
+    world.restart()
+    assert world.renews()
+    world.restart()
+    assert not world.renews()
+
+
+def test_one_that_is_deleted_meanwhile_is_made_at_the_next_look():
+    world = World()
+    world.look()
+    world.now, world.api.gone = MADE + RENEWED_AFTER, True
+    world.restart()
+    with pytest.raises(RetryLaterError) as raised:
+        world.look()
+    assert raised.value.conflict
+    world.look()
     assert world.ends() == world.now + SERVER_LIFETIME
 
 
