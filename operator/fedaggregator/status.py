@@ -4,13 +4,18 @@ Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing e
 """
 
 import heapq
+import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
+from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.jsonvalue import JsonView
 from fedcore.rounds import closing, evaluation, planning
 from fedcore.rounds.state import Attempt, Phase, Score, State
+
+_LARGE, _FURTHEST = 1e9, 9.99999e99
 
 
 def status(state: State, trouble: str = "") -> JsonView:
@@ -73,7 +78,12 @@ def _participants(state: State) -> str | None:
 
 def _headline(state: State, scores: tuple[Score, ...]) -> str | None:
     name = evaluation.headline(state.config.stop, scores[-1].metrics) if scores else None
-    return f"{name} {scores[-1].metrics[name]:.2f}"[-63:] if name else None
+    return f"{name} {_short(scores[-1].metrics[name])}"[-63:] if name else None
+
+
+def _short(value: float) -> str:
+    """Two digits after the point; of what would be a row of digits its size."""
+    return f"{value:.2f}" if abs(value) < _LARGE else f"{value:.2e}"
 
 
 def _metrics(score: Score) -> list[api.Metric]:
@@ -87,7 +97,11 @@ def _best(state: State, scores: tuple[Score, ...]) -> api.BestRound | None:
 
 
 def _decimal(value: float) -> str:
-    return f"{value:.6g}"
+    """As the API takes numbers, whose exponents have two digits: what is nearer to 0 is 0, what is further is the furthest."""
+    text = f"{value:.6g}"
+    if re.fullmatch(DECIMAL_PATTERN, text):
+        return text
+    return "0" if abs(value) < 1 else f"{math.copysign(_FURTHEST, value):.6g}"
 
 
 def _clients(state: State) -> list[api.ClientStatus]:

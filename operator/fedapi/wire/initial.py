@@ -9,7 +9,7 @@ Both POSTs need `Authorization: Bearer <init token>`. Error answers are those of
 
 from pydantic import Field
 
-from fedapi.wire.message import Message, ObjectRef, Sha256
+from fedapi.wire.message import MAX_EXACT, Message, Name, ObjectRef, Sha256
 
 INITIAL = "/v1/initial"
 
@@ -17,13 +17,13 @@ INITIAL = "/v1/initial"
 class InitialUpload(Message):
     """Announces a model: what will be sent."""
 
-    job_uid: str
+    job_uid: Name
     sha256: Sha256
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=MAX_EXACT)
 
 
 class InitialManifest(Message):
     """Hands in the model that was sent. The first one counts; sent again, it is a duplicate."""
 
-    job_uid: str
+    job_uid: Name
     payload: ObjectRef = Field(description="The model file, safetensors: the object of the grant.")

@@ -7,7 +7,11 @@ from typing import Annotated, ClassVar, Self
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+MAX_EXACT = (1 << 53) - 1  # RFC 8785, and every reader whose numbers are doubles
+LONGEST_NAME = 253  # characters of a name or a uid, as Kubernetes has them
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Natural = Annotated[int, Field(ge=0, le=MAX_EXACT)]  # a record can hold it, and a line of text
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
 class Message(BaseModel):
@@ -77,4 +81,4 @@ class ObjectRef(Message):
 
     key: str
     sha256: Sha256
-    size: int = Field(ge=0)
+    size: Natural

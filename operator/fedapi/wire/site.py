@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from fedapi.wire import version1
 from fedapi.wire.job import TrainingSettings
-from fedapi.wire.message import Message, ObjectRef, Record, Sha256
+from fedapi.wire.message import MAX_EXACT, Message, Name, Natural, ObjectRef, Record, Sha256
 from fedapi.wire.protocol import PROTOCOL
 
 MAX_METRICS = 32  # of one report
@@ -40,9 +40,9 @@ class NextRequest(Message):
     """A site asks what to do. `doing` is the (round, attempt) that it works on, when it asks in mid-work."""
 
     wait_s: float = Field(25.0, ge=0, le=60)
-    doing: tuple[int, int] | None = None
-    protocol: int = Field(1, ge=1, description="The newest version that the site speaks (wire.protocol).")
-    oldest_protocol: int = Field(1, ge=1, description="The oldest in which it can be answered.")
+    doing: tuple[Natural, Natural] | None = None
+    protocol: int = Field(1, ge=1, le=MAX_EXACT, description="The newest version that the site speaks (wire.protocol).")
+    oldest_protocol: int = Field(1, ge=1, le=MAX_EXACT, description="The oldest in which it can be answered.")
     features: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
         (), max_length=MAX_FEATURES, description="What its trainer can do beside."
     )
@@ -108,10 +108,10 @@ class Assignment(Message):
 class UploadRequest(Message):
     """Announces an update: what will be sent."""
 
-    round: int
-    attempt: int
+    round: Natural
+    attempt: Natural
     sha256: Sha256
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=MAX_EXACT)
 
 
 class UploadGrant(Message):
@@ -139,16 +139,16 @@ class UpdateManifest(Message):
 
     said_only: ClassVar[bool] = True
 
-    job_uid: str
-    round: int
-    attempt: int
-    client: str
+    job_uid: Name
+    round: Natural
+    attempt: Natural
+    client: Name
     base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
     payloads: dict[str, Payload] = Field(
         min_length=1, max_length=MAX_PAYLOADS, description="By name; `update` is local - base."
     )
-    samples: int = Field(ge=0, description="Training samples, at most clients.maxSamples: the update's weight.")
-    steps: int | None = Field(None, ge=0, description="Optimizer steps; unknown from trainers of version 0.1.")
+    samples: Natural = Field(description="Training samples, at most clients.maxSamples: the update's weight.")
+    steps: Natural | None = Field(None, description="Optimizer steps; unknown from trainers of version 0.1.")
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
@@ -179,21 +179,21 @@ class UpdateEnvelope(Record):
 class EvaluationReport(Record):
     """Metrics of a global model on the site's own test data."""
 
-    job_uid: str
-    round: int = Field(ge=0)
-    client: str
+    job_uid: Name
+    round: Natural
+    client: Name
     model_sha256: Sha256
-    samples: int = Field(ge=0)
+    samples: Natural
     metrics: Metrics
 
 
 class FailureReport(Message):
     """The site cannot deliver in this round (training diverged, data unreadable, …)."""
 
-    job_uid: str
-    round: int
-    attempt: int
-    client: str
+    job_uid: Name
+    round: Natural
+    attempt: Natural
+    client: Name
     reason: Annotated[str, Field(max_length=63)]
     message: Annotated[str, Field(max_length=1024)] = ""
 

@@ -59,7 +59,8 @@ def _evaluation_s(state: State) -> float:
     """How long the last step waits. With lifetime Round the sites must get their pools first, as for a round."""
     if state.tip is None or planning.by_round(state):
         return state.config.deadline_s
-    longest = max((p.training_s for p in state.tip.participants), default=0.0)
+    took = state.tip.committed_at - state.tip.planned_at  # no site has trained for longer, whatever it says
+    longest = max((min(p.training_s, took) for p in state.tip.participants), default=0.0)
     return min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedapi.wire.job import StopRule
+from fedapi.wire.message import MAX_EXACT
 from fedapi.wire.site import MAX_METRICS, EvaluationReport, Metrics
 from fedapi.wire.store import EvaluationRecord
 from fedcore.rounds.state import Score, State
 
 PREFERRED = "accuracy"
-MAX_EXACT = (1 << 53) - 1  # RFC 8785, and every reader whose numbers are doubles
 LESS_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "perplexity")
 Goal = Literal["Maximize", "Minimize"]
 

@@ -28,6 +28,7 @@ from fedcore.rounds.events import (
 from fedcore.rounds.state import Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
+_LONGEST = 1024  # characters of a text in the status
 
 
 def step(state: State, event: Event) -> Step:
@@ -64,7 +65,7 @@ def _taken(state: State, event: Event) -> Step:
         case SiteFailed():
             state = _site_failed(state, event)
         case Refused():
-            state = _troubled(state, event.client, f"{event.reason}: {event.message}")
+            state = _troubled(state, event.client, _told(f"{event.reason}: {event.message}"))
         case Folded() | FoldFailed() | UpdatesDamaged():
             state, effects = _fold_answered(state, event)
         case _:
@@ -153,7 +154,7 @@ def _evaluated(state: State, event: Evaluated) -> State:
 
 
 def _site_failed(state: State, event: SiteFailed) -> State:
-    text = visible(f"{event.reason}: {event.message}" if event.message else event.reason)
+    text = _told(f"{event.reason}: {event.message}" if event.message else event.reason)
     if state.phase is Phase.EVALUATING:
         return replace(_troubled(state, event.client, text), excused=state.excused | {event.client})
     attempt = state.current
@@ -170,8 +171,13 @@ def _site_failed(state: State, event: SiteFailed) -> State:
 def _troubled(state: State, client: str, text: str) -> State:
     site = state.site(client)
     return state.with_site(
-        client, replace(site, failures=site.failures + 1, message=text[:1024], failed_round=state.round)
+        client, replace(site, failures=site.failures + 1, message=text[:_LONGEST], failed_round=state.round)
     )
+
+
+def _told(text: str) -> str:
+    """Words of a site, as the status and records may hold them."""
+    return visible(text)[:_LONGEST]
 
 
 def _fold_answered(state: State, event: Folded | FoldFailed | UpdatesDamaged) -> Step:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import JsonView
+from fedapi.printable import visible
 from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import instant
 
@@ -53,14 +54,14 @@ def last_words(message: str) -> str:
     begin = next((at for at, line in enumerate(lines[:end]) if "Fatal Python error: " in line), None)
     if begin is None:
         begin = 0 if end < len(lines) else end - 1
-    return _message(" ".join(lines[max(begin, 0) : end]))
+    return visible(_message(" ".join(lines[max(begin, 0) : end])))
 
 
 def _message(line: str) -> str:
     """What a line of a log says (fedapi.jsonlog); another line as it is."""
     try:
         said = json.loads(line) if line.startswith("{") else None
-    except ValueError:
+    except (ValueError, RecursionError):  # a task can write there what it likes
         return line
     if not isinstance(said, dict) or not isinstance(said.get("message"), str):
         return line

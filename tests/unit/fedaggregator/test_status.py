@@ -1,7 +1,10 @@
 """What a state says in the job's status."""
 
+import pytest
+
 from fedaggregator.status import status
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.wire.site import MAX_METRIC
 from fedcore.rounds import machine
 from fedcore.rounds.events import Heard, Refused
 from tests.unit.fedcore.rounds import test_round_rules as rules
@@ -41,6 +44,31 @@ def test_status_at_the_end():
     assert shown["metrics"] == [{"name": "accuracy", "value": "0.7901", "round": 1}]
     assert shown["bestRound"] == {"round": 1, "metric": "accuracy", "value": "0.7901"}
     assert shown["round"]["progress"] == "1/1"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "exact"),
+    [
+        (0.7901, "0.79", "0.7901"),
+        (123456.789, "123456.79", "123457"),
+        (MAX_METRIC, "1.00e+100", "9.99999e+99"),
+        (-MAX_METRIC, "-1.00e+100", "-9.99999e+99"),
+        (-1e99, "-1.00e+99", "-1e+99"),
+        (9.9999999e99, "1.00e+100", "9.99999e+99"),
+        (1e-99, "0.00", "1e-99"),
+        (1e-100, "0.00", "0"),
+        (-5e-324, "-0.00", "0"),
+    ],
+)
+def test_any_metric_that_a_site_may_send_can_be_shown(value, shown, exact):
+    """The status that cannot be told ends the process."""
+    state, _ = rules.evaluated(rules.collecting(), "a", 0, rules.A, value)
+    state, _ = rules.evaluated(state, "b", 0, rules.A, value)
+    told = status(state)
+    FederatedJobStatus.model_validate(told)
+    assert told["headlineMetric"] == f"accuracy {shown}"
+    assert told["metrics"] == [{"name": "accuracy", "value": exact, "round": 0}]
+    assert told["bestRound"]["value"] == exact
 
 
 def test_status_lists_at_most_100_clients_failing_first():

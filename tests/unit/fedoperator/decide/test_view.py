@@ -41,6 +41,9 @@ MODULES = "\nExtension modules: numpy._core._multiarray_umath, torch._C (total: 
         ('{"message": "it failed", "error": "Traceback\\n  File\\nKeyError: 1"}', "it failed: KeyError: 1"),
         ('{"message": 1}', '{"message": 1}'),
         ('{"message": "cut of', '{"message": "cut of'),
+        ("bo\x1b[2Jom \u202ework", "bo\\x1b[2Jom \\u202ework"),
+        ('{"message": "\\u001b[2J\\ud800"}', "\\x1b[2J\\ud800"),
+        ('{"":' * 1024, '{"":' * 1024),  # as much as a kubelet keeps: too deep for a parser
     ],
 )
 def test_last_words(message, said):
