@@ -190,13 +190,18 @@ def test_numbers_that_would_spoil_sums_are_refused(hub):
     data = save(small_model())
     grant = site.grant(order, data)
     site.http.put(grant.url, content=data).raise_for_status()
-    for values in ({"metrics": {"loss": 1.7e308}}, {"samples": 1 << 62}, {"training_s": 1e300}):
-        assert code(site.post("updates", site.manifest(order, grant, **values))) == (422, "Malformed")
+    honest = site.manifest(order, grant)
+    for values in (
+        {"metrics": {"loss": 1.7e308}}, {"samples": 1 << 41}, {"samples": 1 << 62}, {"training_s": 1e300},
+        {"steps": 1 << 53}, {"steps": 10**400},
+    ):  # fmt: skip
+        lie = honest.model_copy(update={"body": honest.body.model_copy(update=values)})
+        assert code(site.post("updates", lie)) == (422, "Malformed")
     assert site.post("updates", site.manifest(order, grant, samples=10**9, metrics={"x": 1e100})).status_code == 200
     for values in ({"metrics": {"loss": -1.7e308}}, {"samples": 1 << 53}):
-        fields = {"samples": 10, "metrics": {}} | values
+        fields = {"samples": 10, "metrics": {}}
         report = EvaluationReport(job_uid=UID, round=0, client="absurd", model_sha256=order.model.sha256, **fields)
-        assert code(site.post("evaluations", report)) == (422, "Malformed")
+        assert code(site.post("evaluations", report.model_copy(update=values))) == (422, "Malformed")
     metrics = {f"m{i}": 1e100 for i in range(32)}
     report = EvaluationReport(
         job_uid=UID, round=0, client="absurd", model_sha256=order.model.sha256, samples=10**9, metrics=metrics
