@@ -15,9 +15,9 @@ from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
     NextRequest,
     Receipt,
-    UpdateEnvelope,
     UploadGrant,
     UploadRequest,
 )
@@ -62,9 +62,9 @@ class Control:
         """Where to put an update."""
         return self._persist("announcing the update", "uploads", request, UploadGrant)
 
-    def update(self, envelope: UpdateEnvelope) -> Receipt:
-        """Hands in an update that was put; durable once answered."""
-        return self._persist("handing in the update", "updates", envelope, Receipt)
+    def update(self, update: HandedUpdate) -> Receipt:
+        """Hands in an update that was put, or comes with it; durable once answered."""
+        return self._persist("handing in the update", "updates", update, Receipt)
 
     def evaluation(self, report: EvaluationReport) -> Receipt:
         """Metrics of a global model."""

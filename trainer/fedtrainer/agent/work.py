@@ -20,9 +20,9 @@ from fedapi.wire.site import (
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
     Payload,
     TrainOrder,
-    UpdateEnvelope,
     UpdateManifest,
     UploadRequest,
 )
@@ -215,8 +215,12 @@ class Agent:
                 return keep(group.train(data, order.round, order.training, folder.path, watch.dropped, keep))
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
-        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
-        payload = self._uploaded(request, folder)
+        inline, content = order.inline, {}
+        if inline is not None and finished.size <= inline.max_bytes:
+            payload = inline.object(finished.sha256, finished.size)
+            content = {UPDATE: folder.update.read_bytes()}
+        else:
+            payload = self._uploaded(order, finished, folder)
         manifest = UpdateManifest(
             job_uid=self._settings.job_uid,
             round=order.round,
@@ -230,11 +234,13 @@ class Agent:
             training_s=finished.training_s,
             nonce=finished.nonce,
         )
-        receipt = self._control.update(UpdateEnvelope(body=manifest))
+        receipt = self._control.update(HandedUpdate(body=manifest, content=content))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
         folder.discard()
 
-    def _uploaded(self, request: UploadRequest, folder: Folder) -> ObjectRef:
+    def _uploaded(self, order: TrainOrder, finished: Finished, folder: Folder) -> ObjectRef:
+        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
+
         def once() -> ObjectRef:
             grant = self._control.grant(request)
             try:
