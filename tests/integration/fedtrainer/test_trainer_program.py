@@ -233,7 +233,7 @@ def test_dropped_work_stops_early(tmp_path, made):
         (
             {"env": {"FEDLOOM_AGGREGATOR_URL": "https://127.0.0.1:1", "FEDLOOM_PATIENCE_S": "0.3"}},
             Exit.AGGREGATOR_LOST,
-            "ConnectError",
+            "ConnectionRefusedError",
         ),
     ],
 )

@@ -29,7 +29,8 @@ from fedapi.wire.site import (
 from fedtrainer import termination
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
-from fedtrainer.agent.control import Control, pool
+from fedtrainer.agent.control import Control
+from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
@@ -61,9 +62,9 @@ DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train aga
 def run(settings: TrainerSettings, slot: Slot) -> None:
     """Works until the aggregator says Done, or for one order. Raises StopError when the process cannot go on."""
     trust = Trust(settings)
-    with pool(trust.hub) as client, closing(Stream(trust)) as stream:
+    with closing(Link(settings.aggregator_url, trust.hub)) as link, closing(Stream(trust)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
-        control = Control(client, settings, settings.token())
+        control = Control(link, settings, settings.token())
         with closing(CheckpointStore(settings)) as keep:
             Agent(settings, slot, control, bulk, keep).run()
 
