@@ -28,6 +28,7 @@ from fedaggregator.http.monitoring import Monitoring, routes
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
+from fedaggregator.http.smallmodel import SmallModel
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import StatusSink
 from fedaggregator.publisher import Publisher
@@ -91,7 +92,8 @@ async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits:
     delivery = SignedUrls(urls, store, engine.clock)
     intake = Intake(engine, store, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
-    sites = SiteRoutes(engine, intake, publisher, identity, delivery, limits)
+    small = SmallModel(engine, store, limits.inline_bytes)
+    sites = SiteRoutes(engine, intake, publisher, identity, delivery, small, limits)
     blobs = Blobs(engine, intake, initial, store, urls, limits)
     https = server(application(sites, InitialRoutes(initial, identity, limits), blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()

@@ -10,6 +10,8 @@ import resource
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedapi.wire.message import MAX_INLINE_BYTES
+
 log = logging.getLogger(__name__)
 _OTHER_FILES = 192  # open files beside connections: store, log, configuration, one or two per transfer
 
@@ -65,7 +67,14 @@ class Limits(BaseSettings):
         32768,
         validation_alias="FEDLOOM_HTTP_MESSAGE_BYTES",
         ge=16384,
-        description="Longest message (not update) of a site.",
+        description="Longest message of a site, less the update that comes in it.",
+    )
+    inline_bytes: int = Field(
+        65536,
+        validation_alias="FEDLOOM_HTTP_INLINE_BYTES",
+        ge=0,
+        le=MAX_INLINE_BYTES,
+        description="Largest model, and largest update, that travels in a message instead of by a URL of its own; 0: none does.",
     )
     handshake_s: float = Field(
         10.0, validation_alias="FEDLOOM_HTTP_HANDSHAKE_S", gt=0, description="Seconds for the TLS handshake."
@@ -100,6 +109,11 @@ class Limits(BaseSettings):
         gt=0,
         description="Seconds that a client has to hang up after its last answer before it is cut off.",
     )
+
+    @property
+    def update_bytes(self) -> int:
+        """Longest message that hands in an update: what comes in it is base64."""
+        return self.message_bytes + -(-self.inline_bytes // 3) * 4
 
 
 def within_open_files(limits: Limits) -> Limits:

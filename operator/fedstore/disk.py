@@ -12,8 +12,8 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fedapi.wire.message import ObjectRef
@@ -67,17 +67,31 @@ class DiskWriter:
 
     def finish(self) -> ObjectRef:
         """Checks, syncs, links."""
+        ref = self.checked()
+        with _typed_errors(ref.key):
+            self.sync()
+            self._store.link(self._path, ref.key, ref.sha256)
+        self._forget()
+        return ref
+
+    def sync(self) -> None:
+        """Makes what was written durable; it has no name yet."""
+        os.fsync(self._fd)
+
+    def name(self, ref: ObjectRef) -> list[Path]:
+        """Gives it its name; the folders that are to be synced, that of the name first."""
+        made = self._store.name(self._path, ref.key, ref.sha256)
+        self._forget()
+        return made
+
+    def checked(self) -> ObjectRef:
+        """What was written, under its key. ContentMismatchError when it is not what was announced."""
         digest = self._hash.hexdigest()
         if self._size is not None and self._written != self._size:
             raise ContentMismatchError("WrongSize", f"{self._written} bytes were sent, {self._size} announced")
         if self._sha256 is not None and digest != self._sha256:
             raise ContentMismatchError("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
-        key = self._key.replace(DIGEST, digest)
-        with _typed_errors(key):
-            os.fsync(self._fd)
-            self._store.link(self._path, key, digest)
-        self._forget()
-        return ObjectRef(key=key, sha256=digest, size=self._written)
+        return ObjectRef(key=self._key.replace(DIGEST, digest), sha256=digest, size=self._written)
 
     def close(self) -> None:
         """Forgets the temporary file; a finished object keeps its own name."""
@@ -153,6 +167,18 @@ class DiskStore:
             writer.write(data)
             return writer.finish()
 
+    def put_together(self, objects: Mapping[str, bytes]) -> None:
+        """Syncs all of them, links them in their order, then syncs each folder once."""
+        with ExitStack() as files:
+            writers = [files.enter_context(self.writer(key, size=len(data))) for key, data in objects.items()]
+            for writer, data in zip(writers, objects.values(), strict=True):
+                writer.write(data)
+            with _typed_errors(", ".join(objects)):
+                for writer in writers:
+                    writer.sync()
+                folders = {folder: None for writer in writers for folder in writer.name(writer.checked())}
+                self._sync_folders(folders)
+
     def get(self, key: str) -> bytes:
         """A small object as bytes."""
         with self.reader(key) as reader:
@@ -222,11 +248,15 @@ class DiskStore:
                 raise HeadMovedError(f"{key} was replaced by another process")
             made = self._make_folders(path.parent)
             self._replace(path, data)
-            self._sync_folders(path.parent, made)
+            self._sync_folders(_unsynced(path, made))
         return Head(data, hashlib.sha256(data).hexdigest())
 
     def link(self, temporary: Path, key: str, digest: str) -> None:
-        """Gives a synced temporary file its name, once; a damaged object that should be this one makes room for it."""
+        """Gives a synced temporary file its name, durably."""
+        self._sync_folders(self.name(temporary, key, digest))
+
+    def name(self, temporary: Path, key: str, digest: str) -> list[Path]:
+        """The same, once; a damaged object that should be this one makes room for it. Returns folders to be synced."""
         path = self._path(key)
         made = self._make_folders(path.parent)
         try:
@@ -237,7 +267,7 @@ class DiskStore:
                 if found and not holds_itself(key, digest):
                     raise AlreadyExistsError(f"{key} holds other content, and objects are written once") from None
                 temporary.replace(path)
-        self._sync_folders(path.parent, made)
+        return _unsynced(path, made)
 
     def _path(self, key: str) -> Path:
         path = self._root / checked_key(key)
@@ -264,12 +294,11 @@ class DiskStore:
             each.mkdir(exist_ok=True)
         return made
 
-    def _sync_folders(self, folder: Path, made: list[Path]) -> None:
-        """Makes an entry of the folder durable, and with it folders that are new: mostly one write for all of them."""
-        _sync_folder(folder)
-        for each in made:
-            _sync_folder(each.parent)
-        self._durable_folders.update(made)
+    def _sync_folders(self, folders: Iterable[Path]) -> None:
+        """Makes entries of the folders durable, and with them folders that are new: mostly one write for all of them."""
+        for each in folders:
+            _sync_folder(each)
+        self._durable_folders.update(folders)
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
@@ -306,6 +335,11 @@ def _opened(path: Path) -> int:
         return fd
     os.close(fd)
     raise FileNotFoundError(errno.ENOENT, "it is not a file")
+
+
+def _unsynced(path: Path, made: list[Path]) -> list[Path]:
+    """The folders that hold a new name, and new folders on the way to it: innermost first."""
+    return [path.parent, *(each.parent for each in made)]
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ Nothing survives the process; `limit_bytes` makes it full.
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fedapi.wire.message import ObjectRef
@@ -86,6 +86,11 @@ class MemoryStore:
         with self.writer(key, size=len(data)) as writer:
             writer.write(data)
             return writer.finish()
+
+    def put_together(self, objects: Mapping[str, bytes]) -> None:
+        """Small objects, one after the other."""
+        for key, data in objects.items():
+            self.put_once(key, data)
 
     def get(self, key: str) -> bytes:
         """A small object as bytes."""

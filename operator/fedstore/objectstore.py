@@ -7,7 +7,7 @@ All calls block: an event loop calls them in a thread.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -60,6 +60,12 @@ class ObjectStore(Protocol):
 
     def put_once(self, key: str, data: bytes) -> ObjectRef:
         """A small object in one call."""
+
+    def put_together(self, objects: Mapping[str, bytes]) -> None:
+        """Small objects by key, which become visible in this order, and are durable together when this returns.
+
+        Of those that a power cut meets any may be there, each of them whole; a killed process leaves the first ones.
+        """
 
     def get(self, key: str) -> bytes:
         """A small object as bytes; MissingError when there is none."""

@@ -17,17 +17,15 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire.message import Message
-from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.protocol import FEATURES, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
+    HandedUpdate,
     NextRequest,
     Payload,
     TrainOrder,
-    UpdateEnvelope,
     UpdateManifest,
-    UploadGrant,
-    UploadRequest,
 )
 from fedapi.wire.tokens import site_token
 from tests.bench import certificates
@@ -68,7 +66,7 @@ class _Site:
         await self._connect()
         while True:
             told = Assignment.model_validate_json(
-                await self._post("next", NextRequest(wait_s=HELD_S, protocol=PROTOCOL))
+                await self._post("next", NextRequest(wait_s=HELD_S, protocol=PROTOCOL, features=FEATURES))
             )
             if told.kind == "Done":
                 self._writer.close()
@@ -79,26 +77,25 @@ class _Site:
                 await self._evaluate(told.evaluate.round, told.evaluate.model.sha256)
 
     async def _take_part(self, order: TrainOrder) -> None:
-        model = await self._send("GET", order.model.url)
-        if hashlib.sha256(model).hexdigest() != order.model.sha256:
+        if order.model.content is None or order.inline is None:
+            raise RuntimeError(f"{self._name} was sent no model, small as it is")
+        if hashlib.sha256(order.model.content).hexdigest() != order.model.sha256:
             raise RuntimeError(f"{self._name} was sent another model than it was told")
         if order.evaluate:
             await self._evaluate(order.round - 1, order.model.sha256)
-        asked = UploadRequest(round=order.round, attempt=order.attempt, sha256=self._sha256, size=len(self._update))
-        grant = UploadGrant.model_validate_json(await self._post("uploads", asked))
-        await self._send("PUT", grant.url, self._update)
+        update = order.inline.object(self._sha256, len(self._update))
         manifest = UpdateManifest(
             job_uid=UID,
             round=order.round,
             attempt=order.attempt,
             client=self._name,
             base_sha256=order.model.sha256,
-            payloads={"update": Payload(object=grant.object)},
+            payloads={"update": Payload(object=update)},
             samples=1,
             training_s=0.0,
             nonce=secrets.token_hex(16),
         )
-        await self._post("updates", UpdateEnvelope(body=manifest))
+        await self._post("updates", HandedUpdate(body=manifest, content={"update": self._update}))
 
     async def _evaluate(self, round_: int, sha256: str) -> None:
         metrics = {"accuracy": 0.5, "loss": 1.0}

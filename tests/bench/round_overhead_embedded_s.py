@@ -2,7 +2,7 @@
 
 A round's wall time is from commit to commit (all of a round is in it, the next plan too); from it goes the training
 time that the slowest site reports. Median over all rounds after the first. The peer is the same number of bare HTTPS
-round trips: 4 processes that each ask 6 times (next, model, evaluation, upload, blob, manifest), all at once.
+round trips: 4 processes that each ask 3 times (next, evaluation, update), all at once.
 """
 
 from statistics import median
@@ -11,7 +11,7 @@ from tests.bench import bare_https, embedded, records
 from tests.bench.bench import Bench
 from tests.bench.rows import Row
 
-SITES, ROUNDS, TRIPS = 4, 15, 6
+SITES, ROUNDS, TRIPS = 4, 15, 3
 
 
 def measure(bench: Bench) -> Row:

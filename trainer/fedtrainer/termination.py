@@ -30,6 +30,9 @@ class _Signals:
     depth = 0  # of `deferred`
     regroup = False
     crashes: int | None = None  # file descriptor to which faulthandler writes
+    crash_log: tuple[int, int] | None = (
+        None  # what it was opened for: a task may close it, and its number be another file's
+    )
     log: Path | None = None  # where the reason goes: known before a task can change the environment
     task: str = ""  # the part of the task that ran last
 
@@ -55,6 +58,7 @@ def tell_crashes() -> None:
     except OSError as error:
         log.warning("%s is not writable: %s", path, error)
         _signals.crashes = None
+    _signals.crash_log = None if _signals.crashes is None else _identity(_signals.crashes)
     # The kubelet takes the last 4096 bytes: the stacks of other threads would push the signal's name out.
     faulthandler.enable(2 if _signals.crashes is None else _signals.crashes, all_threads=False)
     if before is not None:
@@ -100,10 +104,26 @@ def ran_task() -> str:
 
 
 def note(text: str) -> None:
-    """What is read if the process ends now, without a word; empty: nothing."""
-    if (path := termination_log()) is not None:
-        with suppress(OSError):
+    """What is read if the process ends now, without a word; empty: nothing.
+
+    Into the file that `tell_crashes` holds open, because it is said around every call of a task's code: file systems such as
+    ext4 write a file that was truncated to disk when it is closed.
+    """
+    with suppress(OSError):
+        if _signals.crashes is not None and _identity(_signals.crashes) == _signals.crash_log is not None:
+            os.ftruncate(_signals.crashes, 0)
+            os.write(_signals.crashes, text.encode())
+        elif (path := termination_log()) is not None:
             path.write_text(text)
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    """Tells an open file from others; None when it is closed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def leave_reason(line: str) -> None:

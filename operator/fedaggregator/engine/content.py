@@ -3,6 +3,8 @@
 Reads block by block into one buffer: memory does not depend on the size of the file.
 """
 
+import hashlib
+
 from fedaggregator.engine import verified
 from fedaggregator.engine.verified import BLOCK_BYTES
 from fedaggregator.errors import DamagedError, RequestRefusedError
@@ -11,6 +13,7 @@ from fedapi.wire.site import Refusal
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
+from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
 
 
@@ -41,9 +44,8 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
     are finite was checked where the model was made, which knows them from buffers.
     """
     with store.reader(model.key) as reader:
-        if reader.size != model.size:
-            text = f"payload.size {model.size} is not the size of what was uploaded, {reader.size}"
-            raise RequestRefusedError(Refusal(code="WrongSize", message=text))
+        if refusal := _wrong_size(model, reader.size):
+            raise RequestRefusedError(refusal)
         try:
             read_header(reader)
         except MalformedTensorFileError as error:
@@ -51,10 +53,21 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
             raise RequestRefusedError(Refusal(code="Malformed", message=text)) from error
 
 
+def check_inline(payload: ObjectRef, data: bytes, base: TensorFile) -> None:
+    """RequestRefusedError unless bytes that came with a manifest are what it says, and an update of that base."""
+    refusal = _wrong_size(payload, len(data))
+    if refusal is None and (found := hashlib.sha256(data).hexdigest()) != payload.sha256:
+        refusal = Refusal(code="WrongDigest", message=f"the content has SHA-256 {found}, not {payload.sha256}")
+    refusal = refusal or _fault(MemoryReader(payload.key, data), payload, base)
+    if refusal is not None:
+        raise RequestRefusedError(refusal)
+
+
 def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> None:
     """RequestRefusedError unless the object is there and is an update of that base. Its digest was checked when it came in."""
     try:
-        refusal = _fault(store, payload, base)
+        with store.reader(payload.key) as reader:
+            refusal = _fault(reader, payload, base)
         if refusal is not None:
             there = payload.model_copy(update={"size": store.size(payload.key)})
             verified.check(store, there)  # else the site would be blamed for what happened to it here
@@ -64,22 +77,28 @@ def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> No
         raise RequestRefusedError(Refusal(code="Missing", message=message)) from error
 
 
-def _fault(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> Refusal | None:
-    """What an update does wrong; MissingError when it is not there."""
-    with store.reader(payload.key) as reader:
-        if reader.size != payload.size:
-            text = f"payload.size {payload.size} is not the size of what was uploaded, {reader.size}"
-            return Refusal(code="WrongSize", message=text)
-        try:
-            table = read_header(reader)
-        except MalformedTensorFileError as error:
-            return Refusal(code="Malformed", message=f"the update is not a safetensors file: {error}"[:900])
-        if different := tensorfile.difference(base, table):
-            return Refusal(code="WrongShape", message=f"the update does not fit its base: {different}"[:900])
-        if broken := not_finite(reader, table):
-            text = f"tensor {broken!r} has NaN or infinite values: the training diverged"
-            return Refusal(code="NotFinite", message=text[:900])
+def _fault(reader: Reader, payload: ObjectRef, base: TensorFile) -> Refusal | None:
+    """What an update does wrong."""
+    if refusal := _wrong_size(payload, reader.size):
+        return refusal
+    try:
+        table = read_header(reader)
+    except MalformedTensorFileError as error:
+        return Refusal(code="Malformed", message=f"the update is not a safetensors file: {error}"[:900])
+    if different := tensorfile.difference(base, table):
+        return Refusal(code="WrongShape", message=f"the update does not fit its base: {different}"[:900])
+    if broken := not_finite(reader, table):
+        text = f"tensor {broken!r} has NaN or infinite values: the training diverged"
+        return Refusal(code="NotFinite", message=text[:900])
     return None
+
+
+def _wrong_size(payload: ObjectRef, size: int) -> Refusal | None:
+    if size == payload.size:
+        return None
+    return Refusal(
+        code="WrongSize", message=f"payload.size {payload.size} is not the size of what was uploaded, {size}"
+    )
 
 
 def not_finite(reader: Reader, table: TensorFile) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,15 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UpdateEnvelope, UpdateManifest
+from fedapi.wire.site import (
+    EvaluationReport,
+    FailureReport,
+    HandedUpdate,
+    Receipt,
+    Refusal,
+    UpdateManifest,
+    UploadRequest,
+)
 from fedapi.wire.storekey import UpdateKey
 from fedcore.rounds import admission
 from fedcore.rounds.effects import Forget
@@ -49,16 +58,17 @@ class Intake:
         self._base: tuple[str, TensorFile] | None = None
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
-    async def update(self, client: str, envelope: UpdateEnvelope) -> Receipt:
-        """Verifies an update and makes its manifest durable; RequestRefusedError says why not."""
-        engine, manifest = self._engine, envelope.body
+    async def update(self, client: str, handed: HandedUpdate) -> Receipt:
+        """Verifies an update and makes its manifest durable, with what came in it; RequestRefusedError says why not."""
+        engine, manifest = self._engine, handed.body
         try:
             async with self._turn("update", client):
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
-                await self._check_content(client, manifest)
+                await self._check_content(client, handed)
                 _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
-                durable = (await self._durable(engine.interpreter.write_manifest, envelope)).body
+                write = partial(engine.interpreter.write_manifest, content=_by_key(handed))
+                durable = (await self._durable(write, handed.envelope)).body
                 await self._accepted(client, manifest, durable)
                 if durable != manifest:  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
@@ -66,6 +76,7 @@ class Intake:
             await self.refused(client, error.refusal)
             raise
         metrics.UPDATES.inc()
+        metrics.BYTES.labels("in").inc(sum(map(len, handed.content.values())))
         return Receipt()
 
     def others(self, blob: ObjectRef) -> int:
@@ -143,13 +154,18 @@ class Intake:
                 await engine.blocking(engine.interpreter.delete, Forget((key,)))
         _known(answer)
 
-    async def _check_content(self, client: str, manifest: UpdateManifest) -> None:
+    async def _check_content(self, client: str, handed: HandedUpdate) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
-        engine, base = self._engine, await self._base_table()
+        engine, base, manifest, inline = self._engine, await self._base_table(), handed.body, _by_key(handed)
         try:
             for payload in manifest.objects:
-                await engine.blocking(self._delivery.arrived, payload)
-                await engine.blocking(content.check_update, self._store, payload, base)
+                if payload.key in inline:
+                    self._check_granted(client, manifest, payload)
+                    others = await engine.blocking(self._inline_others, payload, inline[payload.key], base)
+                    self.check_room(client, others)
+                else:
+                    await engine.blocking(self._delivery.arrived, payload)
+                    await engine.blocking(content.check_update, self._store, payload, base)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":
@@ -158,6 +174,18 @@ class Intake:
                 now, round_, attempt = engine.clock(), manifest.round, manifest.attempt
                 await engine.handle(SiteFailed(now, client, round_, attempt, refusal.code, refusal.message))
             raise
+
+    def _check_granted(self, client: str, manifest: UpdateManifest, payload: ObjectRef) -> None:
+        """RequestRefusedError when what came with its manifest would not have been granted."""
+        round_, attempt = manifest.round, manifest.attempt
+        request = UploadRequest(round=round_, attempt=attempt, sha256=payload.sha256, size=max(1, payload.size))
+        if isinstance(answer := admission.upload(self._engine.state, client, request), Refusal):
+            raise RequestRefusedError(answer)
+
+    def _inline_others(self, payload: ObjectRef, data: bytes, base: TensorFile) -> int:
+        """How many other updates the site has stored, if this one is one. Blocking."""
+        content.check_inline(payload, data, base)
+        return self.others(payload)
 
     async def _durable(self, write: Callable[[_T], _T], record: _T) -> _T:
         """Writes a record; what is durable under its key afterwards. A full store is the hub's trouble: try again."""
@@ -185,6 +213,15 @@ class Intake:
                 ) from error
             self._base = (base.sha256, table)
         return self._base[1]
+
+
+def _by_key(handed: HandedUpdate) -> dict[str, bytes]:
+    """What came with a manifest, by where it belongs; RequestRefusedError when the manifest has none of that name."""
+    payloads = handed.body.payloads
+    if stray := sorted(handed.content.keys() - payloads.keys()):
+        message = f"content.{stray[0][:63]} is no payload of the manifest: send those alone"
+        raise RequestRefusedError(Refusal(code="Malformed", message=message))
+    return {payloads[name].object.key: data for name, data in handed.content.items()}
 
 
 def _known(answer: Refusal | UpdateManifest | EvaluationReport | None) -> bool:

@@ -5,7 +5,8 @@ harmless.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar, assert_never
 
 from fedaggregator.engine import folding, records
@@ -118,11 +119,13 @@ class Interpreter:
         update = {"finished": end.result, "reason": end.reason, "message": end.message, "finished_at": end.at}
         self._replace_head(self._head.model_copy(update=update))
 
-    def write_manifest(self, envelope: UpdateEnvelope) -> UpdateEnvelope:
-        """An accepted update's envelope; the one that counts, if another was durable before."""
+    def write_manifest(
+        self, envelope: UpdateEnvelope, content: Mapping[str, bytes] = MappingProxyType({})
+    ) -> UpdateEnvelope:
+        """An accepted update's envelope, and by key what came with it; the one that counts, if another was durable before."""
         manifest = envelope.body
         key = self._layout.manifest(manifest.client, manifest.round, manifest.attempt)
-        return self._first(key, envelope, lambda each: each.body.base_sha256)
+        return self._first(key, envelope, lambda each: each.body.base_sha256, content)
 
     def write_report(self, report: EvaluationReport) -> EvaluationReport:
         """A site's evaluation; the one that counts."""
@@ -184,21 +187,24 @@ class Interpreter:
                 self._store.delete(ref.key)
             self._store.delete(self._layout.manifest(manifest.client, effect.round, effect.attempt))
 
-    def _first(self, key: str, record: _M, model: Callable[[_M], str]) -> _M:
-        """Writes a record, or reads the one that is there already.
+    def _first(
+        self, key: str, record: _M, model: Callable[[_M], str], beside: Mapping[str, bytes] = MappingProxyType({})
+    ) -> _M:
+        """Writes a record, and before it what it names, or reads the one that is there already.
 
         One that is damaged, or of another model than is committed since a repair, counts for nothing and makes room.
         """
         sealed = record.sealed()
+        objects = {**beside, key: sealed.canonical()}
         try:
-            self._store.put_once(key, sealed.canonical())
+            self._store.put_together(objects)
         except AlreadyExistsError:
             with contextlib.suppress(DamagedRecordError):
                 found = type(record).stored(self._store.get(key))
                 if model(found) == model(record):
                     return found
             self._store.delete(key)
-            self._store.put_once(key, sealed.canonical())
+            self._store.put_together(objects)
         return sealed
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:

@@ -41,13 +41,14 @@ async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
         yield body
 
 
-async def received(receive: Receive, model: type[_M], limits: Limits) -> _M:
+async def received(receive: Receive, model: type[_M], limits: Limits, most_bytes: int | None = None) -> _M:
     """The message of a request; RequestRefusedError when it is too large, too slow, or none."""
+    most_bytes = most_bytes or limits.message_bytes
     data = bytearray()
     async for chunk in chunks(receive, Pace(limits.header_s, limits.least_bytes_per_s)):
         data += chunk
-        if len(data) > limits.message_bytes:
-            raise _refused("TooLarge", f"a message has at most {limits.message_bytes} bytes")
+        if len(data) > most_bytes:
+            raise _refused("TooLarge", f"a message has at most {most_bytes} bytes")
     return parsed(bytes(data), model)
 
 

@@ -8,28 +8,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
+from fedaggregator.http.smallmodel import SmallModel
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Delivery, Holder, Identity
 from fedaggregator.publisher import Publisher
-from fedapi.wire.message import Message
+from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.protocol import INLINE
 from fedapi.wire.site import (
     Assignment,
+    Download,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
+    InlineUpload,
     NextRequest,
     Refusal,
     TrainOrder,
-    UpdateEnvelope,
     UploadRequest,
 )
 from fedcore.rounds import admission, assignment, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import State
+from fedstore.objectstore import DIGEST
 
 _M = TypeVar("_M", bound=Message)
 Post = Callable[[Request], Awaitable[Response]]
@@ -45,10 +51,11 @@ class SiteRoutes:
         publisher: Publisher,
         identity: Identity,
         delivery: Delivery,
+        small: SmallModel,
         limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._identity, self._delivery, self._limits = identity, delivery, limits
+        self._identity, self._delivery, self._small, self._limits = identity, delivery, small, limits
 
     def routes(self) -> list[Route]:
         """The routes of fedapi.wire.site."""
@@ -86,6 +93,7 @@ class SiteRoutes:
         try:
             while True:
                 await self._refuse_misfit(client)
+                await self._read_small(asked)
                 assigned = self._assigned(client, asked)
                 over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
                 if assigned.kind != "Wait" or self._engine.stopping or over:
@@ -107,7 +115,12 @@ class SiteRoutes:
     async def update(self, request: Request) -> Response:
         """Takes an update."""
         client = await self._client(request)
-        return messages.sent(await self._intake.update(client, await self._message(request, client, UpdateEnvelope)))
+        handed = await self._message(request, client, HandedUpdate, self._limits.update_bytes)
+        if sum(map(len, handed.content.values())) > self._limits.inline_bytes:
+            message = f"content is over {self._limits.inline_bytes} bytes: ask for a grant and send it"
+            await self._intake.refused(client, refusal := Refusal(code="TooLarge", message=message))
+            raise RequestRefusedError(refusal)
+        return messages.sent(await self._intake.update(client, handed))
 
     async def evaluation(self, request: Request) -> Response:
         """Takes an evaluation."""
@@ -126,10 +139,10 @@ class SiteRoutes:
             await self._intake.refused(client, error.refusal)
             raise
 
-    async def _message(self, request: Request, client: str, model: type[_M]) -> _M:
+    async def _message(self, request: Request, client: str, model: type[_M], most_bytes: int | None = None) -> _M:
         """What a proven site says."""
         try:
-            return await messages.received(request.receive, model, self._limits)
+            return await messages.received(request.receive, model, self._limits, most_bytes)
         except RequestRefusedError as error:
             await self._intake.refused(client, error.refusal)
             raise
@@ -166,19 +179,24 @@ class SiteRoutes:
         protocol.proved(request.scope, client)
         return client
 
+    async def _read_small(self, asked: NextRequest) -> None:
+        """Makes the model ready that an order would bring, whichever it is by then."""
+        while INLINE in asked.features and (model := _ordered(self._engine.state)) and not self._small.is_ready(model):
+            await self._small.read(model)
+
     def _assigned(self, client: str, asked: NextRequest) -> Assignment:
-        state = self._engine.state
+        state, inline = self._engine.state, INLINE in asked.features
         last = state.site(client).committed if asked.protocol > 1 else None
         kind = assignment.kind(state, client, asked.doing)
         return Assignment(
             kind=kind,
-            train=self._train(state, client) if kind == "Train" else None,
-            evaluate=self._evaluate(state, client) if kind == "Evaluate" else None,
+            train=self._train(state, client, inline) if kind == "Train" else None,
+            evaluate=self._evaluate(state, client, inline) if kind == "Evaluate" else None,
             committed=(last.round, last.attempt) if last else None,
             committed_sha256=last.sha256 if last else None,
         )
 
-    def _train(self, state: State, client: str) -> TrainOrder | None:
+    def _train(self, state: State, client: str, inline: bool) -> TrainOrder | None:
         attempt = state.current
         if attempt is None:
             return None
@@ -186,15 +204,36 @@ class SiteRoutes:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=self._delivery.offer(plan.base, Holder(client)),
+            model=self._offer(plan.base, client, inline),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
             training=plan.training,
+            inline=self._inline_upload(state, client, plan.round) if inline else None,
         )
 
-    def _evaluate(self, state: State, client: str) -> EvaluateOrder | None:
+    def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
         if state.tip is None:
             return None
-        model = self._delivery.offer(state.tip.model, Holder(client))
+        model = self._offer(state.tip.model, client, inline)
         return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
+
+    def _offer(self, model: ObjectRef, client: str, inline: bool) -> Download:
+        """By URL always: what is in the order may get spoilt on its way."""
+        offer = self._delivery.offer(model, Holder(client))
+        content = self._small.content(model) if inline else None
+        if content is None:
+            return offer
+        metrics.BYTES.labels("out").inc(len(content))
+        return offer.model_copy(update={"content": content})
+
+    def _inline_upload(self, state: State, client: str, round_: int) -> InlineUpload | None:
+        most = self._limits.inline_bytes
+        return InlineUpload(max_bytes=most, key=state.layout.update(client, round_, DIGEST)) if most else None
+
+
+def _ordered(state: State) -> ObjectRef | None:
+    """The model that orders are about."""
+    if state.current is not None:
+        return state.current.plan.base
+    return state.tip.model if state.tip is not None else None

@@ -1,17 +1,35 @@
 """Base of all wire models and of stored records: digests, canonical bytes, checksums. Used by every module beside it."""
 
+import base64
 import hashlib
 import json
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 MAX_EXACT = (1 << 53) - 1  # RFC 8785, and every reader whose numbers are doubles
 LONGEST_NAME = 253  # characters of a name or a uid, as Kubernetes has them
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Natural = Annotated[int, Field(ge=0, le=MAX_EXACT)]  # a record can hold it, and a line of text
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+MAX_INLINE_BYTES = 1 << 20  # of what travels in a message, whatever a hub allows
+
+
+def _decoded(value: Any) -> Any:
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+Inline = Annotated[  # bytes of a small object, in JSON as base64 (RFC 4648 section 4)
+    bytes,
+    BeforeValidator(_decoded),
+    PlainSerializer(_encoded, return_type=str, when_used="json"),
+    Field(max_length=MAX_INLINE_BYTES),
+]
 
 
 class Message(BaseModel):

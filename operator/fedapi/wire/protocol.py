@@ -9,4 +9,5 @@ OLDEST_AT_HUB = 1  # the oldest that this hub still speaks, with trainers of the
 OLDEST_AT_SITE = 2  # the oldest in which this trainer can be answered
 
 DETERMINISM_WARN = "determinism-warn"  # training.determinism: Warn
-FEATURES = (DETERMINISM_WARN,)  # of this trainer
+INLINE = "inline"  # small models come in orders, small updates go in the request that hands them in
+FEATURES = (DETERMINISM_WARN, INLINE)  # of this trainer

@@ -4,10 +4,13 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
 
     POST /v1/sites/{client}/next         NextRequest    -> Assignment   (long poll: held up to wait_s)
     POST /v1/sites/{client}/uploads      UploadRequest  -> UploadGrant
-    POST /v1/sites/{client}/updates      UpdateEnvelope -> Receipt
+    POST /v1/sites/{client}/updates      HandedUpdate   -> Receipt
     POST /v1/sites/{client}/evaluations  EvaluationReport -> Receipt
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
+
+A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
+one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 
 The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
 
@@ -22,7 +25,17 @@ from pydantic import Field, model_validator
 
 from fedapi.wire import version1
 from fedapi.wire.job import TrainingSettings
-from fedapi.wire.message import MAX_EXACT, Message, Name, Natural, ObjectRef, Record, Sha256
+from fedapi.wire.message import (
+    MAX_EXACT,
+    MAX_INLINE_BYTES,
+    Inline,
+    Message,
+    Name,
+    Natural,
+    ObjectRef,
+    Record,
+    Sha256,
+)
 from fedapi.wire.protocol import PROTOCOL
 
 MAX_METRICS = 32  # of one report
@@ -64,6 +77,22 @@ class Download(Message):
     sha256: Sha256
     size: int
     expires_at: float
+    content: Inline | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The file itself, where it is small; told to sites with the feature `inline`.",
+    )
+
+
+class InlineUpload(Message):
+    """How an update that is small enough is handed in without a grant."""
+
+    max_bytes: int = Field(ge=1, le=MAX_INLINE_BYTES, description="Of all payloads together; a larger one is put.")
+    key: str = Field(description="Of a payload's object, with `{sha256}` in the place of its digest.")
+
+    def object(self, sha256: str, size: int) -> ObjectRef:
+        """What the manifest says of a payload."""
+        return ObjectRef(key=self.key.replace("{sha256}", sha256), sha256=sha256, size=size)
 
 
 class TrainOrder(Message):
@@ -76,6 +105,9 @@ class TrainOrder(Message):
     deadline: float = Field(description="Time at which the round closes, by the aggregator's clock.")
     seed: int = Field(description="spec.seed; sites derive their own by wire.seeds.")
     training: TrainingSettings
+    inline: InlineUpload | None = Field(
+        None, exclude_if=lambda value: value is None, description="Told to sites with the feature `inline`."
+    )
 
 
 class EvaluateOrder(Message):
@@ -160,7 +192,7 @@ class UpdateManifest(Message):
 
 
 class UpdateEnvelope(Record):
-    """An update as it is handed in and kept. Once it is answered 200 it is durable and never trained again.
+    """What is kept of an update. Once it is answered 200 it is durable and never trained again.
 
     The signature is beside what it signs. The checksum is the hub's, a site sends none.
     """
@@ -174,6 +206,22 @@ class UpdateEnvelope(Record):
     @classmethod
     def _version_1(cls, value: Any) -> Any:
         return version1.envelope(value) if isinstance(value, dict) else value
+
+
+class HandedUpdate(UpdateEnvelope):
+    """An update as it is handed in: small payloads are beside what is signed and kept, which has their digests."""
+
+    content: dict[str, Inline] = Field(
+        {},
+        max_length=MAX_PAYLOADS,
+        exclude_if=lambda value: not value,
+        description="Payloads that were not put, by name; TrainOrder.inline says how large they may be together.",
+    )
+
+    @property
+    def envelope(self) -> UpdateEnvelope:
+        """What is kept of it."""
+        return UpdateEnvelope(body=self.body, signature=self.signature)
 
 
 class EvaluationReport(Record):

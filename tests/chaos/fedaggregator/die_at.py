@@ -1,4 +1,6 @@
-"""Runs the aggregator and kills it (exit 137, no cleanup) at one named call: `die_at.py module:Class.method before|after N`.
+"""Runs the aggregator and kills it (exit 137, no cleanup) at one named call: `die_at.py module:Class.method before|after N [WHAT]`.
+
+Of calls with a WHAT, a regular expression, those alone count that have it in their arguments.
 
 The production code has no test hook: the named function is wrapped here, before the program starts.
 """
@@ -6,11 +8,13 @@ The production code has no test hook: the named function is wrapped here, before
 import importlib
 import itertools
 import os
+import re
 import sys
 
 
 def main() -> None:
     target, when, count = sys.argv[1:4]
+    what = re.compile(sys.argv[4] if len(sys.argv) > 4 else "")
     module_name, _, path = target.partition(":")
     owner = importlib.import_module(module_name)
     *parents, name = path.split(".")
@@ -19,7 +23,8 @@ def main() -> None:
     original, calls = getattr(owner, name), itertools.count(1)
 
     def wrapped(*args, **kwargs):
-        due = next(calls) == int(count)  # each call has its own number, in whatever thread it is made
+        counts = what.search(repr(args)) is not None
+        due = counts and next(calls) == int(count)  # each call has its own number, in whatever thread it is made
         if due and when == "before":
             os._exit(137)
         result = original(*args, **kwargs)

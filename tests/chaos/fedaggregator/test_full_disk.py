@@ -49,7 +49,12 @@ def test_a_site_is_told_to_send_again(job):
         assert (refused.status_code, refused.json()["code"]) == (503, "StoreFull")
         free(job)
         a.post("updates", a.manifest(order, grant)).raise_for_status()
-        b.take_part(b.next().train)
+        order = b.next().train
+        fill(job)
+        refused = b.upload(order, data)
+        assert (refused.status_code, refused.json()["code"]) == (503, "StoreFull")
+        free(job)
+        b.take_part(order)
         threads = [a.start(), b.start()]
         for thread in threads:
             thread.join(PATIENCE_S)

@@ -14,13 +14,16 @@ DIE_AT = str(Path(__file__).with_name("die_at.py"))
 BETWEEN_LOOKS = str(Path(__file__).with_name("between_looks.py"))
 INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 CLIENTS = ("a", "b", "c")
+UPDATE = "client_._round_2-[0-9a-f]{64}"
+BY_URL = {"FEDLOOM_HTTP_INLINE_BYTES": "0"}
 
 POINTS = [
     ("the initial model is in the store", "fedaggregator.engine.content:check_model", "after", 1),
     ("before the plan", f"{INTERPRETER}.write_plan", "before", 2),
     ("after the plan", f"{INTERPRETER}.write_plan", "after", 2),
+    ("between an update and its manifest", "fedstore.disk:DiskStore.name", "after", 2, UPDATE),
     ("during an upload", "fedaggregator.http.blobs:_write", "before", 5),
-    ("after an upload, before its name", "fedstore.disk:DiskStore.link", "before", 12),
+    ("after an upload, before its name", "fedstore.disk:DiskStore.name", "before", 2, UPDATE),
     ("after an evaluation", f"{INTERPRETER}.write_report", "after", 4),
     ("before a manifest", f"{INTERPRETER}.write_manifest", "before", 5),
     ("after a manifest", f"{INTERPRETER}.write_manifest", "after", 5),
@@ -52,14 +55,17 @@ def undisturbed(tmp_path_factory):
     return [commit.model.sha256 for commit in job.commits()]
 
 
-@pytest.mark.parametrize(("where", "when", "count"), [p[1:] for p in POINTS], ids=[p[0] for p in POINTS])
-def test_killed_at(tmp_path, undisturbed, where, when, count):
-    job = JobFolder(tmp_path, config(CLIENTS))
+@pytest.mark.parametrize(("point", "call"), [(p[0], [*map(str, p[1:])]) for p in POINTS], ids=[p[0] for p in POINTS])
+def test_killed_at(tmp_path, undisturbed, point, call):
+    job = JobFolder(tmp_path, config(CLIENTS), extra_env=BY_URL if "upload" in point else {})
     sites = [Site(job, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
-    with Aggregator(job, DIE_AT, where, when, str(count)) as dying:
+    with Aggregator(job, DIE_AT, *call) as dying:
         threads = [site.start() for site in sites]
         assert dying.wait() == 137, dying.log()
     durable = accepted_updates(job)
+    if point == "between an update and its manifest":
+        named = list((tmp_path / "store" / "updates").rglob("client_*_round_2-*.safetensors"))
+        assert len(named) > sum(round_ == 2 for _, round_, _ in durable)
     with Aggregator(job).ready():
         for thread, site in zip(threads, sites, strict=True):
             thread.join(PATIENCE_S)

@@ -13,7 +13,7 @@ CLIENTS = ("a", "b")
 STRATEGY = StrategySettings(name="FedAvgM", parameters={"momentum": 0.9, "learning_rate": 0.5})
 POINTS = [
     ("in mid-fold", "fedcore.strategies.folding:folded", "after", 2),
-    ("after the hub state, before the model", "fedstore.disk:DiskWriter.finish", "after", 14),
+    ("after the hub state, before the model", "fedstore.disk:DiskStore.link", "after", 2, "hubstate/"),
     ("after commit.json, before HEAD", "fedaggregator.engine.interpreter:Interpreter.write_commit", "after", 3),
 ]
 
@@ -32,11 +32,11 @@ def undisturbed(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize(("where", "when", "count"), [p[1:] for p in POINTS], ids=[p[0] for p in POINTS])
-def test_killed_at(tmp_path, undisturbed, where, when, count):
+@pytest.mark.parametrize("call", [[*map(str, p[1:])] for p in POINTS], ids=[p[0] for p in POINTS])
+def test_killed_at(tmp_path, undisturbed, call):
     job = JobFolder(tmp_path, config(CLIENTS, strategy=STRATEGY))
     sites = [Site(job, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
-    with Aggregator(job, DIE_AT, where, when, str(count)) as dying:
+    with Aggregator(job, DIE_AT, *call) as dying:
         threads = [site.start() for site in sites]
         assert dying.wait() == 137, dying.log()
     with Aggregator(job).ready():

@@ -174,3 +174,14 @@ def test_of_many_writers_of_one_key_all_see_one_content(store):
         thread.join()
     assert len({ref.sha256 for ref in refs}) == 1
     assert len(refs) + len(errors) == 8
+
+
+def test_objects_that_are_put_together(store):
+    objects = {"a/one": b"1", "a/two": b"2", "b/c/three": DATA}
+    store.put_together(objects)
+    store.put_together(objects)
+    assert {key: store.get(key) for key in store.keys("")} == objects
+    with pytest.raises(AlreadyExistsError):
+        store.put_together({"a/zero": b"0", "a/two": b"other", "a/three": b"3"})
+    assert list(store.keys("a/")) == ["a/one", "a/two", "a/zero"], "in their order, up to the one that cannot be"
+    assert store.get("a/two") == b"2"

@@ -9,12 +9,13 @@ from fedapi.wire.site import (
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
+    InlineUpload,
     NextRequest,
     Payload,
     Receipt,
     Refusal,
     TrainOrder,
-    UpdateEnvelope,
     UpdateManifest,
     UploadGrant,
     UploadRequest,
@@ -43,7 +44,7 @@ TO_HUB: dict[str, Message] = {
     "next": NextRequest(wait_s=20.0, **SPEAKS),
     "next-in-mid-work": NextRequest(wait_s=5.0, doing=(7, 2), **SPEAKS),
     "uploads": UploadRequest(round=7, attempt=2, sha256=B, size=123),
-    "updates": UpdateEnvelope(body=MANIFEST),
+    "updates": HandedUpdate(body=MANIFEST),
     "evaluations": EvaluationReport(
         job_uid=UID, round=6, client="oslo", model_sha256=A, samples=60, metrics={"accuracy": 0.75}
     ),
@@ -60,6 +61,21 @@ TO_SITE: dict[str, Message] = {
     "grant": UploadGrant(url="https://hub:8443/v1/blobs/updates/x?exp=2", expires_at=1800.5, object=UPDATE),
     "receipt": Receipt(duplicate=True),
     "refusal": Refusal(code="Incompatible", message="site 'oslo': it speaks protocol 9 to 9, this hub 1 to 2"),
+}
+# What 0.1 does not know at all.
+INLINE_TO_HUB: dict[str, Message] = {
+    "updates-inline": HandedUpdate(body=MANIFEST, content={"update": b"\x00\xfftensors"})
+}
+INLINE_TO_SITE: dict[str, Message] = {
+    "train-inline": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={
+                "model": MODEL.model_copy(update={"content": b"\x00\xffmodel"}),
+                "inline": InlineUpload(max_bytes=65536, key=KEY.replace(B, "{sha256}")),
+            }
+        ),
+    )
 }
 CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",

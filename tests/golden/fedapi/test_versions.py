@@ -15,10 +15,19 @@ from fedaggregator.http import messages, refusals
 from fedapi.wire import version1
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
-from fedapi.wire.site import Assignment, NextRequest, Refusal, UpdateEnvelope
+from fedapi.wire.site import Assignment, HandedUpdate, NextRequest, Refusal
 from fedtrainer.agent import answers
 from tests.golden.fedapi import released01
-from tests.golden.fedapi.messages import CONFIG, MANIFEST, TO_HUB, TO_SITE, TRAINING
+from tests.golden.fedapi.messages import (
+    CONFIG,
+    INLINE_TO_HUB,
+    INLINE_TO_SITE,
+    MANIFEST,
+    TO_HUB,
+    TO_SITE,
+    TRAINING,
+    UPDATE,
+)
 
 HERE = Path(__file__).parent
 OLD, NOW = HERE / "version1", HERE / "version2"
@@ -38,7 +47,7 @@ def golden(path: Path) -> bytes:
 def test_the_hub_takes_what_a_trainer_of_0_1_sends(name):
     said = golden(OLD / "to-hub" / f"{name}.json")
     taken = messages.parsed(said, type(TO_HUB[name]))
-    if isinstance(taken, UpdateEnvelope):
+    if isinstance(taken, HandedUpdate):
         assert taken.body == MANIFEST.model_copy(update={"steps": None})
     elif isinstance(taken, NextRequest):
         assert (taken.protocol, taken.oldest_protocol, taken.features) == (1, 1, ())
@@ -50,7 +59,7 @@ def test_the_hub_takes_what_a_trainer_of_0_1_sends(name):
 def test_what_is_wrong_in_a_message_of_0_1_is_refused_as_ever():
     said = json.loads(golden(OLD / "to-hub" / "updates.json")) | {"sampels": 3}
     with pytest.raises(RequestRefusedError, match="sampels"):
-        messages.parsed(json.dumps(said).encode(), UpdateEnvelope)
+        messages.parsed(json.dumps(said).encode(), HandedUpdate)
 
 
 @pytest.mark.parametrize("name", sorted(TO_SITE.keys() - {"refusal"}))
@@ -89,8 +98,8 @@ def test_determinism_is_said_where_it_says_more_only():
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [(f"to-hub/{name}", m) for name, m in TO_HUB.items()]
-    + [(f"to-site/{name}", m) for name, m in TO_SITE.items()]
+    [(f"to-hub/{name}", m) for name, m in (TO_HUB | INLINE_TO_HUB).items()]
+    + [(f"to-site/{name}", m) for name, m in (TO_SITE | INLINE_TO_SITE).items()]
     + [("config", CONFIG)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -102,6 +111,21 @@ def test_messages_have_the_form_of_this_version(path, message: Message):
         file.write_text(text)
     assert file.read_text() == text
     assert type(message).model_validate_json(file.read_bytes()) == message
+
+
+def test_what_comes_beside_an_envelope_is_neither_signed_nor_kept():
+    handed = INLINE_TO_HUB["updates-inline"]
+    assert handed.envelope.canonical() == TO_HUB["updates"].envelope.canonical()
+    assert messages.parsed(handed.model_dump_json().encode(), HandedUpdate) == handed
+    for content in ("not base64", "AAA", 7, None):
+        said = json.loads(handed.model_dump_json()) | {"content": {"update": content}}
+        with pytest.raises(RequestRefusedError, match=r"content\.update"):
+            messages.parsed(json.dumps(said).encode(), HandedUpdate)
+
+
+def test_a_payload_s_place_is_what_the_order_says():
+    order = INLINE_TO_SITE["train-inline"].train
+    assert order.inline.object(UPDATE.sha256, UPDATE.size) == UPDATE
 
 
 @pytest.mark.parametrize("name", TO_SITE)

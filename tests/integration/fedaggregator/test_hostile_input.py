@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from functools import partial
 
 import httpx
 import numpy as np
@@ -46,8 +47,9 @@ WRONG_CONTENT = {
     "dtype": (save(small_model() | {"layer.bias": np.zeros(3, np.float64)}), "WrongShape"),
     "missing": (save({"layer.bias": np.zeros(3, np.float32)}), "WrongShape"),
 }
-OTHERS = ("good", "late", "liar", "resend", "forger", "big", "http", "absurd", "hoarder")
-CLIENTS = (*WRONG_CONTENT, *OTHERS)
+OTHERS = ("good", "inliner", "late", "liar", "resend", "forger", "big", "http", "absurd", "hoarder")
+BY_URL = tuple(f"{name}-by-url" for name in WRONG_CONTENT)
+CLIENTS = (*WRONG_CONTENT, *BY_URL, *OTHERS)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,13 @@ def client_status(job: JobFolder, name: str) -> dict:
     return next(c for c in job.status()["clients"] if c["name"] == name)
 
 
-@pytest.mark.parametrize("client", WRONG_CONTENT)
+@pytest.mark.parametrize("client", [*WRONG_CONTENT, *BY_URL])
 def test_wrong_content_is_refused_once_and_for_all(hub, client):
     job, _ = hub
-    data, expected = WRONG_CONTENT[client]
+    data, expected = WRONG_CONTENT[client.removesuffix("-by-url")]
     site = Site(job, client)
     order = site.next().train
-    response = site.upload(order, data)
+    response = site.put(order, data) if client in BY_URL else site.upload(order, data)
     assert code(response) == (422, expected), response.text
     assert site.next(0.0).kind == "Wait"  # the same training would send the same again
     until(lambda: client_status(job, client)["failures"] == 1)
@@ -104,6 +106,42 @@ def test_size_and_digest_are_bound_into_the_url(hub):
         "Malformed",
     )
     assert not list((job.root / "store" / ".tmp").iterdir())
+
+
+def test_what_comes_in_a_message_is_bound_to_its_manifest(hub):
+    job, _ = hub
+    site = Site(job, "inliner")
+    order = site.next().train
+    data = save(small_model())
+    ref = order.inline.object(hashlib.sha256(data).hexdigest(), len(data))
+    manifest = partial(site.manifest, order, ref)
+    for content, expected in (
+        ({"update": data[:-1]}, (422, "WrongSize")),
+        ({"update": data + b"x"}, (422, "WrongSize")),
+        ({"update": b"y" * len(data)}, (422, "WrongDigest")),
+        ({"other": data}, (422, "Malformed")),
+        ({"update": b"", "other": data}, (422, "Malformed")),
+        ({"update": b"z" * ((64 << 10) + 1)}, (413, "TooLarge")),
+        ({"update": b"z" * (256 << 10)}, (413, "TooLarge")),
+        ({}, (410, "Missing")),
+    ):
+        assert code(site.post("updates", manifest(content=content))) == expected
+    body = manifest(content={"update": data}).model_dump_json()
+    for said in (body.replace('"update":"', '"update":"?'), body.replace('"update":"', '"update":7,"more":"')):
+        assert said != body
+        assert code(site.http.post("/v1/sites/inliner/updates", content=said)) == (422, "Malformed")
+    elsewhere = ref.model_copy(update={"key": ref.key.replace("inliner", "good")})
+    said = site.manifest(order, elsewhere, content={"update": data})
+    assert code(site.post("updates", said)) == (422, "Malformed")
+    assert not list((job.root / "store" / "updates").rglob("client_inliner_*"))
+    assert not list((job.root / "store" / ".tmp").iterdir())
+    again = [site.post("updates", manifest(content={"update": data})).json()["duplicate"] for _ in range(2)]
+    assert again == [False, True]
+    other = save({name: value + 1 for name, value in small_model().items()})
+    ref = order.inline.object(hashlib.sha256(other).hexdigest(), len(other))
+    said = site.manifest(order, ref, content={"update": other}, nonce="another-nonce-00")
+    assert code(site.post("updates", said)) == (409, "Duplicate")
+    assert len(list((job.root / "store" / "updates").rglob("client_inliner_*.safetensors"))) == 1
 
 
 def test_oversized_uploads_are_not_granted(hub):
@@ -254,8 +292,8 @@ def test_zz_the_round_goes_on(hub):
         other = Site(job, name)
         other.fail(other.next().train)
     until(lambda: job.head().round == 1)
-    assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "resend"]
+    assert [p.client for p in job.commits()[-1].participants] == ["absurd", "good", "inliner", "resend"]
     metrics = monitored(job, "/metrics").text
-    assert 'fedloom_aggregator_refusals_total{code="NotFinite"} 2.0' in metrics
+    assert 'fedloom_aggregator_refusals_total{code="NotFinite"} 4.0' in metrics
     assert "signature" not in aggregator.log()
     assert site_token(JOB_KEY, "good") not in aggregator.log()

@@ -58,11 +58,10 @@ class Site:
     def environment(self, kind: str, entrypoint: str = "tiny_task:task") -> dict[str, str]:
         for name in ("credentials", "data", "state", "init"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "credentials" / names.FILE_TOKEN).write_text(
-            self.token or (self.hub.token(self.client) if self.hub else "a" * 64)
-        )
+        token = self.token or (self.hub.token(self.client) if self.hub else "a" * 64)
+        _kept(self.folder / "credentials" / names.FILE_TOKEN, token.encode())
         if self.hub is not None:
-            (self.folder / "credentials" / names.FILE_CA).write_bytes(self.hub.ca.read_bytes())
+            _kept(self.folder / "credentials" / names.FILE_CA, self.hub.ca.read_bytes())
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -141,3 +140,9 @@ class Site:
         ended = self.call("init", kind)
         assert ended.code == 0, ended.log
         return self.folder / "init" / names.INIT_MODEL_FILE
+
+
+def _kept(path: Path, content: bytes) -> None:
+    """Writes what is not there yet: another rank of the site may be reading it."""
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)

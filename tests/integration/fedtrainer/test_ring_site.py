@@ -134,7 +134,7 @@ def test_a_lifetime_of_one_round(tmp_path, made):
     ],
 )
 def test_one_round_is_over_however_its_order_ends(tmp_path, made, kind, route, answers, updates, failures):
-    hub = made(lifetime="Round")
+    hub = made(lifetime="Round", inline=route not in ("get", "uploads"))
     site = Site(tmp_path / "site", hub, env={"FEDLOOM_LIFETIME": "Round"})
     hub.give(site.initial_model(kind))
     hub.plan()

@@ -19,7 +19,7 @@ from fedaggregator.__main__ import serve
 from fedaggregator.limits import Limits
 from fedaggregator.settings import Settings
 from fedapi import names
-from fedapi.wire.site import UpdateEnvelope, UpdateManifest
+from fedapi.wire.site import HandedUpdate, UpdateManifest
 from fedapi.wire.tokens import site_token
 from tests.integration.fedaggregator.harness import JOB_KEY, UID, JobFolder, Tensors, config, https
 from tests.integration.fedaggregator.harness import Site as Scripted
@@ -83,14 +83,22 @@ class Hub:
     """A job's aggregator and the line to it. It plans its first round once it has a model and knows its sites."""
 
     def __init__(
-        self, folder: Path, clients: tuple[str, ...] = ("site-a",), *, url_lifetime_s: float = 600, **values: Any
+        self,
+        folder: Path,
+        clients: tuple[str, ...] = ("site-a",),
+        *,
+        url_lifetime_s: float = 600,
+        inline: bool = True,
+        **values: Any,
     ) -> None:
+        """Not `inline`: models and updates go by URL, however small they are."""
         self.job = JobFolder(folder, config(clients, **{"rounds": 1} | values), model=None)
         self.line = Line(folder / "credentials", self.job.port)
         self.job.extra_env = {
             names.ENV_STORE: f"memory:{folder}",
             names.ENV_PUBLIC_URL: self.line.url,
             "FEDLOOM_URL_LIFETIME_S": str(url_lifetime_s),
+            "FEDLOOM_HTTP_INLINE_BYTES": str((64 << 10) * inline),
         }
         self._application = Application(self.job).start()
 
@@ -148,11 +156,12 @@ class Hub:
         """What counts, in the order in which it was taken; what was handed in again is not in it."""
         taken = [e for e in tuple(self.line.exchanges) if e.route == "updates" and e.status == 200]
         first = [e for e in taken if not json.loads(e.answer)["duplicate"]]
-        return [UpdateEnvelope.model_validate_json(e.said).body for e in first]
+        return [HandedUpdate.model_validate_json(e.said).body for e in first]
 
     def tensors(self, manifest: UpdateManifest) -> Tensors:
         """Of an update that came by the line."""
-        said = (e.said for e in tuple(self.line.exchanges) if e.route == "put" and e.status // 100 == 2)
+        taken = [e for e in tuple(self.line.exchanges) if e.route in ("put", "updates") and e.status // 100 == 2]
+        said = [body for e in taken for body in ([e.said] if e.route == "put" else _content(e.said))]
         return next(load(body) for body in said if hashlib.sha256(body).hexdigest() == manifest.objects[0].sha256)
 
     @property
@@ -162,6 +171,11 @@ class Hub:
     @property
     def failures(self) -> list[Any]:
         return self.line.took("failures")
+
+
+def _content(said: bytes) -> list[bytes]:
+    """What came with a manifest."""
+    return list(HandedUpdate.model_validate_json(said).content.values())
 
 
 __all__ = ["UID", "Application", "Hub"]

@@ -4,6 +4,7 @@ It ends TLS on both sides with the aggregator's own certificate and hands every 
 planned a fault for it; it notes what was asked and what was answered. Used by the tests of both sides.
 """
 
+import base64
 import contextlib
 import http.client
 import json
@@ -53,11 +54,18 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Spoilt:
+    """Other bytes arrive inside a message that is whole: those of the model, or of the update, that came in it."""
+
+    part: Literal["request", "answer"]
+
+
+@dataclass(frozen=True)
 class Newer:
     """The answer says more than this version knows: what a newer aggregator may do."""
 
 
-Fault = Answer | Cut | Delay | Changed | Newer
+Fault = Answer | Cut | Delay | Changed | Spoilt | Newer
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, Delay):
             time.sleep(fault.seconds)
-        if fault == Changed("request"):
-            body = _changed(body)
+        body = _met(body, "request", fault)
         try:
             status, answer = self._handed_on(body)
         except (OSError, http.client.HTTPException):
@@ -164,11 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == Cut("after"):
             self._cut()
             return
-        if fault == Changed("answer"):
-            answer = _changed(answer)
-        elif fault == Newer():
-            answer = json.dumps(_newer(json.loads(answer))).encode()
-        self._answer(status, answer, fault == Cut("within"))
+        self._answer(status, _met(answer, "answer", fault), fault == Cut("within"))
 
     do_GET = do_PUT = do_POST = _request  # noqa: N815 - http.server names them
 
@@ -196,11 +199,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
+def _met(body: bytes, part: Literal["request", "answer"], fault: Fault | None) -> bytes:
+    """What arrives of it."""
+    if fault == Changed(part):
+        return _changed(body)
+    if fault == Spoilt(part):
+        return _spoilt(body)
+    return json.dumps(_newer(json.loads(body))).encode() if part == "answer" and fault == Newer() else body
+
+
 def _newer(value: Any) -> Any:
     """With a field more in every object; headers are no message."""
     if not isinstance(value, dict):
         return value
     return {"newer": {"field": 1}} | {k: v if k == "headers" else _newer(v) for k, v in value.items()}
+
+
+def _spoilt(message: bytes) -> bytes:
+    """With the last byte of what comes in it changed."""
+    said = json.loads(message)
+    holder, name = (said["train"]["model"], "content") if "train" in said else (said["content"], "update")
+    data = base64.b64decode(holder[name])
+    holder[name] = base64.b64encode(data[:-1] + bytes([data[-1] ^ 0xFF])).decode()
+    return json.dumps(said).encode()
 
 
 def _changed(body: bytes) -> bytes:

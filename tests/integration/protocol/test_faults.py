@@ -13,7 +13,7 @@ from tests.integration.fedaggregator.harness import Site as Scripted
 from tests.integration.fedaggregator.harness import close_clients, small_model
 from tests.integration.fedtrainer.programs import HERE, Site, end_all
 from tests.integration.protocol.application import Hub
-from tests.integration.protocol.faults import Answer, Changed, Cut, Delay, Newer
+from tests.integration.protocol.faults import Answer, Changed, Cut, Delay, Newer, Spoilt
 from tests.waiting import until
 
 SHORT_S = 3.0  # of a URL's life, where a test lets it end: long enough for all other requests of a slow machine
@@ -51,6 +51,18 @@ FAULTS = {
     "a newer aggregator": ([(route, Newer()) for route in ("uploads", "updates", "evaluations", *["next"] * 3)], []),
     "an evaluation that is late": ([("evaluations", Delay(0.2))], []),
 }
+BY_URL = ("get", "uploads", "put")
+INLINE = {
+    "a newer aggregator that sends models": ([(r, Newer()) for r in ("updates", "evaluations", *["next"] * 3)], []),
+    "another model in an order": ([("next", Delay(0)), ("next", Spoilt("answer"))], []),
+    "no other model to be had": ([("next", Delay(0)), ("next", Spoilt("answer")), ("get", Cut("within"))], []),
+    "another update in a manifest": ([("updates", Spoilt("request"))], ["UpdateRefused"]),
+    "an update comes twice": ([("updates", Cut("after")), ("updates", Cut("within"))], []),
+    "no room for an update": ([("updates", Answer(503, "StoreFull")), ("updates", Answer(502))], []),
+}
+# In messages, as small objects go; by URL, as larger ones do, where a fault meets a URL.
+CASES = [(name, not {route for route, _ in faults} & {*BY_URL}) for name, (faults, _) in FAULTS.items()]
+CASES += [("nothing", False), *((name, True) for name in INLINE)]
 OVER = [name for name in FAULTS if name.endswith("URL that is over")]
 
 
@@ -90,9 +102,9 @@ class ScriptedSide:
         self.site.run()
 
 
-def job(folder, side, *faults, refuse_s=0.0, url_lifetime_s=600.0):
+def job(folder, side, *faults, refuse_s=0.0, url_lifetime_s=600.0, inline=True):
     """A job of two rounds; its aggregator, ended."""
-    hub = Hub(folder / "hub", rounds=2, url_lifetime_s=url_lifetime_s)
+    hub = Hub(folder / "hub", rounds=2, url_lifetime_s=url_lifetime_s, inline=inline)
     try:
         worker = side(folder, hub)
         hub.give(worker.model())
@@ -121,14 +133,18 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("side", [TrainerSide, ScriptedSide])
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_changes_nothing(tmp_path, undisturbed, side, name):
-    faults, failures = FAULTS[name]
-    hub = job(tmp_path, side, *faults, url_lifetime_s=SHORT_S if name in OVER else 600)
+@pytest.mark.parametrize(
+    ("name", "inline"), CASES, ids=[f"{name}-{'inline' * inline or 'url'}" for name, inline in CASES]
+)
+def test_a_fault_changes_nothing(tmp_path, undisturbed, side, name, inline):
+    faults, failures = (FAULTS | INLINE)[name]
+    hub = job(tmp_path, side, *faults, url_lifetime_s=SHORT_S if name in OVER else 600, inline=inline)
     status = hub.job.status()
     assert (status["outcome"]["result"], status["model"]["sha256"]) == ("Succeeded", undisturbed(side))
     assert sorted({m.round for m in hub.updates}) == [1, 2]
     assert len(hub.updates) == 2, "every round counts one update"
+    routes = {exchange.route for exchange in hub.line.exchanges}
+    assert (not inline) == ({*BY_URL} <= routes), "small objects travel in messages, unless told otherwise"
     if side is TrainerSide:
         assert [f["reason"] for f in hub.failures] == failures
 
@@ -140,7 +156,7 @@ def test_a_line_that_refuses_for_a_while(tmp_path, undisturbed, side):
 
 
 def test_a_model_whose_bytes_stay_wrong_is_reported_and_never_used(tmp_path, undisturbed):
-    hub = job(tmp_path, TrainerSide, *[("get", Changed("answer"))] * 3)
+    hub = job(tmp_path, TrainerSide, *[("get", Changed("answer"))] * 3, inline=False)
     assert [f["reason"] for f in hub.failures] == ["UpdateRefused"]
     assert [(m.round, m.attempt) for m in hub.updates] == [(1, 2), (2, 1)]
     assert hub.job.status()["model"]["sha256"] == undisturbed(TrainerSide)

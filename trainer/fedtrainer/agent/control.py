@@ -3,10 +3,9 @@
 What an error answer means is in answers.py; big bodies have a connection of their own (stream.py).
 """
 
-import ssl
 from typing import TypeVar
+from urllib.parse import quote
 
-import httpx
 from pydantic import SecretStr, ValidationError
 
 from fedapi.wire.message import Message
@@ -15,13 +14,14 @@ from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
     NextRequest,
     Receipt,
-    UpdateEnvelope,
     UploadGrant,
     UploadRequest,
 )
 from fedtrainer.agent import answers
+from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, persist
 from fedtrainer.errors import BadSettingsError, LinkExpiredError, RejectedError
 from fedtrainer.settings import TrainerSettings
@@ -29,24 +29,16 @@ from fedtrainer.settings import TrainerSettings
 M = TypeVar("M", bound=Message)
 
 ANSWER_S = 60.0  # longest wait for an answer that is not held on purpose
-CONNECT_S = 5.0
 FAILURE_PATIENCE_S = 20.0  # a report before the end must not delay the end
-
-
-def pool(context: ssl.SSLContext) -> httpx.Client:
-    """Kept-alive connections: one for the questions, one for the watch. No proxy, no redirects."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=120.0)
-    return httpx.Client(
-        verify=context, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S), limits=limits, trust_env=False
-    )
 
 
 class Control:
     """The five questions and reports of a site."""
 
-    def __init__(self, client: httpx.Client, settings: TrainerSettings, token: SecretStr) -> None:
-        self._client = client
-        self._base = f"{settings.aggregator_url.rstrip('/')}/v1/sites/{settings.client}"
+    def __init__(self, link: Link, settings: TrainerSettings, token: SecretStr) -> None:
+        self._link = link
+        self._path = f"/v1/sites/{quote(settings.client)}"
+        self._address = f"{settings.aggregator_url.rstrip('/')}{self._path}"
         self._headers = {"Authorization": f"Bearer {token.get_secret_value()}", "Content-Type": "application/json"}
         self._patience = Patience(settings.patience_s)
 
@@ -62,9 +54,9 @@ class Control:
         """Where to put an update."""
         return self._persist("announcing the update", "uploads", request, UploadGrant)
 
-    def update(self, envelope: UpdateEnvelope) -> Receipt:
-        """Hands in an update that was put; durable once answered."""
-        return self._persist("handing in the update", "updates", envelope, Receipt)
+    def update(self, update: HandedUpdate) -> Receipt:
+        """Hands in an update that was put, or comes with it; durable once answered."""
+        return self._persist("handing in the update", "updates", update, Receipt)
 
     def evaluation(self, report: EvaluationReport) -> Receipt:
         """Metrics of a global model."""
@@ -79,24 +71,19 @@ class Control:
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
-            raise not_understood(self._base, error) from error
+            raise not_understood(self._address, error) from error
 
     def _persist(self, what: str, path: str, message: Message, answer: type[M]) -> M:
         return persist(what, lambda: self._post(path, message, answer), self._patience)
 
     def _post(self, path: str, message: Message, answer: type[M], read_s: float = ANSWER_S) -> M:
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=read_s)
-        try:
-            response = self._client.post(
-                f"{self._base}/{path}", content=message.model_dump_json(), headers=self._headers, timeout=timeout
-            )
-        except httpx.TransportError as error:
-            raise RetryError(f"{type(error).__name__}: {error}") from error
-        refused = answers.error(response.status_code, response.content)
+        body = message.model_dump_json().encode()
+        status, content = self._link.post(f"{self._path}/{path}", self._headers, body, read_s)
+        refused = answers.error(status, content)
         if refused is not None:
             raise refused
         try:
-            return answer.told(response.content)
+            return answer.told(content)
         except ValidationError as error:
             raise RetryError(f"the answer to {path} is no {answer.__name__}: {error.error_count()} errors") from error
 

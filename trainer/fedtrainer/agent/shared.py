@@ -12,14 +12,13 @@ import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-import httpx
-
 from fedapi import jsonlog
 from fedapi.wire.site import Assignment
 from fedtrainer import process, taskpath
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore
-from fedtrainer.agent.control import Control, pool
+from fedtrainer.agent.control import Control
+from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
@@ -43,7 +42,7 @@ class SharedTrainer:
     """One process' part that is the same for all sites."""
 
     _modules: frozenset[str] = field(default_factory=lambda: frozenset(sys.modules))
-    _links: dict[bytes, tuple[httpx.Client, Stream]] = field(default_factory=dict)  # by CA
+    _links: dict[tuple[str, bytes], tuple[Link, Stream]] = field(default_factory=dict)  # by address and CA
     _handlers: list[logging.Handler] = field(default_factory=list)
     _finished: bool = False
 
@@ -61,20 +60,21 @@ class SharedTrainer:
         settings = TrainerSettings.read()
         jsonlog.set_level("", settings.log_level)
         taskpath.forget(settings.entrypoint, self._modules)
-        client, stream = self._linked(settings)
-        control, bulk = Control(client, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
+        link, stream = self._linked(settings)
+        control, bulk = Control(link, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
         with closing(CheckpointStore(settings)) as checkpoints:
             agent = Agent(settings, settings.alone(), control, bulk, checkpoints)
             self._finished = agent.serve(Assignment.told(answer.encode()))
         return 0
 
-    def _linked(self, settings: TrainerSettings) -> tuple[httpx.Client, Stream]:
-        """Connections that trust the site's CA, kept as long as the CA is the same."""
+    def _linked(self, settings: TrainerSettings) -> tuple[Link, Stream]:
+        """Connections that trust the site's CA, kept as long as the aggregator and the CA are the same."""
         ca = settings.ca_file.read_bytes() if settings.ca_file.exists() else b""
-        if ca not in self._links:
+        key = settings.aggregator_url, ca
+        if key not in self._links:
             trust = Trust(settings)
-            self._links[ca] = pool(trust.hub), Stream(trust)
-        return self._links[ca]
+            self._links[key] = Link(settings.aggregator_url, trust.hub), Stream(trust)
+        return self._links[key]
 
 
 def _left_running() -> bool:

@@ -20,16 +20,17 @@ from fedapi.wire.site import (
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
+    HandedUpdate,
     Payload,
     TrainOrder,
-    UpdateEnvelope,
     UpdateManifest,
     UploadRequest,
 )
 from fedtrainer import termination
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
-from fedtrainer.agent.control import Control, pool
+from fedtrainer.agent.control import Control
+from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
@@ -61,9 +62,9 @@ DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train aga
 def run(settings: TrainerSettings, slot: Slot) -> None:
     """Works until the aggregator says Done, or for one order. Raises StopError when the process cannot go on."""
     trust = Trust(settings)
-    with pool(trust.hub) as client, closing(Stream(trust)) as stream:
+    with closing(Link(settings.aggregator_url, trust.hub)) as link, closing(Stream(trust)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
-        control = Control(client, settings, settings.token())
+        control = Control(link, settings, settings.token())
         with closing(CheckpointStore(settings)) as keep:
             Agent(settings, slot, control, bulk, keep).run()
 
@@ -215,8 +216,12 @@ class Agent:
                 return keep(group.train(data, order.round, order.training, folder.path, watch.dropped, keep))
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
-        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
-        payload = self._uploaded(request, folder)
+        inline, content = order.inline, {}
+        if inline is not None and finished.size <= inline.max_bytes:
+            payload = inline.object(finished.sha256, finished.size)
+            content = {UPDATE: folder.update.read_bytes()}
+        else:
+            payload = self._uploaded(order, finished, folder)
         manifest = UpdateManifest(
             job_uid=self._settings.job_uid,
             round=order.round,
@@ -230,11 +235,13 @@ class Agent:
             training_s=finished.training_s,
             nonce=finished.nonce,
         )
-        receipt = self._control.update(UpdateEnvelope(body=manifest))
+        receipt = self._control.update(HandedUpdate(body=manifest, content=content))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
         folder.discard()
 
-    def _uploaded(self, request: UploadRequest, folder: Folder) -> ObjectRef:
+    def _uploaded(self, order: TrainOrder, finished: Finished, folder: Folder) -> ObjectRef:
+        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
+
         def once() -> ObjectRef:
             grant = self._control.grant(request)
             try:

@@ -18,8 +18,9 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.site import Payload, UpdateEnvelope, UpdateManifest
+from fedapi.wire.site import HandedUpdate, Payload, UpdateManifest
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import InitialModelFound, SiteFailed
 from fedcore.rounds.state import Phase
@@ -74,14 +75,15 @@ async def collecting(tmp_path, store, threads=None, **values):
             engine.close()
 
 
-def envelope(engine: Engine, store: MemoryStore, site: str, nonce: str = "n") -> UpdateEnvelope:
+def envelope(engine: Engine, store: MemoryStore, site: str, nonce: str = "n", inline: bool = False) -> HandedUpdate:
     plan, sha256 = engine.state.current.plan, hashlib.sha256(UPDATE).hexdigest()
-    payload = store.put_once(engine.state.layout.update(site, plan.round, sha256), UPDATE)
+    key = engine.state.layout.update(site, plan.round, sha256)
+    payload = ObjectRef(key=key, sha256=sha256, size=len(UPDATE)) if inline else store.put_once(key, UPDATE)
     body = UpdateManifest(
         job_uid="uid", round=plan.round, attempt=plan.attempt, client=site, base_sha256=plan.base.sha256,
         payloads={"update": Payload(object=payload)}, samples=5, training_s=1.0, nonce=nonce * 16,
     )  # fmt: skip
-    return UpdateEnvelope(body=body)
+    return HandedUpdate(body=body, content={"update": UPDATE} if inline else {})
 
 
 async def shown(engine: Engine, fact) -> None:
@@ -123,6 +125,53 @@ def test_no_decision_waits_for_bulk_work(tmp_path):
             assert len(list(store.keys(engine.state.layout.round(plan.round)))) == 3, "a failure and two plans"
             store.go.set()
             assert all(await asyncio.gather(*bulk))
+
+    asyncio.run(run())
+
+
+def test_an_update_that_comes_with_its_manifest_is_kept_as_one_that_was_put(tmp_path):
+    async def run():
+        kept = []
+        for inline in (False, True):
+            store = SlowStore("nobody")
+            (folder := tmp_path / str(inline)).mkdir()
+            async with collecting(folder, store) as (engine, intake):
+                sent = envelope(engine, store, "a", inline=inline)
+                assert not (await intake.update("a", sent)).duplicate
+                assert (await intake.update("a", sent)).duplicate
+                kept.append({key: store.get(key) for key in store.keys("updates/")})
+        assert kept[0] == kept[1]
+        assert [key.rpartition(".")[2] for key in kept[1]] == ["safetensors", "json"]
+
+    asyncio.run(run())
+
+
+def test_what_comes_with_a_manifest_and_is_not_its_own_is_refused_and_not_kept(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store) as (engine, intake):
+            sent = envelope(engine, store, "a", inline=True)
+            large = b"x" * (engine.state.current.plan.base.size + (2 << 20))
+            for content, code in (
+                ({"update": UPDATE[:-1]}, "WrongSize"),
+                ({"update": UPDATE[:-1] + b"x"}, "WrongDigest"),
+                ({"update": UPDATE, "controls": UPDATE}, "Malformed"),
+                ({}, "Missing"),
+            ):
+                with pytest.raises(RequestRefusedError) as told:
+                    await intake.update("a", sent.model_copy(update={"content": content}))
+                assert told.value.refusal.code == code
+            digest = hashlib.sha256(large).hexdigest()
+            key = engine.state.layout.update("a", 1, digest)
+            payloads = {"update": Payload(object=ObjectRef(key=key, sha256=digest, size=len(large)))}
+            body = sent.body.model_copy(update={"payloads": payloads})
+            with pytest.raises(RequestRefusedError, match="which the base model allows"):
+                await intake.update("a", HandedUpdate(body=body, content={"update": large[: 1 << 20]}))
+            for other in range(3):
+                store.put_once(engine.state.layout.update("a", 1, f"{other:064x}"), b"")
+            with pytest.raises(RequestRefusedError, match="has stored 3 updates"):
+                await intake.update("a", sent)
+            assert len(list(store.keys("updates/"))) == 3
 
     asyncio.run(run())
 

@@ -1,5 +1,6 @@
 """The parts that bound what clients cost: who gives way, how slow is too slow, which messages are looked at, log lines."""
 
+import base64
 import json
 import logging
 import resource
@@ -14,7 +15,7 @@ from fedaggregator.http.pace import Pace
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Holder
 from fedapi import names
-from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, NextRequest, UpdateEnvelope
+from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, HandedUpdate, NextRequest
 
 
 class Connection:
@@ -89,7 +90,7 @@ def test_pace(moves, enough):
 
 
 LARGEST = {
-    UpdateEnvelope: {"signature": "s" * 1024, "body": {
+    HandedUpdate: {"signature": "s" * 1024, "body": {
         "job_uid": "u" * 36, "round": 1 << 30, "attempt": 1 << 30, "client": "c" * 253, "base_sha256": "a" * 64,
         "payloads": {
             f"{n:063d}": {"codec": "None", "object": {"key": "k" * 1024, "sha256": "b" * 64, "size": 1 << 50}}
@@ -114,6 +115,7 @@ LARGEST = {
 def test_the_largest_honest_messages_pass(model):
     data = json.dumps(LARGEST[model]).encode()
     assert len(data) <= Limits().message_bytes
+    assert Limits().update_bytes == Limits().message_bytes + len(base64.b64encode(bytes(Limits().inline_bytes)))
     assert messages.parsed(data, model) == model.model_validate_json(data)
 
 
@@ -129,9 +131,9 @@ def test_the_largest_honest_messages_pass(model):
     ids=["keys", "metrics", "lists", "nested", "list"],
 )
 def test_messages_of_many_values_are_not_validated(body, monkeypatch):
-    monkeypatch.setattr(UpdateEnvelope, "model_validate", None)
+    monkeypatch.setattr(HandedUpdate, "model_validate", None)
     with pytest.raises(RequestRefusedError, match="keys and values"):
-        messages.parsed(body.encode(), UpdateEnvelope)
+        messages.parsed(body.encode(), HandedUpdate)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,13 +16,17 @@ ANSWERS = Path(__file__).parents[3] / "golden" / "fedapi"
 
 
 def control(status: int, body: bytes, said: list[dict] | None = None) -> Control:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if said is not None:
-            said.append(json.loads(request.content))
-        return httpx.Response(status, content=body)
+    class Answers:
+        def post(self, path: str, headers: dict[str, str], sent: bytes, answer_s: float) -> tuple[int, bytes]:
+            assert path == "/v1/sites/oslo/next"
+            assert headers["Authorization"] == "Bearer token"
+            assert answer_s >= 60.0
+            if said is not None:
+                said.append(json.loads(sent))
+            return status, body
 
     settings = TrainerSettings.model_construct(aggregator_url="https://hub:8443", client="oslo", patience_s=1.0)
-    return Control(httpx.Client(transport=httpx.MockTransport(answer)), settings, SecretStr("token"))
+    return Control(Answers(), settings, SecretStr("token"))
 
 
 def test_each_question_says_what_the_trainer_speaks():

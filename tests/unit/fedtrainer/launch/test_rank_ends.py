@@ -11,12 +11,22 @@ from fedtrainer.ring.slot import Slot
 
 LEFT = "import os, signal; from fedtrainer import termination; termination.note('inside train() ');"
 
+OPEN = f"from fedtrainer import termination; termination.tell_crashes(); {LEFT}"
+CLOSED = (
+    "from fedtrainer import termination; termination.tell_crashes(); import os, tempfile; os.closerange(3, 99);"
+    f"own = tempfile.TemporaryFile(); own.write(b'kept'); own.flush(); {LEFT} assert own.seek(0, 2) == 4;"
+)
+
 
 @pytest.mark.parametrize(
     ("program", "code", "line"),
     [
         ("pass", Exit.OK, "rank 1 of worker 0 ended with exit code 0"),
         (f"{LEFT} termination.note('')", Exit.OK, "rank 1 of worker 0 ended with exit code 0"),
+        (f"{OPEN} termination.note('')", Exit.OK, "rank 1 of worker 0 ended with exit code 0"),
+        (f"{OPEN} termination.note('inside data() '); os._exit(7)", 7, "inside data()"),
+        (f"{OPEN} os.abort()", 134, "signal 6: inside train() Fatal Python error: Aborted Stack"),
+        (f"{CLOSED} os._exit(7)", 7, "inside train()"),
         (f"{LEFT} os._exit(0)", Exit.TASK_FAILED, "inside train()"),
         (f"{LEFT} os._exit(7)", 7, "inside train()"),
         (f"{LEFT} os.kill(os.getpid(), signal.SIGKILL)", 137, "signal 9: inside train()"),
