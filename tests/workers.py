@@ -25,6 +25,7 @@ API_SERVERS = {
     "chart": ("tests/chart/",),
 }
 LONGEST = (
+    "tests/chaos/fedlocal/test_kills.py",
     "tests/e2e/test_rings.py",
     "tests/chaos/cluster/test_ring_faults.py",
     "tests/e2e/test_heart_disease.py",
