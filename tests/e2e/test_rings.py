@@ -73,7 +73,7 @@ def test_two_rings_of_unlike_machines_lose_a_worker_and_complete(world, two_ring
 def test_with_lifetime_round_only_selected_sites_have_pods(world, platform):
     """Its seed selects north and west, then south and west: a ring that goes, a site that comes, and one that stays."""
     sites = [site("north", pool={"workers": 2}), site("south"), site("west")]
-    document = job(rounds=2, training={"lifetime": "Round"})
+    document = job(seconds="2", rounds=2, training={"lifetime": "Round"})
     document["spec"]["clients"] |= {"policy": "Random", "perRound": 2}
     world.apply([*sites, document])
     seen: dict[str, set[str]] = {}  # plan step -> sites that had a Job for it, which lives longer than any look takes
