@@ -31,7 +31,7 @@ check: install ## lint, types, import contracts, unit tests: under a minute
 	$(RUN) -m pytest -q -n 2 tests/unit tests/repo
 
 test: ## everything needed to trust a change, the real cluster included, from nothing
-	bash tools/test_all.sh
+	@env --default-signal=INT bash tools/test_all.sh
 
 test-long: test ## also what the examples promise about accuracy; figures in build/long/*.json
 	$(RUN) -m pytest -q -s -m long tests/long

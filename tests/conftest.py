@@ -1,12 +1,15 @@
 """What parallel workers share, and what several rings share: the real local cluster with Fedloom on it."""
 
+import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests import workers
+from tests import failures, workers
 from tests.cluster import state
 from tests.e2e.world import World
 from tools import deploy
@@ -17,6 +20,14 @@ PACED = ROOT / "tests" / "e2e" / "paced"
 
 def pytest_xdist_make_scheduler(config, log):
     return workers.Scheduler(config, log)
+
+
+def pytest_sessionstart(session):
+    failures.tell(session)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: workers.rank(item.nodeid))
 
 
 def pytest_itemcollected(item):
@@ -49,27 +60,30 @@ def world(platform, request):
 
 
 @pytest.fixture(scope="session")
-def embedded_digest(tmp_path_factory):
-    """Digest of the paced job's model when the embedded runner trains it undisturbed."""
+def embedded_digest(tmp_path_factory, request):
+    """Digest of a job's model when the embedded runner trains it undisturbed: once for all workers of this run."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
 
-    def run(documents, job):
-        folder = tmp_path_factory.mktemp("embedded")
-        (folder / "manifests.yaml").write_text(World.as_yaml(documents))
-        (folder / "paced.py").write_text((PACED / "paced.py").read_text())
-        result = folder / "result.json"
-        command = [
-            sys.executable,
-            "-m",
-            "fedcli",
-            "run",
-            str(folder),
-            "--workdir",
-            str(folder / "state"),
-            "--result",
-            str(result),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{job}: {done.stdout}\n{done.stderr}"
-        return World.read_result(result)["model"]["sha256"]
+    def digest(documents: Sequence[Any], task: Path = PACED / "paced.py", prepare: Path | None = None) -> str:
+        """`prepare`: a program that puts the sites' data beside the manifests, where there are any."""
+        manifests = World.as_yaml(documents)
+        folder = shared / f"embedded-{hashlib.sha256(manifests.encode()).hexdigest()[:16]}"
+        folder.mkdir(exist_ok=True)
+        with workers.alone(folder / "lock"):
+            if not (folder / "digest").exists():
+                (folder / "manifests.yaml").write_text(manifests)
+                (folder / task.name).write_bytes(task.read_bytes())
+                if prepare:
+                    subprocess.run([sys.executable, prepare, "--out", folder], check=True)
+                (folder / "digest").write_text(_trained(folder))
+        return (folder / "digest").read_text()
 
-    return run
+    return digest
+
+
+def _trained(folder: Path) -> str:
+    command = [sys.executable, "-m", "fedcli", "run", folder, "--workdir", folder / "state", "--fresh"]
+    done = subprocess.run([*command, "--result", folder / "result.json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return World.read_result(folder / "result.json")["model"]["sha256"]

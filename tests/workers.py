@@ -1,8 +1,14 @@
 """Which tests parallel workers (`pytest -n 3`) may not take apart. Used by conftest.py, for pytest-xdist.
 
 Tests of one file share what its fixtures make. Tests of one API server share that, and want no second operator on it.
-On the real cluster every test has a namespace of its own.
+On the real cluster every test has a namespace of its own. What takes longest comes first, so that all workers end at
+about the same time.
 """
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -18,6 +24,17 @@ API_SERVERS = {
     ),
     "chart": ("tests/chart/",),
 }
+LONGEST = (
+    "tests/chaos/fedlocal/test_kills.py",
+    "tests/e2e/test_rings.py",
+    "tests/chaos/cluster/test_ring_faults.py",
+    "tests/e2e/test_heart_disease.py",
+)
+
+
+def rank(nodeid: str) -> int:
+    """Its place in the order of tests: what is not among the longest comes after them, as it was collected."""
+    return next((place for place, longest in enumerate(LONGEST) if nodeid.startswith(longest)), len(LONGEST))
 
 
 def together(nodeid: str) -> str:
@@ -32,6 +49,14 @@ def check(item: pytest.Item) -> None:
     """Refuses a test that would end the API server under the others, in a worker that has not started it."""
     if "api" in item.fixturenames and together(item.nodeid) != "api":
         raise pytest.UsageError(f"{item.nodeid} uses the fixture api: name its file in tests/workers.py")
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Waits until no other worker holds the lock."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Scheduler(LoadScopeScheduling):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make test`: everything that is needed to trust a change, from nothing, in two lanes side by side: the real cluster, its
-# images and its tests; and lint, types and all other tests, whose failure ends both at once. Ends what it started.
+# images and its tests; and lint, types and all other tests. A lane that fails ends both at once. A test that fails is
+# named at once, in a line that begins with FAILED behind the lane's name. Ends what it started.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=build/test; mkdir -p "$log"
@@ -12,37 +13,53 @@ make --silent install
 wait "$tools" || { cat "$log/cluster-tools.log"; exit 1; }
 export PATH="$PWD/.venv/bin:$PATH"
 
+on_the_cluster() {
+  step "the cluster, and its images beside it"
+  make --silent wheel
+  python3 -m tests.cluster images & images=$!
+  python3 -m tests.cluster up
+  wait "$images"
+  step "e2e, chaos on the cluster"
+  python -m pytest -q -n 2 --durations=10 -m "cluster and not long" tests/e2e tests/chaos
+  step "done"
+}
+
+everything_else() {
+  step "check"
+  make --silent check
+  step "chart, integration, chaos, contract, property, golden"
+  python -m pytest -q -n 3 --durations=10 -m "not long and not cluster" \
+    tests/chart tests/integration tests/chaos tests/contract tests/property tests/golden
+  step "done"
+}
+
+# What writes its log outlives an interrupt, for what the tests still say.
+lane() { "$2" </dev/null 2>&1 | tee -i "$log/$1.log" | (trap "" INT; exec sed -u "s/^/$1: /"); }
+
+# A lane is a job, and so a process group. pytest takes an interrupt as the end of its tests and ends what these started
+# (`make test` sees to it that interrupts are not ignored, as they are in a shell's background).
+end_lanes() {
+  local group
+  for group in $(jobs -p); do kill -INT -- "-$group" 2>/dev/null || true; done
+  for group in $(jobs -p); do
+    for _ in $(seq 60); do kill -0 -- "-$group" 2>/dev/null || break; sleep 1; done
+    kill -KILL -- "-$group" 2>/dev/null || true
+  done
+}
 was_up=$(python3 -m tests.cluster status >/dev/null 2>&1 && echo yes || echo no)
-lane=
 finish() {
-  [ -z "$lane" ] || { kill -- "-$lane" || true; wait "$lane" || true; } 2>/dev/null
+  end_lanes
   [ "$was_up" = yes ] || python3 -m tests.cluster down || true
 }
 trap finish EXIT
 
-on_the_cluster() {
-  step "cluster's lane: the cluster and its images"
-  make --silent wheel
-  python3 -m tests.cluster up
-  python3 -m tests.cluster images
-  step "cluster's lane: e2e, chaos"
-  python -m pytest -q -n 2 --durations=10 -m "cluster and not long" tests/e2e tests/chaos
-  step "cluster's lane: done"
-}
-
-set -m # the lane is a process group, which can be ended as one
-on_the_cluster >"$log/cluster.log" 2>&1 </dev/null & lane=$!
+set -m
+lane cluster on_the_cluster &
+lane checks everything_else &
 set +m
-
-step "check; the cluster's lane is in $log/cluster.log"
-make --silent check
-step "chart, integration, chaos, contract, property, golden"
-python -m pytest -q -n 3 --durations=10 -m "not long and not cluster" \
-  tests/chart tests/integration tests/chaos tests/contract tests/property tests/golden
-
-step "the cluster's lane to its end"
-ended=0; wait "$lane" || ended=$?
-lane=
-cat "$log/cluster.log"
-step "done"
+ended=0
+wait -n || ended=$?
+[ "$ended" != 0 ] || wait -n || ended=$?
+[ "$ended" = 0 ] || step "a lane has failed: the other is ended (logs are in $log)"
+step "end"
 exit "$ended"

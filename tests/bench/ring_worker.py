@@ -1,4 +1,4 @@
-"""One rank of the ring benchmarks: `python -m tests.bench.ring_worker MODE SEAT_JSON`, commands and answers as JSON lines.
+"""One rank of the ring benchmarks: `python -m tests.bench.ring_worker MODE SLOT_JSON`, commands and answers as JSON lines.
 
 MODE is `alone` (one process, no ring), `ring` (this project's: the slot says which) or `ddp` (torch's own
 DistributedDataParallel over gloo). Trains the CNN of examples/fashion-mnist on made-up images, on one thread.

@@ -276,8 +276,8 @@ def test_another_service_monitor_selects_the_services_of_aggregators():
 
 def test_openshift_chooses_the_user():
     objects = template("--set", "operator.runAsUser=null", "--set", "operator.runAsGroup=null")
-    for pod in pods(objects):
-        assert pod["spec"]["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    found = [pod["spec"]["securityContext"] for pod in pods(objects)]
+    assert found == [{"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}] * 2
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,12 @@ class Cluster:
         """JSON lines, one per write: user.username, userAgent, verb, objectRef, requestReceivedTimestamp."""
         return self.dirs.audit_log
 
-    @property
-    def log_dir(self) -> Path:
-        return self.dirs.log
-
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """kubectl's stdout; raises ClusterError with its stderr."""
         return run(binary("kubectl"), f"--kubeconfig={self.kubeconfig}", *words, stdin=stdin)
 
     def helm(self, *words: str) -> str:
         return run(binary("helm"), f"--kubeconfig={self.kubeconfig}", *words)
-
-    def build_images(self, *only: str, wheel: Path | None = None) -> None:
-        """Builds this checkout's images (see images.OWN) where they changed; pods find them."""
-        images.build_own(self.name, only or tuple(images.OWN), wheel)
 
     def build(self, context: Path, tag: str, below: str = "trainer") -> None:
         """Builds a folder's Dockerfile as localhost/NAME:TAG, such as a task FROM localhost/fedloom-trainer:dev."""

@@ -18,15 +18,18 @@ _WAITS = {"ContainerCreating", "PodInitializing"}
 
 
 def ensure(name: str, tags: list[str]) -> None:
-    """Pulls those of the tags whose digest the node lacks. A cluster that is down pulls when it comes up."""
+    """Pulls those of the tags whose digest the node lacks, after an `up` that is under way.
+
+    A cluster that is down pulls when it comes up.
+    """
     where = dirs(name)
-    known = state.read(where)
-    if known is None or known.api_only or not processes.alive(where.pids, "kubelet"):
-        say(f"cluster {name} is not up; it will pull at first use")
-        return
-    _pull(
-        where, Client(known.server, where.pki), [tag for tag in tags if _held(where).get(tag) != registry.digest(tag)]
-    )
+    with state.locked(name):
+        known = state.read(where)
+        if known is None or known.api_only or not processes.alive(where.pids, "kubelet"):
+            say(f"cluster {name} is not up; it will pull at first use")
+            return
+        lacking = [tag for tag in tags if _held(where).get(tag) != registry.digest(tag)]
+        _pull(where, Client(known.server, where.pki), lacking)
 
 
 def refresh(where: Dirs, client: Client) -> None:

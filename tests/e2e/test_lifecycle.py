@@ -6,19 +6,18 @@ import sys
 
 import pytest
 
-from tests.e2e.world import CHILDREN, job, site
+from tests.e2e.world import CHILDREN, TWO_SITES, job
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-SITES = [site("north"), site("south", provider="AWS", region="eu-central-1")]
 
 
 def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest, tmp_path):
-    documents = [*SITES, job()]
+    documents = [*TWO_SITES, job()]
     world.apply(documents)
     status = world.completes("paced")
     assert status["round"]["progress"] == "3/3"
-    assert status["model"]["sha256"] == embedded_digest(documents, "paced")
+    assert status["model"]["sha256"] == embedded_digest(documents)
 
     columns = world.kubectl("get", "fj", "paced").splitlines()
     assert columns[0].split() == ["NAME", "PHASE", "ROUND", "CLIENTS", "METRIC", "AGE"]
@@ -40,8 +39,7 @@ def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest
 
 
 def test_suspend_frees_the_pods_and_resume_goes_on(world, embedded_digest):
-    documents = [*SITES, job(seconds="2", rounds=4)]
-    world.apply(documents)
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":true}}')
     world.wait("no pods", lambda: not world.list("pods", "fedloom.dev/role in (aggregator,trainer)"))
@@ -49,11 +47,11 @@ def test_suspend_frees_the_pods_and_resume_goes_on(world, embedded_digest):
     world.wait("the phase", lambda: world.status("paced")["phase"] == "Suspended")
     world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":false}}')
     status = world.completes("paced")
-    assert status["model"]["sha256"] == embedded_digest([*SITES, job(rounds=4)], "paced")
+    assert status["model"]["sha256"] == embedded_digest([*TWO_SITES, job()])
 
 
 def test_an_expired_job_deletes_itself_and_keeps_its_volume(world):
-    world.apply([*SITES, job(rounds=1, ttlSecondsAfterFinished=1)])
+    world.apply([*TWO_SITES, job(rounds=1, ttlSecondsAfterFinished=1)])
     world.wait("the job to expire", lambda: not world.list("fj"))
     world.wait("its children to go", lambda: not world.list("jobs") and not world.list("deployments"))
     assert [claim["metadata"]["name"] for claim in world.list("pvc", "fedloom.dev/job=paced")]
@@ -62,7 +60,7 @@ def test_an_expired_job_deletes_itself_and_keeps_its_volume(world):
 def test_deleting_a_job_removes_everything_but_a_retained_volume(world):
     world.apply(
         [
-            *SITES,
+            *TWO_SITES,
             job(seconds="5"),
             job("gone", seconds="5", storage={"volume": {"size": "1Gi", "whenDeleted": "Delete"}}),
         ]

@@ -85,7 +85,7 @@ class World:
             pool.clear()
 
     @staticmethod
-    def as_yaml(documents: list[dict[str, Any]]) -> str:
+    def as_yaml(documents: Sequence[dict[str, Any]]) -> str:
         return yaml.safe_dump_all(documents)
 
     @staticmethod
@@ -157,7 +157,8 @@ class World:
         return status
 
     def ended(self, job: str) -> bool:
-        return any(self.condition(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+        conditions = self.status(job).get("conditions", ())
+        return any(c["status"] == "True" for c in conditions if c["type"] in ("Complete", "Failed"))
 
     def in_round(self, job: str, number: int) -> bool:
         return self.status(job).get("round", {}).get("current", 0) >= number
@@ -165,7 +166,7 @@ class World:
     def kill(self, module: str, job_uid: str, client: str = "", worker: int | None = None) -> int:
         """kill -9 of the process of a pod, found by its environment; of a ring's worker the rank. Returns its pid."""
         wanted = {f"FEDLOOM_JOB_UID={job_uid}"} | ({f"FEDLOOM_CLIENT={client}"} if client else set())
-        wanted |= set() if worker is None else {f"JOB_COMPLETION_INDEX={worker}", f"FEDLOOM_SEAT_WORKER={worker}"}
+        wanted |= set() if worker is None else {f"JOB_COMPLETION_INDEX={worker}", f"FEDLOOM_SLOT_WORKER={worker}"}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -201,6 +202,9 @@ def site(name: str, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "labels": {"consortium": "test"}},
         "spec": {"provider": "OnPremises", **spec},
     }
+
+
+TWO_SITES = (site("north"), site("south", provider="AWS", region="eu-central-1"))
 
 
 def job(

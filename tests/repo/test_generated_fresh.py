@@ -17,7 +17,7 @@ def test_crds_are_fresh(folder):
 
 
 def test_crd_conventions():
-    """Every field is described; every string, list and map is bounded; no floats."""
+    """Every field is described; every string that a user writes and every list and map is bounded; no floats."""
     for name, crd in definitions().items():
         root = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         for part in ("spec", "status"):

@@ -37,7 +37,7 @@ def fields(shape: Shape, *, jobset: bool) -> dict[str, str]:
     return found
 
 
-def meeting_point(identity: Identity, client: str, shape: Shape, worker_0: str, cluster_domain: str) -> dict[str, str]:
+def rendezvous(identity: Identity, client: str, shape: Shape, worker_0: str, cluster_domain: str) -> dict[str, str]:
     """Where worker 0 is found: by the name of its pod, below the ring's Service. `worker_0`: that pod's host name."""
     if shape.ranks == 1:
         return {}

@@ -145,7 +145,7 @@ def training_job(
     digest = "/".join((spec_hash(plain), queue, step))
     name = (names.jobset_name if grouped else names.training_job_name)(identity.name, site, digest)
     worker_0 = first_pod(name) if grouped else f"{name}-0"
-    where = ring.meeting_point(identity, site, shape, worker_0, cluster_domain)
+    where = ring.rendezvous(identity, site, shape, worker_0, cluster_domain)
     made = spec(where) if where else plain
     body = jobset_of(identity, name, made, site) if grouped else job(identity, names.ROLE_TRAINER, name, made, site)
     return _queued(body, queue)

@@ -6,33 +6,32 @@ import sys
 
 import pytest
 
-from tests.e2e.world import job, site
+from tests.e2e.world import TWO_SITES, job, site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
-SITES = [site("north"), site("south")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def undisturbed(embedded_digest):
-    return embedded_digest([*SITES, job(rounds=4)], "paced")
+    return embedded_digest([*TWO_SITES, job()])
 
 
 def test_aggregator_killed_in_mid_round(world, undisturbed):
-    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     world.kill("fedaggregator", world.get("fj", "paced")["metadata"]["uid"])
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 
 def test_site_killed_in_mid_round_comes_back(world, undisturbed):
-    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     world.kill("fedtrainer", world.get("fj", "paced")["metadata"]["uid"], "north")
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 
 def test_a_store_whose_head_is_lost_says_so_and_is_repaired(platform, world, undisturbed):
-    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     claim = world.list("pvc", "fedloom.dev/job=paced")[0]["metadata"]["uid"]
     (head,) = (platform.dirs.run / "volumes" / f"pvc-{claim}").rglob("HEAD.json")
@@ -51,7 +50,7 @@ def test_a_store_whose_head_is_lost_says_so_and_is_repaired(platform, world, und
 
 
 def test_children_deleted_by_hand_come_back(world, undisturbed):
-    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 2", lambda: world.in_round("paced", 2))
     world.kubectl("delete", "deployment,service,configmap", "-l", "fedloom.dev/job=paced", "--wait=false")
     world.kubectl("delete", "job", "-l", "fedloom.dev/client=south", "--wait=false")
@@ -59,7 +58,7 @@ def test_children_deleted_by_hand_come_back(world, undisturbed):
 
 
 def test_leading_operator_killed_in_mid_job(world, undisturbed):
-    world.apply([*SITES, job(seconds="2", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="2")])
     world.wait("round 1", lambda: world.in_round("paced", 1))
     lease = world.kubectl(
         "get", "lease", "-n", "fedloom-system", "-o", "jsonpath={.items[*].spec.holderIdentity}", namespaced=False
@@ -68,11 +67,11 @@ def test_leading_operator_killed_in_mid_job(world, undisturbed):
     leader = next(pod for pod in pods if pod.removeprefix("pod/") in lease)
     world.kubectl("delete", leader, "-n", "fedloom-system", "--force", "--grace-period=0", namespaced=False)
     assert world.completes("paced")["model"]["sha256"] == undisturbed
-    assert len(world.list("jobs", "fedloom.dev/role=trainer")) == len(SITES)
+    assert len(world.list("jobs", "fedloom.dev/role=trainer")) == len(TWO_SITES)
 
 
 def test_recreated_under_the_same_name_in_mid_round(world):
-    world.apply([*SITES, job(seconds="4", rounds=3)])
+    world.apply([*TWO_SITES, job(seconds="4", rounds=3)])
     world.wait("round 1", lambda: world.in_round("paced", 1))
     before = world.get("fj", "paced")["metadata"]["uid"]
     world.kubectl("delete", "fj", "paced", "--wait=true")
@@ -84,8 +83,8 @@ def test_recreated_under_the_same_name_in_mid_round(world):
 
 
 def test_a_site_without_data_is_named_and_the_others_go_on(world):
-    three = [*SITES, site("west")]
-    world.apply([*three, job(args={"need": "west"}, round={"deadline": "60s", "quorum": 2})])
+    three = [*TWO_SITES, site("west")]
+    world.apply([*three, job(rounds=2, args={"need": "west"}, round={"deadline": "60s", "quorum": 2})])
     status = world.completes("paced")
     named = next(entry for entry in status["clients"] if entry["name"] == "west")
     assert "patients.csv" in named["message"]
@@ -100,23 +99,23 @@ def condition(world, client, type_):
 def test_a_task_that_does_not_import_fails_with_its_name(world):
     broken = job()
     broken["spec"]["task"]["entrypoint"] = "no_such_module:task"
-    world.apply([*SITES, broken])
+    world.apply([*TWO_SITES, broken])
     failed = world.wait("the job to fail", lambda: fails(world))
     assert failed["reason"] == "TaskImportFailed"
     assert "no_such_module" in failed["message"]
 
 
 def test_a_missing_image_fails_with_its_name(world):
-    broken = job(pendingDeadline="30s")
+    broken = job(pendingDeadline="10s")
     broken["spec"]["task"]["image"] = "localhost/fedloom-no-such-image:dev"
-    world.apply([*SITES, broken])
+    world.apply([*TWO_SITES, broken])
     failed = world.wait("the job to fail", lambda: fails(world))
     assert "fedloom-no-such-image" in failed["message"]
 
 
 def test_missing_capacity_is_told_and_waits(world):
     greedy = [site("north", pool={"resources": {"requests": {"cpu": "900"}}}), site("south")]
-    world.apply([*greedy, job(pendingDeadline="30s")])
+    world.apply([*greedy, job(rounds=1, pendingDeadline="30s")])
 
     def told():
         entry = next((s for s in world.status("paced").get("sites", ()) if s["name"] == "north"), {})
@@ -133,7 +132,7 @@ def fails(world):
 
 
 def test_a_pool_changed_in_mid_job_acts_at_the_next_round(world, undisturbed):
-    world.apply([*SITES, job(seconds="3", rounds=4)])
+    world.apply([*TWO_SITES, job(seconds="3")])
     world.wait("round 1", lambda: world.in_round("paced", 1))
     before = {entry["metadata"]["name"] for entry in world.list("jobs", "fedloom.dev/client=north")}
     world.apply([site("north", pool={"resources": {"requests": {"cpu": "20m"}}})])

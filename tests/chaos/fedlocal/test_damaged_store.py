@@ -5,17 +5,14 @@ import os
 import signal
 import subprocess
 
-from tests.integration.fedlocal.runs import Lab, finish, job, site
+from tests.integration.fedlocal.runs import TASK, Lab, finish, job, site
 
 SITES = (site("north"), site("south", LAB_HOLD="2"))
 
 
-def test_a_flipped_model_is_named_and_repaired(tmp_path):
-    undisturbed = Lab.of(tmp_path / "undisturbed", job(), *SITES)
-    undisturbed.go(2)
-    code, output = undisturbed.run()
-    assert code == 0, output
-    lab = Lab.of(tmp_path / "damaged", job(), *SITES)
+def test_a_flipped_model_is_named_and_repaired(tmp_path, embedded_digest):
+    undisturbed = embedded_digest([job(), site("north"), site("south")], TASK)
+    lab = Lab.of(tmp_path, job(), *SITES)
     process = lab.start()
     lab.pid_in_round("south", 2)
     process.send_signal(signal.SIGINT)
@@ -39,4 +36,4 @@ def test_a_flipped_model_is_named_and_repaired(tmp_path):
     lab.go(2)
     code, output = lab.run()
     assert code == 0, output
-    assert lab.digest() == undisturbed.digest()
+    assert lab.digest() == undisturbed

@@ -5,18 +5,14 @@ import signal
 
 import pytest
 
-from tests.integration.fedlocal.runs import Lab, descendants, finish, job, ranks, running, site, until
+from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, ranks, running, site, until
 
 SITES = (site("north"), site("south", LAB_HOLD="2"))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    lab = Lab.of(tmp_path_factory.mktemp("undisturbed"), job(), *SITES)
-    lab.go(2)
-    code, output = lab.run()
-    assert code == 0, output
-    return lab.digest()
+@pytest.fixture
+def undisturbed(embedded_digest):
+    return embedded_digest([job(), site("north"), site("south")], TASK)
 
 
 @pytest.fixture
@@ -58,10 +54,9 @@ def fork_server(process):
     return until(found)
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_fork_server_killed_during_the_start_is_replaced(lab, undisturbed, times):
+def test_a_fork_server_killed_during_the_start_is_replaced_and_so_are_those_after_it(lab, undisturbed):
     process = lab.start()
-    for _ in range(times):
+    for _ in range(3):
         pid = fork_server(process)
         os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: not running(pid))
@@ -89,32 +84,31 @@ def test_a_run_whose_start_hangs_is_stopped_by_the_first_signal(lab, undisturbed
     ends_as(lab, lab.start(), undisturbed)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_is_resumed(lab, undisturbed, number, code):
-    process = lab.start()
-    lab.pid_in_round("south", 2)
-    children = descendants(process.pid)
-    process.send_signal(number)
-    got, output = finish(process)
-    assert got == code, output
-    assert children
-    until(lambda: not any(running(pid) for pid in children))
-    assert not (lab.state / "result.json").exists()
+def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_is_resumed(lab, undisturbed):
+    """By one signal after the other: each run resumes what the one before it left."""
+    children = []
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)):
+        process = lab.start()
+        lab.pid_in_round("south", 2)
+        children.append(descendants(process.pid))
+        process.send_signal(number)
+        got, output = finish(process)
+        assert got == code, output
+        assert children[-1]
+        until(lambda: not any(running(pid) for pid in children[-1]))
+        assert not (lab.state / "result.json").exists()
+        (lab.folder / "marks" / "south-2").unlink()
     ends_as(lab, lab.start(), undisturbed)
-    assert int((lab.folder / "marks" / "south-1").read_text()) in children, "round 1 was trained again"
+    assert int((lab.folder / "marks" / "south-1").read_text()) in children[0], "round 1 was trained again"
 
 
 RING = {"workers": 2, "collective": "TorchDistributed"}
 RINGED = (site("north"), site("south", RING, LAB_HOLD="1,2"))
 
 
-@pytest.fixture(scope="module")
-def undisturbed_ring(tmp_path_factory):
-    lab = Lab.of(tmp_path_factory.mktemp("undisturbed-ring"), job(rounds=2), *RINGED)
-    lab.go(1, 2)
-    code, output = lab.run()
-    assert code == 0, output
-    return lab.digest()
+@pytest.fixture
+def undisturbed_ring(embedded_digest):
+    return embedded_digest([job(rounds=2), site("north"), site("south", RING)], TASK)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from fedoperator.cluster.connection import Connection
 from fedoperator.lifecycle import Operator
 from fedoperator.settings import PREFIX, OperatorSettings
 
+AT_ONCE = 4  # they wait more than they work, and each looks at its own namespace alone
 FIRST_WRITE_WITHIN_S, QUIET_S = 120, 30  # one that has nothing left to write is at rest and ends
 
 
@@ -38,17 +39,30 @@ def die_after(writes: int) -> None:
 
 
 def main() -> None:
-    """Arguments: a namespace per line on standard input; the n-th one's operator dies after n writes."""
+    """A namespace per line on standard input; the n-th one's operator dies after n writes. Says how each ended."""
+    living: dict[int, str] = {}
     for count, namespace in enumerate(sys.stdin.read().split(), start=1):
-        child = os.fork()
-        if child == 0:
-            os.environ[f"{PREFIX}WATCH_NAMESPACES"] = namespace
-            die_after(count)
-            signal.alarm(FIRST_WRITE_WITHIN_S)
-            asyncio.run(Operator(OperatorSettings.from_environment()).run())
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print(namespace, os.waitstatus_to_exitcode(status), flush=True)
+        if len(living) == AT_ONCE:
+            ended(living)
+        living[born(count, namespace)] = namespace
+    while living:
+        ended(living)
+
+
+def born(count: int, namespace: str) -> int:
+    child = os.fork()
+    if child == 0:
+        os.environ[f"{PREFIX}WATCH_NAMESPACES"] = namespace
+        die_after(count)
+        signal.alarm(FIRST_WRITE_WITHIN_S)
+        asyncio.run(Operator(OperatorSettings.from_environment()).run())
+        os._exit(0)
+    return child
+
+
+def ended(living: dict[int, str]) -> None:
+    child, status = os.wait()
+    print(living.pop(child), os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

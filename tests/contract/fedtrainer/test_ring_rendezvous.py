@@ -1,4 +1,4 @@
-"""Meetings: order, signatures, a rank 0 that is not there."""
+"""The rendezvous: order, signatures, a rank 0 that is not there."""
 
 import signal
 import subprocess
@@ -25,7 +25,7 @@ def slots():
 
 @pytest.fixture
 def opened():
-    """Opens meetings that are closed afterwards, rank 0's last."""
+    """Opens rendezvous that are closed afterwards, rank 0's last."""
     made = []
 
     def open_(slot, key=KEY):
@@ -85,7 +85,9 @@ def test_messages_end_with_rank_0(slots, opened):
 
 
 def test_a_rank_0_that_is_not_there_is_named(slots):
-    with pytest.raises(RingBrokenError, match=rf"meeting rank 0 at 127\.0\.0\.1 port {slots[1].store_port} within 1 s"):
+    with pytest.raises(
+        RingBrokenError, match=rf"reaching rank 0 at 127\.0\.0\.1 port {slots[1].store_port} within 1 s"
+    ):
         Rendezvous.open(slots[1], KEY, patience_s=1)
 
 

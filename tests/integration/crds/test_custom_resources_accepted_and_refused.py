@@ -313,7 +313,10 @@ def test_identity_cannot_change(api, kept, path, value, words):
 
 @pytest.mark.parametrize(("path", "value"), MUTABLE)
 def test_everything_else_may_change(api, kept, path, value):
-    updated(api, kept, path, value)
+    found = updated(api, kept, path, value)
+    for part in path.split("."):
+        found = found[part]
+    assert found == value
 
 
 def test_defaults_are_filled_in(api):

@@ -10,11 +10,11 @@ from tests.waiting import PATIENCE_S, until
 
 
 class Operator:
-    """Starts a site for every turn that it is selected for, as the real one starts Jobs; from the status alone."""
+    """Starts a site for every plan step that it is selected for, as the real one starts Jobs; from the status alone."""
 
     def __init__(self, job: JobFolder) -> None:
         self.job = job
-        self.turns: list[tuple[int, str, int]] = []
+        self.steps: list[tuple[int, str, int]] = []
         self.lives: list[tuple[str, list[str]]] = []
         self._threads: list[threading.Thread] = []
 
@@ -22,9 +22,9 @@ class Operator:
         """Follows the plan; whether the job is over."""
         shown = self.job.status()
         plan = shown.get("round", {})
-        turn = (plan.get("current", 0), plan.get("step", ""), plan.get("attempt", 0))
-        if plan.get("step") and turn not in self.turns:
-            self.turns.append(turn)
+        step = (plan.get("current", 0), plan.get("step", ""), plan.get("attempt", 0))
+        if plan.get("step") and step not in self.steps:
+            self.steps.append(step)
             for client in plan["selected"]:
                 self._threads.append(threading.Thread(target=self._live, args=(client,), daemon=True))
                 self._threads[-1].start()
@@ -50,12 +50,12 @@ def test_a_whole_job_with_a_restart(tmp_path):
     job = JobFolder(tmp_path, config(tuple("abc"), rounds=2, policy="Random", per_round=2, lifetime="Round"))
     operator = Operator(job)
     with Aggregator(job).ready():
-        until(lambda: operator.look() or operator.turns)
+        until(lambda: operator.look() or operator.steps)
     with Aggregator(job).ready():  # the same plan is published again, and nobody is started twice
         until(operator.look)
         operator.end()
-    assert [(turn[0], turn[1]) for turn in operator.turns] == [(1, "Train"), (2, "Train"), (2, "Evaluate")]
-    assert [turn for turn in operator.turns if operator.turns.count(turn) > 1] == []
+    assert [(step[0], step[1]) for step in operator.steps] == [(1, "Train"), (2, "Train"), (2, "Evaluate")]
+    assert [step for step in operator.steps if operator.steps.count(step) > 1] == []
     participants = [[p.client for p in commit.participants] for commit in job.commits()[1:]]
     assert [len(clients) for clients in participants] == [2, 2]
     evaluated = sorted(client for client, done in operator.lives if done == ["Evaluate"])

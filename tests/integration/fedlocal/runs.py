@@ -124,7 +124,7 @@ def descendants(pid):
 
 def ranks(pid):
     """{rank: pid} of the rings below a process."""
-    return {int(slot): child for child in descendants(pid) if (slot := variable(child, "FEDLOOM_SEAT_RANK"))}
+    return {int(slot): child for child in descendants(pid) if (slot := variable(child, "FEDLOOM_SLOT_RANK"))}
 
 
 def variable(pid, name):

@@ -122,8 +122,10 @@ def test_what_is_kept_reads_as_it_was_written():
         "evaluation.json": EvaluationRecord,
         "HEAD.json": Head,
     }
-    for key, data in hub.store._objects.items():
-        if kind := kinds.get(key.rpartition("/")[2]):
+    kept = [(key.rpartition("/")[2], data) for key, data in hub.store._objects.items()]
+    assert kinds.keys() <= {name for name, _ in kept}
+    for name, data in kept:
+        if kind := kinds.get(name):
             assert kind.stored(rewritten(data)).model_dump(exclude={"checksum"}) == kind.stored(data).model_dump(
                 exclude={"checksum"}
             )

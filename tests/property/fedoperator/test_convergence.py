@@ -51,7 +51,7 @@ SPECS = st.fixed_dictionaries(
 STATES = st.sampled_from(["Waiting", "Training", "Accepted", "Failed", "Idle"])
 OUTCOMES = st.sampled_from([None, None, None, ("Succeeded", 5), ("Failed", 500)])
 CODES = st.sampled_from([int(Exit.TASK_FAILED), int(Exit.DATA_MISSING), int(Exit.RING_BROKEN), 137, 0])
-TURNS = st.sampled_from(["", "3-1", "3-2", "4-1", "20-evaluate"])
+STEPS = st.sampled_from(["", "3-1", "3-2", "4-1", "20-evaluate"])
 
 
 def _parsed(spec: s.Json, status: s.Json, generation: int) -> FederatedJob:
@@ -72,7 +72,7 @@ def aggregator_status(draw: st.DrawFn) -> s.Json:
     if draw(st.booleans()):
         return {}
     states = {name: draw(STATES) for name in SITES}
-    status = s.planned(draw(TURNS), *sorted(draw(st.sets(st.sampled_from(SITES)))), **states)
+    status = s.planned(draw(STEPS), *sorted(draw(st.sets(st.sampled_from(SITES)))), **states)
     outcome = draw(OUTCOMES)
     if outcome:
         status["outcome"] = {"result": outcome[0], "reason": "Done", "time": s.ago(outcome[1])}

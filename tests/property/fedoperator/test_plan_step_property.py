@@ -11,7 +11,7 @@ from tests.property.fedoperator.fake_api import FakeApi, KilledError
 from tests.unit.fedoperator import samples as s
 
 SITES = ("a", "b", "c")
-TURNS = st.tuples(
+STEPS = st.tuples(
     st.sets(st.sampled_from(SITES), min_size=1),  # selected
     st.dictionaries(st.sampled_from(SITES), st.sampled_from(["complete", "failed"])),  # how their Jobs end, if they do
     st.lists(st.integers(0, 6), max_size=3),  # writes before each death of the operator
@@ -41,7 +41,7 @@ def _rests(api: FakeApi, deaths: list[int]) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(TURNS, min_size=1, max_size=5))
+@given(st.lists(STEPS, min_size=1, max_size=5))
 def test_one_job_per_site_and_step(steps):
     api = FakeApi(s.job(training={"lifetime": "Round"}), {n: s.site(n) for n in SITES}, s.SETTINGS, s.NOW)
     _rests(api, [])

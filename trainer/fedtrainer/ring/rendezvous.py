@@ -29,7 +29,7 @@ _SIGNATURE = hashlib.sha256().digest_size
 
 
 def ring_key(token: str) -> bytes:
-    """The key of a site's meetings, from the site's token."""
+    """The key of a site's rendezvous, from the site's token."""
     return hkdf(token.encode(), b"fedloom ring")
 
 
@@ -54,7 +54,7 @@ class Rendezvous:
             ear = _reach(slot, patience_s) if slot.rank else None
         except (RuntimeError, OSError) as error:
             where = f"{slot.addresses[0]} port {slot.store_port}"
-            raise broken(slot, f"meeting rank 0 at {where} within {patience_s:g} s", error) from error
+            raise broken(slot, f"reaching rank 0 at {where} within {patience_s:g} s", error) from error
         return cls(slot, key, (tcp, ear))
 
     def tell(self, text: str) -> None:

@@ -12,7 +12,7 @@ Accelerator = Literal["CPU", "GPU", "TPU"]
 Collective = Literal["Horovod", "TorchDistributed", "XLA"]
 Backend = Literal["Auto", "Gloo", "NCCL"]
 
-_PREFIX = "FEDLOOM_SEAT_"  # of the environment between launcher and rank; nobody else sets it
+_PREFIX = "FEDLOOM_SLOT_"  # of the environment between launcher and rank; nobody else sets it
 
 
 @dataclass(frozen=True)

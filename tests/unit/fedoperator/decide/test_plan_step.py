@@ -116,7 +116,7 @@ def test_jobs_follow_the_plan(status, jobs, wanted, deleted):
     assert again == decision
 
 
-def test_a_job_is_let_go_at_once_when_the_aggregator_is_ready_and_says_its_turn():
+def test_a_job_is_let_go_at_once_when_the_aggregator_is_ready_and_says_its_step():
     status = s.planned("1-1", "berlin")
     made = next(o for o in decide(_observe(status), s.NOW).objects if _client(o) and o["kind"] == "Job")
     assert made["metadata"]["labels"][names.LABEL_STEP] == "1-1"
@@ -125,7 +125,7 @@ def test_a_job_is_let_go_at_once_when_the_aggregator_is_ready_and_says_its_turn(
     assert decide(_observe(status, live, ready=False), s.NOW).suspend == {}
 
 
-def test_the_name_changes_with_the_turn_alone():
+def test_the_name_changes_with_the_step_alone():
     assert len({_name("berlin", step) for step in ("", "1-1", "1-2", "2-1", "1-evaluate")}) == 5
 
 

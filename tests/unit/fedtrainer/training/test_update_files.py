@@ -80,6 +80,7 @@ def test_delta(tmp_path):
     local = {name: t if t.dtype == torch.bool or name[0] == "u" else t + 1 for name, t in STATE.items()}
     tensors.write_delta(tmp_path / "delta", local, STATE)
     delta = load_file(tmp_path / "delta")
+    assert delta.keys() == STATE.keys()
     for name, tensor in delta.items():
         assert tensor.dtype == STATE[name].dtype
         if local[name] is STATE[name]:
@@ -133,6 +134,7 @@ def test_a_delta_that_is_not_finite(tmp_path, value):
 def test_a_sum_that_overflows_is_no_divergence(tmp_path):
     large = torch.full((3,), 3e38)
     tensors.write_delta(tmp_path / "delta", {"w": large}, {"w": torch.zeros(3)})
+    assert torch.equal(load_file(tmp_path / "delta")["w"], large)
 
 
 @pytest.mark.parametrize(
