@@ -62,3 +62,13 @@ def test_a_paused_site_stops_when_its_round_is_over(state, flip):
     clients = (s.site("berlin", paused=True), s.site("lyon"))
     observed = s.observe(s.job(s.in_round(berlin=state)), clients, s.live_children(s.observe(clients=clients)))
     assert _flips(observed) == ({s.job_name(observed, "berlin"): flip} if flip else {})
+
+
+def test_after_the_end_what_still_runs_is_stopped():
+    children = s.live_children(s.observe())
+    for name in (s.init_name(), s.job_name(s.observe(), "berlin")):
+        s.complete(children[Key("Job", name)])
+    ended = s.observe(s.job(s.outcome(seconds_ago=61)), children=children)
+    assert _flips(ended) == {s.job_name(s.observe(), "lyon"): True}
+    children[Key("Job", s.job_name(s.observe(), "lyon"))]["spec"]["suspend"] = True
+    assert _flips(ended) == {}

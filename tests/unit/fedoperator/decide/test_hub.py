@@ -1,4 +1,4 @@
-"""Policy hub: when the aggregator's pod is a new one."""
+"""Policy hub: what stands around an aggregator, and when its pod is a new one."""
 
 import pytest
 
@@ -7,6 +7,16 @@ from fedoperator.decide.decision import Key, Settings
 from fedoperator.decide.job import decide
 from fedoperator.desired.difference import differs
 from tests.unit.fedoperator import samples as s
+
+AROUND = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Service", "NetworkPolicy", "Deployment")
+
+
+@pytest.mark.parametrize(("suspend", "replicas"), [(False, 1), (True, 0)])
+def test_an_aggregator_has_all_that_it_needs_in_the_order_in_which_it_needs_it(suspend, replicas):
+    objects = decide(s.observe(s.job(suspend=suspend)), s.NOW).objects
+    made = [o for o in objects if o["metadata"]["labels"][names.LABEL_ROLE] == names.ROLE_AGGREGATOR]
+    assert [(o["kind"], o["metadata"]["name"]) for o in made] == [(kind, "heart-aggregator") for kind in AROUND]
+    assert made[-1]["spec"]["replicas"] == replicas
 
 
 def test_an_upgraded_operator_changes_the_aggregators_image_and_no_training_job():

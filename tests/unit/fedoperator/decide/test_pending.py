@@ -6,7 +6,9 @@ import pytest
 
 from fedapi import names
 from fedoperator.decide.job import decide
+from fedoperator.decide.pending import lacks_source
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.view import PodView
 from tests.unit.fedoperator import samples as s
 
 TRAINER = names.ROLE_TRAINER
@@ -115,3 +117,25 @@ def test_an_image_error_counts_from_the_time_the_pod_got_a_node():
     decision = decide(s.observe(s.job(s.STARTED), pods=(made,)), s.NOW)
     assert s.condition(decision, "Failed")[0] == "False"
     assert s.condition(decision, "AggregatorReady")[:2] == ("False", Reason.IMAGE_ERROR)
+
+
+SANDBOXED = {"type": "PodReadyToStartContainers", "status": "True"}
+CREATING = s.waiting(TRAINER, "J", "berlin", "ContainerCreating")
+PULLING = s.waiting(TRAINER, "J", "berlin", "ContainerCreating")
+PULLING["status"]["conditions"].append(SANDBOXED)
+
+
+@pytest.mark.parametrize(
+    ("pod", "lacks"),
+    [
+        (CREATING, True),
+        (PULLING, False),
+        (s.waiting(TRAINER, "J", "berlin", "CreateContainerConfigError"), True),
+        (s.waiting(TRAINER, "J", "berlin", "ErrImagePull"), False),
+        (s.unplaced(TRAINER, "J", "berlin", "3 Insufficient cpu."), False),
+        (s.running(TRAINER, "J", "berlin"), False),
+    ],
+    ids=["mounts", "pulls", "configuration", "image", "no node", "runs"],
+)
+def test_what_a_pod_mounts_may_be_gone(pod, lacks):
+    assert lacks_source(PodView.of(pod)) is lacks
