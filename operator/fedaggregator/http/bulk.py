@@ -9,6 +9,7 @@ connection what of one part the kernel has not taken. A client that moves too li
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import ssl
 import threading
@@ -21,16 +22,19 @@ from fedaggregator.http.pace import Pace
 from fedaggregator.http.session import RECORD_BYTES, Session
 from fedstore.objectstore import Reader, Writer
 
-_PART_BYTES = 64 << 10  # of the body, or of what comes over the wire: below what the allocator maps by itself
-_BATCH_BYTES = 256 << 10  # hashed and written at once
+_PART_BYTES = 112 << 10  # sent at once: encrypted, it is still smaller than what the allocator maps by itself
+_WIRE_BYTES = 128 << 10  # received at once
+_BATCH_BYTES = 256 << 10  # decrypted, hashed and written at once
 _BURST_BYTES = 8 << 20
+_MOMENT_MS = 5
 
 
 class _Buffers(threading.local):
     """Of one thread."""
 
     def __init__(self) -> None:
-        self.part, self.batch = memoryview(bytearray(_PART_BYTES)), memoryview(bytearray(_BATCH_BYTES))
+        sizes = (_PART_BYTES, _WIRE_BYTES, _BATCH_BYTES)
+        self.part, self.wire, self.batch = (memoryview(bytearray(size)) for size in sizes)
 
 
 _buffers = _Buffers()
@@ -74,7 +78,7 @@ class _Sent:
             try:
                 self._unsent = self._unsent[self._wire.send(self._unsent) :]
             except BlockingIOError:
-                self.waits = True
+                self.waits = not _soon(self._wire, select.POLLOUT)
         return before - self.left
 
     def _encrypt(self) -> None:
@@ -97,35 +101,38 @@ class _Received:
         return not self.left
 
     def burst(self) -> int:
-        """Receives, decrypts and writes until the kernel has no more, or TLS has an answer to give."""
-        before, came, filled, self.waits = self.left, 0, 0, False
-        while self.left and not (self.waits or self._session.outgoing.pending):
-            room = _buffers.batch[filled : filled + min(RECORD_BYTES, self.left)]
-            try:
-                count = cast(int, self._session.tls.read(room.nbytes, cast(Any, room)))
-            except ssl.SSLWantReadError:
-                if came >= _BURST_BYTES:
-                    break
-                came += self._receive()
-                continue
-            if not count:
-                raise ConnectionResetError("the client said goodbye")
-            self.left, filled = self.left - count, filled + count
-            if filled > _BATCH_BYTES - RECORD_BYTES:
-                self._writer.write(_buffers.batch[:filled])
-                filled = 0
-        self._writer.write(_buffers.batch[:filled])
+        """Decrypts, writes and receives until the kernel has no more, or TLS has an answer to give."""
+        before, came, self.waits = self.left, 0, False
+        while not (self.waits or self._session.outgoing.pending) and came < _BURST_BYTES:
+            self._decrypt()
+            if self.whole:
+                break
+            came += self._receive()
         return before - self.left
+
+    def _decrypt(self) -> None:
+        """All records that are whole, to the writer."""
+        read, batch, filled = self._session.tls.read, _buffers.batch, 0
+        most = min(self.left, _BATCH_BYTES)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while filled < most:
+                count = cast(int, read(RECORD_BYTES, cast(Any, batch[filled:most])))
+                if not count:
+                    raise ConnectionResetError("the client said goodbye")
+                filled += count
+        if filled:
+            self._writer.write(batch[:filled])
+            self.left -= filled
 
     def _receive(self) -> int:
         try:
-            count = self._wire.recv_into(_buffers.part)
+            count = self._wire.recv_into(_buffers.wire)
         except BlockingIOError:
-            self.waits = True
+            self.waits = not _soon(self._wire, select.POLLIN)
             return 0
         if not count:
             raise ConnectionResetError("the client hung up")
-        self._session.incoming.write(_buffers.part[:count])
+        self._session.incoming.write(_buffers.wire[:count])
         return count
 
 
@@ -203,6 +210,13 @@ class Bulk:
             with contextlib.suppress(ValueError):
                 unwatch(self._wire)
         return loop.time() - began
+
+
+def _soon(wire: socket.socket, event: int) -> bool:
+    """Whether the kernel is ready within a moment: cheaper than the way through the loop and back."""
+    poll = select.poll()
+    poll.register(wire, event)
+    return bool(poll.poll(_MOMENT_MS))
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:
