@@ -42,6 +42,7 @@ from fedstore.opening import open_store
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
+_TRANSFER_THREADS = 4  # TLS, hash and disk of large bodies: what the engine does need not wait for them
 
 
 def main() -> int:
@@ -94,7 +95,8 @@ async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits:
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
     sites = SiteRoutes(engine, intake, publisher, identity, delivery, small, limits)
-    blobs = Blobs(engine, intake, initial, store, urls, limits)
+    transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
+    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)
     https = server(application(sites, InitialRoutes(initial, identity, limits), blobs), settings, limits, secrets)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,6 +109,7 @@ async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits:
         engine.stop()
         await https.stopped(serving)
         await publishing
+        transfers.shutdown(cancel_futures=True)
 
 
 def _sink(settings: Settings) -> StatusSink:

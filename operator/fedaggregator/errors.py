@@ -4,6 +4,7 @@ AggregatorError
 ├── FatalError              the process ends with an exit code of fedapi.outcome and one line for a person
 ├── DamagedError            an object of the store is not what was written: who reads it decides what that means
 ├── RequestRefusedError     the site's request is answered with a wire Refusal
+├── BodyEndedError          a body cannot go on: its client is gone, or too slow
 └── StatusUnavailableError  retry later: the status could not be written
 """
 
@@ -66,6 +67,14 @@ class RequestRefusedError(AggregatorError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.code}: {refusal.message}")
         self.refusal = refusal
+
+
+class BodyEndedError(AggregatorError):
+    """A body did not come, or was not read, to its end. `stalled`: the client is there, and too slow."""
+
+    def __init__(self, *, stalled: bool) -> None:
+        super().__init__("too slow" if stalled else "the connection is over")
+        self.stalled = stalled
 
 
 class StatusUnavailableError(AggregatorError):

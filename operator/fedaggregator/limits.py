@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fedapi.wire.message import MAX_INLINE_BYTES
 
 log = logging.getLogger(__name__)
-_OTHER_FILES = 192  # open files beside connections: store, log, configuration, one or two per transfer
+_OTHER_FILES = 256  # open files beside connections: store, log, configuration, up to three per transfer
 
 
 class Limits(BaseSettings):

@@ -40,6 +40,10 @@ class AtLeast(float):
     """A goal that is to be reached; other goals are not to be passed."""
 
 
+class TimesPeer(float):
+    """A goal for the ratio: at most so many times the peer."""
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of all values do not exceed (nearest rank)."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
@@ -79,7 +83,9 @@ def table(file: Path, goals: dict[str, float]) -> str:
 def _goal(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{'>=' if isinstance(value, AtLeast) else '<='} {value:g}"
+    return (
+        f"{'>=' if isinstance(value, AtLeast) else '<='} {value:g}{' x peer' if isinstance(value, TimesPeer) else ''}"
+    )
 
 
 def _cell(value: float | None) -> str:

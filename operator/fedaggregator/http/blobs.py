@@ -1,16 +1,14 @@
-"""Models out and updates in, by signed URL. Streams both ways; hashing and disk run in a thread, one chunk ahead.
+"""Models out and updates in, by signed URL. Threads move what is large, TLS and all (bulk.py).
 
 A URL is good for the site that it was made for, while that site is in the job; one to write with also no longer than
-its attempt takes that site's update, which is looked at before, during and at the end of a transfer. Chunks shrink when
-many sites transfer at once, so that the memory of all transfers together stays bounded.
+its attempt takes that site's update, which is looked at before, during and at the end of a transfer.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, aclosing
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -18,9 +16,10 @@ from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.initial import INITIALIZER, InitialModel
 from fedaggregator.engine.intake import Intake
-from fedaggregator.errors import RequestRefusedError
+from fedaggregator.errors import BodyEndedError, RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.http.pace import Pace
+from fedaggregator.http.protocol import Http
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
@@ -31,8 +30,7 @@ from fedcore.rounds import admission
 from fedstore.errors import ContentMismatchError, MissingError, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
-_LARGEST_CHUNK, _SMALLEST_CHUNK, _ALL_CHUNKS = 256 << 10, 64 << 10, 4 << 20
-_CLOSING = 1 << 20  # after so much a connection is not kept: OpenSSL has grown its buffers to a chunk
+_LARGE = 1 << 20  # from here on threads move a body (bulk.py); the connection, which has grown by it, is not kept
 _MOST_FIELDS = 16  # of a URL's query; ours have five
 
 
@@ -47,8 +45,9 @@ class Blobs:
         store: ObjectStore,
         urls: UrlSigner,
         limits: Limits,
+        threads: ThreadPoolExecutor,
     ) -> None:
-        self._engine, self._intake, self._initial = engine, intake, initial
+        self._engine, self._intake, self._initial, self._threads = engine, intake, initial, threads
         self._store, self._urls, self._limits = store, urls, limits
         self._transfers = Transfers(limits)
 
@@ -60,7 +59,9 @@ class Blobs:
             self._alive(method, holder)
             protocol.proved(scope, holder.client)
             async with self._transfers.turn(method, holder.client):
-                await (self._put(blob, holder, receive, send) if method == "PUT" else self._get(blob, receive, send))
+                await (
+                    self._put(blob, holder, scope, receive, send) if method == "PUT" else self._get(blob, scope, send)
+                )
         except RequestRefusedError as error:
             answer = await self._refused(holder, error.refusal)
             await answer(scope, receive, send)
@@ -95,7 +96,7 @@ class Blobs:
         if refusal is not None:
             raise RequestRefusedError(refusal)
 
-    async def _get(self, blob: ObjectRef, receive: Receive, send: Send) -> None:
+    async def _get(self, blob: ObjectRef, scope: Scope, send: Send) -> None:
         with ExitStack() as files:
             try:
                 reader = files.enter_context(self._store.reader(blob.key))
@@ -111,45 +112,30 @@ class Blobs:
                 *_connection(reader.size),
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            gone = asyncio.ensure_future(messages.gone(receive))
-            try:
-                async with contextlib.aclosing(self._parts(reader)) as parts:
-                    async for part in parts:
-                        if gone.done():  # nobody is there to read it: neither do we
-                            return
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                        metrics.BYTES.labels("out").inc(len(part))
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            finally:
-                gone.cancel()
+            body = bytearray()
+            if reader.size < _LARGE:
+                body = await self._engine.blocking(_read, reader)
+                metrics.BYTES.labels("out").inc(len(body))
+            else:
+                await self._sent(reader, protocol.connection(scope))
+            await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _parts(self, reader: Reader) -> AsyncGenerator[bytearray]:
-        """The object's bytes; the next part is read while this one is sent."""
-        position, size = 0, reader.size
-        ahead = self._read(reader, 0, size)
+    async def _sent(self, reader: Reader, connection: Http) -> None:
+        """A large object. A client that is gone, or does not read, ends the connection."""
         try:
-            while position < size:
-                part = await ahead
-                position += len(part)
-                if position < size:
-                    ahead = self._read(reader, position, size)
-                yield part
-        finally:
-            await asyncio.gather(
-                ahead, return_exceptions=True
-            )  # the file is closed only after the thread is done with it
+            async with connection.taken(self._threads) as bulk, aclosing(bulk.sent(reader)) as counts:
+                async for count in counts:
+                    metrics.BYTES.labels("out").inc(count)
+        except BodyEndedError as error:
+            connection.end(stalled=error.stalled)
 
-    def _read(self, reader: Reader, position: int, size: int) -> asyncio.Future[bytearray]:
-        length = min(self._chunk(), size - position)
-        return asyncio.ensure_future(self._engine.blocking(_read, reader, position, length))
-
-    async def _put(self, blob: ObjectRef, holder: Holder, receive: Receive, send: Send) -> None:
+    async def _put(self, blob: ObjectRef, holder: Holder, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             with ExitStack() as files:
                 others, writer = await self._engine.blocking(self._begun, files, blob)
                 if holder != INITIALIZER:
                     self._intake.check_room(holder.client, others)
-                await self._received(writer, holder, receive)
+                await self._received(writer, blob.size, holder, scope, receive)
             if holder == INITIALIZER:
                 await self._initial.keep_only(blob)
         except ContentMismatchError as error:
@@ -168,59 +154,52 @@ class Blobs:
         others = self._intake.others(blob)
         return others, files.enter_context(self._store.writer(blob.key, size=blob.size, sha256=blob.sha256))
 
-    async def _received(self, writer: Writer, holder: Holder, receive: Receive) -> None:
-        """The body, to the writer: one batch is hashed and written while the next one arrives; the last one ends it."""
-        writing: asyncio.Future[None] | None = None
-        held: list[bytes] = []
-        try:
-            async for batch in self._batches(receive):
-                self._alive("PUT", holder)
-                if writing is not None:
-                    await writing
-                if held:
-                    writing = asyncio.ensure_future(self._engine.blocking(_write, writer, held))
-                held = batch
-                metrics.BYTES.labels("in").inc(sum(map(len, batch)))
-        finally:
-            if writing is not None:  # the writer may be closed only after the thread is done with it
-                await writing
+    async def _received(self, writer: Writer, size: int, holder: Holder, scope: Scope, receive: Receive) -> None:
+        """The body, to the writer; threads take a large one from the connection as soon as its first part is there."""
+        pace = Pace(self._limits.stall_s, self._limits.least_bytes_per_s)
+        large = size >= _LARGE and Headers(scope=scope).get("content-length") == str(size)
+        async with aclosing(messages.chunks(receive, pace)) as parts:
+            async for part in parts:
+                if large:
+                    await self._taken(writer, part, size, holder, protocol.connection(scope))
+                    break
+                self._came(holder, len(part))
+                await self._engine.blocking(_write, writer, part)
         self._alive("PUT", holder)
-        await self._engine.blocking(_finish, writer, held)
+        await self._engine.blocking(writer.finish)
 
-    async def _batches(self, receive: Receive) -> AsyncIterator[list[bytes]]:
-        batch, size = [], 0
-        async for chunk in messages.chunks(receive, Pace(self._limits.stall_s, self._limits.least_bytes_per_s)):
-            batch.append(chunk)
-            size += len(chunk)
-            if size >= self._chunk():
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+    async def _taken(self, writer: Writer, part: bytes, size: int, holder: Holder, connection: Http) -> None:
+        """A large body, of which one part came the usual way."""
+        try:
+            async with connection.taken(self._threads) as bulk:
+                self._came(holder, len(part))
+                await self._engine.blocking(_write, writer, part)
+                async with aclosing(bulk.received(writer, size - len(part), connection.answer)) as counts:
+                    async for count in counts:
+                        self._came(holder, count)
+        except BodyEndedError as error:
+            pace = Pace(self._limits.stall_s, self._limits.least_bytes_per_s)
+            raise (messages.slow(pace) if error.stalled else messages.incomplete()) from error
 
-    def _chunk(self) -> int:
-        return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, _ALL_CHUNKS // max(1, self._transfers.under_way)))
+    def _came(self, holder: Holder, count: int) -> None:
+        """Some bytes of a body are there."""
+        self._alive("PUT", holder)
+        metrics.BYTES.labels("in").inc(count)
 
 
 def _connection(size: int) -> list[tuple[bytes, bytes]]:
     """Header that ends the connection after a large transfer: idle sites would hold what it has grown to."""
-    return [(b"connection", b"close")] if size >= _CLOSING else []
+    return [(b"connection", b"close")] if size >= _LARGE else []
 
 
-def _read(reader: Reader, position: int, length: int) -> bytearray:
-    chunk = bytearray(length)
-    reader.read_into(memoryview(chunk), position)
-    return chunk
+def _read(reader: Reader) -> bytearray:
+    whole = bytearray(reader.size)
+    reader.read_into(memoryview(whole), 0)
+    return whole
 
 
-def _write(writer: Writer, batch: list[bytes]) -> None:
-    for part in batch:
-        writer.write(part)
-
-
-def _finish(writer: Writer, batch: list[bytes]) -> None:
-    _write(writer, batch)
-    writer.finish()
+def _write(writer: Writer, part: bytes) -> None:
+    writer.write(part)
 
 
 def _refused(code: str, message: str) -> RequestRefusedError:

@@ -4,7 +4,7 @@ Used by the site routes. Validation runs in the event loop, so what it costs is 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ MOST_VALUES = 256  # keys and values of one message; the largest honest one has 
 _LONGEST_REASON = 900
 
 
-async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
+async def chunks(receive: Receive, pace: Pace) -> AsyncGenerator[bytes]:
     """The parts of a body as they come; RequestRefusedError when they stop coming, come too slowly, or the client is gone."""
     loop, more = asyncio.get_running_loop(), True
     while more:
@@ -32,12 +32,12 @@ async def chunks(receive: Receive, pace: Pace) -> AsyncIterator[bytes]:
             async with asyncio.timeout(pace.left_s):
                 message = await receive()
         except TimeoutError as error:
-            raise _slow(pace) from error
+            raise slow(pace) from error
         if message["type"] == "http.disconnect":
-            raise _refused("Incomplete", "the connection ended before the body did: send it again")
+            raise incomplete()
         body, more = message.get("body", b""), message.get("more_body", False)
         if not pace.moved(loop.time() - began, len(body)):
-            raise _slow(pace)
+            raise slow(pace)
         yield body
 
 
@@ -90,9 +90,15 @@ async def gone(receive: Receive) -> None:
         pass
 
 
-def _slow(pace: Pace) -> RequestRefusedError:
+def slow(pace: Pace) -> RequestRefusedError:
+    """A body that comes too slowly."""
     least = f"{pace.least_bytes_per_s} bytes a second for {pace.stall_s:g} s"
     return _refused("TooSlow", f"the body came slower than {least}: send it again")
+
+
+def incomplete() -> RequestRefusedError:
+    """A body whose client is gone."""
+    return _refused("Incomplete", "the connection ended before the body did: send it again")
 
 
 def _refused(code: str, message: str) -> RequestRefusedError:

@@ -5,6 +5,9 @@ per connection, made by server.py, above tls.py. Bodies are bounded by who reads
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -15,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fedaggregator import metrics, refusallog
+from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Shown
@@ -54,6 +58,29 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         """A request showed that this is a site's connection."""
         self._is_site = True
         cast(Tls, self.transport).proved(site)
+
+    @asynccontextmanager
+    async def taken(self, threads: ThreadPoolExecutor) -> AsyncGenerator[Bulk]:
+        """The connection in the hands of threads, for a body whose size both sides know. BodyEndedError when it is over.
+
+        The parser sees nothing of such a body: its connection ends with the answer.
+        """
+        tls = cast(Tls, self.transport)
+        try:
+            yield await tls.take(threads)
+            self.cycle.expected_content_length = 0
+        finally:
+            await tls.give_back()
+
+    def answer(self) -> None:
+        """What TLS has to say meanwhile."""
+        cast(Tls, self.transport).answer()
+
+    def end(self, *, stalled: bool) -> None:
+        """The answer cannot go on."""
+        cast(Tls, self.transport).end(stalled=stalled)
+        if self.cycle is not None:
+            self.cycle.disconnected = True
 
     def late(self, now: float) -> str:
         """Why it is over; empty when it is not."""
@@ -163,6 +190,11 @@ def shown(scope: Any) -> Shown:
     session = connection.transport.get_extra_info("ssl_object") if connection is not None else None
     certificate = session.getpeercert(binary_form=True) if session is not None else None
     return Shown(scope["method"], scope["path"], Headers(scope=scope), certificate)
+
+
+def connection(scope: Any) -> Http:
+    """The connection of a request to this server."""
+    return cast(Http, scope["state"]["connection"])
 
 
 def proved(scope: Any, site: str) -> None:

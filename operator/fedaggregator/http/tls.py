@@ -9,18 +9,22 @@ every stage has a time that `check` looks after. Made per connection by server.p
 import asyncio
 import contextlib
 import ssl
-from typing import Any, NamedTuple, Protocol, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, cast
 
+from fedaggregator.errors import BodyEndedError
+from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.connections import Connections, Holder
 from fedaggregator.http.pace import Pace
+from fedaggregator.http.session import RECORD_BYTES, Session
 from fedaggregator.limits import Limits
 
 _READ_BYTES = 64 << 10  # what one system call brings; filled and emptied within one callback
 _BUFFER = memoryview(bytearray(_READ_BYTES))
-_RECORD_BYTES = 16 << 10  # a TLS record's largest content
 _DROPPED_BYTES = 4 << 20  # of what a client sends on and on although it has its last answer
 _HELD_BYTES = 4 << 10  # the head of an answer, and most answers
 _UNSENT_BYTES = 64 << 10  # over so much that the kernel has not taken, the application is asked to wait
+_PAUSE_S = 0.01  # between two looks whether all is sent that was written
 
 
 class Application(Protocol):
@@ -48,27 +52,13 @@ class Application(Protocol):
         """Why what it waits for comes too late; empty when it does not."""
 
 
-class _Session(NamedTuple):
-    """What OpenSSL keeps for a connection; dropped as a whole when nothing is encrypted or decrypted any more."""
-
-    tls: ssl.SSLObject
-    incoming: ssl.MemoryBIO
-    outgoing: ssl.MemoryBIO
-
-    @classmethod
-    def of(cls, context: ssl.SSLContext) -> "_Session":
-        """A fresh one, on the server's side."""
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return cls(context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
-
-
 class Tls(asyncio.BufferedProtocol):
     """One connection: the TCP transport's protocol, and the application's transport."""
 
     def __init__(self, context: ssl.SSLContext, application: Application, table: Connections, limits: Limits) -> None:
         self._context, self._application, self._table, self._limits = context, application, table, limits
         self._loop = asyncio.get_running_loop()
-        self._session: _Session | None = _Session.of(context)  # None: closing or over
+        self._session: Session | None = Session.of(context)  # None: closing or over
         self._raw: asyncio.Transport
         self.holder: Holder = ("address", "")
         self._held = bytearray()  # written, to be encrypted with what follows
@@ -77,6 +67,8 @@ class Tls(asyncio.BufferedProtocol):
         self._since = self._checked = self._loop.time()  # when this stage began; when it was last looked at
         self._pace = self._fresh_pace()
         self._unsent = self._dropped = 0
+        self._taken = False  # out of the loop's hands, or about to be
+        self._bulk: Bulk | None = None  # whose hands
 
     # What the TCP transport calls.
 
@@ -112,6 +104,8 @@ class Tls(asyncio.BufferedProtocol):
         """Over, for whatever reason."""
         self._table.closed(self)
         self._session = None
+        if self._bulk is not None:
+            self._bulk.lost()
         if self._open:
             self._open = False
             self._application.connection_lost(exc)
@@ -147,10 +141,7 @@ class Tls(asyncio.BufferedProtocol):
         if self._session is None or not data:
             return
         try:
-            with memoryview(data) as view:
-                done = 0
-                while done < view.nbytes:
-                    done += self._session.tls.write(view[done:])
+            self._session.encrypt(data)
         except ssl.SSLError:  # the peer said goodbye, or broke the protocol
             self.abort()
         else:
@@ -170,6 +161,9 @@ class Tls(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Sends what is waiting and says goodbye; the client has `linger_s` to hang up, what it sends is dropped."""
+        if self._bulk is not None:
+            self.abort()
+            return
         self._encrypt()
         session = self._session
         if session is None:
@@ -203,6 +197,46 @@ class Tls(asyncio.BufferedProtocol):
         """A request on this connection showed that it comes from that site."""
         self._table.proved(self, site)
 
+    # What large bodies need.
+
+    async def take(self, threads: ThreadPoolExecutor) -> Bulk:
+        """Out of the loop's hands until `give_back`, from now on. BodyEndedError when it is over."""
+        self._taken = True
+        self._control_reading()
+        while self._raw.get_write_buffer_size():  # noqa: ASYNC110 - the transport tells the application only
+            await asyncio.sleep(_PAUSE_S)
+        if self._session is None or self._raw.is_closing():
+            raise BodyEndedError(stalled=False)
+        held, self._held = self._held, bytearray()
+        try:
+            self._session.encrypt(held)
+        except ssl.SSLError as error:
+            raise BodyEndedError(stalled=False) from error
+        self._bulk = Bulk(self._session, self._raw.get_extra_info("socket").fileno(), self._fresh_pace(), threads)
+        return self._bulk
+
+    async def give_back(self) -> None:
+        """The loop goes on with it."""
+        if self._bulk is not None:
+            await self._bulk.close()
+        self._taken, self._bulk = False, None
+        self._control_reading()
+        self._loop.call_soon(self._read)
+
+    def answer(self) -> None:
+        """Sends what TLS has to say while it is taken; a client that asks on and on and reads nothing is ended."""
+        if self._session is not None:
+            self._flush(self._session)
+            if self._raw.get_write_buffer_size() > _UNSENT_BYTES:
+                self.abort()
+
+    def end(self, *, stalled: bool) -> None:
+        """A body that cannot go on: it is over at once."""
+        if stalled:
+            self._table.end(self, "Stalled")
+        else:
+            self.abort()
+
     # Time.
 
     def check(self, now: float) -> str:
@@ -211,6 +245,8 @@ class Tls(asyncio.BufferedProtocol):
         unsent = self._raw.get_write_buffer_size()
         sent, self._unsent = max(0, self._unsent - unsent), unsent
         closing = self._session is None
+        if self._bulk is not None:
+            return ""  # it has a pace of its own
         if unsent and (self._writing_paused or closing):
             return "" if self._pace.moved(passed, sent) else "Stalled"
         if closing:
@@ -226,12 +262,12 @@ class Tls(asyncio.BufferedProtocol):
         """Reads where somebody wants it; after the goodbye always, to see the client hang up."""
         if self._raw.is_closing():
             return
-        if self._session is not None and (self._reading_paused or self._writing_paused):
+        if self._session is not None and (self._reading_paused or self._writing_paused or self._taken):
             self._raw.pause_reading()
         else:
             self._raw.resume_reading()
 
-    def _handshaken(self, session: _Session) -> bool:
+    def _handshaken(self, session: Session) -> bool:
         try:
             session.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -250,7 +286,7 @@ class Tls(asyncio.BufferedProtocol):
 
     def _read(self) -> None:
         """Hands on what can be decrypted, as long as it is wanted."""
-        while (session := self._session) is not None and not self._reading_paused:
+        while (session := self._session) is not None and not (self._reading_paused or self._taken):
             parts: list[bytes] = []
             ended = _decrypted(session.tls, parts)
             self._flush(session)  # TLS has things of its own to say
@@ -262,7 +298,7 @@ class Tls(asyncio.BufferedProtocol):
             elif not parts:
                 return
 
-    def _flush(self, session: _Session) -> None:
+    def _flush(self, session: Session) -> None:
         if session.outgoing.pending:
             self._raw.write(session.outgoing.read())
 
@@ -270,7 +306,7 @@ class Tls(asyncio.BufferedProtocol):
 def _decrypted(tls: ssl.SSLObject, parts: list[bytes]) -> bool:
     """Appends all that is there; whether the peer said goodbye, or broke the protocol."""
     try:
-        while part := tls.read(_RECORD_BYTES):
+        while part := tls.read(RECORD_BYTES):
             parts.append(part)
     except ssl.SSLWantReadError:
         return False

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 
@@ -16,6 +17,7 @@ INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 CLIENTS = ("a", "b", "c")
 UPDATE = "client_._round_2-[0-9a-f]{64}"
 BY_URL = {"FEDLOOM_HTTP_INLINE_BYTES": "0"}
+LARGE = {"layer.weight": np.arange(1 << 20, dtype=np.float32)}  # 4 MiB
 
 POINTS = [
     ("the initial model is in the store", "fedaggregator.engine.content:check_model", "after", 1),
@@ -80,6 +82,35 @@ def test_killed_at(tmp_path, undisturbed, point, call):
     assert all(trained.count(update) == 1 for update in durable), "what was uploaded is never trained again"
     assert list((tmp_path / "store" / ".tmp").iterdir()) == []
     assert job.status()["outcome"]["result"] == "Succeeded"
+
+
+@pytest.mark.parametrize(
+    ("where", "when", "count"),
+    [
+        ("fedaggregator.http.bulk:_Sent._encrypt", "after", 50),
+        ("fedaggregator.http.bulk:_Received._decrypt", "before", 20),
+        ("fedaggregator.http.bulk:_Received._decrypt", "after", 70),
+    ],
+    ids=["a model goes out", "the first update comes", "a later update comes"],
+)
+def test_killed_while_threads_move_a_large_body(tmp_path, where, when, count):
+    models = []
+    for point in ((), (DIE_AT, where, when, str(count))):
+        job = JobFolder(tmp_path / f"{len(point)}", config(CLIENTS, rounds=1), model=LARGE)
+        sites = [Site(job, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
+        if point:
+            with Aggregator(job, *point) as dying:
+                threads = [site.start() for site in sites]
+                assert dying.wait() == 137, dying.log()
+        with Aggregator(job).ready():
+            threads = threads if point else [site.start() for site in sites]
+            for thread, site in zip(threads, sites, strict=True):
+                thread.join(PATIENCE_S)
+                assert site.error is None
+        models.append([commit.model.sha256 for commit in job.commits()])
+        assert list((job.root / "store" / ".tmp").iterdir()) == []
+    assert len(models[0]) == 2
+    assert models[0] == models[1]
 
 
 def test_killed_in_every_recovery(tmp_path, undisturbed):

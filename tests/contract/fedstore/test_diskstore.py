@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedstore import writeback
 from fedstore.disk import DiskStore
 from fedstore.errors import MissingError, StoreFailedError, StoreFullError
 
@@ -44,6 +45,18 @@ def test_a_full_disk_is_typed_and_leaves_nothing(tmp_path):
     assert done.stdout.count("full:") == 3
     assert done.stdout.endswith("b'old' 4 ['a/small', 'c/HEAD']\n")
     assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_a_large_object_goes_to_the_disk_while_it_comes(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(writeback, "begin", lambda _fd, offset, length: begun.append((offset, offset + length)))
+    with DiskStore(tmp_path).writer("a/big") as writer:
+        for _ in range(70):
+            writer.write(bytes(300_000))
+        assert begun
+        assert [start for start, _ in begun] == [0, *(end for _, end in begun[:-1])]
+        assert 70 * 300_000 - begun[-1][1] < begun[0][1]
+        writer.finish()
 
 
 def test_leftovers_of_killed_writers_are_cleaned(tmp_path):
