@@ -50,6 +50,13 @@ class StoreDamagedError(FatalError):
         super().__init__(Exit.STORE_DAMAGED, f"the store is damaged: {message}: {way_out}")
 
 
+class TooOldError(FatalError):
+    """The job or its store says what only a newer version knows. Nothing is damaged, and nothing was changed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Exit.TOO_OLD, f"this version of Fedloom is too old: {message}")
+
+
 def store_failed(error: StoreError) -> FatalError:
     """What ends the process when the store was full, or failed, for too long."""
     if isinstance(error, UnknownStoreError):

@@ -22,6 +22,7 @@ class Exit(IntEnum):
     )
     DATA_DIFFERS = 16  # the ranks of one site see different data
     STORE_DAMAGED = 17  # the aggregator's store lacks or holds other bytes than were written: docs/operations.md
+    TOO_OLD = 18  # the job or its store says what only a newer version than the aggregator's knows: docs/versions.md
     # Retried within the failure budget.
     TASK_FAILED = 20  # the task raised while training or evaluating
     AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
@@ -42,7 +43,7 @@ FATAL = (
     Exit.COLLECTIVE_MISSING,
     Exit.DATA_DIFFERS,
     Exit.STORE_DAMAGED,
-)
+)  # without TOO_OLD: no Job's process ends with it, and the name of every Job is made of these
 IGNORED = (Exit.SUPERSEDED, Exit.RING_BROKEN)
 
 # Enumerated reason that conditions and status show for an exit code.
@@ -55,6 +56,7 @@ REASON = {
     Exit.COLLECTIVE_MISSING: "CollectiveMissing",
     Exit.DATA_DIFFERS: "DataDiffers",
     Exit.STORE_DAMAGED: "StoreDamaged",
+    Exit.TOO_OLD: "VersionTooOld",
     Exit.TASK_FAILED: "TaskFailed",
     Exit.AGGREGATOR_LOST: "AggregatorLost",
     Exit.STORE_FAILED: "StoreFailed",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedapi.wire.message import ObjectRef
+from fedapi.wire.message import NewerRecordError, ObjectRef
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
 from fedcli.volumerecords import PRINT, VolumeRecords
@@ -94,9 +94,9 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
     try:
         return history.committed(records, records.layout)
     except HistoryDamagedError as error:
-        raise CommandError(
-            f"the records of the volume are damaged, or cannot be read by this version: {error}"
-        ) from error
+        raise CommandError(f"the records of the volume are damaged: {error}") from error
+    except NewerRecordError as error:
+        raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
 
 
 def repair_store(cluster: Cluster, job: str) -> list[str]:

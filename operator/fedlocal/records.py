@@ -13,6 +13,7 @@ from pathlib import Path
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.jsonvalue import Json
+from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import CommitRecord, Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
@@ -76,7 +77,7 @@ def committed(state: StateFolder) -> list[Committed]:
         return history.committed(open_store(folder), layout)
     except HistoryDamagedError as error:
         raise StateBrokenError(f"{folder}: {StoreDamagedError(str(error))}") from error
-    except StoreError as error:
+    except (StoreError, NewerRecordError) as error:
         raise StateBrokenError(f"{folder}: {error}") from error
 
 

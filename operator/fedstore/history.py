@@ -1,7 +1,8 @@
 """A job's history: HEAD, the commits that it reaches, and which of their models are there. The one reader of it.
 
 Called by the aggregator (recovery and repair), the embedded runner, the command line and tests. Commits are bound to each
-other by the digests of their stored bytes. Reads only, and blocks; HistoryDamagedError names what is lost or changed.
+other by the digests of their stored bytes. Reads only, and blocks; HistoryDamagedError names what is lost or changed,
+NewerRecordError what this version cannot read.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedapi.wire import storekey
-from fedapi.wire.message import DamagedRecordError
+from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.store import CommitRecord, Layout
 from fedapi.wire.store import Head as HeadRecord
 from fedapi.wire.storekey import RecordKey, StoreKey
@@ -58,6 +59,8 @@ def read_head(store: Readable, layout: Layout) -> tuple[HeadRecord, str] | None:
         return HeadRecord.stored(found.data), found.tag
     except DamagedRecordError as error:
         raise HistoryDamagedError(f"{layout.head}: {error}") from error
+    except NewerRecordError as error:
+        raise NewerRecordError(f"{layout.head}: {error}") from error
 
 
 def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
@@ -85,8 +88,8 @@ def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitR
             raise HistoryDamagedError(_lost(layout, there, digest, round_))
         try:
             commit = CommitRecord.bound(data)
-        except DamagedRecordError as error:
-            raise HistoryDamagedError(f"the commit of round {round_}: {error}") from error
+        except NewerRecordError as error:
+            raise NewerRecordError(f"{there[digest]}: {error}") from error
         if commit.round != round_:
             text = f"where the commit of round {round_} should be is that of round {commit.round}"
             raise HistoryDamagedError(text)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedaggregator.errors import FatalError, faults
+from fedaggregator.errors import FatalError, TooOldError, faults
 from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
+from fedcore.strategies.table import UnknownStrategyError, rules
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class ConfigFile:
         self._seen = self._version()
         try:
             return self._parsed()
+        except UnknownStrategyError as error:
+            raise TooOldError(str(error)) from error
         except (OSError, ValueError) as error:
             raise FatalError(Exit.BAD_SETTINGS, f"{self._path}: {_short(error)}") from error
 
@@ -52,6 +55,7 @@ class ConfigFile:
         config = JobConfig.model_validate_json(self._path.read_bytes())
         if config.uid != self._uid:
             raise ValueError(f"uid {config.uid!r} is another job's, this one is {self._uid!r}")
+        rules(config.strategy)  # UnknownStrategyError
         self.newest = config
         return config
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fedaggregator import metrics
 from fedaggregator.engine import records, verified
 from fedaggregator.engine.configfile import ConfigFile
-from fedaggregator.engine.folding import FoldCancelledError
+from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.polls import Polls
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
@@ -87,6 +87,8 @@ class Engine:
         self.interpreter = Interpreter(self._store, layout, head, tag)
         self._mode = modes.mode(config.strategy.name)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
+        if self.state.current is not None:  # before sites train for what could not be folded
+            strategy_rules(self.state.current.plan.strategy)
         metrics.EPOCH.set(head.epoch)
         metrics.SITES_CONNECTED.set_function(lambda: _connected(self.state, self.clock()))
         metrics.SITES_INCOMPATIBLE.set_function(lambda: _incompatible(self.state))

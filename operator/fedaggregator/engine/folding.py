@@ -19,14 +19,15 @@ from fedaggregator.engine import hubstate
 from fedaggregator.engine.sources import Base, Source, Updates, check
 from fedaggregator.engine.spans import Span, spans
 from fedaggregator.engine.verified import BLOCK_BYTES, Request, ahead
-from fedaggregator.errors import AggregatorError
+from fedaggregator.errors import AggregatorError, TooOldError
+from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE
 from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules, folded
 from fedcore.strategies.strategy import Update
-from fedcore.strategies.table import STRATEGIES
+from fedcore.strategies.table import UnknownStrategyError, rules
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Accumulator, Array
 from fedcore.tensors.tensorfile import ITEM_BYTES
@@ -76,24 +77,25 @@ class _Block:
 def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
     """The next model by the plan's strategy. Where no update counts, all stays what it was.
 
-    DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed.
+    DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed;
+    TooOldError a strategy that this version does not have.
     """
     unchanged = Result(order.base, order.hub_state)
     if not any(term.samples for term in order.terms):
         return unchanged
-    rules = Rules(STRATEGIES[order.strategy.name], order.strategy.parameters)
+    chosen = strategy_rules(order.strategy)
     with ExitStack() as files:
         base = Base.opened(store, order.base, files)
         header, model = tensorfile.canonical_header(base.table.tensors)
-        state = hubstate.opened(store, base, model, rules.strategy.memory, order.hub_state, files)
+        state = hubstate.opened(store, base, model, chosen.strategy.memory, order.hub_state, files)
         parts = spans(model, state.names)
         updates = Updates(store, base, parts)
-        terms = tuple(_counted(rules, order, updates))
+        terms = tuple(_counted(chosen, order, updates))
         if not terms:
             return unchanged
         opened = updates.opened([ref for _, ref in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
-        plan = _Plan(rules, parts, base.source(parts), state.source(parts), weighted)
+        plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted)
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
         writer.write(header)
         keeper = None
@@ -112,6 +114,14 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
         if broken:
             raise ModelNotFiniteError(f"{broken} of round {order.round} would have NaN or infinite values")
         return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish())
+
+
+def strategy_rules(settings: StrategySettings) -> Rules:
+    """The strategy that a configuration or a plan names; TooOldError where another version's is meant."""
+    try:
+        return rules(settings)
+    except UnknownStrategyError as error:
+        raise TooOldError(str(error)) from error
 
 
 def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Fraction, ObjectRef]]:

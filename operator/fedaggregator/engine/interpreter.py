@@ -199,7 +199,7 @@ class Interpreter:
         try:
             self._store.put_together(objects)
         except AlreadyExistsError:
-            with contextlib.suppress(DamagedRecordError):
+            with records.readable(key), contextlib.suppress(DamagedRecordError):
                 found = type(record).stored(self._store.get(key))
                 if model(found) == model(record):
                     return found

@@ -1,7 +1,8 @@
 """Reads a job's records from the store: taking HEAD, and the log that recovery replays. Called by the engine at start.
 
 Blocking; run in a thread. Foreign files are ignored. What is committed must be whole (StoreDamagedError); what is damaged of
-the round under way is named in the log and left out. Repairing is in salvage.py.
+the round under way is named in the log and left out. What a newer version wrote, and this one cannot read, is nobody's to leave
+out: TooOldError. Repairing is in salvage.py.
 """
 
 import hashlib
@@ -10,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fedaggregator.errors import StoreDamagedError
-from fedapi.wire.message import DamagedRecordError, Message, Record
+from fedaggregator.errors import StoreDamagedError, TooOldError
+from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
@@ -97,11 +98,22 @@ def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[Com
 
 @contextmanager
 def _fatal() -> Iterator[None]:
-    """Nobody can go on from a history that is damaged."""
+    """Nobody can go on from a history that is damaged, or that this version cannot read."""
     try:
         yield
     except HistoryDamagedError as error:
         raise StoreDamagedError(str(error)) from error
+    except NewerRecordError as error:
+        raise TooOldError(str(error)) from error
+
+
+@contextmanager
+def readable(key: str) -> Iterator[None]:
+    """TooOldError where a whole record is of a newer version: it is neither left out nor written over."""
+    try:
+        yield
+    except NewerRecordError as error:
+        raise TooOldError(f"{key}: {error}") from error
 
 
 @dataclass
@@ -122,7 +134,8 @@ class _Reader:
     def one(self, key: str, said: StoreKey, model: type[_M]) -> _M | None:
         """A record; None when it is damaged or gone."""
         try:
-            record = model.stored(self.store.get(key))
+            with readable(key):
+                record = model.stored(self.store.get(key))
         except (DamagedRecordError, MissingError) as error:
             self._leave_out(key, said, str(error))
             return None
@@ -177,10 +190,12 @@ def _evaluations(
             continue
         data = reader.store.get(key)
         if hashlib.sha256(data).hexdigest() == bound.get(said.round):
-            read[said.round] = EvaluationRecord.bound(data).model_copy(update={"clients": {}, "client_samples": {}})
+            with readable(key):
+                record = EvaluationRecord.bound(data)
+            read[said.round] = record.model_copy(update={"clients": {}, "client_samples": {}})
         elif finished and commits and said.round == commits[-1].round:
-            record = reader.one(key, said, EvaluationRecord)
-            read |= {said.round: record} if record else {}  # of several, that of the newest epoch
+            newest = reader.one(key, said, EvaluationRecord)
+            read |= {said.round: newest} if newest else {}  # of several, that of the newest epoch
     for round_ in sorted(bound.keys() - read.keys()):
         there = ", ".join(key for key, _ in _named(found, round_, EVALUATION))
         what = (

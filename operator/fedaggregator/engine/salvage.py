@@ -70,7 +70,8 @@ def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]],
 def _epoch(before: bytes) -> int:
     """The epoch of a HEAD, if it can be read."""
     try:
-        return Head.stored(before).epoch
+        with records.readable("HEAD"):
+            return Head.stored(before).epoch
     except DamagedRecordError:
         return 0
 
@@ -80,7 +81,8 @@ def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitR
     commits = {}
     for digest, key in history.commit_keys(store, layout).items():
         try:
-            commit = CommitRecord.stored(store.get(key))
+            with records.readable(key):
+                commit = CommitRecord.stored(store.get(key))
         except DamagedRecordError:
             continue
         said = storekey.parsed(layout, key)

@@ -320,4 +320,5 @@ class FederatedJob(Part):
     @classmethod
     def parse(cls, body: Json) -> "FederatedJob":
         """From an API object; unknown spec fields are refused (pydantic.ValidationError)."""
-        return cls.model_validate({k: body[k] for k in ("metadata", "spec", "status") if body.get(k) is not None})
+        parts = {key: body[key] for key in ("metadata", "spec") if body.get(key) is not None}
+        return cls.model_validate({**parts, "status": FederatedJobStatus.read(body.get("status"))})

@@ -5,10 +5,10 @@ the cost of the CEL rules (Kubernetes API conventions).
 """
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Collection, Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from fedapi.duration import PATTERN as DURATION_PATTERN
@@ -50,6 +50,30 @@ class StatusPart(Part):
     """A part of `.status`: tolerant of fields that a newer version wrote."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, stored: Json | None) -> Self:
+        """As it was stored, without the leaves, or entries of lists, that say what only a newer version understands."""
+        status = stored or {}
+        while True:
+            try:
+                return cls.model_validate(status)
+            except ValidationError as error:
+                readable = _without(status, {fault["loc"][:2] for fault in error.errors()})
+                if readable == status:
+                    raise
+                status = readable
+
+
+def _without(status: Json, places: Collection[tuple[int | str, ...]]) -> Json:
+    left = {}
+    for leaf, value in status.items():
+        entries = {place[1] for place in places if place[0] == leaf and isinstance(value, list) and len(place) > 1}
+        if entries:
+            left[leaf] = [entry for index, entry in enumerate(value) if index not in entries]
+        elif all(place[0] != leaf for place in places):
+            left[leaf] = value
+    return left
 
 
 def listed_by(*keys: str) -> Json:

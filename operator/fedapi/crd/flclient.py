@@ -275,4 +275,5 @@ class FLClient(Part):
     @classmethod
     def parse(cls, body: Json) -> Self:
         """From an API object; unknown spec fields are refused (pydantic.ValidationError)."""
-        return cls.model_validate({k: body[k] for k in ("metadata", "spec", "status") if body.get(k) is not None})
+        parts = {key: body[key] for key in ("metadata", "spec") if body.get(key) is not None}
+        return cls.model_validate({**parts, "status": FLClientStatus.read(body.get("status"))})

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 MAX_EXACT = (1 << 53) - 1  # RFC 8785, and every reader whose numbers are doubles
 LONGEST_NAME = 253  # characters of a name or a uid, as Kubernetes has them
+UPGRADE = "go on with the version of Fedloom that wrote it, or with a newer one"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Natural = Annotated[int, Field(ge=0, le=MAX_EXACT)]  # a record can hold it, and a line of text
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
@@ -56,6 +57,10 @@ class DamagedRecordError(ValueError):
     """The bytes are not the record that was written; the message says what is wrong with them."""
 
 
+class NewerRecordError(ValueError):
+    """The bytes are what was written, and a newer version wrote them. Not damage: to leave them out would lose what they say."""
+
+
 class Record(Message):
     """A message that is kept. Sealed, it carries a checksum, so that any changed byte is found when it is read."""
 
@@ -70,17 +75,24 @@ class Record(Message):
 
     @classmethod
     def stored(cls, data: bytes) -> Self:
-        """The record of stored bytes. DamagedRecordError when they are none, or when the checksum is not theirs."""
-        record = cls.bound(data)
+        """The record of stored bytes. DamagedRecordError when they are none, or when the checksum is not theirs.
+
+        NewerRecordError when the checksum is theirs, and this version cannot read them.
+        """
         try:
             table = json.loads(data)
-            checksum = table.pop("checksum", None)
+            checksum = table.pop("checksum", None) if isinstance(table, dict) else None
             whole = checksum in (None, hashlib.sha256(rfc8785.dumps(table)).hexdigest())
         except (ValueError, RecursionError) as error:
             raise DamagedRecordError(f"it is not canonical JSON: {str(error)[:200]}") from error
         if not whole:
             raise DamagedRecordError("its content is not what was written (wrong checksum)")
-        return record
+        if checksum is not None:
+            return cls.bound(data)
+        try:
+            return cls.told(data)
+        except ValidationError as error:
+            raise DamagedRecordError(cls._fault(error)) from error
 
     @classmethod
     def bound(cls, data: bytes) -> Self:
@@ -88,10 +100,13 @@ class Record(Message):
         try:
             return cls.told(data)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            text = f"it is no {cls.__name__} of this version: {where + ': ' if where else ''}{fault['msg']}"
-            raise DamagedRecordError(text[:300]) from error
+            raise NewerRecordError(f"{cls._fault(error)}: {UPGRADE}") from error
+
+    @classmethod
+    def _fault(cls, error: ValidationError) -> str:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        return f"it is no {cls.__name__} of this version: {where + ': ' if where else ''}{fault['msg']}"[:300]
 
 
 class ObjectRef(Message):

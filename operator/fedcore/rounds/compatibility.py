@@ -23,6 +23,11 @@ class Speech:
 
 def misfit(speech: Speech | None, training: TrainingSettings) -> str:
     """Why a site cannot be given such work, with the way out; empty when it can, or has not spoken yet."""
+    return stranger(speech) or (_unable(speech, training) if speech else "")
+
+
+def stranger(speech: Speech | None) -> str:
+    """Why a site would understand no answer at all, not even that the job is over; empty as above."""
     if speech is None:
         return ""
     if speech.protocol < OLDEST_AT_HUB:
@@ -30,6 +35,10 @@ def misfit(speech: Speech | None, training: TrainingSettings) -> str:
     if speech.oldest > PROTOCOL:
         theirs = f"{speech.oldest} to {speech.protocol}"
         return f"it speaks protocol {theirs}, this hub {OLDEST_AT_HUB} to {PROTOCOL}: {_REBUILD}, or upgrade the hub"
+    return ""
+
+
+def _unable(speech: Speech, training: TrainingSettings) -> str:
     lacks = [(what, other) for feature, what, other in _needs(training) if feature not in speech.features]
     if not lacks:
         return ""

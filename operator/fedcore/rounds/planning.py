@@ -60,11 +60,14 @@ def _able(state: State) -> tuple[str, ...]:
 def misfit(state: State, client: str) -> str:
     """Why a site gets no order, because it would not understand it or could not do it; empty when it may get one.
 
-    In a round that it takes part in the plan decides, before and after the configuration.
+    In a round that it takes part in the plan decides, before and after the configuration. Once the job has ended there
+    are no orders, and a site is told so whatever it cannot do; one that would not understand that gets no answer either.
     """
     attempt, speech = state.current, state.site(client).speech
-    if state.phase is Phase.FINISHED or unheard(state, client):
+    if unheard(state, client):
         return ""
+    if state.phase is Phase.FINISHED:
+        return compatibility.stranger(speech)
     takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
     return compatibility.misfit(speech, attempt.plan.training if attempt and takes_part else state.config.training)
 

@@ -45,11 +45,13 @@ class Strategy:
     combine: one block of all updates, as a stream of (weight, block), to one block; a rule that needs them at once
         stacks the stream. Floats only: integers are averaged by their own rules (tensors/integers.py).
     optimize: (base, combined update, memory) to (new model, new memory), for blocks of parameters; never of buffers.
+    parameters: names of the numbers that it takes, all of them.
     memory: how many numbers the hub keeps per item of a parameter; the block of memory has shape (items, memory).
     """
 
     name: str
     weights: Weights
+    parameters: frozenset[str] = frozenset()
     combine: Combine = arithmetic.weighted_sum
     optimize: Optimize = added
     memory: int = 0

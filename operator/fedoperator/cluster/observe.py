@@ -97,7 +97,7 @@ def _unreadable_job(body: Json) -> FederatedJob:
     return FederatedJob.model_construct(
         metadata=ObjectMeta.model_validate(body["metadata"]),
         spec=spec,
-        status=FederatedJobStatus.model_validate(body.get("status") or {}),
+        status=FederatedJobStatus.read(body.get("status")),
     )
 
 
@@ -105,5 +105,5 @@ def _unreadable_client(body: Json) -> FLClient:
     return FLClient.model_construct(
         metadata=ObjectMeta.model_validate(body["metadata"]),
         spec=FLClientSpec.model_construct(provider="OnPremises"),
-        status=FLClientStatus.model_validate(body.get("status") or {}),
+        status=FLClientStatus.read(body.get("status")),
     )

@@ -3,12 +3,14 @@
 import hashlib
 import json
 
+import pytest
 import rfc8785
 
 from fedaggregator.engine import salvage
+from fedaggregator.errors import TooOldError
 from fedapi.wire.message import Record
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Head
-from tests.property.fedaggregator.simulation import CrashingStore, Hub, job
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head
+from tests.property.fedaggregator.simulation import UID, CrashingStore, Hub, job
 
 CLIENTS = ("a", "b")
 
@@ -31,9 +33,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def changed(table: dict, changes: dict) -> dict:
+    """With these changes, deep inside too."""
+    return table | {
+        name: changed(table[name], value) if isinstance(value, dict) and isinstance(table.get(name), dict) else value
+        for name, value in changes.items()
+    }
+
+
 def rewritten(data: bytes, **changes) -> bytes:
     """The record as a newer version would have written it: more fields, at its top and deeper."""
-    table = json.loads(data) | {"newer": {"than": ["this", 1]}} | changes
+    table = changed(json.loads(data), {"newer": {"than": ["this", 1]}} | changes)
     for part in (table.get("model"), *table.get("participants", ())):
         if part:
             part["also"] = "new"
@@ -42,8 +52,8 @@ def rewritten(data: bytes, **changes) -> bytes:
     return rfc8785.dumps(table)
 
 
-def by_newer(store: CrashingStore, hub: Hub) -> None:
-    """All records of commits and evaluations, and HEAD, rewritten, each bound to the one before."""
+def by_newer(store: CrashingStore, hub: Hub, *, commit: dict | None = None, evaluation: dict | None = None) -> None:
+    """All records of commits and evaluations, and HEAD, rewritten, each bound to the one before; with changes in each."""
     previous: dict[str, str] = {}
     last = b""
     keys = sorted(key for key in store.keys("control/") if key.endswith(("/commit.json", "/evaluation.json")))
@@ -51,7 +61,8 @@ def by_newer(store: CrashingStore, hub: Hub) -> None:
         old = store._objects[key]
         table = json.loads(old)
         bound = {name: previous[table[name]] for name in ("previous_sha256", "evaluation_sha256") if table.get(name)}
-        store._objects[key] = rewritten(old, **bound)
+        more = commit if key.endswith("/commit.json") else evaluation
+        store._objects[key] = rewritten(old, **bound, **(more or {}))
         previous[sha256(old)] = sha256(store._objects[key])
         last = store._objects[key] if key.endswith("/commit.json") else last
     key = hub.state.layout.head
@@ -129,3 +140,63 @@ def test_what_is_kept_reads_as_it_was_written():
             assert kind.stored(rewritten(data)).model_dump(exclude={"checksum"}) == kind.stored(data).model_dump(
                 exclude={"checksum"}
             )
+
+
+def rewrite(ending: str, **changes):
+    """Rewrites the newest record whose key ends so."""
+
+    def act(hub: Hub) -> None:
+        head = hub.state.layout.head
+        if head.endswith(ending):
+            found = hub.store.head(head)
+            hub.store.replace_head(head, rewritten(found.data, **changes), found.tag)
+        else:
+            key = max(key for key in hub.store._objects if key.endswith(ending))
+            hub.store._objects[key] = rewritten(hub.store._objects[key], **changes)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        rewrite("HEAD.json", finished="Stopped"),
+        rewrite("/plan.json", codec="Zstd"),
+        rewrite("/plan.json", training={"optimizer": {"name": "Lion"}}),
+        rewrite("/plan.json", selection={"policy": "Clustered"}),
+        rewrite(".manifest.json", body={"payloads": {"update": {"codec": "Zstd"}}}),
+        rewrite("_2.evaluation.json", metrics={"confusion": [1, 2]}),
+        rewrite("/close.json", accepted=7),
+        rewrite("/failure.json", at="never"),
+        lambda hub: by_newer(hub.store, hub, commit={"training_metrics": {"confusion": [1, 2]}}),
+        lambda hub: by_newer(hub.store, hub, evaluation={"metrics": {"confusion": [1, 2]}}),
+    ],
+    ids=["HEAD", "codec", "optimizer", "policy", "manifest", "report", "close", "failure", "commit", "evaluation"],
+)
+def test_a_whole_record_that_only_a_newer_version_can_read_is_neither_damage_nor_left_out(act):
+    hub = begun()
+    rounds(hub, 2)
+    hub.evaluate("a")
+    hub.deliver("a")  # an update that was acknowledged
+    at = {"job_uid": UID, "round": 3, "attempt": 1, "at": 5.0}
+    hub.interpreter.write_failure(FailureRecord(reason="x", message="", **at))
+    hub.interpreter.write_close(CloseRecord(accepted=("a",), reason="Quorum", **at))
+    act(hub)
+    before = dict(hub.store._objects)
+    with pytest.raises(TooOldError, match="go on with the version of Fedloom that wrote it, or with a newer one"):
+        begun(hub.store)
+    with pytest.raises(TooOldError):
+        list(salvage.repaired(hub.store, hub.state.layout))
+    after, head = dict(hub.store._objects), hub.state.layout.head
+    assert json.loads(after.pop(head))["round"] == json.loads(before.pop(head))["round"] == 2
+    assert after == before
+
+
+def test_a_strategy_of_another_version_is_not_folded_with_ours():
+    hub = begun()
+    rounds(hub, 1)
+    rewrite("/plan.json", strategy={"name": "FedYogi"})(hub)
+    again = begun(hub.store)
+    again.deliver("a")
+    with pytest.raises(TooOldError, match="strategy 'FedYogi' is none of this version's"):
+        again.deliver("b")

@@ -28,7 +28,7 @@ def remembering(base, update, memory, parameters):
 
 @pytest.fixture(autouse=True)
 def strategy(monkeypatch):
-    made = Strategy("Remembers", fedavg.weights, optimize=remembering, memory=1)
+    made = Strategy("Remembers", fedavg.weights, frozenset({"rate"}), optimize=remembering, memory=1)
     monkeypatch.setitem(STRATEGIES, made.name, made)
 
 

@@ -1,10 +1,36 @@
 """The mounted configuration, read anew."""
 
+import re
+
 import pytest
 
 from fedaggregator.engine.configfile import ConfigFile
-from fedaggregator.errors import FatalError
+from fedaggregator.errors import FatalError, TooOldError
+from fedapi.outcome import Exit
 from tests.unit.fedcore.rounds import test_round_rules as rules
+
+OTHERS = [
+    ({"name": "FedYogi"}, "strategy 'FedYogi' is none of this version's (FedAvg, FedAvgM)"),
+    ({"name": "FedAvgM", "parameters": {"momentum": 0.9}}, "FedAvgM is given momentum, this version's takes learning_rate, mom"),
+    ({"name": "FedAvg", "parameters": {"clip": 1.0}}, "FedAvg is given clip, this version's takes no numbers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("strategy", "words"), OTHERS)
+def test_a_strategy_of_another_version_ends_the_process_at_its_start_and_is_not_taken_up_later(
+    tmp_path, strategy, words
+):
+    path = tmp_path / "job.json"
+    path.write_text(rules.config(strategy=strategy).model_dump_json())
+    with pytest.raises(TooOldError, match=re.escape(words)) as raised:
+        ConfigFile(path, "uid").first()
+    assert raised.value.code == Exit.TOO_OLD
+    path.write_text(rules.config().model_dump_json())
+    file = ConfigFile(path, "uid")
+    known = file.first()
+    (tmp_path / "new").write_text(rules.config(strategy=strategy).model_dump_json())
+    (tmp_path / "new").replace(path)
+    assert (file.changed(), file.newest) == (None, known)
 
 
 def test_configuration_file_keeps_the_last_good_version(tmp_path):

@@ -100,7 +100,7 @@ def within(updates, parameters):
 
 
 def test_weights_may_come_from_what_is_in_the_updates(register):
-    name = register(Strategy("Within", within))
+    name = register(Strategy("Within", within, frozenset({"limit"})))
     job = Round()
     base = load(job.store.get(job.base.key))
     terms = [job.term(1), job.term(2, big=np.full(600_000, 50, np.float32)), job.term(3)]
@@ -111,7 +111,7 @@ def test_weights_may_come_from_what_is_in_the_updates(register):
 
 
 def test_an_update_that_is_damaged_while_it_is_weighed_is_named(register):
-    name = register(Strategy("Within", within))
+    name = register(Strategy("Within", within, frozenset({"limit"})))
     job = Round()
     terms = [job.term(1), job.term(2)]
     key = terms[1].payloads[UPDATE].object.key
@@ -130,7 +130,7 @@ def counting(base, update, memory, parameters):
 
 
 def test_memory_is_kept_of_parameters_alone(register):
-    name = register(Strategy("Counting", fedavg.weights, optimize=counting, memory=2))
+    name = register(Strategy("Counting", fedavg.weights, frozenset({"rate"}), optimize=counting, memory=2))
     job = Round()
     expected = {tensor: values.astype(np.float64) for tensor, values in tensors(0).items()}
     total = dict.fromkeys(expected, 0.0)
@@ -176,7 +176,7 @@ def test_memory_that_is_no_number_is_never_committed(register, tensor):
 
 
 def test_without_an_update_that_counts_memory_stays(register):
-    name = register(Strategy("Counting", fedavg.weights, optimize=counting, memory=2))
+    name = register(Strategy("Counting", fedavg.weights, frozenset({"rate"}), optimize=counting, memory=2))
     job = Round()
     job.fold(name, job.term(1), rate=1)
     before = job.base, job.hub_state
@@ -188,7 +188,7 @@ def test_without_an_update_that_counts_memory_stays(register):
 
 @pytest.mark.parametrize("position", [0, 9, 30, 700, -1])
 def test_damaged_memory_is_named_alone(register, position):
-    name = register(Strategy("Counting", fedavg.weights, optimize=counting, memory=2))
+    name = register(Strategy("Counting", fedavg.weights, frozenset({"rate"}), optimize=counting, memory=2))
     job = Round()
     job.fold(name, job.term(1), rate=1)
     data = bytearray(job.store.get(job.hub_state.key))
@@ -200,7 +200,7 @@ def test_damaged_memory_is_named_alone(register, position):
 
 
 def test_memory_of_another_model_is_not_taken(register):
-    name = register(Strategy("Counting", fedavg.weights, optimize=counting, memory=2))
+    name = register(Strategy("Counting", fedavg.weights, frozenset({"rate"}), optimize=counting, memory=2))
     job = Round()
     job.hub_state = job.store.put_once("hubstate/other", save({"big": np.zeros((3, 2), np.float32)}))
     with pytest.raises(DamagedError, match="hubstate/other"):

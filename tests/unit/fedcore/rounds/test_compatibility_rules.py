@@ -1,15 +1,17 @@
 """What a site speaks decides whether it is selected, waited for and told to go; the digests of old records decide nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
-from fedcore.rounds import machine, planning
+from fedcore.rounds import assignment, machine, planning
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import WriteFailure, WritePlan
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound
-from fedcore.rounds.state import Phase, State
+from fedcore.rounds.state import End, Phase, State
 from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, config, kinds, ref
 
 OLD, TODAY = Speech(), Speech(PROTOCOL, OLDEST_AT_SITE, frozenset(FEATURES))
@@ -107,3 +109,15 @@ def test_with_lifetime_round_an_earlier_process_says_nothing_about_the_next_one(
     state, _ = machine.step(state, Folded(30.0, 1, 1, ref(B)))
     assert state.current.plan.selected == ("a", "b")
     assert (planning.misfit(state, "a"), told(state)["a"][0]) == ("", "Waiting")
+
+
+def test_the_end_is_told_to_who_could_do_no_work_and_to_nobody_who_would_not_understand_it():
+    state = waiting("abc", rounds=1, min_available=1, quorum=1)
+    state = replace(state, phase=Phase.FINISHED, end=End("Succeeded", "RoundsDone", "", 30.0))
+    for client, speech in {"a": OLD, "b": TODAY, "c": MUCH_NEWER}.items():
+        state, effects = heard(state, client, speech, 40.0)
+        assert effects == ()
+    assert [planning.misfit(state, client) for client in "ab"] == ["", ""]
+    assert {assignment.kind(state, client, None) for client in "ab"} == {"Done"}
+    assert "upgrade the hub" in planning.misfit(state, "c"), "asked first, and told in place of what it is to do"
+    assert [told(state)[client][0] for client in "abc"] == ["Idle", "Idle", "Incompatible"]

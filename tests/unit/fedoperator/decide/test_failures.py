@@ -100,7 +100,10 @@ def test_before_the_first_round_a_resting_site_is_tried_again_after_a_while():
 AGGREGATOR = names.ROLE_AGGREGATOR
 
 
-@pytest.mark.parametrize(("code", "named"), [(Exit.STORE_FAILED, "StoreFailed"), (Exit.STORE_DAMAGED, "StoreDamaged")])
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [(Exit.STORE_FAILED, "StoreFailed"), (Exit.STORE_DAMAGED, "StoreDamaged"), (Exit.TOO_OLD, "VersionTooOld")],
+)
 def test_a_full_or_damaged_store_is_named(code, named):
     dead = {"exitCode": int(code), "message": "what the aggregator said", "finishedAt": s.ago(5)}
     crashed = s.pod(
