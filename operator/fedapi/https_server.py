@@ -16,6 +16,12 @@ class HttpsServer(NamedTuple):
     host: str
     port: int
 
+    @property
+    def authority(self) -> str:
+        """As a Host header says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _HTTPS else f"{host}:{self.port}"
+
     @staticmethod
     def of(url: str) -> "HttpsServer":
         """The server of a URL. ValueError when it is not https, or names no server."""

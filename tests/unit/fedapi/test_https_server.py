@@ -32,6 +32,20 @@ def test_addresses_of_ip_6():
 
 
 @pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("https://user:word@Hub:443/x", "hub"),
+        ("https://hub:8443", "hub:8443"),
+        ("https://[fd00::1]:8443", "[fd00::1]:8443"),
+        ("https://[fd00::1]", "[fd00::1]"),
+    ],
+)
+def test_what_a_request_calls_it(url, authority):
+    assert HttpsServer.of(url).authority == authority
+    assert HttpsServer.of(f"https://{authority}/") == HttpsServer.of(url)
+
+
+@pytest.mark.parametrize(
     "url", ["", "hub", "http://hub", "//hub", "https:", "https:///x", "https://:443", "https://hub:x", "https://[hub"]
 )
 def test_what_leads_to_no_server(url):

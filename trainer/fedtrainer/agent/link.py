@@ -14,28 +14,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from fedapi.https_server import HttpsServer
 from fedtrainer.agent.patience import RetryError
 
 CONNECT_S, SEND_S = 5.0, 60.0
 IDLE = 4  # connections that are kept
 LONGEST_ANSWER_BYTES = 4 << 20
-_HTTPS = 443
 
 
 class Link:
-    """Connections to the host of a URL. Used from several threads."""
+    """Connections to the server of a URL. Used from several threads."""
 
     def __init__(self, url: str, context: ssl.SSLContext) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or _HTTPS
-        self._authority, self._path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        self._server = HttpsServer.of(url)
+        self._path = urlsplit(url).path.rstrip("/")
         self._context = context
         self._idle: list[ssl.SSLSocket] = []
         self._lock = threading.Lock()
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes, answer_s: float) -> tuple[int, bytes]:
         """Status and body of the answer. RetryError when there is none, or a pause in it is longer than `answer_s`."""
-        fields = {"Host": self._authority, **headers, "Content-Length": str(len(body))}
+        fields = {"Host": self._server.authority, **headers, "Content-Length": str(len(body))}
         lines = (f"POST {self._path}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", "")
         request = "\r\n".join(lines).encode("latin-1") + body  # in one piece: one record of TLS, one packet
         try:
@@ -78,10 +77,10 @@ class Link:
         return response.status, answer
 
     def _connected(self) -> ssl.SSLSocket:
-        raw = socket.create_connection((self._host, self._port), timeout=CONNECT_S)
+        raw = socket.create_connection(self._server, timeout=CONNECT_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return self._context.wrap_socket(raw, server_hostname=self._host)
+            return self._context.wrap_socket(raw, server_hostname=self._server.host)
         except BaseException:
             raw.close()
             raise
