@@ -227,7 +227,7 @@ def test_dropped_work_stops_early(tmp_path, made):
     [
         ({"token": "b" * 64}, Exit.REFUSED, "refuses this site"),
         ({"env": {"FEDLOOM_JOB_UID": ""}}, Exit.BAD_SETTINGS, "FEDLOOM_JOB_UID"),
-        ({"env": {"FEDLOOM_TASK_ARGS": "{"}}, Exit.BAD_SETTINGS, "task_args"),
+        ({"env": {"FEDLOOM_TASK_ARGS": "{"}}, Exit.BAD_SETTINGS, "FEDLOOM_TASK_ARGS: is not JSON"),
         ({"env": {"FEDLOOM_AGGREGATOR_URL": "http://x"}}, Exit.BAD_SETTINGS, "FEDLOOM_AGGREGATOR_URL"),
         ({"env": {"FEDLOOM_CREDENTIALS_DIR": "/nowhere"}}, Exit.BAD_SETTINGS, "/nowhere"),
         (
