@@ -2,7 +2,8 @@
 
 An object is written to a temporary file, synced, and linked to its name: link(2) fails where the name exists, so
 objects are write-once, and nobody sees half of one. HEAD is replaced under a lock: compare, sync, rename, sync of the
-folder. What a killed process left in the temporary folder is removed by `clean`.
+folder. Files of deleted small objects are written over for new ones (spare.py). What a killed process left in the temporary folder
+is removed by `clean`.
 """
 
 import contextlib
@@ -27,9 +28,10 @@ from fedstore.errors import (
     StoreFullError,
 )
 from fedstore.objectstore import DIGEST, Head, checked_key, holds_itself, is_key
+from fedstore.spare import SMALL_BYTES, SpareFiles
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TEMPORARY, _LOCKS = ".tmp", ".locks"
+_TEMPORARY, _SPARE, _LOCKS = ".tmp", ".spare", ".locks"
 _WRITE_BACK_BYTES = 8 << 20  # a sync at the end waits for less than twice that
 
 
@@ -52,9 +54,8 @@ class DiskWriter:
         self._store, self._key, self._size, self._sha256 = store, key, size, sha256
         self._hash = hashlib.sha256()
         self._written = self._begun = 0  # up to where the kernel was told to write to the disk
-        self._path = store.temporary()
+        self._path, self._fd = store.empty_file() if size is None or size > SMALL_BYTES else store.small_file()
         self._is_there = True
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Appends to the file and the digest."""
@@ -81,6 +82,8 @@ class DiskWriter:
 
     def sync(self) -> None:
         """Makes what was written durable; it has no name yet."""
+        if os.fstat(self._fd).st_size > self._written:  # it was a larger object's
+            os.ftruncate(self._fd, self._written)
         os.fsync(self._fd)
 
     def name(self, ref: ObjectRef) -> list[Path]:
@@ -142,11 +145,12 @@ class DiskStore:
             for name in (_TEMPORARY, _LOCKS):
                 (self._root / name).mkdir(parents=True, exist_ok=True)
         self._durable_folders: set[Path] = {self._root}
+        self._spare = SpareFiles(self._root / _SPARE)
 
     def clean(self) -> None:
-        """Removes what killed writers left. A writer of another process that still lives fails, nothing else."""
-        with _typed_errors(str(self._root / _TEMPORARY)):
-            left = list((self._root / _TEMPORARY).iterdir())
+        """Removes what killed writers left, and spare files. A writer of another process that still lives fails, nothing else."""
+        with _typed_errors(str(self._root)):
+            left = [*(self._root / _TEMPORARY).iterdir(), *self._spare.left()]
         for path in left:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -154,6 +158,15 @@ class DiskStore:
     def temporary(self) -> Path:
         """A name for a new temporary file."""
         return self._root / _TEMPORARY / secrets.token_hex(16)
+
+    def empty_file(self) -> tuple[Path, int]:
+        """A new temporary file, open."""
+        path = self.temporary()
+        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def small_file(self) -> tuple[Path, int]:
+        """One for a small object, which may hold the bytes of a deleted one."""
+        return self._spare.taken() or self.empty_file()
 
     @contextmanager
     def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> Iterator[DiskWriter]:
@@ -195,12 +208,13 @@ class DiskStore:
     def reader(self, key: str) -> Iterator[DiskReader]:
         """Opens an object; it stays readable even when it is deleted meanwhile."""
         path = self._path(key)
-        with _typed_errors(key):
-            fd = _opened(path)
-        try:
-            yield DiskReader(fd, key)
-        finally:
-            os.close(fd)
+        with self._spare.reading(path):
+            with _typed_errors(key):
+                fd = _opened(path)
+            try:
+                yield DiskReader(fd, key)
+            finally:
+                os.close(fd)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object."""
@@ -234,7 +248,9 @@ class DiskStore:
     def delete(self, key: str) -> None:
         """Removes an object."""
         with contextlib.suppress(MissingError), _typed_errors(key):
-            self._path(key).unlink()
+            path = self._path(key)
+            if not self._spare.kept(path):
+                path.unlink()
 
     def head(self, key: str) -> Head | None:
         """The HEAD object."""

@@ -11,6 +11,7 @@ import pytest
 from fedstore import writeback
 from fedstore.disk import DiskStore
 from fedstore.errors import MissingError, StoreFailedError, StoreFullError
+from fedstore.spare import SMALL_BYTES
 
 FULL = """
 import resource, sys
@@ -164,3 +165,64 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "models").write_bytes(b"x")
     with pytest.raises(StoreFailedError):
         list(store.keys("models/"))
+
+
+def test_the_file_of_a_deleted_small_object_is_written_over_for_the_next_one(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("a/long", b"a long text")
+    file = (tmp_path / "a" / "long").stat().st_ino
+    store.delete("a/long")
+    assert list(store.keys("")) == []
+    assert [path.stat().st_ino for path in (tmp_path / ".spare").iterdir()] == [file]
+    with pytest.raises(MissingError):
+        store.get("a/long")
+    store.put_once("b/short", b"short")
+    assert (store.get("b/short"), (tmp_path / "b" / "short").stat().st_ino) == (b"short", file)
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_who_reads_a_deleted_object_goes_on_reading_it(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("a", b"old")
+    with store.reader("a") as reader:
+        store.delete("a")
+        store.put_once("b", b"new")
+        data = bytearray(3)
+        reader.read_into(memoryview(data), 0)
+    assert data == b"old"
+
+
+def test_a_file_with_another_name_of_a_persons_is_not_written_over(tmp_path):
+    store = DiskStore(tmp_path / "store")
+    store.put_once("a", b"old")
+    os.link(tmp_path / "store" / "a", tmp_path / "copy")
+    store.delete("a")
+    store.put_once("b", b"new")
+    assert (tmp_path / "copy").read_bytes() == b"old"
+
+
+def test_large_objects_and_what_is_no_file_are_not_kept(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("large", b"x" * (SMALL_BYTES + 1))
+    (tmp_path / "link").symlink_to(tmp_path / "large")
+    for key in ("link", "large"):
+        store.delete(key)
+    assert not (tmp_path / ".spare").exists()
+
+
+def test_a_kept_file_that_somebody_has_removed_is_made_anew(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("a", b"old")
+    store.delete("a")
+    DiskStore(tmp_path).clean()
+    assert store.get(store.put_once("b", b"new").key) == b"new"
+
+
+def test_an_object_that_was_begun_in_a_kept_file_and_not_ended_leaves_nothing(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("a", b"old")
+    store.delete("a")
+    with store.writer("b", size=3) as writer:
+        writer.write(b"n")
+    assert list(store.keys("")) == []
+    assert [*(tmp_path / ".tmp").iterdir(), *(tmp_path / ".spare").iterdir()] == []

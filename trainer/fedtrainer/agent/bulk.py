@@ -14,6 +14,7 @@ from fedtrainer.agent import answers
 from fedtrainer.agent.patience import Patience, RetryError, persist
 from fedtrainer.agent.stream import Stream
 from fedtrainer.errors import LinkExpiredError, RefusedError, RejectedError
+from fedtrainer.training import overwriting
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Bulk:
         path.parent.mkdir(parents=True, exist_ok=True)
         if what.content is not None:
             if _is(what, what.content):
-                path.write_bytes(what.content)
+                overwriting.write(path, what.content)
                 return
             log.warning("the model in the order is not the one that it names: fetches it")
         for _ in range(BAD_DOWNLOADS):

@@ -5,9 +5,11 @@
         checkpoint.safetensors  state of an unfinished training (training/progress.py)
         update.safetensors      the finished update …
         finished.json           … and what its manifest says; written last, by rename
+    <state>/<job uid>/<client>/spare/                           files of a small order that is over, for the next one
     <state>/<job uid>/<client>/state/                           the site's state (training/state_files.py)
 
-An update is kept until the aggregator has acknowledged it; orders that are over are deleted. Jobs and sites may share
+An update is kept until the aggregator has acknowledged it; orders that are over are deleted, but for the files of small ones,
+which are written over: to make them anew costs more than all else that is done with them. Jobs and sites may share
 the volume: a process touches its folder while it works, and deletes those of jobs that nobody has touched for a week.
 None of this deletes a site's state. A site's folder is locked by the process that works in it.
 """
@@ -27,6 +29,8 @@ from pathlib import Path
 from fedapi.wire.site import TrainOrder
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training import overwriting
+from fedtrainer.training.overwriting import SMALL_BYTES
 from fedtrainer.training.state_files import StateFiles
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ log = logging.getLogger(__name__)
 LOCK_PAUSE_S = 0.1
 FORGOTTEN_S = 7 * 24 * 3600.0  # folders of other jobs untouched for so long belong to nobody
 STATE = "state"
+SPARE = "spare"  # folder of an order that is over: its files are written over for the next one's
+FINISHED, PARTIAL = "finished.json", "finished.partial"
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a uid: anything else on the volume is not ours
 
 
@@ -60,25 +66,40 @@ class Folder:
     def finished(self) -> Finished | None:
         """What an earlier process finished, if its file is whole (the aggregator checks its digest)."""
         try:
-            finished = Finished(**json.loads((self.path / "finished.json").read_bytes()))
+            finished = Finished(**json.loads((self.path / FINISHED).read_bytes()))
             return finished if self.update.stat().st_size == finished.size else None
         except (OSError, ValueError, TypeError):
             return None
 
     def finish(self, finished: Finished) -> None:
         """Keeps a finished update; its training state is not needed any more."""
-        partial = self.path / "finished.partial"
-        partial.write_text(json.dumps(asdict(finished)))
-        partial.replace(self.path / "finished.json")
+        partial = self.path / PARTIAL
+        overwriting.write(partial, json.dumps(asdict(finished)).encode())
+        partial.replace(self.path / FINISHED)
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 
     def finished_void(self) -> None:
         """The finished update is damaged: forget it."""
-        (self.path / "finished.json").unlink(missing_ok=True)
+        (self.path / FINISHED).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Removes everything of the order."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Removes everything of the order; files of a small update are kept, empty of meaning, for the next order."""
+        if not self._spared():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _spared(self) -> bool:
+        """Nothing is left that could be taken for a finished update before the folder has the name that says so."""
+        spare, finished = self.path.with_name(SPARE), self.path / FINISHED
+        try:
+            small = self.update.stat().st_size <= SMALL_BYTES
+            if not small or spare.exists() or {*self.path.iterdir()} != {self.update, finished}:
+                return False
+            finished.rename(self.path / PARTIAL)
+            self.update.rename(self.path / f"{self.update.name}.partial")
+            self.path.rename(spare)
+        except OSError:
+            return False
+        return True
 
 
 class CheckpointStore:
@@ -87,6 +108,7 @@ class CheckpointStore:
     def __init__(self, settings: TrainerSettings) -> None:
         self._job = settings.state_dir / settings.job_uid
         self._root = self._job / settings.client
+        self._spare = self._root / SPARE
         self.state = StateFiles(self._root / STATE)
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -99,10 +121,14 @@ class CheckpointStore:
         _forget(settings.state_dir, self._job)
 
     def model(self, sha256: str) -> Path:
-        """Where the model of an order belongs; models of other orders are deleted."""
+        """Where the model of an order belongs; models of other orders are deleted, or there to be written over."""
         path = self._root / f"model-{sha256}.safetensors"
         for other in self._root.glob("model-*.safetensors"):
-            if other != path:
+            if other == path:
+                continue
+            if other.stat().st_size <= SMALL_BYTES and not path.exists():
+                other.rename(path)
+            else:
                 other.unlink(missing_ok=True)
         return path
 
@@ -110,8 +136,11 @@ class CheckpointStore:
         """The folder of an order; folders of other orders are deleted."""
         path = self._root / f"{order.round:06d}-{order.attempt}-{order.model.sha256[:16]}"
         for other in _passing(self._root):
-            if other.is_dir() and other != path:
+            if other.is_dir() and other not in (path, self._spare):
                 shutil.rmtree(other, ignore_errors=True)
+        if not path.exists():
+            with contextlib.suppress(OSError):
+                self._spare.rename(path)
         path.mkdir(exist_ok=True)
         return Folder(path)
 
@@ -124,6 +153,7 @@ class CheckpointStore:
         """The process ends and the job goes on: models are downloaded again by whoever comes next."""
         for path in self._root.glob("model-*.safetensors"):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self._spare, ignore_errors=True)
 
     def clear(self) -> None:
         """The job is over: nothing is needed any more but the site's state, which is the site's own."""

@@ -199,13 +199,16 @@ class Agent:
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         data = self._loaded(order.model, order.round, (order.round, order.attempt))
         group, nonce = self._group(), new_nonce()
+        kept: list[Finished] = []
 
         def keep(trained: "Trained") -> Finished:
             file = trained.file
             finished = Finished(
                 file.sha256, file.size, trained.samples, trained.metrics, trained.training_s, nonce, trained.steps
             )
-            folder.finish(finished)
+            if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
+                folder.finish(finished)
+                kept.append(finished)
             return finished
 
         with Watch(self._control, order, self._keep.touch) as watch:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from _signal import getsignal  # type: ignore[import-not-found]  # signal's own looks for an enum's member of every handler
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -119,7 +120,7 @@ def _end_child(pid: int, error: BaseException | None) -> None:
 
 
 def _left() -> tuple[bool, dict[int, object]]:
-    return torch.is_grad_enabled(), {number: signal.getsignal(number) for number in _HANDLERS}
+    return torch.is_grad_enabled(), {number: getsignal(number) for number in _HANDLERS}
 
 
 def _restore(left: tuple[bool, dict[int, object]]) -> None:
@@ -127,7 +128,7 @@ def _restore(left: tuple[bool, dict[int, object]]) -> None:
     grad, handlers = left
     torch.set_grad_enabled(grad)
     for number, handler in handlers.items():
-        if handler is not None and signal.getsignal(number) is not handler:
+        if handler is not None and getsignal(number) is not handler:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 

@@ -16,6 +16,8 @@ from safetensors import safe_open
 
 from fedcore.tensors.tensorfile import Tensor, canonical_header
 from fedtrainer.errors import DivergedError, TaskInvalidError
+from fedtrainer.training import overwriting
+from fedtrainer.training.overwriting import SMALL_BYTES
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
 Form = tuple[str, list[int]]  # type, as files name it, and shape
@@ -53,9 +55,11 @@ class Written:
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a file, backed by its memory map: nothing is read before it is used."""
+    """All tensors of a file, backed by its memory map: nothing is read before it is used. A small file may be written over."""
+    small = path.stat().st_size <= SMALL_BYTES
     with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        mapped = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return {name: tensor.clone() for name, tensor in mapped.items()} if small else mapped
 
 
 def write(path: Path, tensors: Tensors, *, metadata: str | None = None, sync: bool = False) -> Written:
@@ -111,7 +115,7 @@ def _write(
     partial = path.with_name(f"{path.name}.partial")
     header, table = canonical_header((_entry(name, tensor) for name, tensor in like.items()), metadata)
     digest, size = hashlib.sha256(header), len(header)
-    with partial.open("wb", buffering=0) as file:
+    with overwriting.opened(partial) as file:
         file.write(header)
         for tensor in table.tensors:
             for block in blocks(tensor.name):
@@ -119,6 +123,7 @@ def _write(
                 digest.update(data)
                 file.write(data)
                 size += len(data)
+        file.truncate()
         if sync:
             os.fsync(file.fileno())
     partial.replace(path)
