@@ -65,11 +65,21 @@ def read_head(store: Readable, layout: Layout) -> tuple[HeadRecord, str] | None:
 
 def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     """Every object of the job but HEAD, with what its key says."""
-    for prefix in (layout.rounds(), layout.models(), layout.hub_states(), layout.all_updates()):
-        for key in store.keys(f"{prefix}/"):
-            said = storekey.parsed(layout, key)
-            if said is not None:
-                yield key, said
+    yield from _below(store, layout, layout.rounds())
+    yield from passing(store, layout)
+
+
+def passing(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
+    """Those that are not kept for ever: models, hub states, and what sites sent."""
+    for prefix in (layout.models(), layout.hub_states(), layout.all_updates()):
+        yield from _below(store, layout, prefix)
+
+
+def _below(store: Readable, layout: Layout, prefix: str) -> Iterator[tuple[str, StoreKey]]:
+    for key in store.keys(f"{prefix}/"):
+        said = storekey.parsed(layout, key)
+        if said is not None:
+            yield key, said
 
 
 def commit_keys(store: Readable, layout: Layout) -> dict[str, str]:

@@ -22,7 +22,7 @@ RESULTS = OUT / "results.json"
 
 # Row -> goal, in the order in which they are measured: what needs the quietest machine comes first.
 GOALS = {
-    "round_overhead_embedded_s": 0.3,
+    "round_overhead_embedded_s": 0.03,
     "round_100mb_two_sites_s": TimesPeer(2.0),
     "embedded_100_sites_round_s": 10.0,
     "embedded_100_sites_mib": 3072.0,
@@ -35,7 +35,7 @@ GOALS = {
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
     "hostile_rss_growth_mib": 64.0,
     "hostile_healthz_p99_s": 0.25,
-    "round_overhead_cluster_s": 1.0,
+    "round_overhead_cluster_s": 0.05,
     "ring_bytes_ratio": 1.03,
     "ring_scaling_2_ranks": AtLeast(1.7),
     "ring_vs_ddp": AtLeast(0.95),

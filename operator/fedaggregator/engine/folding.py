@@ -17,8 +17,8 @@ import numpy as np
 
 from fedaggregator.engine import hubstate
 from fedaggregator.engine.sources import Base, Source, Updates, check
-from fedaggregator.engine.spans import Span, spans
-from fedaggregator.engine.verified import BLOCK_BYTES, Request, ahead
+from fedaggregator.engine.spans import Span, spans, widest
+from fedaggregator.engine.verified import Request, ahead
 from fedaggregator.errors import AggregatorError, TooOldError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
@@ -140,10 +140,11 @@ def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:
     threads = files.enter_context(ThreadPoolExecutor(_THREADS, thread_name_prefix="fold"))
     views = ahead(_requests(plan), threads, min(_AHEAD, 1 + len(plan.terms)))
     accumulators: dict[str, Accumulator] = {}
+    most = widest(plan.parts)
     for span in plan.parts:
         accumulator = accumulators.get(span.dtype)
         if accumulator is None:
-            accumulator = accumulators[span.dtype] = Accumulator.of(span.dtype, BLOCK_BYTES // ITEM_BYTES[span.dtype])
+            accumulator = accumulators[span.dtype] = Accumulator.of(span.dtype, most // ITEM_BYTES[span.dtype])
         old = arithmetic.stored(span.dtype, next(views))
         memory = _memory(plan, span, views, old.size) if span.remembered else None
         terms = ((weight, arithmetic.stored(span.dtype, next(views))) for weight, _ in plan.terms)
@@ -164,9 +165,10 @@ def _memory(plan: _Plan, span: Span, views: Iterator[memoryview], items: int) ->
 
 def _requests(plan: _Plan) -> Iterator[Request]:
     """What `_blocks` takes, in its order: of each span the base, the memory, the updates."""
-    widest = 2 * plan.rules.strategy.memory * BLOCK_BYTES  # float32 of a bfloat16
-    ours, left = (cycle([memoryview(bytearray(size)) for _ in range(2)]) for size in (BLOCK_BYTES, widest))
-    theirs = cycle([memoryview(bytearray(BLOCK_BYTES)) for _ in range(_AHEAD)])
+    most = widest(plan.parts)
+    memory = 2 * plan.rules.strategy.memory * most  # float32 of a bfloat16
+    ours, left = (cycle([memoryview(bytearray(size)) for _ in range(2)]) for size in (most, memory))
+    theirs = cycle([memoryview(bytearray(most)) for _ in range(_AHEAD)])
     for index, span in enumerate(plan.parts):
         yield Request(plan.base.reader, plan.base.places[index], next(ours))
         if span.remembered and plan.left is not None:

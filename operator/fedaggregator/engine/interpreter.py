@@ -162,10 +162,8 @@ class Interpreter:
 
     def discard(self, effect: Discard) -> None:
         """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
-        for key, said in history.objects(self._store, self._layout):  # of all sites, those that left the job included
+        for key, said in history.passing(self._store, self._layout):  # of all sites, those that left the job included
             match said:
-                case RecordKey():
-                    over = False
                 case ModelKey() | HubStateKey():
                     over = said.round <= effect.round and said.sha256 not in effect.keep
                 case ReportKey():

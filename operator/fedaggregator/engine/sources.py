@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fedaggregator.engine import content
-from fedaggregator.engine.spans import Span, extents
-from fedaggregator.engine.verified import BLOCK_BYTES, Extent, VerifiedReader, verified
+from fedaggregator.engine.spans import Span, extents, widest
+from fedaggregator.engine.verified import Extent, VerifiedReader, verified
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
 from fedcore.tensors import arithmetic, tensorfile
@@ -76,7 +76,8 @@ class Updates:
         """A pass over the float tensors of one, as strategies weigh it; DamagedError at its end, when it is not whole."""
         with ExitStack() as files:
             source = self._opened(ref, files)
-            buffer, wide = memoryview(bytearray(BLOCK_BYTES)), arithmetic.Accumulator.of("F32", BLOCK_BYTES // 2)
+            most = widest(self._parts)
+            buffer, wide = memoryview(bytearray(most)), arithmetic.Accumulator.of("F32", most // 2)
             for span, place in zip(self._parts, source.places, strict=True):
                 if span.dtype in FLOATS:
                     items = arithmetic.stored(span.dtype, source.reader.read(place, buffer))

@@ -4,7 +4,7 @@ A span is a part of a large tensor, or many small ones that follow each other in
 and one read where a file has them side by side. Called by folding.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedaggregator.engine.verified import BLOCK_BYTES, Extent
@@ -27,6 +27,16 @@ class Span:
     dtype: str
     remembered: bool
     pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes, at most BLOCK_BYTES."""
+        return sum(piece.size for piece in self.pieces)
+
+
+def widest(parts: Sequence[Span]) -> int:
+    """Bytes of the largest span: what a buffer for any of them holds."""
+    return max((span.size for span in parts), default=0)
 
 
 def spans(model: TensorFile, remembered: frozenset[str]) -> tuple[Span, ...]:

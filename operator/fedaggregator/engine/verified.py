@@ -55,7 +55,7 @@ class VerifiedReader:
         """What is wrong with the object, empty when nothing is. Reads what was not read in order."""
         if self._position != self.size:
             self._position, self._hash = 0, hashlib.sha256()
-            block = memoryview(bytearray(BLOCK_BYTES))
+            block = memoryview(bytearray(min(BLOCK_BYTES, self.size)))
             for offset in range(0, self.size, BLOCK_BYTES):
                 self.read_into(block[: min(BLOCK_BYTES, self.size - offset)], offset)
         found = self._hash.hexdigest()
