@@ -26,7 +26,8 @@ _PART_BYTES = 112 << 10  # sent at once: encrypted, it is still smaller than wha
 _WIRE_BYTES = 128 << 10  # received at once
 _BATCH_BYTES = 256 << 10  # decrypted, hashed and written at once
 _BURST_BYTES = 8 << 20
-_MOMENT_MS = 5
+_MOMENT_MS = 2
+_WORTH_BYTES = 64 << 10  # moved since the last moment that was waited for
 
 
 class _Buffers(threading.local):
@@ -54,12 +55,35 @@ class _Body(Protocol):
         """Moves what can be moved, and how many bytes of the body that were. Blocking only for the disk."""
 
 
+class _Moments:
+    """Short waits for the kernel in a thread, cheaper than the way through the loop and back.
+
+    One per burst, and one more for bytes that are worth it: else a client that trickles would hold the thread.
+    """
+
+    def __init__(self, wire: socket.socket, event: int) -> None:
+        self._poll, self._due = select.poll(), 0
+        self._poll.register(wire, event)
+
+    def begin(self, left: int) -> None:
+        """A burst, with so many bytes left."""
+        self._due = left
+
+    def ready(self, left: int) -> bool:
+        """Whether the kernel is ready by now."""
+        if left > self._due:
+            return False
+        self._due = left - _WORTH_BYTES
+        return bool(self._poll.poll(_MOMENT_MS))
+
+
 class _Sent:
     """An object on its way out."""
 
     def __init__(self, session: Session, wire: socket.socket, reader: Reader) -> None:
         self._session, self._wire, self._reader = session, wire, reader
         self.left, self.waits = reader.size, False
+        self._moments = _Moments(wire, select.POLLOUT)
         self._unsent = memoryview(b"")  # encrypted
 
     @property
@@ -70,6 +94,7 @@ class _Sent:
     def burst(self) -> int:
         """Encrypts and sends until the kernel takes no more."""
         before, self.waits = self.left, False
+        self._moments.begin(before)
         while not (self.whole or self.waits) and before - self.left < _BURST_BYTES:
             if not (self._unsent or self._session.outgoing.pending):
                 self._encrypt()
@@ -78,7 +103,7 @@ class _Sent:
             try:
                 self._unsent = self._unsent[self._wire.send(self._unsent) :]
             except BlockingIOError:
-                self.waits = not _soon(self._wire, select.POLLOUT)
+                self.waits = not self._moments.ready(self.left)
         return before - self.left
 
     def _encrypt(self) -> None:
@@ -94,6 +119,7 @@ class _Received:
     def __init__(self, session: Session, wire: socket.socket, writer: Writer, size: int) -> None:
         self._session, self._wire, self._writer = session, wire, writer
         self.left, self.waits = size, False
+        self._moments = _Moments(wire, select.POLLIN)
 
     @property
     def whole(self) -> bool:
@@ -103,6 +129,7 @@ class _Received:
     def burst(self) -> int:
         """Decrypts, writes and receives until the kernel has no more, or TLS has an answer to give."""
         before, came, self.waits = self.left, 0, False
+        self._moments.begin(before)
         while not (self.waits or self._session.outgoing.pending) and came < _BURST_BYTES:
             self._decrypt()
             if self.whole:
@@ -128,7 +155,7 @@ class _Received:
         try:
             count = self._wire.recv_into(_buffers.wire)
         except BlockingIOError:
-            self.waits = not _soon(self._wire, select.POLLIN)
+            self.waits = not self._moments.ready(self.left)
             return 0
         if not count:
             raise ConnectionResetError("the client hung up")
@@ -210,13 +237,6 @@ class Bulk:
             with contextlib.suppress(ValueError):
                 unwatch(self._wire)
         return loop.time() - began
-
-
-def _soon(wire: socket.socket, event: int) -> bool:
-    """Whether the kernel is ready within a moment: cheaper than the way through the loop and back."""
-    poll = select.poll()
-    poll.register(wire, event)
-    return bool(poll.poll(_MOMENT_MS))
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import select
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fedaggregator.errors import BodyEndedError
+from fedaggregator.http import bulk as bulk_module
 from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.pace import Pace
 from fedaggregator.http.session import Session
@@ -83,8 +85,8 @@ def bulk(contexts, client, stall_s=60.0):
     """A connection that was taken."""
     connection = Connection(contexts, client)
     try:
-        with ThreadPoolExecutor(2) as threads:
-            yield connection, Bulk(connection.session, connection.ours.fileno(), Pace(stall_s, 1), threads)
+        with ThreadPoolExecutor(2) as pool:
+            yield connection, Bulk(connection.session, connection.ours.fileno(), Pace(stall_s, 1), pool)
     finally:
         connection.close()
 
@@ -219,6 +221,20 @@ def test_a_connection_that_is_lost_meanwhile_is_not_waited_for(contexts):
     with pytest.raises(BodyEndedError) as ended:
         asyncio.run(send())
     assert not ended.value.stalled
+
+
+def test_a_burst_waits_for_the_kernel_once_and_for_bytes_that_are_worth_it():
+    """Else a client that trickles would hold the thread as long as it likes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        moments = bulk_module._Moments(ours, select.POLLOUT)  # which is ready all the time
+        for left in (SIZE, SIZE // 2):
+            moments.begin(left)
+            ready = [moments.ready(left - moved) for moved in (0, 0, 1000, 65_535, 65_536, 65_537, 200_000)]
+            assert ready == [True, False, False, False, True, False, True]
+        moments = bulk_module._Moments(ours, select.POLLIN)
+        moments.begin(SIZE)
+        assert not moments.ready(SIZE)
 
 
 def test_what_the_store_refuses_is_the_stores_error(contexts):
