@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from fedlocal import memory
+from fedlocal.memory import SPARE_TRAINERS
 from tests.integration.fedlocal.runs import Lab, descendants, finish, job, running, site
 
 NAMES = ("ada", "ben", "cleo", "dora", "emil", "fay")
@@ -96,7 +96,7 @@ def test_the_model_is_that_of_processes_of_their_own(lab, apart):
     code, output = lab.run("--trainers", "shared")
     assert code == 0, output
     assert lab.digest() == apart
-    assert len(set(pids(lab).values())) <= (os.cpu_count() or 1) + memory.SPARE_TRAINERS
+    assert len(set(pids(lab).values())) <= (os.cpu_count() or 1) + SPARE_TRAINERS
 
 
 def test_a_shared_trainer_killed_in_mid_training_is_replaced(lab, apart):

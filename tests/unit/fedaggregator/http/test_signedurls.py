@@ -8,8 +8,6 @@ from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 
 BLOB = ObjectRef(key="updates/ns/job-uid/site a/x.safetensors", sha256="a" * 64, size=5)
-
-
 SIGNER = UrlSigner(b"k" * 32, "https://hub:8443/", 60.0)
 
 

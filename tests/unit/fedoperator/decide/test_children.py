@@ -25,14 +25,8 @@ from fedoperator.refusals import Refusals
 from tests.unit.fedoperator import samples as s
 
 BACKUP = "backup"
-
-
 CRON_JOB = Kind("CronJob", "batch", "v1", "cronjobs", workload=True, wholly_ours=("spec",))
-
-
 KEY = Key("CronJob", "heart-backup")
-
-
 PATH = "/apis/batch/v1/namespaces/research/cronjobs/heart-backup"
 
 

@@ -13,8 +13,6 @@ from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
 TRAINER = names.ROLE_TRAINER
-
-
 RUNS = (s.running(names.ROLE_TRAINER, "J", "berlin"),)
 
 

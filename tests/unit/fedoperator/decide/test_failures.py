@@ -128,8 +128,6 @@ def test_a_status_that_is_refused_makes_the_aggregator_not_ready_with_a_way_out(
 
 
 RING = s.site("berlin", pool={"workers": 4})
-
-
 LYON = s.TWO_SITES[1]
 
 

@@ -12,8 +12,6 @@ from fedoperator.decide.reasons import Reason
 from tests.unit.fedoperator import samples as s
 
 TRAINER = names.ROLE_TRAINER
-
-
 INIT = names.ROLE_INIT
 
 
@@ -104,8 +102,6 @@ def _init(children) -> Key:
 
 
 WAITS = {"state": {"waiting": {"reason": "PodInitializing"}}}
-
-
 BROKEN = {"state": {"terminated": {"exitCode": 11, "reason": "Error", "message": "no module", "finishedAt": s.ago(50)}}}
 
 

@@ -12,11 +12,7 @@ from fedoperator.decide.view import PodView
 from tests.unit.fedoperator import samples as s
 
 TRAINER = names.ROLE_TRAINER
-
-
 INIT = names.ROLE_INIT
-
-
 AGGREGATOR = names.ROLE_AGGREGATOR
 
 

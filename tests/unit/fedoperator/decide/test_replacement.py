@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from fedapi import names
+from fedapi.outcome import Exit
 from fedoperator.decide.decision import Decision, Key
 from fedoperator.decide.job import decide
 from fedoperator.decide.reasons import Reason
@@ -94,3 +95,24 @@ def test_with_new_keys_all_of_a_job_starts_again_at_once_and_says_why():
     settled = decide(s.observe(job, children=after, settings=renewed), s.NOW)
     assert s.condition(settled, "Progressing")[1] == Reason.TRAINING
     assert settled.delete == ()
+
+
+SLICES = {"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "4x4"}, "workers": 8}
+
+
+def test_a_jobset_is_started_budgeted_and_replaced_like_a_job():
+    clients = (s.site("berlin", pool=SLICES),)
+    children = s.live_children(s.observe(clients=clients, jobset=True), suspended=True)
+    name = s.job_name(s.observe(clients=clients, jobset=True), "berlin")
+    status = s.in_round(berlin="Accepted")
+    opened = decide(s.observe(s.job(status), clients, children, jobset=True), s.NOW)
+    assert opened.suspend[name] is False
+    changed = (s.site("berlin", pool=SLICES | {"nodeSelector": {"zone": "a"}}),)
+    assert decide(s.observe(s.job(status), changed, children, jobset=True), s.NOW).delete == (Key("JobSet", name),)
+    children[Key("JobSet", name)]["status"] = {"conditions": [{"type": "Failed", "status": "True", "message": "m"}]}
+    dead = s.ended(TRAINER, f"{name}-slice-1", "berlin", Exit.COLLECTIVE_MISSING, "no Horovod here", worker=2)
+    dead["metadata"]["labels"] |= {names.LABEL_JOBSET: name, names.LABEL_JOBSET_INDEX: "1"}
+    dead["metadata"]["annotations"] = {names.ANNOTATION_SLICE_HOSTS: "4"}
+    over = decide(s.observe(s.job(status), clients, children, (dead,), jobset=True), s.NOW)
+    assert s.site_reasons(over)["berlin"] == "CollectiveMissing"
+    assert s.site_messages(over)["berlin"].startswith("worker 6: no Horovod here")

@@ -21,14 +21,8 @@ def test_the_sites_list_is_bounded_with_trouble_first():
 
 
 TRAINER = names.ROLE_TRAINER
-
-
 RING = s.site("berlin", pool={"workers": 4})
-
-
 SMALLER = s.site("berlin", pool={"workers": 4, "minWorkers": 2})
-
-
 LYON = s.TWO_SITES[1]
 
 
@@ -53,14 +47,8 @@ def _runs(*workers: int, **more) -> list[s.Json]:
 
 
 PENDING = s.unplaced(TRAINER, "J", "berlin", "3 Insufficient nvidia.com/gpu.", worker=3, name="p3")
-
-
 PULLING = s.waiting(TRAINER, "J", "berlin", "ErrImagePull", "not found", worker=2, name="p2")
-
-
 FRESH = s.waiting(TRAINER, "J", "berlin", "ContainerCreating", worker=3, name="p3", created_s_ago=5)
-
-
 RINGS = [
     # client, pods, reason, message
     (RING, _runs(0, 1, 2, 3), "", ""),
@@ -88,3 +76,18 @@ def test_what_the_pods_of_a_ring_say_together(client, pods, reason, message):
 def test_a_ring_that_goes_on_smaller_is_no_trouble():
     calm, loud = (_with_pods(*_runs(0, 1, 2), PENDING, client=client) for client in (SMALLER, RING))
     assert [["SiteTrouble" in e.reason for e in decision.events].count(True) for decision in (calm, loud)] == [0, 1]
+
+
+def test_after_the_end_reasons_stay_as_they_were_though_the_pods_are_gone():
+    pods = tuple(_runs(0, 1))
+    before = _with_pods(*pods, _ended(2, 137, reason="OOMKilled"), client=RING).status["sites"]
+    children = s.live_children(s.observe(clients=(RING, LYON)))
+    status = s.outcome() | {"sites": before, "completionTime": s.ago(5)}
+    status["conditions"] = [
+        {"type": "Complete", "status": "True", "reason": "RoundsDone", "message": "", "lastTransitionTime": s.ago(5)}
+    ]
+    after = decide(s.observe(s.job(status), (RING, LYON), children), s.NOW).status["sites"]
+    assert [(e["name"], e["reason"], e["message"]) for e in after] == [
+        (e["name"], e["reason"], e["message"]) for e in before
+    ]
+    assert {e["name"]: e["ready"] for e in after} == {"berlin": 0, "lyon": 0}

@@ -9,8 +9,6 @@ from fedoperator.decide.reasons import Reason
 from tests.unit.fedoperator import samples as s
 
 AGGREGATOR = names.ROLE_AGGREGATOR
-
-
 CLAIM = Key("PersistentVolumeClaim", names.store_claim_name("heart", s.UID))
 
 

@@ -8,11 +8,7 @@ from tests.unit.fedoperator import samples as s
 from tests.unit.fedoperator.desired import manifests as m
 
 NOTE = "the process was ended inside the task's train(), by a signal or by a library's exit "
-
-
 STACK = 'Current thread 0x01 (most recent call first):\n  File "lab.py", line 3 in train\n  File "session.py", line 9 in _train\n'
-
-
 TOLD = (
     'Current thread 0x01 (most recent call first): File "lab.py", line 3 in train File "session.py", line 9 in _train'
 )
@@ -51,17 +47,9 @@ def test_last_words(message, said):
 
 
 MADE = {"state": {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": s.ago(50)}}}
-
-
 WAITS = {"state": {"waiting": {"reason": "PodInitializing"}}}
-
-
 BROKEN = {"state": {"terminated": {"exitCode": 11, "reason": "Error", "message": "no module", "finishedAt": s.ago(50)}}}
-
-
 UNPULLED = {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
-
-
 RUNS = {"state": {"running": {"startedAt": s.ago(5)}}}
 
 

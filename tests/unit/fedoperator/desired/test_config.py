@@ -56,11 +56,7 @@ def test_what_history_keeps(keep, expected):
 
 
 CONFIG_MAP = 2**20  # bytes of all values together: the API server's own check
-
-
 OBJECT = 3 * 2**19  # bytes of a request to etcd (--max-request-bytes)
-
-
 REASON = max((*map(str, Reason), *(outcome.reason(code) for code in outcome.Exit)), key=len)
 
 

@@ -9,11 +9,7 @@ from fedoperator.desired.ownership import Standing, standing
 from tests.unit.fedoperator import samples as s
 
 WANTED = {s.key(o): o for o in decide(s.observe(), s.NOW).objects}
-
-
 SERVICE = WANTED[Key("Service", "heart-aggregator")]
-
-
 CLAIM = next(o for key, o in WANTED.items() if key.kind == "PersistentVolumeClaim")
 
 
@@ -21,14 +17,8 @@ OURS, OLD, FOREIGN = Standing.OURS, Standing.PREDECESSORS, Standing.FOREIGN
 
 
 OWNER = SERVICE["metadata"]["ownerReferences"][0]
-
-
 LABELS = SERVICE["metadata"]["labels"]
-
-
 REPLICA_SET = OWNER | {"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "r"}
-
-
 TABLE = {
     "as it was made": (LABELS, OWNER, OURS),
     "no labels": ({}, OWNER, OURS),
