@@ -50,6 +50,13 @@ class StoreDamagedError(FatalError):
         super().__init__(Exit.STORE_DAMAGED, f"the store is damaged: {message}: {way_out}")
 
 
+class SupersededError(FatalError):
+    """Another process decides about the job now."""
+
+    def __init__(self) -> None:
+        super().__init__(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+
+
 class TooOldError(FatalError):
     """The job or its store says what only a newer version knows. Nothing is damaged, and nothing was changed."""
 

@@ -20,10 +20,9 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.polls import Polls
-from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, store_failed
+from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, SupersededError, store_failed
 from fedaggregator.ports import Clock
 from fedapi import names
-from fedapi.outcome import Exit
 from fedcore.rounds import modes, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
@@ -130,7 +129,7 @@ class Engine:
             if self.state.tip is not tip:
                 return  # a newer one was committed meanwhile, and this one may have been deleted
             self.damaged(error.found)
-            raise self._ended(StoreDamagedError(str(error))) from error
+            raise self.ended(StoreDamagedError(str(error))) from error
 
     async def _check_at_start(self) -> None:
         if self.state.phase is not Phase.FINISHED:  # then its outcome is told whatever became of it
@@ -285,18 +284,18 @@ class Engine:
             try:
                 return await run(work)
             except FatalError as error:
-                self._ended(error)
+                self.ended(error)
                 raise
             except HeadMovedError as error:
-                raise self._ended(FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")) from error
+                raise self.ended(SupersededError()) from error
             except (StoreFullError, StoreFailedError) as error:
                 metrics.STORE_RETRIES.inc()
                 if self.clock() + pause > give_up or self.stopping:
-                    raise self._ended(store_failed(error)) from error
+                    raise self.ended(store_failed(error)) from error
                 log.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
                 self.store_failed(error)
             except StoreError as error:
-                raise self._ended(StoreDamagedError(str(error))) from error
+                raise self.ended(StoreDamagedError(str(error))) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
 
@@ -311,7 +310,7 @@ class Engine:
             self.trouble = trouble
             self.news.set()
 
-    def _ended(self, error: FatalError) -> FatalError:
+    def ended(self, error: FatalError) -> FatalError:
         """The error that ends the process, wherever it is caught first."""
         if not self._fatal.done():
             self._fatal.set_exception(error)
@@ -352,7 +351,7 @@ class Engine:
         async with self.lock:
             with contextlib.suppress(StoreError):
                 if await self.under_lock(self.interpreter.superseded):
-                    raise FatalError(Exit.SUPERSEDED, "an aggregator with a newer epoch took over")
+                    raise SupersededError
 
 
 def _new(before: State, after: State, client: str) -> bool:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
-from fedaggregator.errors import RequestRefusedError
+from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
 from fedapi.wire.message import ObjectRef
@@ -34,7 +34,7 @@ from fedcore.rounds import admission
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
-from fedstore.errors import MissingError, StoreError, StoreFailedError, StoreFullError
+from fedstore.errors import HeadMovedError, MissingError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -196,6 +196,11 @@ class Intake:
             self._engine.store_failed(error)
             message = "the store cannot take it now: send it again"
             raise RequestRefusedError(Refusal(code="StoreFull", message=message)) from error
+        except HeadMovedError as error:
+            raise self._engine.ended(SupersededError()) from error
+        except FatalError as error:
+            self._engine.ended(error)
+            raise
 
     async def _base_table(self) -> TensorFile:
         """The tensors of the base of the round under way, read once a round."""

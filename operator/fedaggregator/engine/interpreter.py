@@ -34,10 +34,11 @@ from fedcore.rounds.effects import (
 from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
 from fedcore.rounds.state import End
 from fedstore import history
-from fedstore.errors import AlreadyExistsError, HeadMovedError
+from fedstore.errors import AlreadyExistsError, HeadMovedError, MissingError, StoreFailedError
 from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
+_TRIES = 3  # to write a record that comes and goes under somebody else's hands
 FoldAnswer = Folded | FoldFailed | UpdatesDamaged
 
 
@@ -190,20 +191,30 @@ class Interpreter:
     ) -> _M:
         """Writes a record, and before it what it names, or reads the one that is there already.
 
-        One that is damaged, or of another model than is committed since a repair, counts for nothing and makes room.
+        One that is damaged, or of another model than is committed since a repair, counts for nothing and makes room:
+        to who holds HEAD. HeadMovedError for everybody else, whose model is the one that does not count.
         """
         sealed = record.sealed()
         objects = {**beside, key: sealed.canonical()}
-        try:
-            self._store.put_together(objects)
-        except AlreadyExistsError:
-            with records.readable(key), contextlib.suppress(DamagedRecordError):
-                found = type(record).stored(self._store.get(key))
-                if model(found) == model(record):
-                    return found
-            self._store.delete(key)
-            self._store.put_together(objects)
-        return sealed
+        for _ in range(_TRIES):
+            try:
+                self._store.put_together(objects)
+            except AlreadyExistsError:
+                with contextlib.suppress(MissingError):  # it was deleted since
+                    found = self._found(key, record)
+                    if found is not None and model(found) == model(record):
+                        return found
+                    self._check_head()
+                    self._store.delete(key)
+            else:
+                return sealed
+        raise StoreFailedError(f"{key} is there when it is written, and gone when it is read")
+
+    def _found(self, key: str, kind: _M) -> _M | None:
+        """The record under a key; None when it is damaged, MissingError when there is none."""
+        with records.readable(key), contextlib.suppress(DamagedRecordError):
+            return type(kind).stored(self._store.get(key))
+        return None
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:
         key = self._layout.record(round_, self._head.epoch, attempt, name)

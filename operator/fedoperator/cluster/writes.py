@@ -5,7 +5,8 @@ here can touch an object that was not there before, or is not the one that was s
 taken, everything else names the uid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
+_REPLACED = "UID in precondition"  # of a conflict: an object of that name is there, and is another one
 _NO_VERSION = "1"  # older than every object: an apply that names it creates, and conflicts with whatever is there
 
 Count = Callable[[str, str], None]  # (kind, verb)
@@ -37,10 +39,12 @@ class Writer:
         """Server-side apply: takes over the leaves that the manifest holds, in exactly this object."""
         body = _meant(manifest, uid=live["metadata"]["uid"])
         try:
-            self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
+            with self._there(live):
+                self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
         except RefusedError as error:
             if "metadata.uid" not in str(error):
                 raise
+            self._cache.deleted(live)
             raise RetryLaterError(str(error), conflict=True) from error  # replaced under its name: look again
 
     def make(self, manifest: JsonView) -> None:
@@ -66,7 +70,8 @@ class Writer:
         keys = ("uid", "resourceVersion") if as_seen else ("uid",)
         metadata = patch.get("metadata", {}) | {key: live["metadata"][key] for key in keys}
         body = {"kind": live["kind"], **patch, "metadata": metadata}
-        self._take("patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
+        with self._there(live):
+            self._take("patch", "PATCH", _path(live), body, content_type=MERGE_PATCH, query=_MANAGER)
 
     def suspend(self, live: Json, *, suspend: bool) -> None:
         """Flips spec.suspend of a Job or JobSet, of exactly this one."""
@@ -121,6 +126,22 @@ class Writer:
         }
         self._count(EVENT.kind, "create")
         self._connection.request("POST", EVENT.path(namespace), body, query=_MANAGER)
+
+    @contextmanager
+    def _there(self, live: Json) -> Iterator[None]:
+        """Has the cache forget an object that turns out to be gone, or replaced; then it is looked at again.
+
+        The watch may never say so: one that has lost its labels is in the cache by `take` alone.
+        """
+        try:
+            yield
+        except GoneError as error:
+            self._cache.deleted(live)
+            raise RetryLaterError(str(error), conflict=True) from error
+        except RetryLaterError as error:
+            if _REPLACED in str(error):
+                self._cache.deleted(live)
+            raise
 
     def _take(self, verb: str, method: str, path: str, body: JsonView, **options: Any) -> None:
         self._count(body["kind"], verb)

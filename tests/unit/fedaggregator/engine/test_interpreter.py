@@ -3,9 +3,10 @@
 import pytest
 
 from fedaggregator.errors import StoreDamagedError
+from fedapi.wire.site import EvaluationReport
 from fedcore.rounds.effects import Discard, Finish, WriteClose, WriteFailure
 from fedcore.rounds.state import End, State
-from fedstore.errors import HeadMovedError
+from fedstore.errors import HeadMovedError, MissingError, StoreFailedError
 from fedstore.memory import MemoryStore
 from tests.unit.fedaggregator.engine.epochs import attempt_records, started
 from tests.unit.fedcore.rounds import test_round_rules as rules
@@ -50,3 +51,52 @@ def test_old_updates_go_whoever_sent_them():
     left = list(store.keys(layout.updates("")))
     assert len(left) == 4
     assert all("_round_2" in key for key in left)
+
+
+def report(sha256: str, samples: int = 3) -> EvaluationReport:
+    return EvaluationReport(job_uid="uid", round=0, client="a", model_sha256=sha256, samples=samples, metrics={})
+
+
+class Vanishing(MemoryStore):
+    """Deletes, once it is asked to, what is read, as somebody else would just before."""
+
+    vanishes = False
+
+    def get(self, key: str) -> bytes:
+        if self.vanishes:
+            self.vanishes = False
+            self.delete(key)
+        return super().get(key)
+
+
+def test_a_record_that_is_deleted_between_the_write_and_the_read_is_written():
+    store = Vanishing()
+    interpreter, _ = started(store)
+    interpreter.write_report(report(rules.A))
+    store.vanishes = True
+    assert interpreter.write_report(report(rules.A, samples=4)).samples == 4
+    assert interpreter.write_report(report(rules.A)).samples == 4, "the first one counts"
+
+
+def test_a_store_that_says_both_is_a_failing_one():
+    class Contradicting(MemoryStore):
+        def get(self, key: str) -> bytes:
+            raise MissingError(key)
+
+    interpreter, _ = started(store := Contradicting())
+    interpreter.write_report(report(rules.A))
+    with pytest.raises(StoreFailedError, match="gone when it is read"):
+        interpreter.write_report(report(rules.A, samples=4))
+    assert len(list(store.keys("updates/"))) == 1
+
+
+def test_one_of_another_model_makes_room_to_the_aggregator_that_decides_and_to_no_other():
+    """After a repair a round is made again; who does not know of it yet must not take away what was acknowledged since."""
+    store = MemoryStore()
+    old, _ = started(store)
+    new, _ = started(store)
+    new.write_report(report(rules.A))
+    with pytest.raises(HeadMovedError):
+        old.write_report(report(rules.B))
+    assert new.write_report(report(rules.A, samples=4)).samples == 3
+    assert new.write_report(report(rules.B)).model_sha256 == rules.B
