@@ -229,7 +229,7 @@ def list_models(
     for each in found:
         commit = each.record
         at = datetime.fromtimestamp(commit.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        sites, samples, kept = str(len(commit.participants)), str(commit.total_samples), "yes" if each.kept else "no"
+        sites, samples, kept = str(each.sites), str(commit.total_samples), "yes" if each.kept else "no"
         table.add_row(str(commit.round), at, sites, samples, kept, commit.model.sha256)
     _out().print(table)
 

@@ -90,9 +90,10 @@ def _of_round(cluster: Cluster, pod: str, round_: int | None) -> ObjectRef:
 
 def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
     """What the records of the volume say, bound to HEAD by digests."""
-    records = VolumeRecords.of(cluster.output(pod, ["python", "-I", "-c", PRINT, names.PATH_STORE]))
+    printed = cluster.output(pod, ["python", "-I", "-c", PRINT, names.PATH_STORE])
     try:
-        return history.committed(records, records.layout)
+        with VolumeRecords.of(printed) as records:
+            return history.committed(records, records.layout)
     except HistoryDamagedError as error:
         raise CommandError(f"the records of the volume are damaged: {error}") from error
     except NewerRecordError as error:

@@ -6,15 +6,19 @@ Called by modelreader.py. One command lists every object with its size, and brin
 import base64
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
+from fedapi.wire import storekey
 from fedapi.wire.store import Layout
 from fedcli.errors import CommandError
 from fedstore.errors import MissingError
 from fedstore.objectstore import Head
 
-HEAD = "HEAD.json"
+IN_MEMORY_BYTES = 16 << 20  # of records; more of them are kept on the disk
 PRINT = """
 import base64, json, os, sys
 for folder, _, names in os.walk(sys.argv[1]):
@@ -32,33 +36,43 @@ for folder, _, names in os.walk(sys.argv[1]):
 
 @dataclass(frozen=True)
 class VolumeRecords:
-    """What was printed, read as a store is."""
+    """What was printed, read as a store is. Records of many sites are large: in memory is where they are in a file."""
 
     sizes: Mapping[str, int]
-    contents: Mapping[str, bytes]
+    places: Mapping[str, tuple[int, int]]  # where in the file a record begins, and its length
+    file: IO[bytes]
 
     @staticmethod
-    def of(output: Iterable[bytes]) -> "VolumeRecords":
-        """From what PRINT printed."""
-        said = [json.loads(line) for line in b"".join(output).splitlines()]
-        contents = {each["key"]: base64.b64decode(each["content"]) for each in said if "content" in each}
-        return VolumeRecords({each["key"]: each["size"] for each in said}, contents)
+    @contextmanager
+    def of(output: Iterable[bytes]) -> "Iterator[VolumeRecords]":
+        """From what PRINT printed, as it comes; for as long as the block lasts."""
+        sizes: dict[str, int] = {}
+        places: dict[str, tuple[int, int]] = {}
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
+            for line in _lines(output):
+                said = json.loads(line)
+                sizes[said["key"]] = said["size"]
+                if "content" in said:
+                    data = base64.b64decode(said["content"])
+                    places[said["key"]] = file.tell(), len(data)
+                    file.write(data)
+            yield VolumeRecords(sizes, places, file)
 
     @property
     def layout(self) -> Layout:
         """Of the one job whose store this is. CommandError when there are none or several."""
-        heads = [key.split("/") for key in self.contents if key.startswith("control/") and key.endswith(f"/{HEAD}")]
-        jobs = [parts for parts in heads if len(parts) == len(("control", "namespace", "job", HEAD))]
+        jobs = [job for job in map(storekey.head_of, self.places) if job is not None]
         if len(jobs) != 1:
             raise CommandError(f"the volume holds the stores of {len(jobs)} jobs, not of one: give another --claim")
-        name, _, uid = jobs[0][2].partition("-")  # wherever it is cut: the layout puts it together again
-        return Layout(jobs[0][1], name, uid)
+        return jobs[0]
 
     def get(self, key: str) -> bytes:
         """Of HEAD and commits alone."""
-        if key not in self.contents:
+        if key not in self.places:
             raise MissingError(f"{key}: there is no such record")
-        return self.contents[key]
+        start, length = self.places[key]
+        self.file.seek(start)
+        return self.file.read(length)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """As the port says."""
@@ -70,5 +84,20 @@ class VolumeRecords:
 
     def head(self, key: str) -> Head | None:
         """As the port says."""
-        data = self.contents.get(key)
-        return None if data is None else Head(data, hashlib.sha256(data).hexdigest())
+        if key not in self.places:
+            return None
+        data = self.get(key)
+        return Head(data, hashlib.sha256(data).hexdigest())
+
+
+def _lines(output: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines of what comes in pieces."""
+    begun: list[bytes] = []
+    for piece in output:
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        for other in others:
+            yield b"".join(begun)
+            begun = [other]
+    if any(begun):
+        yield b"".join(begun)

@@ -14,7 +14,7 @@ from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError
-from fedapi.wire.store import CommitRecord, Layout
+from fedapi.wire.store import Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
 from fedstore import history
@@ -55,17 +55,12 @@ def state_of(workdir: Path, job: str | None) -> StateFolder:
 
 def rounds(state: StateFolder) -> list[RoundTime]:
     """Committed rounds from 1 on, oldest first."""
-    return [_time(commit) for commit in commits(state) if commit.round > 0]
+    return [_time(each) for each in committed(state) if each.record.round > 0]
 
 
 def overhead_s(times: Sequence[RoundTime]) -> float:
     """Median overhead of the rounds after the first."""
     return statistics.median(time.overhead_s for time in times[1:] or times)
-
-
-def commits(state: StateFolder) -> list[CommitRecord]:
-    """The commits of a job, oldest first."""
-    return [each.record for each in committed(state)]
 
 
 def committed(state: StateFolder) -> list[Committed]:
@@ -147,6 +142,6 @@ def _record(state: StateFolder) -> Json:
     return record
 
 
-def _time(commit: CommitRecord) -> RoundTime:
-    slowest = max((p.training_s for p in commit.participants), default=0.0)
-    return RoundTime(commit.round, commit.committed_at - commit.planned_at, slowest, len(commit.participants))
+def _time(each: Committed) -> RoundTime:
+    commit = each.record
+    return RoundTime(commit.round, commit.committed_at - commit.planned_at, each.slowest_training_s, each.sites)

@@ -41,7 +41,9 @@ class Readable(Protocol):
 class Committed:
     """A round that happened, and whether its model is there: storage.history may keep fewer than all."""
 
-    record: CommitRecord
+    record: CommitRecord  # without who took part
+    sites: int  # that took part
+    slowest_training_s: float  # of those
     kept: bool
 
 
@@ -97,16 +99,19 @@ def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitR
         digest, round_ = commit.previous_sha256, round_ - 1
 
 
-def chain(store: Readable, layout: Layout, head: HeadRecord) -> list[CommitRecord]:
-    """The commits that HEAD reaches, oldest first."""
-    return list(links(store, layout, head))[::-1]
-
-
 def committed(store: Readable, layout: Layout) -> list[Committed]:
-    """Every round that happened, oldest first; none before the initial model is committed."""
+    """Every round that happened, oldest first; none before the initial model is committed.
+
+    Ten thousand rounds of a thousand sites are 14 GB of commits: one of them is in memory at a time.
+    """
     found = read_head(store, layout)
-    records = chain(store, layout, found[0]) if found else []
-    return [Committed(record, store.size(record.model.key) == record.model.size) for record in records]
+    return [_committed(store, commit) for commit in links(store, layout, found[0])][::-1] if found else []
+
+
+def _committed(store: Readable, commit: CommitRecord) -> Committed:
+    slowest = max((each.training_s for each in commit.participants), default=0.0)
+    kept = store.size(commit.model.key) == commit.model.size
+    return Committed(commit.model_copy(update={"participants": ()}), len(commit.participants), slowest, kept)
 
 
 def of_round(rounds: list[Committed], round_: int | None) -> CommitRecord:

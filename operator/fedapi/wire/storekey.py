@@ -73,6 +73,12 @@ _SENT = re.compile(
 _JOB = re.compile(r"(?:control|models)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
 
 
+def head_of(key: str) -> Layout | None:
+    """The job whose HEAD a key is; None when it is none."""
+    job = job_of(key)
+    return job if job is not None and job.head == key else None
+
+
 def job_of(key: str) -> Layout | None:
     """The job whose object a key names; None when it is no object of ours."""
     found = _JOB.fullmatch(key)

@@ -192,7 +192,7 @@ class Hub:
         """All commit records in the store that HEAD reaches."""
         layout = self.state.layout
         head, _ = records.take_head(self.store, layout)
-        return history.chain(self.store, layout, head)
+        return list(history.links(self.store, layout, head))[::-1]
 
     def with_config(self, **values) -> None:
         self.config = self.config.model_copy(update=values)

@@ -145,7 +145,7 @@ def newer_head() -> bytes:
     ("damage", "words"),
     [
         (lambda folder: (folder / LAYOUT.head).unlink(), "stores of 0 jobs"),
-        (lambda folder: put(folder, Layout("hearts", "b", "u").head, b"{}"), "stores of 2 jobs"),
+        (lambda folder: put(folder, Layout("hearts", "b", "2" * 8 + LAYOUT.uid[8:]).head, b"{}"), "stores of 2 jobs"),
         (lambda folder: put(folder, LAYOUT.head, Head(epoch=1, round=-1).canonical()), "no model is committed yet"),
         (lambda folder: put(folder, LAYOUT.head, b'{"epoch": "x"}'), "are damaged"),
         (lambda folder: put(folder, LAYOUT.head, newer_head()), "go on with the version of Fedloom that wrote it"),

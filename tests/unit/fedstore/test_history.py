@@ -1,5 +1,7 @@
 """What is kept of a job's rounds, and the one reader of it: over real rounds in a store, with a strategy that remembers."""
 
+import gc
+
 import numpy as np
 import pytest
 from safetensors.numpy import load
@@ -10,11 +12,14 @@ from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.job import StopRule, StrategySettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
+from fedapi.wire.store import CommitRecord, Layout, Participant
+from fedapi.wire.store import Head as HeadRecord
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Strategy
 from fedcore.strategies.table import STRATEGIES
 from fedstore import history
 from fedstore.errors import HistoryDamagedError, MissingError
+from fedstore.memory import MemoryStore
 from tests.property.fedaggregator.simulation import UID, CrashingStore, Hub, job
 
 SITES = ("a", "b")
@@ -200,3 +205,33 @@ def test_nothing_is_committed_in_a_new_store():
     assert history.committed(hub.store, layout) == []
     with pytest.raises(MissingError, match="no model is committed yet"):
         history.of_round([], None)
+
+
+def test_the_reader_holds_one_round_with_its_sites_at_a_time():
+    """With a thousand sites a commit is 1.4 MiB, and there may be ten thousand."""
+
+    class Store(MemoryStore):
+        """Counts the commits with their sites that somebody still has when the next is read."""
+
+        def get(self, key):
+            gc.collect()
+            alive.append(sum(type(each) is Participant for each in gc.get_objects()))
+            return super().get(key)
+
+    alive, store, layout, previous = [], Store(), Layout("ns", "job", "uid"), None
+    for round_ in range(6):
+        model = store.put_once(layout.model(round_, f"{round_:064x}"), b"m")
+        sites = tuple(Participant(client=f"s{n}", samples=1, payloads={}, training_s=n / 2) for n in range(50))
+        at = {"planned_at": 1.0, "committed_at": 2.0, "epoch": 1, "attempt": 1, "job_uid": "uid"}
+        commit = CommitRecord(round=round_, model=model, participants=sites, previous_sha256=previous, **at).sealed()
+        key = f"{layout.attempt(round_, 1, 1)}/commit.json"
+        store.put_once(key, commit.canonical())
+        previous = commit.digest()
+    del sites, commit
+    head = HeadRecord(epoch=1, round=5, commit_key=key, commit_sha256=previous)
+    store.replace_head(layout.head, head.sealed().canonical(), None)
+    before = sum(type(each) is Participant for each in gc.get_objects())
+    rounds = history.committed(store, layout)
+    assert max(alive) - before <= 50, "the one that was read last"
+    assert [each.record.round for each in rounds] == list(range(6))
+    assert {(each.sites, each.slowest_training_s, each.record.participants, each.kept) for each in rounds} == {(50, 24.5, (), True)}  # fmt: skip
