@@ -20,7 +20,9 @@ from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 
 _APPLY = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
-_REPLACED = "UID in precondition"  # of a conflict: an object of that name is there, and is another one
+# Words about an object that was seen and is another one by now, or none: to an apply or a merge, and to a deletion.
+_ANOTHER = ("metadata.uid", "uid mismatch", "UID in precondition")
+_NOT_DELETED = "the UID in the precondition"
 _NO_VERSION = "1"  # older than every object: an apply that names it creates, and conflicts with whatever is there
 
 Count = Callable[[str, str], None]  # (kind, verb)
@@ -38,14 +40,8 @@ class Writer:
     def apply(self, manifest: JsonView, live: Json) -> None:
         """Server-side apply: takes over the leaves that the manifest holds, in exactly this object."""
         body = _meant(manifest, uid=live["metadata"]["uid"])
-        try:
-            with self._there(live):
-                self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
-        except RefusedError as error:
-            if "metadata.uid" not in str(error):
-                raise
-            self._cache.deleted(live)
-            raise RetryLaterError(str(error), conflict=True) from error  # replaced under its name: look again
+        with self._there(live):
+            self._take("apply", "PATCH", _path(body), body, content_type=APPLY_PATCH, query=_APPLY)
 
     def make(self, manifest: JsonView) -> None:
         """Server-side apply that only creates; RetryLaterError(conflict) when the name is taken."""
@@ -101,6 +97,10 @@ class Writer:
             answer = self._connection.request("DELETE", _path(live), options)
         except GoneError:
             answer = {}
+        except RetryLaterError as error:
+            if _NOT_DELETED not in str(error):
+                raise
+            answer = {}
         if answer.get("metadata", {}).get("uid") == live["metadata"]["uid"]:
             self._cache.put(answer)  # finalizers hold it: it is being deleted
         else:
@@ -135,13 +135,11 @@ class Writer:
         """
         try:
             yield
-        except GoneError as error:
+        except (GoneError, RefusedError, RetryLaterError) as error:
+            if not (isinstance(error, GoneError) or any(words in str(error) for words in _ANOTHER)):
+                raise
             self._cache.deleted(live)
             raise RetryLaterError(str(error), conflict=True) from error
-        except RetryLaterError as error:
-            if _REPLACED in str(error):
-                self._cache.deleted(live)
-            raise
 
     def _take(self, verb: str, method: str, path: str, body: JsonView, **options: Any) -> None:
         self._count(body["kind"], verb)

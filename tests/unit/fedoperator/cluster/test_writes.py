@@ -43,9 +43,10 @@ WRITES = {
     [
         (GoneError('configmaps "x" not found'), False),
         (RetryLaterError("Precondition failed: UID in precondition: u1, UID in object meta: u2", conflict=True), False),
+        (RefusedError("metadata.uid: Invalid value: field is immutable", 422), False),
         (RetryLaterError("the object has been modified", conflict=True), True),
     ],
-    ids=["gone", "another", "newer"],
+    ids=["gone", "another", "another, to a merge", "newer"],
 )
 def test_an_object_that_is_not_there_any_more_is_forgotten(write, error, there):
     writer, cache = known(error)
@@ -61,3 +62,14 @@ def test_an_apply_to_an_object_that_was_replaced_is_told_from_one_that_is_refuse
     with pytest.raises(kind):
         WRITES["apply"](writer)
     assert (cache.get("ConfigMap", "ns", "x") is not None) is there
+
+
+def test_a_deletion_of_what_was_replaced_is_done_and_of_what_is_contested_is_not():
+    words = "the UID in the precondition (u1) does not match the UID in record (u2)"
+    writer, cache = known(RetryLaterError(words, conflict=True))
+    writer.delete(LIVE)
+    assert cache.get("ConfigMap", "ns", "x") is None
+    writer, cache = known(RetryLaterError("the server is busy", conflict=True))
+    with pytest.raises(RetryLaterError):
+        writer.delete(LIVE)
+    assert cache.get("ConfigMap", "ns", "x") is not None
