@@ -18,7 +18,7 @@ SHARED_MIB = 70  # a shared trainer beside what it shares with the process that 
 WAITING_MIB = 0.6  # a site that waits for a shared trainer: its connection at both ends, its objects in the runner
 LOADED_MIB = 360  # a process that loads torch itself: a rank of a ring, or any trainer where nothing is forked
 LAUNCHER_MIB = 50  # the launcher of a worker's ranks, which never loads torch
-SPARE_TRAINERS = 1  # above the cores: while one waits for the aggregator's disk another one computes
+SPARE_TRAINERS = 2  # above the cores: while some wait for the aggregator and its disk others compute
 OWN_AT_MOST = 32  # sites at a time that have processes of their own without being asked
 UNLIMITED = 1 << 60  # bytes; what control groups say when they set no limit is above
 

@@ -78,12 +78,12 @@ def test_sites_share_trainers_where_they_are_many_or_would_not_fit_or_it_is_aske
     assert bool(plan.trainers) is shares
 
 
-@pytest.mark.parametrize(("free", "trainers"), [(None, 3), (3000, 3), (1261, 3), (1260, 2), (500, 2)])
-def test_one_trainer_more_than_cores_computes_while_another_waits_if_it_fits(monkeypatch, free, trainers):
+@pytest.mark.parametrize(("free", "trainers"), [(None, 4), (3000, 4), (1331, 4), (1330, 2), (500, 2)])
+def test_two_trainers_more_than_cores_compute_while_others_wait_if_they_fit(monkeypatch, free, trainers):
     monkeypatch.setattr(memory.os, "cpu_count", lambda: 2)
     plan = memory.plan(MANY, 1000, free, "shared", forked=True)
     assert (plan.trainers, plan.sharing) == (trainers, 1000)
-    assert plan.needed_mib == 1261 - 70 * (3 - trainers)
+    assert plan.needed_mib == 1331 - 70 * (4 - trainers)
 
 
 def test_a_thousand_sites_that_share_are_reckoned_to_fit_where_the_issue_wants_them():
