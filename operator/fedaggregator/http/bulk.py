@@ -211,7 +211,7 @@ class Bulk:
             if not self._pace.moved(waited, moved):
                 raise BodyEndedError(stalled=True)
             yield moved
-            waited = await self._wait(watch, unwatch) if body.waits else 0.0
+            waited = await self._wait(watch, unwatch) if body.waits and not self._lost else 0.0
 
     async def _burst(self, body: _Body) -> int:
         if self._lost:

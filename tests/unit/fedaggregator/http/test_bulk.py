@@ -223,6 +223,23 @@ def test_a_connection_that_is_lost_meanwhile_is_not_waited_for(contexts):
     assert not ended.value.stalled
 
 
+def test_one_that_is_lost_while_a_thread_is_at_work_is_not_waited_for_either(contexts):
+    """Nothing would wake it any more: the client neither reads nor hangs up."""
+
+    async def send():
+        store = MemoryStore()
+        store.put_once("key", DATA)
+        with bulk(contexts, lambda _, over: over.wait()) as (_, taken), store.reader("key") as reader:
+            counts = taken.sent(reader)
+            await anext(counts)
+            taken.lost()
+            await all_of(taken, counts)
+
+    with pytest.raises(BodyEndedError) as ended:
+        asyncio.run(send())
+    assert not ended.value.stalled
+
+
 def test_a_burst_waits_for_the_kernel_once_and_for_bytes_that_are_worth_it():
     """Else a client that trickles would hold the thread as long as it likes."""
     ours, theirs = socket.socketpair()
