@@ -318,7 +318,8 @@ class DiskStore:
     def _sync_folders(self, folders: Iterable[Path]) -> None:
         """Makes entries of the folders durable, and with them folders that are new: mostly one write for all of them."""
         for each in folders:
-            _sync_folder(each)
+            with self._spare.synced(each):
+                _sync_folder(each)
         self._durable_folders.update(folders)
 
     @contextmanager

@@ -1,5 +1,6 @@
 """What only a disk can do wrong: be full, be read-only, hold links and leftovers."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstore import writeback
+from fedstore import disk, writeback
 from fedstore.disk import DiskStore
 from fedstore.errors import MissingError, StoreFailedError, StoreFullError
 from fedstore.spare import SMALL_BYTES
@@ -176,9 +177,54 @@ def test_the_file_of_a_deleted_small_object_is_written_over_for_the_next_one(tmp
     assert [path.stat().st_ino for path in (tmp_path / ".spare").iterdir()] == [file]
     with pytest.raises(MissingError):
         store.get("a/long")
+    store.put_once("b/before", b"1")
+    store.put_once("a/next", b"2")
     store.put_once("b/short", b"short")
     assert (store.get("b/short"), (tmp_path / "b" / "short").stat().st_ino) == (b"short", file)
-    assert list((tmp_path / ".tmp").iterdir()) == []
+    assert [*(tmp_path / ".tmp").iterdir(), *(tmp_path / ".spare").iterdir()] == []
+    assert [store.get(key) for key in ("b/before", "a/next")] == [b"1", b"2"]
+
+
+def test_a_file_whose_old_name_may_come_back_with_a_power_cut_is_not_written_over(tmp_path):
+    store = DiskStore(tmp_path)
+    store.put_once("a/deleted", b"1")
+    with (tmp_path / "a" / "deleted").open("rb", buffering=0) as file:
+        store.delete("a/deleted")
+        for number in range(3):
+            store.put_once(f"b/{number}", b"2")
+        assert file.read() == b"1"
+
+
+def test_a_sync_that_fails_leaves_it_for_the_next_one(tmp_path, monkeypatch):
+    store = DiskStore(tmp_path)
+    store.put_once("a/deleted", b"1")
+    file = (tmp_path / "a" / "deleted").stat().st_ino
+    store.delete("a/deleted")
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "_sync_folder", _failing)
+        with pytest.raises(StoreFailedError):
+            store.put_once("a/1", b"2")
+    store.put_once("b/1", b"2")
+    store.put_once("a/2", b"2")
+    store.put_once("b/2", b"2")
+    assert (tmp_path / "b" / "2").stat().st_ino == file
+
+
+def _failing(folder):
+    raise OSError(errno.EIO, "Input/output error", folder)
+
+
+def test_an_object_that_cannot_be_kept_is_deleted(tmp_path, monkeypatch):
+    """A name in the folder of those that are kept takes room, which a full volume has not."""
+    store = DiskStore(tmp_path)
+    store.put_once("a/deleted", b"1")
+    monkeypatch.setattr(Path, "rename", lambda path, _: _full(path))
+    store.delete("a/deleted")
+    assert list(store.keys("")) == []
+
+
+def _full(path):
+    raise OSError(errno.ENOSPC, "No space left on device", path)
 
 
 def test_who_reads_a_deleted_object_goes_on_reading_it(tmp_path):
@@ -186,6 +232,7 @@ def test_who_reads_a_deleted_object_goes_on_reading_it(tmp_path):
     store.put_once("a", b"old")
     with store.reader("a") as reader:
         store.delete("a")
+        store.put_once("between", b"x")
         store.put_once("b", b"new")
         data = bytearray(3)
         reader.read_into(memoryview(data), 0)
@@ -197,6 +244,7 @@ def test_a_file_with_another_name_of_a_persons_is_not_written_over(tmp_path):
     store.put_once("a", b"old")
     os.link(tmp_path / "store" / "a", tmp_path / "copy")
     store.delete("a")
+    store.put_once("between", b"x")
     store.put_once("b", b"new")
     assert (tmp_path / "copy").read_bytes() == b"old"
 
@@ -214,6 +262,7 @@ def test_a_kept_file_that_somebody_has_removed_is_made_anew(tmp_path):
     store = DiskStore(tmp_path)
     store.put_once("a", b"old")
     store.delete("a")
+    store.put_once("between", b"x")
     DiskStore(tmp_path).clean()
     assert store.get(store.put_once("b", b"new").key) == b"new"
 
@@ -222,7 +271,8 @@ def test_an_object_that_was_begun_in_a_kept_file_and_not_ended_leaves_nothing(tm
     store = DiskStore(tmp_path)
     store.put_once("a", b"old")
     store.delete("a")
+    store.put_once("between", b"x")
     with store.writer("b", size=3) as writer:
         writer.write(b"n")
-    assert list(store.keys("")) == []
+    assert list(store.keys("")) == ["between"]
     assert [*(tmp_path / ".tmp").iterdir(), *(tmp_path / ".spare").iterdir()] == []
