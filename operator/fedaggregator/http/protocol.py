@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fedaggregator import metrics, refusallog
+from fedaggregator.errors import BodyEndedError
 from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
@@ -68,6 +69,8 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         tls = cast(Tls, self.transport)
         try:
             yield await tls.take(threads)
+            if self.cycle is None:  # it ended with the body's last bytes
+                raise BodyEndedError(stalled=False)
             self.cycle.expected_content_length = 0
         finally:
             await tls.give_back()

@@ -201,7 +201,7 @@ class Tls(asyncio.BufferedProtocol):
 
     async def take(self, threads: ThreadPoolExecutor) -> Bulk:
         """Out of the loop's hands until `give_back`, from now on. BodyEndedError when it is over."""
-        self._taken = True
+        self._taken, self._pace = True, self._fresh_pace()
         self._control_reading()
         while self._raw.get_write_buffer_size():  # noqa: ASYNC110 - the transport tells the application only
             await asyncio.sleep(_PAUSE_S)
@@ -247,7 +247,7 @@ class Tls(asyncio.BufferedProtocol):
         closing = self._session is None
         if self._bulk is not None:
             return ""  # it has a pace of its own
-        if unsent and (self._writing_paused or closing):
+        if unsent and (self._writing_paused or self._taken or closing):
             return "" if self._pace.moved(passed, sent) else "Stalled"
         if closing:
             return "Lingering" if now - self._since > self._limits.linger_s else ""
