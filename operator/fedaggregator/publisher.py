@@ -1,9 +1,11 @@
 """Writes the status when the state changes: at most a few times a second, the last state always. Runs beside the engine.
 
-Of many sites a status takes longer to make, so it is made less often: what it costs does not grow with their square.
+Of many sites a status takes longer to make, so it is made less often: what it costs does not grow with their square. How
+it ends is told at once.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -59,8 +61,16 @@ class Publisher:
             done = await self.publish()
             if last:
                 return
-            await asyncio.sleep(max(_INTERVAL_S, _SHARE * self._took_s) if done else _RETRY_S)
+            await asyncio.sleep(_INTERVAL_S if done else _RETRY_S)
+            if done:
+                await self._pause(_SHARE * self._took_s - _INTERVAL_S)
             await self._news(wait=done)
+
+    async def _pause(self, seconds: float) -> None:
+        """Or until what comes is the end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._engine.over.wait()
 
     async def _news(self, *, wait: bool) -> None:
         """Waits for a change of the state, if that is what a write waits for; raises when reports stay refused."""

@@ -69,6 +69,7 @@ class Engine:
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.polls = Polls()
         self.news = asyncio.Event()  # the status may be another one; cleared by who tells it
+        self.over = asyncio.Event()  # nothing changes any more that is worth waiting for: the job, or the process, ends
         self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
         self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
@@ -164,6 +165,7 @@ class Engine:
         """Wakes every long poll and ends folds at the next block."""
         self.stopping = True
         self.polls.end_all()
+        self.over.set()
         self.news.set()
 
     async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
@@ -219,6 +221,8 @@ class Engine:
     def _show(self, state: State) -> None:
         """The new state becomes visible, and whom it concerns is told."""
         before, self.state = self.state, state
+        if state.phase is Phase.FINISHED:
+            self.over.set()
         metrics.ATTEMPT.set(state.attempt)
         metrics.ROUND.set(state.tip.round if state.tip else 0)
         self.polls.shown(before, state)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import queue
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +16,7 @@ from fedaggregator.errors import FatalError, StatusUnavailableError
 from fedaggregator.patience import Patience
 from fedaggregator.publisher import Publisher
 from fedapi.outcome import Exit
+from fedcore.rounds.state import End, Phase
 from fedstore.memory import MemoryStore
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
@@ -93,3 +96,47 @@ def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not
 
     with pytest.raises(FatalError) if fatal else contextlib.nullcontext():
         ends_with(tmp_path, sink, act)
+
+
+class Kept:
+    """Keeps what is published."""
+
+    def __init__(self):
+        self.told = queue.Queue()
+
+    def publish(self, status):
+        self.told.put(status)
+
+    async def next(self):
+        return await asyncio.to_thread(self.told.get, timeout=30)
+
+
+def finish(engine):
+    end = End("Succeeded", "RoundsCompleted", "", 30.0)
+    engine._show(replace(engine.state, phase=Phase.FINISHED, end=end))
+    engine.news.set()
+
+
+@pytest.mark.parametrize("ends", [finish, Engine.stop])
+def test_the_end_is_told_at_once_however_long_a_status_takes(tmp_path, monkeypatch, ends):
+    (tmp_path / "job.json").write_text(rules.config().model_dump_json())
+    monkeypatch.setattr(publisher_module, "_SHARE", 1e12)
+    sink = Kept()
+
+    async def run():
+        with ThreadPoolExecutor(1) as pool:
+            engine = Engine(
+                MemoryStore(), ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, store_retry_s=1.0
+            )
+            await engine.start()
+            publishing = asyncio.create_task(Publisher(engine, sink).run())
+            await sink.next()
+            ends(engine)
+            if ends is finish:
+                assert "outcome" in await sink.next()
+            engine.stop()
+            async with asyncio.timeout(30):
+                await publishing
+            engine.close()
+
+    asyncio.run(run())
