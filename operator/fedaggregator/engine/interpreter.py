@@ -211,9 +211,11 @@ class Interpreter:
         raise StoreFailedError(f"{key} is there when it is written, and gone when it is read")
 
     def _found(self, key: str, kind: _M) -> _M | None:
-        """The record under a key; None when it is damaged, MissingError when there is none."""
+        """The record under a key; None when it is damaged or another's, MissingError when there is none."""
+        said = storekey.parsed(self._layout, key)
         with records.readable(key), contextlib.suppress(DamagedRecordError):
-            return type(kind).stored(self._store.get(key))
+            record = type(kind).stored(self._store.get(key))
+            return record if said is not None and records.belongs(record, said, self._layout.uid) else None
         return None
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:

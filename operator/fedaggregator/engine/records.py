@@ -139,7 +139,7 @@ class _Reader:
         except (DamagedRecordError, MissingError) as error:
             self._leave_out(key, said, str(error))
             return None
-        if not _belongs(record, said, self.uid):
+        if not belongs(record, said, self.uid):
             self._leave_out(key, said, "what it says belongs to another key")
             return None
         return record
@@ -149,7 +149,7 @@ class _Reader:
         self.damages.append(Damage(key, what, client))
 
 
-def _belongs(record: Record, said: StoreKey, uid: str) -> bool:
+def belongs(record: Record, said: StoreKey, uid: str) -> bool:
     """Whether the record says the same as its key."""
     told = _said(record).model_dump(include={"job_uid", "round", "attempt", "client"})
     says = {"job_uid": uid, "round": said.round}

@@ -100,3 +100,13 @@ def test_one_of_another_model_makes_room_to_the_aggregator_that_decides_and_to_n
         old.write_report(report(rules.B))
     assert new.write_report(report(rules.A, samples=4)).samples == 3
     assert new.write_report(report(rules.B)).model_sha256 == rules.B
+
+
+def test_what_says_that_it_is_anothers_makes_room():
+    store = MemoryStore()
+    interpreter, _ = started(store)
+    key = State(rules.config(), 0).layout.evaluation_report("a", 0)
+    others = report(rules.A, samples=9).model_copy(update={"client": "b"})
+    store.put_once(key, others.sealed().canonical())
+    assert interpreter.write_report(report(rules.A)) == report(rules.A).sealed()
+    assert store.get(key) == report(rules.A).sealed().canonical()
