@@ -31,12 +31,13 @@ _PIPELINED = 4  # requests that wait for the answer to the one before; sites sen
 class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
     """One connection's requests."""
 
-    cycle: Any  # of the request whose answer is under way, or was the last
+    cycle: Any  # of the newest request, which may wait for the answer to one before it
     scope: Any
 
     def __init__(self, config: Config, server_state: ServerState, limits: Limits) -> None:
         super().__init__(config, server_state, {}, asyncio.get_running_loop())
         self._limits = limits
+        self._answered: Any = None  # the cycle of the request whose answer is under way, or was the last
         self._over: tuple[HTTPStatus, str] | None = None  # the limit that the request under way exceeds
         self._in_head, self._whole = True, True  # whether headers are awaited; whether no request has begun to come
         self._bodiless_bytes = 0  # since a request or a part of its body: heads, trailers, what frames chunks
@@ -53,7 +54,7 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is kept for it: cycles of objects would wait for the garbage collector."""
         super().connection_lost(exc)
-        self.cycle = self.scope = None
+        self.cycle = self.scope = self._answered = None
 
     def proved(self, site: str) -> None:
         """A request showed that this is a site's connection."""
@@ -69,9 +70,9 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         tls = cast(Tls, self.transport)
         try:
             yield await tls.take(threads)
-            if self.cycle is None:  # it ended with the body's last bytes
+            if self._answered is None:  # it ended with the body's last bytes
                 raise BodyEndedError(stalled=False)
-            self.cycle.expected_content_length = 0
+            self._answered.expected_content_length = 0
         finally:
             await tls.give_back()
 
@@ -82,8 +83,8 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
     def end(self, *, stalled: bool) -> None:
         """The answer cannot go on."""
         cast(Tls, self.transport).end(stalled=stalled)
-        if self.cycle is not None:
-            self.cycle.disconnected = True
+        if self._answered is not None:
+            self._answered.disconnected = True
 
     def late(self, now: float) -> str:
         """Why it is over; empty when it is not."""
@@ -158,6 +159,11 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
             self._await("Header", self._limits.header_s)
         else:
             self._await("Idle", self._limits.idle_s if self._is_site else self._limits.header_s)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """The turn of a request."""
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _await(self, what: str, seconds: float) -> None:
         self._late, self._until = what, self.loop.time() + seconds

@@ -1,4 +1,4 @@
-"""A connection that is taken for a large body while the kernel has not taken what was written before, or that is lost."""
+"""A connection that is taken for a large body: what came before it, and what waits behind it."""
 
 import asyncio
 import ssl
@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from fedaggregator.errors import BodyEndedError
+from fedaggregator.http import protocol
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.protocol import Http
 from fedaggregator.http.tls import Tls
@@ -88,7 +89,10 @@ def test_who_reads_some_of_it_is_waited_for():
 
 
 class Taken:
-    """A connection that can be taken."""
+    """A connection that can be taken, and shows the answers."""
+
+    def __init__(self):
+        self.written, self.closed = b"", False
 
     async def take(self, threads):
         return threads
@@ -96,13 +100,65 @@ class Taken:
     async def give_back(self):
         pass
 
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def write(self, data):
+        self.written += data
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+    def is_closing(self):
+        return self.closed
+
+    def close(self):
+        self.closed = True
+
+    def end(self, *, stalled):
+        self.closed = True
+
+
+def connected(app):
+    """A connection whose requests the application answers."""
+    http = Http(uvicorn.Config(app, lifespan="off", log_config=None), ServerState(), Limits())
+    http.connection_made(Taken())
+    return http
+
 
 def test_a_connection_that_ends_with_a_body_has_ended_it():
     async def run():
-        http = Http(uvicorn.Config(None, lifespan="off", log_config=None), ServerState(), Limits())
-        http.transport, http.cycle = Taken(), None
+        http = connected(None)
         async with http.taken("threads") as bulk:
             assert bulk == "threads"
 
     with pytest.raises(BodyEndedError):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_request_that_waits_for_its_turn_does_not_disturb_the_body_before_it(caplog, whole):
+    async def app(scope, receive, send):
+        connection = protocol.connection(scope)
+        headers = [(b"content-length", b"9"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await asyncio.sleep(0)
+        if whole:
+            async with connection.taken(None):
+                pass
+        else:
+            connection.end(stalled=True)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def run():
+        http = connected(app)
+        http.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+        await asyncio.gather(*http.tasks)
+        assert http.transport.closed
+        return http.transport.written
+
+    assert asyncio.run(run()).count(b"HTTP/1.1 200") == 1
+    assert [record for record in caplog.records if record.exc_info] == []
