@@ -3,6 +3,8 @@
 import shutil
 from contextlib import closing
 
+import pytest
+
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.site import Download, TrainOrder
 from fedtrainer.agent import checkpoint_store
@@ -61,6 +63,23 @@ def test_files_of_a_small_update_that_was_delivered_are_written_over_for_the_nex
         assert second.finished() == done
         assert second.update.read_bytes() == b"new"
         assert {path.stat().st_ino for path in second.path.iterdir()} == files
+
+
+@pytest.mark.parametrize("named", [("update.safetensors", "finished.json"), ("finished.json",)])
+def test_an_update_of_the_order_before_is_not_taken_for_the_new_ones(tmp_path, named):
+    """A power cut can leave the new names and the old bytes."""
+    with closing(store(tmp_path)) as keep:
+        first = keep.order(order(1))
+        finished(first, 9)
+        first.discard()
+        second = keep.order(order(2))
+        second.update.write_bytes(b"u" * 9)
+        for name in named:
+            old = second.path / ("finished.partial" if name == "finished.json" else f"{name}.partial")
+            old.rename(second.path / name)
+        assert second.finished() is None
+        second.finish(done := Finished("0" * 64, 9, 1, {}, 0.0, "nonce"))
+        assert second.finished() == done
 
 
 def test_a_large_update_is_not_kept_and_one_folder_is_enough(tmp_path):
