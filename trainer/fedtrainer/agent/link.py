@@ -19,7 +19,7 @@ from fedtrainer.agent.patience import RetryError
 
 CONNECT_S, SEND_S = 5.0, 60.0
 IDLE = 4  # connections that are kept
-LONGEST_ANSWER_BYTES = 4 << 20
+LONGEST_ANSWER_BYTES = 4 << 20  # an order with the largest model that may come in it has 1.4 MiB
 
 
 class Link:
