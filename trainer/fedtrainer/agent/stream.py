@@ -1,4 +1,4 @@
-"""One kept-alive HTTPS connection for big bodies, by http.client: half the CPU time of httpx per byte. Used by bulk.py.
+"""One kept-alive HTTPS connection for big bodies, by http.client. Used by bulk.py.
 
 Not for more than one thread. No redirects, no proxies: an expiring URL goes where it says.
 """
