@@ -36,8 +36,8 @@ everything_else() {
 # What writes its log outlives an interrupt, for what the tests still say.
 lane() { "$2" </dev/null 2>&1 | tee -i "$log/$1.log" | (trap "" INT; exec sed -u "s/^/$1: /"); }
 
-# A lane is a job, and so a process group, which may outlive its shell. pytest takes an interrupt as the end of its tests and ends what these started
-# (`make test` sees to it that interrupts are not ignored, as they are in a shell's background).
+# A lane is a job, and so a process group, which may outlive its shell. pytest takes an interrupt as the end of its tests
+# and ends what these started (`make test` sees to it that interrupts are not ignored, as they are in a shell's background).
 lanes=()
 end_lanes() {
   local group
