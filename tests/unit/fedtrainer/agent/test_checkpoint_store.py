@@ -1,7 +1,8 @@
 """What a site's process does with its folders, and those of other jobs, on its volume."""
 
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,35 @@ def test_files_of_a_small_update_that_was_delivered_are_written_over_for_the_nex
         assert second.finished() == done
         assert second.update.read_bytes() == b"new"
         assert {path.stat().st_ino for path in second.path.iterdir()} == files
+
+
+class KilledError(BaseException):
+    """The process is no more."""
+
+
+@pytest.mark.parametrize("next_round", [1, 2])
+@pytest.mark.parametrize("steps", range(4))
+def test_a_kill_while_an_order_is_put_away_leaves_nothing_for_the_next_one(tmp_path, monkeypatch, steps, next_round):
+    rename, left = Path.rename, iter(range(steps))
+
+    def renamed(path, target):
+        if next(left, None) is None:
+            raise KilledError
+        return rename(path, target)
+
+    with closing(store(tmp_path)) as keep:
+        first = keep.order(order(1))
+        done = finished(first, 9)
+        monkeypatch.setattr(Path, "rename", renamed)
+        with suppress(KilledError):
+            first.discard()
+    monkeypatch.undo()
+    with closing(store(tmp_path)) as keep:
+        again = keep.order(order(next_round))
+        assert again.finished() == (done if (next_round, steps) == (1, 0) else None)
+        again.update.write_bytes(b"n" * 9)
+        again.finish(new := Finished("1" * 64, 9, 1, {}, 0.0, "new"))
+        assert again.finished() == new
 
 
 @pytest.mark.parametrize("named", [("update.safetensors", "finished.json"), ("finished.json",)])
