@@ -16,9 +16,9 @@ export PATH="$PWD/.venv/bin:$PATH"
 on_the_cluster() {
   step "the cluster, and its images beside it"
   make --silent wheel
-  python3 -m tests.cluster images & images=$!
+  python3 -m tests.cluster images >"$log/images.log" 2>&1 & images=$!  # a lane ends when nobody writes its log any more
   python3 -m tests.cluster up
-  wait "$images"
+  wait "$images" || { cat "$log/images.log"; exit 1; }
   step "e2e, chaos on the cluster"
   python -m pytest -q -n 2 --durations=10 -m "cluster and not long" tests/e2e tests/chaos
   step "done"
@@ -36,12 +36,13 @@ everything_else() {
 # What writes its log outlives an interrupt, for what the tests still say.
 lane() { "$2" </dev/null 2>&1 | tee -i "$log/$1.log" | (trap "" INT; exec sed -u "s/^/$1: /"); }
 
-# A lane is a job, and so a process group. pytest takes an interrupt as the end of its tests and ends what these started
-# (`make test` sees to it that interrupts are not ignored, as they are in a shell's background).
+# A lane is a job, and so a process group, which may outlive its shell. pytest takes an interrupt as the end of its tests
+# and ends what these started (`make test` sees to it that interrupts are not ignored, as they are in a shell's background).
+lanes=()
 end_lanes() {
   local group
-  for group in $(jobs -p); do kill -INT -- "-$group" 2>/dev/null || true; done
-  for group in $(jobs -p); do
+  for group in "${lanes[@]}"; do kill -INT -- "-$group" 2>/dev/null || true; done
+  for group in "${lanes[@]}"; do
     for _ in $(seq 60); do kill -0 -- "-$group" 2>/dev/null || break; sleep 1; done
     kill -KILL -- "-$group" 2>/dev/null || true
   done
@@ -54,8 +55,8 @@ finish() {
 trap finish EXIT
 
 set -m
-lane cluster on_the_cluster &
-lane checks everything_else &
+lane cluster on_the_cluster & lanes+=($!)
+lane checks everything_else & lanes+=($!)
 set +m
 ended=0
 wait -n || ended=$?

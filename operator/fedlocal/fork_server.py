@@ -20,8 +20,9 @@ from collections.abc import Iterable
 from fedapi.jsonvalue import Json
 from fedlocal import child
 
-NEEDED = ("torch", "numpy.random", "safetensors.torch", "httpx")
-NEVER = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla")  # libraries that only the ranks that use them load
+NEEDED = ("torch", "numpy.random", "safetensors.torch")
+# Parts of the trainer whose libraries only sites of several ranks need (httpx: 0.17 s), which load them themselves.
+NEVER = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla", "fedtrainer.launch")
 LATER = ("torch._dynamo",)  # every optimizer loads it at its first step: seconds, but the init step needs none
 
 
@@ -37,7 +38,7 @@ def preload_trainer() -> None:
     with contextlib.suppress(ImportError):
         package = importlib.import_module("fedtrainer")
         for module in pkgutil.walk_packages(package.__path__, "fedtrainer."):
-            if not module.name.endswith("__main__") and module.name not in NEVER:
+            if not module.name.endswith("__main__") and not module.name.startswith(NEVER):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(module.name)
 

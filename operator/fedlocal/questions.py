@@ -18,10 +18,10 @@ from fedapi import names
 from fedapi.wire.site import Assignment
 from fedtrainer.agent import answers
 from fedtrainer.agent.control import ANSWER_S, not_understood, question
+from fedtrainer.agent.link import LONGEST_ANSWER_BYTES
 from fedtrainer.agent.patience import RetryError, pause_s
 from fedtrainer.errors import AggregatorLostError, LinkExpiredError, RejectedError
 
-LONGEST_ANSWER_BYTES = 1 << 20
 CONNECT_S = 30.0  # longer than a site's own: a thousand of them connect at the same time
 
 

@@ -20,7 +20,7 @@ CRASHED = 1  # an error that nobody foresaw: retried within the budget, like eve
 def begin() -> None:
     """Sets up logging, signals, the task's search path and the place for the reason, from the environment as it is now."""
     jsonlog.configure(logging.INFO)
-    jsonlog.set_level("httpx", logging.WARNING)  # it logs every URL, and blob URLs are secrets
+    jsonlog.set_level("httpx", logging.WARNING)  # by which launchers speak to each other: it logs every question
     termination.install()
     taskpath.extend()
     termination.tell_crashes()

@@ -116,13 +116,14 @@ class HubSettings(TaskSettings):
         """The bearer token."""
         path = self.credentials_dir / names.FILE_TOKEN
         try:
-            token = path.read_text().strip()
+            token = path.read_text(errors="replace").strip()
         except OSError as error:
             raise BadSettingsError(
                 f"token: {path} is not readable ({error.strerror}): mount the Secret that the operator made"
             ) from None
-        if not token:
-            raise BadSettingsError(f"token: {path} is empty: mount the Secret that the operator made")
+        if not (token and token.isascii() and token.isprintable()):  # it becomes a line of a request's head
+            what = "holds no token" if token else "is empty"
+            raise BadSettingsError(f"token: {path} {what}: mount the Secret that the operator made")
         return SecretStr(token)
 
 

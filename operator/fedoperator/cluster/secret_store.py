@@ -104,8 +104,9 @@ class SecretStore:
         query = _MANAGER | {"dryRun": "All"}
         told = self._patch(name, namespace, {}, query=query, accept=METADATA)["metadata"].get("annotations") or {}
         try:
-            return renewal_due(datetime.fromisoformat(told[names.ANNOTATION_CERTIFICATE_ENDS]))
-        except (KeyError, ValueError):  # made by version 0.1, or written by somebody else
+            ends = datetime.fromisoformat(told[names.ANNOTATION_CERTIFICATE_ENDS])
+            return renewal_due(ends) if ends.tzinfo else None
+        except (KeyError, ValueError, OverflowError):  # made by version 0.1, or written by somebody else
             return None
 
     def _renewed(self, name: str, namespace: str, files: Files) -> datetime:

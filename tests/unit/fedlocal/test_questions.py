@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from fedapi import names
-from fedapi.wire.site import Assignment, NextRequest, Refusal
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.message import MAX_INLINE_BYTES
+from fedapi.wire.site import Assignment, Download, NextRequest, Refusal, TrainOrder
 from fedlocal.questions import Questions
 from fedtrainer.errors import AggregatorLostError, BadSettingsError, RefusedError
 
@@ -64,6 +66,16 @@ def test_it_is_asked_with_the_sites_token_over_one_connection(tmp_path):
     assert hub.heads[0].startswith("POST /v1/sites/north/next HTTP/1.1\r\n")
     assert "Authorization: Bearer abc\r\n" in hub.heads[0]
     assert [each.wait_s for each in hub.asked] == [3.0, 3.0]
+
+
+def test_an_order_brings_the_largest_model_that_a_hub_may_put_in_it(tmp_path):
+    model = Download(url="https://hub/model", sha256="0" * 64, size=1, expires_at=1.0, content=bytes(MAX_INLINE_BYTES))
+    order = TrainOrder(
+        round=1, attempt=1, model=model, evaluate=True, deadline=1.0, seed=0, training=TrainingSettings()
+    )
+    told = Assignment(kind="Train", train=order).model_dump_json()
+    [(answer, text)] = ask(tmp_path, Hub((200, told)), patience_s=0.2)
+    assert (answer.train, text) == (order, told)
 
 
 def test_an_aggregator_that_closes_connections_is_asked_on_new_ones(tmp_path):

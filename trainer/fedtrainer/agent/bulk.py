@@ -66,7 +66,7 @@ class Bulk:
             with path.open("wb", buffering=0) as file:
                 while left >= 0 and (count := response.readinto(self._block)):
                     digest.update(self._block[:count])
-                    file.write(self._block[:count])
+                    overwriting.put(file, self._block[:count])
                     left -= count
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             self._stream.close()

@@ -4,7 +4,7 @@
     <state>/<job uid>/<client>/<round>-<attempt>-<base>/        one order
         checkpoint.safetensors  state of an unfinished training (training/progress.py)
         update.safetensors      the finished update …
-        finished.json           … and what its manifest says; written last, by rename
+        finished.json           … and what its manifest says, and of which order; written last, by rename
     <state>/<job uid>/<client>/spare/                           files of a small order that is over, for the next one
     <state>/<job uid>/<client>/state/                           the site's state (training/state_files.py)
 
@@ -53,7 +53,7 @@ class Finished:
     metrics: dict[str, float]
     training_s: float
     nonce: str
-    steps: int | None = None  # unknown where a trainer of version 0.1 finished it
+    steps: int | None = None  # unknown where the task has a `train` of its own that does not say it
 
 
 class Folder:
@@ -64,9 +64,15 @@ class Folder:
         self.update = path / "update.safetensors"
 
     def finished(self) -> Finished | None:
-        """What an earlier process finished, if its file is whole (the aggregator checks its digest)."""
+        """What an earlier process finished for this order, if its file is whole (the aggregator checks its digest).
+
+        After a power cut, files that were written over can have their new names and their old bytes.
+        """
         try:
-            finished = Finished(**json.loads((self.path / FINISHED).read_bytes()))
+            said = dict(json.loads((self.path / FINISHED).read_bytes()))
+            if said.pop("order", "") != self.path.name:
+                return None
+            finished = Finished(**said)
             return finished if self.update.stat().st_size == finished.size else None
         except (OSError, ValueError, TypeError):
             return None
@@ -74,7 +80,7 @@ class Folder:
     def finish(self, finished: Finished) -> None:
         """Keeps a finished update; its training state is not needed any more."""
         partial = self.path / PARTIAL
-        overwriting.write(partial, json.dumps(asdict(finished)).encode())
+        overwriting.write(partial, json.dumps(asdict(finished) | {"order": self.path.name}).encode())
         partial.replace(self.path / FINISHED)
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ from fedtrainer.agent.patience import RetryError
 
 CONNECT_S, SEND_S = 5.0, 60.0
 IDLE = 4  # connections that are kept
-LONGEST_ANSWER_BYTES = 4 << 20
+LONGEST_ANSWER_BYTES = 4 << 20  # an order with the largest model that may come in it has 1.4 MiB
 
 
 class Link:
@@ -51,7 +51,7 @@ class Link:
     @contextmanager
     def _connection(self) -> Iterator[ssl.SSLSocket]:
         """A kept connection that is still open, or a new one. Whoever does not keep it, closes it."""
-        while (connection := self._taken()) is not None and _hung_up(connection):
+        while (connection := self._taken()) is not None and hung_up(connection):
             connection.close()
         connection = connection or self._connected()
         try:
@@ -97,8 +97,8 @@ class Link:
         return is_room
 
 
-def _hung_up(connection: ssl.SSLSocket) -> bool:
-    """Whether the hub closed an idle connection (there is something to read: the end)."""
-    poll = select.poll()
+def hung_up(connection: socket.socket) -> bool:
+    """Whether the server closed an idle connection: there is something to read, the end."""
+    poll = select.poll()  # unlike select.select, of any number: a task may hold thousands of files open
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,16 +1,16 @@
-"""One kept-alive HTTPS connection for big bodies, by http.client: half the CPU time of httpx per byte. Used by bulk.py.
+"""One kept-alive HTTPS connection for big bodies, by http.client. Used by bulk.py.
 
 Not for more than one thread. No redirects, no proxies: an expiring URL goes where it says.
 """
 
 import contextlib
 import http.client
-import select
 from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from fedapi.https_server import HttpsServer
+from fedtrainer.agent.link import hung_up
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.agent.trust import Trust
 from fedtrainer.errors import LinkExpiredError
@@ -52,7 +52,8 @@ class Stream:
         self._connection = None
 
     def _connected(self, server: HttpsServer) -> http.client.HTTPSConnection:
-        if self._connection is not None and (server != self._server or _hung_up(self._connection)):
+        kept = self._connection.sock if self._connection is not None else None
+        if kept is None or server != self._server or hung_up(kept):
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
@@ -62,8 +63,3 @@ class Stream:
             self._connection.sock.settimeout(SILENCE_S)
             self._server = server
         return self._connection
-
-
-def _hung_up(connection: http.client.HTTPSConnection) -> bool:
-    """Whether the server closed an idle connection (there is something to read: the end)."""
-    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])

@@ -59,7 +59,8 @@ class Watch:
                 time.sleep(PAUSE_S)
                 continue
             except TrainerError as error:  # the main thread meets the same answer, and acts on it
-                log.warning("asking about round %d: %s", self._doing[0], error)
+                if not self._is_over:  # else the log may be another site's by now
+                    log.warning("asking about round %d: %s", self._doing[0], error)
                 return
             if self._is_over:
                 return

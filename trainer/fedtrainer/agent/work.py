@@ -65,21 +65,21 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
     with closing(Link(settings.aggregator_url, trust.hub)) as link, closing(Stream(trust)) as stream:
         bulk = Bulk(stream, Patience(settings.patience_s))
         control = Control(link, settings, settings.token())
-        with closing(CheckpointStore(settings)) as keep:
-            Agent(settings, slot, control, bulk, keep).run()
+        with closing(CheckpointStore(settings)) as checkpoints:
+            Agent(settings, slot, control, bulk, checkpoints).run()
 
 
 class Agent:
     """One site's conversation with the aggregator."""
 
     def __init__(
-        self, settings: TrainerSettings, slot: Slot, control: Control, bulk: Bulk, keep: CheckpointStore
+        self, settings: TrainerSettings, slot: Slot, control: Control, bulk: Bulk, checkpoints: CheckpointStore
     ) -> None:
         self._settings = settings
         self._slot = slot
         self._control = control
         self._bulk = bulk
-        self._keep = keep
+        self._checkpoints = checkpoints
         self._found: RankGroup | None = None
         self._committed: Committed | None = None  # the site's update that was committed last
         self._last = ""  # last order, and how often it came in a row
@@ -89,7 +89,7 @@ class Agent:
         """Says hello first, then loads the task, so that the aggregator counts the site while torch is imported."""
         answer = self._control.next(0.0)
         while answer.kind != "Done":
-            self._keep.touch()
+            self._checkpoints.touch()
             self._settle(answer)
             group = self._group(answer.train)
             if self._act(answer) and self._settings.lifetime == "Round":
@@ -117,11 +117,11 @@ class Agent:
     def _settle(self, answer: Assignment) -> None:
         """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
         self._committed = Committed(answer.committed, answer.committed_sha256) if answer.committed else None
-        self._keep.state.promote(self._committed)
+        self._checkpoints.state.promote(self._committed)
         if answer.train is not None:
-            self._keep.state.discard((answer.train.round, answer.train.attempt))
+            self._checkpoints.state.discard((answer.train.round, answer.train.attempt))
         elif answer.kind == "Done":
-            self._keep.state.discard(None)
+            self._checkpoints.state.discard(None)
 
     def _finish(self, answer: Assignment) -> None:
         """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
@@ -130,10 +130,10 @@ class Agent:
             self._group().done()
         if answer.kind == "Done":
             log.info("done: %s", answer.message or "the job is over")
-            self._keep.clear()
+            self._checkpoints.clear()
         else:
             log.info("done: this Job lives for one round")
-            self._keep.leave()
+            self._checkpoints.leave()
 
     def _group(self, order: TrainOrder | None = None) -> RankGroup:
         """The ranks; the first call loads torch and the task, and a failure is reported for `order`."""
@@ -163,7 +163,7 @@ class Agent:
             time.sleep(pause_s(self._repeats))
 
     def _train(self, order: TrainOrder) -> bool:
-        folder = self._keep.order(order)
+        folder = self._checkpoints.order(order)
         try:
             self._deliver(order, folder)
         except LinkExpiredError as error:
@@ -211,7 +211,7 @@ class Agent:
                 kept.append(finished)
             return finished
 
-        with Watch(self._control, order, self._keep.touch) as watch:
+        with Watch(self._control, order, self._checkpoints.touch) as watch:
             if order.evaluate:
                 result = group.evaluate(data, order.round - 1, order.training, watch.dropped)
                 self._send_evaluation(order.round - 1, order.model, result)
@@ -286,9 +286,9 @@ class Agent:
 
     def _loaded(self, model: Download, round_: int, update: Update | None = None) -> Data:
         """Every rank has the model of an order and the site's state; its data of the round."""
-        path = self._keep.model(model.sha256)
+        path = self._checkpoints.model(model.sha256)
         self._bulk.download(model, path)
-        return self._group().load(path, round_, OrderState(self._keep.state, self._committed, update))
+        return self._group().load(path, round_, OrderState(self._checkpoints.state, self._committed, update))
 
     def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""

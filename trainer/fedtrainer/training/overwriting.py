@@ -19,7 +19,12 @@ def opened(path: Path) -> FileIO:
 def write(path: Path, content: bytes) -> None:
     """Makes this the content of a file."""
     with opened(path) as file:
-        left = memoryview(content)
-        while left:
-            left = left[file.write(left) :]
+        put(file, content)
         file.truncate()
+
+
+def put(file: FileIO, content: bytes | memoryview) -> None:
+    """Writes all of it, or raises OSError: a disk that is nearly full takes a part, and says so at the next write."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]

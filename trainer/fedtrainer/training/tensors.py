@@ -116,12 +116,12 @@ def _write(
     header, table = canonical_header((_entry(name, tensor) for name, tensor in like.items()), metadata)
     digest, size = hashlib.sha256(header), len(header)
     with overwriting.opened(partial) as file:
-        file.write(header)
+        overwriting.put(file, header)
         for tensor in table.tensors:
             for block in blocks(tensor.name):
                 data = memoryview(block.view(torch.uint8).numpy())
                 digest.update(data)
-                file.write(data)
+                overwriting.put(file, data)
                 size += len(data)
         file.truncate()
         if sync:

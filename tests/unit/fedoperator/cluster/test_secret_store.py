@@ -136,11 +136,12 @@ def test_what_was_renewed_or_made_late_is_not_renewed_because_the_operator_forgo
     assert world.renews(), "and what is remembered of the question is the time of the live certificate"
 
 
-@pytest.mark.parametrize("told", [{}, {names.ANNOTATION_CERTIFICATE_ENDS: "soon"}], ids=["nothing", "nonsense"])
+@pytest.mark.parametrize("told", [None, "soon", "2099-01-01", "2099-01-01T00:00:00", "0001-01-01T00:00:00+00:00"])
 def test_a_secret_that_does_not_say_when_is_renewed_once(told):
     world = World()
     world.look()
-    world.api.annotations = {path: dict(told) for path in world.api.annotations}
+    annotations = {} if told is None else {names.ANNOTATION_CERTIFICATE_ENDS: told}
+    world.api.annotations = {path: dict(annotations) for path in world.api.annotations}
     world.now = MADE + RENEWED_AFTER
     world.restart()
     assert world.renews()

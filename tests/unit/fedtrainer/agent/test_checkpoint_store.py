@@ -1,7 +1,10 @@
 """What a site's process does with its folders, and those of other jobs, on its volume."""
 
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
 
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.site import Download, TrainOrder
@@ -61,6 +64,52 @@ def test_files_of_a_small_update_that_was_delivered_are_written_over_for_the_nex
         assert second.finished() == done
         assert second.update.read_bytes() == b"new"
         assert {path.stat().st_ino for path in second.path.iterdir()} == files
+
+
+class KilledError(BaseException):
+    """The process is no more."""
+
+
+@pytest.mark.parametrize("next_round", [1, 2])
+@pytest.mark.parametrize("steps", range(4))
+def test_a_kill_while_an_order_is_put_away_leaves_nothing_for_the_next_one(tmp_path, monkeypatch, steps, next_round):
+    rename, left = Path.rename, iter(range(steps))
+
+    def renamed(path, target):
+        if next(left, None) is None:
+            raise KilledError
+        return rename(path, target)
+
+    with closing(store(tmp_path)) as keep:
+        first = keep.order(order(1))
+        done = finished(first, 9)
+        monkeypatch.setattr(Path, "rename", renamed)
+        with suppress(KilledError):
+            first.discard()
+    monkeypatch.undo()
+    with closing(store(tmp_path)) as keep:
+        again = keep.order(order(next_round))
+        assert again.finished() == (done if (next_round, steps) == (1, 0) else None)
+        again.update.write_bytes(b"n" * 9)
+        again.finish(new := Finished("1" * 64, 9, 1, {}, 0.0, "new"))
+        assert again.finished() == new
+
+
+@pytest.mark.parametrize("named", [("update.safetensors", "finished.json"), ("finished.json",)])
+def test_an_update_of_the_order_before_is_not_taken_for_the_new_ones(tmp_path, named):
+    """A power cut can leave the new names and the old bytes."""
+    with closing(store(tmp_path)) as keep:
+        first = keep.order(order(1))
+        finished(first, 9)
+        first.discard()
+        second = keep.order(order(2))
+        second.update.write_bytes(b"u" * 9)
+        for name in named:
+            old = second.path / ("finished.partial" if name == "finished.json" else f"{name}.partial")
+            old.rename(second.path / name)
+        assert second.finished() is None
+        second.finish(done := Finished("0" * 64, 9, 1, {}, 0.0, "nonce"))
+        assert second.finished() == done
 
 
 def test_a_large_update_is_not_kept_and_one_folder_is_enough(tmp_path):

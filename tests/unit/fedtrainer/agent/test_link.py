@@ -1,10 +1,13 @@
-"""Messages over kept connections: tried with a real TLS server that answers what a test has planned."""
+"""Messages and bodies over kept connections: tried with a real TLS server that answers what a test has planned."""
 
+import os
 import queue
+import resource
 import socket
 import ssl
 import threading
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,7 @@ from fedapi import names
 from fedtrainer.agent import link as link_module
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import RetryError
+from fedtrainer.agent.stream import Stream
 from tests.integration.fedaggregator.harness import certificates
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -188,3 +192,31 @@ def test_a_hub_of_another_ca_and_one_that_is_not_there(hub, tmp_path):
     assert not hub.requests
     with pytest.raises(RetryError, match="ConnectionRefusedError"):
         post(Link("https://127.0.0.1:1", hub.trusted))
+
+
+@pytest.fixture
+def many_files():
+    """As a task may hold them open: what is opened next has a number that select.select does not take."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    opened = [os.open("/dev/null", os.O_RDONLY)]
+    while opened[-1] < 1024:
+        opened.append(os.open("/dev/null", os.O_RDONLY))
+    yield
+    for descriptor in opened:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
+def test_connections_are_kept_and_made_anew_however_many_files_are_open(hub, link):
+    stream = Stream(SimpleNamespace(of=lambda _: hub.trusted))
+    asks = (lambda: post(link)[1], lambda: stream.send("GET", f"{hub.url}blob", {"Content-Length": "0"}).read())
+    for ask in asks:
+        for actions in ([OK], [OK, CLOSE], [OK]):
+            hub.actions.put(actions)
+            assert ask() == b"hi"
+            if CLOSE in actions:
+                assert hub.ended.acquire(timeout=PATIENCE_S)
+    assert [number for number, *_ in hub.requests] == [1, 1, 2, 3, 3, 4]
+    stream.close()

@@ -94,3 +94,20 @@ def test_an_answer_about_an_order_before_drops_nothing_and_holds_nothing_up(thre
         held.set()
         until(lambda: not threads())
     assert not before.dropped()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_nothing_is_said_of_what_is_answered_after_the_training(threads, caplog):
+    asked, held = threading.Event(), threading.Event()
+
+    def peek(_wait_s, _doing):
+        asked.set()
+        assert held.wait(PATIENCE_S)
+        raise RefusedError("another token")
+
+    with watched(SimpleNamespace(peek=peek)):
+        assert asked.wait(PATIENCE_S)
+    held.set()
+    for thread in threads():
+        thread.join(PATIENCE_S)
+    assert caplog.records == []

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import resource
+from contextlib import contextmanager
 from fractions import Fraction
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import load_file
 
 from fedcore.tensors import integers, tensorfile
 from fedtrainer.errors import DivergedError, TaskInvalidError
-from fedtrainer.training import tensors
+from fedtrainer.training import overwriting, tensors
 
 STATE = {
     "z.weight": torch.arange(600_000, dtype=torch.float32).reshape(2, 300_000),
@@ -33,6 +35,27 @@ def test_a_written_file_is_what_safetensors_reads(tmp_path):
     for read in (load_file(path), tensors.read(path)):
         assert read.keys() == STATE.keys()
         assert all(torch.equal(read[name], STATE[name]) and read[name].dtype == STATE[name].dtype for name in STATE)
+
+
+@contextmanager
+def file_size_limit(size):
+    """Files take no byte beyond it: a write takes a part, and only the next one fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_for_whose_last_byte_there_is_no_room_is_none(tmp_path):
+    size = tensors.write(tmp_path / "whole", STATE).size
+    with file_size_limit(size - 1), pytest.raises(OSError, match="too large"):
+        tensors.write(tmp_path / "model", STATE)
+    assert not (tmp_path / "model").exists()
+    content = bytes(size)
+    with file_size_limit(size - 1), pytest.raises(OSError, match="too large"):
+        overwriting.write(tmp_path / "model", content)
 
 
 def test_equal_tensors_give_equal_bytes(tmp_path):
