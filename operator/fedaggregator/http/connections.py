@@ -76,6 +76,11 @@ class Connections:
             kind, name = connection.holder
             refusallog.note("connection ended", code=reason, **{kind: name})
 
+    def abort(self) -> None:
+        """Ends all: the process stops."""
+        for connection in [each for held in self._held.values() for each in held]:
+            connection.abort()
+
     def sweep(self, now: float) -> None:
         """Ends what is over its time."""
         for connection in [each for held in self._held.values() for each in held]:

@@ -21,7 +21,7 @@ from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
 from fedaggregator.settings import Credentials, Settings
 
-_STOP_S = 1.0  # open requests get so long to end; idle TLS connections of sites never answer the closing
+_STOP_S = 1.0  # open requests get so long to end, and as long to notice that they are over; idle sites never answer the closing
 _TICKS = 2  # of 0.1 s: connections are looked after so often
 _LOOKS = 10  # ticks between two looks for a new certificate
 
@@ -62,6 +62,9 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
         """Ends the server, at the latest after a short while."""
         self.should_exit = True
         await asyncio.wait((serving,), timeout=_STOP_S)
+        self._connections.abort()
+        if tasks := set(self.server_state.tasks):  # which need threads that end next
+            await asyncio.wait(tasks, timeout=_STOP_S)
         self.force_exit = True
         with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not bind
             await serving
