@@ -13,8 +13,10 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from fedapi import names
@@ -69,16 +71,20 @@ async def run(request: Request, watch: Watch) -> Ending:
 
 
 async def _run(request: Request, watch: Watch) -> Ending:
-    with statefolder.locked(request.state.root):
-        if request.fresh:
-            statefolder.forget(request.state.root)
+    root = request.state.root
+    with statefolder.locked(root), _state(root, fresh=request.fresh) as forget:
         job = intake.stored(request)
         before = intake.ended(job)
         if before:
             return Ending(before, job, message=_message(job, before))
-        going = _Run(request, job, watch)
+        going = _Run(request, job, watch, forget)
         with _signals(going.stop):
             return await going.go()
+
+
+def _state(root: Path, *, fresh: bool) -> AbstractContextManager[Callable[[], None]]:
+    """What to call once nothing is in the way of a run that begins anew: then what was there is forgotten."""
+    return statefolder.begun_anew(root) if fresh else contextlib.nullcontext(lambda: None)
 
 
 def _message(job: Json, phase: str) -> str:
@@ -89,8 +95,8 @@ def _message(job: Json, phase: str) -> str:
 class _Run:
     """One run: the cluster and what works on it."""
 
-    def __init__(self, request: Request, job: Json, watch: Watch) -> None:
-        self.request, self.watch, self.state = request, watch, request.state
+    def __init__(self, request: Request, job: Json, watch: Watch, forget: Callable[[], None]) -> None:
+        self.request, self.watch, self.state, self.forget = request, watch, request.state, forget
         self.changed, self.pressing, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.cluster = Cluster(job["metadata"]["namespace"], self.changed.set, lambda: datetime.now(UTC))
         self.key = Key(names.JOB_KIND, request.name)
@@ -127,6 +133,7 @@ class _Run:
         forked = isinstance(self.launcher, ForkingLauncher)
         plan = preflight.plan(self.request, observed, memory.free_mib(), forked=forked)
         preflight.check(self.request, observed, places, plan)
+        self.forget()
         shutil.rmtree(self.state.root / "pods", ignore_errors=True)
         looking = Machine.look(gpus=preflight.asks_for_gpus(observed))
         if (machine := await unless_set(self.stopped, looking)) is None:

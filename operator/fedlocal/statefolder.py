@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,13 +130,38 @@ def ours(root: Path) -> bool:
     return not root.exists() or any(root.glob("keys*")) or not any(root.iterdir())
 
 
-def forget(root: Path) -> None:
-    """Removes a run's state; killed in between, it is gone all the same."""
-    aside = root.with_name(f".{root.name}.removed")
-    shutil.rmtree(aside, ignore_errors=True)
+@contextmanager
+def begun_anew(root: Path) -> Iterator[Callable[[], None]]:
+    """An empty folder in place of a run's state, which comes back at the end unless it was removed by calling what is given.
+
+    A run that is killed meanwhile leaves it aside; `locked` brings it back.
+    """
+    aside = _aside(root)
     root.rename(aside)
-    root.mkdir()
-    shutil.rmtree(aside)
+    try:
+        root.mkdir()
+        yield lambda: _remove(aside)
+    finally:
+        _bring_back(root)
+
+
+def _aside(root: Path) -> Path:
+    return root.with_name(f".{root.name}.aside")
+
+
+def _remove(folder: Path) -> None:
+    """Killed in between, it is gone all the same."""
+    removed = folder.with_suffix(".removed")
+    shutil.rmtree(removed, ignore_errors=True)
+    folder.rename(removed)
+    shutil.rmtree(removed)
+
+
+def _bring_back(root: Path) -> None:
+    aside = _aside(root)
+    if aside.exists():
+        shutil.rmtree(root)
+        aside.rename(root)
 
 
 @contextmanager
@@ -165,4 +190,5 @@ def locked(root: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        _bring_back(root)
         yield

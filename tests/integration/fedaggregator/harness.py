@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from fedaggregator import handin
 from fedaggregator.errors import FatalError
 from fedapi import names
+from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
@@ -149,14 +150,22 @@ class JobFolder:
         values = {"job_uid": self.config.uid, "aggregator_url": url or self.url, "patience_s": patience_s}
         handin.run(handin.Settings(credentials_dir=credentials, init_dir=self.init_dir, **values))
 
-    def hand_in_beside(self) -> None:
-        """The same in a thread, unless it is done. What goes wrong shows in what the aggregator lacks."""
+    def hand_in_beside(self, aggregator: subprocess.Popen[bytes]) -> None:
+        """The same in a thread, unless it is done, as long as the aggregator lives. What goes wrong shows in what it lacks."""
         if not self.initialized() and (self.init_dir / names.INIT_MODEL_FILE).exists():
-            threading.Thread(target=self._hand_in_at_last, daemon=True).start()
+            threading.Thread(target=self._hand_in_to, args=(aggregator,), daemon=True).start()
 
-    def _hand_in_at_last(self) -> None:
-        with contextlib.suppress(FatalError, OSError):
-            self.hand_in()
+    def _hand_in_to(self, aggregator: subprocess.Popen[bytes]) -> None:
+        """A try at a time: what has ended is asked no more, least of all in the next test."""
+        while aggregator.poll() is None:
+            with contextlib.suppress(OSError):
+                try:
+                    self.hand_in(patience_s=0.01)
+                except FatalError as error:
+                    if error.code == Exit.AGGREGATOR_LOST:
+                        time.sleep(0.1)
+                        continue
+            break
 
     def initialized(self) -> bool:
         """Whether a model was committed."""
@@ -224,7 +233,7 @@ class Aggregator:
         self.log_path = job.root / f"aggregator-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
-        job.hand_in_beside()
+        job.hand_in_beside(self.process)
 
     def __enter__(self):
         return self

@@ -144,3 +144,36 @@ def test_a_store_without_head_is_damaged_and_repaired(tmp_path):
     assert "HEAD.json: it is no Head of this version: epoch" in told
     assert "\x1b" not in told  # words of a damaged store do not drive the terminal
     assert isinstance(CliRunner().invoke(app, ["store", "repair"]).exception, BadInputError)
+
+
+def test_a_run_that_is_refused_forgets_nothing_although_it_was_to_begin_anew(tmp_path):
+    """Refused for what only a look at the sites tells: their data is not there."""
+    data = {"volumes": [{"name": "rows", "persistentVolumeClaim": {"claimName": "rows"}}]}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([JOB, changed(SITE, "spec.data", data)]))
+    root = tmp_path / "work" / JOB["metadata"]["name"]
+    (root / "keys").mkdir(parents=True)
+    (root / "claims").mkdir()
+    (root / "claims" / "model").write_text("what an hour of training made")
+    command = ["run", str(tmp_path), "--workdir", str(tmp_path / "work"), "--fresh"]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, BadInputError)
+    assert "is not there" in str(refused.exception)
+    assert (root / "claims" / "model").read_text() == "what an hour of training made"
+    assert not [path for path in (tmp_path / "work").iterdir() if path.name.endswith((".aside", ".removed"))]
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_run_that_begins_anew_and_is_killed_before_it_starts_leaves_the_one_before(tmp_path, forgotten):
+    root, killed = tmp_path / "work" / "job", tmp_path / "killed"
+    (root / "keys").mkdir(parents=True)
+    (root / "model").write_text("old")
+    with statefolder.begun_anew(root) as forget:
+        assert not [*root.iterdir()]
+        (root / "keys.new").mkdir()
+        if forgotten:
+            forget()
+        shutil.copytree(root.parent, killed)  # as kill -9 leaves it
+    with statefolder.locked(killed / "job"):
+        for left in (root, killed / "job"):
+            assert (left / "model").exists() != forgotten
+            assert (left / "keys.new").exists() == forgotten
