@@ -16,6 +16,7 @@ CATEGORY = "federated"
 # Field managers of server-side apply: one writer per leaf.
 OPERATOR_MANAGER = "fedloom-operator"  # children, conditions, phase, sites
 AGGREGATOR_MANAGER = "fedloom-aggregator"  # outcome, round, metrics, clients, model
+BACKUP_MANAGER = "fedloom-backup"  # backup
 
 # Labels.
 LABEL_JOB = f"{GROUP}/job"  # full name of the FederatedJob that an object belongs to
@@ -46,6 +47,11 @@ ENV_JOB_UID = "FEDLOOM_JOB_UID"  # its uid
 ENV_CLIENT = "FEDLOOM_CLIENT"  # name of the FLClient that a trainer works for
 ENV_CONFIG_FILE = "FEDLOOM_CONFIG_FILE"  # aggregator: wire.job.JobConfig as JSON
 ENV_STORE = "FEDLOOM_STORE"  # aggregator: where the store is, as fedstore.opening reads it
+ENV_STORE_CREDENTIALS_DIR = (
+    "FEDLOOM_STORE_CREDENTIALS_DIR"  # that store's Secret: a file per variable of its cloud's SDK
+)
+ENV_BACKUP_STORE = "FEDLOOM_BACKUP_STORE"  # backup: where its backups are, said as a store is
+ENV_BACKUP_CREDENTIALS_DIR = "FEDLOOM_BACKUP_CREDENTIALS_DIR"  # that destination's Secret, as the store's
 ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
 ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
 ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of probes and metrics
@@ -118,9 +124,13 @@ AGGREGATOR_COMMAND = ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator")
 # The program of the init Job's second container, in the same image: hands in what the task's code made.
 HANDIN_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedaggregator.handin")
 
+# Backups are made, verified and restored by the same image; `create`, `verify` or `restore` follows.
+BACKUP_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedbackup")
+
 # Files inside a process's credentials directory (keys of its Secret).
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
 FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
+FILE_STORE_CA = "ca.crt"  # in a store's credentials: PEM of the CA that its endpoint's certificate is verified with
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
 FILE_TOKEN = "token"  # noqa: S105 - a file name; the bearer token of a site, or of the init step, for this job (hex)
 
@@ -128,6 +138,9 @@ FILE_TOKEN = "token"  # noqa: S105 - a file name; the bearer token of a site, or
 PATH_CONFIG = "/etc/fedloom/config"
 PATH_CREDENTIALS = "/etc/fedloom/credentials"
 PATH_STORE = "/var/lib/fedloom/store"
+PATH_STORE_CREDENTIALS = "/etc/fedloom/store-credentials"
+PATH_BACKUP_CREDENTIALS = "/etc/fedloom/backup-credentials"
+PATH_BACKUP = "/var/lib/fedloom/backup"  # the destination's volume, where it is one
 PATH_INIT = "/var/lib/fedloom/init"
 PATH_DATA = "/data"
 PATH_STATE = "/var/lib/fedloom/state"

@@ -3,6 +3,8 @@
 StoreError
 ├── StoreFullError          retry later, or ask for a bigger volume; nothing half-written is left
 ├── StoreFailedError        retry later: the medium answers with an error
+│   └── StoreDeniedError    retry later, somebody must act: rights were taken away, a key of the KMS is gone
+├── UnfitStoreError         give up: the store cannot do what a store must, conditional writes for example
 ├── MissingError            the key holds nothing
 ├── AlreadyExistsError      give up: the key holds other content, and objects are written once
 ├── HeadMovedError          give up: somebody else replaced HEAD
@@ -23,6 +25,14 @@ class StoreFullError(StoreError):
 
 class StoreFailedError(StoreError):
     """The medium failed: read-only, input/output error."""
+
+
+class StoreDeniedError(StoreFailedError):
+    """The store refuses these credentials, or may not use the key that encrypts."""
+
+
+class UnfitStoreError(StoreError):
+    """The store lacks what Fedloom needs of it."""
 
 
 class MissingError(StoreError):

@@ -1,32 +1,35 @@
 """From where a store is said to be to the store: the one place that knows which adapters there are.
 
-Used by the aggregator, the repair, the embedded runner and its command line. A store is said by a text: a folder of a
-volume (`/var/lib/fedloom/store`, or `file:` before it), or `memory:NAME`, which this process alone sees.
+Used by the aggregator, its repair, the backup, the embedded runner and the command line. fedapi.wire.location has the
+forms of the text. Credentials are files of a folder, named as the variables of the cloud's own SDK (AWS_ACCESS_KEY_ID, …)
+and, for an endpoint of one's own, ca.crt; without a folder the SDK finds them as it does (workload identity, profiles).
 """
 
 from functools import cache
 from pathlib import Path
 
+from fedapi.wire import location
+from fedapi.wire.location import S3, Azure, Folder, Gcs, Memory, UnknownLocationError
 from fedstore.disk import DiskStore
 from fedstore.errors import UnknownStoreError
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import ObjectStore
 
-_FORMS = "give a folder, file:FOLDER or memory:NAME"
 
-
-def open_store(where: str | Path) -> ObjectStore:
-    """The store that a text names; UnknownStoreError when it names none."""
-    scheme, colon, rest = str(where).partition(":")
-    if not colon or "/" in scheme:
-        scheme, rest = "file", str(where)
-    match scheme:
-        case "file" if rest:
-            return DiskStore(Path(rest.removeprefix("//")))
-        case "memory" if rest:
-            return _in_memory(rest)
-        case _:
-            raise UnknownStoreError(f"{str(where)[:200]!r} names no store: {_FORMS}")
+def open_store(where: str | Path, credentials: Path | None = None) -> ObjectStore:
+    """The store that a text names; UnknownStoreError when it names none, or one whose extra is not installed."""
+    try:
+        place = location.parsed(str(where))
+    except UnknownLocationError as error:
+        raise UnknownStoreError(str(error)) from error
+    del credentials
+    match place:
+        case Folder(path):
+            return DiskStore(Path(path))
+        case Memory(name):
+            return _in_memory(name)
+        case S3() | Gcs() | Azure():
+            raise UnknownStoreError(f"{place.text()}: no adapter is installed for it")
 
 
 @cache

@@ -23,9 +23,9 @@ def test_a_folder_may_have_a_colon(tmp_path):
     assert (tmp_path / "a:b" / "models" / "a").exists()
 
 
-@pytest.mark.parametrize("where", ["s3://bucket/prefix", "memory:", "file:", ":x"])
+@pytest.mark.parametrize("where", ["ftp://bucket/prefix", "memory:", "file:", ":x"])
 def test_what_names_no_store_is_refused_with_the_way_out(where):
-    with pytest.raises(UnknownStoreError, match="give a folder, file:FOLDER or memory:NAME") as told:
+    with pytest.raises(UnknownStoreError, match="give a folder, file:FOLDER, memory:NAME") as told:
         open_store(where)
     assert where in str(told.value)
     assert store_failed(told.value).code is Exit.BAD_SETTINGS
