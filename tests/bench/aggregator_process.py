@@ -20,7 +20,7 @@ from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.store import Head, Layout
 from fedoperator.key_material import aggregator_files, init_files
-from tests.bench import certificates
+from tests import certificates
 from tests.ports import free_ports
 
 NAMESPACE, JOB, UID = "bench", "bench", "00000000-0000-4000-8000-000000000001"

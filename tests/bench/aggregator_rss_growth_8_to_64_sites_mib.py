@@ -13,7 +13,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fedapi.wire.store import Head, Layout
-from tests.bench import aggregator_process, certificates
+from tests import certificates
+from tests.bench import aggregator_process
 from tests.bench.aggregator_process import JOB, NAMESPACE, UID, Running
 from tests.bench.bench import Bench
 from tests.bench.process import mib

@@ -14,7 +14,8 @@ import httpx
 import uvicorn
 
 from fedapi import names
-from tests.bench import certificates, group
+from tests import certificates
+from tests.bench import group
 
 BODY = b"{}".ljust(512)
 

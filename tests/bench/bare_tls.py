@@ -13,7 +13,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 
-from tests.bench import certificates, group
+from tests import certificates
+from tests.bench import group
 
 CHUNK = 1 << 20
 

@@ -28,7 +28,7 @@ from fedapi.wire.site import (
     UpdateManifest,
 )
 from fedapi.wire.tokens import site_token
-from tests.bench import certificates
+from tests import certificates
 from tests.bench.aggregator_process import UID
 
 HELD_S = 60.0

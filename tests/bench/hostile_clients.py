@@ -19,7 +19,7 @@ import uvloop
 from fedapi import names
 from fedapi.wire.site import Assignment
 from fedapi.wire.tokens import site_token
-from tests.bench import certificates
+from tests import certificates
 
 HOLD_S = 2.0  # how long each kind is kept up when everything of it is there
 PATIENCE_S = 20.0  # for what the aggregator ends by itself

@@ -16,7 +16,7 @@ import httpx
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.desired.kinds import BY_KIND
-from tests.bench import certificates
+from tests import certificates
 from tests.cluster.api import Cluster
 
 AGENT = "fedloom-bench"

