@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help python install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients cluster-down images wheel clean
+.PHONY: help python install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,7 @@ test: ## everything needed to trust a change, the real cluster included, from no
 test-long: test ## also what the examples promise about accuracy; figures in build/long/*.json
 	$(RUN) -m pytest -q -s -m long tests/long
 
-test-repeat: cluster-tools install ## the suite without the cluster, 5 times with one core busy and 5 times without: hours
+test-repeat: cluster-tools store-tools install ## the suite without the cluster, 5 times with one core busy and 5 times without: hours
 	bash tools/test_repeat.sh
 
 demo: install ## the heart-disease consortium on this machine, no Kubernetes: build/demo/result.json
@@ -49,11 +49,14 @@ demo-cluster: $(PLATFORM) install ## the same manifests on a real Kubernetes: bu
 readme: ## runs the commands of README.md from an empty cache and an empty HOME (an hour; ends what it started)
 	$(PYTHON) -m tools.readme_commands
 
-bench: cluster-tools install ## measures; build/bench/results.json
+bench: cluster-tools store-tools install ## measures; build/bench/results.json
 	$(RUN) -m tests.bench
 
 cluster-tools: python ## builds the local cluster's programs into the cache (minutes, once)
 	$(CLUSTER) tools --full
+
+store-tools: python ## real object stores and queues for tests, into the cache (minutes, once)
+	$(PYTHON) -m tests.servers tools
 
 cluster-clients: python ## kubectl and helm where the machine has none, for a cluster of your own
 	$(CLUSTER) tools --clients

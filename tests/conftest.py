@@ -14,6 +14,8 @@ from tests.cluster import state
 from tests.e2e.world import World
 from tools import deploy
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 ROOT = Path(__file__).resolve().parents[1]
 PACED = ROOT / "tests" / "e2e" / "paced"
 

@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 log=build/test; mkdir -p "$log"
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-step "install: packages, and the cluster's programs beside it"
-make --silent cluster-tools >"$log/cluster-tools.log" 2>&1 & tools=$!
+step "install: packages, and the programs of the cluster and of stores beside it"
+make --silent cluster-tools store-tools >"$log/tools.log" 2>&1 & tools=$!
 make --silent install
-wait "$tools" || { cat "$log/cluster-tools.log"; exit 1; }
+wait "$tools" || { cat "$log/tools.log"; exit 1; }
 export PATH="$PWD/.venv/bin:$PATH"
 
 on_the_cluster() {

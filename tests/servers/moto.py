@@ -1,0 +1,32 @@
+"""moto's server: DynamoDB, SQS, KMS keys, events of S3 to SQS and cold classes, over HTTP, as one process of this Python.
+
+It checks no signature, no expiry and no checksum: what depends on those is tested with weed.py and minio.py.
+"""
+
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.ports import free_port
+from tests.servers.process import Process, running
+from tests.servers.s3server import S3Server
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[S3Server]:
+    """All services at one endpoint; `client(service)` speaks to them. Everything is in its memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = Process(command, folder / "moto.log", lambda: _answers(endpoint))
+    with running(process):
+        yield S3Server(process, endpoint, folder)
+
+
+def _answers(endpoint: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{endpoint}/moto-api/data.json", timeout=10) as answer:
+        return answer.status == 200
