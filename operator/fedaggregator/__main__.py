@@ -19,6 +19,7 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
@@ -75,23 +76,26 @@ async def serve(settings: Settings, limits: Limits) -> None:
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
-    engine = Engine(store, config, steady_clock(), pool, settings.store_retry_s)
+    payloads = Payloads(store)
+    engine = Engine(store, payloads, config, steady_clock(), pool, settings.store_retry_s)
     try:
         async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
             await engine.start()
-            await _serve(engine, store, settings, limits, secrets)
+            await _serve(engine, store, payloads, settings, limits, secrets)
     finally:
         engine.stop()
         pool.shutdown(cancel_futures=True)
         engine.close()
 
 
-async def _serve(engine: Engine, store: ObjectStore, settings: Settings, limits: Limits, secrets: Credentials) -> None:
+async def _serve(
+    engine: Engine, store: ObjectStore, payloads: Payloads, settings: Settings, limits: Limits, secrets: Credentials
+) -> None:
     """Serves sites from a state that is recovered."""
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     delivery = SignedUrls(urls, store, engine.clock)
-    intake = Intake(engine, store, delivery)
+    intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
     sites = SiteRoutes(engine, intake, publisher, identity, delivery, small, limits)

@@ -6,14 +6,14 @@ Reads block by block into one buffer: memory does not depend on the size of the 
 import hashlib
 
 from fedaggregator.engine import verified
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.verified import BLOCK_BYTES
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Refusal
+from fedapi.wire.site import Payload, Refusal
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
-from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
 
 
@@ -44,8 +44,9 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
     are finite was checked where the model was made, which knows them from buffers.
     """
     with store.reader(model.key) as reader:
-        if refusal := _wrong_size(model, reader.size):
-            raise RequestRefusedError(refusal)
+        if reader.size != model.size:
+            message = f"payload.size {model.size} is not the size of what was uploaded, {reader.size}"
+            raise RequestRefusedError(Refusal(code="WrongSize", message=message))
         try:
             read_header(reader)
         except MalformedTensorFileError as error:
@@ -53,34 +54,39 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
             raise RequestRefusedError(Refusal(code="Malformed", message=text)) from error
 
 
-def check_inline(payload: ObjectRef, data: bytes, base: TensorFile) -> None:
+def check_inline(payloads: Payloads, payload: Payload, data: bytes, base: TensorFile) -> None:
     """RequestRefusedError unless bytes that came with a manifest are what it says, and an update of that base."""
-    refusal = _wrong_size(payload, len(data))
-    if refusal is None and (found := hashlib.sha256(data).hexdigest()) != payload.sha256:
-        refusal = Refusal(code="WrongDigest", message=f"the content has SHA-256 {found}, not {payload.sha256}")
-    refusal = refusal or _fault(MemoryReader(payload.key, data), payload, base)
-    if refusal is not None:
-        raise RequestRefusedError(refusal)
+    reader = payloads.held(payload, data)
+    if (found := hashlib.sha256(data).hexdigest()) != payload.object.sha256:
+        message = f"the content has SHA-256 {found}, not {payload.object.sha256}"
+        raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
+    _check(reader, base)
 
 
-def check_update(store: ObjectStore, payload: ObjectRef, base: TensorFile) -> None:
+def check_update(store: ObjectStore, payloads: Payloads, payload: Payload, base: TensorFile) -> None:
     """RequestRefusedError unless the object is there and is an update of that base. Its digest was checked when it came in."""
+    ref = payload.object
     try:
-        with store.reader(payload.key) as reader:
-            refusal = _fault(reader, payload, base)
-        if refusal is not None:
-            there = payload.model_copy(update={"size": store.size(payload.key)})
+        try:
+            with payloads.arrived(payload) as reader:
+                _check(reader, base)
+        except RequestRefusedError:
+            there = ref.model_copy(update={"size": store.size(ref.key)})
             verified.check(store, there)  # else the site would be blamed for what happened to it here
-            raise RequestRefusedError(refusal)
+            raise
     except (MissingError, DamagedError) as error:
-        message = f"{payload.sha256} was not uploaded, or is damaged: ask for a grant and send it"
+        message = f"{ref.sha256} was not uploaded, or is damaged: ask for a grant and send it"
         raise RequestRefusedError(Refusal(code="Missing", message=message)) from error
 
 
-def _fault(reader: Reader, payload: ObjectRef, base: TensorFile) -> Refusal | None:
+def _check(reader: Reader, base: TensorFile) -> None:
+    """RequestRefusedError with what an update does wrong."""
+    if refusal := _fault(reader, base):
+        raise RequestRefusedError(refusal)
+
+
+def _fault(reader: Reader, base: TensorFile) -> Refusal | None:
     """What an update does wrong."""
-    if refusal := _wrong_size(payload, reader.size):
-        return refusal
     try:
         table = read_header(reader)
     except MalformedTensorFileError as error:
@@ -91,14 +97,6 @@ def _fault(reader: Reader, payload: ObjectRef, base: TensorFile) -> Refusal | No
         text = f"tensor {broken!r} has NaN or infinite values: the training diverged"
         return Refusal(code="NotFinite", message=text[:900])
     return None
-
-
-def _wrong_size(payload: ObjectRef, size: int) -> Refusal | None:
-    if size == payload.size:
-        return None
-    return Refusal(
-        code="WrongSize", message=f"payload.size {payload.size} is not the size of what was uploaded, {size}"
-    )
 
 
 def not_finite(reader: Reader, table: TensorFile) -> str:

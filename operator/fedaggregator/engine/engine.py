@@ -19,6 +19,7 @@ from fedaggregator.engine import records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, SupersededError, store_failed
 from fedaggregator.ports import Clock
@@ -54,12 +55,13 @@ class Engine:
     def __init__(
         self,
         store: ObjectStore,
+        payloads: Payloads,
         config: ConfigFile,
         clock: Clock,
         pool: ThreadPoolExecutor,
         store_retry_s: float,
     ) -> None:
-        self._store, self._config, self.clock = store, config, clock
+        self._store, self._payloads, self._config, self.clock = store, payloads, config, clock
         self._pool, self._store_retry_s = pool, store_retry_s
         self._deciding = ThreadPoolExecutor(_DECIDING, thread_name_prefix="deciding")
         self.lock = asyncio.Lock()
@@ -84,7 +86,7 @@ class Engine:
         layout = State(config, 0).layout
         head, tag = await self.blocking(records.take_head, self._store, layout)
         stored = await self.blocking(records.load_log, self._store, layout, head)
-        self.interpreter = Interpreter(self._store, layout, head, tag)
+        self.interpreter = Interpreter(self._store, self._payloads, layout, head, tag)
         self._mode = modes.mode(config.strategy.name)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
         if self.state.current is not None:  # before sites train for what could not be folded

@@ -16,13 +16,14 @@ from itertools import cycle
 import numpy as np
 
 from fedaggregator.engine import hubstate
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.sources import Base, Source, Updates, check
 from fedaggregator.engine.spans import Span, spans, widest
 from fedaggregator.engine.verified import Request, ahead
 from fedaggregator.errors import AggregatorError, TooOldError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE
+from fedapi.wire.site import UPDATE, Payload
 from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules, folded
@@ -74,7 +75,7 @@ class _Block:
     memory: Array | None
 
 
-def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
+def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
     """The next model by the plan's strategy. Where no update counts, all stays what it was.
 
     DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed;
@@ -89,11 +90,11 @@ def fold(store: ObjectStore, layout: Layout, order: Fold, cancelled: Callable[[]
         header, model = tensorfile.canonical_header(base.table.tensors)
         state = hubstate.opened(store, base, model, chosen.strategy.memory, order.hub_state, files)
         parts = spans(model, state.names)
-        updates = Updates(store, base, parts)
+        updates = Updates(payloads, base, parts)
         terms = tuple(_counted(chosen, order, updates))
         if not terms:
             return unchanged
-        opened = updates.opened([ref for _, ref in terms], files)
+        opened = updates.opened([payload for _, payload in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
         plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted)
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
@@ -124,15 +125,15 @@ def strategy_rules(settings: StrategySettings) -> Rules:
         raise TooOldError(str(error)) from error
 
 
-def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Fraction, ObjectRef]]:
+def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Fraction, Payload]]:
     """The updates and how much each counts; what counts nothing adds nothing, not even a rounding."""
-    refs = [term.payloads[UPDATE].object for term in order.terms]
+    payloads = [term.payloads[UPDATE] for term in order.terms]
     weighed = [
-        Update(term.samples, term.steps, partial(updates.blocks, ref))
-        for term, ref in zip(order.terms, refs, strict=True)
+        Update(term.samples, term.steps, partial(updates.blocks, payload))
+        for term, payload in zip(order.terms, payloads, strict=True)
     ]
     weights = rules.strategy.weights(weighed, rules.parameters)
-    return ((weight, ref) for weight, ref in zip(weights, refs, strict=True) if weight)
+    return ((weight, payload) for weight, payload in zip(weights, payloads, strict=True) if weight)
 
 
 def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
@@ -24,6 +25,7 @@ from fedapi.wire.site import (
     EvaluationReport,
     FailureReport,
     HandedUpdate,
+    Payload,
     Receipt,
     Refusal,
     UpdateManifest,
@@ -53,8 +55,8 @@ _NO_FAILURE = _FATAL_CONTENT | {
 class Intake:
     """The way in for what sites send."""
 
-    def __init__(self, engine: Engine, store: ObjectStore, delivery: Delivery) -> None:
-        self._engine, self._store, self._delivery = engine, store, delivery
+    def __init__(self, engine: Engine, store: ObjectStore, payloads: Payloads, delivery: Delivery) -> None:
+        self._engine, self._store, self._payloads, self._delivery = engine, store, payloads, delivery
         self._base: tuple[str, TensorFile] | None = None
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
@@ -158,14 +160,15 @@ class Intake:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base, manifest, inline = self._engine, await self._base_table(), handed.body, _by_key(handed)
         try:
-            for payload in manifest.objects:
-                if payload.key in inline:
-                    self._check_granted(client, manifest, payload)
-                    others = await engine.blocking(self._inline_others, payload, inline[payload.key], base)
+            for _, payload in sorted(manifest.payloads.items()):
+                ref = payload.object
+                if ref.key in inline:
+                    self._check_granted(client, manifest, ref)
+                    others = await engine.blocking(self._inline_others, payload, inline[ref.key], base)
                     self.check_room(client, others)
                 else:
-                    await engine.blocking(self._delivery.arrived, payload)
-                    await engine.blocking(content.check_update, self._store, payload, base)
+                    await engine.blocking(self._delivery.arrived, ref)
+                    await engine.blocking(content.check_update, self._store, self._payloads, payload, base)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":
@@ -182,10 +185,10 @@ class Intake:
         if isinstance(answer := admission.upload(self._engine.state, client, request), Refusal):
             raise RequestRefusedError(answer)
 
-    def _inline_others(self, payload: ObjectRef, data: bytes, base: TensorFile) -> int:
+    def _inline_others(self, payload: Payload, data: bytes, base: TensorFile) -> int:
         """How many other updates the site has stored, if this one is one. Blocking."""
-        content.check_inline(payload, data, base)
-        return self.others(payload)
+        content.check_inline(self._payloads, payload, data, base)
+        return self.others(payload.object)
 
     async def _durable(self, write: Callable[[_T], _T], record: _T) -> _T:
         """Writes a record; what is durable under its key afterwards. A full store is the hub's trouble: try again."""

@@ -11,6 +11,7 @@ from typing import TypeVar, assert_never
 
 from fedaggregator.engine import folding, records
 from fedaggregator.engine.folding import ModelNotFiniteError
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
@@ -45,8 +46,8 @@ FoldAnswer = Folded | FoldFailed | UpdatesDamaged
 class Interpreter:
     """The one writer of a job's records in this process."""
 
-    def __init__(self, store: ObjectStore, layout: Layout, head: Head, tag: str) -> None:
-        self._store, self._layout = store, layout
+    def __init__(self, store: ObjectStore, payloads: Payloads, layout: Layout, head: Head, tag: str) -> None:
+        self._store, self._payloads, self._layout = store, payloads, layout
         self._head, self._tag = head, tag
 
     def perform(self, effect: Effect) -> None:
@@ -73,7 +74,7 @@ class Interpreter:
 
     def fold(self, order: Fold, cancelled: Callable[[], bool]) -> folding.Result:
         """The next model and what its strategy remembers, in the store."""
-        return folding.fold(self._store, self._layout, order, cancelled)
+        return folding.fold(self._store, self._payloads, self._layout, order, cancelled)
 
     def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
         """What becomes of a fold. StoreDamagedError when what it began with is not what was committed."""

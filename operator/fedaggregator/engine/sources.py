@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fedaggregator.engine import content
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.spans import Span, extents, widest
 from fedaggregator.engine.verified import Extent, VerifiedReader, verified
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Payload
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import FLOATS, Array
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
@@ -54,17 +56,17 @@ class Base:
 class Updates:
     """Opens updates of a base. Tables of tensors that are the same bytes are read once: sites mostly send the same."""
 
-    def __init__(self, store: ObjectStore, base: Base, parts: Sequence[Span]) -> None:
-        self._store, self._base, self._parts = store, base, parts
+    def __init__(self, payloads: Payloads, base: Base, parts: Sequence[Span]) -> None:
+        self._payloads, self._base, self._parts = payloads, base, parts
         self._known: dict[tuple[int, bytes], Places] = {}
 
-    def opened(self, refs: Iterable[ObjectRef], files: ExitStack) -> list[Source]:
+    def opened(self, payloads: Iterable[Payload], files: ExitStack) -> list[Source]:
         """All of them; DamagedError names each that is missing or is not of the base's kind any more."""
         sources: list[Source] = []
         found: dict[str, str] = {}
-        for ref in refs:
+        for payload in payloads:
             try:
-                sources.append(self._opened(ref, files))
+                sources.append(self._opened(payload, files))
             except DamagedError as error:
                 found.update(error.found)
         if found:
@@ -72,10 +74,10 @@ class Updates:
             raise DamagedError(found)
         return sources
 
-    def blocks(self, ref: ObjectRef) -> Iterator[Array]:
+    def blocks(self, payload: Payload) -> Iterator[Array]:
         """A pass over the float tensors of one, as strategies weigh it; DamagedError at its end, when it is not whole."""
         with ExitStack() as files:
-            source = self._opened(ref, files)
+            source = self._opened(payload, files)
             most = widest(self._parts)
             buffer, wide = memoryview(bytearray(most)), arithmetic.Accumulator.of("F32", most // 2)
             for span, place in zip(self._parts, source.places, strict=True):
@@ -84,8 +86,8 @@ class Updates:
                     yield arithmetic.decoded(span.dtype, items, wide.product[: items.size])
             check([source])
 
-    def _opened(self, ref: ObjectRef, files: ExitStack) -> Source:
-        reader = files.enter_context(verified(self._store, ref))
+    def _opened(self, payload: Payload, files: ExitStack) -> Source:
+        ref, reader = payload.object, files.enter_context(self._payloads.accepted(payload))
         try:
             return Source(ref, reader, self._places(content.header_of(reader), reader.size))
         except MalformedTensorFileError as error:

@@ -2,6 +2,7 @@
 
 from fedaggregator.engine import records
 from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.payloads import Payloads
 from fedapi.wire.store import CloseRecord, FailureRecord, Head
 from fedcore.rounds.state import State
 from fedstore.memory import MemoryStore
@@ -12,7 +13,7 @@ def started(store: MemoryStore) -> tuple[Interpreter, Head]:
     """One more aggregator on a store."""
     layout = State(rules.config(), 0).layout
     head, tag = records.take_head(store, layout)
-    return Interpreter(store, layout, head, tag), head
+    return Interpreter(store, Payloads(store), layout, head, tag), head
 
 
 def attempt_records(client: str) -> tuple[CloseRecord, FailureRecord]:

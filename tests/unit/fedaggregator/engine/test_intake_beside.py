@@ -15,6 +15,7 @@ from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
@@ -51,7 +52,7 @@ async def collecting(tmp_path, store, threads=None, **values):
     (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
     with threads or ThreadPoolExecutor(4) as pool:
         config = ConfigFile(tmp_path / "job.json", "uid")
-        engine = Engine(store, config, steady_clock(), pool, 1.0)
+        engine = Engine(store, Payloads(store), config, steady_clock(), pool, 1.0)
         await engine.start()
         others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
         running = asyncio.create_task(engine.run(*others))
@@ -65,7 +66,12 @@ async def collecting(tmp_path, store, threads=None, **values):
                 assert engine.state.phase is Phase.COLLECTING
                 yield (
                     engine,
-                    Intake(engine, store, SignedUrls(UrlSigner(b"k", "https://hub", 60.0), store, engine.clock)),
+                    Intake(
+                        engine,
+                        store,
+                        Payloads(store),
+                        SignedUrls(UrlSigner(b"k", "https://hub", 60.0), store, engine.clock),
+                    ),
                 )
         finally:
             store.go.set()
@@ -223,7 +229,9 @@ def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_pa
             await shown(engine, lambda: engine.state.tip.round == 1)
         metrics.ROUND.set(0)  # as in a new process
         with ThreadPoolExecutor(4) as pool:
-            await Engine(store, ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0).start()
+            await Engine(
+                store, Payloads(store), ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0
+            ).start()
             assert metrics.ROUND.collect()[0].samples[0].value == 1
 
     asyncio.run(run())

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from fedaggregator.engine.folding import ModelNotFiniteError, fold
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
@@ -60,8 +61,8 @@ class Round:
         self.number += 1
         settings = StrategySettings(name=strategy, parameters=parameters)
         order = Fold(self.number, 1, self.base, settings, terms, self.hub_state)
-        made = fold(self.store, LAYOUT, order, lambda: False)
-        assert fold(self.store, LAYOUT, order, lambda: False) == made
+        made = fold(self.store, Payloads(self.store), LAYOUT, order, lambda: False)
+        assert fold(self.store, Payloads(self.store), LAYOUT, order, lambda: False) == made
         self.base, self.hub_state = made.model, made.hub_state
         return load(self.store.get(made.model.key))
 

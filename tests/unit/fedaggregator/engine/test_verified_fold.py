@@ -10,6 +10,7 @@ from safetensors.numpy import load, save
 
 from fedaggregator.engine import folding
 from fedaggregator.engine.folding import ModelNotFiniteError
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
@@ -46,7 +47,7 @@ def in_order(values: dict[str, np.ndarray], names: list[str]) -> bytes:
 
 
 def fold(store: MemoryStore, layout: Layout, order: Fold, cancelled) -> ObjectRef:
-    return folding.fold(store, layout, order, cancelled).model
+    return folding.fold(store, Payloads(store), layout, order, cancelled).model
 
 
 def put(store: MemoryStore, key: str, data: bytes) -> ObjectRef:

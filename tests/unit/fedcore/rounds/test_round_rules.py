@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedaggregator.engine import folding
+from fedaggregator.engine.payloads import Payloads
 from fedapi import outcome
 from fedapi.crd.federatedjob import Strategy
 from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule, StrategySettings
@@ -205,7 +206,7 @@ def test_zero_samples_leave_the_model_alone():
         state, effects = accept(state, client, samples=0)
     (fold,) = effects
     store = MemoryStore()
-    assert folding.fold(store, state.layout, fold, lambda: False) == folding.Result(fold.base, None)
+    assert folding.fold(store, Payloads(store), state.layout, fold, lambda: False) == folding.Result(fold.base, None)
     assert list(store.keys("")) == []
 
 
