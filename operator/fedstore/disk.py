@@ -19,9 +19,9 @@ from pathlib import Path
 
 from fedapi.wire.message import ObjectRef
 from fedstore import writeback
+from fedstore.announced import Content
 from fedstore.errors import (
     AlreadyExistsError,
-    ContentMismatchError,
     HeadMovedError,
     MissingError,
     StoreFailedError,
@@ -51,25 +51,23 @@ class DiskWriter:
     """An object in the making, in the temporary folder."""
 
     def __init__(self, store: "DiskStore", key: str, size: int | None, sha256: str | None) -> None:
-        self._store, self._key, self._size, self._sha256 = store, key, size, sha256
-        self._hash = hashlib.sha256()
-        self._written = self._begun = 0  # up to where the kernel was told to write to the disk
+        self._store, self._key = store, key
+        self._content = Content(key, size, sha256)
+        self._begun = 0  # up to where the kernel was told to write to the disk
         self._path, self._fd = store.empty_file() if size is None or size > SMALL_BYTES else store.small_file()
         self._is_there = True
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Appends to the file and the digest."""
         with memoryview(chunk) as view, _typed_errors(self._key):
-            self._written += view.nbytes
-            if self._size is not None and self._written > self._size:
-                raise ContentMismatchError("WrongSize", f"more than the announced {self._size} bytes were sent")
-            self._hash.update(view)
+            self._content.add(view)
             done = 0
             while done < view.nbytes:
                 done += os.write(self._fd, view[done:])
-            if self._written - self._begun >= _WRITE_BACK_BYTES:
-                writeback.begin(self._fd, self._begun, self._written - self._begun)
-                self._begun = self._written
+            written = self._content.written
+            if written - self._begun >= _WRITE_BACK_BYTES:
+                writeback.begin(self._fd, self._begun, written - self._begun)
+                self._begun = written
 
     def finish(self) -> ObjectRef:
         """Checks, syncs, links."""
@@ -82,8 +80,8 @@ class DiskWriter:
 
     def sync(self) -> None:
         """Makes what was written durable; it has no name yet."""
-        if os.fstat(self._fd).st_size > self._written:  # it was a larger object's
-            os.ftruncate(self._fd, self._written)
+        if os.fstat(self._fd).st_size > self._content.written:  # it was a larger object's
+            os.ftruncate(self._fd, self._content.written)
         os.fsync(self._fd)
 
     def name(self, ref: ObjectRef) -> list[Path]:
@@ -94,12 +92,7 @@ class DiskWriter:
 
     def checked(self) -> ObjectRef:
         """What was written, under its key. ContentMismatchError when it is not what was announced."""
-        digest = self._hash.hexdigest()
-        if self._size is not None and self._written != self._size:
-            raise ContentMismatchError("WrongSize", f"{self._written} bytes were sent, {self._size} announced")
-        if self._sha256 is not None and digest != self._sha256:
-            raise ContentMismatchError("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
-        return ObjectRef(key=self._key.replace(DIGEST, digest), sha256=digest, size=self._written)
+        return self._content.ref()
 
     def close(self) -> None:
         """Forgets the temporary file; a finished object keeps its own name."""

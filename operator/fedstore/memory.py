@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fedapi.wire.message import ObjectRef
+from fedstore.announced import Content
 from fedstore.errors import (
     AlreadyExistsError,
-    ContentMismatchError,
     HeadMovedError,
     MissingError,
     StoreFailedError,
@@ -24,25 +24,20 @@ class MemoryWriter:
     """An object in the making."""
 
     def __init__(self, store: "MemoryStore", key: str, size: int | None, sha256: str | None) -> None:
-        self._store, self._key, self._size, self._sha256 = store, key, size, sha256
-        self._data = bytearray()
+        self._store = store
+        self._content, self._data = Content(key, size, sha256), bytearray()
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Appends."""
+        with memoryview(chunk) as view:
+            self._content.add(view)
         self._data += chunk
-        if self._size is not None and len(self._data) > self._size:
-            raise ContentMismatchError("WrongSize", f"more than the announced {self._size} bytes were sent")
 
     def finish(self) -> ObjectRef:
         """Checks and shows."""
-        digest = hashlib.sha256(self._data).hexdigest()
-        if self._size is not None and len(self._data) != self._size:
-            raise ContentMismatchError("WrongSize", f"{len(self._data)} bytes were sent, {self._size} announced")
-        if self._sha256 is not None and digest != self._sha256:
-            raise ContentMismatchError("WrongDigest", f"the content has SHA-256 {digest}, announced was {self._sha256}")
-        key = self._key.replace(DIGEST, digest)
-        self._store.add(key, bytes(self._data), digest)
-        return ObjectRef(key=key, sha256=digest, size=len(self._data))
+        ref = self._content.ref()
+        self._store.add(ref.key, bytes(self._data), ref.sha256)
+        return ref
 
 
 class MemoryReader:

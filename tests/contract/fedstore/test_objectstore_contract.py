@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from fedstore.bucketstore import BucketStore
 from fedstore.disk import DiskStore
 from fedstore.errors import (
     AlreadyExistsError,
@@ -17,14 +18,21 @@ from fedstore.errors import (
 )
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
+from tests.contract.fedstore.buckets import MemoryBucket
 
 DATA = bytes(range(256)) * 40
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "bucket"])
 def store(request, tmp_path):
-    return DiskStore(tmp_path / "store") if request.param == "disk" else MemoryStore()
+    match request.param:
+        case "disk":
+            return DiskStore(tmp_path / "store")
+        case "memory":
+            return MemoryStore()
+        case _:
+            return BucketStore(MemoryBucket(), "below/a/prefix")
 
 
 def put(store, key, data=DATA, size=None, sha256=None):
