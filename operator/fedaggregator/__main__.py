@@ -29,10 +29,11 @@ from fedaggregator.http.monitoring import Monitoring, routes
 from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
-from fedaggregator.http.smallmodel import SmallModel
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import StatusSink
 from fedaggregator.publisher import Publisher
+from fedaggregator.requests.sites import SiteRequests
+from fedaggregator.requests.smallmodel import SmallModel
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
@@ -98,7 +99,8 @@ async def _serve(
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
-    sites = SiteRoutes(engine, intake, publisher, identity, delivery, small, limits)
+    requests = SiteRequests(engine, intake, publisher, delivery, small, limits)
+    sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)
     https = server(application(sites, InitialRoutes(initial, identity, limits), blobs), settings, limits, secrets)

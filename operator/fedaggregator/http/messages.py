@@ -1,26 +1,23 @@
-"""From the body of a request to a message, bounded in bytes, in time and in values before it is validated; and back.
+"""From the body of a request to a message, bounded in bytes and in time before it is parsed; and back.
 
-Used by the site routes. Validation runs in the event loop, so what it costs is bounded by how many values it sees.
+Used by the site routes.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.responses import Response
 from starlette.types import Receive
 
-from fedaggregator.errors import RequestRefusedError, faults
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.pace import Pace
 from fedaggregator.limits import Limits
+from fedaggregator.requests.parsing import parsed
 from fedapi.wire.message import Message
 from fedapi.wire.site import Refusal
 
 _M = TypeVar("_M", bound=Message)
-MOST_VALUES = 256  # keys and values of one message; the largest honest one has 100
-_LONGEST_REASON = 900
 
 
 async def chunks(receive: Receive, pace: Pace) -> AsyncGenerator[bytes]:
@@ -52,33 +49,6 @@ async def received(receive: Receive, model: type[_M], limits: Limits, most_bytes
     return parsed(bytes(data), model)
 
 
-def parsed(data: bytes, model: type[_M]) -> _M:
-    """The message in these bytes; RequestRefusedError names its faults."""
-    try:
-        value = from_json(data)
-    except ValueError as error:
-        raise _refused("Malformed", f"not a {model.__name__}: {error}") from error
-    if not _few(value):
-        raise _refused("Malformed", f"not a {model.__name__}: it has more than {MOST_VALUES} keys and values")
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _refused("Malformed", f"not a {model.__name__}: {faults(error)}") from error
-
-
-def _few(value: Any) -> bool:
-    """Whether a JSON value has few parts, however they are nested. Stops counting when it does not."""
-    left, waiting = MOST_VALUES, [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict | list):
-            left -= len(part)
-            if left < 0:
-                return False
-            waiting.extend(part.values() if isinstance(part, dict) else part)
-    return True
-
-
 def sent(message: Message) -> Response:
     """A message as an answer."""
     return Response(message.model_dump_json(), media_type="application/json")
@@ -102,4 +72,4 @@ def incomplete() -> RequestRefusedError:
 
 
 def _refused(code: str, message: str) -> RequestRefusedError:
-    return RequestRefusedError(Refusal.model_validate({"code": code, "message": message[:_LONGEST_REASON]}))
+    return RequestRefusedError(Refusal.model_validate({"code": code, "message": message}))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.http import messages, refusals
+from fedaggregator.http import refusals
+from fedaggregator.requests import parsing
 from fedapi.wire import version1
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
@@ -46,7 +47,7 @@ def golden(path: Path) -> bytes:
 @pytest.mark.parametrize("name", TO_HUB)
 def test_the_hub_takes_what_a_trainer_of_0_1_sends(name):
     said = golden(OLD / "to-hub" / f"{name}.json")
-    taken = messages.parsed(said, type(TO_HUB[name]))
+    taken = parsing.parsed(said, type(TO_HUB[name]))
     if isinstance(taken, HandedUpdate):
         assert taken.body == MANIFEST.model_copy(update={"steps": None})
     elif isinstance(taken, NextRequest):
@@ -59,7 +60,7 @@ def test_the_hub_takes_what_a_trainer_of_0_1_sends(name):
 def test_what_is_wrong_in_a_message_of_0_1_is_refused_as_ever():
     said = json.loads(golden(OLD / "to-hub" / "updates.json")) | {"sampels": 3}
     with pytest.raises(RequestRefusedError, match="sampels"):
-        messages.parsed(json.dumps(said).encode(), HandedUpdate)
+        parsing.parsed(json.dumps(said).encode(), HandedUpdate)
 
 
 @pytest.mark.parametrize("name", sorted(TO_SITE.keys() - {"refusal"}))
@@ -116,11 +117,11 @@ def test_messages_have_the_form_of_this_version(path, message: Message):
 def test_what_comes_beside_an_envelope_is_neither_signed_nor_kept():
     handed = INLINE_TO_HUB["updates-inline"]
     assert handed.envelope.canonical() == TO_HUB["updates"].envelope.canonical()
-    assert messages.parsed(handed.model_dump_json().encode(), HandedUpdate) == handed
+    assert parsing.parsed(handed.model_dump_json().encode(), HandedUpdate) == handed
     for content in ("not base64", "AAA", 7, None):
         said = json.loads(handed.model_dump_json()) | {"content": {"update": content}}
         with pytest.raises(RequestRefusedError, match=r"content\.update"):
-            messages.parsed(json.dumps(said).encode(), HandedUpdate)
+            parsing.parsed(json.dumps(said).encode(), HandedUpdate)
 
 
 def test_a_payload_s_place_is_what_the_order_says():
@@ -141,12 +142,12 @@ def test_a_site_ignores_what_a_newer_hub_says_beside(name):
 def test_the_hub_refuses_what_a_site_of_its_version_says_beside(name):
     said = json.loads(golden(NOW / "to-hub" / f"{name}.json")) | {"newer": 1}
     with pytest.raises(RequestRefusedError, match="newer"):
-        messages.parsed(json.dumps(said).encode(), type(TO_HUB[name]))
+        parsing.parsed(json.dumps(said).encode(), type(TO_HUB[name]))
 
 
 def test_a_newer_site_is_heard_out():
     said = json.loads(golden(NOW / "to-hub" / "next.json")) | {"protocol": 3, "newer": 1}
-    assert messages.parsed(json.dumps(said).encode(), NextRequest).protocol == 3
+    assert parsing.parsed(json.dumps(said).encode(), NextRequest).protocol == 3
     said |= {"features": ["f"] * 33}
     with pytest.raises(RequestRefusedError, match="features"):
-        messages.parsed(json.dumps(said).encode(), NextRequest)
+        parsing.parsed(json.dumps(said).encode(), NextRequest)

@@ -9,11 +9,11 @@ import pytest
 
 from fedaggregator import refusallog
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.http import messages
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.pace import Pace
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Holder
+from fedaggregator.requests import parsing
 from fedapi import names
 from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, HandedUpdate, NextRequest
 
@@ -116,7 +116,7 @@ def test_the_largest_honest_messages_pass(model):
     data = json.dumps(LARGEST[model]).encode()
     assert len(data) <= Limits().message_bytes
     assert Limits().update_bytes == Limits().message_bytes + len(base64.b64encode(bytes(Limits().inline_bytes)))
-    assert messages.parsed(data, model) == model.model_validate_json(data)
+    assert parsing.parsed(data, model) == model.model_validate_json(data)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_largest_honest_messages_pass(model):
 def test_messages_of_many_values_are_not_validated(body, monkeypatch):
     monkeypatch.setattr(HandedUpdate, "model_validate", None)
     with pytest.raises(RequestRefusedError, match="keys and values"):
-        messages.parsed(body.encode(), HandedUpdate)
+        parsing.parsed(body.encode(), HandedUpdate)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_messages_of_many_values_are_not_validated(body, monkeypatch):
 )
 def test_what_is_no_json_is_malformed(body):
     with pytest.raises(RequestRefusedError) as error:
-        messages.parsed(body, NextRequest)
+        parsing.parsed(body, NextRequest)
     assert error.value.refusal.code == "Malformed"
     assert len(error.value.refusal.message) < 1000
 
 
 def test_a_repeated_key_is_seen_once():
     with pytest.raises(RequestRefusedError) as error:
-        messages.parsed(b"{" + b'"x":1,' * 5000 + b'"x":1}', NextRequest)
+        parsing.parsed(b"{" + b'"x":1,' * 5000 + b'"x":1}', NextRequest)
     assert error.value.refusal.message.count("Extra") == 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.http import messages
+from fedaggregator.requests import parsing
 from fedapi.wire.message import LONGEST_NAME, MAX_EXACT, Record
 from tests.golden.fedapi.messages import TO_HUB
 
@@ -46,8 +46,8 @@ def test_there_is_something_to_look_at():
 def test_whole_numbers_are_those_that_json_holds_exactly(name, path):
     for wrong in (-1, MAX_EXACT + 1, 10**400, float("nan"), float("inf"), 1e300):
         with pytest.raises(RequestRefusedError, match=str(path[-1])):
-            messages.parsed(changed(name, path, wrong), type(TO_HUB[name]))
-    largest = messages.parsed(changed(name, path, MAX_EXACT), type(TO_HUB[name]))
+            parsing.parsed(changed(name, path, wrong), type(TO_HUB[name]))
+    largest = parsing.parsed(changed(name, path, MAX_EXACT), type(TO_HUB[name]))
     assert largest.canonical()
     assert not isinstance(largest, Record) or type(largest).stored(largest.sealed().canonical()) == largest.sealed()
 
@@ -55,4 +55,4 @@ def test_whole_numbers_are_those_that_json_holds_exactly(name, path):
 @pytest.mark.parametrize(("name", "path"), TEXTS)
 def test_names_have_an_end(name, path):
     with pytest.raises(RequestRefusedError, match=str(path[-1])):
-        messages.parsed(changed(name, path, "x" * (LONGEST_NAME + 1)), type(TO_HUB[name]))
+        parsing.parsed(changed(name, path, "x" * (LONGEST_NAME + 1)), type(TO_HUB[name]))

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from fedaggregator.http.smallmodel import SmallModel
+from fedaggregator.requests.smallmodel import SmallModel
 from fedapi.wire.message import ObjectRef
 from fedstore.memory import MemoryStore
 
