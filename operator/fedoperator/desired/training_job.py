@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
-from fedapi.crd.flclient import DataVolume, FLClient, Pool
+from fedapi.crd.flclient import FLClient, Pool
+from fedapi.crd.sitedata import DataVolume
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator, placement, ring
 from fedoperator.desired.difference import quantity
