@@ -23,12 +23,14 @@ class Exit(IntEnum):
     DATA_DIFFERS = 16  # the ranks of one site see different data
     STORE_DAMAGED = 17  # the aggregator's store lacks or holds other bytes than were written: docs/operations.md
     TOO_OLD = 18  # the job or its store says what only a newer version than the aggregator's knows: docs/versions.md
+    STORE_UNFIT = 19  # the bucket lacks what a store needs, or is where storage.residency does not allow it
     # Retried within the failure budget.
     TASK_FAILED = 20  # the task raised while training or evaluating
     AGGREGATOR_LOST = 21  # the aggregator stayed unreachable longer than the trainer waits
     STORE_FAILED = 22  # the aggregator cannot write its store (volume full, read-only)
     PEER_UNREACHABLE = 23  # ranks of one site cannot reach each other
     STATUS_REFUSED = 24  # the aggregator may not write the job's status: its token is void, its rights are gone
+    STORE_DENIED = 27  # the store refuses the credentials, or they may not use the key that encrypts
     # Ignored: not a failure of this process.
     SUPERSEDED = 30  # an aggregator with a newer epoch took over
     RING_BROKEN = 31  # another rank or worker of the site's ring ended; this one is fit to join the next generation
@@ -57,11 +59,13 @@ REASON = {
     Exit.DATA_DIFFERS: "DataDiffers",
     Exit.STORE_DAMAGED: "StoreDamaged",
     Exit.TOO_OLD: "VersionTooOld",
+    Exit.STORE_UNFIT: "StoreUnfit",
     Exit.TASK_FAILED: "TaskFailed",
     Exit.AGGREGATOR_LOST: "AggregatorLost",
     Exit.STORE_FAILED: "StoreFailed",
     Exit.PEER_UNREACHABLE: "PeerUnreachable",
     Exit.STATUS_REFUSED: "StatusRefused",
+    Exit.STORE_DENIED: "StoreDenied",
     Exit.SUPERSEDED: "Superseded",
     Exit.RING_BROKEN: "RingBroken",
 }

@@ -51,9 +51,10 @@ def test_reference_pages_are_fresh(name):
 
 
 def immutable(schema, path=""):
-    """Paths of the fields whose rule is that they stay as they were."""
-    if any(rule["rule"] == "self == oldSelf" for rule in schema.get("x-kubernetes-validations", ())):
+    """Paths of the fields with a rule that they, or what they say beside other things, stay as they were."""
+    if path and any("oldSelf" in rule["rule"] for rule in schema.get("x-kubernetes-validations", ())):
         yield path
+        return
     for name, below in schema.get("properties", {}).items():
         yield from immutable(below, f"{path}.{name}".removeprefix(".spec").removeprefix("."))
 

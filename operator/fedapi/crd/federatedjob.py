@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.backup import Backup, RestoreFrom
 from fedapi.crd.fields import (
     INT_OR_STRING,
     LIST_TYPE,
@@ -16,7 +17,6 @@ from fedapi.crd.fields import (
     Name,
     ObjectMeta,
     Part,
-    Quantity,
     QueueName,
     Short,
     immutable,
@@ -26,6 +26,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
+from fedapi.crd.storage import Storage
 from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json
@@ -202,47 +203,43 @@ class Aggregator(Part):
     pod_template: AggregatorPodPatch | None = Field(None, description="Additions to the aggregator's pod.")
 
 
-class Volume(Part):
-    """A volume that holds models, updates and the record of rounds."""
-
-    size: Quantity = Field(
-        "10Gi",
-        description="Size of the claim.",
-        json_schema_extra=rules(rule("self.matches('[1-9]')", "size must be over 0, for example 10Gi")),
-    )
-    storage_class_name: Name | None = Field(None, description="Storage class; absent: the cluster's default.")
-    when_deleted: Literal["Retain", "Delete"] = Field(
-        "Retain", description="What happens to the volume when the job is deleted or expires. Retain keeps the model."
-    )
+def _both(cloud: str) -> str:
+    """CEL: store and backup are both buckets of this cloud."""
+    return f"has(self.storage.{cloud}) && has(self.backup) && has(self.backup.destination.{cloud})"
 
 
-class History(Part):
-    """Which committed rounds keep their model."""
-
-    keep: int | Annotated[str, Field(max_length=8)] = Field(
-        "All",
-        description="All, or how many of the last rounds keep their model, and what the strategy remembers of them. The "
-        "last two and the best round always do.",
-        json_schema_extra=rules(
-            rule(
-                "type(self) == int ? self >= 1 : string(self) == 'All'",
-                "keep must be All or a count of at least 1, for example 10",
-            ),
-            rule("type(self) != int || self <= 100000", "keep must be a count of at most 100000, or All"),
-        )
-        | {INT_OR_STRING: True},
+def _apart(cloud: str, *fields: str) -> dict[str, str]:
+    """A backup is never in the bucket whose loss it is for."""
+    places = [[f"{of}.{cloud}.{field}" for of in ("self.storage", "self.backup.destination")] for field in fields]
+    differ = (f"(has({a}) ? {a} : '') != (has({b}) ? {b} : '')" for a, b in places)
+    return rule(
+        f"!({_both(cloud)}) || {' || '.join(differ)}",
+        f"backup.destination.{cloud} is where storage.{cloud} is, and would be lost with it: name another "
+        f"{'container' if cloud == 'azure' else 'bucket'}",
+        f".backup.destination.{cloud}",
     )
 
 
-class Storage(Part):
-    """Where the job's models, updates and records are kept."""
-
-    volume: Volume = Field(
-        default_factory=Volume,
-        description="A volume claim that Fedloom makes.",
-        json_schema_extra=immutable("storage.volume"),
+def _one_identity(cloud: str, field: str) -> dict[str, str]:
+    """The pods of a backup have one identity, for the store that they read and the store that they write."""
+    a, b = f"self.storage.{cloud}.{field}", f"self.backup.destination.{cloud}.{field}"
+    return rule(
+        f"!({_both(cloud)} && has({a}) && has({b})) || {a} == {b}",
+        f"{field} of backup.destination.{cloud} is not that of storage.{cloud}, and a pod has one identity: give both the "
+        "same, or one of them a credentialsSecretRef",
+        f".backup.destination.{cloud}.{field}",
     )
-    history: History = Field(default_factory=History, description="Which committed rounds keep their model.")
+
+
+def _resident(place: str, there: str) -> dict[str, str]:
+    """What the manifest says of a bucket's region; what the bucket itself says is asked by who opens it."""
+    s3 = f"self.{place}.s3"
+    return rule(
+        f"!has(self.storage.residency) || !({there}) || !has({s3}) || "
+        f"(has({s3}.region) && {s3}.region in self.storage.residency)",
+        f"{place}.s3.region is not one of storage.residency: name a bucket in one of these regions, and its region",
+        f".{place}.s3",
+    )
 
 
 class FederatedJobSpec(Part):
@@ -264,6 +261,14 @@ class FederatedJobSpec(Part):
     training: Training = Field(default_factory=Training, description="What a site does in a round.")
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
     storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
+    backup: Backup | None = Field(
+        None, description="Copies of the job in a second store, and the proof that they restore."
+    )
+    restore_from: RestoreFrom | None = Field(
+        None,
+        description="The backup that this job goes on from, at the round after the last that it holds.",
+        json_schema_extra=immutable("restoreFrom"),
+    )
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(
         None,
@@ -305,7 +310,19 @@ class FederatedJobSpec(Part):
                 "round.quorum is above clients.perRound, so no round could reach it: lower round.quorum, "
                 "make it a percentage, or raise clients.perRound",
                 ".round.quorum",
-            )
+            ),
+            rule(
+                "has(self.restoreFrom) == has(oldSelf.restoreFrom)",
+                "restoreFrom cannot change after creation: delete the job and create it anew",
+            ),
+            _apart("s3", "bucket", "endpoint"),
+            _apart("gcs", "bucket", "endpoint"),
+            _apart("azure", "account", "container", "endpoint"),
+            _one_identity("s3", "roleARN"),
+            _one_identity("gcs", "serviceAccount"),
+            _one_identity("azure", "clientID"),
+            _resident("storage", "true"),
+            _resident("backup.destination", "has(self.backup)"),
         )
     )
 

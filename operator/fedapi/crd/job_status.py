@@ -1,6 +1,6 @@
-"""Status of a FederatedJob: every leaf has one writer, the operator or the job's aggregator.
+"""Status of a FederatedJob: every leaf has one writer, the operator, the job's aggregator or its backup.
 
-Read and written as these models by both writers and by the embedded runner; printer columns are in manifest.py.
+Read and written as these models by all writers and by the embedded runner; printer columns are in manifest.py.
 """
 
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Shor
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
 MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
-# Leaves that the operator writes, as the API spells them; all others are the aggregator's.
+# Leaves that the operator writes, as the API spells them; `backup` is the backup's, all others are the aggregator's.
 OPERATOR_LEAVES = ("conditions", "phase", "observedGeneration", "startTime", "completionTime", "children", "sites")
 
 
@@ -95,26 +95,72 @@ class SiteStatus(StatusPart):
 class ModelStatus(StatusPart):
     """The committed model."""
 
-    uri: Text = Field(description="Where it is: volume://<claim>/<key>.")
+    uri: Text = Field(
+        description="Where it is: volume://<claim>/<key>, s3://<bucket>/<key>, gs://<bucket>/<key> or "
+        "az://<account>/<container>/<key>."
+    )
     sha256: Sha256 = Field(description="SHA-256 of the file.")
     round: int = Field(description="Round that made it; 0 is the initial model.", ge=0)
+
+
+class BackupFailure(StatusPart):
+    """The last failure of a step, until that step succeeds."""
+
+    step: Literal["Create", "Verify"] = Field(description="What failed.")
+    reason: Short = Field(description="Enumerated reason, CamelCase.")
+    message: Text = Field("", description="The same for a person, with the way out.")
+    time: str = Field(description="When it failed.", json_schema_extra={"format": "date-time"})
+
+
+class BackupStatus(StatusPart):
+    """The newest backup, and the newest one that was proved. Written by the backup."""
+
+    last_time: str | None = Field(
+        None, description="When the newest backup was whole.", json_schema_extra={"format": "date-time"}
+    )
+    object: Text | None = Field(None, description="Key of its manifest in the destination.")
+    round: int | None = Field(None, description="Last committed round that it holds.", ge=0)
+    bytes: int | None = Field(None, description="Bytes of the objects that it needs.", ge=0)
+    previous_bytes: int | None = Field(None, description="The same of the backup before it.", ge=0)
+    public_key: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="Ed25519 key whose signature it carries, in hexadecimal digits: spec.restoreFrom.publicKey of a job that "
+        "goes on from it. Keep a copy outside this cluster.",
+    )
+    verified_time: str | None = Field(
+        None,
+        description="When a backup was last restored and found right.",
+        json_schema_extra={"format": "date-time"},
+    )
+    verified_object: Text | None = Field(None, description="Key of that backup's manifest.")
+    restore_seconds: Decimal | None = Field(None, description="Seconds that its restore took; a decimal string.")
+    evidence: Text | None = Field(None, description="Key of the signed evidence of that verification.")
+    failures: Annotated[list[BackupFailure], Field(max_length=2, json_schema_extra=listed_by("step"))] | None = Field(
+        None, description="Steps whose last run failed."
+    )
 
 
 class Children(StatusPart):
     """Names of what the operator made."""
 
     aggregator: Short = Field("", description="Deployment, Service and ServiceAccount of the aggregator.")
-    volume_claim: Short = Field("", description="PersistentVolumeClaim of the store.")
+    volume_claim: Short | None = Field(
+        None, description="PersistentVolumeClaim of the store; absent: the store is a bucket."
+    )
+    backup: Short | None = Field(None, description="CronJob that makes backups, and ServiceAccount of its pods.")
+    verify: Short | None = Field(None, description="CronJob that verifies the newest backup.")
+    backup_claim: Short | None = Field(None, description="PersistentVolumeClaim that holds the backups.")
 
 
 class FederatedJobStatus(StatusPart):
-    """What happened. Every leaf has one writer: the operator or the job's aggregator."""
+    """What happened. Every leaf has one writer: the operator, the job's aggregator or its backup."""
 
     # Operator.
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), Complete, Failed.",
+        "admits training Jobs), StorageReady (with a bucket), BackupHealthy (with spec.backup), Restored (with "
+        "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
     observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")
@@ -145,3 +191,5 @@ class FederatedJobStatus(StatusPart):
         None,
         description="What holds the aggregator up while it does: its store cannot be written, a full volume for example.",
     )
+    # Backup.
+    backup: BackupStatus | None = Field(None, description="The newest backup, and the newest one that was proved.")

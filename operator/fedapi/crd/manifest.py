@@ -29,6 +29,9 @@ _JOB_COLUMNS = [
     _column("Strategy", ".spec.strategy.name", "How updates become the next model.", wide=True),
     _column("Model", ".status.model.uri", "Last committed model.", wide=True),
     _column("Aggregator", ".status.children.aggregator", "Deployment of the aggregator.", wide=True),
+    _column(
+        "Backup", ".status.backup.verifiedTime", "Age of the last verification of a backup.", type_="date", wide=True
+    ),
     _AGE,
 ]
 _CLIENT_COLUMNS = [

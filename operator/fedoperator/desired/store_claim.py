@@ -5,6 +5,7 @@ It has no owner reference unless the user asked for Delete: deleting or expiring
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.storage import Volume
 from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
@@ -15,7 +16,7 @@ def store_claim(job: FederatedJob, enlarged_to: str | None = None) -> Json:
 
     `enlarged_to`: the live claim's size; a claim that somebody made larger is never asked to shrink.
     """
-    identity, volume = Identity.of(job), job.spec.storage.volume
+    identity, volume = Identity.of(job), job.spec.storage.volume or Volume()
     size = volume.size
     if enlarged_to is not None and quantity(enlarged_to) > quantity(size):
         size = enlarged_to

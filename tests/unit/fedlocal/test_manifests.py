@@ -132,7 +132,7 @@ def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path, kind):
     spec = found.jobs[0].body["spec"]
     assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
     assert spec["training"]["optimizer"] == {"name": "SGD", "learningRate": "0.01"}
-    assert spec["storage"]["volume"]["whenDeleted"] == "Retain"
+    assert spec["storage"] == {"history": {"keep": "All"}}
     assert [document.body["metadata"]["name"] for document in found.clients] == ["north"]
     assert "Namespace/ns: ignored" in found.notes[0]
 
