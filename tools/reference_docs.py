@@ -165,9 +165,11 @@ def _setting(model: type[BaseModel], name: str) -> str:
 
 def metrics_page() -> str:
     """Prometheus metrics of operator and aggregator."""
+    operator = fedoperator.metrics.Metrics()
+    operator.watch(lambda: 0, dict, tuple, tuple)
     lines = [HEADER, "# Metrics", ""]
     for title, registry in (
-        ("Operator", fedoperator.metrics.Metrics().registry),
+        ("Operator", operator.registry),
         ("Aggregator", fedaggregator.metrics.REGISTRY),
     ):
         lines += ["", f"## {title}", "", "| metric | type | meaning |", "|---|---|---|"]

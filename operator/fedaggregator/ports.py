@@ -70,8 +70,8 @@ class StatusSink(Protocol):
     def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
 
-    def heard(self, client: str) -> None:
-        """Renews a site's heartbeat."""
+    def heard(self, client: str, ago_s: float) -> None:
+        """Renews the heartbeat of a site that was heard from so many seconds ago."""
 
 
 class Clock(Protocol):

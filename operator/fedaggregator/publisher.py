@@ -13,11 +13,11 @@ import time
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import StatusUnavailableError
+from fedaggregator.heartbeats import Heartbeats
 from fedaggregator.patience import Patience
 from fedaggregator.ports import StatusSink
 from fedaggregator.status import status
 from fedapi.jsonvalue import JsonView
-from fedapi.names import SITE_LEASE_RENEW_S
 
 log = logging.getLogger(__name__)
 _INTERVAL_S = 0.25  # between two writes
@@ -31,27 +31,12 @@ class Publisher:
     def __init__(self, engine: Engine, sink: StatusSink) -> None:
         self._engine, self._sink = engine, sink
         self._written, self._took_s = "", 0.0
-        self._renewed: dict[str, float] = {}
-        self._renewals: set[asyncio.Task[None]] = set()
         self._patience = Patience(engine.clock)
+        self._heartbeats = Heartbeats(engine.clock, sink, self._patience)
 
     def heard(self, client: str) -> None:
-        """Renews a site's heartbeat, at most once in SITE_LEASE_RENEW_S."""
-        now = self._engine.clock()
-        if now - self._renewed.get(client, -SITE_LEASE_RENEW_S) < SITE_LEASE_RENEW_S:
-            return
-        self._renewed[client] = now
-        renewal = asyncio.get_running_loop().create_task(self._renew(client))
-        self._renewals.add(renewal)
-        renewal.add_done_callback(self._renewals.discard)
-
-    async def _renew(self, client: str) -> None:
-        try:
-            await asyncio.to_thread(self._sink.heard, client)
-        except StatusUnavailableError as error:
-            metrics.STATUS_FAILURES.inc()
-            self._patience.heartbeat(error)
-            log.warning("heartbeat was not renewed", extra={"fields": {"site": client, "reason": str(error)}})
+        """A site said something: its heartbeat is renewed before long."""
+        self._heartbeats.heard(client)
 
     async def run(self) -> None:
         """Until the engine stops; the last state is written before it returns. FatalError when reports stay refused."""

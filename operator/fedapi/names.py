@@ -158,6 +158,7 @@ OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
 
 SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many seconds is active
 SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
+SITE_EXPIRES_S = 24 * 3600  # a site that was not heard from for so long has expired, in whichever registry
 
 MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix
 MAX_JOBSET_NAME = 44  # leaves room for -slice-<slice>-<host>-<5 letters> in 63

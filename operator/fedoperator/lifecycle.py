@@ -25,6 +25,7 @@ from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.job import decide
+from fedoperator.decide.reasons import ClientCondition
 from fedoperator.desired.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.handlers.runtime import Watches, streams
@@ -82,7 +83,7 @@ class Operator:
     def _serve(self) -> None:
         health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
         serve(self._settings.probe_port, health)
-        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases)
+        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases, self._heard)
         serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
 
     def _unhealthy(self) -> str:
@@ -96,6 +97,11 @@ class Operator:
 
     def _phases(self) -> Iterable[str]:
         return ((job.get("status") or {}).get("phase") or "New" for job in self._cache.every(names.JOB_KIND))
+
+    def _heard(self) -> Iterable[str]:
+        for site in self._cache.every(names.CLIENT_KIND):
+            told = (site.get("status") or {}).get("conditions") or ()
+            yield next((c["reason"] for c in told if c["type"] == ClientCondition.CONNECTED), "New")
 
     def _election(self) -> Election | None:
         if not self._settings.leader_election:

@@ -64,9 +64,10 @@ class Metrics:
         depth: Callable[[], int],
         ages_s: Callable[[], Mapping[str, float]],
         phases: Callable[[], Iterable[str]],
+        heard: Callable[[], Iterable[str]],
     ) -> None:
         """What is read at scrape time."""
-        self.registry.register(_Readings(depth, ages_s, phases))
+        self.registry.register(_Readings(depth, ages_s, phases, heard))
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -79,8 +80,9 @@ class _Readings(Collector):
         depth: Callable[[], int],
         ages_s: Callable[[], Mapping[str, float]],
         phases: Callable[[], Iterable[str]],
+        heard: Callable[[], Iterable[str]],
     ) -> None:
-        self._depth, self._ages_s, self._phases = depth, ages_s, phases
+        self._depth, self._ages_s, self._phases, self._heard = depth, ages_s, phases, heard
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(f"{_PREFIX}queue_depth", "Objects that wait for a look.", value=self._depth())
@@ -94,3 +96,9 @@ class _Readings(Collector):
         for phase, count in Tally(self._phases()).items():
             jobs.add_metric([phase], count)
         yield jobs
+        sites = GaugeMetricFamily(
+            f"{_PREFIX}sites", "FLClients, by the reason of their condition Connected.", labels=["connected"]
+        )
+        for reason, count in Tally(self._heard()).items():
+            sites.add_metric([reason], count)
+        yield sites

@@ -45,6 +45,8 @@ GOALS = {
     "apply_to_children_2_per_s_p95_s": 2.0,
     "steady_state_writes_per_min": 0.0,
     "status_lag_p95_s": 1.0,
+    "registry_writes_per_s_5000": 90.0,
+    "operator_rss_mib_5000_sites": 512.0,
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed
+from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -53,6 +53,11 @@ class Bench:
     def crowds(self) -> dict[int, crowd.Crowd]:
         """What a round costs, by number of scripted sites."""
         return {count: crowd.measured(self.folder(f"crowd-{count}"), count) for count in (250, 500, 1000)}
+
+    @cached_property
+    def site_registry(self) -> site_registry.SiteRegistry:
+        """5,000 sites on the default registry."""
+        return site_registry.measured(self.folder("site-registry"))
 
     @cached_property
     def hostile(self) -> hostile.Hostile:

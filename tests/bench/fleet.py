@@ -14,7 +14,6 @@ import yaml
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.desired.kinds import BY_KIND
 from tests.bench import embedded, operator_process
 from tests.bench.kube import Kube, Watch, path
 from tests.bench.process import cpu_s
@@ -48,7 +47,9 @@ class Fleet:
         cluster = Cluster.up("bench", api_only=True)
         try:
             kube = Kube.to(cluster)
-            _prepare(kube)
+            prepare(kube, (NAMESPACE, "fedloom-system"))
+            for number in range(SITES):
+                kube.create(path(names.CLIENT_KIND, NAMESPACE), embedded.site(f"site-{number}"))
             with operator_process.running(cluster.kubeconfig, folder) as pid:
                 yield cls._watching(kube, pid)
         finally:
@@ -103,8 +104,8 @@ def _ours(seen: dict[str, Json]) -> list[Json]:
     return [body for body in seen.values() if body["metadata"].get("labels", {}).get(names.LABEL_JOB)]
 
 
-def _prepare(kube: Kube) -> None:
-    """CRDs, namespaces and the sites."""
+def prepare(kube: Kube, namespaces: tuple[str, ...]) -> None:
+    """CRDs and namespaces."""
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         body = yaml.safe_load(file.read_text())
         where = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
@@ -113,12 +114,10 @@ def _prepare(kube: Kube) -> None:
             time.sleep(0.1)
     for kind in (names.JOB_KIND, names.CLIENT_KIND):  # established, and yet the first answers may be 404
         until = time.monotonic() + 30
-        while not kube.serves(path(kind, NAMESPACE)) and time.monotonic() < until:
+        while not kube.serves(path(kind, namespaces[0])) and time.monotonic() < until:
             time.sleep(0.1)
-    for name in (NAMESPACE, "fedloom-system"):
+    for name in namespaces:
         kube.apply(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    for number in range(SITES):
-        kube.create(BY_KIND[names.CLIENT_KIND].path(NAMESPACE), embedded.site(f"site-{number}"))
 
 
 def _established(crd: Json) -> bool:

@@ -17,14 +17,14 @@ START_S = 60.0
 
 
 @contextmanager
-def running(kubeconfig: Path, folder: Path) -> Iterator[int]:
+def running(kubeconfig: Path, folder: Path, resync_s: int = RESYNC_S) -> Iterator[int]:
     """Starts it, waits until it is ready, yields its pid, ends it. Its log is <folder>/operator.log."""
     probe, metrics = free_ports(2)
     settings = {
         "NAMESPACE": "fedloom-system",
         "POD_NAME": "bench",
         "AGGREGATOR_IMAGE": "localhost/fedloom-aggregator:dev",
-        "RESYNC_S": str(RESYNC_S),
+        "RESYNC_S": str(resync_s),
         "PROBE_PORT": str(probe),
         "METRICS_PORT": str(metrics),
     }

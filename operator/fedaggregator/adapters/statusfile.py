@@ -24,5 +24,5 @@ class StatusFile:
         except OSError as error:
             raise StatusUnavailableError(f"{self._path}: {error.strerror}") from error
 
-    def heard(self, client: str) -> None:
+    def heard(self, client: str, ago_s: float) -> None:
         """Nobody reads heartbeats here."""

@@ -16,6 +16,7 @@ from fedapi.jsonvalue import Json
 from fedoperator.desired.difference import is_ours
 from fedoperator.desired.kinds import BY_KIND
 from fedoperator.desired.ownership import owner_of
+from fedoperator.desired.site_lease import beat_aside
 from fedoperator.desired.takeback import is_others
 
 _TOMBSTONES = 4096  # objects that went, by uid with their last resourceVersion: remembered against late answers
@@ -41,7 +42,11 @@ class Cache:
         self._tombstones: OrderedDict[str, int] = OrderedDict()
 
     def put(self, body: Json) -> bool:
-        """Takes in an object; True when it says something new (a new resourceVersion alone is not new)."""
+        """Takes in an object; True when it says something new.
+
+        A new resourceVersion alone is not new, nor is the heartbeat of a site that was active: when its time is over, it
+        is looked at anyway. Of five thousand sites there are 83 a second.
+        """
         new = trimmed(body)
         kind, place = new["kind"], _place(new)
         with self._lock:
@@ -56,7 +61,7 @@ class Cache:
                 self._unindex(kind, place, old)
                 for label in _index_keys(new):
                     self._by_label[label].add((kind, place[1]))
-        return old is None or _meaning(old.body) != _meaning(new)
+        return old is None or _says_more(old.body, new)
 
     def remove(self, body: Json) -> None:
         """Takes in that a watch sees an object no longer: exactly this one, not a younger one under the same name."""
@@ -154,6 +159,12 @@ def _index_keys(body: Json) -> Iterator[tuple[str, str, str]]:
             yield label, namespace, value
     if owner := owner_of(body):
         yield _OWNED[owner.kind], namespace, owner.name
+
+
+def _says_more(old: Json, new: Json) -> bool:
+    if new["kind"] == "Lease":
+        old, new = beat_aside(old, new)
+    return _meaning(old) != _meaning(new)
 
 
 def _meaning(body: Json) -> Json:

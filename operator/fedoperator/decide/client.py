@@ -23,6 +23,7 @@ from fedoperator.desired.pool import Shape
 from fedoperator.desired.site_lease import site_lease
 
 ACTIVE = timedelta(seconds=names.SITE_LEASE_ACTIVE_S)
+KNOWN = timedelta(seconds=names.SITE_EXPIRES_S)
 MAX_SHORT = 63  # letters of a short string of the status
 SETTLED = timedelta(seconds=30)  # a trainer that lives this long has not ended for lack of data
 _BEFORE_DATA = frozenset(  # ended before it looked, or may have
@@ -71,7 +72,10 @@ def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) 
         return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
     if now < heard + ACTIVE:
         return Fact("True", Reason.HEARTBEAT, "the site was heard from within 5 minutes")
-    if all(pod.finished for pod in _pods(observed)):
+    idle = all(pod.finished for pod in _pods(observed))
+    if now >= heard + KNOWN:
+        return Fact("Unknown" if idle else "False", Reason.EXPIRED, "the site was not heard from for 24 hours")
+    if idle:
         return Fact("Unknown", Reason.NO_TRAINER, "no training pod runs at the site, so nobody is to be heard from")
     return Fact("False", Reason.HEARTBEAT_LOST, "the site was not heard from for 5 minutes")
 
@@ -136,7 +140,7 @@ def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
 def _due(observed: ObservedClient, heard: datetime | None) -> Iterator[datetime]:
     """When the clock alone changes the status."""
     if heard:
-        yield heard + ACTIVE
+        yield from (heard + ACTIVE, heard + KNOWN)
     for pod in _pods(observed):
         if pod.ready_since and pod.ended is None:
             yield pod.ready_since + SETTLED

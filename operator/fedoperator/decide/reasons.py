@@ -127,6 +127,7 @@ class Reason(Word):
     # FLClients.
     HEARTBEAT = "Heartbeat", "The site's Lease was renewed within 5 minutes."
     HEARTBEAT_LOST = "HeartbeatLost", "The site's Lease was not renewed for 5 minutes."
+    EXPIRED = "Expired", "The site was not heard from for 24 hours."
     NO_TRAINER = "NoTrainer", "No training pod runs at the site, between rounds for example."
     NEVER_HEARD = "NeverHeard", "The site's Lease was never renewed."
     DATA_FOUND = "DataFound", "A training pod runs or ran without missing its data."

@@ -1,5 +1,7 @@
 """The Kubernetes status adapter against a real API server: one writer per leaf, the uid guard, Leases, errors."""
 
+from datetime import datetime, timedelta
+
 import pytest
 from kubernetes import client, config
 
@@ -95,15 +97,41 @@ def test_a_deleted_job_is_not_made_anew(api, job, connection):
     assert api.listed(names.JOB_KIND, job["metadata"]["namespace"]) == []
 
 
+def lease_of(api, job):
+    return api.get("Lease", job["metadata"]["namespace"], names.site_lease_name("clinic"))["spec"]
+
+
 def test_leases_are_renewed(api, job, connection):
     sink = sink_of(job, connection)
     times = []
-    for _ in range(2):
-        sink.heard("clinic")
-        lease = api.get("Lease", job["metadata"]["namespace"], names.site_lease_name("clinic"))
-        times.append(lease["spec"]["renewTime"])
-        assert lease["spec"]["leaseDurationSeconds"] == names.SITE_LEASE_ACTIVE_S
-    assert times[0] < times[1]
+    for ago_s in (30, 0):
+        sink.heard("clinic", ago_s)
+        lease = lease_of(api, job)
+        times.append(datetime.fromisoformat(lease["renewTime"]))
+        assert lease["leaseDurationSeconds"] == names.SITE_LEASE_ACTIVE_S
+    assert times[1] - times[0] >= timedelta(seconds=30)
+
+
+def test_a_site_of_two_jobs_is_renewed_by_one_of_them(api, job, connection):
+    sink_of(job, connection).heard("clinic", 30)
+    other = KubernetesStatus(job["metadata"]["namespace"], "lung", "uid-2", connection)
+    first = lease_of(api, job)
+    until(lambda: other._call("GET", lease_path(job), None, ("resourceVersion", "0"))[0] == 200)
+    other.heard("clinic", 0)
+    assert lease_of(api, job) == first, "renewed 30 s ago"
+    sink_of(job, connection).heard("clinic", 100)
+    until(lambda: seen_by(other, job) == lease_of(api, job)["renewTime"])
+    other.heard("clinic", 0)
+    assert lease_of(api, job)["holderIdentity"] == names.aggregator_name("lung"), "the other one is silent"
+
+
+def lease_path(job):
+    name = names.site_lease_name("clinic")
+    return f"/apis/coordination.k8s.io/v1/namespaces/{job['metadata']['namespace']}/leases/{name}"
+
+
+def seen_by(sink, job):
+    return sink._call("GET", lease_path(job), None, ("resourceVersion", "0"))[1]["spec"]["renewTime"]
 
 
 def test_an_unreachable_server_is_told(connection):

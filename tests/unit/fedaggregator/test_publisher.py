@@ -28,7 +28,7 @@ class BrokenSink:
     def publish(self, status):
         raise KeyError("resourceVersion")
 
-    def heard(self, client):
+    def heard(self, client, ago_s):
         raise AssertionError(client)
 
 
@@ -41,7 +41,7 @@ class RefusingSink:
     def publish(self, status):
         self._answer(self.codes[0])
 
-    def heard(self, client):
+    def heard(self, client, ago_s):
         self._answer(self.codes[1])
 
     def _answer(self, code):
@@ -91,7 +91,7 @@ def test_a_void_token_is_noticed_by_heartbeats_and_the_right_to_one_lease_is_not
 
     async def act(publisher, engine):
         publisher.heard("a")
-        await asyncio.gather(*publisher._renewals)
+        await publisher._heartbeats._renewing
         if fatal:
             await asyncio.sleep(600)
 

@@ -26,7 +26,8 @@ def _lease(renewed_s_ago: float | None) -> s.Json:
         (None, False, ("Unknown", "NeverHeard"), None),
         (_lease(None), False, ("Unknown", "NeverHeard"), None),
         (_lease(20), True, ("True", "Heartbeat"), 280.0),
-        (_lease(300), False, ("False", "HeartbeatLost"), None),
+        (_lease(300), False, ("False", "HeartbeatLost"), 86100.0),
+        (_lease(86400), False, ("False", "Expired"), None),
     ],
 )
 def test_active_by_the_age_of_the_lease(lease, active, connected, requeue):
@@ -58,6 +59,8 @@ def test_status_is_decided_on_transitions_only():
     assert again.status is None
     lost = decide_client(ObservedClient(same, _lease(20)), s.NOW + timedelta(seconds=280))
     assert s.condition(lost, "Connected")[:2] == ("Unknown", "NoTrainer")
+    expired = decide_client(ObservedClient(same, _lease(20)), s.NOW + timedelta(hours=24))
+    assert s.condition(expired, "Connected")[:2] == ("Unknown", "Expired"), "nobody is to be heard from there"
 
 
 def test_a_paused_site_is_not_ready_and_an_unreadable_one_says_why():
