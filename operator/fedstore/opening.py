@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from fedapi.wire import location
-from fedapi.wire.location import S3, Azure, Folder, Gcs, Memory, UnknownLocationError
+from fedapi.wire.location import S3, Azure, Cloud, Folder, Gcs, Memory, UnknownLocationError
+from fedstore.bucket import Bucket
+from fedstore.bucketstore import BucketStore
 from fedstore.disk import DiskStore
 from fedstore.errors import UnknownStoreError
 from fedstore.memory import MemoryStore
@@ -22,14 +24,29 @@ def open_store(where: str | Path, credentials: Path | None = None) -> ObjectStor
         place = location.parsed(str(where))
     except UnknownLocationError as error:
         raise UnknownStoreError(str(error)) from error
-    del credentials
     match place:
         case Folder(path):
             return DiskStore(Path(path))
         case Memory(name):
             return _in_memory(name)
         case S3() | Gcs() | Azure():
-            raise UnknownStoreError(f"{place.text()}: no adapter is installed for it")
+            return BucketStore(_bucket(place, credentials), place.prefix)
+
+
+def _bucket(place: Cloud, credentials: Path | None) -> Bucket:
+    """The adapter of its cloud, loaded with the first store there: each is an extra of its own."""
+    try:
+        match place:
+            case S3():
+                from fedstore.s3 import S3Bucket  # noqa: PLC0415
+
+                return S3Bucket(place, credentials)
+            case _:
+                raise UnknownStoreError(f"{place.text()}: no adapter is installed for it")
+    except ModuleNotFoundError as error:
+        extra = {S3: "s3", Gcs: "gcs", Azure: "azure"}[type(place)]
+        text = f"{place.text()} needs {error.name}: pip install fedloom[{extra}]"
+        raise UnknownStoreError(text) from error
 
 
 @cache

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class S3Server:
             yield client
         finally:
             client.close()
+
+    @cached_property
+    def shared_bucket(self) -> str:
+        """For tests that keep to a prefix of their own."""
+        return self.bucket()
 
     def bucket(self) -> str:
         """The name of a new, empty bucket."""

@@ -6,8 +6,6 @@ import threading
 
 import pytest
 
-from fedstore.bucketstore import BucketStore
-from fedstore.disk import DiskStore
 from fedstore.errors import (
     AlreadyExistsError,
     ContentMismatchError,
@@ -16,23 +14,16 @@ from fedstore.errors import (
     MissingError,
     StoreFailedError,
 )
-from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
-from tests.contract.fedstore.buckets import MemoryBucket
+from tests.contract.fedstore import stores
 
 DATA = bytes(range(256)) * 40
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["disk", "memory", "bucket"])
+@pytest.fixture(params=stores.KINDS)
 def store(request, tmp_path):
-    match request.param:
-        case "disk":
-            return DiskStore(tmp_path / "store")
-        case "memory":
-            return MemoryStore()
-        case _:
-            return BucketStore(MemoryBucket(), "below/a/prefix")
+    return stores.opened(request, tmp_path)
 
 
 def put(store, key, data=DATA, size=None, sha256=None):
