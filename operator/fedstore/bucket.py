@@ -48,6 +48,7 @@ class Bucket(Protocol):
     part_bytes: int  # of an upload's parts, at least; an object of at most this size is put by one request
     most_parts: int  # of one upload
     threads: int  # parts under way at once; 1 where they must come in their order
+    largest_put_bytes: int  # by one request to a URL
 
     def put(self, name: str, data: bytes | memoryview, expected: str | None, metadata: Mapping[str, str]) -> str:
         """Writes an object if its tag is the expected one (None: if there is none); its new tag."""
@@ -72,6 +73,12 @@ class Bucket(Protocol):
 
     def abandon(self, prefix: str) -> None:
         """Forgets uploads below a prefix that nobody will complete, where the bucket does not do so by itself."""
+
+    def ca(self) -> str:
+        """The authority (PEM) of an endpoint of one's own, as the credentials have it now; empty where public ones do."""
+
+    def region(self) -> str:
+        """Where the bucket says that its objects are, in lower case; empty where the cloud does not say."""
 
     def presigned_get(self, name: str, now: float, lifetime_s: float) -> Presigned:
         """A URL to read an object; see the port of presigning."""

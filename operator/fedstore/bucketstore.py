@@ -123,6 +123,8 @@ class BucketReader:
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """By one request, or several at once for a large buffer; the first bytes are kept, they are asked for in pieces."""
+        if not buffer.nbytes:
+            return
         end = offset + buffer.nbytes
         if end > self.size:
             raise StoreFailedError(f"{self._name}: the object ends at {self.size}, more was expected")
@@ -250,6 +252,19 @@ class BucketStore:
             if there is not None and there.metadata.get(MARK) == mark:
                 return Head(data, there.tag)
             raise HeadMovedError(f"{key} was replaced by another process") from error
+
+    @property
+    def largest_put_bytes(self) -> int:
+        """What one request to a URL can bring."""
+        return self.bucket.largest_put_bytes
+
+    def ca(self) -> str:
+        """The authority of the endpoint, PEM; empty where public ones do."""
+        return self.bucket.ca()
+
+    def region(self) -> str:
+        """Where the bucket says that its objects are; empty where the cloud does not say."""
+        return self.bucket.region()
 
     def presigned_get(self, ref: ObjectRef, now: float, lifetime_s: float) -> Presigned:
         """A URL to read an object."""

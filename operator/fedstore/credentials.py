@@ -52,3 +52,8 @@ class OfCredentials(Generic[Made]):
                     self._made, self._files = self._make(files), files
                 self._looked_at = self._clock()
             return self._made
+
+    def files(self) -> Mapping[str, str]:
+        """As they are."""
+        self.now()
+        return self._files

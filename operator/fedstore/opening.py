@@ -41,8 +41,14 @@ def _bucket(place: Cloud, credentials: Path | None) -> Bucket:
                 from fedstore.s3 import S3Bucket  # noqa: PLC0415
 
                 return S3Bucket(place, credentials)
-            case _:
-                raise UnknownStoreError(f"{place.text()}: no adapter is installed for it")
+            case Gcs():
+                from fedstore.gcs import GcsBucket  # noqa: PLC0415
+
+                return GcsBucket(place, credentials)
+            case Azure():
+                from fedstore.azure import AzureBucket  # noqa: PLC0415
+
+                return AzureBucket(place, credentials)
     except ModuleNotFoundError as error:
         extra = {S3: "s3", Gcs: "gcs", Azure: "azure"}[type(place)]
         text = f"{place.text()} needs {error.name}: pip install fedloom[{extra}]"

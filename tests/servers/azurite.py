@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import itertools
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from fedapi.wire.location import Azure
 from tests import certificates
 from tests.ports import free_port
 from tests.servers import programs
@@ -26,6 +29,33 @@ class AzuriteServer:
     ca: Path
     account: str = ACCOUNT
     key: str = KEY
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @cached_property
+    def shared_bucket(self) -> str:
+        """For tests that have a prefix of their own."""
+        return self.container()
+
+    def container(self) -> str:
+        """The name of a new, empty container."""
+        from azure.storage.blob import ContainerClient
+
+        name = f"fedloom-{next(self._numbers)}"
+        credential = {"account_name": self.account, "account_key": self.key}
+        with ContainerClient(self.endpoint, name, credential=credential, connection_verify=str(self.ca)) as client:
+            client.create_container()
+        return name
+
+    def place(self, container: str = "", prefix: str = "p") -> str:
+        """A store's text; in a new container where none is named."""
+        return Azure(self.account, container or self.container(), prefix, self.endpoint).text()
+
+    def credentials(self, folder: Path, key: str = KEY) -> Path:
+        """Fills a folder as a mounted Secret has it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "AZURE_STORAGE_KEY").write_text(key)
+        (folder / "ca.crt").write_text(self.ca.read_text())
+        return folder
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from fedstore.errors import MissingError, StoreFailedError
 
 
 class MemoryBucket:
-    part_bytes, most_parts, threads = 1000, 100, 3
+    part_bytes, most_parts, threads = 1000, 100_000, 3
+    largest_put_bytes = 5000
 
     def __init__(self):
         self.objects = {}  # name -> (data, tag, metadata)

@@ -44,6 +44,7 @@ def test_a_large_object_is_sent_in_parts_and_a_small_one_whole(store, bucket):
 
 
 def test_parts_grow_with_the_object_so_that_there_are_not_too_many(store, bucket):
+    bucket.most_parts = 100
     data = b"x" * 250_000
     with store.writer("a/b", size=len(data)) as writer:
         for start in range(0, len(data), 999):

@@ -184,3 +184,64 @@ def test_objects_that_are_put_together(store):
         store.put_together({"a/zero": b"0", "a/two": b"other", "a/three": b"3"})
     assert list(store.keys("a/")) == ["a/one", "a/two", "a/zero"], "in their order, up to the one that cannot be"
     assert store.get("a/two") == b"2"
+
+
+def test_large_objects_come_and_go_in_parts(store):
+    data = bytes(range(251)) * 80_000  # 20 MB: several parts of every store
+    digest = hashlib.sha256(data).hexdigest()
+
+    def send(key, content=data, **announced):
+        with store.writer(key, **announced) as writer:
+            for start in range(0, len(content), 3_000_000):
+                writer.write(memoryview(content)[start : start + 3_000_000])
+            return writer.finish()
+
+    key = f"models/1-{digest}"
+    assert send(f"models/1-{DIGEST}", size=len(data)).key == key
+    assert send(key, size=len(data), sha256=digest).key == key
+    send("models/plain")
+    with pytest.raises(AlreadyExistsError):
+        send("models/plain", data[::-1])
+    with pytest.raises(ContentMismatchError):
+        send("models/wrong", sha256="0" * 64)
+    with store.writer("models/unfinished") as writer:
+        writer.write(data)
+    assert list(store.keys("models/")) == [key, "models/plain"]
+    whole = bytearray(len(data))
+    with store.reader(key) as reader:
+        reader.read_into(memoryview(whole)[:100], 0)
+        reader.read_into(memoryview(whole)[100:15_000_000], 100)
+        reader.read_into(memoryview(whole)[15_000_000:], 15_000_000)
+    assert whole == data
+
+
+def test_a_damaged_large_object_is_written_again(store):
+    data = bytes(range(256)) * 40_000
+    digest = hashlib.sha256(data).hexdigest()
+    put(store, f"models/1-{digest}", data[:-1] + b"?")
+    with store.writer(f"models/1-{digest}", size=len(data), sha256=digest) as writer:
+        writer.write(data)
+        writer.finish()
+    assert store.get(f"models/1-{digest}") == data
+
+
+def test_of_many_large_writers_of_one_key_all_see_one_content(store):
+    refs, errors = [], []
+
+    def write(number):
+        data = bytes([number % 2]) * 10_000_000
+        try:
+            with store.writer("a/b") as writer:
+                writer.write(data)
+                refs.append(writer.finish())
+        except AlreadyExistsError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({ref.sha256 for ref in refs}) == 1
+    assert len(refs) + len(errors) == 4
+    assert hashlib.sha256(store.get("a/b")).hexdigest() == refs[0].sha256

@@ -1,5 +1,7 @@
 """Every form in which a store can be named opens it, and the same name is the same store."""
 
+import sys
+
 import pytest
 
 from fedaggregator.errors import store_failed
@@ -29,3 +31,14 @@ def test_what_names_no_store_is_refused_with_the_way_out(where):
         open_store(where)
     assert where in str(told.value)
     assert store_failed(told.value).code is Exit.BAD_SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("where", "module", "library", "extra"),
+    [("gs://bucket/p", "gcs", "google.auth", "gcs"), ("az://account/container/p", "azure", "azure.core", "azure")],
+)
+def test_an_extra_that_is_missing_is_named(monkeypatch, where, module, library, extra):
+    monkeypatch.delitem(sys.modules, f"fedstore.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UnknownStoreError, match=rf"needs {library}: pip install fedloom\[{extra}\]"):
+        open_store(where)
