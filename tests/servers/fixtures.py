@@ -3,9 +3,14 @@
 Tests share them, so each takes a bucket, container or queue of its own. Who kills a server or fills it starts its own.
 """
 
+import sys
+
 import pytest
 
 from tests.servers import azurite, fakegcs, minio, moto, rabbitmq, weed
+
+# With awscrt, which is here as a yardstick of speed alone, botocore signs by other code than it does in the hub's image.
+sys.modules.setdefault("awscrt", None)
 
 
 def _of_a_session(name, serving):

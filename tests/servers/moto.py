@@ -21,12 +21,18 @@ def serving(folder: Path) -> Iterator[S3Server]:
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = Process(command, folder / "moto.log", lambda: _answers(endpoint))
+    process = Process(command, folder / "moto.log", lambda: _ask(endpoint, "data.json"))
     with running(process):
         yield S3Server(process, endpoint, folder)
 
 
-def _answers(endpoint: str) -> bool:
+def forget_all(server: S3Server) -> None:
+    """All services are empty afterwards: keys of the KMS are gone, which their scheduled deletion does not do here."""
+    _ask(server.endpoint, "reset", "POST")
+
+
+def _ask(endpoint: str, what: str, method: str = "GET") -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{endpoint}/moto-api/data.json", timeout=10) as answer:
+    request = urllib.request.Request(f"{endpoint}/moto-api/{what}", method=method)
+    with opener.open(request, timeout=10) as answer:
         return answer.status == 200
