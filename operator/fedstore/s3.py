@@ -43,7 +43,7 @@ class S3Bucket:
     largest_put_bytes = 5 << 30
 
     def __init__(self, place: S3, credentials: Path | None = None, *, conditional: bool = True) -> None:
-        self._place, self._conditional = place, conditional
+        self.place, self._conditional = place, conditional
         self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
         self._kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": place.kms_key} if place.kms_key else {}
         self._access = OfCredentials(credentials, lambda files: _Access(place, credentials, files))
@@ -100,7 +100,7 @@ class S3Bucket:
     def names(self, prefix: str) -> Iterator[str]:
         """ListObjectsV2, page by page. Sorted here: not all servers list in the order of the bytes."""
         found: list[str] = []
-        more: Json = {"Bucket": self._place.bucket, "Prefix": prefix}
+        more: Json = {"Bucket": self.place.bucket, "Prefix": prefix}
         while True:
             told = self.ask(f"{prefix}*", "list_objects_v2", **more)
             found += (each["Key"] for each in told.get("Contents", ()))
@@ -116,7 +116,7 @@ class S3Bucket:
     def abandon(self, prefix: str) -> None:
         """AbortMultipartUpload of all below the prefix. MinIO lists none; it forgets them by itself after a day."""
         self._probe()
-        more: Json = {"Bucket": self._place.bucket, "Prefix": prefix}
+        more: Json = {"Bucket": self.place.bucket, "Prefix": prefix}
         while True:
             told = self.ask(f"{prefix}*", "list_multipart_uploads", **more)
             for each in told.get("Uploads", ()):
@@ -129,7 +129,7 @@ class S3Bucket:
     def region(self) -> str:
         """Where the bucket is, as the server says, else as the place does."""
         told = self._require_bucket()
-        return told.get("BucketRegion") or self._place.region
+        return told.get("BucketRegion") or self.place.region
 
     def ca(self) -> str:
         """PEM of the CA of an endpoint of one's own; empty where the public ones are meant."""
@@ -148,7 +148,7 @@ class S3Bucket:
             asked["IfNoneMatch"] = headers["If-None-Match"] = "*"
         if self._kms:
             headers["x-amz-server-side-encryption"] = "aws:kms"
-            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self._place.kms_key
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.place.kms_key
         return self._presigned("PUT", "put_object", {**self.of(name), **asked}, headers, now, lifetime_s)
 
     def put_unprobed(
@@ -184,28 +184,31 @@ class S3Bucket:
         try:
             told: Json = getattr(self._access.now().client, operation)(**asked)
         except s3errors.SDK_ERRORS as error:
-            raise self._typed(error, name) from error
+            typed = self._typed(error, name)
+            if self._kms and operation != "head_bucket" and s3errors.is_internal(error) and self._require_bucket():
+                raise StoreDeniedError(f"{typed}; {s3errors.NO_KEY}") from error  # SeaweedFS says no more than that
+            raise typed from error
         return told
 
     def of(self, name: str) -> Json:
         """An object's place, as the SDK wants it."""
-        return {"Bucket": self._place.bucket, "Key": name}
+        return {"Bucket": self.place.bucket, "Key": name}
 
     def _typed(self, error: Exception, name: str) -> StoreError:
-        return s3errors.typed(error, f"s3://{self._place.bucket}/{name}", self._from)
+        return s3errors.typed(error, f"s3://{self.place.bucket}/{name}", self._from)
 
     def _condition(self, name: str, expected: str | None) -> Json:
         if self._conditional:
             return {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
         there = self.stat(name)
         if (there.tag if there else None) != expected:
-            raise ConflictError(f"s3://{self._place.bucket}/{name} is not what it was")
+            raise ConflictError(f"s3://{self.place.bucket}/{name} is not what it was")
         return {}
 
     def _probe(self) -> None:
         with self._probing:
             if self._found is None:
-                prefix = f"{self._place.prefix}/" if self._place.prefix else ""
+                prefix = f"{self.place.prefix}/" if self.place.prefix else ""
                 self._found = fitness.probed(self, prefix, conditional=self._conditional)
 
     def _checked_sha256(self, told: Json) -> str:
@@ -218,9 +221,9 @@ class S3Bucket:
     def _require_bucket(self) -> Json:
         """HeadBucket. UnfitStoreError when there is none; who may not ask takes it as there."""
         try:
-            return self.ask("", "head_bucket", Bucket=self._place.bucket)
+            return self.ask("", "head_bucket", Bucket=self.place.bucket)
         except MissingError:
-            raise UnfitStoreError(f"s3://{self._place.bucket}: {s3errors.NO_BUCKET}") from None
+            raise UnfitStoreError(f"s3://{self.place.bucket}: {s3errors.NO_BUCKET}") from None
         except StoreDeniedError:
             return {}
 
@@ -229,10 +232,10 @@ class S3Bucket:
         try:
             told = self.ask(name, "get_object", **self.of(name), Range=f"bytes={wanted}", IfMatch=tag)
         except ConflictError as error:
-            raise StoreFailedError(f"s3://{self._place.bucket}/{name} has changed while it was read") from error
+            raise StoreFailedError(f"s3://{self.place.bucket}/{name} has changed while it was read") from error
         if f" {wanted}/" not in told.get("ContentRange", ""):
             told["Body"].close()
-            raise StoreFailedError(f"s3://{self._place.bucket}/{name}: bytes {wanted} were asked for, others came")
+            raise StoreFailedError(f"s3://{self.place.bucket}/{name}: bytes {wanted} were asked for, others came")
         return told
 
     def _presigned(

@@ -49,7 +49,7 @@ _DENIED = {
     "AccountProblem": "something is wrong with the account that pays for the bucket",
 }
 NO_BUCKET = "there is no such bucket: make it, or correct its name"
-_NO_KEY = "the store cannot use the key that encrypts: see that it is there, enabled, and may be used"
+NO_KEY = "the store may not be able to use the key that encrypts: see that it is there, enabled, and may be used"
 _RIGHTS = "the credentials lack a right; those that are needed are in docs/storage.md"
 _NO_CREDENTIALS = (
     CredentialRetrievalError,
@@ -76,6 +76,11 @@ def typed(error: Exception, what: str, credentials: str) -> StoreError:
             f"{what}: its certificate is not trusted: give the CA as ca.crt beside the credentials ({error})"
         )
     return StoreFailedError(f"{what}: {error}")
+
+
+def is_internal(error: Exception) -> bool:
+    """Whether a server says that it failed, and not at what."""
+    return isinstance(error, ClientError) and Answer.of(error).code == "InternalError"
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def _meaning(answer: Answer, credentials: str) -> tuple[type[StoreError], str]:
         (answer.code in _NO_BUCKET, UnfitStoreError, NO_BUCKET),
         (answer.code in _OTHER_REGION, UnfitStoreError, f"the bucket is in another region{region}"),
         (answer.code in _FULL or answer.status == 507, StoreFullError, "the store has no room left"),
-        (answer.is_of_kms(), StoreDeniedError, _NO_KEY),
+        (answer.is_of_kms(), StoreDeniedError, NO_KEY),
         (answer.code in _DENIED, StoreDeniedError, f"{_DENIED.get(answer.code)}; credentials: {credentials}"),
         (answer.status in {401, 403}, StoreDeniedError, f"{_RIGHTS}; credentials: {credentials}"),
     )

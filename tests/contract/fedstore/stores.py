@@ -8,7 +8,8 @@ from fedstore.memory import MemoryStore
 from fedstore.opening import open_store
 from tests.contract.fedstore.buckets import MemoryBucket
 
-SERVERS = ("seaweedfs", "minio")  # fixtures of tests/servers; each can name a `place` and write `credentials`
+S3 = ("seaweedfs", "minio")
+SERVERS = S3  # fixtures of tests/servers; each can name a `place` and write `credentials`
 KINDS = ("disk", "memory", "bucket", *SERVERS)
 
 
