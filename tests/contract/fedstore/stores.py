@@ -9,7 +9,7 @@ from fedstore.opening import open_store
 from tests.contract.fedstore.buckets import MemoryBucket
 
 S3 = ("seaweedfs", "minio")
-SERVERS = S3  # fixtures of tests/servers; each can name a `place` and write `credentials`
+SERVERS = (*S3, "fake_gcs", "azurite")  # fixtures of tests/servers; each can name a `place` and write `credentials`
 KINDS = ("disk", "memory", "bucket", *SERVERS)
 
 
