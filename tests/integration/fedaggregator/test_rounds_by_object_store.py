@@ -1,0 +1,34 @@
+"""Rounds whose tensors pass by an object store alone: a real S3 server, the real aggregator, scripted sites."""
+
+import pytest
+
+from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, run_sites
+
+SERVERS = ("seaweedfs", "minio")
+
+
+@pytest.fixture(params=SERVERS)
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+def job_in(server, root, *clients, **values) -> JobFolder:
+    """A job whose store is a bucket of that server."""
+    place, credentials = (
+        server.place(server.shared_bucket, prefix=f"jobs/{root.name}"),
+        server.credentials(root / "store-credentials"),
+    )
+    return JobFolder(root, config(clients or ("a", "b"), **values), place=place, store_credentials=credentials)
+
+
+def test_rounds_are_those_of_a_volume(tmp_path, server):
+    models = []
+    for job in (JobFolder(tmp_path / "volume", config()), job_in(server, tmp_path / "bucket")):
+        with Aggregator(job).ready() as aggregator:
+            run_sites(job)
+            log = aggregator.log()
+        models.append([commit.model.sha256 for commit in job.commits()])
+        assert job.status()["outcome"]["result"] == "Succeeded"
+        assert "Signature" not in log
+    assert models[0] == models[1]
+    assert len(models[0]) == 4
