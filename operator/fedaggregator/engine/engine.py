@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import records, verified
+from fedaggregator.engine import observed, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
@@ -23,10 +23,9 @@ from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
 from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, SupersededError, store_failed
 from fedaggregator.ports import Clock
-from fedapi import names
 from fedcore.rounds import modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
+from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation
 from fedcore.rounds.events import (
     Configured,
     Event,
@@ -92,9 +91,9 @@ class Engine:
         if self.state.current is not None:  # before sites train for what could not be folded
             strategy_rules(self.state.current.plan.strategy)
         metrics.EPOCH.set(head.epoch)
-        metrics.SITES_CONNECTED.set_function(lambda: _connected(self.state, self.clock()))
-        metrics.SITES_INCOMPATIBLE.set_function(lambda: _incompatible(self.state))
-        _log(
+        metrics.SITES_CONNECTED.set_function(lambda: observed.connected(self.state, self.clock()))
+        metrics.SITES_INCOMPATIBLE.set_function(lambda: observed.incompatible(self.state))
+        observed.told(
             "recovered",
             epoch=head.epoch,
             committed=head.round,
@@ -252,12 +251,12 @@ class Engine:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         key, _ = await asyncio.gather(writing, self._perform(*beside))
         await self._decided(partial(self.interpreter.move_head, effect.commit, key))
-        _observe(effect)
+        observed.durable(effect)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
             await self._decided(partial(self.interpreter.perform, effect))
-            _observe(effect)
+            observed.durable(effect)
 
     async def _fold(self, order: Fold) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
@@ -363,29 +362,3 @@ class Engine:
 def _new(before: State, after: State, client: str) -> bool:
     """Whether a site was not heard before, or not as it is now."""
     return planning.unheard(before, client) or before.site(client).speech != after.site(client).speech
-
-
-def _connected(state: State, now: float) -> int:
-    heard = (site.heard_at for site in state.sites.values())
-    return sum(1 for at in heard if at is not None and now - at <= names.SITE_LEASE_ACTIVE_S)
-
-
-def _incompatible(state: State) -> int:
-    return sum(1 for client in state.sites if planning.misfit(state, client))
-
-
-def _observe(effect: Effect) -> None:
-    """Metrics and log lines of what became durable."""
-    match effect:
-        case Commit(commit):
-            metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
-            _log("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))
-        case WriteFailure(failure):
-            metrics.ATTEMPT_FAILURES.inc()
-            _log("attempt failed", round=failure.round, attempt=failure.attempt, reason=failure.message)
-        case _:
-            _log(type(effect).__name__)
-
-
-def _log(message: str, **fields: object) -> None:
-    log.info(message, extra={"fields": fields})
