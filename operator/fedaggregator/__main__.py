@@ -39,6 +39,7 @@ from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.tokens import blob_key
+from fedstore import many
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
@@ -46,6 +47,7 @@ from fedstore.presigning import PresigningStore
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
+_RETRY_S, _RETRY_FAR_S = 60.0, 3600.0  # before a store is given up
 _TRANSFER_THREADS = 4  # TLS, hash and disk of large bodies: what the engine does need not wait for them
 
 
@@ -80,7 +82,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store)
-    engine = Engine(store, payloads, config, steady_clock(), pool, settings.store_retry_s)
+    engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
     try:
         async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
             await engine.start()
@@ -122,6 +124,12 @@ async def _serve(
         await https.stopped(serving)
         await publishing
         transfers.shutdown(cancel_futures=True)
+
+
+def _store_retry_s(settings: Settings, store: ObjectStore) -> float:
+    if settings.store_retry_s is not None:
+        return settings.store_retry_s
+    return _RETRY_FAR_S if many.is_far(store) else _RETRY_S
 
 
 def _sink(settings: Settings) -> StatusSink:

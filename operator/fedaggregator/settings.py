@@ -67,11 +67,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds that a URL is good for, whoever serves it.",
     )
-    store_retry_s: float = Field(
-        60.0,
+    store_retry_s: float | None = Field(
+        None,
         validation_alias="FEDLOOM_STORE_RETRY_S",
         ge=0,
-        description="Seconds of retries before the store is given up.",
+        description=(
+            "Seconds of retries before the store is given up and the process ends: 60 on a volume, which a restart may "
+            "mount again; 3600 at an object store, where the round waits."
+        ),
     )
 
 
