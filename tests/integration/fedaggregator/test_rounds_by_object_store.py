@@ -1,6 +1,7 @@
 """Rounds whose tensors pass by an object store alone: a real S3 server, the real aggregator, scripted sites."""
 
 import pytest
+from tests.integration.fedaggregator.buckets import job_in
 
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, run_sites
 
@@ -10,15 +11,6 @@ SERVERS = ("seaweedfs", "minio")
 @pytest.fixture(params=SERVERS)
 def server(request):
     return request.getfixturevalue(request.param)
-
-
-def job_in(server, root, *clients, **values) -> JobFolder:
-    """A job whose store is a bucket of that server."""
-    place, credentials = (
-        server.place(server.shared_bucket, prefix=f"jobs/{root.name}"),
-        server.credentials(root / "store-credentials"),
-    )
-    return JobFolder(root, config(clients or ("a", "b"), **values), place=place, store_credentials=credentials)
 
 
 def test_rounds_are_those_of_a_volume(tmp_path, server):
