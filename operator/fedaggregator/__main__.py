@@ -11,6 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from fedaggregator import allocator, jsonlog
+from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.clock import steady_clock
@@ -30,7 +31,7 @@ from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
-from fedaggregator.ports import StatusSink
+from fedaggregator.ports import Delivery, StatusSink
 from fedaggregator.publisher import Publisher
 from fedaggregator.requests.sites import SiteRequests
 from fedaggregator.requests.smallmodel import SmallModel
@@ -38,12 +39,15 @@ from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.tokens import blob_key
+from fedstore import many
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
+from fedstore.presigning import PresigningStore
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
+_RETRY_S, _RETRY_FAR_S = 60.0, 3600.0  # before a store is given up
 _TRANSFER_THREADS = 4  # TLS, hash and disk of large bodies: what the engine does need not wait for them
 
 
@@ -73,12 +77,12 @@ def main() -> int:
 async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
-    store = open_store(settings.store)
+    store = open_store(settings.store, settings.store_credentials_dir)
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store)
-    engine = Engine(store, payloads, config, steady_clock(), pool, settings.store_retry_s)
+    engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
     try:
         async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
             await engine.start()
@@ -95,7 +99,10 @@ async def _serve(
     """Serves sites from a state that is recovered."""
     publisher = Publisher(engine, _sink(settings))
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
-    delivery = SignedUrls(urls, store, engine.clock)
+    delivery: Delivery = SignedUrls(urls, store, engine.clock)
+    if is_bucket := isinstance(store, PresigningStore):
+        delivery = PresignedUrls(store, engine.clock, settings.url_lifetime_s)
+        limits = limits.model_copy(update={"inline_bytes": 0})  # tensors pass by the store alone
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
@@ -103,7 +110,8 @@ async def _serve(
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)
-    https = server(application(sites, InitialRoutes(initial, identity, limits), blobs), settings, limits, secrets)
+    routes_ = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
+    https = server(routes_, settings, limits, secrets)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
@@ -116,6 +124,12 @@ async def _serve(
         await https.stopped(serving)
         await publishing
         transfers.shutdown(cancel_futures=True)
+
+
+def _store_retry_s(settings: Settings, store: ObjectStore) -> float:
+    if settings.store_retry_s is not None:
+        return settings.store_retry_s
+    return _RETRY_FAR_S if many.is_far(store) else _RETRY_S
 
 
 def _sink(settings: Settings) -> StatusSink:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
-from fedstore.errors import StoreError, StoreFullError, UnknownStoreError
+from fedstore.errors import StoreDeniedError, StoreError, StoreFullError, UnfitStoreError, UnknownStoreError
 
 _SHOWN = 10  # faults in one line
 REPAIR = (
@@ -68,11 +68,19 @@ def store_failed(error: StoreError) -> FatalError:
     """What ends the process when the store was full, or failed, for too long."""
     if isinstance(error, UnknownStoreError):
         return FatalError(Exit.BAD_SETTINGS, f"the store: {error}")
+    if isinstance(error, UnfitStoreError):
+        return FatalError(Exit.STORE_UNFIT, f"the store cannot be used: {error}")
+    if isinstance(error, StoreDeniedError):
+        way_out = "look at its credentials, at the bucket's policy, and at the rights to the key that encrypts"
+        return FatalError(Exit.STORE_DENIED, f"the store denies access: {error}: {way_out}")
     if isinstance(error, StoreFullError):
         return FatalError(
-            Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or free space on it"
+            Exit.STORE_FAILED, f"the store cannot be written: {error}: enlarge its volume or quota, or free space on it"
         )
-    return FatalError(Exit.STORE_FAILED, f"the store fails: {error}: look at its volume, and at the node that it is on")
+    return FatalError(
+        Exit.STORE_FAILED,
+        f"the store fails: {error}: look at its volume and the node that it is on, or at the object store and the way to it",
+    )
 
 
 class RequestRefusedError(AggregatorError):

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPSConnection, InvalidURL
 from io import FileIO
 from pathlib import Path
 from typing import IO
@@ -39,7 +39,8 @@ _ANSWER_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 _DONE, _REFUSED = 409, (401, 403)
 _WRONG = (400, 413, 422)  # of the model itself: sending it again cannot help
-_LONGEST_ANSWER = 64 << 10
+_THERE_ALREADY = 412  # of a store: from a try whose answer was lost; the hub looks at it
+_LONGEST_ANSWER = 128 << 10
 
 
 class Settings(BaseSettings):
@@ -91,14 +92,18 @@ class _Hub:
 
     def put(self, grant: UploadGrant, file: IO[bytes], size: int) -> None:
         """The file, to where the grant says: an object store's certificate is not the installation's own."""
-        self._sent(grant.method, grant.url, file, {**grant.headers, "content-length": str(size)})
+        headers = {"content-length": str(size)} | {name.lower(): value for name, value in grant.headers.items()}
+        self._sent(grant.method, grant.url, file, headers, grant.ca)
 
-    def _sent(self, method: str, url: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> bytes:
+    def _sent(
+        self, method: str, url: str, body: bytes | IO[bytes], headers: Mapping[str, str], ca: str | None = None
+    ) -> bytes:
         try:
             parts, server = urlsplit(url), HttpsServer.of(url)
         except ValueError as error:
             raise _AgainError(str(error)) from error
-        context = self.trust if server == HttpsServer.of(self.url) else ssl.create_default_context()
+        ours = server == HttpsServer.of(self.url)
+        context = self.trust if ours else _trusting(ca)
         connection = HTTPSConnection(*server, context=context, timeout=_ANSWER_S, blocksize=1 << 20)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
@@ -106,16 +111,31 @@ class _Hub:
                 connection.request(method, target, body, dict(headers))
             answer = connection.getresponse()
             content = answer.read(_LONGEST_ANSWER)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
+            if isinstance(error, InvalidURL | ValueError) and not isinstance(
+                error, OSError
+            ):  # its text has what is secret
+                raise _AgainError(f"{type(error).__name__}: the grant is malformed") from None
             raise _AgainError(f"{type(error).__name__}: {error}") from error
         finally:
             connection.close()
-        _check(method, answer.status, content)
+        if ours:
+            _check(method, answer.status, content)
+        elif answer.status // 100 != 2 and answer.status != _THERE_ALREADY:
+            raise _AgainError(f"the object store answers HTTP {answer.status}: asks for another grant")
         return content
 
 
+def _trusting(ca: str | None) -> ssl.SSLContext:
+    """What verifies an object store: what the hub says, or the system's roots."""
+    try:
+        return ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError, TypeError) as error:
+        raise _AgainError(f"the store's CA certificates, as the hub tells them, cannot be read: {error}") from error
+
+
 def _check(method: str, status: int, content: bytes) -> None:
-    """Raises what an error answer means; of a URL, 401 and 403 say that it is an old one, 409 nothing of the job."""
+    """Raises what an error answer of the hub means; of a URL, 401 and 403 say that it is an old one, 409 nothing of the job."""
     if status // 100 == 2:
         return
     words = f"HTTP {status} {content[:1000].decode(errors='replace')}"

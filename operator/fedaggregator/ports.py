@@ -54,11 +54,11 @@ class Identity(Protocol):
 class Delivery(Protocol):
     """How models reach sites and what sites make reaches the store: by expiring URLs, whoever serves them."""
 
-    def offer(self, model: ObjectRef, to: Holder) -> Download:
-        """Where a model is fetched; its receiver checks the SHA-256."""
+    async def offer(self, model: ObjectRef, to: Holder) -> Download:
+        """Where a model is fetched; its receiver checks the SHA-256. StoreError when that cannot be said now."""
 
-    def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
-        """Where an announced object is put, once, with the size and the SHA-256 that were announced."""
+    async def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
+        """Where an announced object is put, once, with the size and the SHA-256 that were announced. StoreError as above."""
 
     def arrived(self, upload: ObjectRef) -> None:
         """RequestRefusedError unless the store holds the object as it was announced. Blocks; nothing is parsed before."""

@@ -31,7 +31,15 @@ class Settings(BaseSettings):
     store: str = Field(
         names.PATH_STORE,
         validation_alias=names.ENV_STORE,
-        description="Where the store is: a folder, `file:FOLDER`, or `memory:NAME` (lost with the process).",
+        description=(
+            "Where the store is: a folder, `file:FOLDER`, `memory:NAME` (lost with the process), or an object store: "
+            "`s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://ACCOUNT/CONTAINER/PREFIX`."
+        ),
+    )
+    store_credentials_dir: Path | None = Field(
+        None,
+        validation_alias=names.ENV_STORE_CREDENTIALS_DIR,
+        description="Folder of the object store's credentials; where there is none, the cloud's own identity is used.",
     )
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
@@ -54,13 +62,19 @@ class Settings(BaseSettings):
     )
     log_level: str = Field("INFO", validation_alias="FEDLOOM_LOG_LEVEL", description="Least level that is logged.")
     url_lifetime_s: float = Field(
-        1800.0, validation_alias="FEDLOOM_URL_LIFETIME_S", gt=0, description="Seconds that a blob URL is good for."
+        1800.0,
+        validation_alias="FEDLOOM_URL_LIFETIME_S",
+        gt=0,
+        description="Seconds that a URL is good for, whoever serves it.",
     )
-    store_retry_s: float = Field(
-        60.0,
+    store_retry_s: float | None = Field(
+        None,
         validation_alias="FEDLOOM_STORE_RETRY_S",
         ge=0,
-        description="Seconds of retries before the store is given up.",
+        description=(
+            "Seconds of retries before the store is given up and the process ends: 60 on a volume, which a restart may "
+            "mount again; 3600 at an object store, where the round waits."
+        ),
     )
 
 

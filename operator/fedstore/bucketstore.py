@@ -26,9 +26,9 @@ from fedstore.errors import (
 from fedstore.objectstore import DIGEST, Head, Writer, checked_key, holds_itself, is_key
 from fedstore.parts import Parts
 from fedstore.presigning import Presigned
+from fedstore.readahead import Budget, ReadAhead
 
 MARK = "write"  # in the metadata of a HEAD object: which write made it
-_FIRST_BYTES = 64 << 10  # of an object, read with its first bytes: the header of a file of tensors and small records
 _COPY_BYTES = 8 << 20
 
 
@@ -114,7 +114,6 @@ class BucketReader:
 
     def __init__(self, bucket: Bucket, name: str, there: Stat, threads: Callable[[], ThreadPoolExecutor]) -> None:
         self._bucket, self._name, self._there, self._threads = bucket, name, there, threads
-        self._first = b""
 
     @property
     def size(self) -> int:
@@ -122,33 +121,24 @@ class BucketReader:
         return self._there.size
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """By one request, or several at once for a large buffer; the first bytes are kept, they are asked for in pieces."""
+        """By one request, or several at once for a large buffer."""
         if not buffer.nbytes:
             return
         end = offset + buffer.nbytes
         if end > self.size:
             raise StoreFailedError(f"{self._name}: the object ends at {self.size}, more was expected")
-        if end <= min(_FIRST_BYTES, self.size):
-            if not self._first:
-                first = bytearray(min(_FIRST_BYTES, self.size))
-                self._fill(memoryview(first), 0)
-                self._first = bytes(first)
-            buffer[:] = self._first[offset:end]
-        else:
-            self._fill(buffer, offset)
-
-    def _fill(self, buffer: memoryview, offset: int) -> None:
         step = self._bucket.part_bytes
         pieces = [(at, buffer[at : at + step]) for at in range(0, buffer.nbytes, step)]
         if len(pieces) == 1:
-            self._bucket.read_into(self._name, self._there.tag, buffer, offset)
+            self.request(buffer, offset)
             return
-        done = [
-            self._threads().submit(self._bucket.read_into, self._name, self._there.tag, piece, offset + at)
-            for at, piece in pieces
-        ]
+        done = [self._threads().submit(self.request, piece, offset + at) for at, piece in pieces]
         for each in done:
             each.result()
+
+    def request(self, buffer: memoryview, offset: int) -> None:
+        """Fills the buffer by one request, without a look at the end."""
+        self._bucket.read_into(self._name, self._there.tag, buffer, offset)
 
 
 class BucketStore:
@@ -158,6 +148,7 @@ class BucketStore:
         self.bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._threads: ThreadPoolExecutor | None = None
+        self._windows = Budget()
 
     def threads(self) -> ThreadPoolExecutor:
         """Shared by the readers and writers of the store."""
@@ -207,12 +198,19 @@ class BucketStore:
         return self.bucket.get(self.name(key))[0]
 
     @contextmanager
-    def reader(self, key: str) -> Iterator[BucketReader]:
+    def reader(self, key: str) -> Iterator[ReadAhead]:
         """Opens an object."""
         there = self.stat(key)
         if there is None:
             raise MissingError(f"{key}: there is no such object")
-        yield BucketReader(self.bucket, self.name(key), there, self.threads)
+        plain = BucketReader(self.bucket, self.name(key), there, self.threads)
+        reader = ReadAhead(plain, self._windows, self.threads)
+        self._windows.opened()
+        try:
+            yield reader
+        finally:
+            self._windows.closed()
+            reader.close()
 
     def stat(self, key: str) -> Stat | None:
         """What the bucket knows of an object."""

@@ -15,6 +15,7 @@ from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.store import CommitRecord, Layout
 from fedapi.wire.store import Head as HeadRecord
 from fedapi.wire.storekey import RecordKey, StoreKey
+from fedstore import many
 from fedstore.errors import HistoryDamagedError, MissingError
 from fedstore.objectstore import Head
 
@@ -86,27 +87,29 @@ def _below(store: Readable, layout: Layout, prefix: str) -> Iterator[tuple[str, 
 
 def commit_keys(store: Readable, layout: Layout) -> dict[str, str]:
     """Keys of all commit records of the store by their digests, those that HEAD does not reach included."""
-    keys = (key for key in store.keys(f"{layout.rounds()}/") if _is_commit(layout, key))
-    return {hashlib.sha256(store.get(key)).hexdigest(): key for key in keys}
+    read = many.mapped(store, store.get, _newest_first(store, layout))
+    return {hashlib.sha256(data).hexdigest(): key for key, data in read}
 
 
 def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitRecord]:
     """The commits that HEAD reaches, newest first, one at a time: with many sites each is large."""
-    there = commit_keys(store, layout)
     digest, round_ = head.commit_sha256, head.round
-    while digest is not None:
-        data = store.get(there[digest]) if digest in there else b""
+    for key, data in many.mapped(store, store.get, _newest_first(store, layout)) if digest else ():
+        if digest is None:
+            break
         if hashlib.sha256(data).hexdigest() != digest:
-            raise HistoryDamagedError(_lost(layout, there, digest, round_))
+            continue  # of an aggregator that was overtaken, or damaged
         try:
             commit = CommitRecord.bound(data)
         except NewerRecordError as error:
-            raise NewerRecordError(f"{there[digest]}: {error}") from error
+            raise NewerRecordError(f"{key}: {error}") from error
         if commit.round != round_:
             text = f"where the commit of round {round_} should be is that of round {commit.round}"
             raise HistoryDamagedError(text)
         yield commit
         digest, round_ = commit.previous_sha256, round_ - 1
+    if digest is not None:
+        raise HistoryDamagedError(_lost(store, layout, digest, round_))
 
 
 def committed(store: Readable, layout: Layout) -> list[Committed]:
@@ -137,12 +140,15 @@ def of_round(rounds: list[Committed], round_: int | None) -> CommitRecord:
     return rounds[chosen].record
 
 
-def _is_commit(layout: Layout, key: str) -> bool:
-    said = storekey.parsed(layout, key)
-    return isinstance(said, RecordKey) and said.name == COMMIT
+def _newest_first(store: Readable, layout: Layout) -> list[str]:
+    """Keys of all commits, from the newest round to the oldest."""
+    said = ((storekey.parsed(layout, key), key) for key in store.keys(f"{layout.rounds()}/"))
+    found = [(each.round, key) for each, key in said if isinstance(each, RecordKey) and each.name == COMMIT]
+    return [key for _, key in sorted(found, reverse=True)]
 
 
-def _lost(layout: Layout, there: dict[str, str], digest: str, round_: int) -> str:
-    beside = ", ".join(key for key in there.values() if key.startswith(f"{layout.round(round_)}/"))
+def _lost(store: Readable, layout: Layout, digest: str, round_: int) -> str:
+    keys = _newest_first(store, layout)
+    beside = ", ".join(key for key in keys if key.startswith(f"{layout.round(round_)}/"))
     beside = beside or f"it is missing below {layout.round(round_)}"
     return f"the commit of round {round_} with SHA-256 {digest} is lost or changed ({beside})"

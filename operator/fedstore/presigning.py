@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from fedapi.wire.message import ObjectRef
+from fedstore.objectstore import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,14 @@ class Presigned:
 
 @runtime_checkable
 class Presigner(Protocol):
-    """A store that makes such URLs. Nothing is asked of the store for it, so they are made in the event loop."""
+    """A store that makes such URLs. All calls block: some clouds sign by asking a service."""
+
+    @property
+    def largest_put_bytes(self) -> int:
+        """The largest object that one request can put."""
+
+    def ca(self) -> str:
+        """PEM of the CA certificates by which the store's endpoint is verified now; empty: the system's roots."""
 
     def presigned_get(self, ref: ObjectRef, now: float, lifetime_s: float) -> Presigned:
         """To read an object."""
@@ -33,5 +41,10 @@ class Presigner(Protocol):
     def arrived(self, ref: ObjectRef) -> str:
         """What is wrong with an object that was put by URL; empty when it is there, of that size and that SHA-256.
 
-        By what the store says of it where the store checked it, else by reading it. Blocks.
+        By what the store says of it where the store checked it, else by reading it.
         """
+
+
+@runtime_checkable
+class PresigningStore(Presigner, ObjectStore, Protocol):
+    """A store that sites are let at by URL."""

@@ -5,7 +5,6 @@ What a site hears about is durable, because a state is shown only after its effe
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -15,18 +14,26 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import records, verified
+from fedaggregator.engine import observed, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.outage import Outage
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
-from fedaggregator.errors import DamagedError, FatalError, StoreDamagedError, SupersededError, store_failed
+from fedaggregator.errors import (
+    DamagedError,
+    FatalError,
+    RequestRefusedError,
+    StoreDamagedError,
+    SupersededError,
+    store_failed,
+)
 from fedaggregator.ports import Clock
-from fedapi import names
-from fedcore.rounds import modes, planning
+from fedapi.wire.site import Refusal
+from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation, WriteFailure
+from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation
 from fedcore.rounds.events import (
     Configured,
     Event,
@@ -36,7 +43,8 @@ from fedcore.rounds.events import (
 )
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
-from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
+from fedstore import many
+from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError, UnfitStoreError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -44,7 +52,7 @@ _T = TypeVar("_T")
 _POLL_S = 0.25  # a new configuration is looked for so often
 _HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
-_TROUBLE_S = 10.0  # without a failure of the store: longer than the pause between two tries
+_FAR = 3  # times as long, where a look is a request
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
 _DECIDING = 2  # threads: an evaluation is written beside the commit that binds it
 
@@ -75,7 +83,8 @@ class Engine:
         self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
         self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
-        self.trouble, self._failed_at = "", 0.0  # why the store cannot be written, and since when not
+        self._outage = Outage(clock)
+        self._look: asyncio.Task[None] | None = None  # at HEAD
         self.state: State
         self._checked = False  # whether the model that is handed out was seen whole since the start
         self._checking: asyncio.Task[None] | None = None
@@ -92,9 +101,9 @@ class Engine:
         if self.state.current is not None:  # before sites train for what could not be folded
             strategy_rules(self.state.current.plan.strategy)
         metrics.EPOCH.set(head.epoch)
-        metrics.SITES_CONNECTED.set_function(lambda: _connected(self.state, self.clock()))
-        metrics.SITES_INCOMPATIBLE.set_function(lambda: _incompatible(self.state))
-        _log(
+        metrics.SITES_CONNECTED.set_function(lambda: observed.connected(self.state, self.clock()))
+        metrics.SITES_INCOMPATIBLE.set_function(lambda: observed.incompatible(self.state))
+        observed.told(
             "recovered",
             epoch=head.epoch,
             committed=head.round,
@@ -187,6 +196,9 @@ class Engine:
         """A site made itself known. Those that do so at the same time are taken in together; who just did, not again."""
         if self._just_heard(client, speech):
             return
+        if self.trouble and self.lock.locked():  # for as long as that lasts: sites would wait in ever longer rows
+            message = "the store is not at hand, and the round waits for it: ask again"
+            raise RequestRefusedError(Refusal(code="StoreFull", message=message))
         self._hearing[client] = speech or self._hearing.get(client)
         if self._hears is None:
             self._hears = asyncio.create_task(self._hear())
@@ -207,7 +219,7 @@ class Engine:
 
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
-        before = self.state
+        before = closing.delayed(self.state, self._outage.lost_s())
         after, effects = self._mode.step(before, event)
         if effects:
             config = await self.under_lock(self._config.changed)
@@ -252,12 +264,12 @@ class Engine:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         key, _ = await asyncio.gather(writing, self._perform(*beside))
         await self._decided(partial(self.interpreter.move_head, effect.commit, key))
-        _observe(effect)
+        observed.durable(effect)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
             await self._decided(partial(self.interpreter.perform, effect))
-            _observe(effect)
+            observed.durable(effect)
 
     async def _fold(self, order: Fold) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
@@ -288,7 +300,7 @@ class Engine:
         give_up, pause = self.clock() + self._store_retry_s, _RETRY_FIRST_S
         while True:
             try:
-                return await run(work)
+                done = await run(work)
             except FatalError as error:
                 self.ended(error)
                 raise
@@ -300,20 +312,26 @@ class Engine:
                     raise self.ended(store_failed(error)) from error
                 log.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
                 self.store_failed(error)
+            except UnfitStoreError as error:
+                raise self.ended(store_failed(error)) from error
             except StoreError as error:
                 raise self.ended(StoreDamagedError(str(error))) from error
+            else:
+                self._outage.worked()
+                return done
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(_RETRY_MAX_S, pause * 2)
 
+    @property
+    def trouble(self) -> str:
+        """What holds the job up now; empty when nothing does."""
+        return self._outage.text
+
     def store_failed(self, error: StoreError) -> None:
         """The status says so at once, and until nothing has failed for a while: small objects may still fit."""
-        if isinstance(error, StoreFullError | StoreFailedError):
-            self._failed_at = self.clock()
-            self._troubled(f"the store cannot be written, it is tried again: {error}")
-
-    def _troubled(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
+        before = self.trouble
+        self._outage.failed(error)
+        if self.trouble != before:
             self.news.set()
 
     def ended(self, error: FatalError) -> FatalError:
@@ -322,10 +340,11 @@ class Engine:
             self._fatal.set_exception(error)
         return error
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """An error in a background task ends the process: what it should have done is done after the restart."""
@@ -336,56 +355,39 @@ class Engine:
                 self._fatal.set_exception(error)
 
     async def _tick(self) -> None:
-        next_head_check = self.clock() + _HEAD_CHECK_S
+        looked_at = self.clock()
         while not self.stopping:
             config = await self.under_lock(self._config.changed)
             async with self.lock:  # an event before this one may have taken a newer one
                 event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
                 await self.handle_locked(event)
-            if self.clock() >= next_head_check:
-                next_head_check = self.clock() + _HEAD_CHECK_S
-                await self._check_head()
-            if self.trouble and self.clock() - self._failed_at > _TROUBLE_S:
-                self._troubled("")
+            far = _FAR if many.is_far(self._store) and not self.trouble else 1
+            if self.clock() - looked_at >= far * _HEAD_CHECK_S and (self._look is None or self._look.done()):
+                looked_at = self.clock()
+                self._look = self._spawn(self._look_at_head())
+            if self._outage.is_over():
+                self.news.set()
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
         wakes_at = self._mode.wakes_at(self.state)
         return _POLL_S if wakes_at is None else max(0.001, min(_POLL_S, wakes_at - self.clock()))
 
-    async def _check_head(self) -> None:
-        async with self.lock:
-            with contextlib.suppress(StoreError):
-                if await self.under_lock(self.interpreter.superseded):
-                    raise SupersededError
+    async def _look_at_head(self) -> None:
+        """SupersededError when another aggregator took HEAD. Not under the lock: a store may take long to answer."""
+        try:
+            moved = await self.under_lock(self.interpreter.superseded)
+            if moved:  # by this one, perhaps, since the look began
+                async with self.lock:
+                    moved = await self.under_lock(self.interpreter.superseded)
+        except StoreError as error:
+            self.store_failed(error)
+            return
+        self._outage.worked()
+        if moved:
+            raise SupersededError
 
 
 def _new(before: State, after: State, client: str) -> bool:
     """Whether a site was not heard before, or not as it is now."""
     return planning.unheard(before, client) or before.site(client).speech != after.site(client).speech
-
-
-def _connected(state: State, now: float) -> int:
-    heard = (site.heard_at for site in state.sites.values())
-    return sum(1 for at in heard if at is not None and now - at <= names.SITE_LEASE_ACTIVE_S)
-
-
-def _incompatible(state: State) -> int:
-    return sum(1 for client in state.sites if planning.misfit(state, client))
-
-
-def _observe(effect: Effect) -> None:
-    """Metrics and log lines of what became durable."""
-    match effect:
-        case Commit(commit):
-            metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
-            _log("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))
-        case WriteFailure(failure):
-            metrics.ATTEMPT_FAILURES.inc()
-            _log("attempt failed", round=failure.round, attempt=failure.attempt, reason=failure.message)
-        case _:
-            _log(type(effect).__name__)
-
-
-def _log(message: str, **fields: object) -> None:
-    log.info(message, extra={"fields": fields})

@@ -32,10 +32,11 @@ from fedcore.strategies.table import UnknownStrategyError, rules
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Accumulator, Array
 from fedcore.tensors.tensorfile import ITEM_BYTES
+from fedstore import many
 from fedstore.objectstore import DIGEST, ObjectStore
 
-_THREADS = 2  # beside the one that computes: they read and hash
-_AHEAD = 3  # blocks
+_THREADS, _AHEAD = 2, 3  # beside the one that computes: they read and hash; and blocks
+_THREADS_FAR, _AHEAD_FAR = 8, 8  # where each block is a request
 
 
 class FoldCancelledError(AggregatorError):
@@ -63,6 +64,12 @@ class _Plan:
     base: Source
     left: Source | None  # the strategy's memory as the last commit left it; none in the first round
     terms: tuple[tuple[Fraction, Source], ...]  # in the order of the plan
+    is_far: bool  # where it is read from
+
+    @property
+    def ahead(self) -> int:
+        """Blocks that are read before they are needed; each of another file."""
+        return min(_AHEAD_FAR if self.is_far else _AHEAD, 1 + len(self.terms))
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
             return unchanged
         opened = updates.opened([payload for _, payload in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
-        plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted)
+        plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted, many.is_far(store))
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
         writer.write(header)
         keeper = None
@@ -138,8 +145,10 @@ def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Frac
 
 def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:
     """The result, span after span."""
-    threads = files.enter_context(ThreadPoolExecutor(_THREADS, thread_name_prefix="fold"))
-    views = ahead(_requests(plan), threads, min(_AHEAD, 1 + len(plan.terms)))
+    threads = files.enter_context(
+        ThreadPoolExecutor(_THREADS_FAR if plan.is_far else _THREADS, thread_name_prefix="fold")
+    )
+    views = ahead(_requests(plan), threads, plan.ahead)
     accumulators: dict[str, Accumulator] = {}
     most = widest(plan.parts)
     for span in plan.parts:
@@ -169,7 +178,7 @@ def _requests(plan: _Plan) -> Iterator[Request]:
     most = widest(plan.parts)
     memory = 2 * plan.rules.strategy.memory * most  # float32 of a bfloat16
     ours, left = (cycle([memoryview(bytearray(size)) for _ in range(2)]) for size in (most, memory))
-    theirs = cycle([memoryview(bytearray(most)) for _ in range(_AHEAD)])
+    theirs = cycle([memoryview(bytearray(most)) for _ in range(plan.ahead)])
     for index, span in enumerate(plan.parts):
         yield Request(plan.base.reader, plan.base.places[index], next(ours))
         if span.remembered and plan.left is not None:

@@ -26,12 +26,15 @@ class InitialModel:
     def __init__(self, engine: Engine, store: ObjectStore, delivery: Delivery) -> None:
         self._engine, self._store, self._delivery = engine, store, delivery
 
-    def announced(self, request: InitialUpload) -> UploadGrant:
+    async def announced(self, request: InitialUpload) -> UploadGrant:
         """Where to send it; RequestRefusedError when it is not wanted."""
         answer = initial.upload(self._engine.state, request)
         if isinstance(answer, Refusal):
             raise RequestRefusedError(answer)
-        return self._delivery.grant(answer, INITIALIZER)
+        try:
+            return await self._delivery.grant(answer, INITIALIZER)
+        except StoreError as error:
+            raise self._unavailable(error) from error
 
     def check_wanted(self) -> None:
         """RequestRefusedError when a grant is of no use any more."""
@@ -60,10 +63,14 @@ class InitialModel:
         try:
             await self._engine.under_lock(self._delivery.arrived, model)
             await self._engine.under_lock(content.check_model, self._store, model)
+            await self._engine.under_lock(self._engine.interpreter.keep_initial, model)  # not what other grants put
         except StoreError as error:
-            self._engine.store_failed(error)
-            message = f"the store cannot read it now ({type(error).__name__}): hand it in again"
-            raise RequestRefusedError(Refusal(code="StoreFull", message=message)) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: StoreError) -> RequestRefusedError:
+        self._engine.store_failed(error)
+        message = f"the store is not at hand now ({type(error).__name__}): hand it in again"
+        return RequestRefusedError(Refusal(code="StoreFull", message=message))
 
     def refused(self, refusal: Refusal) -> None:
         """Counts and logs it."""

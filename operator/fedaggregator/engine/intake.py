@@ -67,7 +67,7 @@ class Intake:
             async with self._turn("update", client):
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
-                await self._check_content(client, handed)
+                await self._judged(client, handed)
                 _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
                 write = partial(engine.interpreter.write_manifest, content=_by_key(handed))
                 durable = (await self._durable(write, handed.envelope)).body
@@ -156,6 +156,18 @@ class Intake:
                 await engine.blocking(engine.interpreter.delete, Forget((key,)))
         _known(answer)
 
+    async def _judged(self, client: str, handed: HandedUpdate) -> None:
+        """RequestRefusedError when the content is no update, or the store does not let it be looked at now."""
+        try:
+            await self._check_content(client, handed)
+        except (StoreFullError, StoreFailedError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: StoreError) -> RequestRefusedError:
+        log.warning("the store cannot be used", extra={"fields": {"reason": str(error)}})
+        self._engine.store_failed(error)
+        return RequestRefusedError(Refusal(code="StoreFull", message="the store cannot take it now: send it again"))
+
     async def _check_content(self, client: str, handed: HandedUpdate) -> None:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base, manifest, inline = self._engine, await self._base_table(), handed.body, _by_key(handed)
@@ -195,10 +207,7 @@ class Intake:
         try:
             return await self._engine.blocking(write, record)
         except (StoreFullError, StoreFailedError) as error:
-            log.warning("store cannot take a record", extra={"fields": {"reason": str(error)}})
-            self._engine.store_failed(error)
-            message = "the store cannot take it now: send it again"
-            raise RequestRefusedError(Refusal(code="StoreFull", message=message)) from error
+            raise self._unavailable(error) from error
         except HeadMovedError as error:
             raise self._engine.ended(SupersededError()) from error
         except FatalError as error:

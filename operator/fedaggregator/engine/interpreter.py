@@ -17,7 +17,7 @@ from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey
+from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey, StoreKey
 from fedcore.rounds.closing import MODEL_NOT_FINITE
 from fedcore.rounds.effects import (
     Commit,
@@ -34,7 +34,7 @@ from fedcore.rounds.effects import (
 )
 from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
 from fedcore.rounds.state import End
-from fedstore import history
+from fedstore import history, many
 from fedstore.errors import AlreadyExistsError, HeadMovedError, MissingError, StoreFailedError
 from fedstore.objectstore import ObjectStore
 
@@ -157,23 +157,14 @@ class Interpreter:
             case Withdraw():
                 self.withdraw(effect)
             case Forget():
-                for key in effect.keys:
-                    self._store.delete(key)
+                many.delete(self._store, effect.keys)
             case Discard():
                 self.discard(effect)
 
     def discard(self, effect: Discard) -> None:
         """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
-        for key, said in history.passing(self._store, self._layout):  # of all sites, those that left the job included
-            match said:
-                case ModelKey() | HubStateKey():
-                    over = said.round <= effect.round and said.sha256 not in effect.keep
-                case ReportKey():
-                    over = said.round < effect.round
-                case _:
-                    over = said.round <= effect.round
-            if over:
-                self._store.delete(key)
+        found = history.passing(self._store, self._layout)  # of all sites, those that left the job included
+        many.delete(self._store, (key for key, said in found if _over(said, effect)))
 
     def withdraw(self, effect: Withdraw) -> None:
         """Deletes damaged updates and their manifests, and what was decided with them; HeadMovedError as above."""
@@ -237,3 +228,14 @@ class Interpreter:
                 raise
             self._tag = found.tag  # an earlier try moved it and failed afterwards
         self._head = head
+
+
+def _over(said: StoreKey, effect: Discard) -> bool:
+    """Whether nobody needs an object any more after that round."""
+    match said:
+        case ModelKey() | HubStateKey():
+            return said.round <= effect.round and said.sha256 not in effect.keep
+        case ReportKey():
+            return said.round < effect.round
+        case _:
+            return said.round <= effect.round

@@ -7,7 +7,7 @@ out: TooOldError. Repairing is in salvage.py.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
 from fedcore.rounds import recovery
 from fedcore.rounds.recovery import Damage, Log
 from fedcore.rounds.state import Site
-from fedstore import history
+from fedstore import history, many
 from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError
 from fedstore.objectstore import ObjectStore
 
@@ -126,17 +126,27 @@ class _Reader:
 
     def all(self, keys: Iterable[tuple[str, StoreKey]], model: type[_M]) -> Iterator[_M]:
         """The records that are what was written."""
-        for key, said in keys:
-            record = self.one(key, said, model)
+        said = dict(keys)
+        for key, data in many.mapped(self.store, self.content, said):
+            record = self.one(key, said[key], model, data)
             if record is not None:
                 yield record
 
-    def one(self, key: str, said: StoreKey, model: type[_M]) -> _M | None:
-        """A record; None when it is damaged or gone."""
+    def content(self, key: str) -> bytes | None:
+        """What is under a key; None when it is gone."""
+        with suppress(MissingError):
+            return self.store.get(key)
+        return None
+
+    def one(self, key: str, said: StoreKey, model: type[_M], data: bytes | None) -> _M | None:
+        """The record of these bytes; None when it is damaged or gone."""
+        if data is None:
+            self._leave_out(key, said, "it is gone")
+            return None
         try:
             with readable(key):
-                record = model.stored(self.store.get(key))
-        except (DamagedRecordError, MissingError) as error:
+                record = model.stored(data)
+        except DamagedRecordError as error:
             self._leave_out(key, said, str(error))
             return None
         if not belongs(record, said, self.uid):
@@ -168,7 +178,7 @@ def _said(record: Record) -> Message:
 def _failures(reader: _Reader, keys: Iterable[tuple[str, RecordKey]]) -> Iterator[FailureRecord]:
     """Failed attempts; that there is a record says so, whatever it says."""
     for key, said in keys:
-        record = reader.one(key, said, FailureRecord)
+        record = reader.one(key, said, FailureRecord, reader.content(key))
         yield record or FailureRecord(
             job_uid=reader.uid,
             round=said.round,
@@ -185,23 +195,22 @@ def _evaluations(
     """Evaluations that commits are bound to, without what each site said; of a finished job also that of its last model."""
     bound = {commit.round - 1: commit.evaluation_sha256 for commit in commits if commit.evaluation_sha256}
     read: dict[int, EvaluationRecord] = {}
-    for key, said in found:
-        if not isinstance(said, RecordKey) or said.name != EVALUATION:
-            continue
-        data = reader.store.get(key)
+    there = {k: s for k, s in found if isinstance(s, RecordKey) and s.name == EVALUATION}
+    for key, data in many.mapped(reader.store, reader.store.get, there):
+        said = there[key]
         if hashlib.sha256(data).hexdigest() == bound.get(said.round):
             with readable(key):
                 record = EvaluationRecord.bound(data)
             read[said.round] = record.model_copy(update={"clients": {}, "client_samples": {}})
         elif finished and commits and said.round == commits[-1].round:
-            newest = reader.one(key, said, EvaluationRecord)
+            newest = reader.one(key, said, EvaluationRecord, data)
             read |= {said.round: newest} if newest else {}  # of several, that of the newest epoch
     for round_ in sorted(bound.keys() - read.keys()):
-        there = ", ".join(key for key, _ in _named(found, round_, EVALUATION))
+        beside = ", ".join(key for key, _ in _named(found, round_, EVALUATION))
         what = (
             f"no record of round {round_} has the SHA-256 {bound[round_]} that is committed: go on without its metrics"
         )
-        reader.damages.append(Damage(there or f"{EVALUATION} of round {round_}", what))
+        reader.damages.append(Damage(beside or f"{EVALUATION} of round {round_}", what))
     return [read[round_] for round_ in sorted(read)]
 
 

@@ -10,9 +10,7 @@ from fedaggregator.http.signedurls import BLOBS
 from fedaggregator.http.sites import SiteRoutes
 
 
-def application(sites: SiteRoutes, initial: InitialRoutes, blobs: Blobs) -> Starlette:
-    """All routes."""
-    return Starlette(
-        routes=[*sites.routes(), *initial.routes(), Route(f"{BLOBS}/{{key:path}}", blobs, methods=["GET", "PUT"])],
-        exception_handlers=refusals.HANDLERS,
-    )
+def application(sites: SiteRoutes, initial: InitialRoutes, blobs: Blobs | None) -> Starlette:
+    """All routes; without blobs where an object store serves them."""
+    served = [Route(f"{BLOBS}/{{key:path}}", blobs, methods=["GET", "PUT"])] if blobs else []
+    return Starlette(routes=[*sites.routes(), *initial.routes(), *served], exception_handlers=refusals.HANDLERS)

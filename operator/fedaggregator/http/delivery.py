@@ -18,12 +18,12 @@ class SignedUrls:
     def __init__(self, urls: UrlSigner, store: ObjectStore, clock: Clock) -> None:
         self._urls, self._store, self._clock = urls, store, clock
 
-    def offer(self, model: ObjectRef, to: Holder) -> Download:
+    async def offer(self, model: ObjectRef, to: Holder) -> Download:
         """A URL to GET."""
         url, expires_at = self._urls.signed("GET", model, self._clock(), to)
         return Download(url=url, sha256=model.sha256, size=model.size, expires_at=expires_at)
 
-    def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
+    async def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
         """A URL to PUT."""
         url, expires_at = self._urls.signed("PUT", upload, self._clock(), to)
         return UploadGrant(url=url, expires_at=expires_at, object=upload)

@@ -32,7 +32,7 @@ class InitialRoutes:
     async def upload(self, request: Request) -> Response:
         """Where to send the model."""
         try:
-            return messages.sent(self._initial.announced(await self._message(request, InitialUpload)))
+            return messages.sent(await self._initial.announced(await self._message(request, InitialUpload)))
         except RequestRefusedError as error:
             self._initial.refused(error.refusal)
             raise

@@ -33,6 +33,7 @@ from fedapi.wire.site import (
 from fedcore.rounds import admission, assignment, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import State
+from fedstore.errors import StoreError
 from fedstore.objectstore import DIGEST
 
 
@@ -82,7 +83,7 @@ class SiteRequests:
         while True:
             await self._refuse_misfit(client)
             await self._read_small(asked)
-            assigned = self._assigned(client, asked)
+            assigned = await self._assigned(client, asked)
             over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
             if assigned.kind != "Wait" or self._engine.stopping or over:
                 return assigned
@@ -94,7 +95,14 @@ class SiteRequests:
         if isinstance(answer, Refusal):
             await self.refused(client, answer)
             raise RequestRefusedError(answer)
-        return self._delivery.grant(answer, Holder(client, asked.round, asked.attempt))
+        try:
+            grant = await self._delivery.grant(answer, Holder(client, asked.round, asked.attempt))
+        except RequestRefusedError as error:
+            await self.refused(client, error.refusal)
+            raise
+        except StoreError as error:
+            raise self._unavailable(error) from error
+        return grant.model_copy(update={"ca": None}) if self.protocol(client) == 1 else grant
 
     async def update(self, client: str, handed: HandedUpdate) -> Receipt:
         """Takes an update."""
@@ -129,19 +137,19 @@ class SiteRequests:
         while INLINE in asked.features and (model := _ordered(self._engine.state)) and not self._small.is_ready(model):
             await self._small.read(model)
 
-    def _assigned(self, client: str, asked: NextRequest) -> Assignment:
+    async def _assigned(self, client: str, asked: NextRequest) -> Assignment:
         state, inline = self._engine.state, INLINE in asked.features
         last = state.site(client).committed if asked.protocol > 1 else None
         kind = assignment.kind(state, client, asked.doing)
         return Assignment(
             kind=kind,
-            train=self._train(state, client, inline) if kind == "Train" else None,
-            evaluate=self._evaluate(state, client, inline) if kind == "Evaluate" else None,
+            train=await self._train(state, client, inline) if kind == "Train" else None,
+            evaluate=await self._evaluate(state, client, inline) if kind == "Evaluate" else None,
             committed=(last.round, last.attempt) if last else None,
             committed_sha256=last.sha256 if last else None,
         )
 
-    def _train(self, state: State, client: str, inline: bool) -> TrainOrder | None:
+    async def _train(self, state: State, client: str, inline: bool) -> TrainOrder | None:
         attempt = state.current
         if attempt is None:
             return None
@@ -149,7 +157,7 @@ class SiteRequests:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=self._offer(plan.base, client, inline),
+            model=await self._offer(plan.base, client, inline),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
@@ -157,20 +165,30 @@ class SiteRequests:
             inline=self._inline_upload(state, client, plan.round) if inline else None,
         )
 
-    def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
+    async def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
         if state.tip is None:
             return None
-        model = self._offer(state.tip.model, client, inline)
+        model = await self._offer(state.tip.model, client, inline)
         return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
 
-    def _offer(self, model: ObjectRef, client: str, inline: bool) -> Download:
+    async def _offer(self, model: ObjectRef, client: str, inline: bool) -> Download:
         """By URL always: what is in the order may get spoilt on its way."""
-        offer = self._delivery.offer(model, Holder(client))
+        try:
+            offer = await self._delivery.offer(model, Holder(client))
+        except StoreError as error:
+            raise self._unavailable(error) from error
+        if self.protocol(client) == 1:
+            offer = offer.model_copy(update={"ca": None})
         content = self._small.content(model) if inline else None
         if content is None:
             return offer
         metrics.BYTES.labels("out").inc(len(content))
         return offer.model_copy(update={"content": content})
+
+    def _unavailable(self, error: StoreError) -> RequestRefusedError:
+        self._engine.store_failed(error)
+        message = f"the store makes no URL now ({type(error).__name__}): ask again"
+        return RequestRefusedError(Refusal(code="StoreFull", message=message))
 
     def _inline_upload(self, state: State, client: str, round_: int) -> InlineUpload | None:
         most = self._limits.inline_bytes

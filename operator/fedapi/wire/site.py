@@ -9,6 +9,9 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
+A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other
+refusal that a new URL is needed.
+
 A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
 one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 
@@ -44,8 +47,17 @@ MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
+MAX_CA = 32 << 10  # characters of an object store's CA certificates
 UPDATE = "update"  # the payload that every strategy has: local - base
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
+Certificates = Annotated[  # not told to sites of protocol 1
+    str | None,
+    Field(
+        max_length=MAX_CA,
+        exclude_if=lambda value: value is None,
+        description="PEM: by which the URL's server is verified, in place of the system's roots.",
+    ),
+]
 Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they are
 
 
@@ -77,6 +89,7 @@ class Download(Message):
     sha256: Sha256
     size: int
     expires_at: float
+    ca: Certificates = None
     content: Inline | None = Field(
         None,
         exclude_if=lambda value: value is None,
@@ -151,9 +164,10 @@ class UploadGrant(Message):
 
     method: Literal["PUT"] = "PUT"
     url: str
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field({}, description="To be sent as they are: what is signed holds for these alone.")
     expires_at: float
     object: ObjectRef
+    ca: Certificates = None
 
 
 class Payload(Message):

@@ -28,6 +28,17 @@ def ends_at(attempt: Attempt) -> float:
     return min(attempt.deadline_at, attempt.quorum_at + attempt.grace_s)
 
 
+def delayed(state: State, seconds: float) -> State:
+    """The state whose deadlines are so much later: the hub's own trouble is nobody's lateness."""
+    if not seconds:
+        return state
+    attempt, last = state.current, state.closing
+    if attempt is not None:
+        quorum_at = attempt.quorum_at + seconds if attempt.quorum_at is not None else None
+        attempt = replace(attempt, deadline_at=attempt.deadline_at + seconds, quorum_at=quorum_at)
+    return replace(state, current=attempt, closing=replace(last, until=last.until + seconds) if last else None)
+
+
 def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state after the attempt under way, when it is over."""
     attempt = state.current

@@ -5,12 +5,14 @@ import hashlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -44,6 +46,9 @@ from fedapi.wire.site import (
 )
 from fedapi.wire.store import CommitRecord, Head, Layout
 from fedapi.wire.tokens import init_token, site_token
+from fedstore.errors import StoreError
+from fedstore.objectstore import ObjectStore
+from fedstore.opening import open_store
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
@@ -113,6 +118,8 @@ class JobFolder:
     port: int = field(default_factory=free_port)
     monitoring_port: int = field(default_factory=free_port)
     extra_env: dict[str, str] = field(default_factory=dict)
+    place: str = ""  # of its store, where that is no folder below `root`
+    store_credentials: Path | None = None
 
     def __post_init__(self):
         if not (self.root / "credentials").exists():
@@ -169,11 +176,11 @@ class JobFolder:
 
     def initialized(self) -> bool:
         """Whether a model was committed."""
-        if not (self.root / "store" / self.layout.head).is_file():  # a pipe in its place would be waited for
+        if not self.place and not (self.root / "store" / self.layout.head).is_file():  # a pipe would be waited for
             return False
         try:
             return self.head().round >= 0
-        except (OSError, ValueError):
+        except (OSError, ValueError, StoreError):
             return False
 
     def env(self) -> dict[str, str]:
@@ -185,7 +192,8 @@ class JobFolder:
             names.ENV_NAMESPACE: self.config.namespace,
             names.ENV_JOB_UID: self.config.uid,
             names.ENV_CONFIG_FILE: str(self.root / "job.json"),
-            names.ENV_STORE: str(self.root / "store"),
+            names.ENV_STORE: self.place or str(self.root / "store"),
+            **({names.ENV_STORE_CREDENTIALS_DIR: str(self.store_credentials)} if self.store_credentials else {}),
             names.ENV_CREDENTIALS_DIR: str(self.root / "credentials"),
             names.ENV_HOST: "127.0.0.1",
             names.ENV_PORT: str(self.port),
@@ -206,13 +214,17 @@ class JobFolder:
         except FileNotFoundError:
             return {}
 
+    @cached_property
+    def store(self) -> ObjectStore:
+        return open_store(self.place or self.root / "store", self.store_credentials)
+
     def head(self) -> Head:
-        return Head.model_validate_json((self.root / "store" / self.layout.head).read_bytes())
+        return Head.model_validate_json(self.store.get(self.layout.head))
 
     def commits(self) -> list[CommitRecord]:
         """Commits that HEAD reaches, oldest first."""
-        folder = self.root / "store" / self.layout.rounds()
-        by_digest = {hashlib.sha256(p.read_bytes()).hexdigest(): p.read_bytes() for p in folder.rglob("commit.json")}
+        keys = (key for key in self.store.keys(f"{self.layout.rounds()}/") if key.endswith("/commit.json"))
+        by_digest = {hashlib.sha256(data).hexdigest(): data for data in map(self.store.get, keys)}
         chain, digest = [], self.head().commit_sha256
         while digest:
             chain.append(CommitRecord.model_validate_json(by_digest[digest]))
@@ -221,7 +233,7 @@ class JobFolder:
 
     def final_model(self) -> Tensors:
         commit = self.commits()[-1]
-        return load((self.root / "store" / commit.model.key).read_bytes())
+        return load(self.store.get(commit.model.key))
 
 
 class Aggregator:
@@ -281,8 +293,6 @@ def monitored(job: JobFolder, path: str) -> httpx.Response:
 
 def https(job: JobFolder, client: str | None = None, token: str | None = None, url: str = "") -> httpx.Client:
     """An HTTPS client that trusts the job's CA and nobody else; of the aggregator, or of what is in front of it."""
-    import ssl
-
     context = ssl.create_default_context(cafile=str(job.root / "credentials" / names.FILE_CA))
     token = token or (site_token(JOB_KEY, client) if client else None)
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -316,6 +326,7 @@ class Site:
         self.http = https(job, client, url=url)
         self.trained: list[tuple[int, int]] = []
         self.error: BaseException | None = None
+        self.elsewhere: httpx.Client | None = None
 
     def post(self, what: str, message) -> httpx.Response:
         return self.http.post(f"/v1/sites/{self.client}/{what}", content=message.model_dump_json())
@@ -328,11 +339,20 @@ class Site:
     def download(self, blob: Download) -> bytes:
         if blob.content is not None and hashlib.sha256(blob.content).hexdigest() == blob.sha256:
             return blob.content
-        response = self.http.get(blob.url)
+        response = self.at(blob).get(blob.url)
         response.raise_for_status()
         if hashlib.sha256(response.content).hexdigest() != blob.sha256:
             raise httpx.ReadError("other bytes than the order says")
         return response.content
+
+    def at(self, told: Download | UploadGrant) -> httpx.Client:
+        """Who speaks to the server of a URL: to the hub with the site's token, to a store without it, by the CA that is told."""
+        if told.url.startswith((self.job.url, str(self.http.base_url))):
+            return self.http
+        if self.elsewhere is None:
+            self.elsewhere = httpx.Client(verify=ssl.create_default_context(cadata=told.ca), timeout=PATIENCE_S)
+            OPEN.append(self.elsewhere)
+        return self.elsewhere
 
     def grant(self, order: TrainOrder, data: bytes, size: int | None = None) -> UploadGrant:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -388,7 +408,9 @@ class Site:
     def put(self, order: TrainOrder, data: bytes) -> httpx.Response:
         """By grant and PUT, whatever its size."""
         grant = self.grant(order, data)
-        self.http.put(grant.url, content=data, headers=grant.headers).raise_for_status()
+        answer = self.at(grant).put(grant.url, content=data, headers=grant.headers)
+        if answer.status_code != 412:  # it is there already
+            answer.raise_for_status()
         return self.post("updates", self.manifest(order, grant))
 
     def take_part(self, order: TrainOrder) -> httpx.Response:

@@ -1,13 +1,17 @@
-"""From an error answer of the aggregator to the error that says what to do next. Used by control.py and bulk.py.
+"""From an error answer of the aggregator, or of an object store, to the error that says what to do next. Pure.
 
-The table is the one in fedapi.wire.site. Pure.
+Used by control.py and bulk.py. The table is the one in fedapi.wire.site.
 """
+
+import re
 
 from pydantic import ValidationError
 
 from fedapi.wire.site import Refusal
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.errors import DroppedError, LinkExpiredError, RefusedError, RejectedError, TrainerError
+
+_CODE = re.compile(rb"<Code>([A-Za-z0-9_.-]{1,64})</Code>")  # the rest of what stores say may hold what is signed
 
 
 def error(status: int, body: bytes) -> TrainerError | None:
@@ -25,6 +29,15 @@ def error(status: int, body: bytes) -> TrainerError | None:
     if status in (404, 410):
         return LinkExpiredError(message)
     return RejectedError(code, f"HTTP {status} {message}")
+
+
+def of_store(status: int, body: bytes) -> TrainerError | None:
+    """The same of an object store, which knows nothing of the job: what it refuses is asked for anew."""
+    if status // 100 == 2:
+        return None
+    found = _CODE.search(body)
+    message = f"the object store answers HTTP {status} {found[1].decode() if found else ''}".rstrip()
+    return RetryError(message) if status in (408, 409, 429) or status >= 500 else LinkExpiredError(message)
 
 
 def _refusal(status: int, body: bytes) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from fedtrainer.training import overwriting
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 256 << 10  # read, hashed and written while it is in the CPU's cache
+THERE_ALREADY = 412  # if-none-match
 BAD_DOWNLOADS = 3  # downloads with wrong bytes before the site says so
 LONGEST_REFUSAL_BYTES = 64 << 10
 
@@ -50,17 +51,24 @@ class Bulk:
         raise RejectedError("WrongDigest", f"the model's bytes have SHA-256 {found}, the order says {what.sha256}")
 
     def upload(self, path: Path, grant: UploadGrant) -> None:
-        """Sends a file, once: LinkExpiredError and RetryError both call for a new grant, since a refusal in mid-body can get lost."""
-        headers = {**grant.headers, "Content-Length": str(path.stat().st_size)}
+        """Sends a file, once: LinkExpiredError and RetryError both call for a new grant, since a refusal in mid-body can get lost.
+
+        A store that has the object already has it from a try whose answer was lost, or holds it damaged: the hub, which
+        looks at it, says which.
+        """
+        headers = {"content-length": str(path.stat().st_size)} | {k.lower(): v for k, v in grant.headers.items()}
         with path.open("rb", buffering=0) as file:
-            response = self._stream.send(grant.method, grant.url, headers, file)
-        self._check(response)
+            response = self._stream.send(grant.method, grant.url, headers, file, grant.ca)
+        if response.status == THERE_ALREADY and not self._stream.is_of_hub(grant.url):
+            self._stream.close()
+            return
+        self._check(response, grant.url)
         response.read()
 
     def _download(self, what: Download, path: Path) -> str:
         """SHA-256 of what came; the file holds it."""
-        response = self._stream.send("GET", what.url, {})
-        self._check(response)
+        response = self._stream.send("GET", what.url, {}, ca=what.ca)
+        self._check(response, what.url)
         digest, left = hashlib.sha256(), what.size
         try:
             with path.open("wb", buffering=0) as file:
@@ -78,7 +86,7 @@ class Bulk:
             self._stream.close()
         return digest.hexdigest()
 
-    def _check(self, response: HTTPResponse) -> None:
+    def _check(self, response: HTTPResponse, url: str) -> None:
         """Raises what an error answer means. A refused URL (401, 403) is an old one: the site itself is not refused."""
         if response.status // 100 == 2:
             return
@@ -87,7 +95,8 @@ class Bulk:
         except (OSError, http.client.HTTPException):
             body = b""
         self._stream.close()
-        error = answers.error(response.status, body)
+        meaning = answers.error if self._stream.is_of_hub(url) else answers.of_store
+        error = meaning(response.status, body)
         if isinstance(error, RefusedError):
             raise LinkExpiredError(str(error))
         if error is not None:

@@ -24,25 +24,36 @@ class Stream:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._server: HttpsServer | None = None
+        self._server: tuple[HttpsServer, str | None] | None = None
         self._connection: http.client.HTTPSConnection | None = None
 
+    def is_of_hub(self, url: str) -> bool:
+        """Whether the aggregator answers at a URL; else an object store does."""
+        return self._trust.is_hub(HttpsServer.of(url))
+
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: BinaryIO | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: BinaryIO | None = None, ca: str | None = None
     ) -> http.client.HTTPResponse:
-        """The answer, its body unread. RetryError when there is none; read all of it before the next call, or `close`."""
+        """The answer, its body unread. RetryError when there is none; read all of it before the next call, or `close`.
+
+        `ca`: by what the hub says that the URL's server is verified.
+        """
         try:
             parts, server = urlsplit(url), HttpsServer.of(url)
         except ValueError as error:
             raise LinkExpiredError(f"{error}: asks for another one") from error
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            connection = self._connected(server)
+            connection = self._connected(server, ca)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused early: the answer may be there
                 connection.request(method, target, body, dict(headers))
             return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
+            if _unfit(error):  # its text has the URL or a header, which are secret
+                raise LinkExpiredError(
+                    f"{type(error).__name__}: the grant is malformed, asks for another one"
+                ) from None
             raise RetryError(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
@@ -51,15 +62,20 @@ class Stream:
             self._connection.close()
         self._connection = None
 
-    def _connected(self, server: HttpsServer) -> http.client.HTTPSConnection:
+    def _connected(self, server: HttpsServer, ca: str | None) -> http.client.HTTPSConnection:
         kept = self._connection.sock if self._connection is not None else None
-        if kept is None or server != self._server or hung_up(kept):
+        if kept is None or (server, ca) != self._server or hung_up(kept):
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                *server, context=self._trust.of(server), timeout=CONNECT_S, blocksize=BLOCK_BYTES
+                *server, context=self._trust.of(server, ca), timeout=CONNECT_S, blocksize=BLOCK_BYTES
             )
             self._connection.connect()
             self._connection.sock.settimeout(SILENCE_S)
-            self._server = server
+            self._server = server, ca
         return self._connection
+
+
+def _unfit(error: Exception) -> bool:
+    """Whether it is the request itself that cannot be sent; an error of TLS is a ValueError too."""
+    return isinstance(error, http.client.InvalidURL | ValueError) and not isinstance(error, OSError)

@@ -1,14 +1,14 @@
 """Whom the trainer trusts: the hub by the installation's own CA alone, every other host by the system's roots alone.
 
 Used by control.py and stream.py. URLs of models and uploads may lead to an object store, whose certificate a public CA
-has signed; such a CA has no say about the hub, nor the installation's about anybody else.
+has signed, or the CA that the hub tells with the URL; such a CA has no say about the hub, nor the installation's about
+anybody else.
 """
 
 import ssl
-from functools import cached_property
 
 from fedapi.https_server import HttpsServer
-from fedtrainer.errors import BadSettingsError
+from fedtrainer.errors import BadSettingsError, LinkExpiredError
 from fedtrainer.settings import HubSettings
 
 
@@ -16,6 +16,7 @@ class Trust:
     """Of one process; the system's roots are read when they are first needed."""
 
     def __init__(self, settings: HubSettings) -> None:
+        self._others: dict[str | None, ssl.SSLContext] = {}
         try:
             self._hub = HttpsServer.of(settings.aggregator_url)
         except ValueError as error:
@@ -27,10 +28,23 @@ class Trust:
                 f"ca.crt: {settings.ca_file} is not usable ({error}): mount the Secret that the operator made"
             ) from error
 
-    def of(self, server: HttpsServer) -> ssl.SSLContext:
-        """By what to verify a server."""
-        return self.hub if server == self._hub else self._others
+    def is_hub(self, server: HttpsServer) -> bool:
+        """Whether a server is the hub."""
+        return server == self._hub
 
-    @cached_property
-    def _others(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
+    def of(self, server: HttpsServer, ca: str | None = None) -> ssl.SSLContext:
+        """By what to verify a server; `ca`: what the hub said of it. LinkExpiredError when that is no certificate."""
+        if self.is_hub(server):
+            return self.hub
+        if ca not in self._others:
+            self._others = {ca: _by(ca)}  # one store, whose CA changes rarely
+        return self._others[ca]
+
+
+def _by(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError, TypeError) as error:
+        raise LinkExpiredError(
+            f"the store's CA certificates, as the hub tells them, cannot be read: {error}"
+        ) from error

@@ -1,5 +1,6 @@
 """The aggregator's own delivery: what it hands out is what the blob routes take, and what did not arrive is named."""
 
+import asyncio
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -23,10 +24,10 @@ def checked(method, url, now=1010.0):
 
 def test_a_model_is_offered_and_an_upload_granted():
     ref = ObjectRef(key="models/lab/job-uid/000001-x.safetensors", sha256="a" * 64, size=7)
-    offer = DELIVERY.offer(ref, Holder("site"))
+    offer = asyncio.run(DELIVERY.offer(ref, Holder("site")))
     assert (offer.sha256, offer.size, offer.expires_at) == (ref.sha256, 7, 1060.0)
     assert checked("GET", offer.url) == ref
-    grant = DELIVERY.grant(ref, Holder("site", 2, 1))
+    grant = asyncio.run(DELIVERY.grant(ref, Holder("site", 2, 1)))
     assert (grant.method, grant.object, grant.expires_at) == ("PUT", ref, 1060.0)
     assert checked("PUT", grant.url) == ref
     with pytest.raises(RequestRefusedError, match="not one that this aggregator signed"):

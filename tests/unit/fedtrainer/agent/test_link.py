@@ -210,7 +210,7 @@ def many_files():
 
 @pytest.mark.usefixtures("many_files")
 def test_connections_are_kept_and_made_anew_however_many_files_are_open(hub, link):
-    stream = Stream(SimpleNamespace(of=lambda _: hub.trusted))
+    stream = Stream(SimpleNamespace(of=lambda *_: hub.trusted))
     asks = (lambda: post(link)[1], lambda: stream.send("GET", f"{hub.url}blob", {"Content-Length": "0"}).read())
     for ask in asks:
         for actions in ([OK], [OK, CLOSE], [OK]):

@@ -1,0 +1,70 @@
+"""Delivery by the object store itself: URLs that it takes from anybody until they expire. Tensors do not pass this process.
+
+Made by __main__ where the store can make URLs, used by the requests and the engine's intake through the port. Such a URL
+outlives the attempt that it was made for: what is put by it then is nobody's, and goes with the round's other updates.
+"""
+
+import asyncio
+
+from fedaggregator.errors import FatalError, RequestRefusedError
+from fedaggregator.ports import Clock, Holder
+from fedapi.outcome import Exit
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import MAX_CA, Download, Refusal, UploadGrant
+from fedstore.presigning import Presigned, PresigningStore
+
+_REUSED = 0.5  # of its lifetime: so long a model's URL is told to further sites
+
+
+class PresignedUrls:
+    """The port's second adapter. URLs are made in threads: some clouds sign by asking a service."""
+
+    def __init__(self, store: PresigningStore, clock: Clock, lifetime_s: float) -> None:
+        self._store, self._clock, self._lifetime_s = store, clock, lifetime_s
+        self._offered: tuple[ObjectRef, Download] | None = None
+        self._offering = asyncio.Lock()
+        checked_ca(store)
+
+    async def offer(self, model: ObjectRef, to: Holder) -> Download:
+        """One URL for all sites, since all of them get the same model, made anew before it gets old."""
+        del to
+        async with self._offering:
+            if self._offered is None or self._offered[0] != model or self._is_old(self._offered[1]):
+                made, ca = await asyncio.to_thread(self._presigned_get, model)
+                offer = Download(url=made.url, sha256=model.sha256, size=model.size, expires_at=made.expires_at, ca=ca)
+                self._offered = model, offer
+            return self._offered[1]
+
+    async def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
+        """A URL for one object; RequestRefusedError when the store does not take so much at once."""
+        del to
+        if upload.size > (most := self._store.largest_put_bytes):
+            message = f"size {upload.size} is over {most} bytes, the most that this store takes by one request"
+            way_out = "train a smaller part of the model, or keep the job's store on a volume"
+            raise RequestRefusedError(Refusal(code="TooLarge", message=f"{message}: {way_out}"))
+        made, ca = await asyncio.to_thread(self._presigned_put, upload)
+        return UploadGrant(url=made.url, headers=made.headers, expires_at=made.expires_at, object=upload, ca=ca)
+
+    def arrived(self, upload: ObjectRef) -> None:
+        """By what the store says of it. What is something else is deleted, since nothing could be put in its place."""
+        trouble = self._store.arrived(upload)
+        if trouble:
+            self._store.delete(upload.key)
+            message = f"{upload.sha256} was not uploaded as it was announced ({trouble}): ask for a grant and send it"
+            raise RequestRefusedError(Refusal(code="Missing", message=message))
+
+    def _is_old(self, offer: Download) -> bool:
+        return offer.expires_at - self._clock() < self._lifetime_s * _REUSED
+
+    def _presigned_get(self, ref: ObjectRef) -> tuple[Presigned, str | None]:
+        return self._store.presigned_get(ref, self._clock(), self._lifetime_s), self._store.ca() or None
+
+    def _presigned_put(self, ref: ObjectRef) -> tuple[Presigned, str | None]:
+        return self._store.presigned_put(ref, self._clock(), self._lifetime_s), self._store.ca() or None
+
+
+def checked_ca(store: PresigningStore) -> None:
+    """FatalError when sites cannot be told the store's CA certificates."""
+    if (size := len(store.ca())) > MAX_CA:
+        message = f"ca.crt of the store's credentials has {size} characters, sites are told at most {MAX_CA}"
+        raise FatalError(Exit.BAD_SETTINGS, f"{message}: give the CA of the endpoint alone")

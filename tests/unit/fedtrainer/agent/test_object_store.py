@@ -1,0 +1,169 @@
+"""Models from, and updates to, an object store that another CA has signed: a real TLS server that answers as stores do."""
+
+import hashlib
+import logging
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fedapi import names
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.site import Download, UploadGrant
+from fedtrainer.agent.bulk import Bulk
+from fedtrainer.agent.patience import Patience, RetryError
+from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.trust import Trust
+from fedtrainer.errors import AggregatorLostError, LinkExpiredError
+from fedtrainer.settings import HubSettings
+from tests.integration.fedaggregator.harness import certificates
+
+DATA = b"x" * (1 << 20)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+SECRET = "X-Amz-Signature=5ec2e7"
+EXPIRED = b"<?xml?><Error><Code>AccessDenied</Code><Message>Request has expired</Message><StringToSign>5ec2e7</StringToSign></Error>"
+
+
+class Store(ThreadingHTTPServer):
+    """Answers as it is told, and notes what it was sent."""
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://localhost:{self.server_address[1]}/bucket/key?{SECRET}"
+        self.answers: list[tuple[int, bytes]] = []
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    def handle_error(self, *_):
+        pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.seen.append((self.command, [(k.lower(), v) for k, v in self.headers.items()], body))
+        status, content = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = _answer  # noqa: N815 - named by http.server
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path):
+    certificates(tmp_path / "store")
+    server = Store(tmp_path / "store")
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def ca(tmp_path, store):
+    return (tmp_path / "store" / names.FILE_CA).read_text()
+
+
+@pytest.fixture
+def bulk(tmp_path):
+    certificates(tmp_path / "hub")
+    values = {"entrypoint": "a:b", "job": "j", "job_uid": "u", "credentials_dir": tmp_path / "hub"}
+    stream = Stream(Trust(HubSettings.model_validate({**values, "aggregator_url": "https://hub.example"})))
+    yield Bulk(stream, Patience(0.0))
+    stream.close()
+
+
+def grant(store, ca, **headers):
+    ref = ObjectRef(key="updates/x", sha256=SHA256, size=len(DATA))
+    return UploadGrant(url=store.url, headers=headers, expires_at=1.0, object=ref, ca=ca)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "update"
+    path.write_bytes(DATA)
+    return path
+
+
+def test_what_is_signed_is_sent_as_it_is_and_once(store, ca, bulk, file):
+    store.answers = [(200, b"")]
+    signed = {"Content-Length": str(len(DATA)), "If-None-Match": "*", "x-amz-checksum-sha256": "abc="}
+    bulk.upload(file, grant(store, ca, **signed))
+    ((method, headers, body),) = store.seen
+    assert (method, body) == ("PUT", DATA)
+    assert {name: value for name, value in headers if name not in ("host", "accept-encoding")} == {
+        name.lower(): value for name, value in signed.items()
+    }
+    assert len(headers) == len(dict(headers))
+
+
+def test_an_object_that_is_there_already_is_uploaded(store, ca, bulk, file):
+    store.answers = [(412, b"<Error><Code>PreconditionFailed</Code></Error>")]
+    bulk.upload(file, grant(store, ca))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "said"),
+    [
+        (403, EXPIRED, LinkExpiredError, "HTTP 403 AccessDenied"),
+        (400, b"<Error><Code>ExpiredToken</Code></Error>", LinkExpiredError, "HTTP 400 ExpiredToken"),
+        (404, b"", LinkExpiredError, "HTTP 404"),
+        (401, b"no XML \xff", LinkExpiredError, "HTTP 401"),
+        (413, b"<Code>" + b"x" * 100 + b"</Code>", LinkExpiredError, "HTTP 413"),
+        (307, b"", LinkExpiredError, "HTTP 307"),
+        (409, b"<Error><Code>ConditionalRequestConflict</Code></Error>", RetryError, "HTTP 409"),
+        (503, b"<Error><Code>SlowDown</Code></Error>", RetryError, "HTTP 503 SlowDown"),
+        (500, b"", RetryError, "HTTP 500"),
+    ],
+)
+def test_what_a_store_refuses_is_asked_for_anew(store, ca, bulk, file, status, body, error, said):
+    store.answers = [(status, body)]
+    with pytest.raises(error) as told:
+        bulk.upload(file, grant(store, ca))
+    assert str(told.value) == f"the object store answers {said}" + (
+        " ConditionalRequestConflict" if status == 409 else ""
+    )
+
+
+def test_a_model_is_fetched_by_the_ca_that_the_hub_tells(tmp_path, store, ca, bulk):
+    store.answers = [(200, DATA)]
+    what = Download(url=store.url, sha256=SHA256, size=len(DATA), expires_at=1.0, ca=ca)
+    bulk.download(what, tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == DATA
+    certificates(tmp_path / "other")
+    other = what.model_copy(update={"ca": (tmp_path / "other" / names.FILE_CA).read_text()})
+    with pytest.raises(
+        AggregatorLostError, match="CERTIFICATE_VERIFY_FAILED"
+    ):  # the kept connection is not taken for it
+        bulk.download(other, tmp_path / "model")
+
+
+@pytest.mark.parametrize("ca", ["no certificate", "\N{SNOWMAN}"])
+def test_a_ca_that_is_none_is_told(tmp_path, bulk, ca):
+    what = Download(url="https://store/x", sha256=SHA256, size=1, expires_at=1.0, ca=ca)
+    with pytest.raises(LinkExpiredError, match="CA certificates, as the hub tells them, cannot be read"):
+        bulk.download(what, tmp_path / "model")
+
+
+def test_no_url_is_in_an_error_or_a_log(store, ca, bulk, file, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    store.answers = [(503, EXPIRED), (403, EXPIRED)]
+    said = []
+    for url in (store.url, store.url, store.url + " \n"):
+        what = Download(url=url, sha256=SHA256, size=1, expires_at=1.0, ca=ca)
+        with pytest.raises((AggregatorLostError, LinkExpiredError)) as told:
+            bulk.download(what, tmp_path / "model")
+        said.append(str(told.value) + repr(told.value.__cause__))
+    with pytest.raises(LinkExpiredError) as told:
+        bulk.upload(file, grant(store, ca, **{"x-token": f"{SECRET}\n"}))
+    assert "5ec2e7" not in "".join((*said, str(told.value), caplog.text))
