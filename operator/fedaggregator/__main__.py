@@ -81,7 +81,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
-    payloads = Payloads(store)
+    payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
     try:
         async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
@@ -106,7 +106,7 @@ async def _serve(
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
-    requests = SiteRequests(engine, intake, publisher, delivery, small, limits)
+    requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from fedaggregator.errors import FatalError, TooOldError, faults
 from fedapi.outcome import Exit
+from fedapi.wire.ciphertext import Kem
 from fedapi.wire.job import JobConfig
 from fedcore.strategies.table import UnknownStrategyError, rules
 
@@ -56,8 +57,17 @@ class ConfigFile:
         if config.uid != self._uid:
             raise ValueError(f"uid {config.uid!r} is another job's, this one is {self._uid!r}")
         rules(config.strategy)  # UnknownStrategyError
+        if config.encryption is not None:
+            _check_available(config.encryption)
         self.newest = config
         return config
+
+
+def _check_available(kem: Kem) -> None:
+    """UnavailableKemError where sites would be asked for what cannot be read here."""
+    from fedapi.wire.encryption import HubKey  # noqa: PLC0415 - 7 MB and 30 ms where nothing is encrypted
+
+    HubKey(b"").recipient(kem)
 
 
 def _short(error: Exception) -> str:

@@ -6,11 +6,11 @@ Reads block by block into one buffer: memory does not depend on the size of the 
 import hashlib
 
 from fedaggregator.engine import verified
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.verified import BLOCK_BYTES
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload, Refusal
+from fedapi.wire.site import Refusal
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
@@ -54,21 +54,21 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
             raise RequestRefusedError(Refusal(code="Malformed", message=text)) from error
 
 
-def check_inline(payloads: Payloads, payload: Payload, data: bytes, base: TensorFile) -> None:
+def check_inline(payloads: Payloads, sent: Sent, data: bytes, base: TensorFile) -> None:
     """RequestRefusedError unless bytes that came with a manifest are what it says, and an update of that base."""
-    reader = payloads.held(payload, data)
-    if (found := hashlib.sha256(data).hexdigest()) != payload.object.sha256:
-        message = f"the content has SHA-256 {found}, not {payload.object.sha256}"
+    if len(data) == sent.ref.size and (found := hashlib.sha256(data).hexdigest()) != sent.ref.sha256:
+        message = f"the content has SHA-256 {found}, not {sent.ref.sha256}"
         raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
-    _check(reader, base)
+    with payloads.held(sent, data) as reader:
+        _check(reader, base)
 
 
-def check_update(store: ObjectStore, payloads: Payloads, payload: Payload, base: TensorFile) -> None:
+def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, base: TensorFile) -> None:
     """RequestRefusedError unless the object is there and is an update of that base. Its digest was checked when it came in."""
-    ref = payload.object
+    ref = sent.ref
     try:
         try:
-            with payloads.arrived(payload) as reader:
+            with payloads.arrived(sent) as reader:
                 _check(reader, base)
         except RequestRefusedError:
             there = ref.model_copy(update={"size": store.size(ref.key)})

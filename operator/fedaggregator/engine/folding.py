@@ -16,14 +16,14 @@ from itertools import cycle
 import numpy as np
 
 from fedaggregator.engine import hubstate
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.sources import Base, Source, Updates, check
 from fedaggregator.engine.spans import Span, spans, widest
 from fedaggregator.engine.verified import Request, ahead
-from fedaggregator.errors import AggregatorError, TooOldError
+from fedaggregator.errors import AggregatorError, DamagedError, TooOldError
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.site import UPDATE
 from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules, folded
@@ -98,10 +98,10 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
         state = hubstate.opened(store, base, model, chosen.strategy.memory, order.hub_state, files)
         parts = spans(model, state.names)
         updates = Updates(payloads, base, parts)
-        terms = tuple(_counted(chosen, order, updates))
+        terms = tuple(_counted(chosen, order, layout.uid, updates))
         if not terms:
             return unchanged
-        opened = updates.opened([payload for _, payload in terms], files)
+        opened = updates.opened([sent for _, sent in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
         plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted, many.is_far(store))
         writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
@@ -111,7 +111,7 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
             keeper = files.enter_context(store.writer(layout.hub_state(order.round, DIGEST), size=state.table.size))
             keeper.write(state.header)
         broken = ""
-        for block in _blocks(plan, files):
+        for block in _sound(plan, _blocks(plan, files)):
             if cancelled():
                 raise FoldCancelledError(f"fold of round {order.round} stopped")
             broken = broken or _fault(block)
@@ -132,15 +132,24 @@ def strategy_rules(settings: StrategySettings) -> Rules:
         raise TooOldError(str(error)) from error
 
 
-def _counted(rules: Rules, order: Fold, updates: Updates) -> Iterator[tuple[Fraction, Payload]]:
+def _counted(rules: Rules, order: Fold, job_uid: str, updates: Updates) -> Iterator[tuple[Fraction, Sent]]:
     """The updates and how much each counts; what counts nothing adds nothing, not even a rounding."""
-    payloads = [term.payloads[UPDATE] for term in order.terms]
+    sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in order.terms]
     weighed = [
-        Update(term.samples, term.steps, partial(updates.blocks, payload))
-        for term, payload in zip(order.terms, payloads, strict=True)
+        Update(term.samples, term.steps, partial(updates.blocks, each))
+        for term, each in zip(order.terms, sent, strict=True)
     ]
     weights = rules.strategy.weights(weighed, rules.parameters)
-    return ((weight, payload) for weight, payload in zip(weights, payloads, strict=True) if weight)
+    return ((weight, each) for weight, each in zip(weights, sent, strict=True) if weight)
+
+
+def _sound(plan: _Plan, blocks: Iterator[_Block]) -> Iterator[_Block]:
+    """The same. An encrypted update tells while it is read that it is damaged: then the others are looked at, too."""
+    try:
+        yield from blocks
+    except DamagedError:
+        _check(plan)
+        raise
 
 
 def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:

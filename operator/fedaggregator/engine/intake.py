@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
@@ -25,7 +25,6 @@ from fedapi.wire.site import (
     EvaluationReport,
     FailureReport,
     HandedUpdate,
-    Payload,
     Receipt,
     Refusal,
     UpdateManifest,
@@ -172,15 +171,15 @@ class Intake:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, base, manifest, inline = self._engine, await self._base_table(), handed.body, _by_key(handed)
         try:
-            for _, payload in sorted(manifest.payloads.items()):
-                ref = payload.object
+            for name, payload in sorted(manifest.payloads.items()):
+                ref, sent = payload.object, Sent(payload, manifest.place(name))
                 if ref.key in inline:
                     self._check_granted(client, manifest, ref)
-                    others = await engine.blocking(self._inline_others, payload, inline[ref.key], base)
+                    others = await engine.blocking(self._inline_others, sent, inline[ref.key], base)
                     self.check_room(client, others)
                 else:
                     await engine.blocking(self._delivery.arrived, ref)
-                    await engine.blocking(content.check_update, self._store, self._payloads, payload, base)
+                    await engine.blocking(content.check_update, self._store, self._payloads, sent, base)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":
@@ -197,10 +196,10 @@ class Intake:
         if isinstance(answer := admission.upload(self._engine.state, client, request), Refusal):
             raise RequestRefusedError(answer)
 
-    def _inline_others(self, payload: Payload, data: bytes, base: TensorFile) -> int:
+    def _inline_others(self, sent: Sent, data: bytes, base: TensorFile) -> int:
         """How many other updates the site has stored, if this one is one. Blocking."""
-        content.check_inline(self._payloads, payload, data, base)
-        return self.others(payload.object)
+        content.check_inline(self._payloads, sent, data, base)
+        return self.others(sent.ref)
 
     async def _durable(self, write: Callable[[_T], _T], record: _T) -> _T:
         """Writes a record; what is durable under its key afterwards. A full store is the hub's trouble: try again."""

@@ -4,42 +4,92 @@ Made by __main__; used where an update is judged (content.py) and where it is fo
 references are those of the bytes that are kept; what is read, by size and offset, is the file that the site made.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fedaggregator.engine import verified
-from fedaggregator.engine.verified import VerifiedReader
-from fedaggregator.errors import RequestRefusedError
+from fedaggregator.engine.verified import Checked
+from fedaggregator.errors import DamagedError, RequestRefusedError
+from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload, Refusal
+from fedapi.wire.site import Encrypt, Payload, Refusal
 from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
+
+if TYPE_CHECKING:
+    from fedaggregator.engine.decrypted import DecryptedReader
+    from fedapi.wire.encryption import HubKey
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A payload, and what it was made for."""
+
+    payload: Payload
+    place: Place
+
+    @property
+    def ref(self) -> ObjectRef:
+        """What is kept of it."""
+        return self.payload.object
 
 
 class Payloads:
     """Of one job's updates. Blocking."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, job_key: bytes) -> None:
+        self._store, self._job_key = store, job_key
+        self._told: dict[Kem, Encrypt] = {}
 
     @contextmanager
-    def arrived(self, payload: Payload) -> Iterator[Reader]:
-        """One that was put and whose digest was checked on its way; MissingError, or RequestRefusedError for its size."""
-        with self._store.reader(payload.object.key) as reader:
-            _check_size(payload.object, reader.size)
-            yield reader
+    def arrived(self, sent: Sent) -> Iterator[Reader]:
+        """One that was put and whose digest was checked on its way; MissingError, or RequestRefusedError for what it is."""
+        with self._store.reader(sent.ref.key) as reader, self._judged(sent, reader) as plain:
+            yield plain
 
-    def held(self, payload: Payload, data: bytes) -> Reader:
-        """One that came with its manifest; RequestRefusedError for its size."""
-        _check_size(payload.object, len(data))
-        return MemoryReader(payload.object.key, data)
+    @contextmanager
+    def held(self, sent: Sent, data: bytes) -> Iterator[Reader]:
+        """One that came with its manifest; RequestRefusedError for what it is."""
+        with self._judged(sent, MemoryReader(sent.ref.key, data)) as plain:
+            yield plain
 
-    def accepted(self, payload: Payload) -> AbstractContextManager[VerifiedReader]:
-        """One that counts, checked again while it is read; DamagedError when it is missing or of another size."""
-        return verified.verified(self._store, payload.object)
+    @contextmanager
+    def accepted(self, sent: Sent) -> Iterator[Checked]:
+        """One that counts, checked again while it is read; DamagedError when it is missing or is not what was accepted."""
+        with verified.verified(self._store, sent.ref) as reader:
+            kem = sent.payload.encryption
+            yield self._decrypted(sent, kem, reader, reader.unhashed, reader.trouble) if kem else reader
 
+    def encrypt(self, kem: Kem) -> Encrypt:
+        """What sites are told who are to encrypt."""
+        if kem not in self._told:
+            self._told[kem] = Encrypt(kem=kem, public_key=self._hub_key.recipient(kem).public_key)
+        return self._told[kem]
 
-def _check_size(ref: ObjectRef, size: int) -> None:
-    if size != ref.size:
-        message = f"payload.size {ref.size} is not the size of what was uploaded, {size}"
-        raise RequestRefusedError(Refusal(code="WrongSize", message=message))
+    @contextmanager
+    def _judged(self, sent: Sent, reader: Reader) -> Iterator[Reader]:
+        if reader.size != sent.ref.size:
+            message = f"payload.size {sent.ref.size} is not the size of what was uploaded, {reader.size}"
+            raise RequestRefusedError(Refusal(code="WrongSize", message=message))
+        try:
+            kem = sent.payload.encryption
+            yield self._decrypted(sent, kem, reader, reader, str) if kem else reader
+        except DamagedError as error:
+            message = f"the update cannot be decrypted: {error.found[sent.ref.key]}"
+            raise RequestRefusedError(Refusal(code="Malformed", message=message)) from error
+
+    def _decrypted(
+        self, sent: Sent, kem: Kem, first: Reader, again: Reader, trouble: Callable[[], str]
+    ) -> "DecryptedReader":
+        from fedaggregator.engine import decrypted  # noqa: PLC0415 - as below
+
+        return decrypted.opened(sent.ref.key, kem, sent.place, self._hub_key, first, again, trouble)
+
+    @cached_property
+    def _hub_key(self) -> "HubKey":
+        from fedapi.wire.encryption import HubKey  # noqa: PLC0415 - 7 MB and 30 ms where nothing is encrypted
+
+        return HubKey(self._job_key)

@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fedaggregator.engine import content
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.spans import Span, extents, widest
-from fedaggregator.engine.verified import Extent, VerifiedReader, verified
+from fedaggregator.engine.verified import Checked, Extent, gathered, verified
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import FLOATS, Array
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
@@ -27,7 +26,7 @@ class Source:
     """An open file of tensors, and where it has each span."""
 
     ref: ObjectRef
-    reader: VerifiedReader
+    reader: Checked
     places: Places
 
 
@@ -36,7 +35,7 @@ class Base:
     """The model that a round began with."""
 
     ref: ObjectRef
-    reader: VerifiedReader
+    reader: Checked
     table: TensorFile
 
     @staticmethod
@@ -60,13 +59,13 @@ class Updates:
         self._payloads, self._base, self._parts = payloads, base, parts
         self._known: dict[tuple[int, bytes], Places] = {}
 
-    def opened(self, payloads: Iterable[Payload], files: ExitStack) -> list[Source]:
+    def opened(self, updates: Iterable[Sent], files: ExitStack) -> list[Source]:
         """All of them; DamagedError names each that is missing or is not of the base's kind any more."""
         sources: list[Source] = []
         found: dict[str, str] = {}
-        for payload in payloads:
+        for sent in updates:
             try:
-                sources.append(self._opened(payload, files))
+                sources.append(self._opened(sent, files))
             except DamagedError as error:
                 found.update(error.found)
         if found:
@@ -74,24 +73,24 @@ class Updates:
             raise DamagedError(found)
         return sources
 
-    def blocks(self, payload: Payload) -> Iterator[Array]:
+    def blocks(self, sent: Sent) -> Iterator[Array]:
         """A pass over the float tensors of one, as strategies weigh it; DamagedError at its end, when it is not whole."""
         with ExitStack() as files:
-            source = self._opened(payload, files)
+            source = self._opened(sent, files)
             most = widest(self._parts)
             buffer, wide = memoryview(bytearray(most)), arithmetic.Accumulator.of("F32", most // 2)
             for span, place in zip(self._parts, source.places, strict=True):
                 if span.dtype in FLOATS:
-                    items = arithmetic.stored(span.dtype, source.reader.read(place, buffer))
+                    items = arithmetic.stored(span.dtype, gathered(source.reader, place, buffer))
                     yield arithmetic.decoded(span.dtype, items, wide.product[: items.size])
             check([source])
 
-    def _opened(self, payload: Payload, files: ExitStack) -> Source:
-        ref, reader = payload.object, files.enter_context(self._payloads.accepted(payload))
+    def _opened(self, sent: Sent, files: ExitStack) -> Source:
+        reader = files.enter_context(self._payloads.accepted(sent))
         try:
-            return Source(ref, reader, self._places(content.header_of(reader), reader.size))
+            return Source(sent.ref, reader, self._places(content.header_of(reader), reader.size))
         except MalformedTensorFileError as error:
-            raise DamagedError({ref.key: str(error)}) from error
+            raise DamagedError({sent.ref.key: str(error)}) from error
 
     def _places(self, header: bytes, size: int) -> Places:
         if (size, header) not in self._known:

@@ -7,9 +7,10 @@ order than they lie in is read once more. `ahead` reads and hashes large blocks 
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
@@ -19,6 +20,13 @@ from fedstore.objectstore import ObjectStore, Reader
 BLOCK_BYTES = 1 << 20  # fits the processor's cache; a multiple of every item size
 _ASIDE_BYTES = 256 << 10  # of less, handing it to another thread costs more than reading and hashing it
 Extent = tuple[int, int]  # offset in an object, and bytes
+
+
+class Checked(Reader, Protocol):
+    """An open object, of which it turns out whether it is what its digest says."""
+
+    def trouble(self) -> str:
+        """What is wrong with the object, empty when nothing is. Reads what was not read."""
 
 
 class VerifiedReader:
@@ -34,6 +42,11 @@ class VerifiedReader:
         """Bytes of the object."""
         return self._reader.size
 
+    @property
+    def unhashed(self) -> Reader:
+        """The same without the digest: for who reads something twice, and has other means to tell what it is."""
+        return self._reader
+
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """As the port says; the buffer is hashed before this returns."""
         self._reader.read_into(buffer, offset)
@@ -42,14 +55,6 @@ class VerifiedReader:
             self._position = offset + buffer.nbytes
         elif buffer.nbytes:
             self._position = None
-
-    def read(self, extents: Iterable[Extent], buffer: memoryview) -> memoryview:
-        """The extents one after the other in the buffer: the part of it that they fill."""
-        filled = 0
-        for offset, size in extents:
-            self.read_into(buffer[filled : filled + size], offset)
-            filled += size
-        return buffer[:filled]
 
     def trouble(self) -> str:
         """What is wrong with the object, empty when nothing is. Reads what was not read in order."""
@@ -62,17 +67,26 @@ class VerifiedReader:
         return "" if found == self._ref.sha256 else f"its SHA-256 is {found}, not {self._ref.sha256}"
 
 
+def gathered(reader: Reader, extents: Iterable[Extent], buffer: memoryview) -> memoryview:
+    """The extents one after the other in the buffer: the part of it that they fill."""
+    filled = 0
+    for offset, size in extents:
+        reader.read_into(buffer[filled : filled + size], offset)
+        filled += size
+    return buffer[:filled]
+
+
 @dataclass(frozen=True)
 class Request:
     """A block to be read: where from, and into which buffer."""
 
-    reader: VerifiedReader
+    reader: Reader
     extents: tuple[Extent, ...]
     buffer: memoryview
 
     def block(self) -> memoryview:
         """What was asked for."""
-        return self.reader.read(self.extents, self.buffer)
+        return gathered(self.reader, self.extents, self.buffer)
 
 
 def ahead(requests: Iterable[Request], threads: ThreadPoolExecutor, depth: int) -> Iterator[memoryview]:
@@ -81,12 +95,15 @@ def ahead(requests: Iterable[Request], threads: ThreadPoolExecutor, depth: int) 
     A block is valid until its buffer is asked for again: `depth` requests later at the earliest.
     """
     underway: deque[Future[memoryview]] = deque()
-    for request in requests:
-        if len(underway) == depth:
+    try:
+        for request in requests:
+            if len(underway) == depth:
+                yield underway.popleft().result()
+            underway.append(_begun(request, threads))
+        while underway:
             yield underway.popleft().result()
-        underway.append(_begun(request, threads))
-    while underway:
-        yield underway.popleft().result()
+    finally:
+        wait(underway)  # nobody reads any more, when one of them has failed
 
 
 def _begun(request: Request, threads: ThreadPoolExecutor) -> Future[memoryview]:

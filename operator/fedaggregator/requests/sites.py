@@ -8,6 +8,7 @@ import asyncio
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
+from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Delivery, Holder
@@ -30,6 +31,7 @@ from fedapi.wire.site import (
     UploadGrant,
     UploadRequest,
 )
+from fedapi.wire.store import PlanRecord
 from fedcore.rounds import admission, assignment, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import State
@@ -46,11 +48,12 @@ class SiteRequests:
         intake: Intake,
         publisher: Publisher,
         delivery: Delivery,
+        payloads: Payloads,
         small: SmallModel,
         limits: Limits,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
-        self._delivery, self._small, self._limits = delivery, small, limits
+        self._delivery, self._payloads, self._small, self._limits = delivery, payloads, small, limits
 
     async def admit(self, client: str, doubt: str) -> None:
         """RequestRefusedError unless the site is proven and of this job. `doubt`: why it is not proven."""
@@ -162,7 +165,8 @@ class SiteRequests:
             deadline=attempt.deadline_at,
             seed=state.config.seed,
             training=plan.training,
-            inline=self._inline_upload(state, client, plan.round) if inline else None,
+            inline=self._inline_upload(state, client, plan) if inline else None,
+            encryption=self._payloads.encrypt(plan.encryption) if plan.encryption else None,
         )
 
     async def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
@@ -190,9 +194,10 @@ class SiteRequests:
         message = f"the store makes no URL now ({type(error).__name__}): ask again"
         return RequestRefusedError(Refusal(code="StoreFull", message=message))
 
-    def _inline_upload(self, state: State, client: str, round_: int) -> InlineUpload | None:
+    def _inline_upload(self, state: State, client: str, plan: PlanRecord) -> InlineUpload | None:
         most = self._limits.inline_bytes
-        return InlineUpload(max_bytes=most, key=state.layout.update(client, round_, DIGEST)) if most else None
+        key = state.layout.update(client, plan.round, DIGEST, encrypted=plan.encryption is not None)
+        return InlineUpload(max_bytes=most, key=key) if most else None
 
 
 def _ordered(state: State) -> ObjectRef | None:

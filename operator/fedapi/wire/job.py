@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator
 
+from fedapi.wire.ciphertext import Kem
 from fedapi.wire.message import Message
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
@@ -91,6 +92,11 @@ class JobConfig(Message):
         DEFAULT_MAX_SAMPLES, ge=1, description="What one site may claim, in training or evaluation."
     )
     stop: StopRule | None = None
+    encryption: Kem | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="By which sites encrypt their updates; None: they do not.",
+    )
     training: TrainingSettings = TrainingSettings()
     lifetime: Literal["Job", "Round"] = "Job"
     image: str = ""

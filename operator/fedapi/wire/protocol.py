@@ -10,4 +10,5 @@ OLDEST_AT_SITE = 2  # the oldest in which this trainer can be answered
 
 DETERMINISM_WARN = "determinism-warn"  # training.determinism: Warn
 INLINE = "inline"  # small models come in orders, small updates go in the request that hands them in
-FEATURES = (DETERMINISM_WARN, INLINE)  # of this trainer
+ENCRYPTION = "encryption"  # updates are encrypted, where the order says to whom
+FEATURES = (DETERMINISM_WARN, INLINE, ENCRYPTION)  # of this trainer

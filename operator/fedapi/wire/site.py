@@ -27,6 +27,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
+from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
@@ -108,6 +109,13 @@ class InlineUpload(Message):
         return ObjectRef(key=self.key.replace("{sha256}", sha256), sha256=sha256, size=size)
 
 
+class Encrypt(Message):
+    """To whom an update is encrypted (wire.encryption): to the aggregator alone."""
+
+    kem: Kem = Field(description="How the key of an update is sealed.")
+    public_key: Inline
+
+
 class TrainOrder(Message):
     """Take part in a round: start from `model`, which is also evaluated first when `evaluate` is set."""
 
@@ -120,6 +128,11 @@ class TrainOrder(Message):
     training: TrainingSettings
     inline: InlineUpload | None = Field(
         None, exclude_if=lambda value: value is None, description="Told to sites with the feature `inline`."
+    )
+    encryption: Encrypt | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the update must be encrypted; in jobs whose sites all have the feature `encryption`.",
     )
 
 
@@ -175,6 +188,11 @@ class Payload(Message):
 
     codec: Codec = "None"
     object: ObjectRef
+    encryption: Kem | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="By which the object is encrypted: what it is then lies in its chunks (wire.ciphertext).",
+    )
 
 
 class UpdateManifest(Message):
@@ -203,6 +221,17 @@ class UpdateManifest(Message):
     def objects(self) -> tuple[ObjectRef, ...]:
         """Its files, by name."""
         return tuple(self.payloads[name].object for name in sorted(self.payloads))
+
+    def place(self, payload: str) -> Place:
+        """What a payload of it was made for."""
+        return Place(
+            job_uid=self.job_uid,
+            round=self.round,
+            attempt=self.attempt,
+            client=self.client,
+            base_sha256=self.base_sha256,
+            payload=payload,
+        )
 
 
 class UpdateEnvelope(Record):

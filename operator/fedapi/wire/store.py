@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
+from fedapi.wire.ciphertext import Kem
 from fedapi.wire.job import StrategySettings, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 from fedapi.wire.site import Codec, Metrics
@@ -62,6 +63,7 @@ class PlanRecord(Record):
     selection: Selection | None = Field(None, description="Absent in plans of version 0.1.")
     strategy: StrategySettings = Field(StrategySettings(), description="FedAvg, without numbers, in version 0.1.")
     codec: Codec = "None"
+    encryption: Kem | None = Field(None, description="By which updates must be encrypted; None: they must not be.")
     quorum: int | None = Field(None, ge=1, description="Updates needed.")
     acceptance: Acceptance | None = Field(
         None, description="Absent in plans of version 0.1: as the configuration has it."
@@ -145,6 +147,7 @@ class CloseRecord(Record):
 
 
 UPDATE_SUFFIX = ".safetensors"
+ENCRYPTED_SUFFIX = ".enc"  # after the other
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,10 @@ class Layout:
         """Prefix of one client's updates: a department can be isolated by it."""
         return f"{self.all_updates()}/{client}"
 
-    def update(self, client: str, round_: int, sha256: str) -> str:
+    def update(self, client: str, round_: int, sha256: str, *, encrypted: bool = False) -> str:
         """Key of an update."""
-        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}{UPDATE_SUFFIX}"
+        suffix = UPDATE_SUFFIX + (ENCRYPTED_SUFFIX if encrypted else "")
+        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}{suffix}"
 
     def manifest(self, client: str, round_: int, attempt: int) -> str:
         """Key of one client's accepted manifest: write-once, so an update counts once per round and attempt."""

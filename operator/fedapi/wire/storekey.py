@@ -42,6 +42,7 @@ class UpdateKey:
     client: str
     round: int
     sha256: str
+    encrypted: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure)\.json)")
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
 _SENT = re.compile(
-    rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
+    rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors(\.enc)?|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
 )
 
 
@@ -110,9 +111,9 @@ def _sent(layout: Layout, key: str) -> UpdateKey | ManifestKey | ReportKey | Non
     found = _SENT.fullmatch(key.removeprefix(f"{layout.all_updates()}/"))
     if found is None:
         return None
-    client, round_, sha256, attempt = found[1], int(found[2]), found[3], found[4]
+    client, round_, sha256, attempt = found[1], int(found[2]), found[3], found[5]
     if sha256:
-        return UpdateKey(client, round_, sha256)
+        return UpdateKey(client, round_, sha256, encrypted=found[4] is not None)
     return ManifestKey(client, round_, int(attempt)) if attempt else ReportKey(client, round_)
 
 
@@ -126,7 +127,7 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
         case HubStateKey():
             return layout.hub_state(found.round, found.sha256)
         case UpdateKey():
-            return layout.update(found.client, found.round, found.sha256)
+            return layout.update(found.client, found.round, found.sha256, encrypted=found.encrypted)
         case ManifestKey():
             return layout.manifest(found.client, found.round, found.attempt)
         case ReportKey():

@@ -7,6 +7,7 @@ The content of an update is judged elsewhere (fedcore.tensors.tensorfile and the
 import math
 
 from fedapi.printable import fit_for_a_name
+from fedapi.wire.ciphertext import stored_bytes
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     MAX_METRIC,
@@ -70,11 +71,13 @@ def upload(state: State, client: str, request: UploadRequest) -> Refusal | Objec
     current = open_attempt(state)
     if refusal is not None or current is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
-    limit = current.plan.base.size + EXTRA_BYTES
+    kem, limit = current.plan.encryption, current.plan.base.size + EXTRA_BYTES
+    if kem is not None:
+        limit = stored_bytes(limit, kem)
     if request.size > limit:
         message = f"size {request.size} is over {limit} bytes, which the base model allows: send its tensors only"
         return Refusal(code="TooLarge", message=message)
-    key = state.layout.update(client, request.round, request.sha256)
+    key = state.layout.update(client, request.round, request.sha256, encrypted=kem is not None)
     return ObjectRef(key=key, sha256=request.sha256, size=request.size)
 
 
@@ -102,7 +105,7 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     if manifest.base_sha256 != current.plan.base.sha256:
         message = f"base_sha256 {manifest.base_sha256} is not the base of round {manifest.round}: ask next"
         return Refusal(code="WrongBase", message=message)
-    excess = _unfit_payloads(state, manifest) or claims.excessive(current.max_samples, manifest.samples)
+    excess = _unfit_payloads(state, current, manifest) or claims.excessive(current.max_samples, manifest.samples)
     return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
@@ -158,13 +161,19 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
     return None
 
 
-def _unfit_payloads(state: State, manifest: UpdateManifest) -> Refusal | None:
-    """Whether its files are not those that the plan asks for, or not where their grants put them."""
+def _unfit_payloads(state: State, current: Attempt, manifest: UpdateManifest) -> Refusal | None:
+    """Whether its files are not those that the plan asks for, as it asks for them, or not where their grants put them."""
+    kem = current.plan.encryption
     if manifest.payloads.keys() != {UPDATE}:
         named = ", ".join(sorted(name[:MAX_METRIC_NAME] for name in manifest.payloads))
         return Refusal(code="Malformed", message=f"payloads are {named}: send {UPDATE!r} and no other")
     for name, payload in manifest.payloads.items():
-        expected = state.layout.update(manifest.client, manifest.round, payload.object.sha256)
+        if payload.encryption != kem:
+            asked = f"round {manifest.round} asks for {kem}" if kem else f"round {manifest.round} asks for none"
+            said = f"is encrypted by {payload.encryption}" if payload.encryption else "is not encrypted"
+            return Refusal(code="Malformed", message=f"payloads.{name} {said}, {asked}: do as the order says")
+        sha256 = payload.object.sha256
+        expected = state.layout.update(manifest.client, manifest.round, sha256, encrypted=kem is not None)
         if payload.object.key != expected:
             message = f"payloads.{name}.object.key must be {expected!r}: use the object of the grant"
             return Refusal(code="Malformed", message=message)

@@ -6,9 +6,11 @@ Asked by planning (whom to select), machine (whom not to wait for), the site rou
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedapi.wire.job import TrainingSettings
-from fedapi.wire.protocol import DETERMINISM_WARN, OLDEST_AT_HUB, PROTOCOL
+from fedapi.wire.job import JobConfig
+from fedapi.wire.protocol import DETERMINISM_WARN, ENCRYPTION, OLDEST_AT_HUB, PROTOCOL
+from fedapi.wire.store import PlanRecord
 
+Work = PlanRecord | JobConfig  # what says what a site is to do: in a round its plan
 _REBUILD = "build its task image with a trainer of this hub's version"
 
 
@@ -21,9 +23,9 @@ class Speech:
     features: frozenset[str] = frozenset()
 
 
-def misfit(speech: Speech | None, training: TrainingSettings) -> str:
+def misfit(speech: Speech | None, work: Work) -> str:
     """Why a site cannot be given such work, with the way out; empty when it can, or has not spoken yet."""
-    return stranger(speech) or (_unable(speech, training) if speech else "")
+    return stranger(speech) or (_unable(speech, work) if speech else "")
 
 
 def stranger(speech: Speech | None) -> str:
@@ -38,15 +40,17 @@ def stranger(speech: Speech | None) -> str:
     return ""
 
 
-def _unable(speech: Speech, training: TrainingSettings) -> str:
-    lacks = [(what, other) for feature, what, other in _needs(training) if feature not in speech.features]
+def _unable(speech: Speech, work: Work) -> str:
+    lacks = [(what, other) for feature, what, other in _needs(work) if feature not in speech.features]
     if not lacks:
         return ""
     named, others = (", ".join(texts) for texts in zip(*lacks, strict=True))
     return f"its trainer (protocol {speech.protocol}) cannot do {named}: {_REBUILD}, or {others}"
 
 
-def _needs(training: TrainingSettings) -> Iterator[tuple[str, str, str]]:
-    """Features that settings need: each with its field and value, and with what does without."""
-    if training.determinism == "Warn":
+def _needs(work: Work) -> Iterator[tuple[str, str, str]]:
+    """Features that work needs: each with its field and value, and with what does without."""
+    if work.training.determinism == "Warn":
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
+    if work.encryption is not None:
+        yield ENCRYPTION, "storage.clientEncryption", "switch that off"

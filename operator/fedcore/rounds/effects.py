@@ -6,6 +6,7 @@ Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-me
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedapi.wire.ciphertext import Place
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Payload, UpdateManifest
@@ -54,6 +55,17 @@ class Fold:
     strategy: StrategySettings
     terms: tuple[Term, ...]  # in plan order
     hub_state: ObjectRef | None = None  # what the strategy kept after the last commit
+
+    def place(self, job_uid: str, term: Term, payload: str) -> Place:
+        """What a payload of a term was made for."""
+        return Place(
+            job_uid=job_uid,
+            round=self.round,
+            attempt=self.attempt,
+            client=term.client,
+            base_sha256=self.base.sha256,
+            payload=payload,
+        )
 
 
 @dataclass(frozen=True)

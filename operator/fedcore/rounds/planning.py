@@ -69,7 +69,7 @@ def misfit(state: State, client: str) -> str:
     if state.phase is Phase.FINISHED:
         return compatibility.stranger(speech)
     takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
-    return compatibility.misfit(speech, attempt.plan.training if attempt and takes_part else state.config.training)
+    return compatibility.misfit(speech, attempt.plan if attempt and takes_part else state.config)
 
 
 def _too_few_came(state: State) -> bool:
@@ -120,6 +120,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
             policy=config.policy, per_round=config.per_round, fraction=config.fraction, candidates=candidates
         ),
         strategy=config.strategy,
+        encryption=config.encryption,
         quorum=quorum_count(config.quorum, len(chosen)),
         acceptance=_acceptance(config),
         planned_at=now,

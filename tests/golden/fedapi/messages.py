@@ -6,6 +6,7 @@ from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
     Download,
+    Encrypt,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
@@ -38,6 +39,7 @@ MANIFEST = UpdateManifest(
     payloads={"update": Payload(codec="None", object=UPDATE)}, metrics={"accuracy": 1.0, "train_loss": 0.25},
     training_s=12.5, nonce="n" * 32,
 )  # fmt: skip
+ENCRYPTED = Payload(object=UPDATE.model_copy(update={"key": f"{KEY}.enc"}), encryption="MLKEM768X25519")
 ORDER = TrainOrder(round=7, attempt=2, model=MODEL, evaluate=True, deadline=3600.25, seed=5, training=WARN)
 
 TO_HUB: dict[str, Message] = {
@@ -64,9 +66,14 @@ TO_SITE: dict[str, Message] = {
 }
 # What 0.1 does not know at all.
 INLINE_TO_HUB: dict[str, Message] = {
-    "updates-inline": HandedUpdate(body=MANIFEST, content={"update": b"\x00\xfftensors"})
+    "updates-inline": HandedUpdate(body=MANIFEST, content={"update": b"\x00\xfftensors"}),
+    "updates-encrypted": HandedUpdate(body=MANIFEST.model_copy(update={"payloads": {"update": ENCRYPTED}})),
 }
 INLINE_TO_SITE: dict[str, Message] = {
+    "train-encrypted": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(update={"encryption": Encrypt(kem="X25519", public_key=bytes(range(32)))}),
+    ),
     "train-inline": Assignment(
         kind="Train",
         train=ORDER.model_copy(
@@ -75,7 +82,7 @@ INLINE_TO_SITE: dict[str, Message] = {
                 "inline": InlineUpload(max_bytes=65536, key=KEY.replace(B, "{sha256}")),
             }
         ),
-    )
+    ),
 }
 CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",

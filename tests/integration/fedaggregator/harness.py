@@ -27,6 +27,8 @@ from fedaggregator import handin
 from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.ciphertext import Place
+from fedapi.wire.encryption import Recipient
 from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
@@ -369,7 +371,7 @@ class Site:
             "attempt": order.attempt,
             "client": self.client,
             "base_sha256": order.model.sha256,
-            "payloads": {"update": Payload(object=sent.object if isinstance(sent, UploadGrant) else sent)},
+            "payloads": {"update": self.payload(order, sent)},
             "samples": self.samples,
             "metrics": {"loss": 0.5},
             "training_s": 0.0,
@@ -377,6 +379,21 @@ class Site:
         }
         content = {"content": values.pop("content")} if "content" in values else {}
         return HandedUpdate(body=UpdateManifest(**defaults | values), **content)
+
+    def payload(self, order: TrainOrder, sent: UploadGrant | ObjectRef) -> Payload:
+        ref = sent.object if isinstance(sent, UploadGrant) else sent
+        return Payload(object=ref, encryption=order.encryption.kem if order.encryption else None)
+
+    def encrypted(self, order: TrainOrder, data: bytes) -> bytes:
+        """As the order asks for it."""
+        if order.encryption is None:
+            return data
+        place = Place(
+            job_uid=self.job.config.uid, round=order.round, attempt=order.attempt, client=self.client,
+            base_sha256=order.model.sha256, payload="update",
+        )  # fmt: skip
+        to = Recipient(order.encryption.kem, order.encryption.public_key)
+        return b"".join(bytes(part) for part in to.encryption(place, os.urandom(32)).encrypted([data]))
 
     def evaluate(self, round_: int, model: Download) -> None:
         report = EvaluationReport(
@@ -419,7 +436,7 @@ class Site:
             self.evaluate(order.round - 1, order.model)
         update = self.train_function(load(base), self.client, order)
         self.trained.append((order.round, order.attempt))
-        return self.upload(order, save(update))
+        return self.upload(order, self.encrypted(order, save(update)))
 
     def step(self, wait_s: float = 5.0) -> str:
         """Asks once and does what it is told; the kind of the assignment."""

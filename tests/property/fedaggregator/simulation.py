@@ -97,7 +97,7 @@ class Hub:
         head, tag = records.take_head(self.store, layout)
         log = records.load_log(self.store, layout, head)
         self.named += [damage.key for damage in log.damages]
-        self.interpreter = Interpreter(self.store, Payloads(self.store), layout, head, tag)
+        self.interpreter = Interpreter(self.store, Payloads(self.store, bytes(32)), layout, head, tag)
         self.mode = modes.mode(self.config.strategy.name)
         self.state, effects = self.mode.recovered(self.config, log, self.now)
         self._perform(effects)

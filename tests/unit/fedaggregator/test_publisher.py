@@ -57,7 +57,7 @@ def ends_with(tmp_path, sink, act=None):
     async def run():
         config = ConfigFile(tmp_path / "job.json", "uid")
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine(MemoryStore(), Payloads(MemoryStore()), config, steady_clock(), pool, 1.0)
+            engine = Engine(MemoryStore(), Payloads(MemoryStore(), bytes(32)), config, steady_clock(), pool, 1.0)
             await engine.start()
             publisher = Publisher(engine, sink)
             publishing = asyncio.create_task(publisher.run())
@@ -127,7 +127,7 @@ def test_the_end_is_told_at_once_however_long_a_status_takes(tmp_path, monkeypat
     async def run():
         with ThreadPoolExecutor(1) as pool:
             store, config = MemoryStore(), ConfigFile(tmp_path / "job.json", "uid")
-            engine = Engine(store, Payloads(store), config, steady_clock(), pool, store_retry_s=1.0)
+            engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, store_retry_s=1.0)
             await engine.start()
             publishing = asyncio.create_task(Publisher(engine, sink).run())
             await sink.next()

@@ -3,7 +3,7 @@
     <state>/<job uid>/<client>/model-<sha256>.safetensors       the downloaded model
     <state>/<job uid>/<client>/<round>-<attempt>-<base>/        one order
         checkpoint.safetensors  state of an unfinished training (training/progress.py)
-        update.safetensors      the finished update …
+        update.safetensors      the finished update, as it is sent: encrypted in jobs where that is asked for …
         finished.json           … and what its manifest says, and of which order; written last, by rename
     <state>/<job uid>/<client>/spare/                           files of a small order that is over, for the next one
     <state>/<job uid>/<client>/state/                           the site's state (training/state_files.py)
@@ -26,6 +26,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fedapi.wire.ciphertext import Kem
 from fedapi.wire.site import TrainOrder
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
@@ -54,6 +55,7 @@ class Finished:
     training_s: float
     nonce: str
     steps: int | None = None  # unknown where the task has a `train` of its own that does not say it
+    encryption: Kem | None = None  # by which the file is encrypted
 
 
 class Folder:

@@ -17,6 +17,7 @@ from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.results import Data, EvalResult
 
 if TYPE_CHECKING:
+    from fedapi.wire.encryption import Encryption
     from fedtrainer.ring.port import Ring
     from fedtrainer.ring.rendezvous import Rendezvous
     from fedtrainer.training.session import Session, Trained
@@ -127,10 +128,11 @@ class RankGroup:
         folder: Path,
         stopped: Callable[[], bool],
         keep: "Callable[[Trained], object]",
+        encryption: "Encryption | None",
     ) -> "Trained":
-        """Session.train."""
+        """Session.train. Rank 0 alone writes, and encrypts, the update."""
         self._tell(Train(round=round_, training=training))
-        return self._session.train(data, round_, training, folder, stopped, keep)
+        return self._session.train(data, round_, training, folder, stopped, keep, encryption)
 
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""

@@ -27,6 +27,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer import termination
+from fedtrainer.agent import encrypting
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
@@ -182,8 +183,8 @@ class Agent:
 
     def _deliver(self, order: TrainOrder, folder: Folder) -> None:
         """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
-        finished = folder.finished()
-        if finished is not None:
+        finished, kem = folder.finished(), order.encryption.kem if order.encryption else None
+        if finished is not None and finished.encryption == kem:
             log.info("round %d: hands in the update of an earlier process", order.round)
             try:
                 self._hand_in(order, folder, finished)
@@ -198,13 +199,20 @@ class Agent:
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         data = self._loaded(order.model, order.round, (order.round, order.attempt))
-        group, nonce = self._group(), new_nonce()
+        group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []
 
         def keep(trained: "Trained") -> Finished:
             file = trained.file
             finished = Finished(
-                file.sha256, file.size, trained.samples, trained.metrics, trained.training_s, nonce, trained.steps
+                file.sha256,
+                file.size,
+                trained.samples,
+                trained.metrics,
+                trained.training_s,
+                nonce,
+                trained.steps,
+                order.encryption.kem if order.encryption else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
@@ -216,7 +224,9 @@ class Agent:
                 result = group.evaluate(data, order.round - 1, order.training, watch.dropped)
                 self._send_evaluation(order.round - 1, order.model, result)
             with termination.deferred():  # a training that ends just now is kept as finished
-                return keep(group.train(data, order.round, order.training, folder.path, watch.dropped, keep))
+                return keep(
+                    group.train(data, order.round, order.training, folder.path, watch.dropped, keep, encryption)
+                )
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
         inline, content = order.inline, {}
@@ -231,7 +241,7 @@ class Agent:
             attempt=order.attempt,
             client=self._settings.client,
             base_sha256=order.model.sha256,
-            payloads={UPDATE: Payload(codec="None", object=payload)},
+            payloads={UPDATE: Payload(codec="None", object=payload, encryption=finished.encryption)},
             samples=finished.samples,
             steps=finished.steps,
             metrics=finished.metrics,

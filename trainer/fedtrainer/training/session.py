@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
@@ -30,6 +30,9 @@ from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
+
+if TYPE_CHECKING:
+    from fedapi.wire.encryption import Encryption
 
 CHECKPOINT_FILE, UPDATE_FILE = "checkpoint.safetensors", "update.safetensors"
 
@@ -120,6 +123,7 @@ class Session:
         folder: Path | None,
         stopped: Callable[[], bool],
         keep: Callable[[Trained], object] = lambda _: None,
+        encryption: "Encryption | None" = None,
     ) -> Trained:
         """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, DivergedError on NaN.
 
@@ -127,13 +131,19 @@ class Session:
         called once the update is written: what ends the evaluation that follows does not undo the training.
         """
         with termination.deferred():
-            trained, ctx = self._train(data, round_, settings, folder, stopped)
+            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption)
             keep(trained)
             local = self._local_metrics(data, trained.samples, settings, ctx)
             return replace(trained, metrics=metrics.with_extras(trained.metrics, local))
 
     def _train(
-        self, data: Data, round_: int, settings: TrainingSettings, folder: Path | None, stopped: Callable[[], bool]
+        self,
+        data: Data,
+        round_: int,
+        settings: TrainingSettings,
+        folder: Path | None,
+        stopped: Callable[[], bool],
+        encryption: "Encryption | None",
     ) -> tuple[Trained, Context]:
         self._reset()
         ctx = self._context(round_, "train", folder, settings, stopped)
@@ -150,11 +160,11 @@ class Session:
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples)
         agreement.settle(self._ring, self._model)
-        file = self._written(folder)
+        file = self._written(folder, encryption)
         site_state.stage(self._order, ctx.state, file.sha256)
         return Trained(file, samples, found, training_s, steps), ctx
 
-    def _written(self, folder: Path | None) -> tensors.Written:
+    def _written(self, folder: Path | None, encryption: "Encryption | None") -> tensors.Written:
         """Rank 0 writes the update, and tells the others when there is none to be had."""
         file, diverged = tensors.Written("", 0), ""
         if folder is not None:
@@ -164,7 +174,7 @@ class Session:
                 local = tensors.on_host(trained)
             entrypoint.check_alike(local, self._base)
             try:
-                file = tensors.write_delta(folder / UPDATE_FILE, local, self._base)
+                file = tensors.write_delta(folder / UPDATE_FILE, local, self._base, encryption)
             except DivergedError as error:
                 diverged = str(error)
         if diverged := operations.broadcast_text(self._ring, diverged):

@@ -8,8 +8,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -18,6 +19,9 @@ from fedcore.tensors.tensorfile import Tensor, canonical_header
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.training import overwriting
 from fedtrainer.training.overwriting import SMALL_BYTES
+
+if TYPE_CHECKING:
+    from fedapi.wire.encryption import Encryption
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
 Form = tuple[str, list[int]]  # type, as files name it, and shape
@@ -69,12 +73,12 @@ def write(path: Path, tensors: Tensors, *, metadata: str | None = None, sync: bo
     )
 
 
-def write_delta(path: Path, local: Tensors, base: Tensors) -> Written:
-    """Writes local - base; of integers modulo 2^bits, from which the hub recovers the local value.
+def write_delta(path: Path, local: Tensors, base: Tensors, encryption: "Encryption | None" = None) -> Written:
+    """Writes local - base, encrypted where that is asked for; of integers modulo 2^bits, from which the hub recovers the local value.
 
     DivergedError when a value is not finite: such an update would be refused. What the base has as infinity or NaN stays.
     """
-    return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, sync=False)
+    return _write(path, base, lambda name: _delta(name, local[name], base[name]), None, False, encryption)
 
 
 def on_host(values: Tensors) -> dict[str, torch.Tensor]:
@@ -109,20 +113,23 @@ def bytes_of(tensor: torch.Tensor) -> memoryview:
 
 
 def _write(
-    path: Path, like: Tensors, blocks: Callable[[str], Iterator[Any]], metadata: str | None, sync: bool
+    path: Path,
+    like: Tensors,
+    blocks: Callable[[str], Iterator[Any]],
+    metadata: str | None,
+    sync: bool,
+    encryption: "Encryption | None" = None,
 ) -> Written:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     header, table = canonical_header((_entry(name, tensor) for name, tensor in like.items()), metadata)
-    digest, size = hashlib.sha256(header), len(header)
+    plain = chain([memoryview(header)], (_bytes(block) for tensor in table.tensors for block in blocks(tensor.name)))
+    digest, size = hashlib.sha256(), 0
     with overwriting.opened(partial) as file:
-        overwriting.put(file, header)
-        for tensor in table.tensors:
-            for block in blocks(tensor.name):
-                data = memoryview(block.view(torch.uint8).numpy())
-                digest.update(data)
-                overwriting.put(file, data)
-                size += len(data)
+        for data in encryption.encrypted(plain) if encryption else plain:
+            digest.update(data)
+            overwriting.put(file, data)
+            size += len(data)
         file.truncate()
         if sync:
             os.fsync(file.fileno())
@@ -130,6 +137,10 @@ def _write(
     if sync:
         _sync_directory(path.parent)
     return Written(digest.hexdigest(), size)
+
+
+def _bytes(block: torch.Tensor) -> memoryview:
+    return memoryview(block.view(torch.uint8).numpy())
 
 
 def _entry(name: str, tensor: torch.Tensor) -> Tensor:

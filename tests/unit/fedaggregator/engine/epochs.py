@@ -13,7 +13,7 @@ def started(store: MemoryStore) -> tuple[Interpreter, Head]:
     """One more aggregator on a store."""
     layout = State(rules.config(), 0).layout
     head, tag = records.take_head(store, layout)
-    return Interpreter(store, Payloads(store), layout, head, tag), head
+    return Interpreter(store, Payloads(store, bytes(32)), layout, head, tag), head
 
 
 def attempt_records(client: str) -> tuple[CloseRecord, FailureRecord]:

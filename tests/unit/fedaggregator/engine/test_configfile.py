@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.errors import FatalError, TooOldError
@@ -51,3 +52,21 @@ def test_configuration_file_keeps_the_last_good_version(tmp_path):
         new.replace(path)
         changed = file.changed()
         assert (changed.rounds if changed else None) == rounds_
+
+
+def test_a_kem_that_the_library_here_cannot_do_is_refused_by_name(tmp_path, monkeypatch):
+    """An OpenSSL without ML-KEM, as distributions have it: there is none beside ours to test with."""
+
+    class Lacking:
+        @staticmethod
+        def from_seed_bytes(_):
+            raise UnsupportedAlgorithm("ML-KEM is not supported by this backend.")
+
+    monkeypatch.setattr("fedapi.wire.encryption.MLKEM768PrivateKey", Lacking)
+    path = tmp_path / "job.json"
+    path.write_text(rules.config(encryption="MLKEM768X25519").model_dump_json())
+    with pytest.raises(FatalError, match="MLKEM768X25519: the OpenSSL here has no ML-KEM: use X25519") as raised:
+        ConfigFile(path, "uid").first()
+    assert raised.value.code == Exit.BAD_SETTINGS
+    path.write_text(rules.config(encryption="X25519").model_dump_json())
+    assert ConfigFile(path, "uid").first().encryption == "X25519"

@@ -83,11 +83,11 @@ def test_of_models_that_were_sent_the_newest_stays_and_one_that_another_aggregat
     foreign = store.put_once(f"{layout.models()}/README", b"whose?")
     head, tag = records.take_head(MemoryStore(), layout)
     store.replace_head(layout.head, head.sealed().canonical(), None)
-    Interpreter(store, Payloads(store), layout, head, tag).keep_initial(sent[1])
+    Interpreter(store, Payloads(store, bytes(32)), layout, head, tag).keep_initial(sent[1])
     assert list(store.keys("models/")) == sorted([sent[1].key, foreign.key])
     records.take_head(store, layout)
     with pytest.raises(HeadMovedError):
-        Interpreter(store, Payloads(store), layout, head, tag).keep_initial(sent[0])
+        Interpreter(store, Payloads(store, bytes(32)), layout, head, tag).keep_initial(sent[0])
     assert store.get(sent[1].key) == b"second"
 
 

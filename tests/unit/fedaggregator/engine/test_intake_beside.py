@@ -52,7 +52,7 @@ async def collecting(tmp_path, store, threads=None, **values):
     (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
     with threads or ThreadPoolExecutor(4) as pool:
         config = ConfigFile(tmp_path / "job.json", "uid")
-        engine = Engine(store, Payloads(store), config, steady_clock(), pool, 1.0)
+        engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, 1.0)
         await engine.start()
         others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
         running = asyncio.create_task(engine.run(*others))
@@ -69,7 +69,7 @@ async def collecting(tmp_path, store, threads=None, **values):
                     Intake(
                         engine,
                         store,
-                        Payloads(store),
+                        Payloads(store, bytes(32)),
                         SignedUrls(UrlSigner(b"k", "https://hub", 60.0), store, engine.clock),
                     ),
                 )
@@ -230,7 +230,7 @@ def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_pa
         metrics.ROUND.set(0)  # as in a new process
         with ThreadPoolExecutor(4) as pool:
             await Engine(
-                store, Payloads(store), ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0
+                store, Payloads(store, bytes(32)), ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0
             ).start()
             assert metrics.ROUND.collect()[0].samples[0].value == 1
 

@@ -61,8 +61,8 @@ class Round:
         self.number += 1
         settings = StrategySettings(name=strategy, parameters=parameters)
         order = Fold(self.number, 1, self.base, settings, terms, self.hub_state)
-        made = fold(self.store, Payloads(self.store), LAYOUT, order, lambda: False)
-        assert fold(self.store, Payloads(self.store), LAYOUT, order, lambda: False) == made
+        made = fold(self.store, Payloads(self.store, bytes(32)), LAYOUT, order, lambda: False)
+        assert fold(self.store, Payloads(self.store, bytes(32)), LAYOUT, order, lambda: False) == made
         self.base, self.hub_state = made.model, made.hub_state
         return load(self.store.get(made.model.key))
 

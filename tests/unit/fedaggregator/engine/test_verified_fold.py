@@ -47,7 +47,7 @@ def in_order(values: dict[str, np.ndarray], names: list[str]) -> bytes:
 
 
 def fold(store: MemoryStore, layout: Layout, order: Fold, cancelled) -> ObjectRef:
-    return folding.fold(store, Payloads(store), layout, order, cancelled).model
+    return folding.fold(store, Payloads(store, bytes(32)), layout, order, cancelled).model
 
 
 def put(store: MemoryStore, key: str, data: bytes) -> ObjectRef:

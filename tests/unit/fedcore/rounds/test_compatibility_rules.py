@@ -6,7 +6,7 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.job import TrainingSettings
-from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.protocol import ENCRYPTION, FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedcore.rounds import assignment, machine, planning
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import WriteFailure, WritePlan
@@ -32,9 +32,24 @@ STRICT, WARN = TrainingSettings(), TrainingSettings(determinism="Warn")
     ],
 )  # fmt: skip
 def test_what_fits(speech, training, told):
-    found = misfit(speech, training)
+    found = misfit(speech, config(training=training))
     assert told in found
     assert bool(found) is bool(told)
+
+
+def test_encryption_is_asked_of_those_alone_who_can_do_it():
+    without = replace(TODAY, features=TODAY.features - {ENCRYPTION})
+    wanted = config(encryption="X25519")
+    assert misfit(TODAY, wanted) == misfit(without, config()) == ""
+    assert "cannot do storage.clientEncryption: build its task image" in misfit(without, wanted)
+    state = machine.step(State(config("ab", encryption="X25519"), epoch=1), InitialModelFound(1.0, ref(A)))[0]
+    state, _ = heard(state, "a", TODAY)
+    state, _ = heard(state, "b", TODAY)
+    assert state.current.plan.encryption == "X25519"
+    state, _ = machine.step(state, Configured(11.0, config("ab")))
+    state, effects = heard(state, "a", without, 12.0)
+    assert kinds(effects) == [WriteFailure, WritePlan], "the plan under way decides, and then the configuration"
+    assert (state.current.plan.attempt, state.current.plan.encryption) == (2, None)
 
 
 def heard(state: State, client: str, speech: Speech, now: float = 10.0):

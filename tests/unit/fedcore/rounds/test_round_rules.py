@@ -206,7 +206,9 @@ def test_zero_samples_leave_the_model_alone():
         state, effects = accept(state, client, samples=0)
     (fold,) = effects
     store = MemoryStore()
-    assert folding.fold(store, Payloads(store), state.layout, fold, lambda: False) == folding.Result(fold.base, None)
+    assert folding.fold(store, Payloads(store, bytes(32)), state.layout, fold, lambda: False) == folding.Result(
+        fold.base, None
+    )
     assert list(store.keys("")) == []
 
 
