@@ -5,6 +5,7 @@ import threading
 
 from fedstore.bucket import ConflictError, Stat
 from fedstore.errors import MissingError, StoreFailedError
+from fedstore.presigning import Presigned
 
 
 class MemoryBucket:
@@ -60,6 +61,21 @@ class MemoryBucket:
 
     def abandon(self, prefix):
         self.uploads.clear()
+
+    def presigned_get(self, name, now, lifetime_s):
+        return self._presigned("GET", name, now + lifetime_s)
+
+    def presigned_put(self, name, ref, now, lifetime_s):
+        return self._presigned("PUT", name, now + lifetime_s)
+
+    def ca(self):
+        return ""
+
+    def region(self):
+        return ""
+
+    def _presigned(self, method, name, until):
+        return Presigned(method, f"memory://{name}", until)
 
 
 class MemoryUpload:
