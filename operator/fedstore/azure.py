@@ -65,7 +65,7 @@ class AzureBucket:
 
     def put(self, name: str, data: bytes | memoryview, expected: str | None, metadata: Mapping[str, str]) -> str:
         """One request; the service compares the MD5 that goes with it."""
-        with _typed_errors(name):
+        with _typed_errors(self._at(name)):
             answer = self._blob(name).upload_blob(
                 bytes(data),
                 length=len(data),
@@ -79,12 +79,12 @@ class AzureBucket:
 
     def upload(self, name: str, expected: str | None, metadata: Mapping[str, str]) -> "AzureUpload":
         """The condition is for the commit of the blocks."""
-        return AzureUpload(self._blob(name), name, {**_condition(expected), **self._scope}, metadata)
+        return AzureUpload(self._blob(name), self._at(name), {**_condition(expected), **self._scope}, metadata)
 
     def stat(self, name: str) -> Stat | None:
         """By the blob's properties."""
         try:
-            with _typed_errors(name):
+            with _typed_errors(self._at(name)):
                 found = self._blob(name).get_blob_properties()
         except MissingError:
             return None
@@ -92,14 +92,14 @@ class AzureBucket:
 
     def get(self, name: str) -> tuple[bytes, str]:
         """The answer says which ETag it is."""
-        with _typed_errors(name):
+        with _typed_errors(self._at(name)):
             stream = self._blob(name).download_blob(max_concurrency=1)
             return stream.readall(), str(stream.properties.etag)
 
     def read_into(self, name: str, tag: str, buffer: memoryview, offset: int) -> None:
         """On the condition that it has not changed."""
         try:
-            with _typed_errors(name):
+            with _typed_errors(self._at(name)):
                 stream = self._blob(name).download_blob(
                     offset,
                     buffer.nbytes,
@@ -109,19 +109,19 @@ class AzureBucket:
                 )
                 data = stream.readall()
         except (ConflictError, MissingError) as error:
-            raise StoreFailedError(f"{name}: the object has changed while it was read") from error
+            raise StoreFailedError(f"{self._at(name)}: the object has changed while it was read") from error
         if len(data) != buffer.nbytes:
-            raise StoreFailedError(f"{name}: {len(data)} bytes came where {buffer.nbytes} were asked for")
+            raise StoreFailedError(f"{self._at(name)}: {len(data)} bytes came where {buffer.nbytes} were asked for")
         buffer[:] = data
 
     def names(self, prefix: str) -> Iterator[str]:
         """A page at a time."""
-        with _typed_errors(prefix):
+        with _typed_errors(self._at(prefix)):
             yield from self._container().list_blob_names(name_starts_with=prefix)
 
     def delete(self, name: str) -> None:
         """With its snapshots."""
-        with contextlib.suppress(MissingError), _typed_errors(name):
+        with contextlib.suppress(MissingError), _typed_errors(self._at(name)):
             self._blob(name).delete_blob(delete_snapshots="include")
 
     def abandon(self, prefix: str) -> None:
@@ -154,7 +154,7 @@ class AzureBucket:
     ) -> Presigned:
         made = self._clients.now()
         expiry = datetime.fromtimestamp(now + lifetime_s, UTC)
-        with _typed_errors(f"a URL of {name}"):
+        with _typed_errors(f"a URL of {self._at(name)}"):
             sas = generate_blob_sas(
                 self._place.account,
                 self._place.container,
@@ -166,6 +166,9 @@ class AzureBucket:
                 **self._scope,
             )
         return Presigned(method, f"{self._url}/{self._place.container}/{name}?{sas}", expiry.timestamp(), headers)
+
+    def _at(self, name: str) -> str:
+        return f"az://{self._place.account}/{self._place.container}/{name}"
 
     def _container(self) -> ContainerClient:
         return self._clients.now().service.get_container_client(self._place.container)
@@ -196,15 +199,15 @@ class AzureBucket:
 class AzureUpload:
     """Blocks that are not committed yet."""
 
-    def __init__(self, blob: Any, name: str, options: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-        self._blob, self._name, self._options, self._metadata = blob, name, options, metadata
+    def __init__(self, blob: Any, at: str, options: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+        self._blob, self._at, self._options, self._metadata = blob, at, options, metadata
         self._own = secrets.token_hex(8)
         self._numbers: set[int] = set()
         self._scope = {name: value for name, value in options.items() if name == "encryption_scope"}
 
     def part(self, number: int, data: memoryview) -> None:
         """In any order."""
-        with _typed_errors(self._name):
+        with _typed_errors(self._at):
             self._blob.stage_block(
                 self._block(number), bytes(data), length=data.nbytes, validate_content=True, **self._scope
             )
@@ -213,7 +216,7 @@ class AzureUpload:
     def complete(self) -> None:
         """In theirs. Blocks that another writer's commit swept away are a conflict, as is what that writer made."""
         blocks = [BlobBlock(self._block(number)) for number in sorted(self._numbers)]
-        with _typed_errors(self._name):
+        with _typed_errors(self._at):
             self._blob.commit_block_list(blocks, metadata=dict(self._metadata), **self._options)
 
     def abort(self) -> None:
@@ -276,7 +279,8 @@ def _typed_errors(what: str) -> Iterator[None]:
 
 
 def _typed(what: str, error: HttpResponseError) -> StoreError:
-    code, status = str(getattr(error, "error_code", "") or ""), error.status_code
+    code, status = getattr(error, "error_code", None) or "", error.status_code
+    code = str(getattr(code, "value", code))  # the library has an enumeration of those that it knows
     text = f"{what}: {code} {(error.message or '').splitlines()[0] if error.message else status}"[:_MOST]
     if code in _CONFLICTS or status == 412:
         return ConflictError(text)

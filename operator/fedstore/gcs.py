@@ -60,7 +60,7 @@ class GcsBucket:
     def put(self, name: str, data: bytes | memoryview, expected: str | None, metadata: Mapping[str, str]) -> str:
         """One request; Google compares the checksum that goes with it."""
         blob = self._blob(name, metadata)
-        with _typed_errors(name):
+        with _typed_errors(self._at(name)):
             blob.upload_from_file(
                 io.BytesIO(data),
                 size=len(data),
@@ -74,13 +74,13 @@ class GcsBucket:
 
     def upload(self, name: str, expected: str | None, metadata: Mapping[str, str]) -> "GcsUpload":
         """Google takes the condition when the upload is begun, and keeps it until its last byte."""
-        return GcsUpload(self._blob(name, metadata), name, _generation(expected))
+        return GcsUpload(self._blob(name, metadata), self._at(name), _generation(expected))
 
     def stat(self, name: str) -> Stat | None:
         """By the object's metadata."""
         blob = self._blob(name)
         try:
-            with _typed_errors(name):
+            with _typed_errors(self._at(name)):
                 blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
         except MissingError:
             return None
@@ -89,7 +89,7 @@ class GcsBucket:
     def get(self, name: str) -> tuple[bytes, str]:
         """One request: the answer says which generation it is."""
         blob = self._blob(name)
-        with _typed_errors(name):
+        with _typed_errors(self._at(name)):
             data = blob.download_as_bytes(raw_download=True, checksum="crc32c", timeout=_TIMEOUT_S, retry=_RETRY)
         return data, str(blob.generation)
 
@@ -98,7 +98,7 @@ class GcsBucket:
         blob = self._blob(name, generation=int(tag))
         filled = _Filled(buffer)
         try:
-            with _typed_errors(name):
+            with _typed_errors(self._at(name)):
                 blob.download_to_file(
                     filled,
                     start=offset,
@@ -109,12 +109,12 @@ class GcsBucket:
                     retry=_RETRY,
                 )
         except MissingError as error:
-            raise StoreFailedError(f"{name}: the object has changed while it was read") from error
-        filled.must_be_full(name)
+            raise StoreFailedError(f"{self._at(name)}: the object has changed while it was read") from error
+        filled.must_be_full(self._at(name))
 
     def names(self, prefix: str) -> Iterator[str]:
         """A page of a thousand at a time."""
-        with _typed_errors(prefix):
+        with _typed_errors(self._at(prefix)):
             bucket = self._bucket()
             pages = bucket.client.list_blobs(
                 bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=_TIMEOUT_S, retry=_RETRY
@@ -124,7 +124,7 @@ class GcsBucket:
 
     def delete(self, name: str) -> None:
         """Without a condition."""
-        with contextlib.suppress(MissingError), _typed_errors(name):
+        with contextlib.suppress(MissingError), _typed_errors(self._at(name)):
             self._blob(name).delete(timeout=_TIMEOUT_S, retry=_RETRY)
 
     def abandon(self, prefix: str) -> None:
@@ -153,13 +153,13 @@ class GcsBucket:
     def region(self) -> str:
         """Or dual- and multi-regions, as Google names them: eu, nam4."""
         bucket = self._bucket()
-        with _typed_errors(self._place.bucket):
+        with _typed_errors(self._at("")):
             bucket.reload(timeout=_TIMEOUT_S, retry=_RETRY)
         return str(bucket.location or "").lower()
 
     def _signed(self, method: str, name: str, now: float, lifetime_s: float, headers: dict[str, str]) -> Presigned:
         made = self._clients.now()
-        with _typed_errors(f"a URL of {name}"):
+        with _typed_errors(f"a URL of {self._at(name)}"):
             url = (
                 made.client.bucket(self._place.bucket)
                 .blob(name)
@@ -173,6 +173,9 @@ class GcsBucket:
                 )
             )
         return Presigned(method, url, now + lifetime_s, headers)
+
+    def _at(self, name: str) -> str:
+        return f"gs://{self._place.bucket}/{name}"
 
     def _bucket(self) -> Any:
         return self._clients.now().client.bucket(self._place.bucket)
@@ -198,8 +201,8 @@ class GcsBucket:
 class GcsUpload:
     """A resumable upload."""
 
-    def __init__(self, blob: Any, name: str, generation: int) -> None:
-        self._name = name
+    def __init__(self, blob: Any, at: str, generation: int) -> None:
+        self._at = at
         self._writer = _Resumable(
             blob,
             chunk_size=GcsBucket.part_bytes,
@@ -213,17 +216,17 @@ class GcsUpload:
     def part(self, number: int, data: memoryview) -> None:
         """In their order."""
         del number
-        with _typed_errors(self._name):
+        with _typed_errors(self._at):
             self._writer.write(data)
 
     def complete(self) -> None:
         """The last chunk; the checksum of all of them is compared."""
-        with _typed_errors(self._name):
+        with _typed_errors(self._at):
             self._writer.close()
 
     def abort(self) -> None:
         """Tells Google, which would forget it in a week."""
-        with contextlib.suppress(StoreError), _typed_errors(self._name):
+        with contextlib.suppress(StoreError), _typed_errors(self._at):
             self._writer.terminate()
 
 
