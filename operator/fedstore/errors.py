@@ -8,6 +8,7 @@ StoreError
 ├── MissingError            the key holds nothing
 ├── AlreadyExistsError      give up: the key holds other content, and objects are written once
 ├── HeadMovedError          give up: somebody else replaced HEAD
+├── CopyRefusedError        the caller's fault: the target is not of the source's past, or the source goes on
 ├── HistoryDamagedError     somebody must act: HEAD, or a commit that it reaches, is lost or changed
 ├── ContentMismatchError    the sender's fault: size or digest is not what was announced
 ├── InvalidKeyError         the caller's fault: not a key
@@ -45,6 +46,10 @@ class AlreadyExistsError(StoreError):
 
 class HeadMovedError(StoreError):
     """Compare-and-swap lost."""
+
+
+class CopyRefusedError(StoreError):
+    """A job cannot be copied there, or not now."""
 
 
 class HistoryDamagedError(StoreError):
