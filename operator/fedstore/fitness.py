@@ -16,8 +16,8 @@ from fedstore.errors import StoreError, UnfitStoreError
 
 _FIRST, _SECOND = b"first", b"second"
 _WAY_OUT = (
-    "two processes could overwrite each other's work. Use a store or a version that has conditional writes "
-    "(docs/storage.md lists them), or let a Kubernetes Lease fence it"
+    "two processes could overwrite each other's work. Use a store, or a version of it, that has conditional writes: "
+    "docs/storage.md lists them"
 )
 
 

@@ -45,6 +45,10 @@ GOALS = {
     "apply_to_children_2_per_s_p95_s": 2.0,
     "steady_state_writes_per_min": 0.0,
     "status_lag_p95_s": 1.0,
+    "store_put_vs_bare": TimesPeer(1.11),  # 0.9 of the best rival's speed
+    "store_get_vs_bare": TimesPeer(1.11),
+    "store_rss_mib_5gb": 64.0,
+    "commit_ms": 100.0,
     "registry_writes_per_s_5000": 90.0,
     "operator_rss_mib_5000_sites": 512.0,
 }

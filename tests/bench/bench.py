@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry
+from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry, store_speed
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -68,6 +68,11 @@ class Bench:
     def ring_speed(self) -> ring_speed.Speed:
         """Two ranks beside one and beside torch's own."""
         return ring_speed.measured()
+
+    @cached_property
+    def store_speed(self) -> store_speed.Speed:
+        """Objects put into and got from an S3 server."""
+        return store_speed.measured(self.folder("store-speed"))
 
     @cached_property
     def running(self) -> list[str]:

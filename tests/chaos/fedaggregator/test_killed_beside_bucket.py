@@ -1,9 +1,9 @@
 """kill -9 at each point of a round whose store is a bucket: the restarted aggregator gives the model of a volume's run."""
 
 import pytest
-from tests.integration.fedaggregator.buckets import job_in
 
 from tests.chaos.fedaggregator.test_killed_aggregator import CLIENTS, DIE_AT, INTERPRETER, POINTS
+from tests.integration.fedaggregator.buckets import job_in
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites
 from tests.waiting import PATIENCE_S, until
 

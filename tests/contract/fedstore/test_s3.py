@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import botocore.auth
 import httpx
@@ -234,6 +236,36 @@ def test_credentials_that_are_revoked_are_named_and_new_ones_are_taken_up(seawee
     seaweedfs.credentials(folder, second["AccessKeyId"], second["SecretAccessKey"])
     assert store.get("a") == b"1"
     iam.close()
+
+
+def test_the_least_rights_of_the_documentation_are_enough_and_no_more(seaweedfs, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "storage.md").read_text()
+    (policy,) = (text for text in re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL) if '"Statement"' in text)
+    bucket = seaweedfs.bucket()
+    with contextlib.closing(seaweedfs.client("iam")) as iam:
+        iam.create_user(UserName="least")
+        document = policy.replace("fedloom-models", bucket)
+        iam.put_user_policy(UserName="least", PolicyName="least", PolicyDocument=document)
+        key = iam.create_access_key(UserName="least")["AccessKey"]
+    folder = seaweedfs.credentials(tmp_path / "credentials", key["AccessKeyId"], key["SecretAccessKey"])
+    store = open_store(seaweedfs.place(bucket, prefix="hospital"), folder)
+    until(lambda: store.clean() is None, not_yet=(StoreDeniedError,))  # the server learns of keys when it does
+    assert store.head("HEAD") is None
+    head = store.replace_head("HEAD", b"1", None)
+    store.replace_head("HEAD", b"2", head.tag)
+    with store.writer("models/a", size=len(LARGE)) as writer:
+        writer.write(LARGE)
+        writer.finish()
+    with store.writer("models/b", size=len(LARGE)) as writer:
+        writer.write(LARGE)
+    assert store.size("models/a") == len(LARGE)
+    assert store.get("models/a") == LARGE
+    assert list(store.keys("")) == ["HEAD", "models/a"]
+    store.delete("models/a")
+    other = open_store(seaweedfs.place(bucket, prefix="another"), folder)
+    for use in (other.clean, lambda: other.put_once("a", b"1"), lambda: other.get("a")):
+        with pytest.raises(StoreDeniedError, match=r"lack a right; those that are needed are in docs/storage\.md"):
+            use()
 
 
 def test_a_secret_that_is_wrong_is_named(server, tmp_path):

@@ -1,8 +1,8 @@
 """Rounds whose tensors pass by an object store alone: a real S3 server, the real aggregator, scripted sites."""
 
 import pytest
-from tests.integration.fedaggregator.buckets import job_in
 
+from tests.integration.fedaggregator.buckets import job_in
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, run_sites
 
 SERVERS = ("seaweedfs", "minio")
