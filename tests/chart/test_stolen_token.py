@@ -45,7 +45,7 @@ def heart(cluster, installed):
     body = json.loads(cluster.kubectl("get", "fj", "heart", "-n", HERE, "-o", "json"))
     job = FederatedJob.parse(body)
     settle(cluster, aggregator.service(Identity.of(job)))
-    apply(cluster, access.role(Identity.of(job), [site.metadata.name for site in sites()]), user=OPERATOR)
+    apply(cluster, access.aggregator_role(Identity.of(job), [site.metadata.name for site in sites()]), user=OPERATOR)
     yield job
     cluster.kubectl("delete", "fj", "heart", "-n", HERE)
 
