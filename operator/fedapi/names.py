@@ -184,6 +184,8 @@ SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many sec
 SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
 SITE_EXPIRES_S = 24 * 3600  # a site that was not heard from for so long has expired, in whichever registry
 
+BACKUP_ACCOUNT_SUFFIX = "-fedloom-backup"  # so that no account of somebody else's backups has such a name
+
 MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix
 MAX_CRON_JOB_NAME = 52  # leaves room for the minute that its controller adds
 MAX_JOBSET_NAME = 44  # leaves room for -slice-<slice>-<host>-<5 letters> in 63
@@ -253,8 +255,14 @@ def backup_claim_name(job: str, job_uid: str) -> str:
 
 
 def backup_name(job: str) -> str:
-    """CronJob of backups, and ServiceAccount, Role and RoleBinding of all pods that read or write backups."""
+    """CronJob of backups."""
     return _short(job, "backup")
+
+
+def backup_account_name(job: str) -> str:
+    """ServiceAccount, Role and RoleBinding of all pods that read or write backups (≤ 63)."""
+    name = f"{job}{BACKUP_ACCOUNT_SUFFIX}"
+    return name if len(name) <= 63 else _bounded(job, f"{digest8(job)}{BACKUP_ACCOUNT_SUFFIX}", 63)
 
 
 def verify_name(job: str) -> str:

@@ -27,7 +27,7 @@ def aggregator(identity: Identity) -> Party:
 
 def backup(identity: Identity) -> Party:
     """All pods that read or write backups."""
-    return Party(identity.backup, names.ROLE_BACKUP)
+    return Party(identity.backup_account, names.ROLE_BACKUP)
 
 
 def service_account(identity: Identity, party: Party, identities: Mapping[str, str]) -> Json:

@@ -51,7 +51,7 @@ def backup_job_spec(job: FederatedJob, backup: Backup, hub: HubImage, keys: str)
             *store_place.mounts(store_place.BACKUP, destination, identity.backup_claim),
         ),
         spec_extra={
-            "serviceAccountName": identity.backup,
+            "serviceAccountName": identity.backup_account,
             **store_place.affinity(spec, beside=beside if store is None else None),
         },
     )
@@ -92,7 +92,7 @@ def verify_job_spec(job: FederatedJob, backup: Backup, verify: Verify, hub: HubI
         ),
         patch=_additions(job),
         annotations=dict.fromkeys((names.ANNOTATION_AWS_SKIPPED, names.ANNOTATION_AZURE_SKIPPED), hub_pod.EVALUATE),
-        spec_extra={"serviceAccountName": identity.backup, **store_place.affinity(job.spec)},
+        spec_extra={"serviceAccountName": identity.backup_account, **store_place.affinity(job.spec)},
     )
     return _once(template(made, beside=_evaluate(job, verify)))
 

@@ -65,8 +65,13 @@ class Identity:
 
     @property
     def backup(self) -> str:
-        """Name of the CronJob of backups, and of the ServiceAccount, Role and RoleBinding of what works on them."""
+        """Name of the CronJob of backups."""
         return names.backup_name(self.name)
+
+    @property
+    def backup_account(self) -> str:
+        """Name of the ServiceAccount, Role and RoleBinding of all that reads or writes backups."""
+        return names.backup_account_name(self.name)
 
     @property
     def verify(self) -> str:

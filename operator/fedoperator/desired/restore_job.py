@@ -38,7 +38,7 @@ def restore_job(job: FederatedJob, restore: RestoreFrom, hub: HubImage, keys: st
             *store_place.mounts(store_place.STORE, spec.storage.bucket, identity.claim),
             *store_place.mounts(store_place.BACKUP, source, claim.claim_name if claim else "", read_only=True),
         ),
-        spec_extra={"serviceAccountName": identity.backup, **store_place.affinity(spec)},
+        spec_extra={"serviceAccountName": identity.backup_account, **store_place.affinity(spec)},
     )
     made_spec = job_spec(template(made), hub_pod.BACKOFF, container=None, fatal=hub_pod.FATAL)
     return job_of(identity, names.ROLE_RESTORE, names.restore_job_name(identity.name, spec_hash(made_spec)), made_spec)

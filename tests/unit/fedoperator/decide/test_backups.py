@@ -129,7 +129,7 @@ def test_the_claim_of_a_destination_that_is_a_volume_is_never_deleted():
 
 def test_who_makes_backups_writes_its_own_jobs_status_and_reads_the_sites_by_name():
     roles = {o["metadata"]["name"]: o["rules"] for o in decide(observed(0), s.NOW).objects if o["kind"] == "Role"}
-    assert [(rule["resources"], rule["verbs"], rule["resourceNames"]) for rule in roles["heart-backup"]] == [
+    assert [(rule["resources"], rule["verbs"], rule["resourceNames"]) for rule in roles["heart-fedloom-backup"]] == [
         (["federatedjobs"], ["get"], ["heart"]),
         (["federatedjobs/status"], ["get", "patch"], ["heart"]),
         (["flclients"], ["get"], ["berlin", "lyon"]),
