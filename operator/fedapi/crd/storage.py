@@ -12,6 +12,7 @@ from fedapi import names
 from fedapi.crd.fields import INT_OR_STRING, LIST_TYPE, Name, Part, Quantity, rule, rules
 from fedapi.jsonvalue import Json
 from fedapi.wire import location
+from fedapi.wire.ciphertext import Kem
 
 Prefix = Annotated[
     str,
@@ -229,7 +230,7 @@ class ClientEncryption(Part):
     """Encryption of updates at the sites."""
 
     enabled: bool | None = Field(None, description="Absent: with a bucket, and not with a volume.")
-    kem: Literal["MLKEM768X25519", "X25519"] = Field(
+    kem: Kem = Field(
         "MLKEM768X25519",
         description="How the key of an update is sealed (HPKE). MLKEM768X25519: the hybrid that a quantum computer does not "
         "open; X25519 for sites whose cryptography library lacks it.",
@@ -293,7 +294,7 @@ class Storage(Part):
         return self.s3 or self.gcs or self.azure
 
     @property
-    def encrypted_by(self) -> str | None:
+    def encrypted_by(self) -> Kem | None:
         """How the sites' keys are sealed; None: updates are not encrypted."""
         asked = self.client_encryption or ClientEncryption()
         enabled = self.bucket is not None if asked.enabled is None else asked.enabled

@@ -74,6 +74,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         image=spec.task.image,
         history_keep=keep if isinstance(keep := spec.storage.history.keep, int) else None,
         store_uri=store_place.uri(spec.storage.bucket, identity.claim),
+        encryption=spec.storage.encrypted_by,
         residency=tuple(spec.storage.residency or ()),
         roster=roster,
     )
