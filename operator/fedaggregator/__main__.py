@@ -44,6 +44,7 @@ from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 from fedstore.presigning import PresigningStore
+from fedstore.residency import check_region
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
@@ -78,8 +79,9 @@ async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
     store = open_store(settings.store, settings.store_credentials_dir)
-    store.clean()
     config = ConfigFile(settings.config_file, settings.job_uid)
+    check_region(store, config.first().residency)
+    store.clean()
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))

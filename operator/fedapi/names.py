@@ -22,16 +22,19 @@ BACKUP_MANAGER = "fedloom-backup"  # backup
 LABEL_JOB = f"{GROUP}/job"  # full name of the FederatedJob that an object belongs to
 LABEL_JOB_UID = f"{GROUP}/job-uid"  # its uid: tells a recreated job from its predecessor
 LABEL_CLIENT = f"{GROUP}/client"  # full name of the FLClient that an object belongs to
-LABEL_ROLE = f"{GROUP}/role"  # aggregator, init, trainer, store, site or model-reader
+LABEL_ROLE = f"{GROUP}/role"  # aggregator, init, trainer, store, site, model-reader, backup, verify or restore
 LABEL_STEP = f"{GROUP}/step"  # with training.lifetime Round: the step of the plan that a training Job was made for
 LABEL_MONITORING = f"{GROUP}/monitoring"  # "true" on a namespace: its pods may read the aggregators' metrics
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"  # always "fedloom": what the operator watches
 MANAGED_BY = "fedloom"
 ROLE_AGGREGATOR, ROLE_INIT, ROLE_TRAINER, ROLE_STORE, ROLE_SITE = "aggregator", "init", "trainer", "store", "site"
 ROLE_READER = "model-reader"
+ROLE_BACKUP, ROLE_VERIFY, ROLE_RESTORE = "backup", "verify", "restore"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # Kueue's: a Job with it is started and stopped by that LocalQueue alone
 LABEL_JOBSET = "jobset.sigs.k8s.io/jobset-name"  # JobSet's, on its pods: its own name
 LABEL_JOBSET_INDEX = "jobset.sigs.k8s.io/job-index"  # JobSet's, on its pods: number of their Job, which is a slice
+LABEL_REGION = "topology.kubernetes.io/region"  # Kubernetes', on nodes: the cloud's region
+LABEL_HOSTNAME = "kubernetes.io/hostname"  # Kubernetes', on nodes
 LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernetes', on an Indexed Job's pods
 
 # Annotations.
@@ -39,6 +42,14 @@ ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this o
 ANNOTATION_CERTIFICATE_ENDS = f"{GROUP}/certificate-ends"  # on an aggregator's Secret: when its certificate ends
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
 ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
+# Workload identity: what the clouds' own webhooks read.
+ANNOTATION_AWS_ROLE = "eks.amazonaws.com/role-arn"  # on a ServiceAccount: IAM role (IRSA)
+ANNOTATION_GCP_ACCOUNT = "iam.gke.io/gcp-service-account"  # on a ServiceAccount: Google service account
+ANNOTATION_AZURE_CLIENT = "azure.workload.identity/client-id"  # on a ServiceAccount: client id
+LABEL_AZURE_IDENTITY = "azure.workload.identity/use"  # "true" on pods that get one
+ANNOTATION_AWS_SKIPPED = "eks.amazonaws.com/skip-containers"  # on a pod: containers that get none
+ANNOTATION_AZURE_SKIPPED = "azure.workload.identity/skip-containers"
+STORE_SECRET_PREFIX = "fedloom-store-"  # noqa: S105 - begin of the names of Secrets that are mounted for stores
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
 ENV_JOB = "FEDLOOM_JOB"  # name of the FederatedJob
@@ -52,6 +63,17 @@ ENV_STORE_CREDENTIALS_DIR = (
 )
 ENV_BACKUP_STORE = "FEDLOOM_BACKUP_STORE"  # backup: where its backups are, said as a store is
 ENV_BACKUP_CREDENTIALS_DIR = "FEDLOOM_BACKUP_CREDENTIALS_DIR"  # that destination's Secret, as the store's
+ENV_BACKUP_OBJECTS = "FEDLOOM_BACKUP_OBJECTS"  # backup: "kubernetes", or "file:FOLDER" of manifests
+ENV_BACKUP_KEEP_LAST = "FEDLOOM_BACKUP_KEEP_LAST"  # backup: how many stay; all, where it is not set
+ENV_BACKUP_COLD_AFTER_DAYS = "FEDLOOM_BACKUP_COLD_AFTER_DAYS"  # backup: when older models go to a cold class
+ENV_BACKUP_NAME = "FEDLOOM_BACKUP_NAME"  # verify: which; the newest, where it is not set
+ENV_BACKUP_METRIC = "FEDLOOM_BACKUP_METRIC"  # verify: which metric is compared
+ENV_BACKUP_TOLERANCE = "FEDLOOM_BACKUP_TOLERANCE"  # verify: how far it may be from what was recorded
+ENV_BACKUP_PUBLIC_KEY = "FEDLOOM_BACKUP_PUBLIC_KEY"  # restore: hex of the Ed25519 key that must have signed
+ENV_RESTORE_FROM = "FEDLOOM_RESTORE_FROM"  # restore: NAMESPACE/JOB, NAMESPACE/JOB-UID, or a backup's key
+ENV_RESTORE_ROUND = "FEDLOOM_RESTORE_ROUND"  # restore: up to which round; the last, where it is not set
+ENV_ROUNDS = "FEDLOOM_ROUNDS"  # restore: spec.rounds of the new job
+ENV_VERIFY_DIR = "FEDLOOM_VERIFY_DIR"  # verify: where its two containers meet
 ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
 ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
 ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of probes and metrics
@@ -141,6 +163,8 @@ PATH_STORE = "/var/lib/fedloom/store"
 PATH_STORE_CREDENTIALS = "/etc/fedloom/store-credentials"
 PATH_BACKUP_CREDENTIALS = "/etc/fedloom/backup-credentials"
 PATH_BACKUP = "/var/lib/fedloom/backup"  # the destination's volume, where it is one
+PATH_VERIFY = "/var/lib/fedloom/verify"  # shared by the two containers of a verification
+PATH_API = "/var/run/secrets/kubernetes.io/serviceaccount"
 PATH_INIT = "/var/lib/fedloom/init"
 PATH_DATA = "/data"
 PATH_STATE = "/var/lib/fedloom/state"
@@ -160,7 +184,10 @@ SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many sec
 SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
 SITE_EXPIRES_S = 24 * 3600  # a site that was not heard from for so long has expired, in whichever registry
 
+BACKUP_ACCOUNT_SUFFIX = "-fedloom-backup"  # so that no account of somebody else's backups has such a name
+
 MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix
+MAX_CRON_JOB_NAME = 52  # leaves room for the minute that its controller adds
 MAX_JOBSET_NAME = 44  # leaves room for -slice-<slice>-<host>-<5 letters> in 63
 
 
@@ -220,6 +247,43 @@ def ring_service_name(job: str, client: str) -> str:
 def store_claim_name(job: str, job_uid: str) -> str:
     """The store volume of one job: the uid keeps a recreated job off its predecessor's retained volume."""
     return _bounded(f"{job}-store", digest8(job_uid), 63)
+
+
+def backup_claim_name(job: str, job_uid: str) -> str:
+    """The volume of one job's backups. It reads as a store does: no site mounts it as its data."""
+    return _bounded(f"{job[:40]}-backup-store", digest8(job, job_uid), 63)
+
+
+def backup_name(job: str) -> str:
+    """CronJob of backups."""
+    return _short(job, "backup")
+
+
+def backup_account_name(job: str) -> str:
+    """ServiceAccount, Role and RoleBinding of all pods that read or write backups (≤ 63)."""
+    name = f"{job}{BACKUP_ACCOUNT_SUFFIX}"
+    return name if len(name) <= 63 else _bounded(job, f"{digest8(job)}{BACKUP_ACCOUNT_SUFFIX}", 63)
+
+
+def verify_name(job: str) -> str:
+    """CronJob that verifies the newest backup."""
+    return _short(job, "verify")
+
+
+def triggered_backup_name(job: str, round_: int) -> str:
+    """Job that makes a backup because of the rounds that were committed."""
+    return _bounded(f"{job}-backup", digest8(job, str(round_)), MAX_JOB_NAME)
+
+
+def restore_job_name(job: str, template_hash: str) -> str:
+    """Job that restores a backup into a new job's store."""
+    return _bounded(f"{job}-restore", template_hash, MAX_JOB_NAME)
+
+
+def _short(job: str, word: str) -> str:
+    """Within what a CronJob's name may have."""
+    name = f"{job}-{word}"
+    return name if len(name) <= MAX_CRON_JOB_NAME else _bounded(job, f"{digest8(job)}-{word}", MAX_CRON_JOB_NAME)
 
 
 # Every name that store_claim_name gives a job (of at most 52 characters), and as few others as can be: what long names

@@ -30,6 +30,8 @@ class Exit(IntEnum):
     STORE_FAILED = 22  # the aggregator cannot write its store (volume full, read-only)
     PEER_UNREACHABLE = 23  # ranks of one site cannot reach each other
     STATUS_REFUSED = 24  # the aggregator may not write the job's status: its token is void, its rights are gone
+    NOT_BACKED_UP = 25  # a backup was not made, or holds less than it should: docs/backup.md
+    NOT_RESTORABLE = 26  # a backup cannot be restored, or a restored model is not what was recorded: docs/backup.md
     STORE_DENIED = 27  # the store refuses the credentials, or they may not use the key that encrypts
     # Ignored: not a failure of this process.
     SUPERSEDED = 30  # an aggregator with a newer epoch took over
@@ -46,6 +48,8 @@ FATAL = (
     Exit.DATA_DIFFERS,
     Exit.STORE_DAMAGED,
 )  # without TOO_OLD: no Job's process ends with it, and the name of every Job is made of these
+# What fails a backup's Job at once, beside those.
+BACKUP_FATAL = (Exit.TOO_OLD, Exit.STORE_UNFIT, Exit.NOT_RESTORABLE)
 IGNORED = (Exit.SUPERSEDED, Exit.RING_BROKEN)
 
 # Enumerated reason that conditions and status show for an exit code.
@@ -65,6 +69,8 @@ REASON = {
     Exit.STORE_FAILED: "StoreFailed",
     Exit.PEER_UNREACHABLE: "PeerUnreachable",
     Exit.STATUS_REFUSED: "StatusRefused",
+    Exit.NOT_BACKED_UP: "NotBackedUp",
+    Exit.NOT_RESTORABLE: "NotRestorable",
     Exit.STORE_DENIED: "StoreDenied",
     Exit.SUPERSEDED: "Superseded",
     Exit.RING_BROKEN: "RingBroken",

@@ -152,9 +152,15 @@ def test_the_operator_may_grant_what_aggregators_need_and_no_more(cluster, mode,
     apply(cluster, HEART)
     uid = cluster.kubectl("get", "fj", "heart", "-n", "hospital-a", "-o", "jsonpath={.metadata.uid}")
     identity = Identity("hospital-a", "heart", uid)
-    children = [access.service_account(identity), access.role(identity, ["a", "b"]), access.role_binding(identity)]
+    children = [
+        access.service_account(identity, access.aggregator(identity), {}),
+        access.aggregator_role(identity, ["a", "b"]),
+        access.role_binding(identity, access.aggregator(identity)),
+    ]
     until(lambda: len(apply(cluster, *children, user=OPERATOR)) == 3, not_yet=(ClusterError,))
-    greedy = access.role(identity, ["a"]) | {"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
+    greedy = access.aggregator_role(identity, ["a"]) | {
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    }
     with pytest.raises(ClusterError, match="attempting to grant RBAC permissions not currently held"):
         apply(cluster, greedy, flags=("--force-conflicts",), user=OPERATOR)
     cluster.kubectl("delete", "fj", "heart", "-n", "hospital-a")

@@ -15,6 +15,7 @@ import yaml
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
+from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import ObservedClient
 from fedoperator.decide.job import decide
@@ -45,7 +46,9 @@ def heart(cluster, installed):
     body = json.loads(cluster.kubectl("get", "fj", "heart", "-n", HERE, "-o", "json"))
     job = FederatedJob.parse(body)
     settle(cluster, aggregator.service(Identity.of(job)))
-    apply(cluster, access.role(Identity.of(job), [site.metadata.name for site in sites()]), user=OPERATOR)
+    names_ = [site.metadata.name for site in sites()]
+    for role in (access.aggregator_role(Identity.of(job), names_), access.backup_role(Identity.of(job), names_)):
+        apply(cluster, role, user=OPERATOR)
     yield job
     cluster.kubectl("delete", "fj", "heart", "-n", HERE)
 
@@ -97,10 +100,28 @@ def sites():
     return made("cpu"), made("ring", workers=2, queueName="q"), made("gpu", **gpu), made("tpu", **tpu)
 
 
+def in_buckets(job):
+    """The same job with all that can be in buckets there, and made from a backup of another."""
+    data = {"volumes": [{"name": "r", "configMap": {"name": "rows"}}]}
+    secret = {"credentialsSecretRef": {"name": "fedloom-store-a"}}
+    spec = {
+        "storage": {"s3": {"bucket": "models", "roleARN": "arn:aws:iam::123456789012:role/r", "region": "eu"} | secret},
+        "backup": {
+            "everyRounds": 1,
+            "verify": {"schedule": "@daily", "data": data},
+            "destination": {"azure": {"account": "abc", "container": "copies"} | secret},
+        },
+        "restoreFrom": {"source": {"gcs": {"bucket": "lost"} | secret}, "backup": "hospital-a/lost"},
+    }
+    return FederatedJob.parse({"metadata": job.metadata.dump(), "spec": job.spec.dump() | spec})
+
+
 def test_all_that_the_operator_makes_is_admitted(cluster, heart):
-    observed = s.observe(heart, sites())
+    later = in_buckets(heart).model_copy(update={"status": FederatedJobStatus.read(s.in_round())})
     objects = [
-        *decide(observed, s.NOW).objects,
+        *decide(s.observe(heart, sites()), s.NOW).objects,
+        *decide(s.observe(in_buckets(heart), sites()), s.NOW).objects,  # a restore
+        *decide(s.observe(later, sites()), s.NOW).objects,  # a backup because of rounds
         *(o for site in sites() for o in decide_client(ObservedClient(site, None), s.NOW).objects),
     ]
     for site in sites():
@@ -113,12 +134,15 @@ def test_all_that_the_operator_makes_is_admitted(cluster, heart):
         "Role",
         "Lease",
         "PersistentVolumeClaim",
+        "CronJob",
     }
     refused = [said for o in objects if (said := refusal(cluster, dict(o)))]
-    assert [said for said in refused if '"heart-aggregator" already exists' not in said] == []  # its Role is there
+    there = ('"heart-aggregator" already exists', '"heart-fedloom-backup" already exists')  # their Roles
+    assert [said for said in refused if not any(words in said for words in there)] == []
 
 
 POD = "spec.template.spec"
+CRON_POD = "spec.jobTemplate.spec.template.spec"
 CONTAINER = f"{POD}.containers.0"
 OTHERS = [
     # (object, what is changed, words of the refusal)
@@ -160,11 +184,12 @@ OTHERS = [
     ("job", f"{CONTAINER}.securityContext.capabilities.drop", [], "drop all capabilities"),
     ("job", f"{POD}.securityContext.sysctls", [{"name": "net.core.somaxconn", "value": "9"}], "change nothing of the kernel"),
     ("job", f"{POD}.securityContext.seccompProfile", None, "the runtime's seccomp profile"),
-    ("account", "metadata.name", "builder", "the service accounts of aggregators alone"),
-    ("account", "metadata.annotations", {"eks.amazonaws.com/role-arn": "a"}, "no identity elsewhere"),
-    ("role", "rules.0.resourceNames", None, "its job's status and its sites' heartbeats alone"),
-    ("role", "rules.0.verbs", ["get", "delete"], "its job's status and its sites' heartbeats alone"),
-    ("role", "rules.2.resourceNames", ["kube-scheduler"], "its job's status and its sites' heartbeats alone"),
+    ("account", "metadata.name", "builder", "the service accounts of aggregators and backups alone"),
+    ("account", "metadata.name", "db-backup", "the service accounts of aggregators and backups alone"),
+    ("account", "metadata.annotations", {"vault.hashicorp.com/role": "a"}, "no other identity elsewhere"),
+    ("role", "rules.0.resourceNames", None, "its job's status and its sites' heartbeats"),
+    ("role", "rules.0.verbs", ["get", "delete"], "its job's status and its sites' heartbeats"),
+    ("role", "rules.2.resourceNames", ["kube-scheduler"], "its job's status and its sites' heartbeats"),
     ("binding", "subjects", [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}], "an aggregator's role"),
     ("binding", "subjects.0.namespace", "kube-system", "an aggregator's role"),
     ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fedloom-viewer"}, "an aggregator's role"),
@@ -172,6 +197,25 @@ OTHERS = [
     ("service", "spec.type", "LoadBalancer", "take no address outside the cluster"),
     ("service", "spec.selector", {"app": "db"}, "lead to Fedloom's pods alone"),
     ("policy", "spec.podSelector", {}, "about Fedloom's pods alone"),
+    ("cron", "metadata.namespace", ELSEWHERE, NO_JOB),
+    ("cron", f"{CRON_POD}.serviceAccountName", "db-backup", "a backup as that of a backup"),
+    ("cron", f"{CRON_POD}.serviceAccountName", "heart-aggregator", "a backup as that of a backup"),
+    ("cron", f"{CRON_POD}.hostNetwork", True, "without root and without the node's namespaces"),
+    ("cron", f"{CRON_POD}.volumes.0", {"name": "config", "hostPath": {"path": "/"}}, "Fedloom's own Secrets alone"),
+    ("cron", f"{CRON_POD}.volumes.0", {"name": "config", "secret": {"secretName": "db"}}, "Fedloom's own Secrets alone"),
+    (
+        "cron",
+        f"{CRON_POD}.volumes.0",
+        {"name": "config", "projected": {"sources": [{"secret": {"name": "db"}}]}},
+        "Fedloom's own Secrets alone",
+    ),
+    (
+        "cron",
+        f"{CRON_POD}.volumes.0",
+        {"name": "config", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "vault"}}]}},
+        "Fedloom's own Secrets alone",
+    ),
+    ("job", f"{POD}.volumes.0", {"name": "credentials", "secret": {"secretName": "fedloom-store-a"}}, "called fedloom-store-"),
     ("secret", "type", "kubernetes.io/service-account-token", "of type Opaque alone"),
     ("secret", "metadata.name", "db", "of Fedloom's names"),
     ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites alone"),
@@ -181,10 +225,10 @@ OTHERS = [
 def test_nothing_else_is_admitted(cluster, heart):
     kinds = {
         "Deployment": "deployment", "Job": "job", "ServiceAccount": "account", "Role": "role", "RoleBinding": "binding",
-        "Service": "service", "NetworkPolicy": "policy",
+        "Service": "service", "NetworkPolicy": "policy", "CronJob": "cron",
     }  # fmt: skip
     made = {}
-    for each in decide(s.observe(heart, sites()), s.NOW).objects:
+    for each in decide(s.observe(in_buckets(heart), sites()), s.NOW).objects:
         if each["kind"] in kinds:
             made.setdefault(kinds[each["kind"]], dict(each))  # the first: the aggregator's
     made["job"] = training_job(heart, sites()[0], "cluster.local")

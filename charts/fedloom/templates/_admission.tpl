@@ -1,7 +1,7 @@
 {{/* For admissionpolicy.yaml: what the operator writes, Leases aside: (dict "operations" (list …) "core" "a,b"). */}}
 {{- define "fedloom.operatorsResources" -}}
 {{- $operations := toJson .operations -}}
-{{- range $group, $resources := dict "" .core "apps" "deployments" "batch" "jobs" "jobset.x-k8s.io" "jobsets" "networking.k8s.io" "networkpolicies" "rbac.authorization.k8s.io" "roles,rolebindings" -}}
+{{- range $group, $resources := dict "" .core "apps" "deployments" "batch" "jobs,cronjobs" "jobset.x-k8s.io" "jobsets" "networking.k8s.io" "networkpolicies" "rbac.authorization.k8s.io" "roles,rolebindings" -}}
 - apiGroups: [{{ $group | quote }}]
   apiVersions: ["*"]
   operations: {{ $operations }}

@@ -1,7 +1,7 @@
 {{/*
 Rights in a watched namespace; a ClusterRole in cluster mode, a Role per namespace otherwise.
-Secrets are created and renewed, never read here. The verbs on federatedjobs, their status and leases are also
-what an aggregator's Role holds: the operator may only grant what it has itself.
+Secrets are created and renewed, never read here. The verbs on federatedjobs, their status, flclients and leases are
+also what the Roles of aggregators and backups hold: the operator may only grant what it has itself.
 */}}
 {{- define "fedloom.watchedRules" -}}
 - apiGroups: [fedloom.dev]
@@ -20,7 +20,7 @@ what an aggregator's Role holds: the operator may only grant what it has itself.
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
-  resources: [jobs]
+  resources: [jobs, cronjobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [jobset.x-k8s.io]
   resources: [jobsets] # TPU slices of several hosts, where JobSet is installed

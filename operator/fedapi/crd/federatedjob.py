@@ -231,14 +231,16 @@ def _one_identity(cloud: str, field: str) -> dict[str, str]:
     )
 
 
-def _resident(place: str, there: str) -> dict[str, str]:
+def _resident(place: str, cloud: str) -> dict[str, str]:
     """What the manifest says of a bucket's region; what the bucket itself says is asked by who opens it."""
-    s3 = f"self.{place}.s3"
+    there, bucket = f"has(self.storage.{cloud})", f"self.{place}.{cloud}"
+    if place != "storage":
+        there = f"has(self.backup) && has({bucket})"
     return rule(
-        f"!has(self.storage.residency) || !({there}) || !has({s3}) || "
-        f"(has({s3}.region) && {s3}.region in self.storage.residency)",
-        f"{place}.s3.region is not one of storage.residency: name a bucket in one of these regions, and its region",
-        f".{place}.s3",
+        f"!has(self.storage.residency) || !({there}) || "
+        f"(has({bucket}.region) && {bucket}.region in self.storage.residency)",
+        f"{place}.{cloud}.region is not one of storage.residency: name a bucket in one of these regions, and its region",
+        f".{place}.{cloud}",
     )
 
 
@@ -321,8 +323,11 @@ class FederatedJobSpec(Part):
             _one_identity("s3", "roleARN"),
             _one_identity("gcs", "serviceAccount"),
             _one_identity("azure", "clientID"),
-            _resident("storage", "true"),
-            _resident("backup.destination", "has(self.backup)"),
+            *(
+                _resident(place, cloud)
+                for place in ("storage", "backup.destination")
+                for cloud in ("s3", "gcs", "azure")
+            ),
         )
     )
 

@@ -147,7 +147,7 @@ class Children(StatusPart):
     volume_claim: Short | None = Field(
         None, description="PersistentVolumeClaim of the store; absent: the store is a bucket."
     )
-    backup: Short | None = Field(None, description="CronJob that makes backups, and ServiceAccount of its pods.")
+    backup: Short | None = Field(None, description="CronJob that makes backups.")
     verify: Short | None = Field(None, description="CronJob that verifies the newest backup.")
     backup_claim: Short | None = Field(None, description="PersistentVolumeClaim that holds the backups.")
 

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi import names
 from fedapi.crd.fields import INT_OR_STRING, LIST_TYPE, Name, Part, Quantity, rule, rules
 from fedapi.jsonvalue import Json
 from fedapi.wire import location
+from fedapi.wire.ciphertext import Kem
 
 Prefix = Annotated[
     str,
@@ -27,13 +29,22 @@ Region = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9
 _PREFIX = (
     "Begin of every key, so that a bucket can hold other things too; jobs do not get into each other's way without it."
 )
+_REGION = "Region that it is in; storage.residency needs it."
 _ENDPOINT = "Address of a store that is not the cloud's own; its certificate is verified with ca.crt of the Secret."
 
 
 class SecretRef(Part):
     """A Secret of the job's namespace."""
 
-    name: Name = Field(description="Name of the Secret.")
+    name: Name = Field(
+        description=f"Name of the Secret; it begins with {names.STORE_SECRET_PREFIX}.",
+        json_schema_extra=rules(
+            rule(
+                f"self.startsWith('{names.STORE_SECRET_PREFIX}')",
+                f"must begin with {names.STORE_SECRET_PREFIX}: who may write jobs gets no other Secret mounted",
+            )
+        ),
+    )
 
 
 def _credentials(keys: str, otherwise: str) -> str:
@@ -63,9 +74,7 @@ class S3(Part):
         description="Name of the bucket."
     )
     prefix: Prefix | None = Field(None, description=_PREFIX)
-    region: Region | None = Field(
-        None, description="Region of the bucket; absent: as the SDK finds it. storage.residency needs it."
-    )
+    region: Region | None = Field(None, description=f"{_REGION} Absent: as the SDK finds it.")
     endpoint: Endpoint | None = Field(None, description=_ENDPOINT)
     kms_key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
         None,
@@ -101,6 +110,7 @@ class Gcs(Part):
         description="Name of the bucket."
     )
     prefix: Prefix | None = Field(None, description=_PREFIX)
+    region: Region | None = Field(None, description=_REGION)
     endpoint: Endpoint | None = Field(None, description=_ENDPOINT)
     kms_key_name: (
         Annotated[
@@ -140,6 +150,7 @@ class Azure(Part):
         description="Name of the container."
     )
     prefix: Prefix | None = Field(None, description=_PREFIX)
+    region: Region | None = Field(None, description=_REGION)
     endpoint: Endpoint | None = Field(None, description=_ENDPOINT)
     encryption_scope: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[A-Za-z0-9-]+$")] | None = Field(
         None,
@@ -219,7 +230,7 @@ class ClientEncryption(Part):
     """Encryption of updates at the sites."""
 
     enabled: bool | None = Field(None, description="Absent: with a bucket, and not with a volume.")
-    kem: Literal["MLKEM768X25519", "X25519"] = Field(
+    kem: Kem = Field(
         "MLKEM768X25519",
         description="How the key of an update is sealed (HPKE). MLKEM768X25519: the hybrid that a quantum computer does not "
         "open; X25519 for sites whose cryptography library lacks it.",
@@ -238,12 +249,12 @@ class Storage(Part):
     gcs: Gcs | None = Field(
         None,
         description="A bucket of Google Cloud Storage.",
-        json_schema_extra=_fixed("gcs", "bucket", "prefix", "endpoint"),
+        json_schema_extra=_fixed("gcs", "bucket", "prefix", "region", "endpoint"),
     )
     azure: Azure | None = Field(
         None,
         description="A container of Azure Blob Storage.",
-        json_schema_extra=_fixed("azure", "account", "container", "prefix", "endpoint"),
+        json_schema_extra=_fixed("azure", "account", "container", "prefix", "region", "endpoint"),
     )
     history: History = Field(default_factory=History, description="Which committed rounds keep their model.")
     client_encryption: ClientEncryption | None = Field(
@@ -283,7 +294,7 @@ class Storage(Part):
         return self.s3 or self.gcs or self.azure
 
     @property
-    def encrypted_by(self) -> str | None:
+    def encrypted_by(self) -> Kem | None:
         """How the sites' keys are sealed; None: updates are not encrypted."""
         asked = self.client_encryption or ClientEncryption()
         enabled = self.bucket is not None if asked.enabled is None else asked.enabled

@@ -101,7 +101,13 @@ class JobConfig(Message):
     lifetime: Literal["Job", "Round"] = "Job"
     image: str = ""
     history_keep: int | None = Field(None, ge=1, description="Last models that are kept; all, where it is not said.")
-    store_uri: str = Field("", description="Prefix of model URIs in status, e.g. volume://<claim>.")
+    store_uri: str = Field(
+        "", description="Prefix of model URIs in status, e.g. volume://<claim> or s3://<bucket>/<prefix>."
+    )
+    # Newer than version 0.1, whose aggregators refuse configurations with fields that they do not know.
+    residency: tuple[str, ...] = Field(
+        (), description="Regions where the store's bucket may be; empty: anywhere.", exclude_if=lambda value: not value
+    )
     roster: tuple[RosterEntry, ...] = Field(
         (), description="In JSON a map of names: null where the site can take part, else the reason why not."
     )

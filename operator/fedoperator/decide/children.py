@@ -5,12 +5,12 @@ desired/kinds.py as well. A live object in a row's kind and role that its policy
 that still carries the uid of a deleted job of the same name is deleted first and made afterwards.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedapi import names
 from fedapi.jsonvalue import JsonView
-from fedoperator.decide import hub, initializing, replacement, rings, roster, store
+from fedoperator.decide import backups, hub, initializing, replacement, restoring, rings, roster, store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Key
 from fedoperator.decide.view import labels
@@ -41,9 +41,17 @@ TABLE: tuple[Child, ...] = (
     Child("RoleBinding", names.ROLE_AGGREGATOR, hub.role_bindings),
     Child("ConfigMap", names.ROLE_AGGREGATOR, roster.config_maps),
     Child("PersistentVolumeClaim", names.ROLE_STORE, store.claims, store.kept),
+    Child("ServiceAccount", names.ROLE_BACKUP, backups.accounts),
+    Child("Role", names.ROLE_BACKUP, backups.roles),
+    Child("RoleBinding", names.ROLE_BACKUP, backups.role_bindings),
+    Child("PersistentVolumeClaim", names.ROLE_BACKUP, backups.claims, backups.claim_kept),
+    Child("Job", names.ROLE_RESTORE, restoring.jobs, restoring.kept),
     Child("Service", names.ROLE_AGGREGATOR, hub.services),
     Child("NetworkPolicy", names.ROLE_AGGREGATOR, hub.network_policies),
     Child("Deployment", names.ROLE_AGGREGATOR, hub.deployments),
+    Child("CronJob", names.ROLE_BACKUP, backups.cron_jobs),
+    Child("CronJob", names.ROLE_VERIFY, backups.verify_cron_jobs),
+    Child("Job", names.ROLE_BACKUP, backups.jobs, backups.job_kept),
     Child("Job", names.ROLE_INIT, initializing.jobs, initializing.kept),
     Child("Service", names.ROLE_TRAINER, rings.services, rings.kept),
     Child("NetworkPolicy", names.ROLE_TRAINER, rings.network_policies, rings.kept),
@@ -52,14 +60,19 @@ TABLE: tuple[Child, ...] = (
 )
 
 
-def wanted(context: JobContext) -> tuple[JsonView, ...]:
-    """Every object that the job should have now."""
-    return tuple(manifest for child in TABLE for manifest in child.wanted(context))
+LASTING = (names.ROLE_BACKUP, names.ROLE_VERIFY)  # roles of what works on after the end of the job
 
 
-def pruned(context: JobContext, objects: Iterable[JsonView]) -> tuple[Key, ...]:
-    """The job's live objects that are neither among those that it should have, nor kept."""
-    there, rows = {_key(manifest) for manifest in objects}, {(child.kind, child.role): child for child in TABLE}
+def wanted(context: JobContext, roles: Container[str] | None = None) -> tuple[JsonView, ...]:
+    """Every object that the job should have now, or those of some roles."""
+    rows = (child for child in TABLE if roles is None or child.role in roles)
+    return tuple(manifest for child in rows for manifest in child.wanted(context))
+
+
+def pruned(context: JobContext, objects: Iterable[JsonView], roles: Container[str] | None = None) -> tuple[Key, ...]:
+    """The job's live objects that are neither among those that it should have, nor kept; or those of some roles."""
+    rows = {(child.kind, child.role): child for child in TABLE if roles is None or child.role in roles}
+    there = {_key(manifest) for manifest in objects}
     found = ((key, body, rows.get((key.kind, _role(body)))) for key, body in _live(context) if key not in there)
     gone = (key for key, body, child in found if child is not None and not child.kept(context, body))
     return tuple(sorted(gone, key=lambda key: (key.kind, key.name)))

@@ -4,7 +4,7 @@ Jobs and pods are only ever looked at in a role: one that a policy does not know
 for. Objects with another job uid belong to a job of the same name that was deleted before: they are not looked at.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -24,11 +24,12 @@ from fedoperator.decide.view import JobView, PodView, dig, labels, secrets_of
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import HubImage, init_job
 from fedoperator.desired.kinds import JOB_KINDS
-from fedoperator.desired.ownership import belongs_to_job
+from fedoperator.desired.ownership import belongs_to_job, controlled_by
 from fedoperator.desired.pool import Shape, needs_jobset
 from fedoperator.desired.training_job import training_job
 
 T = TypeVar("T")
+_JOB_ROLES = (names.ROLE_INIT, names.ROLE_RESTORE, names.ROLE_TRAINER, names.ROLE_BACKUP, names.ROLE_VERIFY)
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class JobContext:
     def of(cls, observed: Observed, now: datetime) -> "JobContext":
         """Index an observation."""
         identity = Identity.of(observed.job, observed.settings.keys_id)
-        bodies = (b for k, b in observed.children.items() if k.kind in JOB_KINDS and belongs_to_job(b, identity.uid))
-        jobs = sorted(map(JobView.of, bodies), key=lambda job: job.name)
+        jobs = sorted(map(JobView.of, _own_jobs(observed, identity.uid)), key=lambda job: job.name)
         own = (PodView.of(p) for p in observed.pods if labels(p).get(names.LABEL_JOB_UID) == identity.uid)
         pods = sorted(own, key=lambda pod: (pod.created, pod.name))
         chosen, step = sites(observed), PlanStep.of(observed.job.status)
@@ -133,6 +133,22 @@ class JobContext:
         return self.jobs.get(names.ROLE_INIT, ())
 
     @property
+    def restore_jobs(self) -> tuple[JobView, ...]:
+        """Jobs that restore a backup into the store; more than one while a changed template replaces the old."""
+        return self.jobs.get(names.ROLE_RESTORE, ())
+
+    @property
+    def restored(self) -> bool:
+        """Whether the store holds what the job begins with, as far as that is a backup."""
+        asked = self.spec.restore_from is not None
+        return not asked or self.status.model is not None or any(job.complete for job in self.restore_jobs)
+
+    @property
+    def hub_image(self) -> HubImage:
+        """The image of the hub's own programs."""
+        return HubImage(self.observed.settings.aggregator_image, self.observed.settings.image_pull_policy)
+
+    @property
     def training_jobs(self) -> tuple[JobView, ...]:
         """Training Jobs of all sites, also of sites that no longer belong to the job."""
         return self.jobs.get(names.ROLE_TRAINER, ())
@@ -152,7 +168,7 @@ class JobContext:
 
     @cached_property
     def _pods_by_job(self) -> Mapping[str, tuple[PodView, ...]]:
-        return _grouped((*self.init_pods, *self.training_pods), lambda pod: pod.job)
+        return _grouped((pod for role in _JOB_ROLES for pod in self.pods.get(role, ())), lambda pod: pod.job)
 
     @cached_property
     def _pods_by_client(self) -> Mapping[str, tuple[PodView, ...]]:
@@ -223,6 +239,18 @@ class JobContext:
     def refused(self, key: Key) -> Refused | None:
         """Why an object cannot be written."""
         return self._refused.get(key)
+
+
+def _own_jobs(observed: Observed, uid: str) -> Iterator[JsonView]:
+    """The Jobs and JobSets that the job controls, and the Jobs of its CronJobs."""
+    crons = {
+        str(body["metadata"].get("uid"))
+        for key, body in observed.children.items()
+        if key.kind == "CronJob" and belongs_to_job(body, uid)
+    }
+    for key, body in observed.children.items():
+        if key.kind in JOB_KINDS and (belongs_to_job(body, uid) or controlled_by(body) in crons):
+            yield body
 
 
 def _wanted_init(observed: Observed) -> JsonView:

@@ -18,6 +18,8 @@ _TRUE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.AGGREGATOR_READY: ("Normal", EventReason.AGGREGATOR_READY),
     ConditionType.SUSPENDED: ("Normal", EventReason.SUSPENDED),
     ConditionType.QUEUE_ADMITTED: ("Normal", EventReason.QUEUE_ADMITTED),
+    ConditionType.RESTORED: ("Normal", EventReason.RESTORED),
+    ConditionType.BACKUP_HEALTHY: ("Normal", EventReason.BACKUP_VERIFIED),
     ConditionType.COMPLETE: ("Normal", EventReason.COMPLETED),
     ConditionType.FAILED: ("Warning", EventReason.FAILED),
 }
@@ -63,6 +65,27 @@ def _stalls(old: Sequence[Condition], new: Sequence[Condition], *, ended: bool) 
     return told
 
 
+# Conditions of which every new reason to be False is told, but for those that only say that it is early.
+_TOLD: Mapping[str, tuple[EventReason, frozenset[Reason]]] = {
+    ConditionType.STORAGE_READY: (EventReason.STORAGE_TROUBLE, frozenset()),
+    ConditionType.BACKUP_HEALTHY: (
+        EventReason.BACKUP_UNHEALTHY,
+        frozenset({Reason.NO_BACKUP_YET, Reason.NEVER_VERIFIED}),
+    ),
+}
+
+
+def _new_reasons(old: Sequence[Condition], new: Sequence[Condition]) -> list[Event]:
+    told = []
+    for type_, (reason, early) in _TOLD.items():
+        before, after = find(old, type_), find(new, type_)
+        if after is None or after.status != "False" or after.reason in early:
+            continue
+        if before is None or (before.status, before.reason) != (after.status, after.reason):
+            told.append(Event("Warning", reason, f"{after.reason}: {after.message}"))
+    return told
+
+
 def condition_events(old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:
     """Events for conditions whose status changed."""
     before = old or ()
@@ -72,7 +95,7 @@ def condition_events(old: Sequence[Condition] | None, new: Sequence[Condition]) 
         if found:
             told.append(Event(found[0], found[1], condition.message or condition.reason))
     ended = any(c.type in (ConditionType.COMPLETE, ConditionType.FAILED) and c.status == "True" for c in new)
-    return told + _stalls(before, new, ended=ended)
+    return told + _new_reasons(before, new) + _stalls(before, new, ended=ended)
 
 
 def keys_event(old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:

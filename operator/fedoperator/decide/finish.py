@@ -6,8 +6,9 @@ until every training Job has heard of it (at most 60 s); after a failure that th
 
 from datetime import datetime, timedelta
 
+from fedapi import names
 from fedapi.crd.fields import find
-from fedoperator.decide import early, failures, lifetime, pending
+from fedoperator.decide import early, failures, lifetime, pending, restoring
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Ending, clipped, instant
 from fedoperator.decide.reasons import ConditionType, Reason
@@ -54,6 +55,11 @@ def _init_failed(context: JobContext) -> Ending | None:
     return _failed(context, found.reason, f"the init Job failed: {found.message}") if found else None
 
 
+def _restore_failed(context: JobContext) -> Ending | None:
+    found = restoring.failure(context)
+    return _failed(context, found.reason, f"the restore Job failed: {found.message}") if found else None
+
+
 def _no_sites_left(context: JobContext) -> Ending | None:
     """Every site failed for good. A barred one may come back: while there is one, nothing is over."""
     found = [(site, failures.site_failure(context, site.name)) for site in context.sites]
@@ -74,7 +80,7 @@ def _never_starts(context: JobContext) -> Ending | None:
     if context.status.model is not None:
         return None
     init = () if context.initialized else tuple(pod for job in context.init_jobs for pod in context.pods_of(job.name))
-    pods: tuple[PodView, ...] = (*context.aggregator_pods, *init)
+    pods: tuple[PodView, ...] = (*context.aggregator_pods, *init, *context.pods.get(names.ROLE_RESTORE, ()))
     found = [t for t in (pending.trouble(context, pod) for pod in pods) if t and t.fatal and t.overdue]
     return _failed(context, found[0].reason, found[0].message) if found else None
 
@@ -87,7 +93,10 @@ def _no_model(context: JobContext) -> Ending | None:
 
 def ending(context: JobContext) -> Ending | None:
     """Whether and how the job has ended."""
-    facts = (_recorded, _outcome, _init_failed, _no_sites_left, _never_starts, _no_model, lifetime.deadline_exceeded)
+    facts = (
+        _recorded, _outcome, _init_failed, _restore_failed, _no_sites_left, _never_starts, _no_model,
+        lifetime.deadline_exceeded,
+    )  # fmt: skip
     return next((found for fact in facts if (found := fact(context))), None)
 
 

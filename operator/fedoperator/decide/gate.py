@@ -1,7 +1,7 @@
 """Policy: which Jobs run. All are created suspended; the init Job is let go when the aggregator is ready.
 
 Training Jobs are let go when there is an initial model, too. They are stopped again when the job is suspended or has ended, when the site is paused (not in mid-round) or rests.
-An aggregator that restarts stops nobody. A Job that a queue admits is never touched. With training.lifetime Round a
+Restores and backups run whether the aggregator is ready or not. An aggregator that restarts stops nobody. A Job that a queue admits is never touched. With training.lifetime Round a
 Job that runs is at work on its round, and one of a paused site that has not started does not start.
 """
 
@@ -13,6 +13,9 @@ from fedoperator.decide.context import JobContext
 from fedoperator.decide.failures import rest
 from fedoperator.decide.replacement import in_training
 from fedoperator.decide.view import JobView
+
+_LASTING = (names.ROLE_BACKUP, names.ROLE_VERIFY)
+_OF_STORES = (names.ROLE_RESTORE, *_LASTING)  # roles of Jobs that need no aggregator
 
 
 def _training(context: JobContext, job: JobView) -> bool | None:
@@ -34,12 +37,12 @@ def _wanted(context: JobContext, role: str, job: JobView) -> bool | None:
         return True
     if role == names.ROLE_TRAINER:
         return _training(context, job)
-    return False if context.aggregator_ready else None
+    return False if role in _OF_STORES or context.aggregator_ready else None
 
 
 def _jobs(context: JobContext) -> Iterator[tuple[str, JobView]]:
     """The Jobs that the operator starts and stops, with their roles. A label that was taken off comes back first."""
-    for role in (names.ROLE_INIT, names.ROLE_TRAINER):
+    for role in (names.ROLE_INIT, names.ROLE_TRAINER, *_OF_STORES):
         yield from ((role, job) for job in context.jobs.get(role, ()) if not (job.deleting or job.queued))
 
 
@@ -51,5 +54,12 @@ def gate(context: JobContext, deleted: Collection[str]) -> Mapping[str, bool]:
 
 
 def closed(context: JobContext) -> Mapping[str, bool]:
-    """The gate after the end: everything that still runs stops."""
-    return {job.name: True for _, job in _jobs(context) if job.running}
+    """The gate after the end: everything that still runs stops, but for backups, which begin even now."""
+    ended = {job.name: True for role, job in _jobs(context) if job.running and role not in _LASTING}
+    return ended | lasting(context)
+
+
+def lasting(context: JobContext) -> dict[str, bool]:
+    """Backups whose `suspend` has to change."""
+    found = [job for role in _LASTING for job in context.jobs.get(role, ()) if not (job.deleting or job.finished)]
+    return {job.name: context.spec.suspend for job in found if job.suspended != context.spec.suspend}

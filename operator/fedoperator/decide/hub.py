@@ -9,21 +9,23 @@ from fedoperator.decide.view import dig
 from fedoperator.desired import access, aggregator
 from fedoperator.desired.aggregator_policy import aggregator_policy
 from fedoperator.desired.ownership import belongs_to_job
+from fedoperator.desired.store_place import identities
 
 
 def accounts(context: JobContext) -> tuple[JsonView, ...]:
     """The aggregator's ServiceAccount."""
-    return (access.service_account(context.identity),)
+    identity = context.identity
+    return (access.service_account(identity, access.aggregator(identity), identities((context.spec.storage.bucket,))),)
 
 
 def roles(context: JobContext) -> tuple[JsonView, ...]:
     """What it may do: to its own job, and to the heartbeats of its sites."""
-    return (access.role(context.identity, (site.name for site in context.sites if site.has_heartbeat)),)
+    return (access.aggregator_role(context.identity, (site.name for site in context.sites if site.has_heartbeat)),)
 
 
 def role_bindings(context: JobContext) -> tuple[JsonView, ...]:
     """Who may do it."""
-    return (access.role_binding(context.identity),)
+    return (access.role_binding(context.identity, access.aggregator(context.identity)),)
 
 
 def services(context: JobContext) -> tuple[JsonView, ...]:
@@ -38,7 +40,8 @@ def network_policies(context: JobContext) -> tuple[JsonView, ...]:
 
 def deployments(context: JobContext) -> tuple[JsonView, ...]:
     """The aggregator while the job is under way."""
-    return (deployment(context, replicas=0 if context.spec.suspend or refused.foreign_names(context) else 1),)
+    stopped = context.spec.suspend or refused.foreign_names(context) or not context.restored
+    return (deployment(context, replicas=0 if stopped else 1),)
 
 
 def deployment(context: JobContext, replicas: int) -> JsonView:

@@ -11,7 +11,7 @@ def _name(context: JobContext) -> str:
 def jobs(context: JobContext) -> tuple[JsonView, ...]:
     """The init Job; none once there is a model, or while an old one is in the way."""
     old = any(job.name != _name(context) or job.deleting for job in context.init_jobs)
-    if context.initialized or old:
+    if context.initialized or old or context.spec.restore_from is not None:
         return ()
     return (context.wanted_init,) if context.init_jobs or not context.spec.suspend else ()
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import children, early, failures, lifetime, pending, podless, queues
+from fedoperator.decide import backup_health, children, early, failures, lifetime, pending, podless, queues
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Event, Key, Observed
@@ -17,6 +17,7 @@ from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
 from fedoperator.decide.finish import ending, released, scaled_down
 from fedoperator.decide.gate import closed, gate
+from fedoperator.decide.gate import lasting as lasting_gate
 from fedoperator.decide.hub import deployment
 from fedoperator.decide.reasons import EventReason
 from fedoperator.decide.site_status import final_site_status, site_status
@@ -75,26 +76,29 @@ def _due(context: JobContext) -> Iterator[datetime]:
     yield from failures.due(context)
     yield from early.due(context)
     yield from podless.due(context)
+    yield from backup_health.due(context)
     until = lifetime.active_until(context)
     if until:
         yield until
 
 
 def _finished(context: JobContext, end: Ending) -> Decision:
-    """After the end nothing is made or mended any more: the aggregator and what still runs are stopped, in time."""
+    """After the end the aggregator and what still runs are stopped, in time, and nothing is made or mended but for backups."""
     expiry, wait = lifetime.expires(context, end), released(context, end)
     if end.recorded and expiry and context.now >= expiry:
         return Decision(delete_self=True, events=(Event("Normal", EventReason.EXPIRED, "its time to live is over"),))
     sites = final_site_status(context) if end.recorded else site_status(context)
     new = status(context, StatusParts(ending=end, sites=sites))
-    stop = wait is None
+    stop, lasting = wait is None, children.wanted(context, children.LASTING)
+    last = (deployment(context, replicas=0),) if stop and not scaled_down(context) else ()
+    pruned = children.pruned(context, lasting, children.LASTING)
     return Decision(
-        objects=(deployment(context, replicas=0),) if stop and not scaled_down(context) else (),
-        suspend=closed(context) if stop else {},
-        delete=queues.withdrawn(context) if stop else (),
+        objects=(*lasting, *last),
+        suspend=closed(context) if stop else lasting_gate(context),
+        delete=(*pruned, *(queues.withdrawn(context) if stop else ())),
         status=news(context.status, new),
         events=_events(context.status, new),
-        requeue_after=_soonest(context, (at for at in (expiry, wait) if at)),
+        requeue_after=_soonest(context, (*backup_health.due(context), *(at for at in (expiry, wait) if at))),
     )
 
 

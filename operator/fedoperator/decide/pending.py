@@ -90,7 +90,7 @@ def trouble(context: JobContext, pod: PodView) -> Trouble | None:
 
 def due(context: JobContext) -> Iterator[datetime]:
     """When a waiting pod is looked at again by the clock alone."""
-    for pod in filter(_waits, (*context.aggregator_pods, *context.init_pods, *context.training_pods)):
+    for pod in filter(_waits, (pod for pods in context.pods.values() for pod in pods)):
         yield since(pod) + deadline(context)
         if pod.scheduled:
             yield pod.scheduled + MOUNT_GRACE

@@ -14,6 +14,8 @@ def phase(context: JobContext, ending: Ending | None) -> Phase:
         return Phase.SUSPENDED
     if in_rounds(context):
         return Phase.RUNNING
+    if any(job.running for job in context.restore_jobs):
+        return Phase.INITIALIZING
     if not any(pod.phase == "Running" for pod in context.aggregator_pods):
         return Phase.PENDING
     return Phase.WAITING if context.initialized else Phase.INITIALIZING

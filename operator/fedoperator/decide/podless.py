@@ -16,7 +16,7 @@ from fedoperator.decide.facts import Trouble, clipped, instant
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.view import JobView, PodView, condition, dig, labels
 
-_ROLES = frozenset({names.ROLE_INIT, names.ROLE_TRAINER})
+_ROLES = frozenset({names.ROLE_INIT, names.ROLE_TRAINER, names.ROLE_RESTORE, names.ROLE_BACKUP, names.ROLE_VERIFY})
 GRACE = timedelta(seconds=10)  # pods of a healthy Job are made within it
 _POD_NAME = re.compile(r'^(Error creating: )?(pods "[^"]*")? ?')  # another one in every attempt
 

@@ -26,6 +26,8 @@ def aggregator_fact(context: JobContext) -> Fact:
     blocked = refused.hub(context)
     if blocked:
         return Fact("False", blocked.reason, blocked.message)
+    if not context.restored:
+        return Fact("False", Reason.RESTORING, "the aggregator starts when the backup is restored")
     trouble = store.lost(context) or early.init(context)
     if context.aggregator_ready and trouble is None:
         return Fact("True", Reason.READY, "the aggregator answers")
@@ -70,7 +72,7 @@ def _stuck(context: JobContext) -> Trouble | None:
     """
     roles = {names.ROLE_AGGREGATOR}
     if not context.initialized:
-        roles.add(names.ROLE_INIT)
+        roles |= {names.ROLE_INIT, names.ROLE_RESTORE}
     if not in_rounds(context) or (context.by_round and not _anybody_trains(context)):
         roles.add(names.ROLE_TRAINER)
     pods = sorted(
@@ -136,7 +138,11 @@ def _standing_still(context: JobContext, aggregator: Fact) -> Fact | None:
     stuck = refused.hub(context) or store.lost(context) or _stuck(context) or early.init(context)
     if stuck:
         return Fact("False", stuck.reason, stuck.message)
-    if aggregator.status == "False" and aggregator.reason != Reason.STARTING and failures.aggregator_failure(context):
+    if (
+        aggregator.status == "False"
+        and aggregator.reason not in (Reason.STARTING, Reason.RESTORING)
+        and failures.aggregator_failure(context)
+    ):
         return Fact("False", aggregator.reason, aggregator.message)
     if context.status.trouble:
         return Fact("False", Reason.STORE_FAILING, context.status.trouble)
@@ -156,6 +162,8 @@ def progress_fact(context: JobContext, aggregator: Fact) -> Fact:
 
 def _under_way(context: JobContext) -> Fact:
     """Progress of a job that nothing holds up."""
+    if not context.restored:
+        return Fact("True", Reason.RESTORING, "a backup is put into the store: see the Restored condition")
     if context.keys_replaced:
         return Fact("True", Reason.KEYS_REPLACED, KEYS_REPLACED)
     if not context.initialized and not in_rounds(context):

@@ -30,6 +30,9 @@ class ConditionType(Word):
     QUEUE_ADMITTED = "QueueAdmitted", "Absent, or whether the queue has admitted all training Jobs that are its own."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
+    STORAGE_READY = "StorageReady", "Absent with a volume, else whether the aggregator can use the bucket."
+    RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
+    BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
     OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when an object that the job needs cannot be written."
 
 
@@ -45,7 +48,7 @@ class Phase(Word):
     """The one word for the eye; nothing reads it back."""
 
     PENDING = "Pending", "Not accepted yet, or the aggregator's pod does not run."
-    INITIALIZING = "Initializing", "The initial model is being made."
+    INITIALIZING = "Initializing", "The initial model is being made, or a backup is put into the store."
     WAITING = "Waiting", "The aggregator waits for sites before the first round."
     RUNNING = "Running", "Rounds are under way."
     SUSPENDED = "Suspended", "spec.suspend is true."
@@ -88,6 +91,23 @@ class Reason(Word):
     TRAINING = "Training", "Rounds are under way."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; pods are started again with new ones."
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
+    # StorageReady; its other reasons are Ready, Starting, Finished, StoreFailing, and those of exit codes.
+    CREDENTIALS_MISSING = "CredentialsMissing", "The Secret with the store's credentials is missing."
+    # Restored.
+    RESTORING = "Restoring", "A Job puts the backup into the store; the aggregator starts when that is done."
+    RESTORED = "Restored", "The store holds what was in the backup."
+    RESTORE_FAILED = "RestoreFailed", "The restore Job failed and left no pod that tells why."
+    # BackupHealthy.
+    NO_BACKUP_YET = "NoBackupYet", "No backup has been made, and none is late."
+    BACKUP_FAILED = "BackupFailed", "The last backup failed."
+    BACKUP_EMPTY = "BackupEmpty", "The newest backup holds nothing."
+    BACKUP_SHRUNKEN = "BackupShrunken", "The newest backup holds less than half of what the one before did."
+    BACKUP_OVERDUE = "BackupOverdue", "The newest backup is older than its schedule, or everyRounds, allows."
+    NEVER_VERIFIED = "NeverVerified", "No backup has been restored to see whether it can be."
+    VERIFICATION_FAILED = "VerificationFailed", "The last backup that was restored was not what it should be."
+    VERIFICATION_OVERDUE = "VerificationOverdue", "The last verification is older than its schedule allows."
+    BACKUP_VERIFIED = "BackupVerified", "A backup was restored and found right, as lately as its schedule asks."
+    BACKUP_SUSPENDED = "BackupSuspended", "Nothing is backed up while the job, or its backup, is suspended."
     # Suspended.
     SUSPEND_REQUESTED = "SuspendRequested", "spec.suspend is true."
     NOT_SUSPENDED = "NotSuspended", "spec.suspend is false."
@@ -153,6 +173,10 @@ class EventReason(Word):
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."
+    RESTORED = "Restored", "The store holds the backup that the job begins with."
+    BACKUP_UNHEALTHY = "BackupUnhealthy", "A backup failed, is empty, shrunken or late, or was not found right."
+    BACKUP_VERIFIED = "BackupVerified", "Backups are healthy: one was restored and found right."
     TAKEN_BACK = "TakenBack", "What somebody else had set in an object of the aggregator was taken back."
     COMPLETED = "Completed", "Training ended well."
     FAILED = "Failed", "Training ended badly."

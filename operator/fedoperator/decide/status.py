@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
 from fedapi.jsonvalue import JsonView
-from fedoperator.decide import queues, refused
+from fedoperator.decide import backup_health, queues, refused, restoring, storage_ready
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.context import JobContext
@@ -50,9 +50,20 @@ def _facts(context: JobContext, ending: Ending | None) -> Mapping[str, Fact]:
         Type.PROGRESSING: progress,
         Type.SUSPENDED: suspended,
         **({Type.QUEUE_ADMITTED: queue} if queue else {}),
+        **_of_stores(context),
         **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(context)) else {}),
         **_end_facts(ending),
     }
+
+
+def _of_stores(context: JobContext) -> Mapping[str, Fact]:
+    """What a job that keeps nothing in a bucket, was not restored or has no backup does not have."""
+    found = {
+        Type.STORAGE_READY: storage_ready.fact(context),
+        Type.RESTORED: restoring.fact(context),
+        Type.BACKUP_HEALTHY: backup_health.fact(context),
+    }
+    return {type_: fact for type_, fact in found.items() if fact is not None}
 
 
 def acted_on(context: JobContext) -> bool:
@@ -67,15 +78,25 @@ def _start_time(context: JobContext) -> str | None:
 def status(context: JobContext, parts: StatusParts) -> FederatedJobStatus:
     """The operator's half of the status."""
     generation, ending = context.observed.job.metadata.generation, parts.ending
-    children = Children(aggregator=context.identity.aggregator, volume_claim=context.identity.claim)
     return FederatedJobStatus(
         conditions=conditions(context.status.conditions, _facts(context, ending), generation, context.now),
         phase=phase(context, ending),
         observed_generation=generation,
         start_time=_start_time(context),
         completion_time=_completion_time(context, ending),
-        children=children if acted_on(context) else None,
+        children=_children(context) if acted_on(context) else None,
         sites=list(parts.sites) if parts.sites is not None else None,
+    )
+
+
+def _children(context: JobContext) -> Children:
+    identity, backup = context.identity, context.spec.backup
+    return Children(
+        aggregator=identity.aggregator,
+        volume_claim=None if context.spec.storage.bucket else identity.claim,
+        backup=identity.backup if backup else None,
+        verify=identity.verify if backup and backup.verify else None,
+        backup_claim=identity.backup_claim if backup and backup.destination.bucket is None else None,
     )
 
 

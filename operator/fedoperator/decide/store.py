@@ -18,8 +18,10 @@ def _live(context: JobContext) -> JsonView | None:
 
 
 def claims(context: JobContext) -> tuple[JsonView, ...]:
-    """The claim as it should be; none where the one that held the model is gone."""
+    """The claim as it should be; none where the store is a bucket, or the one that held the model is gone."""
     live = _live(context)
+    if context.spec.storage.bucket is not None:
+        return ()
     if live is None and context.initialized:
         return ()
     return (store_claim(context.observed.job, dig(live, "spec", "resources", "requests", "storage")),)
@@ -39,7 +41,7 @@ def _replaced(context: JobContext, live: JsonView) -> bool:
 
 def lost(context: JobContext) -> Trouble | None:
     """That the volume with the models is gone. An aggregator that has found its model has it, wherever that is."""
-    if not context.initialized or context.model_served:
+    if context.spec.storage.bucket is not None or not context.initialized or context.model_served:
         return None
     live, name = _live(context), context.identity.claim
     homeless = any(

@@ -222,6 +222,7 @@ class JobView:
     complete: bool
     completed: datetime | None  # when it became so
     failed: bool
+    failed_at: datetime | None
     message: str  # of the Failed condition
     queued: bool
     deleting: bool
@@ -256,6 +257,7 @@ class JobView:
             complete="True" in (condition(body, "Complete").get("status"), ended.get("status")),
             completed=_time(dig(body, "status", "completionTime") or ended.get("lastTransitionTime")),
             failed=failed.get("status") == "True",
+            failed_at=_time(failed.get("lastTransitionTime")) if failed.get("status") == "True" else None,
             message=failed.get("message") or "",
             queued=QUEUE_LABEL in label,
             deleting=bool(dig(body, "metadata", "deletionTimestamp")),

@@ -1,12 +1,14 @@
 """The aggregator's Deployment and Service, and the address under which sites find it.
 
-One replica, Recreate: the store volume is ReadWriteOnce and two aggregators would only fight over HEAD's epoch.
+One replica, Recreate: a store's volume is ReadWriteOnce, and two aggregators would only fight over HEAD's epoch.
 """
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.podfields import Resources
+from fedapi.crd.storage import Bucket
 from fedapi.jsonvalue import Json
+from fedoperator.desired import store_place
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
@@ -47,11 +49,11 @@ def service(identity: Identity) -> Json:
     }
 
 
-def _mounts(identity: Identity) -> tuple[Mount, ...]:
+def _mounts(identity: Identity, bucket: Bucket | None) -> tuple[Mount, ...]:
     return (
         Mount("config", {"configMap": {"name": identity.aggregator}}, names.PATH_CONFIG, read_only=True),
         Mount("credentials", secret_source(identity.secret), names.PATH_CREDENTIALS, read_only=True),
-        Mount("store", {"persistentVolumeClaim": {"claimName": identity.claim}}, names.PATH_STORE),
+        *store_place.mounts(store_place.STORE, bucket, identity.claim),
     )
 
 
@@ -61,7 +63,6 @@ def _environment(identity: Identity, public_url: str) -> dict[str, str]:
         names.ENV_NAMESPACE: identity.namespace,
         names.ENV_JOB_UID: identity.uid,
         names.ENV_CONFIG_FILE: f"{names.PATH_CONFIG}/{names.CONFIG_FILE}",
-        names.ENV_STORE: names.PATH_STORE,
         names.ENV_CREDENTIALS_DIR: names.PATH_CREDENTIALS,
         names.ENV_HOST: "::",  # every address of the pod, IPv6 and IPv4; NetworkPolicy and TLS guard it
         names.ENV_PORT: str(names.AGGREGATOR_PORT),
@@ -102,22 +103,23 @@ def deployment(
     job: FederatedJob, image: str, pull_policy: str, cluster_domain: str, replicas: int, keys: str = ""
 ) -> Json:
     """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
-    identity, spec = Identity.of(job, keys), job.spec.aggregator
+    identity, spec, bucket = Identity.of(job, keys), job.spec.aggregator, job.spec.storage.bucket
     patch = spec.pod_template
+    account = {"serviceAccountName": identity.aggregator, "terminationGracePeriodSeconds": 30}
     parts = PodParts(
-        labels=identity.labels(names.ROLE_AGGREGATOR),
+        labels=identity.labels(names.ROLE_AGGREGATOR) | store_place.pod_labels((bucket,)),
         container=CONTAINER,
         image=image,
         command=names.AGGREGATOR_COMMAND,
         pull_policy=pull_policy,
-        env=_environment(identity, url(identity, cluster_domain)),
+        env=_environment(identity, url(identity, cluster_domain)) | store_place.environment(store_place.STORE, bucket),
         user_env=patch.variables() if patch else {},
-        mounts=_mounts(identity),
+        mounts=_mounts(identity, bucket),
         resources=limited(resources(DEFAULT_RESOURCES, spec.resources)),
         patch=patch,
         priority_class=job.spec.priority_class_name,
         container_extra=_CONTAINER_EXTRA,
-        spec_extra={"serviceAccountName": identity.aggregator, "terminationGracePeriodSeconds": 30},
+        spec_extra=account | store_place.affinity(job.spec),
     )
     return {
         "apiVersion": "apps/v1",

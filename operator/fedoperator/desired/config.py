@@ -11,6 +11,7 @@ from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.jsonvalue import Json
 from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedoperator.desired import store_place
 from fedoperator.desired.identity import Identity
 
 
@@ -47,11 +48,6 @@ def _training(training: Training) -> TrainingSettings:
     )
 
 
-def store_uri(identity: Identity) -> str:
-    """Prefix of model URIs in status."""
-    return f"volume://{identity.claim}"
-
-
 def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
     """What the aggregator needs to know of a job. Durations in seconds, decimal strings as floats."""
     identity, spec = Identity.of(job), job.spec
@@ -77,7 +73,9 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         lifetime=spec.training.lifetime,
         image=spec.task.image,
         history_keep=keep if isinstance(keep := spec.storage.history.keep, int) else None,
-        store_uri=store_uri(identity),
+        store_uri=store_place.uri(spec.storage.bucket, identity.claim),
+        encryption=spec.storage.encrypted_by,
+        residency=tuple(spec.storage.residency or ()),
         roster=roster,
     )
 

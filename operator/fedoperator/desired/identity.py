@@ -58,6 +58,26 @@ class Identity:
         """Name of the store's volume claim."""
         return names.store_claim_name(self.name, self.uid)
 
+    @property
+    def backup_claim(self) -> str:
+        """Name of the volume claim of its backups."""
+        return names.backup_claim_name(self.name, self.uid)
+
+    @property
+    def backup(self) -> str:
+        """Name of the CronJob of backups."""
+        return names.backup_name(self.name)
+
+    @property
+    def backup_account(self) -> str:
+        """Name of the ServiceAccount, Role and RoleBinding of all that reads or writes backups."""
+        return names.backup_account_name(self.name)
+
+    @property
+    def verify(self) -> str:
+        """Name of the CronJob that verifies backups."""
+        return names.verify_name(self.name)
+
     def owner(self) -> Json:
         """The owner reference of the job's children."""
         return _reference(names.JOB_KIND, self.name, self.uid)

@@ -1,4 +1,4 @@
-"""What init and training Jobs share: the Job around a pod template, its name's hash, and who sets `suspend`.
+"""What all Jobs share: the Job around a pod template, its name's hash, and who sets `suspend`.
 
 What is said of Jobs here holds for JobSets too.
 
@@ -41,18 +41,24 @@ def _exit_codes(action: str, codes: Iterable[int], container: str | None) -> Jso
     return {"action": action, "onExitCodes": on}
 
 
-def failure_policy(container: str | None = TRAINER_CONTAINER) -> Json:
+def failure_policy(container: str | None = TRAINER_CONTAINER, fatal: Iterable[int] = outcome.FATAL) -> Json:
     """Of one container, or of all. Disruption, and a ring that others broke, are no failures; codes that running again cannot cure fail the Job."""
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             _exit_codes("Ignore", outcome.IGNORED, container),
-            _exit_codes("FailJob", outcome.FATAL, container),
+            _exit_codes("FailJob", fatal, container),
         ]
     }
 
 
-def job_spec(template: Json, backoff: int, pods: int = 1, container: str | None = TRAINER_CONTAINER) -> Json:
+def job_spec(
+    template: Json,
+    backoff: int,
+    pods: int = 1,
+    container: str | None = TRAINER_CONTAINER,
+    fatal: Iterable[int] = outcome.FATAL,
+) -> Json:
     """A Job of `pods` pods that run side by side, with numbers when there are several."""
     template = template | {"spec": template["spec"] | {"restartPolicy": "Never", "automountServiceAccountToken": False}}
     spec = {
@@ -60,7 +66,7 @@ def job_spec(template: Json, backoff: int, pods: int = 1, container: str | None 
         "parallelism": pods,
         "backoffLimit": backoff,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": failure_policy(container),
+        "podFailurePolicy": failure_policy(container, fatal),
         "template": template,
     }
     return spec | (_INDEXED if pods > 1 else {})

@@ -49,6 +49,7 @@ TABLE = (
     CLIENT,
     Kind("Deployment", "apps", "v1", "deployments", workload=True, wholly_ours=("spec",)),
     Kind("Job", "batch", "v1", "jobs", workload=True, job=True),
+    Kind("CronJob", "batch", "v1", "cronjobs", workload=True, wholly_ours=("spec",)),
     Kind("Pod", "", "v1", "pods"),
     Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims", named_by_uid=True),
     Kind("Service", "", "v1", "services", wholly_ours=("spec",)),

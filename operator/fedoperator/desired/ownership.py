@@ -48,6 +48,11 @@ def _labels(body: JsonView) -> Mapping[str, str]:
     return body["metadata"].get("labels") or {}
 
 
+def controlled_by(body: JsonView) -> str:
+    """The uid of what controls an object; empty: nothing does."""
+    return str(_controller(body).get("uid") or "")
+
+
 def belongs_to_job(body: JsonView, uid: str) -> bool:
     """Whether an object is of the job with this uid: controlled by it, or by nobody and with its label."""
     controller = _controller(body)

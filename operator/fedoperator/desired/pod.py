@@ -11,8 +11,6 @@ from fedapi.crd.podfields import PodAdditions, Resources
 from fedapi.jsonvalue import Json, JsonView
 
 USER_ID = 65532  # the user `nonroot` of distroless images; owns nothing outside the mounted volumes
-TMP_VOLUME = {"name": "tmp", "emptyDir": {}}
-TMP_MOUNT = {"name": "tmp", "mountPath": names.PATH_TMP}
 POD_SECURITY = {
     "runAsNonRoot": True,
     "runAsUser": USER_ID,
@@ -95,12 +93,15 @@ def secret_source(name: str) -> Json:
     return {"secret": {"secretName": name, "defaultMode": 0o440}}
 
 
-def _container(parts: PodParts) -> Json:
+def _container(parts: PodParts, tmp: str = "tmp") -> Json:
     container: Json = {
         "name": parts.container,
         "image": parts.image,
         "env": environment(parts.env, parts.env_fields, parts.user_env),
-        "volumeMounts": [*(mount.volume_mount() for mount in parts.mounts), TMP_MOUNT],
+        "volumeMounts": [
+            *(mount.volume_mount() for mount in parts.mounts),
+            {"name": tmp, "mountPath": names.PATH_TMP},
+        ],
         "securityContext": CONTAINER_SECURITY,
         "terminationMessagePath": names.PATH_TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -119,16 +120,18 @@ def _set(items: Iterable[tuple[str, object]]) -> Json:
     return {key: value for key, value in items if value not in (None, [], {}, "")}
 
 
-def template(parts: PodParts, first: PodParts | None = None) -> Json:
+def template(parts: PodParts, first: PodParts | None = None, beside: PodParts | None = None) -> Json:
     """A pod template: restricted security, a private /tmp, the users' additions, Fedloom's labels on top.
 
-    `first`: a container that has to end well before the other starts; what it says of the pod itself is left out.
+    `first`: a container that has to end well before the other starts; `beside`: one that runs at the same time, with a
+    /tmp of its own. What they say of the pod itself is left out.
     """
     patch = parts.patch or PodAdditions()
-    volumes = {mount.name: mount.volume() for each in (parts, first) if each for mount in each.mounts}
+    volumes = {mount.name: mount.volume() for each in (parts, first, beside) if each for mount in each.mounts}
+    other = f"tmp-{beside.container}" if beside else ""
     spec: Json = {
-        "containers": [_container(parts)],
-        "volumes": [*volumes.values(), TMP_VOLUME],
+        "containers": [_container(parts), *([_container(beside, other)] if beside else [])],
+        "volumes": [*volumes.values(), *({"name": name, "emptyDir": {}} for name in ("tmp", other) if name)],
         "securityContext": POD_SECURITY,
         "enableServiceLinks": False,
     }

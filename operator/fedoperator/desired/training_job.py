@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import FLClient, Pool
-from fedapi.crd.sitedata import DataVolume
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator, placement, ring
 from fedoperator.desired.difference import quantity
@@ -19,19 +18,10 @@ from fedoperator.desired.jobset import first_pod, jobset_spec
 from fedoperator.desired.jobset import jobset as jobset_of
 from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
 from fedoperator.desired.pool import Shape, takes_jobset
+from fedoperator.desired.site_data import data_mount
 
 SHARED_MEMORY = "2Gi"  # where the container has no memory limit
 GRACE_S = 30  # after SIGTERM a rank has 20 s to reach a step and then writes a checkpoint; spot machines give no more
-
-
-def _data_mount(volume: DataVolume) -> Mount:
-    """Read-only twice: the mount for the task, the claim so that the kubelet never changes its ownership."""
-    path, name = f"{names.PATH_DATA}/{volume.name}", f"data-{volume.name}"
-    if volume.persistent_volume_claim is not None:
-        claim = {"claimName": volume.persistent_volume_claim.claim_name, "readOnly": True}
-        return Mount(name, {"persistentVolumeClaim": claim}, path, read_only=True)
-    source = volume.config_map.name if volume.config_map else ""
-    return Mount(name, {"configMap": {"name": source}}, path, read_only=True)
 
 
 def _state_mount(client: FLClient) -> Mount:
@@ -47,7 +37,7 @@ def _mounts(client: FLClient, identity: Identity) -> tuple[Mount, ...]:
     secret = identity.site_secret(client.metadata.name)
     return (
         Mount("credentials", secret_source(secret), names.PATH_CREDENTIALS, read_only=True),
-        *(_data_mount(volume) for volume in client.spec.data.volumes),
+        *(data_mount(volume) for volume in client.spec.data.volumes),
         _state_mount(client),
     )
 

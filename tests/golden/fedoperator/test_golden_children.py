@@ -70,6 +70,52 @@ FULL = (
     ),
 )
 
+SANDBOX = {"volumes": [{"name": "rows", "configMap": {"name": "sandbox"}}], "env": [{"name": "SPLIT", "value": "all"}]}
+BUCKETS = (
+    s.job(
+        s.in_round() | {"round": {"current": 13, "total": 20, "committed": 12}},
+        storage={
+            "s3": {
+                "bucket": "models",
+                "prefix": "heart",
+                "region": "eu-central-1",
+                "endpoint": "https://minio.storage.svc:9000",
+                "credentialsSecretRef": {"name": "fedloom-store-minio"},
+            },
+            "residency": ["eu-central-1", "westeurope"],
+        },
+        backup={
+            "schedule": "0 3 * * *",
+            "everyRounds": 5,
+            "coldAfterDays": 90,
+            "destination": {
+                "azure": {
+                    "account": "hospital",
+                    "container": "copies",
+                    "region": "westeurope",
+                    "clientID": "00000000-0000-0000-0000-000000000001",
+                }
+            },
+            "verify": {"schedule": "0 4 * * 0", "data": SANDBOX, "metric": "accuracy", "tolerance": "0.01"},
+        },
+        aggregator={"podTemplate": {"nodeSelector": {"pool": "hub"}}},
+    ),
+    (s.site("berlin"),),
+)
+RESTORED = (
+    s.job(
+        storage={"gcs": {"bucket": "models", "serviceAccount": "fedloom@p.iam.gserviceaccount.com"}},
+        restoreFrom={
+            "source": {"persistentVolumeClaim": {"claimName": "lost-backup-store-01234567"}},
+            "backup": "research/lost",
+            "round": 12,
+            "publicKey": "0" * 64,
+        },
+        backup={"everyRounds": 5},
+    ),
+    (s.site("berlin"),),
+)
+
 
 RINGS = (
     s.site("cpu", pool={"workers": 2, "queueName": "shared"}),
@@ -110,7 +156,9 @@ def _text(objects: Iterable[JsonView]) -> str:
     return yaml.dump_all((dict(o) for o in objects), Dumper=plain, sort_keys=True, width=1000)
 
 
-@pytest.mark.parametrize(("name", "sample"), [("plain", PLAIN), ("full", FULL)])
+@pytest.mark.parametrize(
+    ("name", "sample"), [("plain", PLAIN), ("full", FULL), ("buckets", BUCKETS), ("restored", RESTORED)]
+)
 def test_children(name, sample):
     _compare(name, _rendered(*sample))
 

@@ -4,6 +4,7 @@ STORAGE, BACKUP, RESTORE = "spec.storage", "spec.backup", "spec.restoreFrom"
 S3 = {"bucket": "models", "region": "eu-central-1"}
 GCS = {"bucket": "models"}
 AZURE = {"account": "hospital", "container": "models"}
+HERE, ONLY_HERE = {"region": "eu-central-1"}, {"residency": ["eu-central-1"]}
 DAILY = {"schedule": "0 3 * * *"}
 ROLE = "arn:aws:iam::123456789012:role/fedloom"
 OTHER_ROLE = "arn:aws:iam::123456789012:role/other"
@@ -43,10 +44,19 @@ STORES = [
     (f"{STORAGE}.s3", S3 | {"kmsKeyID": "alias/models"}, S3 | {"kmsKeyID": ""}, ["spec.storage.s3.kmsKeyID"]),
     (
         f"{STORAGE}.s3",
-        S3 | {"credentialsSecretRef": {"name": "aws"}},
+        S3 | {"credentialsSecretRef": {"name": "fedloom-store-aws"}},
         S3 | {"credentialsSecretRef": {}},
         ["credentialsSecretRef.name"],
     ),
+    *[
+        (
+            f"{STORAGE}.{cloud}",
+            place | {"credentialsSecretRef": {"name": "fedloom-store-a"}},
+            place | {"credentialsSecretRef": {"name": "db-password"}},
+            ["credentialsSecretRef.name", "must begin with fedloom-store-", "no other Secret mounted"],
+        )
+        for cloud, place in (("s3", S3), ("gcs", GCS), ("azure", AZURE))
+    ],
     (f"{STORAGE}.gcs", GCS | {"serviceAccount": GSA}, GCS | {"serviceAccount": "me@example.com"}, ["serviceAccount"]),
     (
         f"{STORAGE}.gcs",
@@ -58,18 +68,32 @@ STORES = [
     (f"{STORAGE}.azure", AZURE | {"encryptionScope": "own"}, AZURE | {"encryptionScope": "!"}, ["encryptionScope"]),
     (f"{STORAGE}.clientEncryption", {"enabled": False}, {"kem": "RSA"}, ["clientEncryption.kem", "RSA"]),
     # Regions.
-    (
-        "spec",
-        job(DAILY, {"s3": S3, "residency": ["eu-central-1"]}, {"gcs": GCS}),
-        job(DAILY, {"s3": S3, "residency": ["eu-west-1"]}, {"gcs": GCS}),
-        ["spec.storage.s3", "storage.s3.region is not one of storage.residency", "name a bucket in one of these"],
-    ),
-    (
-        "spec",
-        job(DAILY, {"gcs": GCS, "residency": ["eu-central-1"]}, {"s3": S3}),
-        job(DAILY, {"gcs": GCS, "residency": ["eu-central-1"]}, {"s3": {"bucket": "copies"}}),
-        ["spec.backup.destination.s3", "backup.destination.s3.region is not one of storage.residency"],
-    ),
+    *[
+        (
+            "spec",
+            job(DAILY, {cloud: place | HERE} | ONLY_HERE, {"s3": {"bucket": "copies"} | HERE}),
+            job(DAILY, {cloud: place | region} | ONLY_HERE, {"s3": {"bucket": "copies"} | HERE}),
+            [
+                f"spec.storage.{cloud}",
+                f"storage.{cloud}.region is not one of storage.residency",
+                "name a bucket in one",
+            ],
+        )
+        for cloud, place, region in (
+            ("s3", S3, {"region": "eu-west-1"}),
+            ("gcs", GCS, {}),
+            ("azure", AZURE, {"region": "westeurope"}),
+        )
+    ],
+    *[
+        (
+            "spec",
+            job(DAILY, {"s3": S3 | HERE} | ONLY_HERE, {cloud: place | HERE}),
+            job(DAILY, {"s3": S3 | HERE} | ONLY_HERE, {cloud: place}),
+            [f"spec.backup.destination.{cloud}", f"backup.destination.{cloud}.region is not one of storage.residency"],
+        )
+        for cloud, place in (("s3", {"bucket": "copies"}), ("gcs", GCS), ("azure", AZURE))
+    ],
     (f"{STORAGE}.residency", ["eu-central-1"], [], ["spec.storage.residency"]),
     # A backup is somewhere else.
     (
@@ -175,7 +199,7 @@ FIXED = [
 ]
 MAY_CHANGE = [
     ("spec.storage.s3.kmsKeyID", "alias/new"),
-    ("spec.storage.s3.credentialsSecretRef", {"name": "rotated"}),
+    ("spec.storage.s3.credentialsSecretRef", {"name": "fedloom-store-rotated"}),
     ("spec.storage.s3.roleARN", ROLE),
     ("spec.storage.gcs.serviceAccount", GSA),
     ("spec.storage.azure.clientID", CLIENT_ID),

@@ -24,7 +24,7 @@ LONG = [f"s{number:06d}-".ljust(63, "x") for number in range(MAX_SITES)]
         config_map(
             s.job(), tuple(RosterEntry(name=n, eligible=False, reason=Reason.AWAITING_AGGREGATOR) for n in LONG)
         ),
-        access.role(Identity("", "heart", s.UID), LONG),
+        access.aggregator_role(Identity("", "heart", s.UID), LONG),
     ],
     ids=["ConfigMap", "Role"],
 )

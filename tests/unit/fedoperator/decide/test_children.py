@@ -1,6 +1,6 @@
 """The table of children: a new kind in a new role is a builder, a policy and a row, and nothing else.
 
-The row here is a CronJob of role backup, which the operator does not have (yet).
+The row here is a PodDisruptionBudget of role budget, which the operator does not have (yet).
 """
 
 from dataclasses import replace
@@ -24,18 +24,22 @@ from fedoperator.queueing import WorkKey
 from fedoperator.refusals import Refusals
 from tests.unit.fedoperator import samples as s
 
-BACKUP = "backup"
-CRON_JOB = Kind("CronJob", "batch", "v1", "cronjobs", workload=True, wholly_ours=("spec",))
-KEY = Key("CronJob", "heart-backup")
-PATH = "/apis/batch/v1/namespaces/research/cronjobs/heart-backup"
+BUDGET = "budget"
+DISRUPTION_BUDGET = Kind(
+    "PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", workload=True, wholly_ours=("spec",)
+)
+KEY = Key("PodDisruptionBudget", "heart-budget")
+PATH = "/apis/policy/v1/namespaces/research/poddisruptionbudgets/heart-budget"
 
 
-def cron_jobs(context) -> tuple[Json, ...]:
-    """The policy, and the builder in it: a backup while the job is not suspended."""
+def budgets(context) -> tuple[Json, ...]:
+    """The policy, and the builder in it: a budget while the job is not suspended."""
     if context.spec.suspend:
         return ()
-    metadata = context.identity.metadata(KEY.name, BACKUP)
-    return ({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": {"schedule": "0 3 * * *"}},)
+    metadata = context.identity.metadata(KEY.name, BUDGET)
+    return (
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": {"maxUnavailable": 0}},
+    )
 
 
 class Server:
@@ -61,15 +65,17 @@ class NoSecrets:
 
 @pytest.fixture(autouse=True)
 def row(monkeypatch):
-    monkeypatch.setitem(BY_KIND, "CronJob", CRON_JOB)
-    monkeypatch.setattr(children, "TABLE", (*children.TABLE, Child("CronJob", BACKUP, cron_jobs)))
+    monkeypatch.setitem(BY_KIND, "PodDisruptionBudget", DISRUPTION_BUDGET)
+    monkeypatch.setattr(children, "TABLE", (*children.TABLE, Child("PodDisruptionBudget", BUDGET, budgets)))
 
 
 def carried_out(decision: Decision, server: Server, cache: Cache) -> None:
     about = s.job().model_dump(by_alias=True) | {"kind": "FederatedJob", "apiVersion": names.API_VERSION}
     about["metadata"]["creationTimestamp"] = s.ago(60)
     applier = Applier(Writer(server, cache, lambda *_: None, "operator-0"), NoSecrets(), Refusals())
-    only = replace(decision, secrets=(), objects=tuple(o for o in decision.objects if o["kind"] == "CronJob"))
+    only = replace(
+        decision, secrets=(), objects=tuple(o for o in decision.objects if o["kind"] == "PodDisruptionBudget")
+    )
     applier.apply(about, only, lambda key: cache.get(key.kind, "research", key.name))
 
 
@@ -89,21 +95,21 @@ def test_it_is_applied_once_observed_and_pruned():
     assert decision.delete == (KEY,)
     carried_out(decision, server, cache)
     assert server.asked[1:] == [("DELETE", PATH)]
-    assert cache.get("CronJob", "research", KEY.name) is None
+    assert cache.get("PodDisruptionBudget", "research", KEY.name) is None
 
 
 def test_it_is_watched_and_its_events_lead_to_its_job():
-    body = cron_jobs_of(s.observe())
-    assert [str(stream.kind) for stream in streams((), (*TABLE, CRON_JOB))][-1] == "CronJob"
+    body = budget_of(s.observe())
+    assert [str(stream.kind) for stream in streams((), (*TABLE, DISRUPTION_BUDGET))][-1] == "PodDisruptionBudget"
     assert list(keys_of(body, Cache())) == [WorkKey("research", "FederatedJob", "heart")]
 
 
-def cron_jobs_of(observed) -> Json:
-    return dict(next(o for o in decide(observed, s.NOW).objects if o["kind"] == "CronJob"))
+def budget_of(observed) -> Json:
+    return dict(next(o for o in decide(observed, s.NOW).objects if o["kind"] == "PodDisruptionBudget"))
 
 
 def test_somebody_elses_is_left_alone_and_a_predecessors_is_replaced():
-    made = cron_jobs_of(s.observe())
+    made = budget_of(s.observe())
     others = {**made, "metadata": {"name": KEY.name, "namespace": "research"}}
     assert KEY not in decide(s.observe(children={KEY: others}), s.NOW).delete
     old = {"metadata": {**made["metadata"], "labels": {**made["metadata"]["labels"], names.LABEL_JOB_UID: "older"}}}
@@ -116,9 +122,9 @@ def test_somebody_elses_is_left_alone_and_a_predecessors_is_replaced():
 JOB_OF_IT = {
     "kind": "Job",
     "metadata": {
-        "name": "heart-backup-1",
+        "name": "heart-budget-1",
         "namespace": "research",
-        "labels": {names.LABEL_JOB: "heart", names.LABEL_JOB_UID: s.UID, names.LABEL_ROLE: BACKUP},
+        "labels": {names.LABEL_JOB: "heart", names.LABEL_JOB_UID: s.UID, names.LABEL_ROLE: BUDGET},
     },
     "spec": {"suspend": False},
     "status": {"startTime": s.ago(3600)},
@@ -140,8 +146,8 @@ def test_jobs_and_pods_in_a_role_that_no_policy_knows_are_let_be(job, owners):
     """Before roles decided, every Job with the job's uid was suspended with it and waited for."""
     bare = s.observe(job, children=s.live_children(s.observe()))
     own = {**JOB_OF_IT, "metadata": {**JOB_OF_IT["metadata"], "ownerReferences": owners}}
-    pod = s.pod(BACKUP, "heart-backup-1", phase="Pending", created_s_ago=86400)
-    more = replace(bare, children={**bare.children, Key("Job", "heart-backup-1"): own}, pods=(pod,))
+    pod = s.pod(BUDGET, "heart-budget-1", phase="Pending", created_s_ago=86400)
+    more = replace(bare, children={**bare.children, Key("Job", "heart-budget-1"): own}, pods=(pod,))
     assert decide(more, s.NOW) == decide(bare, s.NOW)
 
 

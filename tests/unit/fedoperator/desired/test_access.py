@@ -9,14 +9,14 @@ from tests.unit.fedoperator import samples as s
 
 def test_the_role_without_sites_names_no_leases():
     identity = Identity.of(s.job())
-    assert [rule["resources"] for rule in access.role(identity, [])["rules"]] == [
+    assert [rule["resources"] for rule in access.aggregator_role(identity, [])["rules"]] == [
         ["federatedjobs"], ["federatedjobs/status"],
     ]  # fmt: skip
-    assert all(rule["resourceNames"] for rule in access.role(identity, ["a"])["rules"])
+    assert all(rule["resourceNames"] for rule in access.aggregator_role(identity, ["a"])["rules"])
 
 
 OBJECT = 3 * 2**19  # bytes of a request to etcd (--max-request-bytes)
 
 
 def test_the_role_with_every_sites_lease_fits_etcd():
-    assert len(json.dumps(access.role(Identity("research", "j" * 52, s.UID), s.LONG))) < OBJECT
+    assert len(json.dumps(access.aggregator_role(Identity("research", "j" * 52, s.UID), s.LONG))) < OBJECT

@@ -76,3 +76,18 @@ def test_a_roster_comes_back_as_it_was(entry):
     assert JobConfig.model_validate_json(config.canonical()).roster == (entry,)
     listed = config.model_dump() | {"roster": [entry.model_dump()]}  # the form of version 0.1
     assert JobConfig.model_validate(listed).roster == (entry,)
+
+
+def test_a_bucket_is_told_by_its_place_its_regions_and_how_updates_are_encrypted():
+    storage = {"s3": {"bucket": "models", "prefix": "a", "region": "eu-central-1"}, "residency": ["eu-central-1"]}
+    config = job_config(s.job(storage=storage), ())
+    assert (config.store_uri, config.residency, config.encryption) == (
+        "s3://models/a",
+        ("eu-central-1",),
+        "MLKEM768X25519",
+    )
+    plain = job_config(s.job(), ())
+    assert (plain.residency, plain.encryption) == ((), None)
+    assert not {"residency", "encryption"} & plain.model_dump(mode="json").keys(), (
+        "older aggregators refuse what they do not know"
+    )

@@ -1,0 +1,116 @@
+"""Policy: what makes and verifies a job's backups: account, rights, volume, CronJobs, and a Job when rounds were committed.
+
+They stay after the end of the job, when its aggregator is gone. A backup because of rounds follows from how far the
+newest backup lags behind the last commit, not from a commit that was seen: nothing is lost while nobody looks.
+"""
+
+from fedapi import names
+from fedapi.crd.backup import Backup
+from fedapi.crd.storage import Volume
+from fedapi.jsonvalue import JsonView
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key
+from fedoperator.decide.view import JobView, dig
+from fedoperator.desired import access, backup_job, hub_pod, store_place
+from fedoperator.desired.store_claim import backup_claim
+
+
+def accounts(context: JobContext) -> tuple[JsonView, ...]:
+    """The ServiceAccount of all pods that read or write backups."""
+    if context.spec.backup is None and context.spec.restore_from is None:
+        return ()
+    identity, annotations = context.identity, store_place.identities(hub_pod.buckets(context.observed.job))
+    return (access.service_account(identity, access.backup(identity), annotations),)
+
+
+def roles(context: JobContext) -> tuple[JsonView, ...]:
+    """What it may do: write its own job's status, and read what a backup keeps of the API."""
+    if context.spec.backup is None:
+        return ()
+    return (access.backup_role(context.identity, (site.name for site in context.sites)),)
+
+
+def role_bindings(context: JobContext) -> tuple[JsonView, ...]:
+    """Who may do it."""
+    if context.spec.backup is None:
+        return ()
+    return (access.role_binding(context.identity, access.backup(context.identity)),)
+
+
+def claims(context: JobContext) -> tuple[JsonView, ...]:
+    """The claim of the destination's volume, where it is one."""
+    backup = context.spec.backup
+    if backup is None or backup.destination.bucket is not None:
+        return ()
+    live = context.observed.children.get(Key("PersistentVolumeClaim", context.identity.backup_claim))
+    size = dig(live, "spec", "resources", "requests", "storage")
+    return (backup_claim(context.observed.job, backup.destination.volume or Volume(), size),)
+
+
+def claim_kept(context: JobContext, claim: JsonView) -> bool:
+    """A claim with backups is never the operator's to delete."""
+    del context, claim
+    return True
+
+
+def suspended(context: JobContext) -> bool:
+    """Whether no backup is made: the job is suspended, or its backups are."""
+    return context.spec.suspend or context.spec.backup is None or context.spec.backup.suspend
+
+
+def cron_jobs(context: JobContext) -> tuple[JsonView, ...]:
+    """The CronJob that makes backups."""
+    job, keys = context.observed.job, context.observed.settings.keys_id
+    if (backup := job.spec.backup) is None:
+        return ()
+    return (backup_job.backup_cron_job(job, backup, context.hub_image, keys, suspend=suspended(context)),)
+
+
+def verify_cron_jobs(context: JobContext) -> tuple[JsonView, ...]:
+    """The CronJob that verifies them."""
+    job, keys = context.observed.job, context.observed.settings.keys_id
+    if (backup := job.spec.backup) is None or (verify := backup.verify) is None:
+        return ()
+    return (backup_job.verify_cron_job(job, backup, verify, context.hub_image, keys, suspend=suspended(context)),)
+
+
+def due_round(context: JobContext, backup: Backup) -> int | None:
+    """The committed round that `everyRounds` wants a backup of; None: the newest backup has it, or none is wanted yet."""
+    every, status = backup.every_rounds, context.status
+    committed = status.round.committed if status.round else 0
+    if every is None:
+        return None
+    wanted = committed if status.outcome is not None else committed // every * every
+    held = status.backup.round if status.backup else None
+    return wanted if wanted > (held or 0) else None
+
+
+def _of_rounds(context: JobContext) -> str | None:
+    """Name of the Job that makes the backup which is due; None: no such Job is wanted now."""
+    backup = context.spec.backup
+    round_ = None if backup is None or suspended(context) else due_round(context, backup)
+    if round_ is None:
+        return None
+    name, jobs = names.triggered_backup_name(context.identity.name, round_), context.jobs.get(names.ROLE_BACKUP, ())
+    others = any(job.name != name and not job.finished for job in jobs)
+    return None if others else name
+
+
+def jobs(context: JobContext) -> tuple[JsonView, ...]:
+    """The Job of a backup that rounds make due, when no other backup is under way: one at a time."""
+    job, keys = context.observed.job, context.observed.settings.keys_id
+    name, backup = _of_rounds(context), job.spec.backup
+    if name is None or backup is None or any(live.name == name for live in _made(context)):
+        return ()  # its template is immutable: one that is there is left as it is
+    round_ = due_round(context, backup)
+    return (backup_job.triggered_backup(job, backup, context.hub_image, keys, round_ or 0),)
+
+
+def _made(context: JobContext) -> tuple[JobView, ...]:
+    return context.jobs.get(names.ROLE_BACKUP, ())
+
+
+def job_kept(context: JobContext, job: JsonView) -> bool:
+    """A Job that works stays, and the one of the round that is due, which tells how it went."""
+    view = JobView.of(job)
+    return not view.finished or view.name == _of_rounds(context)
