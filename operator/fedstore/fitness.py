@@ -13,6 +13,7 @@ from typing import Protocol
 
 from fedstore.bucket import SHA256, ConflictError, Upload
 from fedstore.errors import StoreError, UnfitStoreError
+from fedstore.s3errors import RefusedError
 
 _FIRST, _SECOND = b"first", b"second"
 _WAY_OUT = (
@@ -57,8 +58,10 @@ def probed(subject: Subject, prefix: str, *, conditional: bool) -> Found:
             raise UnfitStoreError(
                 f"the store did not write over an object whose ETag was the one it told: {error}"
             ) from error
-        except StoreError:
+        except RefusedError:
             return Found(checks_sha256=True)
+        except StoreError:
+            pass  # nothing is known, so nothing is believed
         return Found(checks_sha256=False)
     finally:
         with contextlib.suppress(StoreError):

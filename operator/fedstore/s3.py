@@ -23,7 +23,14 @@ from fedapi.wire.message import ObjectRef
 from fedstore import fitness, s3errors
 from fedstore.bucket import SHA256, ConflictError, Stat
 from fedstore.credentials import CA_FILE, OfCredentials
-from fedstore.errors import MissingError, StoreDeniedError, StoreError, StoreFailedError, UnfitStoreError
+from fedstore.errors import (
+    MissingError,
+    StoreDeniedError,
+    StoreError,
+    StoreFailedError,
+    UnfitStoreError,
+    UnknownStoreError,
+)
 from fedstore.presigning import Presigned
 from fedstore.s3errors import ContendedError
 
@@ -31,6 +38,7 @@ _CONNECT_S, _SILENCE_S = 10, 60  # the longest wait for a connection, and for th
 _TRIES = 4  # of a request by the SDK; of a body that breaks off; of a write that meets another one
 _CONNECTIONS = 64
 _PIECE_BYTES = 256 << 10  # of a body, copied at once
+_KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _DEFAULT_REGION = "us-east-1"  # what other servers than Amazon's take
 
 Json = dict[str, Any]
@@ -281,19 +289,29 @@ class _Access:
 
     def __init__(self, place: S3, folder: Path | None, files: Mapping[str, str]) -> None:
         self.ca = files.get(CA_FILE, "")
-        session = boto3.Session(
-            aws_access_key_id=files.get("AWS_ACCESS_KEY_ID"),
-            aws_secret_access_key=files.get("AWS_SECRET_ACCESS_KEY"),
-            aws_session_token=files.get("AWS_SESSION_TOKEN"),
-            region_name=place.region or (_DEFAULT_REGION if place.endpoint else None),
-        )
-        self._credentials = session.get_credentials()
-        self.client = session.client(
-            "s3",
-            endpoint_url=place.endpoint or None,
-            verify=str(folder / CA_FILE) if folder and self.ca else None,
-            config=_config(path_style=bool(place.endpoint)),
-        )
+        missing = [name for name in (_KEY_ID, _SECRET) if not files.get(name)]
+        if len(missing) == 1 or (missing and _TOKEN in files):
+            raise StoreDeniedError(f"the folder of credentials {folder} lacks {missing[0]}")
+        try:
+            session = boto3.Session(
+                files.get(_KEY_ID),
+                files.get(_SECRET),
+                files.get(_TOKEN),
+                region_name=place.region or (_DEFAULT_REGION if place.endpoint else None),
+            )
+            self._credentials = session.get_credentials()
+            self.client = session.client(
+                "s3",
+                endpoint_url=place.endpoint or None,
+                verify=str(folder / CA_FILE) if folder and self.ca else None,
+                config=_config(path_style=bool(place.endpoint)),
+            )
+        except ValueError as error:
+            raise UnknownStoreError(f"{place.text()}: {error}") from error
+        except s3errors.SDK_ERRORS as error:
+            raise s3errors.typed(
+                error, place.text(), f"the folder {folder}" if folder else "the environment"
+            ) from error
 
     def expires_at(self) -> float:
         """When the credentials end, and with them the URLs that they signed; infinite for keys."""
@@ -312,7 +330,7 @@ def _config(*, path_style: bool) -> Config:
         request_checksum_calculation="when_required",  # they are computed here
         response_checksum_validation="when_required",  # readers compare digests
         s3={
-            "addressing_style": "path" if path_style else "virtual",
+            "addressing_style": "path" if path_style else "auto",
             "payload_signing_enabled": False,  # the checksum is signed; it would be hashed twice
         },
     )

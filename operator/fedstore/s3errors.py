@@ -11,6 +11,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     NoAuthTokenError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
     SSLError,
@@ -26,6 +27,7 @@ from fedstore.errors import (
     StoreFailedError,
     StoreFullError,
     UnfitStoreError,
+    UnknownStoreError,
 )
 
 SDK_ERRORS = (BotoCoreError, ClientError, HTTPError, OSError)
@@ -65,12 +67,18 @@ class ContendedError(StoreFailedError):
     """Another write of the same object is under way: soon again."""
 
 
+class RefusedError(StoreFailedError):
+    """The server says that the request is wrong: its checksum, for example."""
+
+
 def typed(error: Exception, what: str, credentials: str) -> StoreError:
     """`what`: the object, as people read it. `credentials`: where they come from."""
     if isinstance(error, ClientError):
         return _answered(Answer.of(error), what, credentials)
     if isinstance(error, _NO_CREDENTIALS):
         return StoreDeniedError(f"{what}: no credentials in {credentials}: {error}")
+    if isinstance(error, ParamValidationError):
+        return UnknownStoreError(f"{what}: {error}")
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreFailedError(
             f"{what}: its certificate is not trusted: give the CA as ca.crt beside the credentials ({error})"
@@ -118,9 +126,11 @@ def _meaning(answer: Answer, credentials: str) -> tuple[type[StoreError], str]:
         (answer.code in _CONTENDED, ContendedError, "another write of it is under way"),
         (answer.code in _NO_BUCKET, UnfitStoreError, NO_BUCKET),
         (answer.code in _OTHER_REGION, UnfitStoreError, f"the bucket is in another region{region}"),
+        (answer.status == 501, UnfitStoreError, "the store does not know this operation, or a condition of it"),
         (answer.code in _FULL or answer.status == 507, StoreFullError, "the store has no room left"),
         (answer.is_of_kms(), StoreDeniedError, NO_KEY),
         (answer.code in _DENIED, StoreDeniedError, f"{_DENIED.get(answer.code)}; credentials: {credentials}"),
         (answer.status in {401, 403}, StoreDeniedError, f"{_RIGHTS}; credentials: {credentials}"),
+        (answer.status == 400, RefusedError, "the store refuses the request"),
     )
     return next(((kind, told) for fits, kind, told in rows if fits), (StoreFailedError, "the store failed"))

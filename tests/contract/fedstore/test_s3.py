@@ -26,6 +26,7 @@ from fedstore.errors import (
     StoreDeniedError,
     StoreFailedError,
     UnfitStoreError,
+    UnknownStoreError,
 )
 from fedstore.opening import open_store
 from tests.contract.fedstore import stores
@@ -283,6 +284,37 @@ def test_where_credentials_were_looked_for_is_said(server, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(StoreDeniedError, match=f"no credentials in the folder {folder}"):
         open_store(server.place(server.shared_bucket), folder).get("a")
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_a_half_of_the_credentials_is_told_by_its_name(server, tmp_path, name):
+    folder = server.credentials(tmp_path / "credentials")
+    (folder / name).unlink()
+    with pytest.raises(StoreDeniedError, match=f"{folder} lacks {name}"):
+        open_store(server.place(server.shared_bucket), folder)
+
+
+@pytest.mark.parametrize("where", ["s3://a!b/p?endpoint=https://127.0.0.1:1", "s3://bucket/p?endpoint=no-url"])
+def test_a_place_that_cannot_be_is_told_by_its_name(minio, tmp_path, where):
+    with pytest.raises(UnknownStoreError, match=re.escape(where.partition("?")[0])):
+        open_store(where, minio.credentials(tmp_path / "credentials")).get("a")
+
+
+def test_in_a_bucket_with_versions_a_deleted_object_may_be_written_again(server, tmp_path):
+    bucket = server.bucket()
+    with server.clients() as client:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        store = open_store(server.place(bucket), server.credentials(tmp_path / "credentials"))
+        store.put_once("a", b"1")
+        store.delete("a")
+        assert (store.size("a"), list(store.keys(""))) == (None, [])
+        store.put_once("a", b"2")
+        with pytest.raises(AlreadyExistsError):
+            store.put_once("a", b"3")
+        head = store.replace_head("HEAD", b"1", None)
+        assert store.replace_head("HEAD", b"2", head.tag) == store.head("HEAD")
+        versions = client.list_object_versions(Bucket=bucket, Prefix="p/a")["Versions"]
+        assert len(versions) == 2, "what was deleted is still there for who may look"
 
 
 def test_an_unknown_authority_is_named_with_the_way_out(server, tmp_path):
