@@ -64,7 +64,7 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     found = sorted(history.objects(store, layout), key=_order)
     commits, sites = _committed(store, layout, head)
     tip = commits[-1] if commits else None
-    reader = _Reader(store, layout.uid)
+    reader = _Reader(store, layout.uid, head.uids(layout.uid))
     return Log(
         head=head,
         commits=tuple(commits),
@@ -122,6 +122,7 @@ class _Reader:
 
     store: ObjectStore
     uid: str
+    uids: frozenset[str]  # that records may say
     damages: list[Damage] = field(default_factory=list)
 
     def all(self, keys: Iterable[tuple[str, StoreKey]], model: type[_M]) -> Iterator[_M]:
@@ -149,7 +150,7 @@ class _Reader:
         except DamagedRecordError as error:
             self._leave_out(key, said, str(error))
             return None
-        if not belongs(record, said, self.uid):
+        if not belongs(record, said, self.uids):
             self._leave_out(key, said, "what it says belongs to another key")
             return None
         return record
@@ -159,10 +160,12 @@ class _Reader:
         self.damages.append(Damage(key, what, client))
 
 
-def belongs(record: Record, said: StoreKey, uid: str) -> bool:
-    """Whether the record says the same as its key."""
+def belongs(record: Record, said: StoreKey, uids: frozenset[str]) -> bool:
+    """Whether the record says the same as its key, of one of those jobs."""
     told = _said(record).model_dump(include={"job_uid", "round", "attempt", "client"})
-    says = {"job_uid": uid, "round": said.round}
+    if told.pop("job_uid", None) not in (None, *uids):
+        return False
+    says: dict[str, object] = {"round": said.round}
     if isinstance(said, ManifestKey | ReportKey):
         says["client"] = said.client
     if isinstance(said, RecordKey | ManifestKey):
