@@ -71,7 +71,7 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         sites=sites,
         evaluations=tuple(_evaluations(reader, found, commits, finished=head.finished is not None)),
         tip_selected=_tip_selected(reader, found, tip),
-        plans=tuple(reader.all(_named(found, head.round + 1, PLAN), PlanRecord)),
+        plans=tuple(_own(layout, reader.all(_named(found, head.round + 1, PLAN), PlanRecord))),
         failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
         closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
         manifests=tuple(
@@ -83,6 +83,11 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
         damages=tuple(reader.damages),
     )
+
+
+def _own(layout: Layout, plans: Iterable[PlanRecord]) -> Iterator[PlanRecord]:
+    """Plans of this job: one that was restored with a round, which a repair went back behind, names another's objects."""
+    return (plan for plan in plans if plan.job_uid == layout.uid)
 
 
 def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[CommitRecord], Mapping[str, Site]]:
