@@ -72,6 +72,13 @@ def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     yield from passing(store, layout)
 
 
+def records_of(store: Readable, layout: Layout) -> Iterator[tuple[str, RecordKey]]:
+    """The records of every attempt, those that HEAD does not reach included."""
+    for key, said in _below(store, layout, layout.rounds()):
+        if isinstance(said, RecordKey):
+            yield key, said
+
+
 def passing(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     """Those that are not kept for ever: models, hub states, and what sites sent."""
     for prefix in (layout.models(), layout.hub_states(), layout.all_updates()):
