@@ -7,8 +7,9 @@ there under the digest that it should have.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 from fedapi.wire.message import ObjectRef
@@ -17,8 +18,13 @@ from fedstore.errors import ContentMismatchError, MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
 BLOCK_BYTES = 4 << 20
-THREADS = 4  # objects at a time: reading, hashing and writing overlap
+THREADS = 16  # small objects at a time: over a network each is a wait and little else
+LARGE_BYTES, LARGE_AT_ONCE = (
+    1 << 20,
+    4,
+)  # of large ones so many: reading, hashing and writing overlap, memory stays small
 SOURCE, DESTINATION, TARGET = "the job's store", "the backups' store", "the new job's store"
+_large = BoundedSemaphore(LARGE_AT_ONCE)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -41,8 +47,7 @@ class End:
 
 def copied(source: End, ref: ObjectRef, target: End, key: str) -> int:
     """Copies an object; its bytes. DamagedContentError when it is not what the reference says."""
-    buffer = memoryview(bytearray(min(BLOCK_BYTES, max(1, ref.size))))
-    with _opened(source, ref) as reader, told(target.name):
+    with _room(ref) as buffer, _opened(source, ref) as reader, told(target.name):
         try:
             with target.store.writer(key, size=ref.size, sha256=ref.sha256) as writer:
                 for block in _blocks(source, reader, ref, buffer):
@@ -55,8 +60,8 @@ def copied(source: End, ref: ObjectRef, target: End, key: str) -> int:
 
 def checked(source: End, ref: ObjectRef) -> int:
     """Reads an object and keeps nothing of it; its bytes."""
-    buffer, found = memoryview(bytearray(min(BLOCK_BYTES, max(1, ref.size)))), hashlib.sha256()
-    with _opened(source, ref) as reader:
+    found = hashlib.sha256()
+    with _room(ref) as buffer, _opened(source, ref) as reader:
         for block in _blocks(source, reader, ref, buffer):
             found.update(block)
     if found.hexdigest() != ref.sha256:
@@ -72,8 +77,8 @@ def measured(source: End, key: str) -> ObjectRef:
     if size is None:
         raise DamagedContentError(key, "it is missing", gone=True)
     ref = ObjectRef(key=key, sha256="0" * 64, size=size)
-    with _opened(source, ref) as reader:
-        for block in _blocks(source, reader, ref, memoryview(bytearray(min(BLOCK_BYTES, max(1, size))))):
+    with _room(ref) as buffer, _opened(source, ref) as reader:
+        for block in _blocks(source, reader, ref, buffer):
             found.update(block)
     return ref.model_copy(update={"sha256": found.hexdigest()})
 
@@ -86,6 +91,13 @@ def together(work: Callable[[_T], _R], things: Iterable[_T]) -> Iterator[_R]:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _room(ref: ObjectRef) -> Iterator[memoryview]:
+    """A buffer, in turn where the object is large."""
+    with _large if ref.size > LARGE_BYTES else nullcontext():
+        yield memoryview(bytearray(min(BLOCK_BYTES, max(1, ref.size))))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fedbackup import copying, manifest
 from fedbackup.copying import SOURCE, DamagedContentError
 from fedbackup.errors import NotBackedUpError, Reason, told
 from fedbackup.manifest import Entry, Recorded
-from fedstore import history
+from fedstore import history, many
 from fedstore.errors import HistoryDamagedError, MissingError
 from fedstore.history import Link
 from fedstore.objectstore import ObjectStore
@@ -109,21 +109,24 @@ def _add_content(store: ObjectStore, layout: Layout, found: Snapshot, links: lis
 
 def _add_records(store: ObjectStore, layout: Layout, found: Snapshot, known: Mapping[str, Entry]) -> None:
     """Plans, closes, failures and evaluations of the rounds that are committed."""
-    for key, said in history.records_of(store, layout):
-        if said.round > found.head.round or said.name not in _KINDS:
-            continue
-        path = layout.inside(key) or key
+    there = {
+        key: said
+        for key, said in history.records_of(store, layout)
+        if said.round <= found.head.round and said.name in _KINDS
+    }
+    paths = {key: layout.inside(key) or key for key in there}
+    for key, path in paths.items():
         if path in known:
             ref = ObjectRef(key=key, sha256=known[path].sha256, size=known[path].size)
+            found.items.append(_item(layout, ref))
+    for key, data in many.mapped(store, store.get, [key for key, path in paths.items() if path not in known]):
+        try:
+            _KINDS[there[key].name].stored(data)
+        except DamagedRecordError as error:
+            found.damaged[paths[key]] = str(error)
         else:
-            data = store.get(key)
-            try:
-                _KINDS[said.name].stored(data)
-            except DamagedRecordError as error:
-                found.damaged[path] = str(error)
-                continue
             ref = ObjectRef(key=key, sha256=manifest.digest(data), size=len(data))
-        found.items.append(_item(layout, ref))
+            found.items.append(_item(layout, ref))
 
 
 def _add_beside(store: ObjectStore, layout: Layout, found: Snapshot, known: Mapping[str, Entry]) -> None:
