@@ -175,8 +175,13 @@ def jobs(store: ObjectStore) -> list[Layout]:
     """The jobs that have backups there."""
     prefix = "backups/manifests/"
     found = {key.removeprefix(prefix).rpartition("/")[0] for key in store.keys(prefix)}
-    said = [_JOB.fullmatch(each) for each in sorted(found)]
-    return [Layout(each[1], each[2], each[3]) for each in said if each]
+    return [layout for each in sorted(found) if (layout := identity(each)) is not None]
+
+
+def identity(said: str) -> Layout | None:
+    """The job that NAMESPACE/JOB-UID says."""
+    found = _JOB.fullmatch(said)
+    return Layout(found[1], found[2], found[3]) if found else None
 
 
 def located(store: ObjectStore, said: str) -> tuple[Layout, str]:

@@ -93,7 +93,9 @@ class Evidence(Message):
     tolerance: float | None = None
     samples: int = 0
     damaged: tuple[Sha256, ...] = Field((), description="Objects that the next backup copies again.")
-    public_key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    public_key: str = Field(
+        "", pattern=r"^([0-9a-f]{64})?$", description="Empty where nobody signs it: then it is not kept."
+    )
 
 
 _S = TypeVar("_S", Manifest, Evidence)

@@ -5,13 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
-
-from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
-from fedbackup.errors import BadRequestError, Reason, StatusRefusedError
-
-SUFFIXES = (".json", ".yaml", ".yml")
+from fedbackup.errors import Reason, StatusRefusedError
+from fedbackup.objects import objects_in
 
 
 class FactsFile:
@@ -40,15 +36,4 @@ class ObjectsFolder:
 
     def of_job(self, clients: Sequence[str]) -> list[Json]:
         """Those that are there; all FLClients, where none is named."""
-        try:
-            paths = [path for path in sorted(self._folder.rglob("*")) if path.suffix in SUFFIXES]
-            bodies = [body for path in paths for body in yaml.safe_load_all(path.read_bytes())]
-        except (OSError, yaml.YAMLError) as error:
-            raise BadRequestError(Reason.BAD_SETTINGS, f"{names.ENV_BACKUP_OBJECTS}: {error}") from error
-        return [body for body in bodies if isinstance(body, dict) and self._is_ours(body, clients)]
-
-    def _is_ours(self, body: Json, clients: Sequence[str]) -> bool:
-        name = (body.get("metadata") or {}).get("name")
-        if body.get("kind") == names.JOB_KIND:
-            return bool(name == self._job)
-        return body.get("kind") == names.CLIENT_KIND and (not clients or name in clients)
+        return objects_in(self._folder, self._job, clients)
