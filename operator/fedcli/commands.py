@@ -15,9 +15,8 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup
+from fedcli import backup, storage
 from fedcli import result as results
-from fedcli import storage
 from fedcli.display import display
 from fedcli.errors import CommandError
 from fedlocal import records
