@@ -14,6 +14,7 @@ import fedaggregator.handin
 import fedaggregator.limits
 import fedaggregator.metrics
 import fedaggregator.settings
+import fedbackup.settings
 import fedoperator.metrics
 import fedoperator.settings
 import fedtrainer.settings
@@ -150,6 +151,10 @@ def settings_page() -> str:
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
         ("The init Job's second container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
+        ("Backup, `create` (set by the operator)", fedbackup.settings.CreateSettings),
+        ("Backup, `verify` (set by the operator)", fedbackup.settings.VerifySettings),
+        ("Backup, `restore` (set by the operator)", fedbackup.settings.RestoreSettings),
+        ("Trainer, `evaluate`, beside `verify` (set by the operator)", fedtrainer.settings.EvaluateSettings),
     ):
         lines += ["", f"## {title}", "", "| variable | default | meaning |", "|---|---|---|"]
         lines += [_setting(model, name) for name in model.model_fields]

@@ -8,7 +8,7 @@ NewerRecordError what this version cannot read.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
@@ -72,6 +72,13 @@ def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     yield from passing(store, layout)
 
 
+def records_of(store: Readable, layout: Layout) -> Iterator[tuple[str, RecordKey]]:
+    """The records of every attempt, those that HEAD does not reach included."""
+    for key, said in _below(store, layout, layout.rounds()):
+        if isinstance(said, RecordKey):
+            yield key, said
+
+
 def passing(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     """Those that are not kept for ever: models, hub states, and what sites sent."""
     for prefix in (layout.models(), layout.hub_states(), layout.all_updates()):
@@ -91,8 +98,22 @@ def commit_keys(store: Readable, layout: Layout) -> dict[str, str]:
     return {hashlib.sha256(data).hexdigest(): key for key, data in read}
 
 
+class Link(NamedTuple):
+    """A commit of the chain, and where its bytes are."""
+
+    key: str
+    sha256: str
+    size: int
+    record: CommitRecord
+
+
 def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitRecord]:
     """The commits that HEAD reaches, newest first, one at a time: with many sites each is large."""
+    return (link.record for link in chain(store, layout, head))
+
+
+def chain(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[Link]:
+    """The same, with where they are."""
     digest, round_ = head.commit_sha256, head.round
     for key, data in many.mapped(store, store.get, _newest_first(store, layout)) if digest else ():
         if digest is None:
@@ -106,7 +127,7 @@ def links(store: Readable, layout: Layout, head: HeadRecord) -> Iterator[CommitR
         if commit.round != round_:
             text = f"where the commit of round {round_} should be is that of round {commit.round}"
             raise HistoryDamagedError(text)
-        yield commit
+        yield Link(key, digest, len(data), storekey.here(layout, commit))
         digest, round_ = commit.previous_sha256, round_ - 1
     if digest is not None:
         raise HistoryDamagedError(_lost(store, layout, digest, round_))

@@ -133,6 +133,22 @@ class InitSettings(TaskSettings):
     init_dir: Path = Field(validation_alias=names.ENV_INIT_DIR, description="Where the initial model is written.")
 
 
+class EvaluateSettings(TaskSettings):
+    """Settings of `evaluate`: no hub, no credentials."""
+
+    verify_dir: Path = Field(
+        validation_alias=names.ENV_VERIFY_DIR, description="Folder in which a verification asks, and is answered."
+    )
+    data_dir: Path = Field(
+        Path(names.PATH_DATA),
+        validation_alias=names.ENV_DATA_DIR,
+        description="One folder per data volume of spec.backup.verify.data.",
+    )
+    patience_s: float = Field(
+        21_600.0, gt=0, validation_alias=ENV_PATIENCE_S, description="Seconds that it waits for the question."
+    )
+
+
 class TrainerSettings(HubSettings):
     """Settings of `train`."""
 

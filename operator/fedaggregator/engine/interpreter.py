@@ -207,7 +207,11 @@ class Interpreter:
         said = storekey.parsed(self._layout, key)
         with records.readable(key), contextlib.suppress(DamagedRecordError):
             record = type(kind).stored(self._store.get(key))
-            return record if said is not None and records.belongs(record, said, self._layout.uid) else None
+            return (
+                record
+                if said is not None and records.belongs(record, said, self._head.uids(self._layout.uid))
+                else None
+            )
         return None
 
     def _put(self, round_: int, attempt: int, name: str, record: Record) -> str:

@@ -64,14 +64,14 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
     found = sorted(history.objects(store, layout), key=_order)
     commits, sites = _committed(store, layout, head)
     tip = commits[-1] if commits else None
-    reader = _Reader(store, layout.uid)
+    reader = _Reader(store, layout.uid, head.uids(layout.uid))
     return Log(
         head=head,
         commits=tuple(commits),
         sites=sites,
         evaluations=tuple(_evaluations(reader, found, commits, finished=head.finished is not None)),
         tip_selected=_tip_selected(reader, found, tip),
-        plans=tuple(reader.all(_named(found, head.round + 1, PLAN), PlanRecord)),
+        plans=tuple(_own(layout, reader.all(_named(found, head.round + 1, PLAN), PlanRecord))),
         failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
         closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
         manifests=tuple(
@@ -83,6 +83,11 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
         damages=tuple(reader.damages),
     )
+
+
+def _own(layout: Layout, plans: Iterable[PlanRecord]) -> Iterator[PlanRecord]:
+    """Plans of this job: one that was restored with a round, which a repair went back behind, names another's objects."""
+    return (plan for plan in plans if plan.job_uid == layout.uid)
 
 
 def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[CommitRecord], Mapping[str, Site]]:
@@ -122,6 +127,7 @@ class _Reader:
 
     store: ObjectStore
     uid: str
+    uids: frozenset[str]  # that records may say
     damages: list[Damage] = field(default_factory=list)
 
     def all(self, keys: Iterable[tuple[str, StoreKey]], model: type[_M]) -> Iterator[_M]:
@@ -149,7 +155,7 @@ class _Reader:
         except DamagedRecordError as error:
             self._leave_out(key, said, str(error))
             return None
-        if not belongs(record, said, self.uid):
+        if not belongs(record, said, self.uids):
             self._leave_out(key, said, "what it says belongs to another key")
             return None
         return record
@@ -159,10 +165,12 @@ class _Reader:
         self.damages.append(Damage(key, what, client))
 
 
-def belongs(record: Record, said: StoreKey, uid: str) -> bool:
-    """Whether the record says the same as its key."""
+def belongs(record: Record, said: StoreKey, uids: frozenset[str]) -> bool:
+    """Whether the record says the same as its key, of one of those jobs."""
     told = _said(record).model_dump(include={"job_uid", "round", "attempt", "client"})
-    says = {"job_uid": uid, "round": said.round}
+    if told.pop("job_uid", None) not in (None, *uids):
+        return False
+    says: dict[str, object] = {"round": said.round}
     if isinstance(said, ManifestKey | ReportKey):
         says["client"] = said.client
     if isinstance(said, RecordKey | ManifestKey):

@@ -5,6 +5,7 @@ it are, and its model, and what its strategy remembers, have the SHA-256 that wa
 longer reaches is made again by the next aggregator. Blocking.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 
@@ -12,9 +13,10 @@ from fedaggregator.engine import records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.store import CommitRecord, Head, Layout, RestoreRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
 from fedstore import history
+from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore
 
 COPY = "put the store back from a copy; a model that you need is a file of it, and its name ends in its SHA-256"
@@ -54,29 +56,31 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
 
 def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]], before: bytes) -> Head:
     """HEAD of the newest round that is whole, with an epoch that nobody has had."""
-    epoch = 1 + max([_epoch(before), *(said.epoch for _, said in found if isinstance(said, RecordKey))])
-    commits = _commits(store, layout)
+    then = _then(store, layout, before)
+    epoch = 1 + max([then.epoch, *(said.epoch for _, said in found if isinstance(said, RecordKey))])
+    commits = _commits(store, layout, then.uids(layout.uid))
     for key, commit in sorted(commits.values(), key=lambda entry: (entry[1].epoch, entry[1].round), reverse=True):
         for where, whole in _chain(commits, key, commit):
             if _is_whole(store, whole):
                 digest = hashlib.sha256(store.get(where)).hexdigest()
-                return Head(epoch=epoch, round=whole.round, commit_key=where, commit_sha256=digest)
+                made = {"round": whole.round, "commit_key": where, "commit_sha256": digest}
+                return Head(epoch=epoch, lineage=then.lineage, **made)
     later = [key for key, said in found if isinstance(said, ModelKey) and said.round > 0]
     if commits or later or any(isinstance(said, RecordKey) and said.name == history.COMMIT for _, said in found):
         raise StoreDamagedError("no committed round is left with its model and all commits before it", COPY)
     return Head(epoch=epoch, round=-1)
 
 
-def _epoch(before: bytes) -> int:
-    """The epoch of a HEAD, if it can be read."""
-    try:
-        with records.readable("HEAD"):
-            return Head.stored(before).epoch
-    except DamagedRecordError:
-        return 0
+def _then(store: ObjectStore, layout: Layout, before: bytes) -> Head:
+    """HEAD as it was; where it cannot be read, one of no commit that knows what a restore has left."""
+    with contextlib.suppress(DamagedRecordError), records.readable("HEAD"):
+        return Head.stored(before)
+    with contextlib.suppress(DamagedRecordError, MissingError), records.readable(layout.restored):
+        return Head(epoch=1, round=-1, lineage=RestoreRecord.stored(store.get(layout.restored)).lineage)
+    return Head(epoch=1, round=-1)
 
 
-def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitRecord]]:
+def _commits(store: ObjectStore, layout: Layout, uids: frozenset[str]) -> dict[str, tuple[str, CommitRecord]]:
     """Commits that can be read, by the digest of their bytes, with their keys; without who took part, which is most of them."""
     commits = {}
     for digest, key in history.commit_keys(store, layout).items():
@@ -86,9 +90,9 @@ def _commits(store: ObjectStore, layout: Layout) -> dict[str, tuple[str, CommitR
         except DamagedRecordError:
             continue
         said = storekey.parsed(layout, key)
-        told = (commit.job_uid, commit.round, commit.attempt)
-        if isinstance(said, RecordKey) and told == (layout.uid, said.round, said.attempt):
-            commits[digest] = (key, commit.model_copy(update={"participants": ()}))
+        told = (commit.round, commit.attempt)
+        if isinstance(said, RecordKey) and commit.job_uid in uids and told == (said.round, said.attempt):
+            commits[digest] = (key, storekey.here(layout, commit.model_copy(update={"participants": ()})))
     return commits
 
 

@@ -53,7 +53,7 @@ class Message(BaseModel):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-def _number(digits: str) -> int | float:
+def number(digits: str) -> int | float:
     """What was written as these digits: RFC 8785 writes floats without a point up to 1e21, and no integer that large."""
     whole = int(digits)
     return whole if abs(whole) <= MAX_EXACT else float(digits)
@@ -86,7 +86,7 @@ class Record(Message):
         NewerRecordError when the checksum is theirs, and this version cannot read them.
         """
         try:
-            table = json.loads(data, parse_int=_number)
+            table = json.loads(data, parse_int=number)
             checksum = table.pop("checksum", None) if isinstance(table, dict) else None
             whole = checksum in (None, hashlib.sha256(rfc8785.dumps(table)).hexdigest())
         except (ValueError, RecursionError) as error:

@@ -30,6 +30,25 @@ class Head(Record):
     reason: str = ""
     message: str = ""
     finished_at: float | None = None
+    lineage: tuple[str, ...] = Field(
+        (),
+        description="Uids of the jobs whose commits this one goes on from since a restore, oldest first.",
+        exclude_if=lambda value: not value,  # HEAD of a job that was never restored stays what it was
+    )
+
+    def uids(self, own: str) -> frozenset[str]:
+        """Uids that records of this store may say."""
+        return frozenset((own, *self.lineage))
+
+
+class RestoreRecord(Record):
+    """restored.json: that this job's history was put here from a backup. Written before its HEAD."""
+
+    backup: str = Field(description="Key of the backup's manifest.")
+    manifest_sha256: Sha256
+    lineage: tuple[str, ...]
+    round: int = Field(ge=0)
+    at: float
 
 
 class Selection(Message):
@@ -166,6 +185,21 @@ class Layout:
     def head(self) -> str:
         """Key of HEAD."""
         return f"control/{self._job}/HEAD.json"
+
+    @property
+    def restored(self) -> str:
+        """Key of the record that a restore leaves."""
+        return f"control/{self._job}/restored.json"
+
+    def inside(self, key: str) -> str | None:
+        """A key without the job: `models/000007-….safetensors`; None when it is another job's."""
+        kind, found, rest = key.partition(f"/{self._job}/")
+        return f"{kind}/{rest}" if found and "/" not in kind else None
+
+    def at(self, inside: str) -> str:
+        """The inverse: where that is in this job's store."""
+        kind, _, rest = inside.partition("/")
+        return f"{kind}/{self._job}/{rest}"
 
     def attempt(self, round_: int, epoch: int, attempt: int) -> str:
         """Prefix of the records of one attempt by one aggregator."""

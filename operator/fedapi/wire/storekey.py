@@ -6,7 +6,8 @@ A key that is none of these is a foreign file (a README, what a file system leav
 import re
 from dataclasses import dataclass
 
-from fedapi.wire.store import Layout
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.store import CommitRecord, Layout
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ _SENT = re.compile(
 )
 
 
-_JOB = re.compile(r"(?:control|models)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
+_JOB = re.compile(r"(?:control|models|hubstate)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
 
 
 def head_of(key: str) -> Layout | None:
@@ -84,6 +85,20 @@ def job_of(key: str) -> Layout | None:
     """The job whose object a key names; None when it is no object of ours."""
     found = _JOB.fullmatch(key)
     return Layout(found[1], found[2], found[3]) if found else None
+
+
+def here(layout: Layout, commit: CommitRecord) -> CommitRecord:
+    """A commit with its objects where they are in this store: one that was restored names those of the job that made it."""
+    moved = {"model": _moved(layout, commit.model)}
+    if commit.hub_state is not None:
+        moved["hub_state"] = _moved(layout, commit.hub_state)
+    return commit.model_copy(update=moved)
+
+
+def _moved(layout: Layout, ref: ObjectRef) -> ObjectRef:
+    job = job_of(ref.key)
+    inside = job.inside(ref.key) if job is not None and job != layout else None
+    return ref if inside is None else ref.model_copy(update={"key": layout.at(inside)})
 
 
 def parsed(layout: Layout, key: str) -> StoreKey | None:

@@ -36,3 +36,8 @@ def init_token(job_key_: bytes) -> str:
 def blob_key(job_key_: bytes) -> bytes:
     """The key that signs blob URLs of one job's aggregator."""
     return hkdf(job_key_, b"fedloom blob urls")
+
+
+def backup_seed(job_key_: bytes) -> bytes:
+    """The Ed25519 private key, 32 bytes, that signs one job's backups."""
+    return hkdf(job_key_, b"fedloom backup signature")

@@ -70,9 +70,9 @@ class CrashingStore(MemoryStore):
 
 
 def job(clients=("a", "b", "c"), **values) -> JobConfig:
-    defaults = {"rounds": 3, "seed": 5, "deadline_s": 100.0, "min_available": len(clients)}
+    defaults = {"uid": UID, "rounds": 3, "seed": 5, "deadline_s": 100.0, "min_available": len(clients)}
     roster = tuple(RosterEntry(name=c) for c in clients)
-    return JobConfig(namespace="ns", name="job", uid=UID, roster=roster, **defaults | values)
+    return JobConfig(namespace="ns", name="job", roster=roster, **defaults | values)
 
 
 def update_of(client: str, round_: int) -> tuple[bytes, int]:
@@ -139,7 +139,7 @@ class Hub:
         sha256 = hashlib.sha256(data).hexdigest()
         payload = self.store.put_once(self.state.layout.update(client, plan.round, sha256), data)
         manifest = UpdateManifest(
-            job_uid=UID, round=plan.round, attempt=plan.attempt, client=client, base_sha256=plan.base.sha256,
+            job_uid=self.config.uid, round=plan.round, attempt=plan.attempt, client=client, base_sha256=plan.base.sha256,
             payloads={"update": Payload(object=payload)}, samples=samples, steps=2, training_s=1.0, nonce=f"{client}{plan.round}".ljust(16, "x"),
         )  # fmt: skip
         return self.offer(manifest)
@@ -157,7 +157,7 @@ class Hub:
         if tip is None:
             return
         report = EvaluationReport(
-            job_uid=UID, round=tip.round, client=client, model_sha256=tip.model.sha256, samples=3,
+            job_uid=self.config.uid, round=tip.round, client=client, model_sha256=tip.model.sha256, samples=3,
             metrics={"accuracy": tip.round / 10},
         )  # fmt: skip
         if admission.evaluated(self.state, client, report) is None:

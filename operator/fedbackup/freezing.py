@@ -1,0 +1,70 @@
+"""Old models of a backup go to a cold class, and come back from it. Called by create.py and restore.py.
+
+Cold is only what is rarely needed: models and hub states of rounds before the last two. Records, HEAD, the last models and
+what a verification evaluates stay where they can be read at once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fedbackup.archive import Archive, Clock
+from fedbackup.errors import BadRequestError, NotRestorableError, Reason, told
+from fedbackup.manifest import Entry
+from fedstore.coldness import ColdClass
+
+DAY_S = 86_400.0
+_WARM_ROUNDS = 2
+_LOOK_S = 60.0
+
+
+def frozen(archive: Archive, entries: list[Entry], after_days: int | None, now: float, last: int) -> list[Entry]:
+    """The entries, those cold that are old enough. BadRequestError where the store has no cold class."""
+    if after_days is None:
+        return entries
+    store = archive.store
+    if not isinstance(store, ColdClass):
+        text = "coldAfterDays: the backups' store has no cold class: leave it out, or back up to S3, GCS or Azure"
+        raise BadRequestError(Reason.BAD_SETTINGS, text)
+    warm = {entry.sha256 for entry in entries if not _may_freeze(entry, last)}
+    made = []
+    for entry in entries:
+        due = entry.sha256 not in warm and now - entry.since >= after_days * DAY_S
+        if due and not entry.cold:
+            store.freeze(archive.object_key(entry.sha256))
+        made.append(entry.model_copy(update={"cold": True}) if due else entry)
+    return made
+
+
+def _may_freeze(entry: Entry, last: int) -> bool:
+    kind, _, rest = entry.path.partition("/")
+    number = rest.partition("-")[0]
+    return kind in ("models", "hubstate") and number.isdigit() and int(number) <= last - _WARM_ROUNDS
+
+
+@dataclass(frozen=True)
+class Thaw:
+    """How a restore waits for what is cold."""
+
+    patience_s: float
+    clock: Clock
+    pause: Callable[[float], None]
+    say: Callable[[str], None]
+
+
+def thawed(archive: Archive, entries: Iterable[Entry], thaw: Thaw) -> float:
+    """Asks for what is cold and waits until it can be read; seconds. NotRestorableError when it takes too long."""
+    cold = {entry.sha256 for entry in entries if entry.cold}
+    store, began = archive.store, thaw.clock()
+    if not cold or not isinstance(store, ColdClass):
+        return 0.0
+    while True:
+        with told("the backups' store"):
+            cold = {sha256 for sha256 in cold if not store.thawed(archive.object_key(sha256))}
+        waited = max(0.0, thaw.clock() - began)
+        if not cold:
+            return waited
+        text = f"{len(cold)} objects are still in a cold class after {waited:.0f} s; a thaw takes {store.thaw_takes}"
+        if waited >= thaw.patience_s:
+            raise NotRestorableError(Reason.STILL_COLD, f"{text}: it was asked for, try again later")
+        thaw.say(text)
+        thaw.pause(_LOOK_S)

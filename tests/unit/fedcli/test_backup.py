@@ -1,0 +1,107 @@
+"""`fedloom backup`: a stranger's laptop makes, lists, proves and restores backups with stores and a key alone."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fedapi.wire.store import Layout
+from fedcli.commands import app
+from fedcli.errors import CommandError
+from fedlocal.errors import BadInputError
+from fedstore import history
+from fedstore.disk import DiskStore
+from tests.unit.fedbackup.jobs import FEDERATED_JOB, JOB_KEY, NEW, OLD, SIGNER, finish, hub, train
+
+
+class Place:
+    """A job in a folder, and a folder for its backups."""
+
+    def __init__(self, root):
+        self.root = root
+        self.store, self.backups = str(root / "store"), str(root / "backups")
+        (root / "job.key").write_bytes(JOB_KEY)
+        (root / "manifests").mkdir()
+        (root / "manifests" / "job.json").write_text(json.dumps(FEDERATED_JOB))
+        self.job = hub(store=DiskStore(root / "store"))
+        train(self.job, 3)
+
+    def run(self, *words: str) -> str:
+        done = CliRunner().invoke(app, ["backup", *words], catch_exceptions=True, env={"COLUMNS": "300"})
+        if done.exception is not None:
+            raise done.exception
+        return done.stdout
+
+    def create(self) -> dict:
+        given = ("--store", self.store, "--job", f"ns/job-{OLD}", "--key", str(self.root / "job.key"))
+        said = self.run("create", self.backups, *given, "--manifests", str(self.root / "manifests"), "--json")
+        return json.loads(said)
+
+    def rows(self, *words: str) -> list[dict]:
+        return json.loads(self.run("list", self.backups, "--json", *words))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def test_made_listed_proved_and_restored(place):
+    assert place.rows() == []
+    made = place.create()
+    assert made["publicKey"] == SIGNER.public_key
+    (row,) = place.rows()
+    assert (row["round"], row["bytes"], row["proved"], row["key"]) == (3, made["bytes"], "no", made["key"])
+    said = place.run("verify", place.backups, "--key", str(place.root / "job.key"))
+    assert "Verified" in said
+    assert "by digests alone" in said
+    assert place.rows("--job", "ns/job", "--public-key", SIGNER.public_key)[0]["proved"].startswith("20")
+    table = place.run("list", place.backups)
+    assert f"ns/job-{OLD}" in table
+    new = str(place.root / "new")
+    said = place.run("restore", place.backups, "--to", new, "--as", f"ns/job-{NEW}", "--job", made["key"])
+    assert "round 3" in said
+    layout = Layout("ns", "job", NEW)
+    assert [each.record.round for each in history.committed(DiskStore(place.root / "new"), layout)] == [0, 1, 2, 3]
+    assert finish(hub(NEW, DiskStore(place.root / "new"))) == finish(hub())
+    said = place.run("restore", place.backups, "--to", new, "--as", f"ns/job-{NEW}")
+    assert "restored before" in said
+
+
+def test_a_damaged_backup_is_told(place):
+    place.create()
+    (model,) = (place.root / "backups").rglob(place.job.state.tip.model.sha256)
+    model.write_bytes(model.read_bytes()[:-1] + b"\1")
+    with pytest.raises(CommandError, match=f"BackupDamaged: .*{model.name}"):
+        place.run("verify", place.backups, "--key", str(place.root / "job.key"))
+    assert place.rows()[0]["proved"] == "failed: BackupDamaged"
+    (manifest,) = (place.root / "backups" / "backups" / "manifests").rglob("*.json")
+    manifest.write_bytes(manifest.read_bytes().replace(b'"round":3', b'"round":4'))
+    assert place.rows()[0]["proved"] == "unreadable: WrongSignature"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("list", "ftp://nowhere"), "names no store"),
+        (("verify", "{backups}", "--job", "ns/other"), f"ns/job-{OLD}"),
+        (("verify", "{backups}", "--backup", "000009-nothing"), "there is no backup"),
+        (("restore", "{backups}", "--to", "{new}", "--as", "ns/job"), "NAMESPACE/JOB-UID"),
+        (("restore", "{backups}", "--to", "{store}", "--as", f"ns/job-{OLD}"), "not empty"),
+        (("restore", "{backups}", "--to", "{new}", "--as", f"ns/job-{NEW}", "--round", "7"), "0, 1, 2, 3"),
+        (("create", "{backups}", "--store", "{store}", "--job", f"ns/job-{OLD}", "--key", "{new}"), "--key"),
+    ],
+)
+def test_bad_input_changes_nothing_and_names_the_way_out(place, words, told):
+    place.create()
+    given = {"backups": place.backups, "store": place.store, "new": str(place.root / "new")}
+    with pytest.raises(BadInputError, match=told):
+        place.run(*(word.format(**given) for word in words))
+    assert len(place.rows()) == 1
+
+
+def test_an_empty_store_is_no_backup(place):
+    given = ("--job", f"ns/job-{NEW}", "--key", str(place.root / "job.key"))
+    with pytest.raises(CommandError, match="NothingCommitted"):
+        place.run("create", place.backups, "--store", place.store, *given)
+    assert place.rows() == []
