@@ -16,6 +16,8 @@ import fedaggregator.metrics
 import fedaggregator.settings
 import fedoperator.metrics
 import fedoperator.settings
+import fedregistry.metrics
+import fedregistry.settings
 import fedtrainer.settings
 from fedapi import outcome
 from fedapi.crd.manifest import definitions
@@ -147,8 +149,10 @@ def settings_page() -> str:
         ("Operator (set by the chart)", fedoperator.settings.OperatorSettings),
         ("Aggregator (set by the operator)", fedaggregator.settings.Settings),
         ("Aggregator, limits of its HTTPS port (`spec.aggregator.podTemplate.env`)", fedaggregator.limits.Limits),
+        ("Registry (set by the chart)", fedregistry.settings.Settings),
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
+        ("Trainer, `heartbeat`, and beside `train` where there is a registry", fedtrainer.settings.HeartbeatSettings),
         ("The init Job's second container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
     ):
         lines += ["", f"## {title}", "", "| variable | default | meaning |", "|---|---|---|"]
@@ -164,13 +168,14 @@ def _setting(model: type[BaseModel], name: str) -> str:
 
 
 def metrics_page() -> str:
-    """Prometheus metrics of operator and aggregator."""
+    """Prometheus metrics of the hub's processes."""
     operator = fedoperator.metrics.Metrics()
     operator.watch(lambda: 0, dict, tuple, tuple)
     lines = [HEADER, "# Metrics", ""]
     for title, registry in (
         ("Operator", operator.registry),
         ("Aggregator", fedaggregator.metrics.REGISTRY),
+        ("Registry", fedregistry.metrics.REGISTRY),
     ):
         lines += ["", f"## {title}", "", "| metric | type | meaning |", "|---|---|---|"]
         families = sorted(registry.collect(), key=lambda family: family.name)

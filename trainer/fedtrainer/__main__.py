@@ -1,4 +1,4 @@
-"""Entry point of the trainer: `python -m fedtrainer train` (a site's work) or `init` (the model of round 0).
+"""Entry point of the trainer: `python -m fedtrainer train` (a site's work), `init` (the model of round 0) or `heartbeat`.
 
 `train` is the launcher of a pod's ranks where the site has several, and otherwise, or when a launcher has started it,
 a rank. How errors become exit codes is in process.py.
@@ -13,11 +13,11 @@ from fedapi import jsonlog
 from fedapi.outcome import Exit
 from fedtrainer import process
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import InitSettings, TaskSettings, TrainerSettings, shown
+from fedtrainer.settings import HeartbeatSettings, InitSettings, TaskSettings, TrainerSettings, shown
 
 log = logging.getLogger("fedtrainer")
 
-COMMANDS = ("train", "init")
+COMMANDS = ("train", "init", "heartbeat")
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,13 @@ def main(arguments: list[str]) -> int:
 def _command(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         return process.end(Exit.BAD_SETTINGS, f"arguments are {arguments}: use one of {', '.join(COMMANDS)}")
-    return _train() if arguments[0] == "train" else _init()
+    match arguments[0]:
+        case "train":
+            return _train()
+        case "init":
+            return _init()
+        case _:
+            return _heartbeat()
 
 
 def _train() -> int:
@@ -66,6 +72,15 @@ def _init() -> int:
     settings = InitSettings.read()
     _log(settings)
     write_initial_model(settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir)
+    return Exit.OK
+
+
+def _heartbeat() -> int:
+    from fedtrainer.agent.heartbeat import Beating  # noqa: PLC0415
+
+    settings = HeartbeatSettings.read()
+    settings.token()
+    Beating(settings).beat(settings)
     return Exit.OK
 
 
