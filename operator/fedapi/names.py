@@ -40,6 +40,8 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernete
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
 ANNOTATION_CERTIFICATE_ENDS = f"{GROUP}/certificate-ends"  # on an aggregator's Secret: when its certificate ends
+ANNOTATION_MADE_FROM = f"{GROUP}/made-from"  # on the registry's Secret: the keys, and hosts of its certificate
+ANNOTATION_REGISTERED = f"{GROUP}/registered"  # "true" on an FLClient that was made for a site which registered itself
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
 ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
 # Workload identity: what the clouds' own webhooks read.

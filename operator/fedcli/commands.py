@@ -15,8 +15,8 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
+from fedcli import registry, storage
 from fedcli import result as results
-from fedcli import storage
 from fedcli.display import display
 from fedcli.errors import CommandError
 from fedlocal import records
@@ -39,6 +39,7 @@ app.add_typer(model_app, name="model")
 store_app = typer.Typer(help="Where models and records are kept.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
 app.add_typer(storage.app, name="storage")
+app.add_typer(registry.app, name="registry")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedapi import names
-from fedapi.wire.tokens import init_token, job_key, registry_key, site_token
+from fedapi.wire.tokens import heartbeat_token, init_token, job_key, registry_key, site_token
 
 CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
@@ -96,9 +96,13 @@ def aggregator_files(keys: Keys, job_uid: str, hosts: Sequence[str], now: dateti
     }
 
 
-def site_files(keys: Keys, job_uid: str, client: str) -> Files:
-    """Files of a site's Secret: its token for the job and the CA certificate."""
-    return {names.FILE_TOKEN: site_token(job_key(keys.master, job_uid), client).encode(), names.FILE_CA: keys.ca_cert}
+def site_files(keys: Keys, job_uid: str, client: str, registered_as: str = "", generation: int = 0) -> Files:
+    """Files of a site's Secret: its token for the job and the CA certificate; its token for the registry, if it has an id there."""
+    files = {names.FILE_TOKEN: site_token(job_key(keys.master, job_uid), client).encode(), names.FILE_CA: keys.ca_cert}
+    if registered_as:
+        token = heartbeat_token(registry_key(keys.master), registered_as, generation)
+        files[names.FILE_REGISTRY_TOKEN] = token.encode()
+    return files
 
 
 def init_files(keys: Keys, job_uid: str) -> Files:

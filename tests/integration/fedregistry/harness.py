@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from tests.waiting import until
 
 KEYS = Keys.generated(datetime.now(UTC))
 KEY = registry_key(KEYS.master)
+HOSTS = ("localhost", "127.0.0.1")
 
 
 @dataclass
@@ -33,6 +34,11 @@ class Registry:
     folder: Path
     table: str
 
+    @property
+    def key(self) -> bytes:
+        """From which its tokens derive."""
+        return (self.folder / "credentials" / names.FILE_REGISTRY_KEY).read_bytes()
+
     def client(self) -> httpx.Client:
         """Trusts the installation's CA and nobody else."""
         import ssl
@@ -42,12 +48,12 @@ class Registry:
 
     def heartbeat(self, http: httpx.Client, client_id: str, token: str | None = None, **said: Any) -> httpx.Response:
         """As a site sends it, with the site's token unless another is given."""
-        headers = {"authorization": f"Bearer {token if token is not None else heartbeat_token(KEY, client_id)}"}
+        headers = {"authorization": f"Bearer {token if token is not None else heartbeat_token(self.key, client_id)}"}
         return http.post("/heartbeat", json={"client_id": client_id, **said}, headers=headers)
 
     def sites(self, http: httpx.Client) -> dict[str, dict]:
         """As the operator reads them."""
-        answer = http.get("/sites", headers={"authorization": f"Bearer {reader_token(KEY)}"})
+        answer = http.get("/sites", headers={"authorization": f"Bearer {reader_token(self.key)}"})
         return {site["client_id"]: site for site in answer.raise_for_status().json()["sites"]}
 
     def metric(self, name: str) -> float:
@@ -63,11 +69,17 @@ class Registry:
 
 @contextmanager
 def running(
-    folder: Path, endpoint: str, credentials: Path, *, ready: bool = True, **settings: Any
+    folder: Path,
+    endpoint: str,
+    credentials: Path,
+    *,
+    ready: bool = True,
+    files: Mapping[str, bytes] | None = None,
+    **settings: Any,
 ) -> Iterator[Registry]:
-    """Starts it with a table of its own, waits until it is ready, and ends it."""
-    (folder / "credentials").mkdir(parents=True)
-    for name, content in registry_files(KEYS, ("localhost", "127.0.0.1"), datetime.now(UTC)).items():
+    """Starts it with a table of its own, waits until it is ready, and ends it. `files`: of the Secret that an operator made."""
+    (folder / "credentials").mkdir(parents=True, exist_ok=True)
+    for name, content in (files or registry_files(KEYS, HOSTS, datetime.now(UTC))).items():
         (folder / "credentials" / name).write_bytes(content)
     port, monitoring = free_ports(2)
     chosen = {
@@ -78,7 +90,13 @@ def running(
     environment = {**os.environ, **{f"FEDLOOM_REGISTRY_{name.upper()}": str(value) for name, value in chosen.items()}}
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "fedregistry"], env=environment, stdout=log, stderr=log)
-    started = Registry(process, f"https://127.0.0.1:{port}", f"http://127.0.0.1:{monitoring}", folder, chosen["table"])
+    started = Registry(
+        process,
+        f"https://127.0.0.1:{chosen['port']}",
+        f"http://127.0.0.1:{chosen['monitoring_port']}",
+        folder,
+        chosen["table"],
+    )
     try:
         if ready:
             until(lambda: _ready(started), not_yet=(httpx.TransportError, httpx.HTTPStatusError))
