@@ -17,6 +17,8 @@ import fedaggregator.settings
 import fedbackup.settings
 import fedoperator.metrics
 import fedoperator.settings
+import fedregistry.metrics
+import fedregistry.settings
 import fedtrainer.settings
 from fedapi import outcome
 from fedapi.crd.manifest import definitions
@@ -148,8 +150,10 @@ def settings_page() -> str:
         ("Operator (set by the chart)", fedoperator.settings.OperatorSettings),
         ("Aggregator (set by the operator)", fedaggregator.settings.Settings),
         ("Aggregator, limits of its HTTPS port (`spec.aggregator.podTemplate.env`)", fedaggregator.limits.Limits),
+        ("Registry (set by the chart)", fedregistry.settings.Settings),
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
+        ("Trainer, `heartbeat`, and beside `train` where there is a registry", fedtrainer.settings.HeartbeatSettings),
         ("The init Job's second container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
         ("Backup, `create` (set by the operator)", fedbackup.settings.CreateSettings),
         ("Backup, `verify` (set by the operator)", fedbackup.settings.VerifySettings),
@@ -169,13 +173,14 @@ def _setting(model: type[BaseModel], name: str) -> str:
 
 
 def metrics_page() -> str:
-    """Prometheus metrics of operator and aggregator."""
+    """Prometheus metrics of the hub's processes."""
     operator = fedoperator.metrics.Metrics()
-    operator.watch(lambda: 0, dict, tuple, tuple)
+    operator.watch(lambda: 0, dict, tuple, tuple, float)
     lines = [HEADER, "# Metrics", ""]
     for title, registry in (
         ("Operator", operator.registry),
         ("Aggregator", fedaggregator.metrics.REGISTRY),
+        ("Registry", fedregistry.metrics.REGISTRY),
     ):
         lines += ["", f"## {title}", "", "| metric | type | meaning |", "|---|---|---|"]
         families = sorted(registry.collect(), key=lambda family: family.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, jsonlog
+from fedaggregator import allocator, jsonlog, metrics
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -24,6 +24,7 @@ from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
+from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.initial import InitialRoutes
 from fedaggregator.http.monitoring import Monitoring, routes
@@ -86,7 +87,9 @@ async def serve(settings: Settings, limits: Limits) -> None:
     payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
     try:
-        async with Monitoring(routes(engine), settings.host, settings.monitoring_port):  # recovery may take its time
+        async with Monitoring(
+            routes(lambda: _unready(engine), metrics.REGISTRY), settings.host, settings.monitoring_port
+        ):  # recovery may take its time
             await engine.start()
             await _serve(engine, store, payloads, settings, limits, secrets)
     finally:
@@ -112,8 +115,9 @@ async def _serve(
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)
-    routes_ = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
-    https = server(routes_, settings, limits, secrets)
+    certificate = Certificate(secrets.certificate, secrets.private_key)
+    app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
+    https = server(app, settings.host, settings.port, certificate, limits)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
@@ -132,6 +136,11 @@ def _store_retry_s(settings: Settings, store: ObjectStore) -> float:
     if settings.store_retry_s is not None:
         return settings.store_retry_s
     return _RETRY_FAR_S if many.is_far(store) else _RETRY_S
+
+
+def _unready(engine: Engine) -> str:
+    """Why sites may not come yet: the store was not found whole, or the process ends."""
+    return "stopping" if engine.stopping else engine.unready
 
 
 def _sink(settings: Settings) -> StatusSink:

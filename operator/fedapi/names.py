@@ -40,6 +40,8 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"  # Kubernete
 # Annotations.
 ANNOTATION_CONTROLLER = "fedloom.dev/operator"  # spec.managedBy value of this operator
 ANNOTATION_CERTIFICATE_ENDS = f"{GROUP}/certificate-ends"  # on an aggregator's Secret: when its certificate ends
+ANNOTATION_MADE_FROM = f"{GROUP}/made-from"  # on the registry's Secret: the keys, and hosts of its certificate
+ANNOTATION_REGISTERED = f"{GROUP}/registered"  # "true" on an FLClient that was made for a site which registered itself
 ANNOTATION_SLICE_HOSTS = f"{GROUP}/slice-hosts"  # on a JobSet's pods: pods per slice, to number workers through
 ANNOTATION_ACCOUNT = f"{GROUP}/account-uid"  # on an aggregator's pods: its ServiceAccount, where that was made anew
 # Workload identity: what the clouds' own webhooks read.
@@ -80,6 +82,7 @@ ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of prob
 ENV_HOST = "FEDLOOM_HOST"  # aggregator: address to bind
 ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that it signs
 ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
+ENV_REGISTRY_URL = "FEDLOOM_REGISTRY_URL"  # trainer: https://… of the registry, where there is one
 ENV_AGGREGATOR_URL = "FEDLOOM_AGGREGATOR_URL"  # trainer: https://…
 ENV_ENTRYPOINT = "FEDLOOM_ENTRYPOINT"  # trainer: package.module:factory
 ENV_TASK_PATH = "FEDLOOM_TASK_PATH"  # trainer: folders, as in PYTHONPATH, where the task's module is looked for last
@@ -154,6 +157,8 @@ FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (bo
 FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
 FILE_STORE_CA = "ca.crt"  # in a store's credentials: PEM of the CA that its endpoint's certificate is verified with
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
+FILE_REGISTRY_KEY = "registry.key"  # registry: 32 bytes from which the tokens of heartbeats derive
+FILE_REGISTRY_TOKEN = "registry.token"  # noqa: S105 - a file name; a site's bearer token for the registry (hex)
 FILE_TOKEN = "token"  # noqa: S105 - a file name; the bearer token of a site, or of the init step, for this job (hex)
 
 # Paths inside containers. The embedded runner rewrites them to folders of its own.
@@ -177,6 +182,8 @@ INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence s
 AGGREGATOR_PORT = 8443  # HTTPS: control, blobs
 AGGREGATOR_MONITORING_PORT = 9090  # HTTP: /healthz, /readyz, /metrics
 RING_PORT = 8470  # HTTP with a token: the generation service of a ring, on its worker 0
+REGISTRY_PORT = 8443  # HTTPS: heartbeats
+REGISTRY_MONITORING_PORT = 9090  # HTTP: /healthz, /readyz, /metrics
 OPERATOR_PROBE_PORT = 8080  # HTTP: /healthz, /readyz
 OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
 

@@ -66,6 +66,16 @@ class Cluster:
         with _errors(f"Deployment {self.namespace}/{name}"):
             return self._plain(client.AppsV1Api(self.api).read_namespaced_deployment, name)
 
+    def secret(self, name: str) -> Json:
+        """A Secret."""
+        with _errors(f"Secret {self.namespace}/{name}"):
+            return self._plain(client.CoreV1Api(self.api).read_namespaced_secret, name)
+
+    def config_map(self, name: str) -> Json:
+        """A ConfigMap."""
+        with _errors(f"ConfigMap {self.namespace}/{name}"):
+            return self._plain(client.CoreV1Api(self.api).read_namespaced_config_map, name)
+
     def create_pod(self, manifest: Json) -> str:
         """Creates a pod and returns its name."""
         core = client.CoreV1Api(self.api)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, storage
+from fedcli import backup, registry, storage
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -40,6 +40,7 @@ store_app = typer.Typer(help="Where models and records are kept.", no_args_is_he
 app.add_typer(store_app, name="store")
 app.add_typer(storage.app, name="storage")
 app.add_typer(backup.app, name="backup")
+app.add_typer(registry.app, name="registry")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]

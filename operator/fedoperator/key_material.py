@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedapi import names
-from fedapi.wire.tokens import init_token, job_key, site_token
+from fedapi.wire.tokens import heartbeat_token, init_token, job_key, registry_key, site_token
 
 CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
@@ -96,14 +96,29 @@ def aggregator_files(keys: Keys, job_uid: str, hosts: Sequence[str], now: dateti
     }
 
 
-def site_files(keys: Keys, job_uid: str, client: str) -> Files:
-    """Files of a site's Secret: its token for the job and the CA certificate."""
-    return {names.FILE_TOKEN: site_token(job_key(keys.master, job_uid), client).encode(), names.FILE_CA: keys.ca_cert}
+def site_files(keys: Keys, job_uid: str, client: str, registered_as: str = "", generation: int = 0) -> Files:
+    """Files of a site's Secret: its token for the job and the CA certificate; its token for the registry, if it has an id there."""
+    files = {names.FILE_TOKEN: site_token(job_key(keys.master, job_uid), client).encode(), names.FILE_CA: keys.ca_cert}
+    if registered_as:
+        token = heartbeat_token(registry_key(keys.master), registered_as, generation)
+        files[names.FILE_REGISTRY_TOKEN] = token.encode()
+    return files
 
 
 def init_files(keys: Keys, job_uid: str) -> Files:
     """Files of the init step's Secret: its token for the job and the CA certificate."""
     return {names.FILE_TOKEN: init_token(job_key(keys.master, job_uid)).encode(), names.FILE_CA: keys.ca_cert}
+
+
+def registry_files(keys: Keys, hosts: Sequence[str], now: datetime) -> Files:
+    """Files of the registry's Secret: the key of heartbeats' tokens, a server certificate for `hosts`, the CA certificate."""
+    certificate, key = server_certificate(keys, hosts, now)
+    return {
+        names.FILE_REGISTRY_KEY: registry_key(keys.master),
+        names.FILE_TLS_CERT: certificate,
+        names.FILE_TLS_KEY: key,
+        names.FILE_CA: keys.ca_cert,
+    }
 
 
 def server_certificate(keys: Keys, hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]:

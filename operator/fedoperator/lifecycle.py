@@ -21,6 +21,7 @@ from fedoperator.cluster.connection import Connection
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import PodEvents
+from fedoperator.cluster.registry_secret import RegistrySecret
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.cluster.writes import Writer
 from fedoperator.decide.client import decide_client
@@ -34,7 +35,9 @@ from fedoperator.probes import METRICS_TEXT, serve, verdict
 from fedoperator.queueing import WorkQueue
 from fedoperator.reconcile import Reconciler
 from fedoperator.refusals import Refusals
+from fedoperator.registration import Registration
 from fedoperator.settings import OperatorSettings
+from fedoperator.site_registry import SiteRegistry
 from fedoperator.watch_health import WatchHealth
 from fedoperator.workers import Workers
 
@@ -42,6 +45,7 @@ log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 10.0  # for looks under way; below the pod's grace period
 CRD_RETRY_S = 2.0
+SECRET_RETRY_S = 10.0
 
 
 class Operator:
@@ -54,8 +58,14 @@ class Operator:
         self._queue = WorkQueue()
         self._metrics = Metrics()
         self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
+        count = self._metrics.wrote
+        generations = settings.registry_generations if settings.registry_url else None
         self._credentials = SecretStore(
-            self._connection, settings.namespace, settings.keys_secret, _now, self._metrics.wrote
+            self._connection, settings.namespace, settings.keys_secret, _now, count, generations
+        )
+        self._registry = SiteRegistry(settings.registry_url, self._credentials.keys)
+        self._registry_secret = RegistrySecret(
+            self._connection, settings.namespace, settings.registry_secret, settings.registry_hosts, _now, count
         )
         self._acting = threading.Event()
         self._kinds: tuple[Kind, ...] = WATCHED  # and what else the cluster has
@@ -83,7 +93,7 @@ class Operator:
     def _serve(self) -> None:
         health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
         serve(self._settings.probe_port, health)
-        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases, self._heard)
+        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases, self._heard, self._registry.age_s)
         serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
 
     def _unhealthy(self) -> str:
@@ -148,6 +158,17 @@ class Operator:
             if replaced:
                 self._cannot_go_on(replaced)
 
+    async def _keep_registry_secret(self) -> None:
+        """Makes and renews it; nothing of a job waits for it."""
+        wait_s = 0.0
+        while not await self._stopped_within(wait_s):
+            wait_s = self._settings.resync_s
+            try:
+                await asyncio.to_thread(self._registry_secret.keep, self._credentials.keys())
+            except OperatorError as error:
+                wait_s = min(wait_s, SECRET_RETRY_S)
+                log.warning("the registry's Secret was not written: %s", error)
+
     def _resources_exist(self) -> bool:
         """Whether our own resources exist. Looks for the optional ones too: once, so a restart finds later ones."""
         try:
@@ -186,7 +207,10 @@ class Operator:
             self._queue, self._reconciler().look, self._metrics, self._settings.resync_s, self._cannot_go_on
         )
         workers.start(self._settings.workers)
-        keeping = asyncio.create_task(self._keep_keys())
+        keeping = [asyncio.create_task(keep()) for keep in (self._keep_keys, self._keep_registry_secret)]
+        registration = self._registration()
+        if self._registry.exists:
+            registration.start()
         watches = Watches(self._cache, self._queue, self._health, self._kinds)
         try:
             await watches.run(
@@ -199,7 +223,9 @@ class Operator:
         except (OperatorError, RuntimeError, OSError, TimeoutError) as error:
             log.exception("the watches cannot go on")
             self._failure = self._failure or str(error)
-        keeping.cancel()
+        for task in keeping:
+            task.cancel()
+        registration.stop()
         await asyncio.to_thread(workers.stop, STOP_WITHIN_S)
 
     def _cannot_go_on(self, why: str) -> None:
@@ -208,15 +234,25 @@ class Operator:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
+    def _writer(self) -> Writer:
+        return Writer(self._connection, self._cache, self._metrics.wrote, self._settings.pod_name)
+
+    def _registration(self) -> Registration:
+        settings = self._settings
+        policy = tuple(each.allowed() for each in settings.registry_clients)
+        create = self._writer().register
+        namespaces, every_s = settings.watch_namespaces, settings.registry_read_s
+        return Registration(self._registry, self._cache, self._queue, create, policy, namespaces, every_s)
+
     def _reconciler(self) -> Reconciler:
         settings = self._settings
         refusals = Refusals()
         credentials = self._credentials
         decisions = replace(settings.for_decisions(), keys_id=credentials.keys().id)
-        writer = Writer(self._connection, self._cache, self._metrics.wrote, settings.pod_name)
+        writer = self._writer()
         return Reconciler(
             cache=self._cache,
-            observer=Observer(self._cache, decisions, jobset=JOBSET in self._kinds),
+            observer=Observer(self._cache, decisions, jobset=JOBSET in self._kinds, registry=self._registry),
             applier=Applier(writer, credentials, refusals),
             credentials=credentials,
             refusals=refusals,

@@ -65,9 +65,10 @@ class Metrics:
         ages_s: Callable[[], Mapping[str, float]],
         phases: Callable[[], Iterable[str]],
         heard: Callable[[], Iterable[str]],
+        registry_age_s: Callable[[], float],
     ) -> None:
         """What is read at scrape time."""
-        self.registry.register(_Readings(depth, ages_s, phases, heard))
+        self.registry.register(_Readings(depth, ages_s, phases, heard, registry_age_s))
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -81,8 +82,10 @@ class _Readings(Collector):
         ages_s: Callable[[], Mapping[str, float]],
         phases: Callable[[], Iterable[str]],
         heard: Callable[[], Iterable[str]],
+        registry_age_s: Callable[[], float],
     ) -> None:
-        self._depth, self._ages_s, self._phases, self._heard = depth, ages_s, phases, heard
+        self._depth, self._ages_s, self._phases = depth, ages_s, phases
+        self._heard, self._registry_age_s = heard, registry_age_s
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(f"{_PREFIX}queue_depth", "Objects that wait for a look.", value=self._depth())
@@ -102,3 +105,8 @@ class _Readings(Collector):
         for reason, count in Tally(self._heard()).items():
             sites.add_metric([reason], count)
         yield sites
+        yield GaugeMetricFamily(
+            f"{_PREFIX}registry_age_seconds",
+            "Seconds since the registry of sites last answered; infinite before, and where there is none.",
+            value=self._registry_age_s(),
+        )

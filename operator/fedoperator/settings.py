@@ -9,12 +9,29 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fedapi.crd.fields import Labels, Part
+from fedapi.crd.flclient import FLClientSpec
 from fedapi.names import OPERATOR_METRICS_PORT, OPERATOR_PROBE_PORT
 from fedoperator.decide.decision import Settings as DecisionSettings
+from fedoperator.desired.registered_client import Allowed
 from fedoperator.errors import SettingsInvalidError
 
 PREFIX = "FEDLOOM_OPERATOR_"
 SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class RegisteredClients(Part):
+    """Sites that become FLClients when they register."""
+
+    client_ids: Annotated[tuple[str, ...], Field(min_length=1)]
+    organizations: tuple[str, ...] = ()
+    match_labels: Labels = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
+    spec: FLClientSpec
+
+    def allowed(self) -> Allowed:
+        """As a value."""
+        return Allowed(self.client_ids, self.organizations, self.match_labels, self.labels, self.spec.dump())
 
 
 class OperatorSettings(BaseSettings):
@@ -65,9 +82,23 @@ class OperatorSettings(BaseSettings):
         ge=1,
         description="Seconds after which the API server ends a watch, which is then resumed: its sign of life.",
     )
+    registry_url: str = Field(
+        "", pattern=r"^(https://.*)?$", description="Where the registry of sites answers; empty: there is none."
+    )
+    registry_read_s: float = Field(30.0, gt=0, description="Seconds between two readings of the registry.")
+    registry_secret: str = Field("", description="Secret with the registry's key and certificate; made if absent.")
+    registry_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names and addresses in the registry's certificate, separated by commas."
+    )
+    registry_clients: tuple[RegisteredClients, ...] = Field(
+        (), description="Which registered sites become FLClients, and what these are like, a JSON list; empty: none."
+    )
+    registry_generations: dict[str, int] = Field(
+        default_factory=dict, description="Generations of sites' tokens for the registry, a JSON object by client id."
+    )
     service_account_dir: str = Field(SERVICE_ACCOUNT_DIR, description="Folder with token and ca.crt inside a cluster.")
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "registry_hosts", mode="before")
     @classmethod
     def _comma_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -95,4 +126,5 @@ class OperatorSettings(BaseSettings):
             cluster_domain=self.cluster_domain,
             pod_failures_per_round=self.pod_failures_per_round,
             site_retry_s=self.site_retry_s,
+            registry_url=self.registry_url,
         )

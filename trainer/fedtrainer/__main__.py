@@ -1,4 +1,4 @@
-"""Entry point of the trainer: `python -m fedtrainer train` (a site's work), `init` (the model of round 0) or `evaluate` (a backup's).
+"""Entry point of the trainer: `python -m fedtrainer train` (a site's work), `init` (the model of round 0), `evaluate`, `heartbeat`.
 
 `train` is the launcher of a pod's ranks where the site has several, and otherwise, or when a launcher has started it,
 a rank. How errors become exit codes is in process.py.
@@ -13,11 +13,18 @@ from fedapi import jsonlog
 from fedapi.outcome import Exit
 from fedtrainer import process
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import EvaluateSettings, InitSettings, TaskSettings, TrainerSettings, shown
+from fedtrainer.settings import (
+    EvaluateSettings,
+    HeartbeatSettings,
+    InitSettings,
+    TaskSettings,
+    TrainerSettings,
+    shown,
+)
 
 log = logging.getLogger("fedtrainer")
 
-COMMANDS = ("train", "init", "evaluate")
+COMMANDS = ("train", "init", "evaluate", "heartbeat")
 
 
 def main(arguments: list[str]) -> int:
@@ -34,8 +41,10 @@ def _command(arguments: list[str]) -> int:
             return _train()
         case "init":
             return _init()
-        case _:
+        case "evaluate":
             return _evaluate()
+        case _:
+            return _heartbeat()
 
 
 def _train() -> int:
@@ -82,6 +91,15 @@ def _evaluate() -> int:
     _log(settings)
     task = (settings.entrypoint, settings.task_args, settings.seed, settings.threads)
     evaluate(*task, settings.data_dir, settings.verify_dir, settings.patience_s)
+    return Exit.OK
+
+
+def _heartbeat() -> int:
+    from fedtrainer.agent.heartbeat import Beating  # noqa: PLC0415
+
+    settings = HeartbeatSettings.read()
+    settings.token()
+    Beating(settings).beat(settings)
     return Exit.OK
 
 

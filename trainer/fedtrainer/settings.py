@@ -114,17 +114,83 @@ class HubSettings(TaskSettings):
 
     def token(self) -> SecretStr:
         """The bearer token."""
-        path = self.credentials_dir / names.FILE_TOKEN
+        return _token(self.credentials_dir / names.FILE_TOKEN)
+
+
+def _token(path: Path) -> SecretStr:
+    try:
+        token = path.read_text(errors="replace").strip()
+    except OSError as error:
+        raise BadSettingsError(
+            f"token: {path} is not readable ({error.strerror}): mount the Secret that the operator made"
+        ) from None
+    if not (token and token.isascii() and token.isprintable()):  # it becomes a line of a request's head
+        what = "holds no token" if token else "is empty"
+        raise BadSettingsError(f"token: {path} {what}: mount the Secret that the operator made")
+    return SecretStr(token)
+
+
+class HeartbeatSettings(_FromEnvironment):
+    """What a site needs to be seen by the registry."""
+
+    registry_url: str = Field(
+        pattern=r"^https://", validation_alias=names.ENV_REGISTRY_URL, description="Where the registry answers."
+    )
+    namespace: str = Field("default", validation_alias=names.ENV_NAMESPACE, description="Namespace of the FLClient.")
+    client: str = Field(min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient.")
+    credentials_dir: Path = Field(
+        Path(names.PATH_CREDENTIALS),
+        validation_alias=names.ENV_CREDENTIALS_DIR,
+        description="Folder with registry.token and ca.crt.",
+    )
+    accelerator: str = Field(
+        "CPU",
+        max_length=63,
+        validation_alias=names.ENV_ACCELERATOR,
+        description="What the site trains on, in words of its own; CPU: nothing is said.",
+    )
+    ring_slots: int = Field(1, ge=1, validation_alias=names.ENV_RING_SLOTS, description="Ranks (processes) per worker.")
+    organization: str = Field(
+        "", max_length=253, validation_alias="FEDLOOM_ORGANIZATION", description="Who owns the site's data."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=16,
+        validation_alias="FEDLOOM_LABELS",
+        description="What the site says of itself, a JSON object of strings: the registry's policy may go by it.",
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _parsed_labels(cls, value: object) -> object:
         try:
-            token = path.read_text(errors="replace").strip()
-        except OSError as error:
-            raise BadSettingsError(
-                f"token: {path} is not readable ({error.strerror}): mount the Secret that the operator made"
-            ) from None
-        if not (token and token.isascii() and token.isprintable()):  # it becomes a line of a request's head
-            what = "holds no token" if token else "is empty"
-            raise BadSettingsError(f"token: {path} {what}: mount the Secret that the operator made")
-        return SecretStr(token)
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is not JSON ({error})") from None
+
+    @classmethod
+    def told(cls) -> Self | None:
+        """Where the environment names a registry, and there is a token for it; None otherwise."""
+        if not os.environ.get(names.ENV_REGISTRY_URL):
+            return None
+        settings = cls.read()
+        return settings if (settings.credentials_dir / names.FILE_REGISTRY_TOKEN).is_file() else None
+
+    @property
+    def said_accelerator(self) -> str | None:
+        """For the registry: None with CPU alone."""
+        if self.accelerator == "CPU":
+            return None
+        return self.accelerator if self.ring_slots == 1 else f"{self.accelerator} x{self.ring_slots}"[:63]
+
+    @property
+    def ca_file(self) -> Path:
+        """PEM of the CA that signed the registry's certificate."""
+        return self.credentials_dir / names.FILE_CA
+
+    def token(self) -> SecretStr:
+        """The bearer token, as it is now."""
+        return _token(self.credentials_dir / names.FILE_REGISTRY_TOKEN)
 
 
 class InitSettings(TaskSettings):

@@ -42,6 +42,9 @@
   value: {{ int64 .Values.operator.podFailuresPerRound | quote }}
 - name: FEDLOOM_OPERATOR_SITE_RETRY_S
   value: {{ int64 .Values.operator.siteRetrySeconds | quote }}
+{{- if .Values.registry.enabled }}
+{{ include "fedloom.registryEnvironment" . }}
+{{- end }}
 - name: HOME
   value: /tmp
 {{- end -}}

@@ -9,7 +9,7 @@ also what the Roles of aggregators and backups hold: the operator may only grant
   verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
 - apiGroups: [fedloom.dev]
   resources: [flclients]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ if and .Values.registry.enabled .Values.registry.clients }}, create{{ end }}]
 - apiGroups: [fedloom.dev]
   resources: [federatedjobs/status, flclients/status]
   verbs: [get, patch]
@@ -60,6 +60,12 @@ also what the Roles of aggregators and backups hold: the operator may only grant
   resources: [secrets]
   resourceNames: [{{ include "fedloom.keysSecret" . | quote }}]
   verbs: [get]
+{{- if .Values.registry.enabled }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "fedloom.registryName" . | quote }}]
+  verbs: [patch] # its certificate is renewed
+{{- end }}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -6,9 +6,9 @@ while they are being replaced, are left alone until they do.
 
 import logging
 import ssl
+from pathlib import Path
 
 from fedaggregator.errors import FatalError
-from fedaggregator.settings import Credentials
 from fedapi.outcome import Exit
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,8 @@ _Version = tuple[tuple[int, int, int], ...]
 class Certificate:
     """A context for new connections; FatalError when there is none to begin with."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        self._files = credentials.certificate, credentials.private_key
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        self._files = certificate, private_key
         try:
             self._seen = self._version()
             self.context = self._loaded()

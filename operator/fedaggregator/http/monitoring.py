@@ -1,6 +1,6 @@
 """Probes and metrics, on a port of their own: plain HTTP, so that the sites' port can ask for certificates.
 
-Started by __main__. One short request per connection, few connections at once, each within seconds: what asks here is a
+Started by the entry points. One short request per connection, few connections at once, each within seconds: what asks here is a
 kubelet and a Prometheus, and a NetworkPolicy keeps everybody else away.
 """
 
@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import FatalError
 from fedaggregator.http.addresses import addresses
-from fedaggregator.metrics import REGISTRY
 from fedapi import names
 from fedapi.outcome import Exit
 
@@ -33,20 +31,6 @@ class Answer(NamedTuple):
 
 
 Routes = Mapping[str, Callable[[], Answer]]
-
-
-def routes(engine: Engine) -> Routes:
-    """Liveness: the event loop turns. Readiness: the store was found whole, sites may come."""
-
-    def readyz() -> Answer:
-        why = "stopping" if engine.stopping else engine.unready
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, why or "ready")
-
-    return {
-        "/healthz": lambda: _text(HTTPStatus.OK, "ok"),
-        "/readyz": readyz,
-        "/metrics": lambda: Answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(REGISTRY)),
-    }
 
 
 class Monitoring:
@@ -103,11 +87,26 @@ class Monitoring:
         method, _, rest = request_line.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
         if path not in self._routes:
-            return _text(HTTPStatus.NOT_FOUND, f"there are {', '.join(self._routes)}")
+            return text(HTTPStatus.NOT_FOUND, f"there are {', '.join(self._routes)}")
         if method != "GET":
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET it")
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, "GET it")
         return self._routes[path]()
 
 
-def _text(status: HTTPStatus, text: str) -> Answer:
-    return Answer(status, _TEXT, text.encode())
+def text(status: HTTPStatus, said: str) -> Answer:
+    """A line of text."""
+    return Answer(status, _TEXT, said.encode())
+
+
+def routes(unready: Callable[[], str], registry: CollectorRegistry) -> Routes:
+    """Liveness: the event loop turns. Readiness: nothing keeps the process from serving."""
+
+    def readyz() -> Answer:
+        why = unready()
+        return text(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, why or "ready")
+
+    return {
+        "/healthz": lambda: text(HTTPStatus.OK, "ok"),
+        "/readyz": readyz,
+        "/metrics": lambda: Answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
+    }

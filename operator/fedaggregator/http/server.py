@@ -19,7 +19,6 @@ from fedaggregator.http.connections import Connections
 from fedaggregator.http.protocol import Http
 from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
-from fedaggregator.settings import Credentials, Settings
 
 _STOP_S = 1.0  # open requests get so long to end, and as long to notice that they are over; idle sites never answer the closing
 _TICKS = 2  # of 0.1 s: connections are looked after so often
@@ -74,12 +73,12 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
         return Tls(self._certificate.context, http, self._connections, self._limits)
 
 
-def server(app: Starlette, settings: Settings, limits: Limits, credentials: Credentials) -> Server:
+def server(app: Starlette, host: str, port: int, certificate: Certificate, limits: Limits) -> Server:
     """A server that is ready to `serve()`."""
     config = uvicorn.Config(
         app,
-        host=addresses(settings.host),
-        port=settings.port,
+        host=addresses(host),
+        port=port,
         http="httptools",
         ws="none",
         lifespan="off",
@@ -89,4 +88,4 @@ def server(app: Starlette, settings: Settings, limits: Limits, credentials: Cred
         proxy_headers=False,
     )
     config.load()
-    return Server(config, Certificate(credentials), limits)
+    return Server(config, certificate, limits)

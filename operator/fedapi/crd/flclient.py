@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from fedapi.crd.fields import Conditions, Labels, ObjectMeta, Part, QueueName, StatusPart, rule, rules
+from fedapi.crd.fields import Conditions, Labels, ObjectMeta, Part, Quantity, QueueName, Short, StatusPart, rule, rules
 from fedapi.crd.podfields import Resources, Tolerations
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
@@ -195,6 +195,14 @@ class FLClientSpec(Part):
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
 
 
+class Capability(StatusPart):
+    """What a site says that it has; nobody has proved it."""
+
+    cpu: Quantity | None = Field(None, description="Processors.")
+    memory: Quantity | None = Field(None, description="Memory.")
+    accelerator: Short | None = Field(None, description="Accelerators, in the site's own words.")
+
+
 class FLClientStatus(StatusPart):
     """What the operator knows of the site; written on transitions only."""
 
@@ -202,6 +210,9 @@ class FLClientStatus(StatusPart):
     active: bool | None = Field(None, description="Whether the site was heard from within 5 minutes.")
     accelerators: Annotated[str, Field(max_length=63)] | None = Field(
         None, description="Accelerator and count, for the eye."
+    )
+    capability: Capability | None = Field(
+        None, description="What the site declares, where it sends heartbeats to the registry."
     )
     observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")
 

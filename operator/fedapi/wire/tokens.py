@@ -41,3 +41,18 @@ def blob_key(job_key_: bytes) -> bytes:
 def backup_seed(job_key_: bytes) -> bytes:
     """The Ed25519 private key, 32 bytes, that signs one job's backups."""
     return hkdf(job_key_, b"fedloom backup signature")
+
+
+def registry_key(master: bytes) -> bytes:
+    """The 32-byte key of the registry, from the operator's master key."""
+    return hkdf(master, b"fedloom registry")
+
+
+def heartbeat_token(registry_key_: bytes, client_id: str, generation: int = 0) -> str:
+    """A site's bearer token for the registry, hex. With the next generation the token before is void."""
+    return hmac.digest(registry_key_, f"heartbeat\0{client_id}\0{generation}".encode(), hashlib.sha256).hex()
+
+
+def reader_token(registry_key_: bytes) -> str:
+    """The bearer token of who reads all sites, hex."""
+    return hmac.digest(registry_key_, b"sites", hashlib.sha256).hex()

@@ -16,6 +16,7 @@ from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
 from fedoperator.decide.decision import Key, Observed, ObservedClient, Refused, Settings
+from fedoperator.site_registry import SiteRegistry
 
 T = TypeVar("T")
 
@@ -23,8 +24,11 @@ T = TypeVar("T")
 class Observer:
     """Makes Observed and ObservedClient from the cache."""
 
-    def __init__(self, cache: Cache, settings: Settings, *, jobset: bool = False) -> None:
+    def __init__(
+        self, cache: Cache, settings: Settings, *, jobset: bool = False, registry: SiteRegistry | None = None
+    ) -> None:
         self._cache = cache
+        self._registry = registry
         self._settings = settings
         self._jobset = jobset
         self._sites: dict[str, tuple[str, FLClient | None]] = {}
@@ -57,6 +61,8 @@ class Observer:
             pods=_by_name(o for o in related if o["kind"] == "Pod"),
             invalid=invalid,
             refused=refused,
+            registered=self._registry.known(namespace, name) if self._registry else None,
+            registry_away=self._registry is not None and self._registry.away(),
         )
 
     def _clients(self, namespace: str) -> tuple[FLClient, ...]:

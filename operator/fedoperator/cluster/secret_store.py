@@ -9,7 +9,7 @@ import base64
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,13 +40,21 @@ class SecretStore:
     """Makes Secrets. Thread-safe."""
 
     def __init__(
-        self, connection: Connection, namespace: str, keys_secret: str, now: Callable[[], datetime], count: Count
+        self,
+        connection: Connection,
+        namespace: str,
+        keys_secret: str,
+        now: Callable[[], datetime],
+        count: Count,
+        generations: Mapping[str, int] | None = None,
     ) -> None:
+        """`generations`: of sites' tokens for the registry, by client id; None where there is no registry."""
         self._connection = connection
         self._namespace = namespace
         self._keys_secret = keys_secret
         self._now = now
         self._count = count
+        self._generations = generations
         self._lock = threading.Lock()
         self._keys: Keys | None = None
         self._known: dict[str, dict[str, datetime | None]] = defaultdict(
@@ -69,7 +77,7 @@ class SecretStore:
 
         One that exists is no older than its job, so that nothing is asked about the certificate of a young one.
         """
-        files, serves = self._files(request, job_uid), request.kind == "Aggregator"
+        files, serves = self._files(request, namespace, job_uid), request.kind == "Aggregator"
         body = _manifest(request.name, namespace, files)
         due = renewal_due(ending(files)) if serves else None
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
@@ -140,8 +148,11 @@ class SecretStore:
             return ""
         return "" if stored == keys else f"Secret {self._namespace}/{self._keys_secret} holds other keys now"
 
-    def _files(self, request: SecretRequest, job_uid: str) -> Files:
+    def _files(self, request: SecretRequest, namespace: str, job_uid: str) -> Files:
         match request.kind:
+            case "Site" if self._generations is not None:
+                client_id = f"{namespace}/{request.client}"
+                return site_files(self.keys(), job_uid, request.client, client_id, self._generations.get(client_id, 0))
             case "Site":
                 return site_files(self.keys(), job_uid, request.client)
             case "Init":

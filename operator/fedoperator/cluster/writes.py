@@ -53,6 +53,12 @@ class Writer:
         path = BY_KIND[manifest["kind"]].path(manifest["metadata"]["namespace"])
         self._take("create", "POST", path, manifest, query=_MANAGER)
 
+    def register(self, manifest: JsonView) -> None:
+        """Plain create of an FLClient, as a person does it: the watch tells of it, and it is nobody's child."""
+        self._count(manifest["kind"], "create")
+        path = BY_KIND[manifest["kind"]].path(manifest["metadata"]["namespace"])
+        self._connection.request("POST", path, manifest, query=_MANAGER)
+
     def read(self, manifest: JsonView) -> Json:
         """The object that has the manifest's name: one that the watch does not see. GoneError when it is gone."""
         return self._connection.request("GET", _path(manifest)) | {"kind": manifest["kind"]}

@@ -52,8 +52,21 @@ def _pods(observed: ObservedClient) -> Iterator[PodView]:
 
 
 def _heard(observed: ObservedClient) -> datetime | None:
+    """When, by whichever registry heard it last."""
     renewed = dig(observed.lease, "spec", "renewTime")
-    return instant(renewed) if renewed else None
+    seen = [instant(renewed)] if renewed else []
+    return max([*seen, observed.registered.last_seen] if observed.registered else seen, default=None)
+
+
+def _registers(observed: ObservedClient) -> bool:
+    """Whether the site sends heartbeats to the registry itself, or did so."""
+    return observed.registered is not None or observed.client.status.capability is not None
+
+
+def _unknowable(observed: ObservedClient, heard: datetime | None, now: datetime) -> bool:
+    """Whether the registry would have to say that the site is there, and cannot be asked."""
+    silent = heard is None or now >= heard + ACTIVE
+    return silent and observed.registry_away and _registers(observed)
 
 
 def _ready(observed: ObservedClient) -> Fact:
@@ -68,14 +81,22 @@ def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) 
     if observed.refused:
         first = observed.refused[0]
         return Fact("Unknown", Reason.FOREIGN_OBJECT if first.foreign else Reason.OBJECT_REFUSED, first.message)
-    if heard is None:
-        return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
-    if now < heard + ACTIVE:
+    old = find(observed.client.status.conditions, Type.CONNECTED)
+    if old is not None and _unknowable(observed, heard, now):
+        return Fact(old.status, old.reason, old.message)
+    if heard is not None and now < heard + ACTIVE:
         return Fact("True", Reason.HEARTBEAT, "the site was heard from within 5 minutes")
-    idle = all(pod.finished for pod in _pods(observed))
-    if now >= heard + KNOWN:
-        return Fact("Unknown" if idle else "False", Reason.EXPIRED, "the site was not heard from for 24 hours")
-    if idle:
+    return _silent(observed, heard, now)
+
+
+def _silent(observed: ObservedClient, heard: datetime | None, now: datetime) -> Fact:
+    """Of a site that was not heard from for 5 minutes. The registry forgets what has expired."""
+    if heard is None and not _registers(observed):
+        return Fact("Unknown", Reason.NEVER_HEARD, "the site was never heard from")
+    nobody = not _registers(observed) and all(pod.finished for pod in _pods(observed))
+    if heard is None or now >= heard + KNOWN:
+        return Fact("Unknown" if nobody else "False", Reason.EXPIRED, "the site was not heard from for 24 hours")
+    if nobody:
         return Fact("Unknown", Reason.NO_TRAINER, "no training pod runs at the site, so nobody is to be heard from")
     return Fact("False", Reason.HEARTBEAT_LOST, "the site was not heard from for 5 minutes")
 
@@ -129,10 +150,12 @@ def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
     generation = client.metadata.generation
     if not observed.invalid:
         facts[Type.DATA_AVAILABLE] = _data(observed, now)
+    active = heard is not None and now < heard + ACTIVE
     return FLClientStatus(
         conditions=conditions(client.status.conditions, facts, generation, now),
-        active=heard is not None and now < heard + ACTIVE,
+        active=client.status.active if _unknowable(observed, heard, now) else active,
         accelerators=client.status.accelerators if observed.invalid else accelerators(client.spec.pool),
+        capability=observed.registered.capability if observed.registered else client.status.capability,
         observed_generation=generation,
     )
 

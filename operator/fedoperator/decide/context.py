@@ -267,7 +267,12 @@ def _wanted(
     found = _grouped((job for job in jobs if job.role == names.ROLE_TRAINER), lambda job: job.client)
     settings = observed.settings
     build = partial(
-        training_job, job, cluster_domain=settings.cluster_domain, jobset=observed.jobset, keys=settings.keys_id
+        training_job,
+        job,
+        cluster_domain=settings.cluster_domain,
+        jobset=observed.jobset,
+        keys=settings.keys_id,
+        registry_url=settings.registry_url,
     )
     if job.spec.training.lifetime == "Job":
         return {site.name: build(site.client) for site in chosen}

@@ -5,10 +5,11 @@ Filled by fedoperator.cluster.observe (or fedlocal), carried out by fedoperator.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from fedapi.crd.federatedjob import FederatedJob
-from fedapi.crd.flclient import FLClient
+from fedapi.crd.flclient import Capability, FLClient
 from fedapi.jsonvalue import JsonView
 from fedoperator.desired.secret_requests import SecretRequest
 
@@ -30,6 +31,7 @@ class Settings:
     cluster_domain: str = "cluster.local"
     pod_failures_per_round: int = 6
     site_retry_s: float = 60.0
+    registry_url: str = ""  # where training pods send heartbeats, beside those that their aggregator renews
     keys_id: str = ""  # of the installation's keys, once they are known: part of the names of Secrets
 
 
@@ -94,6 +96,14 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """What the registry knows of a site that sends heartbeats itself."""
+
+    last_seen: datetime
+    capability: Capability
+
+
+@dataclass(frozen=True)
 class ObservedClient:
     """Everything that a decision about one FLClient may depend on."""
 
@@ -102,3 +112,5 @@ class ObservedClient:
     pods: tuple[JsonView, ...] = ()  # training pods that carry the client's label
     invalid: str = ""
     refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried: its Lease
+    registered: Registered | None = None
+    registry_away: bool = False  # there is a registry, and nobody knows what it would say now

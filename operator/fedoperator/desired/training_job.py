@@ -53,7 +53,9 @@ def _shared_memory(asked: str | None, limits: Json) -> Mount:
     return Mount("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}}, names.PATH_SHM)
 
 
-def _environment(spec_job: FederatedJob, client: FLClient, shape: Shape, cluster_domain: str) -> dict[str, str]:
+def _environment(
+    spec_job: FederatedJob, client: FLClient, shape: Shape, cluster_domain: str, registry_url: str
+) -> dict[str, str]:
     own = {
         names.ENV_CLIENT: client.metadata.name,
         names.ENV_AGGREGATOR_URL: aggregator.url(Identity.of(spec_job), cluster_domain),
@@ -62,6 +64,7 @@ def _environment(spec_job: FederatedJob, client: FLClient, shape: Shape, cluster
         names.ENV_STATE_DIR: names.PATH_STATE,
         names.ENV_LIFETIME: spec_job.spec.training.lifetime,
     }
+    own |= {names.ENV_REGISTRY_URL: registry_url} if registry_url else {}
     return task_environment(spec_job) | own | ring.environment(shape)
 
 
@@ -115,6 +118,7 @@ def training_job(
     jobset: bool = False,
     step: str = "",
     keys: str = "",
+    registry_url: str = "",
 ) -> Json:
     """The site's training Job, without `suspend` (see fedoperator.desired.jobs).
 
@@ -124,7 +128,7 @@ def training_job(
     """
     identity, site, shape = Identity.of(spec_job), client.metadata.name, Shape.of(client.spec.pool)
     grouped = jobset and takes_jobset(shape)
-    env = _environment(spec_job, client, shape, cluster_domain)
+    env = _environment(spec_job, client, shape, cluster_domain, registry_url)
 
     def spec(more: dict[str, str]) -> Json:
         pod = _pod(spec_job, client, shape, env | more, keys, grouped=grouped)

@@ -31,6 +31,7 @@ from fedtrainer.agent import encrypting
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
+from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
@@ -48,7 +49,7 @@ from fedtrainer.errors import (
     TrainerError,
 )
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import TrainerSettings
+from fedtrainer.settings import HeartbeatSettings, TrainerSettings
 from fedtrainer.training.results import Data, EvalResult
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
@@ -63,7 +64,11 @@ DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train aga
 def run(settings: TrainerSettings, slot: Slot) -> None:
     """Works until the aggregator says Done, or for one order. Raises StopError when the process cannot go on."""
     trust = Trust(settings)
-    with closing(Link(settings.aggregator_url, trust.hub)) as link, closing(Stream(trust)) as stream:
+    with (
+        Beating(HeartbeatSettings.told()),
+        closing(Link(settings.aggregator_url, trust.hub)) as link,
+        closing(Stream(trust)) as stream,
+    ):
         bulk = Bulk(stream, Patience(settings.patience_s))
         control = Control(link, settings, settings.token())
         with closing(CheckpointStore(settings)) as checkpoints:

@@ -15,7 +15,6 @@ from fedaggregator.errors import FatalError
 from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.server import Server
 from fedaggregator.limits import Limits
-from fedaggregator.settings import Credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedoperator.key_material import RENEWED_AFTER, SERVER_LIFETIME, Keys, aggregator_files
@@ -62,8 +61,7 @@ async def while_a_site_waits(folder):
     app = Starlette(routes=[Route("/v1/sites/{client}/next", poll, methods=["POST"])])
     config = uvicorn.Config(app, host="127.0.0.1", port=port, http="httptools", lifespan="off", log_config=None)
     config.load()
-    credentials = Credentials(b"", folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
-    certificate = Certificate(credentials)
+    certificate = Certificate(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
     server = Server(config, certificate, Limits())
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -96,7 +94,7 @@ def test_a_certificate_without_its_key_is_named_at_the_start(tmp_path):
     write(tmp_path, OLD)
     write(tmp_path, NEW, names.FILE_TLS_CERT)
     with pytest.raises(FatalError, match=r"tls\.crt and its key cannot be used") as told:
-        Certificate(Credentials(b"", tmp_path / names.FILE_TLS_CERT, tmp_path / names.FILE_TLS_KEY))
+        Certificate(tmp_path / names.FILE_TLS_CERT, tmp_path / names.FILE_TLS_KEY)
     assert told.value.code is Exit.BAD_SETTINGS
 
 

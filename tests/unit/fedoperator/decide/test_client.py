@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from fedapi import names
-from fedapi.crd.flclient import Pool
+from fedapi.crd.flclient import Capability, Pool
 from fedapi.outcome import Exit
 from fedoperator.decide.client import accelerators, decide_client
-from fedoperator.decide.decision import Decision, Key, ObservedClient, Refused
+from fedoperator.decide.decision import Decision, Key, ObservedClient, Refused, Registered
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
@@ -61,6 +61,55 @@ def test_status_is_decided_on_transitions_only():
     assert s.condition(lost, "Connected")[:2] == ("Unknown", "NoTrainer")
     expired = decide_client(ObservedClient(same, _lease(20)), s.NOW + timedelta(hours=24))
     assert s.condition(expired, "Connected")[:2] == ("Unknown", "Expired"), "nobody is to be heard from there"
+
+
+SAID = Capability(cpu="16", memory="64Gi", accelerator="nvidia.com/gpu x4")
+
+
+def registered(seconds_ago):
+    return Registered(s.NOW - timedelta(seconds=seconds_ago), SAID)
+
+
+@pytest.mark.parametrize(
+    ("lease", "seen", "active", "connected"),
+    [
+        (None, registered(20), True, ("True", "Heartbeat")),
+        (_lease(400), registered(20), True, ("True", "Heartbeat")),
+        (_lease(20), registered(400), True, ("True", "Heartbeat")),
+        (_lease(400), registered(500), False, ("False", "HeartbeatLost")),  # it should be there, pod or not
+        (None, registered(24 * 3600), False, ("False", "Expired")),
+    ],
+)
+def test_a_site_is_heard_by_whichever_registry_heard_it_last(lease, seen, active, connected):
+    decision = decide_client(ObservedClient(s.site("berlin"), lease, registered=seen), s.NOW)
+    assert decision.status["active"] is active
+    assert s.condition(decision, "Connected")[:2] == connected
+    assert decision.status["capability"] == {"cpu": "16", "memory": "64Gi", "accelerator": "nvidia.com/gpu x4"}
+
+
+def test_a_heartbeat_is_no_transition_and_another_capability_is():
+    first = decide_client(ObservedClient(s.site("berlin"), None, registered=registered(20)), s.NOW)
+    same = s.site("berlin", status=dict(first.status))
+    assert decide_client(ObservedClient(same, None, registered=registered(10)), s.NOW).status is None
+    other = Registered(s.NOW, Capability(cpu="32"))
+    assert decide_client(ObservedClient(same, None, registered=other), s.NOW).status["capability"] == {"cpu": "32"}
+
+
+def test_what_the_registry_has_forgotten_stays_expired():
+    first = decide_client(ObservedClient(s.site("berlin"), None, registered=registered(24 * 3600)), s.NOW)
+    forgotten = s.site("berlin", status=dict(first.status))
+    assert decide_client(ObservedClient(forgotten, None), s.NOW).status is None
+
+
+@pytest.mark.parametrize("seen", [None, registered(400), registered(24 * 3600)])
+def test_nobody_is_called_silent_while_the_registry_is_away(seen):
+    first = decide_client(ObservedClient(s.site("berlin"), None, registered=registered(20)), s.NOW)
+    active = s.site("berlin", status=dict(first.status))
+    away = ObservedClient(active, None, registered=seen, registry_away=True)
+    assert decide_client(away, s.NOW).status is None
+    local = s.site("lyon", status=dict(decide_client(ObservedClient(s.site("lyon"), _lease(20)), s.NOW).status))
+    silent = decide_client(ObservedClient(local, _lease(400), RUNS, registry_away=True), s.NOW)
+    assert s.condition(silent, "Connected")[:2] == ("False", "HeartbeatLost"), "the registry has no say about it"
 
 
 def test_a_paused_site_is_not_ready_and_an_unreadable_one_says_why():
