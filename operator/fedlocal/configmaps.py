@@ -52,7 +52,7 @@ def _trouble(field: str, key: str, value: Any, seen: set[str]) -> str | None:
         return f"is {value!r}, but must be a string: put it in quotes"
     if field == "binaryData":
         try:
-            _decoded(value or "")
+            decoded(value or "")
         except binascii.Error as error:
             return f"is not base64 ({error})"
     return None
@@ -61,10 +61,11 @@ def _trouble(field: str, key: str, value: Any, seen: set[str]) -> str | None:
 def content(body: Json) -> dict[str, bytes]:
     """The files: key -> bytes, of `data` and `binaryData`."""
     texts = {key: (value or "").encode() for key, value in (body.get("data") or {}).items()}
-    return texts | {key: _decoded(value or "") for key, value in (body.get("binaryData") or {}).items()}
+    return texts | {key: decoded(value or "") for key, value in (body.get("binaryData") or {}).items()}
 
 
-def _decoded(value: str) -> bytes:
+def decoded(value: str) -> bytes:
+    """The bytes of base64 as YAML folds it; binascii.Error when it is none."""
     return base64.b64decode("".join(value.splitlines()), validate=True)
 
 

@@ -27,6 +27,9 @@ TRAINER = "fedtrainer"
 OTHER_LOGS = (
     names.ROLE_AGGREGATOR,
     names.ROLE_INIT,
+    names.ROLE_BACKUP,
+    names.ROLE_VERIFY,
+    names.ROLE_RESTORE,
     "fork-server",
     "trainers",
 )  # files that a site called so would share
@@ -113,17 +116,18 @@ class _Container:
         return not missing
 
     async def _each(self, started: datetime) -> tuple[int, str]:
-        """One container after the other, until one does not end well."""
+        """One container after the other, until one does not end well; those of the last stage side by side."""
         code, message = 0, ""
         for stage in pods.stages(self.pod):
-            code, message = await self._once(stage, started)
+            ends = await asyncio.gather(*(self._once(alone, started, at) for at, alone in enumerate(stage)))
+            code, message = next((end for end in ends if end[0]), ends[0])
             if code or self.end.is_set():
                 break
         return code, message
 
-    async def _once(self, pod: Json, started: datetime) -> tuple[int, str]:
-        """One run: exit code as a kubelet gives it, and the termination message."""
-        root = mounts.prepare(pod, self.node.places)
+    async def _once(self, pod: Json, started: datetime, beside: int) -> tuple[int, str]:
+        """One run: exit code as a kubelet gives it, and the termination message. `beside`: its number among those that run."""
+        root = mounts.prepare(pod, self.node.places, beside)
         command = self._command(pod, root)
         log_start = command.log.stat().st_size if command.log.exists() else 0
         process = await unless_set(self.end, self.launcher.start(command))  # it may wait for others to be ready

@@ -14,6 +14,7 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedlocal import mounts
 from fedlocal.devices import Machine, stand_in
+from fedoperator.decide.view import dig
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,25 @@ class Node:
         """The whole environment of a pod's process."""
         wanted = mounts.environment(pod, root)
         ours = {name: value for name, value in self.overrides.items() if name in wanted}
+        ours |= self._of_stores(wanted, dig(pod, "metadata", "labels", names.LABEL_ROLE) or "")
         if names.ENV_RING_PORT in wanted:
             ours[names.ENV_RING_PORT] = str(self._ring_port(pod))
         whole = self.inherited() | wanted | ours
         return whole | stand_in(whole, self.machine).env
+
+    def _of_stores(self, wanted: Mapping[str, str], role: str) -> dict[str, str]:
+        """Of the hub's processes: where backups tell their facts, and the home in which SDKs of clouds look for credentials."""
+        state = self.places.state
+        ours: dict[str, str] = {}
+        if role in (names.ROLE_BACKUP, names.ROLE_VERIFY):
+            facts = {
+                names.ENV_STATUS: f"file:{state.backup_status}",
+                names.ENV_BACKUP_OBJECTS: f"file:{self.places.manifests}",
+            }
+            ours |= {name: value for name, value in facts.items() if name in wanted}
+        if any("://" in wanted.get(name, "") for name in (names.ENV_STORE, names.ENV_BACKUP_STORE)):
+            ours |= {"HOME": str(Path.home())}
+        return ours
 
     def _ring_port(self, pod: Json) -> int:
         """One free port per Job: all its pods, and those that replace them, must agree."""

@@ -10,7 +10,7 @@ from typing import Any
 from fedapi import names
 from fedapi.crd.flclient import FLClientSpec
 from fedapi.jsonvalue import Json
-from fedlocal import configmaps, goyaml, object_meta
+from fedlocal import configmaps, goyaml, object_meta, user_secrets
 from fedlocal.errors import BadInputError, Problem
 from fedlocal.shadowed import shadowed
 from fedlocal.validation import checked
@@ -43,6 +43,7 @@ class Manifests:
     jobs: tuple[Document, ...] = ()
     clients: tuple[Document, ...] = ()
     config_maps: dict[str, Json] = field(default_factory=dict)
+    secrets: dict[str, Json] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
 
     def job(self, name: str | None) -> list[Document]:
@@ -70,6 +71,7 @@ def load(path: Path) -> Manifests:
     documents = [document for file in files for document in _documents(file, problems)]
     kept: dict[str, list[Document]] = {names.JOB_KIND: [], names.CLIENT_KIND: []}
     config_maps: dict[str, Json] = {}
+    secrets: dict[str, Json] = {}
     notes = []
     for document in documents:
         kind = document.body.get("kind")
@@ -91,15 +93,30 @@ def load(path: Path) -> Manifests:
             problems += [Problem(document.where, path, message) for path, message in found]
             if not found:
                 config_maps[document.body["metadata"]["name"]] = object_meta.filled(document.body)
+        elif kind == "Secret":
+            found = [
+                *object_meta.findings(document.body, ("data", "stringData", "type", "immutable")),
+                *user_secrets.findings(document.body),
+            ]
+            problems += [Problem(document.where, path, message) for path, message in found]
+            if not found:
+                secrets[document.body["metadata"]["name"]] = object_meta.filled(document.body)
         else:
-            notes.append(f"{document.where}: ignored: only FederatedJob, FLClient and ConfigMap act without a cluster")
+            notes.append(
+                f"{document.where}: ignored: only FederatedJob, FLClient, ConfigMap and Secret act without a cluster"
+            )
     problems += _twice(kept[names.JOB_KIND]) + _twice(kept[names.CLIENT_KIND])
     if problems:
         raise BadInputError(problems)
     folder = path if path.is_dir() else path.parent
     notes += map(str, shadowed(folder))
     return Manifests(
-        folder.resolve(), tuple(kept[names.JOB_KIND]), tuple(kept[names.CLIENT_KIND]), config_maps, tuple(notes)
+        folder.resolve(),
+        tuple(kept[names.JOB_KIND]),
+        tuple(kept[names.CLIENT_KIND]),
+        config_maps,
+        secrets,
+        tuple(notes),
     )
 
 

@@ -26,6 +26,14 @@ class Places:
     manifests: Path  # sites' data: <manifests>/volumes/<name>
     config_maps: frozenset[str] = frozenset()  # of the user's, written to the state folder
 
+    def claim(self, name: str) -> Path:
+        """The folder that stands for a claim: the job's own, or, where only another job here has it, that one's."""
+        own = self.state.claim(name)
+        if own.exists():
+            return own
+        others = sorted(self.state.root.parent.glob(f"*/claims/{name}"))
+        return others[0] if others else own
+
     def data(self, name: str) -> Path:
         """The folder that stands for a site's claim or ConfigMap."""
         return self.manifests / "volumes" / name
@@ -37,9 +45,9 @@ def missing_data(pod: Json, places: Places) -> list[tuple[str, Path]]:
     return [(path, target) for path, target in links.items() if _is_data(path) and not target.exists()]
 
 
-def prepare(pod: Json, places: Places) -> Path:
-    """Makes the pod's root anew, all mounts linked, and returns it."""
-    root = places.state.pod(pod["metadata"]["name"]) / "root"
+def prepare(pod: Json, places: Places, beside: int = 0) -> Path:
+    """Makes the pod's root anew, all mounts linked, and returns it. `beside`: number of a container that runs with others."""
+    root = places.state.pod(pod["metadata"]["name"]) / (f"root-{beside}" if beside else "root")
     shutil.rmtree(root, ignore_errors=True)
     for fixed in _FIXED[:3]:
         below(root, fixed).mkdir(parents=True, exist_ok=True)
@@ -103,7 +111,7 @@ def _source(volume: Json, is_data: bool, pod: Json, places: Places) -> Path:
     claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
     config_map = (volume.get("configMap") or {}).get("name")
     if claim:
-        return places.data(claim) if is_data else places.state.claim(claim)
+        return places.data(claim) if is_data else places.claim(claim)
     if config_map:
         user_s = is_data and config_map not in places.config_maps
         return places.data(config_map) if user_s else places.state.config_map(config_map)

@@ -84,10 +84,14 @@ def ready(pod_: Json) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod_["status"].get("conditions") or ())
 
 
-def stages(pod_: Json) -> list[Json]:
-    """The pod with each of its containers alone, in the order in which they run."""
+def stages(pod_: Json) -> list[list[Json]]:
+    """The pod with each of its containers alone: one after the other, and in the end those that run side by side."""
     spec = pod_["spec"]
-    return [pod_ | {"spec": spec | {"containers": [c]}} for c in (*spec.get("initContainers", ()), *spec["containers"])]
+
+    def alone(container: Json) -> Json:
+        return pod_ | {"spec": spec | {"containers": [container]}}
+
+    return [*([alone(c)] for c in spec.get("initContainers", ())), [alone(c) for c in spec["containers"]]]
 
 
 def terminated(pod_: Json) -> Json:

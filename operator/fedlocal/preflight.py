@@ -22,6 +22,7 @@ from fedlocal.mounts import Places, missing_data
 from fedlocal.shadowed import shadowed
 from fedoperator.decide.decision import Event, Key, Observed
 from fedoperator.decide.sites import out_of_reach, selected, sites
+from fedoperator.desired import hub_pod
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
 
@@ -36,6 +37,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
         *_number_of_sites(request, observed),
         *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
+        *_missing_secrets(request, observed),
         *_too_little_memory(request, observed, plan),
         *_too_few_open_files(request, plan.sharing, open_files.most()),
     ]
@@ -157,6 +159,30 @@ def _data_problem(request: Request, client: str, path: str, target: Path) -> Pro
     return Problem(
         document.where, f"spec.data.volumes[{index}].{source}", f"the folder {target} is not there: {way_out}"
     )
+
+
+def _missing_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
+    """Credentials of stores that the job names, and that no manifest here holds."""
+    fields = ("spec.storage", "spec.backup.destination", "spec.restoreFrom.source")
+    for field, bucket in zip(fields, hub_pod.buckets(observed.job), strict=True):
+        asked = bucket.credentials_secret_ref if bucket else None
+        if bucket is None or asked is None or asked.name in request.manifests.secrets:
+            continue
+        where = f"{field}.{type(bucket).__name__.lower()}.credentialsSecretRef"
+        text = (
+            f"is {asked.name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there, or "
+            "leave credentialsSecretRef out to use what the cloud's SDK finds on this machine"
+        )
+        yield Problem(request.job.where, f"{where}.name", text)
+
+
+def nowhere(observed: Observed) -> list[Event]:
+    """That nobody can say in which region this machine is."""
+    residency = observed.job.spec.storage.residency
+    if not residency:
+        return []
+    text = f"storage.residency allows {', '.join(residency)}: of buckets that is checked, of this machine it cannot be"
+    return [Event("Warning", "StandIn", text)]
 
 
 @dataclass

@@ -12,13 +12,14 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import Json, JsonView
-from fedlocal import configmaps, key_store, pods, workloads
+from fedlocal import configmaps, cron, key_store, pods, workloads
 from fedlocal.cluster import Cluster
 from fedlocal.seen import Parsed, Seen
 from fedlocal.statefolder import StateFolder
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import Decision, Event, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
+from fedoperator.decide.view import JobView
 from fedoperator.desired.jobs import created
 from fedoperator.key_material import Keys
 
@@ -35,6 +36,7 @@ class Reconciler:
     keys: Keys
     operator_status: Json = field(default_factory=dict)
     aggregator_status: Json = field(default_factory=dict)
+    backup_status: Json = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     _seen: Seen = field(default_factory=Seen)
     _parsed: Parsed = field(default_factory=Parsed)
@@ -46,11 +48,12 @@ class Reconciler:
         due.append(self._job())
         owned = _by_owner(self.cluster.of_kind("Pod"))
         due += [self._workload(body, owned) for body in self.cluster.of_kind("Job", "Deployment")]
+        due += [self._cron_job(body) for body in self.cluster.of_kind("CronJob")]
         return min((seconds for seconds in due if seconds is not None), default=None)
 
     def publish(self) -> None:
-        """Puts both writers' leaves into the job's status."""
-        self.cluster.put_status(self.job, self.operator_status | self.aggregator_status)
+        """Puts all writers' leaves into the job's status."""
+        self.cluster.put_status(self.job, self.operator_status | self.aggregator_status | self.backup_status)
 
     def _job(self) -> float | None:
         decision = decide(self.observed(), self.cluster.now())
@@ -119,11 +122,28 @@ class Reconciler:
         self.cluster.put_status(key, step.status)
         return step.again_after
 
+    def _cron_job(self, body: Json) -> float | None:
+        """Suspended or not, its history is kept short."""
+        key, uid = Key(body["kind"], body["metadata"]["name"]), body["metadata"]["uid"]
+        step = cron.step(body, _by_owner(self.cluster.of_kind("Job")).get(uid, []), self.cluster.now())
+        for name in step.remove:
+            self.cluster.delete(Key("Job", name))
+        if step.create is not None:
+            self.cluster.apply(step.create)
+        self.cluster.put_status(key, step.status)
+        return step.again_after
+
 
 def _unqueued(desired: JsonView) -> JsonView:
     """A Job without its queue: nobody admits Jobs here, so the operator starts and stops it itself."""
     labels = {name: value for name, value in desired["metadata"].get("labels", {}).items() if name != names.LABEL_QUEUE}
     return {**desired, "metadata": {**desired["metadata"], "labels": labels}} if desired["kind"] == "Job" else desired
+
+
+def backs_up(job: Json) -> bool:
+    """Whether a Job makes or verifies a backup and has not ended: a run whose training is over waits for it."""
+    view = JobView.of(job)
+    return view.role in (names.ROLE_BACKUP, names.ROLE_VERIFY) and not view.finished
 
 
 def heard(cluster: Cluster, client: str, now: datetime) -> None:
@@ -155,9 +175,9 @@ def _by_site(pods_: Iterable[Json]) -> dict[str, list[Json]]:
     return found
 
 
-def _by_owner(pods_: Iterable[Json]) -> dict[str, list[Json]]:
+def _by_owner(bodies: Iterable[Json]) -> dict[str, list[Json]]:
     found: dict[str, list[Json]] = {}
-    for pod in pods_:
-        for owner in pod["metadata"].get("ownerReferences") or ():
-            found.setdefault(owner["uid"], []).append(pod)
+    for body in bodies:
+        for owner in body["metadata"].get("ownerReferences") or ():
+            found.setdefault(owner["uid"], []).append(body)
     return found

@@ -21,7 +21,7 @@ from typing import Literal
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedlocal import intake, key_store, memory, open_files, preflight, reconcile, statefolder
+from fedlocal import intake, key_store, memory, open_files, preflight, reconcile, statefolder, user_secrets
 from fedlocal.cluster import Cluster
 from fedlocal.devices import Machine, on_one_machine
 from fedlocal.errors import MachineError
@@ -102,9 +102,9 @@ class _Run:
         self.key = Key(names.JOB_KIND, request.name)
         keys = key_store.keys(self.state, datetime.now(UTC))  # first: they mark the folder as a run's state
         self._fill(job)
-        aggregator = self.state.read_aggregator_status() or {}
-        operator = {name: value for name, value in job["status"].items() if name not in aggregator}
-        self.reconciler = Reconciler(self.cluster, self.key, self.state, keys, operator, aggregator)
+        aggregator, backup = self.state.read_aggregator_status() or {}, self.state.read_backup_status() or {}
+        operator = {name: value for name, value in job["status"].items() if name not in aggregator | backup}
+        self.reconciler = Reconciler(self.cluster, self.key, self.state, keys, operator, aggregator, backup)
         self.launcher = launcher()
         self.started = time.monotonic()
         self.ended_at: float | None = None
@@ -123,6 +123,8 @@ class _Run:
                 self.cluster.adopt({**document.body, "metadata": metadata, "spec": spec, "status": {}})
         for body in self.request.manifests.config_maps.values():
             reconcile.put_config_map(self.state, body)
+        for body in self.request.manifests.secrets.values():
+            user_secrets.put(self.state, body)
 
     async def go(self) -> Ending:
         """Until the job has ended or the run is stopped."""
@@ -139,7 +141,7 @@ class _Run:
         if (machine := await unless_set(self.stopped, looking)) is None:
             return self._interrupted()
         node = Node.of(places, machine)
-        self.reconciler.events += preflight.stand_ins(self.request, observed, node)
+        self.reconciler.events += [*preflight.stand_ins(self.request, observed, node), *preflight.nowhere(observed)]
         using = self._shared(node, plan.trainers) if plan.trainers else self.launcher
         kubelet = Kubelet(self.cluster, node, using)
         following = asyncio.create_task(self._follow_aggregator())
@@ -150,6 +152,7 @@ class _Run:
         finally:
             following.cancel()
             await kubelet.stop()
+            self._take_backup_status()
             self._take_aggregator_status()
             self._save()
             await using.close()
@@ -201,7 +204,8 @@ class _Run:
         if ended:
             self.ended_at = self.ended_at or now_s
             running = [pod for pod in self.cluster.of_kind("Pod") if not finished(pod)]
-            over = not running or now_s - self.ended_at > FINISH_GRACE_S
+            backing_up = any(reconcile.backs_up(job) for job in self.cluster.of_kind("Job"))
+            over = not backing_up and (not running or now_s - self.ended_at > FINISH_GRACE_S)
             return Ending(ended, job, self.ended_at - self.started, _message(job, ended)) if over else None
         stuck = self.stall.reason(self.cluster, self.key, now_s)
         return Ending("Stalled", job, seconds, stuck) if stuck else None
@@ -241,17 +245,24 @@ class _Run:
 
     async def _follow_aggregator(self) -> None:
         """Takes over what the aggregator writes, within the poll's time."""
-        last, full = None, False
+        last: tuple[tuple[int, int, int] | None, ...] = ()
+        full = False
         while True:
             if full != (full := statefolder.is_full(self.state.root)):
                 self._troubled(f"the volume of {self.state.root} is full: free space there" if full else "")
                 self.changed.set()
-            with contextlib.suppress(FileNotFoundError):
-                stat = self.state.aggregator_status.stat()
-                if (mark := (stat.st_mtime_ns, stat.st_ino, stat.st_size)) != last:
-                    last = mark
-                    self._take_aggregator_status()
+            if (mark := tuple(map(_mark, (self.state.aggregator_status, self.state.backup_status)))) != last:
+                last = mark
+                self._take_backup_status()
+                self._take_aggregator_status()
             await asyncio.sleep(STATUS_POLL_S)
+
+    def _take_backup_status(self) -> None:
+        status = self.state.read_backup_status()
+        if status is not None and status != self.reconciler.backup_status:
+            self.reconciler.backup_status = status
+            self.reconciler.publish()
+            self.pressing.set()
 
     def _take_aggregator_status(self) -> None:
         status = self.state.read_aggregator_status()
@@ -269,6 +280,15 @@ class _Run:
         """The leaves of the aggregator's status on which Jobs are started or stopped at once."""
         round_, by_round = aggregator.get("round") or {}, dig(self._job(), "spec", "training", "lifetime") == "Round"
         return (aggregator.get("outcome"), *(round_.get(name) for name in ("current", "attempt", "step") if by_round))
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """Tells one content of a file from the next."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
 @contextlib.contextmanager

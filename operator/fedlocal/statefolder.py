@@ -37,6 +37,11 @@ class StateFolder:
         return self.root / "aggregator-status.json"
 
     @property
+    def backup_status(self) -> Path:
+        """The leaf of status that the backup writes."""
+        return self.root / "backup-status.json"
+
+    @property
     def keys(self) -> Path:
         """Master key and CA."""
         return self.root / "keys"
@@ -73,6 +78,13 @@ class StateFolder:
         """What the aggregator last wrote; None where it has not, or the file is damaged: its next one writes it anew."""
         try:
             return _object(self.aggregator_status)
+        except ValueError:
+            return None
+
+    def read_backup_status(self) -> Json | None:
+        """What the backup last wrote, as the aggregator's."""
+        try:
+            return _object(self.backup_status)
         except ValueError:
             return None
 

@@ -30,7 +30,7 @@ class Recipe:
 
 OWN = {
     "operator": Recipe("hub", "operator", {"PROGRAM": "operator"}),
-    "aggregator": Recipe("hub", "aggregator", {"PROGRAM": "aggregator"}),
+    "aggregator": Recipe("hub", "aggregator", {"PROGRAM": "hub"}),  # and backups; every store and queue
     "trainer": Recipe("trainer", "cpu"),
     "trainer-tpu": Recipe("trainer", "tpu", {"TORCH_XLA": "torch_xla"}),  # no TPU here: without Google's libtpu
 }

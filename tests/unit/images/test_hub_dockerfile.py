@@ -10,6 +10,7 @@ from tests.cluster.images import OWN
 
 TEXT = (Path(__file__).resolve().parents[3] / "images" / "hub" / "Dockerfile").read_text()
 PROGRAMS = ("aggregator", "operator")
+EXTRAS = {"aggregator": "hub", "operator": "operator"}  # backups run from the aggregator's image
 PARTS = re.split(r"^FROM (\S+) AS (\S+)$", TEXT, flags=re.MULTILINE)
 STAGES = {name: (below, body) for below, name, body in zip(PARTS[1::3], PARTS[2::3], PARTS[3::3], strict=True)}
 
@@ -20,7 +21,11 @@ def test_an_image_is_a_target_that_starts_isolated(program):
     assert below == "program"
     words = ", ".join(f'"{word}"' for word in [*names.AGGREGATOR_COMMAND[:-1], f"fed{program}"])
     assert [line for line in body.splitlines() if line.startswith("ENTRYPOINT")] == [f"ENTRYPOINT [{words}]"]
-    assert (OWN[program].folder, OWN[program].target, OWN[program].arguments) == ("hub", program, {"PROGRAM": program})
+    assert (OWN[program].folder, OWN[program].target, OWN[program].arguments) == (
+        "hub",
+        program,
+        {"PROGRAM": EXTRAS[program]},
+    )
 
 
 def test_both_share_every_stage_and_the_argument_decides_what_is_installed():
