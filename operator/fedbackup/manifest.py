@@ -81,7 +81,8 @@ class Evidence(Message):
     reason: str = ""
     message: str = ""
     at: float
-    objects: int = Field(0, description="Whose digests were checked.")
+    objects: int = Field(0, description="That belong to it.")
+    unread: int = Field(0, description="Of those, in a cold class: they are there, and were not read.")
     bytes: Natural = 0
     restore_seconds: float = 0.0
     round: int | None = Field(None, description="Whose model was evaluated.")

@@ -17,7 +17,7 @@ from fedbackup.copying import DESTINATION, TARGET, DamagedContentError, End
 from fedbackup.errors import BadRequestError, NotRestorableError, Reason, told
 from fedbackup.freezing import Thaw
 from fedbackup.manifest import Entry
-from fedstore import history
+from fedstore import history, many
 from fedstore.errors import HistoryDamagedError
 from fedstore.objectstore import ObjectStore
 
@@ -36,8 +36,9 @@ class Restored:
 
     head: Head
     objects: int
-    bytes: int
+    bytes: int  # that were read
     waited_s: float  # for what was cold
+    unread: int = 0  # objects of a cold class of which it was only seen that they are there
     was_there: bool = False  # this very restore had been done before
 
 
@@ -49,7 +50,7 @@ class Request:
     at: float
     round: int | None = None  # the last one that is in the backup
     rounds: int | None = None  # that the new job asks for
-    models: frozenset[int] | None = None  # whose content is kept; others are read and checked all the same
+    models: frozenset[int] | None = None  # that are kept; others are read and checked, those of a cold class looked for
 
 
 def restored(archive: Archive, found: Found, target: ObjectStore, request: Request, thaw: Thaw) -> Restored:
@@ -60,8 +61,11 @@ def restored(archive: Archive, found: Found, target: ObjectStore, request: Reque
         if _is_there(target, request, found, head):
             return Restored(head, 0, 0, 0.0, was_there=True)
     entries = _entries(found, head)
-    waited = freezing.thawed(archive, entries, thaw)
+    unread = [entry for entry in entries if entry.cold and not _is_kept(request, entry)]
+    entries = [entry for entry in entries if not entry.cold or _is_kept(request, entry)]
+    waited = freezing.thawed(archive, entries if request.models is None else [], thaw)
     done = _copied(archive, target, request, entries)
+    _looked_for(archive, unread)
     with told(TARGET):
         try:
             for _ in history.links(target, layout, head):
@@ -69,7 +73,7 @@ def restored(archive: Archive, found: Found, target: ObjectStore, request: Reque
         except (HistoryDamagedError, NewerRecordError) as error:
             raise NotRestorableError(Reason.BACKUP_DAMAGED, f"{found.key}: {error}") from error
         target.replace_head(layout.head, head.sealed().canonical(), None)
-    return Restored(head, len(entries), done, waited)
+    return Restored(head, len(entries) + len(unread), done, waited, len(unread))
 
 
 def _head(archived: Archived, head: Head, request: Request) -> Head:
@@ -161,6 +165,16 @@ def _copied(archive: Archive, target: ObjectStore, request: Request, entries: li
         text = f"{len(damaged)} of {len(entries)} objects are damaged: {next(iter(damaged.values()))}"
         raise NotRestorableError(Reason.BACKUP_DAMAGED, f"{text}: restore an older backup", tuple(damaged))
     return done
+
+
+def _looked_for(archive: Archive, entries: list[Entry]) -> None:
+    """NotRestorableError where one is gone, or of another size."""
+    with told(DESTINATION):
+        sizes = many.mapped(archive.store, archive.store.size, [archive.object_key(entry.sha256) for entry in entries])
+        lost = [entry for entry, (_, size) in zip(entries, sizes, strict=True) if size != entry.size]
+    if lost:
+        text = f"{len(lost)} objects of a cold class are lost or cut: {archive.object_key(lost[0].sha256)}, which is {lost[0].path}"
+        raise NotRestorableError(Reason.BACKUP_DAMAGED, text, tuple(entry.sha256 for entry in lost))
 
 
 def _is_kept(request: Request, entry: Entry) -> bool:

@@ -107,6 +107,7 @@ class Verifier:
         tensors = _tensors(scratch, commit)
         self._say(
             objects=done.objects,
+            unread=done.unread,
             bytes=done.bytes,
             restore_seconds=round(max(0.0, self.clock() - began - done.waited_s), 3),
             round=measured,

@@ -49,6 +49,9 @@ _KEY_GONE = "KeyVault"  # in the code of an answer that is about the key which e
 _MOST = 500  # characters of an error
 
 
+COLD = "Archive"
+
+
 class AzureBucket:
     """Blobs by ETag."""
 
@@ -123,6 +126,27 @@ class AzureBucket:
         """With its snapshots."""
         with contextlib.suppress(MissingError), _typed_errors(self._at(name)):
             self._blob(name).delete_blob(delete_snapshots="include")
+
+    @property
+    def thaw_takes(self) -> str:
+        """Of a rehydration with standard priority, as Microsoft says it."""
+        return "up to 15 hours"
+
+    def freeze(self, name: str) -> None:
+        """To the Archive tier."""
+        with _typed_errors(self._at(name)):
+            if self._blob(name).get_blob_properties().blob_tier != COLD:
+                self._blob(name).set_standard_blob_tier(COLD)
+
+    def thawed(self, name: str) -> bool:
+        """Back to the Hot tier, once."""
+        with _typed_errors(self._at(name)):
+            there = self._blob(name).get_blob_properties()
+            if there.blob_tier != COLD:
+                return True
+            if not there.archive_status:
+                self._blob(name).set_standard_blob_tier("Hot")
+            return False
 
     def abandon(self, prefix: str) -> None:
         """Azure does it by itself."""

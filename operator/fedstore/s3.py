@@ -41,6 +41,9 @@ _PIECE_BYTES = 256 << 10  # of a body, copied at once
 _KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _DEFAULT_REGION = "us-east-1"  # what other servers than Amazon's take
 
+COLD = ("GLACIER", "DEEP_ARCHIVE")  # classes of objects that must be asked for
+THAWED_DAYS = 7  # that an object which was asked for stays readable
+
 Json = dict[str, Any]
 
 
@@ -120,6 +123,30 @@ class S3Bucket:
         """DeleteObject."""
         with suppress(MissingError):
             self.ask(name, "delete_object", **self.of(name))
+
+    @property
+    def thaw_takes(self) -> str:
+        """Of a Standard retrieval from Glacier, as Amazon says it."""
+        return "3 to 5 hours"
+
+    def freeze(self, name: str) -> None:
+        """CopyObject onto itself, of the class GLACIER; what is too large for one copy stays where it is."""
+        there = self.ask(name, "head_object", **self.of(name))
+        if there.get("StorageClass") in COLD or there["ContentLength"] > self.largest_put_bytes:
+            return
+        copied = {"CopySource": self.of(name), "CopySourceIfMatch": there["ETag"], "StorageClass": COLD[0]}
+        self.ask(name, "copy_object", **self.of(name), **copied, **self._kms)
+
+    def thawed(self, name: str) -> bool:
+        """RestoreObject, once."""
+        there = self.ask(name, "head_object", **self.of(name))
+        if there.get("StorageClass") not in COLD or 'ongoing-request="false"' in there.get("Restore", ""):
+            return True
+        if "Restore" not in there:
+            wanted = {"Days": THAWED_DAYS, "GlacierJobParameters": {"Tier": "Standard"}}
+            with suppress(ContendedError):  # somebody else has asked
+                self.ask(name, "restore_object", **self.of(name), RestoreRequest=wanted)
+        return False
 
     def abandon(self, prefix: str) -> None:
         """AbortMultipartUpload of all below the prefix. MinIO lists none; it forgets them by itself after a day."""

@@ -35,7 +35,7 @@ BROKEN_OFF = (BotoCoreError, HTTPError, OSError)  # while a body was read
 
 _NO_OBJECT = frozenset({"404", "NoSuchKey", "NotFound"})
 _CONFLICT = frozenset({"412", "PreconditionFailed", "NoSuchUpload"})  # the upload: an earlier try completed it
-_CONTENDED = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+_CONTENDED = frozenset({"ConditionalRequestConflict", "OperationAborted", "RestoreAlreadyInProgress"})
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "StorageFull", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"})  # fmt: skip
 _NO_BUCKET = frozenset({"NoSuchBucket", "InvalidBucketName"})
 _OTHER_REGION = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
@@ -128,6 +128,7 @@ def _meaning(answer: Answer, credentials: str) -> tuple[type[StoreError], str]:
         (answer.code in _OTHER_REGION, UnfitStoreError, f"the bucket is in another region{region}"),
         (answer.status == 501, UnfitStoreError, "the store does not know this operation, or a condition of it"),
         (answer.code in _FULL or answer.status == 507, StoreFullError, "the store has no room left"),
+        (answer.code == "InvalidObjectState", StoreFailedError, "it is in a cold class and must be asked for first"),
         (answer.is_of_kms(), StoreDeniedError, NO_KEY),
         (answer.code in _DENIED, StoreDeniedError, f"{_DENIED.get(answer.code)}; credentials: {credentials}"),
         (answer.status in {401, 403}, StoreDeniedError, f"{_RIGHTS}; credentials: {credentials}"),

@@ -26,9 +26,9 @@ CLIENTS = ("a", "b")
 OLD, NEW = "0b5c1f9e-0000-4000-8000-000000000001", "0b5c1f9e-0000-4000-8000-000000000002"
 
 
-def trained(folder: Path, rounds: int = 2, of: int = 4, **values) -> JobFolder:
+def trained(folder: Path, rounds: int = 2, of: int = 4, job: JobFolder | None = None) -> JobFolder:
     """A job whose aggregator was stopped after some rounds."""
-    job = JobFolder(folder, config(CLIENTS, rounds=of, uid=OLD, **values))
+    job = job or JobFolder(folder, config(CLIENTS, rounds=of, uid=OLD))
     with Aggregator(job).ready():
         sites = [Site(job, client, samples=10 + 5 * i) for i, client in enumerate(CLIENTS)]
         for site in sites:
@@ -47,12 +47,16 @@ def finished(job: JobFolder) -> str:
     return job.commits()[-1].model.sha256
 
 
+_OF_THE_STORE = (names.ENV_STORE, names.ENV_STORE_CREDENTIALS_DIR)
+
+
 @dataclass
 class Backups:
     """One destination."""
 
     folder: Path
     place: str = ""
+    place_credentials: Path | None = None
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -61,8 +65,11 @@ class Backups:
         self.credentials.mkdir(parents=True, exist_ok=True)
         (self.credentials / names.FILE_JOB_KEY).write_bytes(JOB_KEY)
 
+        if self.place_credentials:
+            self.env[names.ENV_BACKUP_CREDENTIALS_DIR] = str(self.place_credentials)
+
     def of(self, job: JobFolder) -> Archive:
-        return Archive(open_store(self.place), job.layout)
+        return Archive(open_store(self.place, self.place_credentials), job.layout)
 
     def start(self, step: str, job: JobFolder, *wrapper: str, **env: str) -> subprocess.Popen:
         variables = {
@@ -71,7 +78,7 @@ class Backups:
             names.ENV_JOB: job.config.name,
             names.ENV_NAMESPACE: job.config.namespace,
             names.ENV_JOB_UID: job.config.uid,
-            names.ENV_STORE: str(job.root / "store"),
+            **{name: value for name, value in job.env().items() if name in _OF_THE_STORE},
             names.ENV_BACKUP_STORE: self.place,
             names.ENV_CREDENTIALS_DIR: str(self.credentials),
             names.ENV_CONFIG_FILE: str(job.root / "job.json"),
