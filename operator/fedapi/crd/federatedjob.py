@@ -59,7 +59,7 @@ class InitialModel(Part):
         description="`https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY` or `az://ACCOUNT/CONTAINER/KEY` (with `?endpoint=…` "
         "and `?region=…` as a store has them), or an absolute path in the task's image. Never with a credential in it."
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+    sha256: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")] = Field(
         description="SHA-256 of the file as it is there, in hex; it is compared before anything of the file is looked at."
     )
     credentials_secret_ref: SecretRef | None = Field(
