@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+import fedaggregator.fetch
 import fedaggregator.handin
 import fedaggregator.limits
 import fedaggregator.metrics
@@ -154,7 +155,11 @@ def settings_page() -> str:
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
         ("Trainer, `heartbeat`, and beside `train` where there is a registry", fedtrainer.settings.HeartbeatSettings),
-        ("The init Job's second container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
+        ("The init Job's last container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
+        (
+            "With task.initialModel, the init Job's first container, of the hub's image (set by the operator)",
+            fedaggregator.fetch.Settings,
+        ),
         ("Backup, `create` (set by the operator)", fedbackup.settings.CreateSettings),
         ("Backup, `verify` (set by the operator)", fedbackup.settings.VerifySettings),
         ("Backup, `restore` (set by the operator)", fedbackup.settings.RestoreSettings),

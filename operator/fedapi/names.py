@@ -91,6 +91,9 @@ ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
 ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes
 ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints and the site's state, on the site's state volume
 ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written, and handed in from
+ENV_IMPORT_URI = "FEDLOOM_IMPORT_URI"  # init step: where task.initialModel is fetched from
+ENV_IMPORT_SHA256 = "FEDLOOM_IMPORT_SHA256"  # init step: the SHA-256 that its file must have
+ENV_IMPORT_FILE = "FEDLOOM_IMPORT_FILE"  # init step: that file, fetched (a path) or in the task's image (file:PATH)
 ENV_LIFETIME = "FEDLOOM_LIFETIME"  # trainer: Job (lives as long as the FederatedJob) or Round (ends after one order)
 ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
 
@@ -149,6 +152,9 @@ AGGREGATOR_COMMAND = ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator")
 # The program of the init Job's second container, in the same image: hands in what the task's code made.
 HANDIN_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedaggregator.handin")
 
+# With task.initialModel, its first container: fetches the file, and is the one of them that has a store's credentials.
+FETCH_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedaggregator.fetch")
+
 # Backups are made, verified and restored by the same image; `create`, `verify` or `restore` follows.
 BACKUP_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedbackup")
 
@@ -171,6 +177,7 @@ PATH_BACKUP = "/var/lib/fedloom/backup"  # the destination's volume, where it is
 PATH_VERIFY = "/var/lib/fedloom/verify"  # shared by the two containers of a verification
 PATH_API = "/var/run/secrets/kubernetes.io/serviceaccount"
 PATH_INIT = "/var/lib/fedloom/init"
+PATH_IMPORT = "/var/lib/fedloom/import"
 PATH_DATA = "/data"
 PATH_STATE = "/var/lib/fedloom/state"
 PATH_SHM = "/dev/shm"  # noqa: S108 - a volume of the pod's own, in memory
@@ -178,6 +185,8 @@ PATH_TMP = "/tmp"  # noqa: S108 - an emptyDir of the container, not a shared fol
 PATH_TERMINATION_LOG = "/dev/termination-log"
 CONFIG_FILE = "job.json"
 INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says that the model is made
+
+IMPORT_FILE = "initial-model"  # as it was fetched; of whatever form
 
 AGGREGATOR_PORT = 8443  # HTTPS: control, blobs
 AGGREGATOR_MONITORING_PORT = 9090  # HTTP: /healthz, /readyz, /metrics

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from fedapi import jsonlog
 from fedapi.outcome import Exit
@@ -76,11 +77,16 @@ def _rank(settings: TrainerSettings, slot: Slot) -> None:
 
 
 def _init() -> int:
-    from fedtrainer.training.initial import write_initial_model  # noqa: PLC0415 - loads torch
+    from fedtrainer.training.given import GivenModel  # noqa: PLC0415 - loads torch
+    from fedtrainer.training.initial import write_initial_model  # noqa: PLC0415
 
     settings = InitSettings.read()
     _log(settings)
-    write_initial_model(settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir)
+    path = settings.import_file.removeprefix("file:")
+    given = GivenModel(Path(path), settings.import_sha256) if path else None
+    write_initial_model(
+        settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir, given
+    )
     return Exit.OK
 
 

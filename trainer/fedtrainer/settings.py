@@ -197,6 +197,10 @@ class InitSettings(TaskSettings):
     """Settings of `init`."""
 
     init_dir: Path = Field(validation_alias=names.ENV_INIT_DIR, description="Where the initial model is written.")
+    import_file: str = Field(
+        "", validation_alias=names.ENV_IMPORT_FILE, description="The file of task.initialModel: a path, or file:PATH."
+    )
+    import_sha256: str = Field("", validation_alias=names.ENV_IMPORT_SHA256, description="What that file must have.")
 
 
 class EvaluateSettings(TaskSettings):

@@ -26,7 +26,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
-from fedapi.crd.storage import Storage
+from fedapi.crd.storage import SecretRef, Storage
 from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json
@@ -42,6 +42,30 @@ class AcceleratorImage(Part):
     accelerator: Literal["CPU", "GPU", "TPU"] = Field(description="`pool.accelerator` of the FLClients that use it.")
     image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
         description="Container image with Fedloom's trainer for this accelerator and the task's code."
+    )
+
+
+class InitialModel(Part):
+    """A file that round 0's model is taken from: safetensors, or a PyTorch state dict (`torch.save(model.state_dict(), …)`)."""
+
+    uri: Annotated[
+        str,
+        Field(
+            min_length=2,
+            max_length=1024,
+            pattern=r"^(https://[^/@\s]+/\S+|s3://[^/\s]+/\S+|gs://[^/\s]+/\S+|az://[^/\s]+/[^/\s]+/\S+|/\S+)$",
+        ),
+    ] = Field(
+        description="`https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY` or `az://ACCOUNT/CONTAINER/KEY` (with `?endpoint=…` "
+        "and `?region=…` as a store has them), or an absolute path in the task's image. Never with a credential in it."
+    )
+    sha256: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of the file as it is there, in hex; it is compared before anything of the file is looked at."
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        None,
+        description="Secret whose keys are files of credentials, as a store's; with https, ca.crt alone is read. Absent: "
+        "what the cloud's SDK finds in the pod.",
     )
 
 
@@ -69,6 +93,9 @@ class Task(Part):
         default_factory=dict,
         description="Keyword arguments of the factory: strings (numbers with a fraction too) and integers, exactly as "
         "written: `$(NAME)` and `$$` are not expanded.",
+    )
+    initial_model: InitialModel | None = Field(
+        None, description="Where training starts from; absent: from the model as the task makes it, by `seed`."
     )
 
 

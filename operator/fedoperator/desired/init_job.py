@@ -1,23 +1,23 @@
 """The init Job: makes the initial model in the task's image, on no site's data, then hands it in to the aggregator.
 
-Two containers, one after the other: the first runs the task's code and leaves a file in a folder of the pod's own, the
-second, of the hub's image, has the init step's token and sends it. The Job is let go when the aggregator answers, and
-may run on any node.
+Containers, one after the other: one runs the task's code and leaves a file in a folder of the pod's own, the next, of the
+hub's image, has the init step's token and sends it. With task.initialModel one of the hub's comes first and fetches the
+file: it alone has credentials of a store. The Job is let go when the aggregator answers, and may run on any node.
 """
 
 import json
 from dataclasses import dataclass, replace
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.federatedjob import FederatedJob, InitialModel
 from fedapi.crd.podfields import PodAdditions, Resources
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.jobs import INIT_BACKOFF, TRAINER_CONTAINER, job, job_spec, spec_hash
-from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
+from fedoperator.desired.pod import Mount, PodParts, preceded, resources, secret_source, template
 
-HANDIN_CONTAINER = "handin"
+HANDIN_CONTAINER, FETCH_CONTAINER = "handin", "fetch"
 HANDIN_RESOURCES: Json = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 DEFAULT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"})  # no limit: the model may be of any size
 
@@ -61,21 +61,63 @@ def _additions(training: PodAdditions | None, hub: PodAdditions | None) -> PodAd
     return (training or PodAdditions()).model_copy(update=changed)
 
 
+_IMPORT = Mount("import", {"emptyDir": {}}, names.PATH_IMPORT)
+
+
+def _fetching(given: InitialModel, hub: HubImage) -> PodParts | None:
+    """The container that fetches the file; none where it is in the task's image."""
+    if given.uri.startswith("/"):
+        return None
+    secret = given.credentials_secret_ref
+    env = {
+        names.ENV_IMPORT_URI: given.uri,
+        names.ENV_IMPORT_SHA256: given.sha256,
+        names.ENV_IMPORT_FILE: f"{names.PATH_IMPORT}/{names.IMPORT_FILE}",
+        names.ENV_TERMINATION_LOG: names.PATH_TERMINATION_LOG,
+    }
+    mounts: tuple[Mount, ...] = (_IMPORT,)
+    if secret is not None:
+        env[names.ENV_STORE_CREDENTIALS_DIR] = names.PATH_STORE_CREDENTIALS
+        source = secret_source(secret.name)
+        mounts += (Mount("import-credentials", source, names.PATH_STORE_CREDENTIALS, read_only=True),)
+    return PodParts(
+        labels={},
+        container=FETCH_CONTAINER,
+        image=hub.image,
+        pull_policy=hub.pull_policy,
+        command=names.FETCH_COMMAND,
+        env=env,
+        mounts=mounts,
+        resources=HANDIN_RESOURCES,
+    )
+
+
+def _given_environment(given: InitialModel) -> dict[str, str]:
+    """What the task's container is told of the file; with `file:` the embedded runner leaves the path as it is."""
+    fetched = f"{names.PATH_IMPORT}/{names.IMPORT_FILE}"
+    there = f"file:{given.uri}" if given.uri.startswith("/") else fetched
+    return {names.ENV_IMPORT_FILE: there, names.ENV_IMPORT_SHA256: given.sha256}
+
+
 def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: str = "") -> Json:
     """The Job that makes round 0's model. The aggregator's placement applies, the training resources do not: no GPU."""
     identity, spec = Identity.of(spec_job, keys), spec_job.spec
     place, patch = spec.aggregator.pod_template, spec.training.pod_template
     made = Mount("init", {"emptyDir": {}}, names.PATH_INIT)
     secret = Mount("credentials", secret_source(identity.init_secret), names.PATH_CREDENTIALS, read_only=True)
+    given = spec.task.initial_model
+    fetching = _fetching(given, hub) if given else None
     making = PodParts(
         labels={},
         container=TRAINER_CONTAINER,
         image=spec.task.image,
         pull_policy=spec.task.image_pull_policy,
         args=("init",),
-        env=task_environment(spec_job) | {names.ENV_INIT_DIR: names.PATH_INIT},
+        env=task_environment(spec_job)
+        | {names.ENV_INIT_DIR: names.PATH_INIT}
+        | (_given_environment(given) if given else {}),
         user_env=patch.variables() if patch else {},
-        mounts=(made,),
+        mounts=(made, replace(_IMPORT, read_only=True)) if fetching else (made,),
         resources=resources(DEFAULT_RESOURCES, spec.aggregator.resources),
     )
     handing_in = PodParts(
@@ -92,5 +134,6 @@ def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: s
         patch=_additions(patch, place),
         priority_class=spec.priority_class_name,
     )
-    made_spec = job_spec(template(handing_in, first=making), INIT_BACKOFF, container=None)
+    pod = template(handing_in, first=making)
+    made_spec = job_spec(preceded(fetching, pod) if fetching else pod, INIT_BACKOFF, container=None)
     return job(identity, names.ROLE_INIT, names.init_job_name(identity.name, spec_hash(made_spec)), made_spec)

@@ -148,3 +148,12 @@ def template(parts: PodParts, first: PodParts | None = None, beside: PodParts | 
         "annotations": patch.harmless_annotations() | dict(parts.annotations),
     }
     return {"metadata": _set(metadata.items()), "spec": spec | _set(optional.items())}
+
+
+def preceded(before: PodParts, pod: JsonView) -> Json:
+    """The same template with one more container, which has to end well before all others start."""
+    spec = pod["spec"]
+    there = {volume["name"] for volume in spec["volumes"]}
+    volumes = [mount.volume() for mount in before.mounts if mount.name not in there]
+    containers = [_container(before), *spec.get("initContainers", ())]
+    return {**pod, "spec": {**spec, "initContainers": containers, "volumes": [*volumes, *spec["volumes"]]}}

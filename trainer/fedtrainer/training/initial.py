@@ -12,13 +12,16 @@ from fedapi.jsonvalue import JsonView
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import entrypoint, seeding, state, tensors
 from fedtrainer.training.border import task_code
+from fedtrainer.training.given import GivenModel
 from fedtrainer.training.task import Task
 
 log = logging.getLogger(__name__)
 
 
-def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, folder: Path) -> None:
-    """Builds the model from entrypoint, arguments and seed; writes it once, durably, by rename."""
+def write_initial_model(
+    spec: str, args: JsonView, seed: int, threads: int, folder: Path, given: GivenModel | None = None
+) -> None:
+    """Builds the model from entrypoint, arguments and seed, gives it what is given; writes it once, durably, by rename."""
     path = folder / names.INIT_MODEL_FILE
     if path.exists():
         log.info("%s is there already", path)
@@ -28,6 +31,10 @@ def write_initial_model(spec: str, args: JsonView, seed: int, threads: int, fold
     model = entrypoint.model_of(task, seed)
     first = model.state_dict()
     _check_repeatable(task, seed, first)
+    if given is not None:
+        given.load_into(model)
+        first = model.state_dict()
+        state.check(first)
     state.check_finite(model)
     try:
         written = tensors.write(path, first, metadata=_metadata(model, first), sync=True)

@@ -30,3 +30,46 @@ def test_the_init_job_has_two_containers_and_nothing_of_the_volume():
     for container in (making, handing_in):
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def given(**initial_model):
+    return s.job(task=s.job().spec.task.dump() | {"initialModel": {"sha256": "a" * 64} | initial_model})
+
+
+def environment(container):
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_an_initial_model_is_fetched_where_the_credentials_are_and_read_where_they_are_not():
+    job = given(
+        uri="s3://bucket/models/a.pt?region=eu-central-1", credentialsSecretRef={"name": "fedloom-store-models"}
+    )
+    pod = init_job(job, m.HUB, m.DOMAIN)["spec"]["template"]["spec"]
+    fetching, making = pod["initContainers"]
+    (handing_in,) = pod["containers"]
+    assert (fetching["image"], making["image"], handing_in["image"]) == ("hub", job.spec.task.image, "hub")
+    assert tuple(fetching["command"]) == ("/opt/fedloom/bin/python", "-I", "-m", "fedaggregator.fetch")
+    paths = [[mount["mountPath"] for mount in each["volumeMounts"]] for each in (fetching, making, handing_in)]
+    assert paths[0] == [names.PATH_IMPORT, names.PATH_STORE_CREDENTIALS, names.PATH_TMP]
+    assert paths[1] == [names.PATH_INIT, names.PATH_IMPORT, names.PATH_TMP]
+    assert names.PATH_IMPORT not in paths[2]
+    assert next(each for each in making["volumeMounts"] if each["name"] == "import")["readOnly"] is True
+    assert {"secretName": "fedloom-store-models", "defaultMode": 0o440} in [v.get("secret") for v in pod["volumes"]]
+    assert len({volume["name"] for volume in pod["volumes"]}) == len(pod["volumes"])
+    said = environment(fetching)
+    assert said[names.ENV_IMPORT_URI] == "s3://bucket/models/a.pt?region=eu-central-1"
+    assert environment(making)[names.ENV_IMPORT_FILE] == said[names.ENV_IMPORT_FILE]
+    assert environment(making)[names.ENV_IMPORT_SHA256] == "a" * 64
+    assert names.ENV_IMPORT_URI not in environment(making), "a URI may be one that is signed"
+    assert fetching["securityContext"] == making["securityContext"]
+
+
+def test_an_initial_model_of_the_image_is_not_fetched():
+    pod = init_job(given(uri="/opt/models/a.pt"), m.HUB, m.DOMAIN)["spec"]["template"]["spec"]
+    (making,) = pod["initContainers"]
+    assert environment(making)[names.ENV_IMPORT_FILE] == "file:/opt/models/a.pt"
+
+
+def test_another_initial_model_is_another_job():
+    made = {init_job(given(uri=uri), m.HUB, m.DOMAIN)["metadata"]["name"] for uri in ("/a", "/b", "https://a/b")}
+    assert len(made | {init_job(s.job(), m.HUB, m.DOMAIN)["metadata"]["name"]}) == 4
