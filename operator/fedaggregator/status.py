@@ -12,7 +12,7 @@ from typing import Any
 from fedapi.crd import job_status as api
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.jsonvalue import JsonView
-from fedcore.rounds import closing, evaluation, planning
+from fedcore.rounds import closing, evaluation, lines, planning
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -30,6 +30,7 @@ def status(state: State, trouble: str = "") -> JsonView:
         best_round=_best(state, scores),
         clients=_clients(state),
         model=_model(state),
+        rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
     ).dump()
 
@@ -50,7 +51,7 @@ def _round(state: State) -> api.RoundStatus:
     ends_at = closing.ends_at(attempt) if attempt else state.closing.until if state.closing else None
     return api.RoundStatus(
         current=attempt.plan.round if attempt else done,
-        total=state.config.rounds,
+        total=lines.last_round(state),
         attempt=attempt.plan.attempt if attempt else max(1, state.tip.attempt if state.tip else 1),
         start_time=_time(attempt.plan.planned_at) if attempt else None,
         deadline=_time(ends_at) if ends_at is not None else None,
@@ -58,7 +59,7 @@ def _round(state: State) -> api.RoundStatus:
         selected=list(_selected(state)),
         accepted=len(attempt.accepted) if attempt else 0,
         committed=done,
-        progress=f"{done}/{state.config.rounds}",
+        progress=f"{done}/{lines.last_round(state)}",
     )
 
 
@@ -155,3 +156,17 @@ def _model(state: State) -> api.ModelStatus | None:
     model = state.tip.model
     uri = f"{state.config.store_uri}/{model.key}" if state.config.store_uri else model.key
     return api.ModelStatus(uri=uri, sha256=model.sha256, round=state.tip.round)
+
+
+def _rollback(state: State) -> api.RollbackStatus | None:
+    """What became of the value of spec.rollbackTo that was decided last."""
+    if not state.decided:
+        return None
+    last = state.decided[-1]
+    return api.RollbackStatus(
+        round=last.asked.round,
+        id=last.asked.id,
+        result="Refused" if last.refused else "Done",
+        committed=None if last.refused else last.commit,
+        message=last.refused or f"round {last.commit} has the model of round {last.asked.round}",
+    )

@@ -98,7 +98,8 @@ def _run_one(request: Request, result: Path | None) -> int:
 
 def _summary(document: Document, ending: Ending, request: Request, content: Json) -> list[str]:
     name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
-    done = f"{content['rounds']}/{document.body['spec']['rounds']} rounds"
+    told = (ending.job.get("status") or {}).get("round") or {}  # more than were asked for, where the job went back
+    done = f"{content['rounds']}/{told.get('total') or document.body['spec']['rounds']} rounds"
     match ending.phase:
         case "Complete" if before:
             lines = [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
@@ -233,7 +234,8 @@ def list_models(
     for each in found:
         commit = each.record
         at = datetime.fromtimestamp(commit.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        sites, samples, kept = str(each.sites), str(commit.total_samples), "yes" if each.kept else "no"
+        back, kept = commit.rolled_back_to, "yes" if each.kept else "no"
+        sites, samples = (str(each.sites), str(commit.total_samples)) if back is None else (f"back to {back}", "-")
         table.add_row(str(commit.round), at, sites, samples, kept, commit.model.sha256)
     _out().print(table)
 

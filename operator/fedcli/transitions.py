@@ -7,6 +7,9 @@ from fedoperator.decide.reasons import Reason
 def transitions(before: Json, after: Json) -> list[str]:
     """Lines from the status before and after; an end comes last."""
     lines = _round_lines(before.get("round") or {}, after.get("round") or {}, after)
+    back = after.get("rollback") or {}
+    if back.get("result") == "Done" and back != before.get("rollback"):  # one that is refused is an event
+        lines.append(f"rolled back: {back['message']}")
     if (metrics := metric_text(after)) and metrics != metric_text(before):
         lines.append(f"metrics of round {after['metrics'][0]['round']}: {metrics}")
     lines += _site_lines(before, after)

@@ -5,6 +5,7 @@ What a site hears about is durable, because a state is shown only after its effe
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -33,7 +34,7 @@ from fedaggregator.ports import Clock
 from fedapi.wire.site import Refusal
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Fold, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, FindRound, Fold, WriteEvaluation
 from fedcore.rounds.events import (
     Configured,
     Event,
@@ -246,8 +247,8 @@ class Engine:
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold():
-                    self._spawn(self._fold(effect))
+                case Fold() | FindRound():
+                    self._spawn(self._answered(effect))
                 case Discard():
                     self._spawn(self._discard(effect))
                 case WriteEvaluation():
@@ -271,9 +272,9 @@ class Engine:
             await self._decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
 
-    async def _fold(self, order: Fold) -> None:
+    async def _answered(self, order: Fold | FindRound) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
-        with metrics.FOLD_SECONDS.time():
+        with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:
                 event = await self._retried(answer)
             except FoldCancelledError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import folding, records
+from fedaggregator.engine import earlier, folding, records
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
@@ -23,6 +23,7 @@ from fedcore.rounds.effects import (
     Commit,
     Discard,
     Effect,
+    FindRound,
     Finish,
     Fold,
     Forget,
@@ -32,7 +33,7 @@ from fedcore.rounds.effects import (
     WriteFailure,
     WritePlan,
 )
-from fedcore.rounds.events import Folded, FoldFailed, UpdatesDamaged
+from fedcore.rounds.events import Folded, FoldFailed, RoundFound, RoundLost, UpdatesDamaged
 from fedcore.rounds.state import End
 from fedstore import history, many
 from fedstore.errors import AlreadyExistsError, HeadMovedError, MissingError, StoreFailedError
@@ -40,7 +41,7 @@ from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
 _TRIES = 3  # to write a record that comes and goes under somebody else's hands
-FoldAnswer = Folded | FoldFailed | UpdatesDamaged
+Answer = Folded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost
 
 
 class Interpreter:
@@ -51,7 +52,7 @@ class Interpreter:
         self._head, self._tag = head, tag
 
     def perform(self, effect: Effect) -> None:
-        """Makes one effect durable. A Fold is not performed here: it takes long, and has an `answer`."""
+        """Makes one effect durable. A Fold and a FindRound are not performed here: they take long, and have an `answer`."""
         match effect:
             case WritePlan():
                 self.write_plan(effect.plan)
@@ -67,8 +68,8 @@ class Interpreter:
                 self.finish(effect.end)
             case Withdraw() | Forget() | Discard():
                 self.delete(effect)
-            case Fold():
-                raise TypeError("a fold is made by `answer`")
+            case Fold() | FindRound():
+                raise TypeError("what takes long is done by `answer`")
             case _:
                 assert_never(effect)
 
@@ -76,8 +77,10 @@ class Interpreter:
         """The next model and what its strategy remembers, in the store."""
         return folding.fold(self._store, self._payloads, self._layout, order, cancelled)
 
-    def answer(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> FoldAnswer:
-        """What becomes of a fold. StoreDamagedError when what it began with is not what was committed."""
+    def answer(self, order: Fold | FindRound, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
+        """What becomes of it. StoreDamagedError when what it began with is not what was committed."""
+        if isinstance(order, FindRound):
+            return earlier.sought(self._store, self._layout, self._head, order.asked, now)
         try:
             made = self.fold(order, cancelled)
         except ModelNotFiniteError as error:

@@ -25,6 +25,8 @@ def incompatible(state: State) -> int:
 def durable(effect: Effect) -> None:
     """An effect became durable."""
     match effect:
+        case Commit(commit) if commit.rolled_back_to is not None:
+            told("rolled back", round=commit.round, to=commit.rolled_back_to, model=commit.model.sha256)
         case Commit(commit):
             metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
             told("committed", round=commit.round, model=commit.model.sha256, participants=len(commit.participants))

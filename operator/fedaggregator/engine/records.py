@@ -16,7 +16,7 @@ from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, R
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
-from fedcore.rounds import recovery
+from fedcore.rounds import lines, recovery
 from fedcore.rounds.recovery import Damage, Log
 from fedcore.rounds.state import Site
 from fedstore import history, many
@@ -30,7 +30,7 @@ _M = TypeVar("_M", bound=Record)
 
 def read_head(store: ObjectStore, layout: Layout) -> tuple[Head, str] | None:
     """HEAD and its tag; None in a new store. StoreDamagedError when it cannot be read, or is gone and other objects are not."""
-    with _fatal():
+    with fatal():
         return history.read_head(store, layout)
 
 
@@ -94,15 +94,15 @@ def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[Com
     """The commits, oldest first, and what sites did in all but the last: a thousand participants a round are 1.4 MiB."""
     commits: list[CommitRecord] = []
     sites: Mapping[str, Site] = {}
-    with _fatal():
-        for commit in history.links(store, layout, head):
-            sites = recovery.did_earlier(sites, commit) if commits else sites
+    with fatal():
+        for commit, counts in lines.marked(history.links(store, layout, head), head.round):
+            sites = recovery.did_earlier(sites, commit, counts=counts) if commits else sites
             commits.append(commit.model_copy(update={"participants": ()}) if commits else commit)
     return commits[::-1], sites
 
 
 @contextmanager
-def _fatal() -> Iterator[None]:
+def fatal() -> Iterator[None]:
     """Nobody can go on from a history that is damaged, or that this version cannot read."""
     try:
         yield

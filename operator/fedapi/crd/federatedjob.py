@@ -271,6 +271,20 @@ def _resident(place: str, cloud: str) -> dict[str, str]:
     )
 
 
+class RollbackTo(Part):
+    """An earlier round of this job. Each value acts once, at once: a round under way is dropped and is no failure."""
+
+    round: int = Field(
+        ge=0,
+        le=2**31 - 1,
+        description="Committed round whose model, and memory of its strategy, training goes on from, by a new commit. "
+        "Rounds after it stay in the history.",
+    )
+    id: Annotated[str, Field(max_length=63)] = Field(
+        "", description="Any text. To go back to the same round once more, give another one."
+    )
+
+
 class FederatedJobSpec(Part):
     """What a user asks for. Fields that may change act at the next round."""
 
@@ -297,6 +311,10 @@ class FederatedJobSpec(Part):
         None,
         description="The backup that this job goes on from, at the round after the last that it holds.",
         json_schema_extra=immutable("restoreFrom"),
+    )
+    rollback_to: RollbackTo | None = Field(
+        None,
+        description="The round to go back to: its model becomes that of a new commit. status.rollback says what became of it.",
     )
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(

@@ -103,6 +103,16 @@ class ModelStatus(StatusPart):
     round: int = Field(description="Round that made it; 0 is the initial model.", ge=0)
 
 
+class RollbackStatus(StatusPart):
+    """What became of a value of spec.rollbackTo."""
+
+    round: int = Field(description="Round that was asked for.", ge=0)
+    id: Short = Field("", description="Its id, as it was asked for.")
+    result: Literal["Done", "Refused"] = Field(description="Done: training goes on from that round's model.")
+    committed: int | None = Field(None, description="Number of the commit that has the older model.", ge=0)
+    message: Text = Field("", description="The same for a person, with the way out.")
+
+
 class BackupFailure(StatusPart):
     """The last failure of a step, until that step succeeds."""
 
@@ -159,7 +169,7 @@ class FederatedJobStatus(StatusPart):
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), StorageReady (with a bucket), BackupHealthy (with spec.backup), Restored (with "
+        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady (with a bucket), BackupHealthy (with spec.backup), Restored (with "
         "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
@@ -187,6 +197,9 @@ class FederatedJobStatus(StatusPart):
         Field(None, description="Sites, failing first (at most 100).")
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
+    rollback: RollbackStatus | None = Field(
+        None, description="What became of the value of spec.rollbackTo that was decided last."
+    )
     trouble: Text | None = Field(
         None,
         description="What holds the aggregator up while it does: its store cannot be written, a full volume for example.",

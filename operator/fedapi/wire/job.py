@@ -5,12 +5,12 @@ round. Durations are seconds here and numbers are numbers: the API's strings end
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_serializer, field_validator
 
 from fedapi.wire.ciphertext import Kem
-from fedapi.wire.message import Message
+from fedapi.wire.message import Message, Natural
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
 # API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
@@ -71,6 +71,13 @@ class StrategySettings(Message):
     parameters: dict[str, float] = {}
 
 
+class RollbackTo(Message):
+    """The round whose model a job is to go back to. Each value acts once: another `id` makes it another value."""
+
+    round: Natural
+    id: Annotated[str, Field(max_length=63)] = ""
+
+
 class JobConfig(Message):
     """Everything that the aggregator needs to know of a FederatedJob."""
 
@@ -96,6 +103,9 @@ class JobConfig(Message):
         None,
         exclude_if=lambda value: value is None,
         description="By which sites encrypt their updates; None: they do not.",
+    )
+    rollback_to: RollbackTo | None = Field(
+        None, exclude_if=lambda value: value is None, description="As spec.rollbackTo says it."
     )
     training: TrainingSettings = TrainingSettings()
     lifetime: Literal["Job", "Round"] = "Job"

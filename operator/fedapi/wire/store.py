@@ -6,13 +6,13 @@ written; models and updates have their digest in their key. What a key says is r
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem
-from fedapi.wire.job import StrategySettings, TrainingSettings
+from fedapi.wire.job import RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 from fedapi.wire.site import Codec, Metrics
 
@@ -109,8 +109,14 @@ class Participant(Message):
         return version1.participant(value) if isinstance(value, dict) else value
 
 
+class Rollback(RollbackTo):
+    """What became of a value of spec.rollbackTo. It is decided once, whatever else happens."""
+
+    refused: str = Field("", description="Why nothing was done; empty: this commit is what was done.")
+
+
 class CommitRecord(Record):
-    """commit.json: a round that happened. Round 0 is the initial model."""
+    """commit.json: a round that happened. Round 0 is the initial model. A rollback is a commit, too, without updates."""
 
     job_uid: str
     round: int = Field(ge=0)
@@ -126,6 +132,16 @@ class CommitRecord(Record):
     planned_at: float
     committed_at: float
     image: str = ""
+    rolled_back_to: int | None = Field(None, ge=0, description="Earlier round whose model and hub state these are.")
+    rollbacks: tuple[Rollback, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
+    )
+
+    @model_validator(mode="after")
+    def _goes_back(self) -> Self:
+        if self.rolled_back_to is not None and self.rolled_back_to >= self.round:
+            raise ValueError(f"rolled_back_to is {self.rolled_back_to}, which is not before round {self.round}")
+        return self
 
 
 class EvaluationRecord(Record):

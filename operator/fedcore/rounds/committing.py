@@ -1,14 +1,16 @@
 """From a folded model to the commit and what comes after it: the next round, the last evaluation, the end. Pure."""
 
 from dataclasses import replace
+from functools import partial
 
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant
-from fedcore.rounds import evaluation, planning
+from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant, Rollback
+from fedcore.rounds import evaluation, lines, planning
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
-from fedcore.rounds.state import Attempt, Closing, Contribution, End, Kept, Phase, State
+from fedcore.rounds.state import Attempt, Closing, Contribution, Decided, End, Kept, Phase, State
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
@@ -27,8 +29,10 @@ def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Ef
         planned_at=now,
         committed_at=now,
         image=state.config.image,
+        rollbacks=recorded(state),
     ).sealed()
-    return replace(state, tip=commit, tip_sha256=commit.digest(), history=(Kept.of(commit),)), (Commit(commit),)
+    made = replace(state, tip=commit, tip_sha256=commit.digest(), history=(Kept.of(commit),))
+    return replace(made, decided=settled(made, commit)), (Commit(commit),)
 
 
 def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
@@ -39,7 +43,7 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
     measured = evaluation.final(state)
     commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
-    state = _with_participants(_with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
+    state = _with_participants(with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
     discard = Discard(commit.round, kept_objects(state))
     return after_commit(state, folded.now), (*effects, Commit(commit), discard)
 
@@ -74,19 +78,21 @@ def kept_objects(state: State) -> frozenset[str]:
 
 
 def _needed(state: State) -> set[int]:
-    """Rounds that stay whatever is asked for: the best, and those of which it is not known."""
-    best = evaluation.best(state.config.stop, state.scores)
-    unmeasured = {score.round for score in state.scores if not score.metrics}  # any of them may be the best
-    return unmeasured | ({best.round} if best else set())
+    """Rounds that stay whatever is asked for: the best, those of which it is not known, and one that is gone back to."""
+    scores = evaluation.counting(state)
+    best = evaluation.best(state.config.stop, scores)
+    unmeasured = {score.round for score in scores if not score.metrics}  # any of them may be the best
+    sought = {state.seeking.asked.round} if state.seeking else set()
+    return unmeasured | sought | ({best.round} if best else set())
 
 
 def _success(state: State, round_: int, now: float) -> End | None:
-    stopped = evaluation.stop_reason(state.config.stop, state.scores)
+    stopped = evaluation.stop_reason(state.config.stop, evaluation.counting(state), partial(lines.steps, state))
     if stopped is not None and round_ > 0:
         return End("Succeeded", *stopped, now)
-    if round_ < state.config.rounds:
+    if round_ < (last := lines.last_round(state)):
         return None
-    return End("Succeeded", "RoundsCompleted", f"{round_} of {state.config.rounds} rounds are committed", now)
+    return End("Succeeded", "RoundsCompleted", f"{round_} of {last} rounds are committed", now)
 
 
 def _commit(state: State, attempt: Attempt, folded: Folded, measured: EvaluationRecord | None) -> CommitRecord:
@@ -106,7 +112,21 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         planned_at=attempt.plan.planned_at,
         committed_at=folded.now,
         image=attempt.plan.image,
+        rollbacks=recorded(state),
     ).sealed()
+
+
+def recorded(state: State) -> tuple[Rollback, ...]:
+    """What the next commit says of values of spec.rollbackTo that were refused since the last."""
+    news = (each for each in state.decided if each.commit is None)
+    return tuple(Rollback(round=each.asked.round, id=each.asked.id, refused=each.refused) for each in news)
+
+
+def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
+    """The decided values, with those that a commit records."""
+    known = tuple(each for each in state.decided if each.commit is not None)
+    new = (Decided(RollbackTo(round=r.round, id=r.id), r.refused, commit.round) for r in commit.rollbacks)
+    return (*known, *new)
 
 
 def _participant(manifest: UpdateManifest) -> Participant:
@@ -119,13 +139,17 @@ def _participant(manifest: UpdateManifest) -> Participant:
     )
 
 
-def _with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:
+def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:
+    """The state with one more commit, between two rounds."""
+    history = (*state.history, Kept.of(commit))
     return replace(
         state,
         phase=Phase.WAITING,
         tip=commit,
         tip_sha256=commit.digest(),
-        history=(*state.history, Kept.of(commit)),
+        history=history,
+        line=lines.line(history) if commit.rolled_back_to is not None else state.line and state.line | {commit.round},
+        decided=settled(state, commit),
         tip_selected=selected,
         attempt=1,
         current=None,

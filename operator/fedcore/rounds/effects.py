@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedapi.wire.ciphertext import Place
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.job import RollbackTo, StrategySettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
@@ -69,6 +69,13 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class FindRound:
+    """See whether a committed round can be gone back to, and answer with `RoundFound` or `RoundLost`."""
+
+    asked: RollbackTo
+
+
+@dataclass(frozen=True)
 class Withdraw:
     """Delete accepted updates of the attempt under way that are damaged, and its close: their sites are asked again."""
 
@@ -114,4 +121,16 @@ class Discard:
     keep: frozenset[str]  # their SHA-256
 
 
-Effect = WritePlan | WriteClose | WriteFailure | Fold | Withdraw | Forget | WriteEvaluation | Commit | Finish | Discard
+Effect = (
+    WritePlan
+    | WriteClose
+    | WriteFailure
+    | Fold
+    | FindRound
+    | Withdraw
+    | Forget
+    | WriteEvaluation
+    | Commit
+    | Finish
+    | Discard
+)

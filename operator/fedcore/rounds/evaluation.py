@@ -5,7 +5,7 @@ Called by committing and by the status builder. Sums run over sites in name orde
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,10 +78,15 @@ def scored(scores: tuple[Score, ...], evaluation: EvaluationRecord | None) -> tu
     return (*scores, Score(evaluation.round, evaluation.metrics, evaluation.model_sha256))
 
 
+def counting(state: State) -> tuple[Score, ...]:
+    """Scores of the rounds that are in the last model; those that were given up by a rollback are no measure any more."""
+    return state.scores if state.line is None else tuple(s for s in state.scores if s.round in state.line)
+
+
 def measured(state: State) -> tuple[Score, ...]:
-    """Scores of earlier rounds and, where sites have reported, of the last model."""
+    """Scores of earlier rounds that count and, where sites have reported, of the last model."""
     now = record(state)
-    earlier = tuple(s for s in state.scores if now is None or s.round != now.round)
+    earlier = tuple(s for s in counting(state) if now is None or s.round != now.round)
     return scored(earlier, now)
 
 
@@ -94,7 +99,7 @@ def settled(state: State) -> tuple[Score, ...]:
     else:
         return measured(state)
     awaited = expected & state.roster.eligible
-    return measured(state) if awaited <= state.reports.keys() else state.scores
+    return measured(state) if awaited <= state.reports.keys() else counting(state)
 
 
 def headline(stop: StopRule | None, names: Iterable[str]) -> str | None:
@@ -139,8 +144,10 @@ def better(goal_: Goal, value: float, than: float) -> bool:
     return value > than if goal_ == "Maximize" else value < than
 
 
-def stop_reason(stop: StopRule | None, scores: Sequence[Score]) -> tuple[str, str] | None:
-    """Why training ends before the last round: (reason, message); None to go on."""
+def stop_reason(
+    stop: StopRule | None, scores: Sequence[Score], steps: Callable[[int, int], int] = lambda after, to: to - after
+) -> tuple[str, str] | None:
+    """Why training ends before the last round: (reason, message); None to go on. `steps`: rounds after one up to another."""
     values = [(s.round, s.metrics[stop.metric]) for s in scores if stop.metric in s.metrics] if stop else []
     if stop is None or not values:
         return None
@@ -148,7 +155,7 @@ def stop_reason(stop: StopRule | None, scores: Sequence[Score]) -> tuple[str, st
     if stop.target is not None and (last == stop.target or better(stop.goal, last, stop.target)):
         return "TargetReached", f"{stop.metric} {last:.6g} of round {last_round} reached the target {stop.target:.6g}"
     best_round = _best_round(stop.goal, values)
-    if stop.patience is not None and last_round - best_round >= stop.patience:
+    if stop.patience is not None and steps(best_round, last_round) >= stop.patience:
         return "NoImprovement", f"{stop.metric} has not improved since round {best_round} (patience {stop.patience})"
     return None
 

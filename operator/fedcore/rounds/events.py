@@ -6,10 +6,12 @@ Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedapi.wire.job import JobConfig
+from fedapi.wire.job import JobConfig, RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.store import CommitRecord
 from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.state import Contribution
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,25 @@ class UpdatesDamaged:
     found: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class RoundFound:
+    """The model of a committed round is there and whole, and so is what its strategy remembers."""
+
+    now: float
+    asked: RollbackTo
+    commit: CommitRecord  # without who took part
+    made: Mapping[str, Contribution]  # each site's last update in that model
+
+
+@dataclass(frozen=True)
+class RoundLost:
+    """It is not."""
+
+    now: float
+    asked: RollbackTo
+    message: str
+
+
 Event = (
     Ticked
     | Configured
@@ -126,4 +147,6 @@ Event = (
     | Folded
     | FoldFailed
     | UpdatesDamaged
+    | RoundFound
+    | RoundLost
 )

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from fedapi.printable import visible
 from fedapi.wire.site import UpdateManifest
-from fedcore.rounds import claims, closing, committing, evaluation, planning, reopening
+from fedcore.rounds import claims, closing, committing, evaluation, planning, reopening, rollback
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
     Accepted,
@@ -21,6 +21,8 @@ from fedcore.rounds.events import (
     Heard,
     InitialModelFound,
     Refused,
+    RoundFound,
+    RoundLost,
     SiteFailed,
     Ticked,
     UpdatesDamaged,
@@ -66,8 +68,8 @@ def _taken(state: State, event: Event) -> Step:
             state = _site_failed(state, event)
         case Refused():
             state = _troubled(state, event.client, _told(f"{event.reason}: {event.message}"))
-        case Folded() | FoldFailed() | UpdatesDamaged():
-            state, effects = _fold_answered(state, event)
+        case Folded() | FoldFailed() | UpdatesDamaged() | RoundFound() | RoundLost():
+            state, effects = _answered(state, event)
         case _:
             assert_never(event)
     return state, effects
@@ -85,6 +87,9 @@ def _due(state: State, now: float) -> Step:
 
 
 def _next(state: State, now: float) -> Step:
+    going_back = rollback.due(state, now)
+    if going_back[0] is not state:
+        return going_back
     match state.phase:
         case Phase.COLLECTING:
             return closing.closed(_without_lost(state), now)
@@ -180,7 +185,10 @@ def _told(text: str) -> str:
     return visible(text)[:_LONGEST]
 
 
-def _fold_answered(state: State, event: Folded | FoldFailed | UpdatesDamaged) -> Step:
+def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost) -> Step:
+    """What became of an effect that takes long."""
+    if isinstance(event, RoundFound | RoundLost):
+        return rollback.answered(state, event), ()
     attempt = state.current
     if attempt is None or (event.round, event.attempt) != (attempt.plan.round, attempt.plan.attempt):
         return state, ()

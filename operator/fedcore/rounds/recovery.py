@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
-from fedapi.wire.site import UPDATE, EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.store import (
     CloseRecord,
     CommitRecord,
@@ -19,7 +19,7 @@ from fedapi.wire.store import (
     Participant,
     PlanRecord,
 )
-from fedcore.rounds import claims, closing, committing, evaluation, planning
+from fedcore.rounds import claims, closing, committing, evaluation, lines, planning
 from fedcore.rounds.effects import Discard, Effect, Forget
 from fedcore.rounds.state import Attempt, Contribution, End, Kept, Phase, Score, Site, State
 
@@ -102,8 +102,15 @@ def _history(state: State, log: Log) -> State:
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
             state = replace(state, scores=_scored(state, state.tip, measured.get(state.tip.round)))
-        state = replace(state, tip=commit, tip_sha256=log.head.commit_sha256, history=(*state.history, Kept.of(commit)))
+        state = replace(
+            state,
+            tip=commit,
+            tip_sha256=log.head.commit_sha256,
+            history=(*state.history, Kept.of(commit)),
+            decided=committing.settled(state, commit),
+        )
         state = _with_participants(state, commit)
+    state = replace(state, line=lines.line(state.history))
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
     for damage in log.damages:
@@ -118,16 +125,20 @@ def _with_participants(state: State, commit: CommitRecord) -> State:
     return state.with_sites(sites)
 
 
-def did_earlier(sites: Mapping[str, Site], commit: CommitRecord) -> Mapping[str, Site]:
-    """What sites did in some commits, with one that was before those."""
-    before = {p.client: sites.get(p.client) or _site(p, commit) for p in commit.participants}
-    return {**sites, **{client: replace(site, rounds=site.rounds + 1) for client, site in before.items()}}
+def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool) -> Mapping[str, Site]:
+    """What sites did in some commits, with one that was before those. `counts`: its updates are in the last model."""
+    found = {}
+    for participant in commit.participants:
+        here = _site(participant, commit)
+        site = sites.get(participant.client) or replace(here, committed=None)
+        made = site.committed or (here.committed if counts else None)
+        found[participant.client] = replace(site, rounds=site.rounds + 1, committed=made)
+    return {**sites, **found}
 
 
 def _site(participant: Participant, commit: CommitRecord) -> Site:
     """What is known of a participant by that commit alone, which is the last that has it."""
-    made = Contribution(commit.round, commit.attempt, participant.payloads.get(UPDATE))
-    return Site(last_round=commit.round, samples=participant.samples, committed=made)
+    return Site(last_round=commit.round, samples=participant.samples, committed=Contribution.of(commit, participant))
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:

@@ -10,9 +10,9 @@ from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from fedapi.wire.job import JobConfig
-from fedapi.wire.site import EvaluationReport, Metrics, UpdateManifest
-from fedapi.wire.store import CommitRecord, Layout, PlanRecord
+from fedapi.wire.job import JobConfig, RollbackTo
+from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
+from fedapi.wire.store import CommitRecord, Layout, Participant, PlanRecord
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.roster import Roster
 
@@ -34,6 +34,11 @@ class Contribution:
     round: int
     attempt: int
     sha256: str | None  # of its payload `update`
+
+    @staticmethod
+    def of(commit: CommitRecord, participant: Participant) -> "Contribution":
+        """A participant's."""
+        return Contribution(commit.round, commit.attempt, participant.payloads.get(UPDATE))
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,31 @@ class Kept:
 
     model: str
     hub_state: str | None
+    rolled_back_to: int | None = None
 
     @staticmethod
     def of(commit: CommitRecord) -> "Kept":
         """What that commit names."""
-        return Kept(commit.model.sha256, commit.hub_state.sha256 if commit.hub_state else None)
+        hub_state = commit.hub_state.sha256 if commit.hub_state else None
+        return Kept(commit.model.sha256, hub_state, commit.rolled_back_to)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A value of spec.rollbackTo, and what became of it."""
+
+    asked: RollbackTo
+    refused: str = ""  # why nothing was done
+    commit: int | None = None  # the round that did it, or that recorded the refusal; None: not recorded yet
+
+
+@dataclass(frozen=True)
+class Seeking:
+    """A value of spec.rollbackTo that is being carried out."""
+
+    asked: RollbackTo
+    commit: CommitRecord | None = None  # of that round, once its model was seen whole; without who took part
+    made: Mapping[str, Contribution] = field(default_factory=dict)  # each site's last update in that model
 
 
 @dataclass(frozen=True)
@@ -136,6 +161,7 @@ class State:
     tip: CommitRecord | None = None  # the last commit
     tip_sha256: str | None = None  # of its stored bytes: what the next commit is bound to
     history: tuple[Kept, ...] = ()  # of every commit, from round 0 to `tip`
+    line: frozenset[int] | None = None  # rounds whose updates are in the tip's model; None: all of them
     tip_selected: int = 0  # sites selected in its round
     attempt: int = 1  # of the round after `tip`
     current: Attempt | None = None
@@ -143,6 +169,8 @@ class State:
     excused: frozenset[str] = frozenset()  # sites that cannot evaluate the tip's model
     scores: tuple[Score, ...] = ()
     closing: Closing | None = None
+    decided: tuple[Decided, ...] = ()  # oldest first
+    seeking: Seeking | None = None
     sites: Mapping[str, Site] = field(default_factory=dict)
     end: End | None = None
     roster: Roster = field(default=Roster(), repr=False, compare=False)  # follows `config`

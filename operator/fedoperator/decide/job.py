@@ -20,6 +20,7 @@ from fedoperator.decide.gate import closed, gate
 from fedoperator.decide.gate import lasting as lasting_gate
 from fedoperator.decide.hub import deployment
 from fedoperator.decide.reasons import EventReason
+from fedoperator.decide.rollback import rollback_events
 from fedoperator.decide.site_status import final_site_status, site_status
 from fedoperator.decide.status import StatusParts, acted_on, news, refused_status, status
 
@@ -103,7 +104,12 @@ def _finished(context: JobContext, end: Ending) -> Decision:
 
 
 def _events(old: FederatedJobStatus, new: FederatedJobStatus) -> tuple[Event, ...]:
-    return (*condition_events(old.conditions, new.conditions or ()), *site_events(old.sites, new.sites))
+    now = new.conditions or ()
+    return (
+        *condition_events(old.conditions, now),
+        *rollback_events(old.conditions, now),
+        *site_events(old.sites, new.sites),
+    )
 
 
 def _soonest(context: JobContext, times: Iterable[datetime]) -> float | None:

@@ -28,6 +28,7 @@ class ConditionType(Word):
     PROGRESSING = "Progressing", "Training goes on, or will without anybody's help."
     SUSPENDED = "Suspended", "All pods are freed because spec.suspend asks for it."
     QUEUE_ADMITTED = "QueueAdmitted", "Absent, or whether the queue has admitted all training Jobs that are its own."
+    ROLLED_BACK = "RolledBack", "Absent, or whether the last value of spec.rollbackTo was done."
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     STORAGE_READY = "StorageReady", "Absent with a volume, else whether the aggregator can use the bucket."
@@ -113,6 +114,9 @@ class Reason(Word):
     NOT_SUSPENDED = "NotSuspended", "spec.suspend is false."
     # QueueAdmitted; its other reason is AwaitingQueue.
     ADMITTED = "Admitted", "The queue has admitted all training Jobs that it decides about."
+    # RolledBack.
+    ROLLED_BACK = "RolledBack", "Training goes on from the model of an earlier round."
+    ROLLBACK_REFUSED = "RollbackRefused", "The round cannot be gone back to; the message says why, and to which others."
     # Complete and Failed.
     NOT_FINISHED = "NotFinished", "The job has not ended."
     COMPLETED = "Completed", "Training ended well."
@@ -170,6 +174,8 @@ class EventReason(Word):
     RESUMED = "Resumed", "The job was resumed."
     QUEUE_ADMITTED = "QueueAdmitted", "The queue has admitted all training Jobs that it decides about."
     AWAITING_QUEUE = "AwaitingQueue", "Training Jobs wait for the queue again: new ones, or evicted ones."
+    ROLLED_BACK = "RolledBack", "Training goes on from the model of an earlier round, as spec.rollbackTo asks."
+    ROLLBACK_REFUSED = "RollbackRefused", "spec.rollbackTo asks for what cannot be done."
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."

@@ -15,6 +15,7 @@ from fedoperator.decide.phase import phase
 from fedoperator.decide.progress import aggregator_fact, progress_fact, quorum_fact, suspended_fact
 from fedoperator.decide.reasons import ConditionType as Type
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.rollback import rolled_back_fact
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def _facts(context: JobContext, ending: Ending | None) -> Mapping[str, Fact]:
         **({Type.QUEUE_ADMITTED: queue} if queue else {}),
         **_of_stores(context),
         **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(context)) else {}),
+        **({Type.ROLLED_BACK: back} if (back := rolled_back_fact(context)) else {}),
         **_end_facts(ending),
     }
 

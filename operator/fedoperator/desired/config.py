@@ -10,7 +10,15 @@ from fedapi.crd.federatedjob import FederatedJob, Stop
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.jsonvalue import Json
-from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedapi.wire.job import (
+    JobConfig,
+    OptimizerSettings,
+    RollbackTo,
+    RosterEntry,
+    StopRule,
+    StrategySettings,
+    TrainingSettings,
+)
 from fedoperator.desired import store_place
 from fedoperator.desired.identity import Identity
 
@@ -69,6 +77,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         max_failures=spec.round.max_failures,
         max_samples=spec.clients.max_samples,
         stop=_stop(spec.stop),
+        rollback_to=RollbackTo(round=back.round, id=back.id) if (back := spec.rollback_to) else None,
         training=_training(spec.training),
         lifetime=spec.training.lifetime,
         image=spec.task.image,

@@ -54,6 +54,8 @@ TABLE = [
     (JOB, "spec.rounds", 1, 0, ["spec.rounds", "greater than or equal to 1"]),
     (JOB, "spec.rounds", 100000, 100001, ["spec.rounds", "100000"]),
     (JOB, "spec.rounds", 3, "three", ["spec.rounds", "integer"]),
+    (JOB, "spec.rollbackTo", {"round": 3, "id": "x" * 63}, {"round": 3, "id": "x" * 64}, ["spec.rollbackTo.id", "63"]),
+    (JOB, "spec.rollbackTo", {"round": 0}, {"round": -1}, ["spec.rollbackTo.round", "greater than or equal to 0"]),
     (JOB, "spec.seed", 2**53 - 1, 2**53, ["spec.seed"]),
     (JOB, "spec.seed", 0, -1, ["spec.seed"]),
     (
@@ -286,6 +288,7 @@ IMMUTABLE = [
 MUTABLE = [
     ("spec.rounds", 9),
     ("spec.suspend", True),
+    ("spec.rollbackTo", {"round": 1}),
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
     ("spec.clients.minAvailable", 2),

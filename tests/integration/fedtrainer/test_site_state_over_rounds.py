@@ -7,11 +7,12 @@ import pytest
 from fedaggregator.engine.salvage import repaired
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.job import RollbackTo
 from fedstore import history
 from fedstore.opening import open_store
 from tests.integration.fedtrainer.programs import HERE, Site, end_all
 from tests.integration.protocol.application import UID, Hub
-from tests.integration.protocol.faults import Answer, Cut
+from tests.integration.protocol.faults import Answer, Cut, Delay
 from tests.waiting import until
 
 
@@ -146,3 +147,39 @@ def test_a_lost_state_is_told_and_never_begun_anew(tmp_path, made):
     assert ended.code == Exit.DATA_MISSING, ended.log
     assert "there is that of round 9" in ended.reason
     assert [f["reason"] for f in hub.failures] == ["UpdateRefused", "DataMissing"]
+
+
+def until_round_2(tmp_path, made):
+    """Two rounds are committed, and the site was lost when it handed in the third update."""
+    hub = made()
+    site = started(tmp_path, hub, FEDLOOM_PATIENCE_S="0.2")
+    hub.line.plan("updates", Delay(0), Delay(0), *[Answer(503)] * 50)
+    assert site.call("train", "Counts").code == Exit.AGGREGATOR_LOST
+    assert counted(hub) == RIGHT[:2]
+    return hub, site
+
+
+def rolled_back(hub, round_):
+    hub.job.write_config(hub.job.config.model_copy(update={"rollback_to": RollbackTo(round=round_)}))
+    until(lambda: hub.job.status().get("rollback"))
+    hub.line.mend()
+
+
+def test_a_site_goes_back_with_a_rollback_by_one_of_its_updates(tmp_path, made):
+    hub, site = until_round_2(tmp_path, made)
+    rolled_back(hub, 1)
+    ended = site.call("train", "Counts")
+    assert ended.code == 0, ended.log
+    assert counted(hub) == [*RIGHT[:2], (4, 2.0), (5, 3.0)], "what was given up is not counted"
+    assert state_files(site) == ["current-000004-1", "current-000005-1"]
+
+
+def test_a_rollback_by_more_is_the_person_s_as_after_a_repair(tmp_path, made):
+    hub, site = until_round_2(tmp_path, made)
+    rolled_back(hub, 0)
+    ended = site.call("train", "Counts")
+    assert ended.code == Exit.DATA_MISSING
+    assert "go on with an empty state by making the file" in ended.reason + ended.log
+    (site.folder / "state" / UID / "site-a" / "state" / "reset").touch()
+    assert site.call("train", "Counts").code == 0
+    assert counted(hub) == [*RIGHT[:2], (4, 1.0), (5, 2.0), (6, 3.0)]

@@ -13,7 +13,7 @@ from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import admission, modes
-from fedcore.rounds.effects import Fold
+from fedcore.rounds.effects import FindRound, Fold
 from fedcore.rounds.events import (
     Accepted,
     Evaluated,
@@ -109,16 +109,16 @@ class Hub:
 
     def handle(self, event: Event) -> None:
         after, effects = self.mode.step(self.state, event)
-        pending = [e for e in effects if isinstance(e, Fold)]
+        pending = [e for e in effects if isinstance(e, Fold | FindRound)]
         for effect in effects:
-            if not isinstance(effect, Fold):
+            if not isinstance(effect, Fold | FindRound):
                 self.interpreter.perform(effect)
         self.state = after
         self._perform(tuple(pending))
 
     def _perform(self, effects) -> None:
         for effect in effects:
-            if isinstance(effect, Fold):
+            if isinstance(effect, Fold | FindRound):
                 answer = self.interpreter.answer(effect, lambda: False, lambda: self.now)
                 if isinstance(answer, UpdatesDamaged):
                     self.named += list(answer.found)
