@@ -92,7 +92,7 @@ def test_values_arrive_as_they_were_written(value):
         on_cluster: dict[str, str] = {}
         for variable in m.container(made)["env"]:
             on_cluster[variable["name"]] = _expanded(variable["value"], on_cluster)
-        for found in (on_cluster, environment(stages(made["spec"]["template"])[0], Path("/"))):
+        for found in (on_cluster, environment(stages(made["spec"]["template"])[0][0], Path("/"))):
             arrived = {name: found[name] for name in asked if name in found}
             if names.ENV_TASK_ARGS in arrived:
                 arrived[names.ENV_TASK_ARGS] = json.loads(arrived[names.ENV_TASK_ARGS])
