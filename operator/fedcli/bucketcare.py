@@ -1,4 +1,4 @@
-"""`fedloom storage init` and `fedloom storage check`: a bucket as Fedloom's data need it. Beside storage.py, which has the group.
+"""`fedloom storage init`, `check` and `age`: a bucket as Fedloom's data need it. Beside storage.py, which has the group.
 
 Exit codes: 0 all is as it should be, 1 something is missing, or a server does not have it and nobody said that it may lack it, 2
 bad input (nothing was done).
@@ -18,13 +18,16 @@ from rich.text import Text
 from fedapi.printable import in_a_cell
 from fedapi.wire import location
 from fedapi.wire.location import S3, UnknownLocationError
+from fedapi.wire.message import NewerRecordError
 from fedcli.errors import CommandError
 from fedcli.storage import app
 from fedlocal.errors import BadInputError
+from fedstore import copying
+from fedstore.care import superseded
 from fedstore.care.wanted import Finding, Wanted
 from fedstore.errors import StoreError
 
-__all__ = ["app"]  # of storage.py, with these two commands in it
+__all__ = ["app"]  # of storage.py, with these commands in it
 
 _STYLES = {"kept": "green", "missing": "bold red", "cannot": "yellow", "unknown": "yellow"}
 
@@ -106,6 +109,34 @@ def check(
         cold_class=cold_class, regions=tuple(region or ()), replicate_to=replicate_to,
     )  # fmt: skip
     _told(where, _found(place, credentials, wanted, set_=False), may_lack or (), as_json=as_json)
+
+
+@app.command("age")
+def age(
+    where: Where,
+    credentials: Credentials = None,
+    job: Annotated[str | None, typer.Option(help="Only the FederatedJob of this name; default: all jobs.")] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only jobs of this namespace.")] = None,
+) -> None:
+    """Marks the models that nobody asks for any more, which the bucket's lifecycle sends to its cold class. Run it now and then."""
+    from fedstore.care.s3 import S3Tags  # noqa: PLC0415 - needs the extra of S3
+    from fedstore.opening import open_store  # noqa: PLC0415
+
+    place = _place(where)
+    table = Table("JOB", "UID", "SUPERSEDED", "AT HAND", "CHANGED", box=None)
+    try:
+        store, tags = open_store(where, credentials), S3Tags(place, credentials)
+        for each in copying.jobs(store):
+            if job in {None, each.name} and namespace in {None, each.namespace}:
+                found = superseded.models(store, each)
+                changed = sum(tags.mark(key, cold=cold) for key, cold in found.items())
+                cold = sum(found.values())
+                table.add_row(
+                    f"{each.namespace}/{each.name}", each.uid, str(cold), str(len(found) - cold), str(changed)
+                )
+    except (StoreError, NewerRecordError) as error:
+        raise CommandError(str(error)) from error
+    Console(highlight=False, soft_wrap=True).print(table)
 
 
 def _place(where: str) -> S3:

@@ -41,6 +41,29 @@ class _Setting:
     set_: Callable[[], None] | None
 
 
+class S3Tags:
+    """The tag by which models become cold, on objects of one prefix."""
+
+    def __init__(self, place: S3, credentials: Path | None) -> None:
+        self._place = place
+        self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
+        self._store = S3Bucket(place, credentials)
+
+    def mark(self, key: str, *, cold: bool) -> bool:
+        """Sets or removes it; whether that was a change. Other people's tags stay."""
+        where = {"Bucket": self._place.bucket, "Key": f"{self._place.prefix}/{key}" if self._place.prefix else key}
+        try:
+            there = self._store.client.get_object_tagging(**where)["TagSet"]
+            wanted = [tag for tag in there if tag["Key"] != s3policy.COLD_TAG]
+            wanted += [{"Key": s3policy.COLD_TAG, "Value": "yes"}] if cold else []
+            if wanted == there:
+                return False
+            self._store.client.put_object_tagging(**where, Tagging={"TagSet": wanted})
+        except s3errors.SDK_ERRORS as error:
+            raise s3errors.typed(error, f"tags of {key}", self._from) from error
+        return True
+
+
 class S3Care:
     """Of one prefix."""
 

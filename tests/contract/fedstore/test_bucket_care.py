@@ -9,12 +9,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fedapi.wire import location
+from fedstore import copying
 from fedstore.care.s3 import S3Care
 from fedstore.care.wanted import Wanted
 from fedstore.errors import StoreDeniedError
 from fedstore.opening import open_store
 from tests.servers import minio as minio_server
 from tests.servers import moto, weed
+from tests.unit.fedstore import test_history as rounds
 from tests.waiting import until
 
 ARN = "arn:aws:iam::000000000000:user"
@@ -164,6 +166,40 @@ def test_the_commands_tell_in_a_table_or_json_and_by_their_code(moto, tmp_path):
     assert "was set" in done.stdout
     assert storage("check", *where, *allowed).returncode == 0
     assert storage("check", *where).returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["seaweedfs", "minio", "moto"])
+def test_superseded_models_are_marked_and_a_rollback_takes_the_mark_off(kind, request, tmp_path):
+    server = request.getfixturevalue(kind)
+    uid = "0b5c1f9e-0000-4000-8000-000000000001"
+    hub = rounds.Hub(rounds.job(rounds.SITES, rounds=6).model_copy(update={"uid": uid}))
+    rounds.run(hub)
+    layout = hub.state.layout
+    place, folder = server.place(prefix="hospital"), server.credentials(tmp_path / "c")
+    bucket = location.parsed(place).bucket
+    store = open_store(place, folder)
+    assert [step.how for step in copying.copied(hub.store, store, layout)].count("was there") == 0
+
+    def marked(client):
+        found = set()
+        for key in store.keys(f"{layout.models()}/"):
+            tags = client.get_object_tagging(Bucket=bucket, Key=f"hospital/{key}")["TagSet"]
+            found |= {int(key.rpartition("/")[2][:6])} if {"Key": "fedloom-cold", "Value": "yes"} in tags else set()
+        return found
+
+    with contextlib.closing(server.client()) as client:
+        first = next(iter(store.keys(f"{layout.models()}/")))
+        theirs = {"Key": "owner", "Value": "ward"}
+        both = [theirs, {"Key": "fedloom-cold", "Value": "yes"}]  # round 0 is needed: marked by an older rule
+        client.put_object_tagging(Bucket=bucket, Key=f"hospital/{first}", Tagging={"TagSet": both})
+        done = storage("age", place, "--credentials", str(folder))
+        assert done.returncode == 0, done.stderr
+        assert marked(client) == {1, 2, 3, 4}
+        assert client.get_object_tagging(Bucket=bucket, Key=f"hospital/{first}")["TagSet"] == [theirs]
+    again = storage("age", place, "--credentials", str(folder))
+    assert again.stdout.splitlines()[1].split() == [f"{layout.namespace}/{layout.name}", uid, "4", "3", "0"], (
+        "twice changes nothing"
+    )
 
 
 @pytest.mark.parametrize(
