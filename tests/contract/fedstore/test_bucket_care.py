@@ -207,6 +207,7 @@ def test_superseded_models_are_marked_and_a_rollback_takes_the_mark_off(kind, re
     [
         (("/var/lib/store",), "only buckets of S3"),
         (("s3://",), "names no store"),
+        (("s3://b/p?kms-key=1234abcd",), "the key's ARN"),
         (("s3://b/p", "--principal", "arn:x"), "--administrator"),
         (("s3://b/p", "--replicate-to", "arn:x"), "--replication-role"),
     ],
