@@ -161,6 +161,11 @@ class S3Bucket:
                 return
             more |= {"KeyMarker": told["NextKeyMarker"], "UploadIdMarker": told["NextUploadIdMarker"]}
 
+    @property
+    def client(self) -> Any:
+        """The SDK's, by the credentials as they are: for settings of the bucket (care/), which no other process asks for."""
+        return self._access.now().client
+
     def region(self) -> str:
         """Where the bucket is, as the server says, else as the place does."""
         told = self._require_bucket()
@@ -217,7 +222,7 @@ class S3Bucket:
     def ask(self, name: str, operation: str, **asked: Any) -> Json:
         """One request, and its retries by the SDK; its errors as this package's."""
         try:
-            told: Json = getattr(self._access.now().client, operation)(**asked)
+            told: Json = getattr(self.client, operation)(**asked)
         except s3errors.SDK_ERRORS as error:
             typed = self._typed(error, name)
             if self._kms and operation != "head_bucket" and s3errors.is_internal(error) and self._require_bucket():

@@ -50,6 +50,7 @@ _DENIED = {
     "AllAccessDisabled": "access to the bucket is disabled",
     "AccountProblem": "something is wrong with the account that pays for the bucket",
 }
+CREDENTIALS = frozenset(_DENIED)  # codes of credentials that are not good, as against rights that they lack
 NO_BUCKET = "there is no such bucket: make it, or correct its name"
 NO_KEY = "the store may not be able to use the key that encrypts: see that it is there, enabled, and may be used"
 _RIGHTS = "the credentials lack a right; those that are needed are in docs/storage.md"

@@ -1,0 +1,266 @@
+"""Reads and sets what a bucket of S3 should be like, setting by setting. Called by `fedloom storage init` and `check`.
+
+What a server does not have, or these credentials may not ask, is told for that setting, and the others go on. Rules are not
+believed where they can be tried: a policy that a server takes and ignores counts as missing.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from fedapi.wire.location import S3
+from fedstore import s3errors
+from fedstore.care import s3policy
+from fedstore.care.wanted import Finding, Wanted
+from fedstore.s3 import S3Bucket
+
+Json = dict[str, Any]
+_CANNOT = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented", "UnsupportedOperation"})
+_FORBIDDEN = 403
+_ABSENT = frozenset(
+    {
+        "NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "ServerSideEncryptionConfigurationNotFoundError",
+        "NoSuchPublicAccessBlockConfiguration", "OwnershipControlsNotFoundError", "ReplicationConfigurationNotFoundError",
+        "NoSuchEncryptionConfiguration",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One requirement: `lacks` says what is missing of it, `set_` makes it so (None: nobody can, from here)."""
+
+    what: str
+    lacks: Callable[[], str]
+    set_: Callable[[], None] | None
+
+
+class S3Tags:
+    """The tag by which models become cold, on objects of one prefix."""
+
+    def __init__(self, place: S3, credentials: Path | None) -> None:
+        self._place = place
+        self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
+        self._store = S3Bucket(place, credentials)
+
+    def mark(self, key: str, *, cold: bool) -> bool:
+        """Sets or removes it; whether that was a change. Other people's tags stay."""
+        where = {"Bucket": self._place.bucket, "Key": f"{self._place.prefix}/{key}" if self._place.prefix else key}
+        try:
+            there = self._store.client.get_object_tagging(**where)["TagSet"]
+            wanted = [tag for tag in there if tag["Key"] != s3policy.COLD_TAG]
+            wanted += [{"Key": s3policy.COLD_TAG, "Value": "yes"}] if cold else []
+            if wanted == there:
+                return False
+            self._store.client.put_object_tagging(**where, Tagging={"TagSet": wanted})
+        except s3errors.SDK_ERRORS as error:
+            raise s3errors.typed(error, f"tags of {key}", self._from) from error
+        return True
+
+
+class S3Care:
+    """Of one prefix."""
+
+    def __init__(self, place: S3, credentials: Path | None, wanted: Wanted) -> None:
+        self._place, self._wanted = place, wanted
+        self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
+        self._store = S3Bucket(place, credentials)
+
+    def check(self) -> Iterator[Finding]:
+        """What is there, setting by setting."""
+        for each in self._settings():
+            yield self._found(each)
+
+    def init(self) -> Iterator[Finding]:
+        """Sets what is missing, and looks again."""
+        for each in self._settings():
+            before = self._found(each)
+            if before.state != "missing" or each.set_ is None:
+                yield before
+                continue
+            try:
+                each.set_()
+            except ClientError as error:
+                yield self._not_set(each.what, error)
+            else:
+                after = self._found(each)
+                said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
+                yield replace(after, remark=said, settable=False)
+
+    def _settings(self) -> tuple[_Setting, ...]:
+        wanted = self._wanted
+        found = (
+            _Setting("in an allowed region", self._outside, None) if wanted.regions else None,
+            _Setting("no public access", self._public, self._block_public),
+            _Setting("no access lists", self._owned_by_others, self._own),
+            _Setting("encrypted by default (SSE-KMS)", self._plain, self._encrypt),
+            _Setting("versions are kept", self._unversioned, self._version),
+            *(self._statement(what, each) for what, each in s3policy.statements(self._place, wanted).items()),
+            _Setting("the policy is enforced", self._unenforced, None),
+            *(self._rule(what, each) for what, each in s3policy.rules(self._place, wanted).items()),
+            _Setting("replicated", self._alone, self._replicate) if wanted.replicate_to else None,
+            _Setting("access is logged", self._unlogged, None),
+        )
+        return tuple(each for each in found if each)
+
+    def _found(self, setting: _Setting) -> Finding:
+        try:
+            lack = setting.lacks()
+        except ClientError as error:
+            return self._refused(setting.what, error)
+        return Finding(setting.what, "missing" if lack else "kept", lack, settable=setting.set_ is not None)
+
+    def _not_set(self, what: str, error: ClientError) -> Finding:
+        """Of a setting that is refused as it is: that is told, and the others go on."""
+        answer = s3errors.Answer.of(error)
+        if answer.code in s3errors.CREDENTIALS or answer.code in _CANNOT or answer.status in {403, 405, 501}:
+            return self._refused(what, error)
+        return Finding(what, "missing", f"the server refuses it: {answer.code}: {answer.message}"[:200], settable=False)
+
+    def _refused(self, what: str, error: ClientError) -> Finding:
+        answer = s3errors.Answer.of(error)
+        said = f"{answer.code}: {answer.message}"[:200]
+        if answer.code in _CANNOT or answer.status in {405, 501}:
+            return Finding(what, "cannot", said)
+        if answer.status == _FORBIDDEN and answer.code not in s3errors.CREDENTIALS:
+            return Finding(what, "unknown", said)
+        raise s3errors.typed(error, f"{what} of s3://{self._place.bucket}", self._from) from error
+
+    def _ask(self, call: str, **what: Any) -> Json:
+        """An answer; empty where nothing is set."""
+        try:
+            answer: Json = getattr(self._store.client, call)(Bucket=self._place.bucket, **what)
+        except ClientError as error:
+            if s3errors.Answer.of(error).code in _ABSENT:
+                return {}
+            raise
+        return answer
+
+    # Region.
+
+    def _outside(self) -> str:
+        region = self._store.region() or self._ask("get_bucket_location").get("LocationConstraint") or "us-east-1"
+        allowed = {each.lower() for each in self._wanted.regions}
+        return (
+            ""
+            if region.lower() in allowed
+            else f"it is in {region}: make a bucket in one of {', '.join(sorted(allowed))}"
+        )
+
+    # Who comes in at all.
+
+    def _public(self) -> str:
+        told = self._ask("get_public_access_block").get("PublicAccessBlockConfiguration")
+        return "" if s3policy.holds(told, s3policy.PUBLIC_ACCESS) else "the public is not kept out"
+
+    def _block_public(self) -> None:
+        self._ask("put_public_access_block", PublicAccessBlockConfiguration=s3policy.PUBLIC_ACCESS)
+
+    def _owned_by_others(self) -> str:
+        told = self._ask("get_bucket_ownership_controls").get("OwnershipControls")
+        return "" if s3policy.holds(told, s3policy.OWNERSHIP) else "access lists of objects count"
+
+    def _own(self) -> None:
+        self._ask("put_bucket_ownership_controls", OwnershipControls=s3policy.OWNERSHIP)
+
+    # What becomes of an object.
+
+    def _plain(self) -> str:
+        told = self._ask("get_bucket_encryption").get("ServerSideEncryptionConfiguration") or {}
+        (wanted,) = s3policy.encryption(self._wanted)["Rules"]
+        chosen = {"ApplyServerSideEncryptionByDefault": wanted["ApplyServerSideEncryptionByDefault"]}
+        return (
+            "" if s3policy.holds(told.get("Rules"), [chosen]) else "objects are not encrypted with that key by default"
+        )
+
+    def _encrypt(self) -> None:
+        self._ask("put_bucket_encryption", ServerSideEncryptionConfiguration=s3policy.encryption(self._wanted))
+
+    def _unversioned(self) -> str:
+        return "" if self._ask("get_bucket_versioning").get("Status") == "Enabled" else "what is deleted is gone"
+
+    def _version(self) -> None:
+        self._ask("put_bucket_versioning", VersioningConfiguration={"Status": "Enabled"})
+
+    # The policy.
+
+    def _policy(self) -> Json | None:
+        text = self._ask("get_bucket_policy").get("Policy")
+        return json.loads(text) if text else None
+
+    def _statement(self, what: str, statement: Json) -> _Setting:
+        def lacks() -> str:
+            there = (self._policy() or {}).get("Statement") or []
+            return "" if s3policy.holds(there, [statement]) else "the bucket's policy does not say it"
+
+        def set_() -> None:
+            self._ask("put_bucket_policy", Policy=json.dumps(s3policy.merged_policy(self._policy(), statement)))
+
+        return _Setting(f"policy: {what}", lacks, set_)
+
+    def _unenforced(self) -> str:
+        """Tries, below the prefix, what the policy forbids. Where nothing may be written at all, nothing is known."""
+        name = f"{self._place.prefix}/" if self._place.prefix else ""
+        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        self._ask("put_object", Key=name, Body=b"", IfNoneMatch="*")
+        try:
+            ignored = [
+                what
+                for what, more in (
+                    ("writes without a condition", {}),
+                    ("another encryption", {"ServerSideEncryption": "AES256", "IfNoneMatch": "*"}),
+                )
+                if self._accepts(f"{name}-{len(more)}", more)
+            ]
+        finally:
+            with suppress(ClientError):
+                self._ask("delete_object", Key=name)
+        return f"the server takes {' and '.join(ignored)}" if ignored else ""
+
+    def _accepts(self, name: str, more: Json) -> bool:
+        try:
+            self._ask("put_object", Key=name, Body=b"", **more)
+        except ClientError as error:
+            if s3errors.Answer.of(error).status == _FORBIDDEN:
+                return False
+            raise
+        with suppress(ClientError):
+            self._ask("delete_object", Key=name)
+        return True
+
+    # The lifecycle.
+
+    def _rules(self) -> list[Json]:
+        rules: list[Json] = self._ask("get_bucket_lifecycle_configuration").get("Rules") or []
+        return rules
+
+    def _rule(self, what: str, rule: Json) -> _Setting:
+        def lacks() -> str:
+            return "" if s3policy.holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
+
+        def set_() -> None:
+            rules = s3policy.merged_rules(self._rules(), rule)
+            self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
+
+        return _Setting(what, lacks, set_)
+
+    # Elsewhere.
+
+    def _alone(self) -> str:
+        told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
+        wanted = {"Status": "Enabled", "Destination": {"Bucket": self._wanted.replicate_to}}
+        return "" if s3policy.holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
+
+    def _replicate(self) -> None:
+        configuration = s3policy.replication(self._place, self._wanted)
+        self._ask("put_bucket_replication", ReplicationConfiguration=configuration)
+
+    def _unlogged(self) -> str:
+        target = (self._ask("get_bucket_logging").get("LoggingEnabled") or {}).get("TargetBucket")
+        return "" if target else "nobody sees later who read what: choose a bucket for the log yourself"
