@@ -1,10 +1,14 @@
 """Rounds whose tensors pass by an object store alone: a real S3 server, the real aggregator, scripted sites."""
 
+from collections import Counter
+from urllib.parse import urlsplit
+
 import pytest
 
 from fedapi.wire.store import IssueRecord
 from tests.integration.fedaggregator.buckets import job_in
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, run_sites
+from tests.servers import faulty
 
 SERVERS = ("seaweedfs", "minio")
 
@@ -50,3 +54,27 @@ def test_what_was_issued_to_whom_is_beside_each_commit(tmp_path, seaweedfs, wher
     assert "ignature" not in everything
     assert "https://" not in everything.replace(job.url, "").replace(job.place.partition("endpoint=")[2], "")
     assert log.count('"upload granted"') == 7
+
+
+def test_what_a_round_costs_in_requests(tmp_path, minio):
+    """docs/storage.md tells these numbers; more sites and larger models add to them as it says."""
+    with faulty.before(minio, tmp_path / "proxy") as proxy:
+        job = job_in(proxy.server, tmp_path / "job", rounds=4)
+        with Aggregator(job).ready():
+            run_sites(job)
+    asked = [(_kind(each), urlsplit(each.target).path.rpartition("/")[2]) for each in proxy.seen]
+    plans = [number for number, each in enumerate(asked) if each == ("PUT", "plan.json")]
+    assert len(plans) == 4
+    rounds = Counter(kind for kind, _ in asked[plans[1] : plans[3]])
+    assert (rounds["PUT"], rounds["read"]) == (2 * 12, 2 * 16)
+    whole = Counter(kind for kind, _ in asked[plans[0] :])  # what a round leaves is deleted beside the next one
+    assert whole["list"] <= 4 * 3
+    assert whole["DELETE"] <= 4 * 6
+
+
+def _kind(request: faulty.Request) -> str:
+    """What it is paid as; looks at HEAD are by the clock."""
+    if request.method in ("GET", "HEAD"):
+        look = urlsplit(request.target).path.endswith("/HEAD.json")
+        return "look" if look else "list" if "list-type" in request.target else "read"
+    return request.method
