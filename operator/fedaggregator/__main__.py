@@ -20,6 +20,7 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
+from fedaggregator.engine.issues import Recorded
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
@@ -108,6 +109,7 @@ async def _serve(
     if is_bucket := isinstance(store, PresigningStore):
         delivery = PresignedUrls(store, engine.clock, settings.url_lifetime_s)
         limits = limits.model_copy(update={"inline_bytes": 0})  # tensors pass by the store alone
+    delivery = Recorded(delivery, engine.issues)
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)

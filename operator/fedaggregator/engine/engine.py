@@ -19,6 +19,7 @@ from fedaggregator.engine import observed, records, verified
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.issues import Issues
 from fedaggregator.engine.outage import Outage
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
@@ -32,6 +33,7 @@ from fedaggregator.errors import (
 )
 from fedaggregator.ports import Clock
 from fedapi.wire.site import Refusal
+from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, FindRound, Fold, WriteEvaluation
@@ -55,7 +57,7 @@ _HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _FAR = 3  # times as long, where a look is a request
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
-_DECIDING = 2  # threads: an evaluation is written beside the commit that binds it
+_DECIDING = 3  # threads: an evaluation, and what was issued, are written beside the commit
 
 
 class Engine:
@@ -84,7 +86,7 @@ class Engine:
         self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
         self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
-        self._outage = Outage(clock)
+        self._outage, self.issues = Outage(clock), Issues(clock)
         self._look: asyncio.Task[None] | None = None  # at HEAD
         self.state: State
         self._checked = False  # whether the model that is handed out was seen whole since the start
@@ -263,9 +265,13 @@ class Engine:
 
     async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
-        key, _ = await asyncio.gather(writing, self._perform(*beside))
+        key, *_ = await asyncio.gather(writing, self._perform(*beside), self._write_issues(effect.commit))
         await self._decided(partial(self.interpreter.move_head, effect.commit, key))
         observed.durable(effect)
+
+    async def _write_issues(self, commit: CommitRecord) -> None:
+        if issued := self.issues.taken(commit):
+            await self._decided(partial(self.interpreter.write_issues, issued))
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:

@@ -57,6 +57,7 @@ class Intake:
     def __init__(self, engine: Engine, store: ObjectStore, payloads: Payloads, delivery: Delivery) -> None:
         self._engine, self._store, self._payloads, self._delivery = engine, store, payloads, delivery
         self._base: tuple[str, TensorFile] | None = None
+        self._reading = asyncio.Lock()
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
     async def update(self, client: str, handed: HandedUpdate) -> Receipt:
@@ -219,16 +220,16 @@ class Intake:
         if attempt is None:
             raise RequestRefusedError(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
         base = attempt.plan.base
-        if self._base is None or self._base[0] != base.sha256:
-            try:
-                table = await self._engine.blocking(content.read_table, self._store, base.key)
-            except (MissingError, MalformedTensorFileError) as error:
-                await self._engine.check_model()
-                raise RequestRefusedError(
-                    Refusal(code="Stopping", message="the base cannot be read: ask again")
-                ) from error
-            self._base = (base.sha256, table)
-        return self._base[1]
+        async with self._reading:
+            if self._base is None or self._base[0] != base.sha256:
+                try:
+                    table = await self._engine.blocking(content.read_table, self._store, base.key)
+                except (MissingError, MalformedTensorFileError) as error:
+                    await self._engine.check_model()
+                    refusal = Refusal(code="Stopping", message="the base cannot be read: ask again")
+                    raise RequestRefusedError(refusal) from error
+                self._base = (base.sha256, table)
+            return self._base[1]
 
 
 def _by_key(handed: HandedUpdate) -> dict[str, bytes]:

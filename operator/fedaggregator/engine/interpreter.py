@@ -16,7 +16,16 @@ from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
+from fedapi.wire.store import (
+    CloseRecord,
+    CommitRecord,
+    EvaluationRecord,
+    FailureRecord,
+    Head,
+    IssueRecord,
+    Layout,
+    PlanRecord,
+)
 from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey, StoreKey
 from fedcore.rounds.closing import MODEL_NOT_FINITE
 from fedcore.rounds.effects import (
@@ -113,6 +122,10 @@ class Interpreter:
     def write_commit(self, commit: CommitRecord) -> str:
         """commit.json; its key"""
         return self._put(commit.round, commit.attempt, history.COMMIT, commit)
+
+    def write_issues(self, issues: IssueRecord) -> None:
+        """issues.json"""
+        self._put(issues.round, issues.attempt, records.ISSUES, issues)
 
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""

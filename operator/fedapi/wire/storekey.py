@@ -12,7 +12,7 @@ from fedapi.wire.store import CommitRecord, Layout
 
 @dataclass(frozen=True)
 class RecordKey:
-    """A record of one attempt by one aggregator: plan, close, commit, evaluation or failure."""
+    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure or issues."""
 
     round: int
     epoch: int
@@ -65,7 +65,9 @@ class ReportKey:
 
 StoreKey = RecordKey | ModelKey | HubStateKey | UpdateKey | ManifestKey | ReportKey
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
-_RECORD = re.compile(rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure)\.json)")
+_RECORD = re.compile(
+    rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues)\.json)"
+)
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
 _SENT = re.compile(
     rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors(\.enc)?|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
