@@ -20,7 +20,7 @@ from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
 
 if TYPE_CHECKING:
-    from fedaggregator.engine.decrypted import DecryptedReader
+    from fedaggregator.engine.decrypted import DecryptedReader, Saw
     from fedapi.wire.encryption import HubKey
 
 
@@ -61,7 +61,7 @@ class Payloads:
         """One that counts, checked again while it is read; DamagedError when it is missing or is not what was accepted."""
         with verified.verified(self._store, sent.ref) as reader:
             kem = sent.payload.encryption
-            yield self._decrypted(sent, kem, reader, reader.unhashed, reader.trouble) if kem else reader
+            yield self._decrypted(sent, kem, reader.unhashed, reader.saw, reader.trouble) if kem else reader
 
     def encrypt(self, kem: Kem) -> Encrypt:
         """What sites are told who are to encrypt."""
@@ -75,18 +75,22 @@ class Payloads:
             message = f"payload.size {sent.ref.size} is not the size of what was uploaded, {reader.size}"
             raise RequestRefusedError(Refusal(code="WrongSize", message=message))
         try:
-            kem = sent.payload.encryption
-            yield self._decrypted(sent, kem, reader, reader, str) if kem else reader
+            if (kem := sent.payload.encryption) is None:
+                yield reader
+            else:
+                decrypted = self._decrypted(sent, kem, reader, lambda _part, _offset: None, str)
+                decrypted.check_end()
+                yield decrypted
         except DamagedError as error:
             message = f"the update cannot be decrypted: {error.found[sent.ref.key]}"
             raise RequestRefusedError(Refusal(code="Malformed", message=message)) from error
 
     def _decrypted(
-        self, sent: Sent, kem: Kem, first: Reader, again: Reader, trouble: Callable[[], str]
+        self, sent: Sent, kem: Kem, stored: Reader, saw: "Saw", trouble: Callable[[], str]
     ) -> "DecryptedReader":
         from fedaggregator.engine import decrypted  # noqa: PLC0415 - as below
 
-        return decrypted.opened(sent.ref.key, kem, sent.place, self._hub_key, first, again, trouble)
+        return decrypted.opened(sent.ref.key, kem, sent.place, self._hub_key, stored, saw, trouble)
 
     @cached_property
     def _hub_key(self) -> "HubKey":

@@ -44,16 +44,20 @@ class VerifiedReader:
 
     @property
     def unhashed(self) -> Reader:
-        """The same without the digest: for who reads something twice, and has other means to tell what it is."""
+        """The same without the digest: for who says himself what was read first (`saw`)."""
         return self._reader
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """As the port says; the buffer is hashed before this returns."""
         self._reader.read_into(buffer, offset)
+        self.saw(buffer, offset)
+
+    def saw(self, part: memoryview, offset: int) -> None:
+        """Hashes a part of the object, as far as parts come in their order."""
         if self._position == offset:
-            self._hash.update(buffer)
-            self._position = offset + buffer.nbytes
-        elif buffer.nbytes:
+            self._hash.update(part)
+            self._position = offset + part.nbytes
+        elif part.nbytes:
             self._position = None
 
     def trouble(self) -> str:

@@ -18,9 +18,10 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-def test_rounds_are_those_of_a_volume(tmp_path, server):
+@pytest.mark.parametrize("kem", [None, "MLKEM768X25519"])
+def test_rounds_are_those_of_a_volume(tmp_path, server, kem):
     models = []
-    for job in (JobFolder(tmp_path / "volume", config()), job_in(server, tmp_path / "bucket")):
+    for job in (JobFolder(tmp_path / "volume", config()), job_in(server, tmp_path / "bucket", encryption=kem)):
         with Aggregator(job).ready() as aggregator:
             run_sites(job)
             log = aggregator.log()

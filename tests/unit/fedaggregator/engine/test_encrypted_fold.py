@@ -21,11 +21,12 @@ KEM = "MLKEM768X25519"
 
 
 class CountingStore(MemoryStore):
-    """Counts the bytes that are read of each object."""
+    """Counts what is read of each object: bytes, and requests."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read: dict[str, int] = {}
+        self.requests: dict[str, int] = {}
 
     @contextmanager
     def reader(self, key):
@@ -39,6 +40,7 @@ class Counted:
 
     def read_into(self, buffer, offset) -> None:
         self._store.read[self._key] = self._store.read.get(self._key, 0) + buffer.nbytes
+        self._store.requests[self._key] = self._store.requests.get(self._key, 0) + 1
         self._reader.read_into(buffer, offset)
 
 
@@ -70,6 +72,11 @@ def test_the_model_is_that_of_plain_updates_and_no_more_is_read_than_shared_chun
     base = put(beside, "models/base", save(tensors(0)))
     model = fold(beside, asked(base, term("a", plain[0], 1), term("b", plain[1], 3)))
     assert fold(store, wanted).sha256 == model.sha256
+    header, spans = (
+        2 + 1,
+        3,
+    )  # an encrypted header in two reads, and the tensors' in one chunk; 2.4 MB of float32, and two small types
+    assert store.requests["updates/a"] <= header + spans + 2, "a part is one request, however many chunks it has"
     assert store.read["updates/a"] < 1.25 * store.size("updates/a")
     assert store.read["updates/b"] < 2.25 * store.size("updates/b"), "once more for the digest, as a plain one"
 
