@@ -6,6 +6,7 @@ connects anew, with the credentials that are there then. One connection has a ch
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from fedapi.wire.broker import DEAD, RabbitMQ
 from fedqueue.errors import QueueDeniedError, QueueMissingError, QueueUnavailableError
 from fedqueue.pacing import pause_s
 from fedqueue.port import AT_ONCE, DELIVERIES, KEPT_S, UNUSED_S, Delivery, check_size
+
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a lost connection with its traceback: callers say it in a line
 
 CONNECT_S, ANSWER_S, HEARTBEAT_S = 15.0, 10.0, 20
 PREFETCHED = 64  # messages that this process holds and has not settled
