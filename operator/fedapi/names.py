@@ -51,6 +51,7 @@ ANNOTATION_AZURE_CLIENT = "azure.workload.identity/client-id"  # on a ServiceAcc
 LABEL_AZURE_IDENTITY = "azure.workload.identity/use"  # "true" on pods that get one
 ANNOTATION_AWS_SKIPPED = "eks.amazonaws.com/skip-containers"  # on a pod: containers that get none
 ANNOTATION_AZURE_SKIPPED = "azure.workload.identity/skip-containers"
+QUEUE_SECRET_PREFIX = "fedloom-queue-"  # noqa: S105 - the same for queues, of the hub and of sites
 STORE_SECRET_PREFIX = "fedloom-store-"  # noqa: S105 - begin of the names of Secrets that are mounted for stores
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).

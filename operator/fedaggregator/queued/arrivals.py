@@ -71,7 +71,7 @@ class Arrivals:
     """Notifications of one bucket."""
 
     def __init__(
-        self, queues: Queues, queue: str, where: S3, delivery: LookedAt, troubled: Callable[[str], None]
+        self, queues: Queues, queue: str, where: S3, delivery: LookedAt, troubled: Callable[[str, str], None]
     ) -> None:
         self._queues, self._queue, self._where = queues, queue, where
         self._delivery, self._troubled = delivery, troubled
@@ -80,14 +80,17 @@ class Arrivals:
         """Until it is cancelled."""
         while True:
             try:
-                for delivery in await self._queues.receive(self._queue, _POLL_S):
+                deliveries = await self._queues.receive(self._queue, _POLL_S)
+                self._troubled("arrivals", "")
+                for delivery in deliveries:
                     for key in keys(delivery.body, self._where):
                         taken = await self._delivery.look(key)
                         metrics.ARRIVALS.labels("Looked" if taken else "Foreign").inc()
                     await self._queues.settle(delivery)
             except QueueUnavailableError as error:
                 self._troubled(
-                    f"notifications of the bucket do not come, updates are looked at when they are handed in: {error}"
+                    "arrivals",
+                    f"notifications of the bucket do not come, updates are looked at when they are handed in: {error}",
                 )
                 await asyncio.sleep(_PAUSE_S)
 

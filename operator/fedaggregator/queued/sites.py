@@ -102,10 +102,10 @@ class QueuedSites:
             try:
                 deliveries = await self._queues.receive(self._inbound, _POLL_S)
             except QueueUnavailableError as error:
-                self._failed(error)
+                self._failed("requests", error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            self._publisher.queues_troubled("")
+            self._publisher.queues_troubled("requests", "")
             for delivery in deliveries:
                 await self._turns.acquire()
                 self._spawn(self._dealt_with(delivery))
@@ -121,8 +121,9 @@ class QueuedSites:
                 new = [name for name in self._engine.state.roster.by_name if name not in self._made]
                 for first in range(0, len(new), _MAKING):
                     await asyncio.gather(*map(self._begin, new[first : first + _MAKING]))
+                self._publisher.queues_troubled("queues", "")
             except QueueUnavailableError as error:
-                self._failed(error)
+                self._failed("queues", error)
             await asyncio.sleep(_PAUSE_S)
 
     async def _begin(self, client: str) -> None:
@@ -219,7 +220,7 @@ class QueuedSites:
             except QueueUnavailableError as error:
                 if loop.time() > until or (isinstance(error, QueueMissingError) and client not in self._made):
                     return None
-                self._failed(error)
+                metrics.QUEUE_FAILURES.inc()
                 await asyncio.sleep(_PAUSE_S)
 
     async def _sent(self, client: str, answer: QueuedAnswer) -> None:
@@ -230,12 +231,14 @@ class QueuedSites:
     async def _settled(self, delivery: Delivery) -> None:
         try:
             await self._queues.settle(delivery)
-        except QueueUnavailableError as error:  # it comes again, and is known
-            self._failed(error)
+        except QueueUnavailableError:  # it comes again, and is known
+            metrics.QUEUE_FAILURES.inc()
 
-    def _failed(self, error: QueueUnavailableError) -> None:
+    def _failed(self, what: str, error: QueueUnavailableError) -> None:
         metrics.QUEUE_FAILURES.inc()
-        self._publisher.queues_troubled(f"the job's queues do not work, sites are served over HTTPS alone: {error}")
+        self._publisher.queues_troubled(
+            what, f"the job's queues do not work, sites are served over HTTPS alone: {error}"
+        )
 
     def _queue(self, client: str) -> str:
         return broker.site_queue(self._prefix, self._uid, client)
