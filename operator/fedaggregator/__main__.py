@@ -35,6 +35,7 @@ from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Delivery, StatusSink
 from fedaggregator.publisher import Publisher
+from fedaggregator.queued import running
 from fedaggregator.requests.sites import SiteRequests
 from fedaggregator.requests.smallmodel import SmallModel
 from fedaggregator.settings import Credentials, Settings, credentials
@@ -110,6 +111,7 @@ async def _serve(
         delivery = PresignedUrls(store, engine.clock, settings.url_lifetime_s)
         limits = limits.model_copy(update={"inline_bytes": 0})  # tensors pass by the store alone
     delivery = Recorded(delivery, engine.issues)
+    delivery = running.looked_at(settings, delivery, store, engine)
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
@@ -126,7 +128,8 @@ async def _serve(
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
-        await engine.run(serving, publishing)
+        async with running.queues(settings, engine, publisher, requests, delivery, secrets.job_key):
+            await engine.run(serving, publishing)
     finally:
         engine.stop()
         await https.stopped(serving)

@@ -46,3 +46,19 @@ DAMAGED = Counter(
 )
 STORE_RETRIES = Counter("fedloom_aggregator_store_retries", "Store operations tried again.", registry=REGISTRY)
 STATUS_FAILURES = Counter("fedloom_aggregator_status_failures", "Status writes that failed.", registry=REGISTRY)
+QUEUE_MESSAGES = Counter(
+    "fedloom_aggregator_queue_messages", "Messages of the job's queues, by direction.", ["direction"], registry=REGISTRY
+)
+QUEUE_DROPPED = Counter(
+    "fedloom_aggregator_queue_dropped",
+    "Messages of the queues that were not taken, by reason: Forged, Replayed (or delivered twice).",
+    ["reason"],
+    registry=REGISTRY,
+)
+QUEUE_FAILURES = Counter("fedloom_aggregator_queue_failures", "Calls to the broker that failed.", registry=REGISTRY)
+ARRIVALS = Counter(
+    "fedloom_aggregator_arrivals",
+    "Objects that the bucket told of, by what came of it: Looked (an update that is waited for), Foreign (anything else).",
+    ["outcome"],
+    registry=REGISTRY,
+)

@@ -31,8 +31,15 @@ class Publisher:
     def __init__(self, engine: Engine, sink: StatusSink) -> None:
         self._engine, self._sink = engine, sink
         self._written, self._took_s = "", 0.0
+        self._queue_troubles: dict[str, str] = {}
         self._patience = Patience(engine.clock)
         self._heartbeats = Heartbeats(engine.clock, sink, self._patience)
+
+    def queues_troubled(self, what: str, trouble: str) -> None:
+        """What is wrong with a part of the queues now; empty when nothing is. Rounds go on over HTTPS."""
+        if trouble != self._queue_troubles.get(what, ""):
+            self._queue_troubles[what] = trouble
+            self._engine.news.set()
 
     def heard(self, client: str) -> None:
         """A site said something: its heartbeat is renewed before long."""
@@ -69,7 +76,7 @@ class Publisher:
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
         began_s = time.thread_time()
-        now = status(self._engine.state, self._engine.trouble)
+        now = status(self._engine.state, self._engine.trouble, "; ".join(filter(None, self._queue_troubles.values())))
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -44,6 +44,19 @@ class Settings(BaseSettings):
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), validation_alias=names.ENV_CREDENTIALS_DIR, description="Folder of its Secret."
     )
+    queues: str = Field(
+        "",
+        validation_alias=names.ENV_QUEUES,
+        description="Where the job's queues are: `amqps://HOST:PORT/VHOST`, `sqs:PREFIX?region=REGION`; empty: it has none.",
+    )
+    queues_credentials_dir: Path | None = Field(
+        None, validation_alias=names.ENV_QUEUES_CREDENTIALS_DIR, description="Folder of the Secret of the queues."
+    )
+    arrivals_queue: str = Field(
+        "",
+        validation_alias=names.ENV_ARRIVALS_QUEUE,
+        description="Queue into which the bucket's notifications come; empty: none does.",
+    )
     host: str = Field(
         "::",
         validation_alias=names.ENV_HOST,

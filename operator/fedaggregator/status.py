@@ -18,8 +18,8 @@ from fedcore.rounds.state import Attempt, Phase, Score, State
 _LARGE, _FURTHEST = 1e9, 9.99999e99
 
 
-def status(state: State, trouble: str = "") -> JsonView:
-    """The status object with API names. `trouble`: what holds the aggregator up now."""
+def status(state: State, trouble: str = "", queue_trouble: str = "") -> JsonView:
+    """The status object with API names. `trouble`: what holds the aggregator up now, or its queues."""
     scores = evaluation.settled(state)
     return api.FederatedJobStatus(
         outcome=_outcome(state),
@@ -32,6 +32,7 @@ def status(state: State, trouble: str = "") -> JsonView:
         model=_model(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
+        queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 
 

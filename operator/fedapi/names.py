@@ -51,6 +51,7 @@ ANNOTATION_AZURE_CLIENT = "azure.workload.identity/client-id"  # on a ServiceAcc
 LABEL_AZURE_IDENTITY = "azure.workload.identity/use"  # "true" on pods that get one
 ANNOTATION_AWS_SKIPPED = "eks.amazonaws.com/skip-containers"  # on a pod: containers that get none
 ANNOTATION_AZURE_SKIPPED = "azure.workload.identity/skip-containers"
+QUEUE_SECRET_PREFIX = "fedloom-queue-"  # noqa: S105 - the same for queues, of the hub and of sites
 STORE_SECRET_PREFIX = "fedloom-store-"  # noqa: S105 - begin of the names of Secrets that are mounted for stores
 
 # Environment of the aggregator and the trainer (set by fedoperator.desired, read by their settings modules).
@@ -76,6 +77,11 @@ ENV_RESTORE_FROM = "FEDLOOM_RESTORE_FROM"  # restore: NAMESPACE/JOB, NAMESPACE/J
 ENV_RESTORE_ROUND = "FEDLOOM_RESTORE_ROUND"  # restore: up to which round; the last, where it is not set
 ENV_ROUNDS = "FEDLOOM_ROUNDS"  # restore: spec.rounds of the new job
 ENV_VERIFY_DIR = "FEDLOOM_VERIFY_DIR"  # verify: where its two containers meet
+ENV_QUEUES = "FEDLOOM_QUEUES"  # aggregator, trainer: where the job's queues are, as fedqueue.opening reads it
+ENV_QUEUES_CREDENTIALS_DIR = (
+    "FEDLOOM_QUEUES_CREDENTIALS_DIR"  # their Secret: a user and password, or the SDK's variables
+)
+ENV_ARRIVALS_QUEUE = "FEDLOOM_ARRIVALS_QUEUE"  # aggregator: the queue into which the store's notifications come
 ENV_CREDENTIALS_DIR = "FEDLOOM_CREDENTIALS_DIR"  # directory of the process's own Secret (file names below)
 ENV_PORT = "FEDLOOM_PORT"  # aggregator: HTTPS port
 ENV_MONITORING_PORT = "FEDLOOM_MONITORING_PORT"  # aggregator: HTTP port of probes and metrics
@@ -162,6 +168,7 @@ BACKUP_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedbackup")
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
 FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
 FILE_STORE_CA = "ca.crt"  # in a store's credentials: PEM of the CA that its endpoint's certificate is verified with
+FILE_USERNAME, FILE_PASSWORD = "username", "password"
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
 FILE_REGISTRY_KEY = "registry.key"  # registry: 32 bytes from which the tokens of heartbeats derive
 FILE_REGISTRY_TOKEN = "registry.token"  # noqa: S105 - a file name; a site's bearer token for the registry (hex)
@@ -172,6 +179,7 @@ PATH_CONFIG = "/etc/fedloom/config"
 PATH_CREDENTIALS = "/etc/fedloom/credentials"
 PATH_STORE = "/var/lib/fedloom/store"
 PATH_STORE_CREDENTIALS = "/etc/fedloom/store-credentials"
+PATH_QUEUES_CREDENTIALS = "/etc/fedloom/queues-credentials"
 PATH_BACKUP_CREDENTIALS = "/etc/fedloom/backup-credentials"
 PATH_BACKUP = "/var/lib/fedloom/backup"  # the destination's volume, where it is one
 PATH_VERIFY = "/var/lib/fedloom/verify"  # shared by the two containers of a verification

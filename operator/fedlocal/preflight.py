@@ -38,6 +38,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
         *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
         *_missing_secrets(request, observed),
+        *_missing_queue_secrets(request, observed),
         *_too_little_memory(request, observed, plan),
         *_too_few_open_files(request, plan.sharing, open_files.most()),
     ]
@@ -174,6 +175,22 @@ def _missing_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
             "leave credentialsSecretRef out to use what the cloud's SDK finds on this machine"
         )
         yield Problem(request.job.where, f"{where}.name", text)
+
+
+def _missing_queue_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
+    """The same of queues, which the job and each of its sites name."""
+    events = observed.job.spec.events
+    if events is None:
+        return
+    kind = "sqs" if events.sqs else "rabbitMQ"
+    asked = [(request.job.where, f"spec.events.{kind}.credentialsSecretRef.name", events.secret)]
+    for document in request.manifests.clients:
+        secret = (document.body["spec"].get("events") or {}).get("credentialsSecretRef") or {}
+        asked.append((document.where, "spec.events.credentialsSecretRef.name", secret.get("name", "")))
+    for where, field, name in asked:
+        if name and name not in request.manifests.secrets:
+            text = f"is {name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there"
+            yield Problem(where, field, text)
 
 
 def nowhere(observed: Observed) -> list[Event]:

@@ -45,6 +45,7 @@ def serving(folder: Path) -> Iterator[RabbitServer]:
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_LOGS": "-",
+        "RUNNING_UNDER_SYSTEMD": "1",  # the script becomes Erlang: a SIGKILL for it kills the broker, not a parent of it
         "RABBITMQ_PID_FILE": str(folder / "pid"),
     }
     process = Process([programs.RABBITMQ], folder / "rabbitmq.log", lambda: _answers(port), env, cwd=folder)

@@ -238,6 +238,14 @@ class TrainerSettings(HubSettings):
     poll_s: float = Field(
         25.0, ge=0, le=60, validation_alias=ENV_POLL_S, description="Seconds that one question for work is held open."
     )
+    queues: str = Field(
+        "",
+        validation_alias=names.ENV_QUEUES,
+        description="Where the job's queues are, as the aggregator is told; empty: the site speaks HTTPS alone.",
+    )
+    queues_credentials_dir: Path | None = Field(
+        None, validation_alias=names.ENV_QUEUES_CREDENTIALS_DIR, description="Folder of the site's Secret for them."
+    )
     accelerator: Accelerator = Field(
         "CPU", validation_alias=names.ENV_ACCELERATOR, description="Kind of device that the ranks train on."
     )

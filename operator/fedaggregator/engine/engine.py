@@ -52,6 +52,7 @@ from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=Exception)
 _POLL_S = 0.25  # a new configuration is looked for so often
 _HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
@@ -341,7 +342,7 @@ class Engine:
         if self.trouble != before:
             self.news.set()
 
-    def ended(self, error: FatalError) -> FatalError:
+    def ended(self, error: _E) -> _E:
         """The error that ends the process, wherever it is caught first."""
         if not self._fatal.done():
             self._fatal.set_exception(error)

@@ -1,7 +1,4 @@
-"""HTTP statuses of refusals (documented in fedapi.wire.site) and the handlers that turn errors into them."""
-
-from collections.abc import Mapping
-from types import MappingProxyType
+"""Refusals as HTTP answers, and the handlers that turn errors into them."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,21 +9,7 @@ from fedaggregator.errors import FatalError, RequestRefusedError
 from fedapi.wire import version1
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import Refusal
-
-# 410 for Missing: the site does the same as for an expired URL, it asks for a new one.
-STATUS: Mapping[str, int] = MappingProxyType(
-    {
-        "Unauthorized": 401, "NotInJob": 403,
-        "Incomplete": 400,
-        "TooSlow": 408,
-        "StaleRound": 409, "StaleAttempt": 409, "NotSelected": 409, "WrongBase": 409, "Duplicate": 409,
-        "Expired": 410, "Missing": 410,
-        "TooLarge": 413,
-        "WrongDigest": 422, "WrongSize": 422, "WrongShape": 422, "NotFinite": 422, "Malformed": 422,
-        "Incompatible": 422,
-        "StoreFull": 503, "Stopping": 503, "Busy": 503,
-    }
-)  # fmt: skip
+from fedapi.wire.statuses import STATUS
 
 
 def answer(refusal: Refusal, protocol: int = PROTOCOL) -> Response:

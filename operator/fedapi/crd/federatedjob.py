@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.backup import Backup, RestoreFrom
+from fedapi.crd.events import ARRIVALS_OF_S3, Events
 from fedapi.crd.fields import (
     INT_OR_STRING,
     LIST_TYPE,
@@ -316,6 +317,11 @@ class FederatedJobSpec(Part):
         None,
         description="The round to go back to: its model becomes that of a new commit. status.rollback says what became of it.",
     )
+    events: Events | None = Field(
+        None,
+        description="Queues by which the aggregator and the sites speak, beside HTTPS. Models and updates over 64 KiB go by "
+        "URL all the same: with a bucket a site needs the bucket and the queue alone, with a volume it reaches the aggregator.",
+    )
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(
         None,
@@ -362,6 +368,7 @@ class FederatedJobSpec(Part):
                 "has(self.restoreFrom) == has(oldSelf.restoreFrom)",
                 "restoreFrom cannot change after creation: delete the job and create it anew",
             ),
+            ARRIVALS_OF_S3,
             _apart("s3", "bucket", "endpoint"),
             _apart("gcs", "bucket", "endpoint"),
             _apart("azure", "account", "container", "endpoint"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import Conditions, Labels, ObjectMeta, Part, Quantity, QueueName, Short, StatusPart, rule, rules
 from fedapi.crd.podfields import Resources, Tolerations
 from fedapi.crd.sitedata import ClaimSource, Data
@@ -191,6 +192,9 @@ class FLClientSpec(Part):
         description="A volume for what outlives a pod: checkpoints of a training, updates on their way, and the tensors that "
         "a task keeps at the site in ctx.state. Absent: they are lost with the pod; the training of the round begins anew, "
         "and a task that has lost its ctx.state ends with DataMissing.",
+    )
+    events: SiteEvents | None = Field(
+        None, description="Present: the site speaks by queue to jobs that have spec.events. Absent: over HTTPS alone."
     )
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
 

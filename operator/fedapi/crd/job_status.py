@@ -169,7 +169,7 @@ class FederatedJobStatus(StatusPart):
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady (with a bucket), BackupHealthy (with spec.backup), Restored (with "
+        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady (with a bucket), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
         "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
@@ -203,6 +203,9 @@ class FederatedJobStatus(StatusPart):
     trouble: Text | None = Field(
         None,
         description="What holds the aggregator up while it does: its store cannot be written, a full volume for example.",
+    )
+    queue_trouble: Text | None = Field(
+        None, description="What is wrong with the queues of spec.events; rounds go on over HTTPS."
     )
     # Backup.
     backup: BackupStatus | None = Field(None, description="The newest backup, and the newest one that was proved.")

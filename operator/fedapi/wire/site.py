@@ -65,7 +65,7 @@ Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they
 class NextRequest(Message):
     """A site asks what to do. `doing` is the (round, attempt) that it works on, when it asks in mid-work."""
 
-    wait_s: float = Field(25.0, ge=0, le=60)
+    wait_s: float = Field(25.0, ge=0, le=300)
     doing: tuple[Natural, Natural] | None = None
     protocol: int = Field(1, ge=1, le=MAX_EXACT, description="The newest version that the site speaks (wire.protocol).")
     oldest_protocol: int = Field(1, ge=1, le=MAX_EXACT, description="The oldest in which it can be answered.")

@@ -67,6 +67,7 @@ def _stalls(old: Sequence[Condition], new: Sequence[Condition], *, ended: bool) 
 
 # Conditions of which every new reason to be False is told, but for those that only say that it is early.
 _TOLD: Mapping[str, tuple[EventReason, frozenset[Reason]]] = {
+    ConditionType.QUEUES_READY: (EventReason.QUEUE_TROUBLE, frozenset()),
     ConditionType.STORAGE_READY: (EventReason.STORAGE_TROUBLE, frozenset()),
     ConditionType.BACKUP_HEALTHY: (
         EventReason.BACKUP_UNHEALTHY,

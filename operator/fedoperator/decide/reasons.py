@@ -32,6 +32,7 @@ class ConditionType(Word):
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     STORAGE_READY = "StorageReady", "Absent with a volume, else whether the aggregator can use the bucket."
+    QUEUES_READY = "QueuesReady", "Absent without events, else whether the aggregator can use the job's queues."
     RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
     BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
     OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when an object that the job needs cannot be written."
@@ -94,6 +95,11 @@ class Reason(Word):
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # StorageReady; its other reasons are Ready, Starting, Finished, StoreFailing, and those of exit codes.
     CREDENTIALS_MISSING = "CredentialsMissing", "The Secret with the store's credentials is missing."
+    # QueuesReady; its other reasons are Ready, Starting and Finished.
+    QUEUES_FAILING = (
+        "QueuesFailing",
+        "The broker does not answer the aggregator, or refuses it; rounds go on over HTTPS.",
+    )
     # Restored.
     RESTORING = "Restoring", "A Job puts the backup into the store; the aggregator starts when that is done."
     RESTORED = "Restored", "The store holds what was in the backup."
@@ -179,6 +185,7 @@ class EventReason(Word):
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    QUEUE_TROUBLE = "QueueTrouble", "The queues cannot be used; rounds go on over HTTPS."
     STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."
     RESTORED = "Restored", "The store holds the backup that the job begins with."
     BACKUP_UNHEALTHY = "BackupUnhealthy", "A backup failed, is empty, shrunken or late, or was not found right."

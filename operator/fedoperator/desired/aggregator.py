@@ -8,7 +8,7 @@ from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.podfields import Resources
 from fedapi.crd.storage import Bucket
 from fedapi.jsonvalue import Json
-from fedoperator.desired import store_place
+from fedoperator.desired import queues, store_place
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
@@ -112,9 +112,11 @@ def deployment(
         image=image,
         command=names.AGGREGATOR_COMMAND,
         pull_policy=pull_policy,
-        env=_environment(identity, url(identity, cluster_domain)) | store_place.environment(store_place.STORE, bucket),
+        env=_environment(identity, url(identity, cluster_domain))
+        | store_place.environment(store_place.STORE, bucket)
+        | queues.hub_environment(job.spec),
         user_env=patch.variables() if patch else {},
-        mounts=_mounts(identity, bucket),
+        mounts=(*_mounts(identity, bucket), *queues.hub_mounts(job.spec)),
         resources=limited(resources(DEFAULT_RESOURCES, spec.resources)),
         patch=patch,
         priority_class=job.spec.priority_class_name,

@@ -9,7 +9,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import FLClient, Pool
 from fedapi.jsonvalue import Json
-from fedoperator.desired import aggregator, placement, ring
+from fedoperator.desired import aggregator, placement, queues, ring
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import task_environment
@@ -33,12 +33,13 @@ def _state_mount(client: FLClient) -> Mount:
     return Mount("state", {"persistentVolumeClaim": claim}, names.PATH_STATE, sub_path="fedloom")
 
 
-def _mounts(client: FLClient, identity: Identity) -> tuple[Mount, ...]:
+def _mounts(spec_job: FederatedJob, client: FLClient, identity: Identity) -> tuple[Mount, ...]:
     secret = identity.site_secret(client.metadata.name)
     return (
         Mount("credentials", secret_source(secret), names.PATH_CREDENTIALS, read_only=True),
         *(data_mount(volume) for volume in client.spec.data.volumes),
         _state_mount(client),
+        *queues.site_mounts(spec_job.spec, client.spec),
     )
 
 
@@ -65,7 +66,9 @@ def _environment(
         names.ENV_LIFETIME: spec_job.spec.training.lifetime,
     }
     own |= {names.ENV_REGISTRY_URL: registry_url} if registry_url else {}
-    return task_environment(spec_job) | own | ring.environment(shape)
+    return (
+        task_environment(spec_job) | own | queues.site_environment(spec_job.spec, client.spec) | ring.environment(shape)
+    )
 
 
 def _resources(spec_job: FederatedJob, pool: Pool, shape: Shape) -> Json:
@@ -99,7 +102,10 @@ def _pod(
         env=env,
         env_fields=ring.fields(shape, jobset=grouped),
         user_env=(patch.variables() if patch else {}) | {entry.name: entry.value for entry in client.spec.data.env},
-        mounts=(*_mounts(client, identity), _shared_memory(spec.training.shared_memory, compute.get("limits", {}))),
+        mounts=(
+            *_mounts(spec_job, client, identity),
+            _shared_memory(spec.training.shared_memory, compute.get("limits", {})),
+        ),
         resources=compute,
         patch=patch,
         node_selector=placement.node_selector(client.spec, shape),

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.http import refusals
 from fedaggregator.requests import parsing
 from fedapi.wire import version1
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
 from fedapi.wire.site import Assignment, HandedUpdate, NextRequest, Refusal
+from fedapi.wire.statuses import STATUS
 from fedtrainer.agent import answers
 from tests.golden.fedapi import released01
 from tests.golden.fedapi.messages import (
@@ -76,13 +76,13 @@ def test_answers_to_a_trainer_of_0_1_have_its_form(name):
 def test_a_trainer_of_0_1_reads_every_refusal_and_does_what_today_s_would_do():
     known = set(json.loads(golden(OLD / "refusal-codes.json")))
     for code in Refusal.model_fields["code"].annotation.__args__:
-        ours = answers.error(refusals.STATUS[code], Refusal(code=code, message="m").model_dump_json().encode())
+        ours = answers.error(STATUS[code], Refusal(code=code, message="m").model_dump_json().encode())
         old = version1.code(code)
         assert old in known
         body = Refusal(code=old, message="m").model_dump_json().encode()
         assert released01.Refusal.model_validate_json(body).code == old
         action = OUR_ACTION.get(type(ours).__name__, "Rejected")
-        assert released01.action(refusals.STATUS[old], body) == action, code
+        assert released01.action(STATUS[old], body) == action, code
 
 
 def test_a_configuration_of_0_1_is_still_read():

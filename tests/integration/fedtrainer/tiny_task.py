@@ -142,6 +142,15 @@ class AddOne(Tiny):
         return TrainResult(3, {"steps": 1})
 
 
+class AddOneWhenLet(AddOne):
+    """As long as a file is there, it trains."""
+
+    def train(self, model, data, settings, ctx):
+        while Path(os.environ["TINY_HOLD"]).exists():
+            time.sleep(0.05)
+        return super().train(model, data, settings, ctx)
+
+
 class Counts(Tiny):
     """Counts in the site's state the trainings that count; says so in its metrics, and is killed once where it is told."""
 

@@ -7,8 +7,9 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -89,6 +90,7 @@ class Hub:
         *,
         url_lifetime_s: float = 600,
         inline: bool = True,
+        env: Mapping[str, str] = MappingProxyType({}),
         **values: Any,
     ) -> None:
         """Not `inline`: models and updates go by URL, however small they are."""
@@ -99,6 +101,7 @@ class Hub:
             names.ENV_PUBLIC_URL: self.line.url,
             "FEDLOOM_URL_LIFETIME_S": str(url_lifetime_s),
             "FEDLOOM_HTTP_INLINE_BYTES": str((64 << 10) * inline),
+            **env,
         }
         self._application = Application(self.job).start()
 

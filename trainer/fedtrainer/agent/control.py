@@ -1,12 +1,11 @@
-"""The small messages to the aggregator: JSON over HTTPS with the site's token. Called by work.py and watch.py.
+"""The small messages to the aggregator: JSON, by whatever carries them (transport.py). Called by work.py and watch.py.
 
 What an error answer means is in answers.py; big bodies have a connection of their own (stream.py).
 """
 
 from typing import TypeVar
-from urllib.parse import quote
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from fedapi.wire.message import Message
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
@@ -21,8 +20,8 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer.agent import answers
-from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, persist
+from fedtrainer.agent.transport import Transport
 from fedtrainer.errors import BadSettingsError, LinkExpiredError, RejectedError
 from fedtrainer.settings import TrainerSettings
 
@@ -35,20 +34,18 @@ FAILURE_PATIENCE_S = 20.0  # a report before the end must not delay the end
 class Control:
     """The five questions and reports of a site."""
 
-    def __init__(self, link: Link, settings: TrainerSettings, token: SecretStr) -> None:
-        self._link = link
-        self._path = f"/v1/sites/{quote(settings.client)}"
-        self._address = f"{settings.aggregator_url.rstrip('/')}{self._path}"
-        self._headers = {"Authorization": f"Bearer {token.get_secret_value()}", "Content-Type": "application/json"}
+    def __init__(self, transport: Transport, settings: TrainerSettings) -> None:
+        self._transport = transport
+        self._address = f"{settings.aggregator_url.rstrip('/')}/v1/sites/{settings.client}"
         self._patience = Patience(settings.patience_s)
 
     def next(self, wait_s: float) -> Assignment:
-        """What to do; held by the aggregator for up to `wait_s`."""
-        return persist("asking for work", lambda: self._next(question(wait_s)), self._patience)
+        """What to do; held by the aggregator for up to `wait_s`, or for as long as the transport lets it."""
+        return persist("asking for work", lambda: self._next(wait_s), self._patience)
 
     def peek(self, wait_s: float, doing: tuple[int, int]) -> Assignment:
         """Whether the work under way is still wanted. One try: RetryError is the caller's."""
-        return self._next(question(wait_s, doing))
+        return self._next(wait_s, doing)
 
     def grant(self, request: UploadRequest) -> UploadGrant:
         """Where to put an update."""
@@ -67,7 +64,8 @@ class Control:
         short = Patience(min(self._patience.total_s, FAILURE_PATIENCE_S))
         return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
 
-    def _next(self, request: NextRequest) -> Assignment:
+    def _next(self, wait_s: float, doing: tuple[int, int] | None = None) -> Assignment:
+        request = question(self._transport.held_s(wait_s), doing)
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
@@ -78,7 +76,7 @@ class Control:
 
     def _post(self, path: str, message: Message, answer: type[M], read_s: float = ANSWER_S) -> M:
         body = message.model_dump_json().encode()
-        status, content = self._link.post(f"{self._path}/{path}", self._headers, body, read_s)
+        status, content = self._transport.post(path, body, read_s)
         refused = answers.error(status, content)
         if refused is not None:
             raise refused

@@ -1,4 +1,4 @@
-"""Kept-alive HTTPS connections for small messages to one hub, by the parser of http.client. Used by control.py.
+"""Kept-alive HTTPS connections for small messages to one hub, by the parser of http.client. Used by transport.py.
 
 A connection is one caller's at a time: the questions and the watch of a training have one each. Big bodies have a
 connection of their own (stream.py). No redirects, no proxies; the hub alone is spoken to, by its own CA (trust.py).

@@ -21,6 +21,7 @@ from fedtrainer.agent.control import Control
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience
 from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.transport import Https
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.work import Agent
 from fedtrainer.settings import TrainerSettings
@@ -61,7 +62,10 @@ class SharedTrainer:
         jsonlog.set_level("", settings.log_level)
         taskpath.forget(settings.entrypoint, self._modules)
         link, stream = self._linked(settings)
-        control, bulk = Control(link, settings, settings.token()), Bulk(stream, Patience(settings.patience_s))
+        control, bulk = (
+            Control(Https(link, settings, settings.token()), settings),
+            Bulk(stream, Patience(settings.patience_s)),
+        )
         with closing(CheckpointStore(settings)) as checkpoints:
             agent = Agent(settings, settings.alone(), control, bulk, checkpoints)
             self._finished = agent.serve(Assignment.told(answer.encode()))

@@ -8,7 +8,8 @@ answer because torch is slow to load.
 import logging
 import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
@@ -36,6 +37,7 @@ from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
+from fedtrainer.agent.transport import Https, QueueFirst, Transport
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
@@ -68,11 +70,25 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
         Beating(HeartbeatSettings.told()),
         closing(Link(settings.aggregator_url, trust.hub)) as link,
         closing(Stream(trust)) as stream,
+        _transport(settings, link) as transport,
     ):
         bulk = Bulk(stream, Patience(settings.patience_s))
-        control = Control(link, settings, settings.token())
+        control = Control(transport, settings)
         with closing(CheckpointStore(settings)) as checkpoints:
             Agent(settings, slot, control, bulk, checkpoints).run()
+
+
+@contextmanager
+def _transport(settings: TrainerSettings, link: Link) -> Iterator[Transport]:
+    """HTTPS, or the queue before it where the site has one."""
+    https = Https(link, settings, token := settings.token())
+    if not settings.queues:
+        yield https
+        return
+    from fedtrainer.agent.queued import QueuedTransport  # noqa: PLC0415 - of an extra that a site without queues lacks
+
+    with closing(QueuedTransport(settings, token)) as queue:
+        yield QueueFirst(queue, https)
 
 
 class Agent:

@@ -1,7 +1,7 @@
 """Refusals as HTTP has them."""
 
-from fedaggregator.http.refusals import STATUS
 from fedapi.wire.site import Refusal
+from fedapi.wire.statuses import STATUS
 
 
 def test_every_refusal_has_a_status():

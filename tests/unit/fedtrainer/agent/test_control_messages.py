@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import Assignment
 from fedtrainer.agent.control import Control
+from fedtrainer.agent.transport import Https
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 
@@ -26,7 +27,7 @@ def control(status: int, body: bytes, said: list[dict] | None = None) -> Control
             return status, body
 
     settings = TrainerSettings.model_construct(aggregator_url="https://hub:8443", client="oslo", patience_s=1.0)
-    return Control(Answers(), settings, SecretStr("token"))
+    return Control(Https(Answers(), settings, SecretStr("token")), settings)
 
 
 def test_each_question_says_what_the_trainer_speaks():

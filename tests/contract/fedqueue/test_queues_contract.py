@@ -1,0 +1,298 @@
+"""The contract of queues: one suite over memory, moto's SQS and a real RabbitMQ."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fedapi.wire import broker
+from fedapi.wire.broker import DEAD, MOST_BYTES, InMemory, Sqs
+from fedqueue.errors import MessageTooLargeError, QueueDeniedError, QueueMissingError, QueueUnavailableError
+from fedqueue.memory import Broker, MemoryQueues
+from fedqueue.opening import open_queues
+from fedqueue.port import DELIVERIES
+from fedqueue.sqs import SqsQueues
+from tests.servers import rabbitmq
+from tests.waiting import PATIENCE_S
+
+HIDDEN_S = 2  # from the death of an SQS receiver to the next delivery
+
+
+@dataclass
+class Place:
+    """Where the queues of one test are, and a consumer's way to them."""
+
+    where: broker.Broker
+    credentials: Path | None
+    memory: Broker
+
+    def open(self):
+        match self.where:
+            case InMemory():
+                return MemoryQueues(self.memory)
+            case Sqs():
+                return SqsQueues(self.where, self.credentials, HIDDEN_S)
+        return open_queues(self.where, self.credentials)
+
+    @asynccontextmanager
+    async def consumer(self):
+        queues = self.open()
+        try:
+            yield queues
+        finally:
+            await queues.close()
+
+
+def rabbit_place(server):
+    return broker.parsed(server.url.replace("guest:guest@", ""))
+
+
+@pytest.fixture(params=["memory", "sqs", "rabbitmq"])
+def place(request, tmp_path):
+    if request.param == "memory":
+        return Place(InMemory("x"), None, Broker())
+    if request.param == "sqs":
+        server = request.getfixturevalue("moto")
+        return Place(Sqs("us-east-1", server.endpoint), server.credentials(tmp_path / "keys"), Broker())
+    return Place(rabbit_place(request.getfixturevalue("rabbitmq")), None, Broker())
+
+
+@pytest.fixture
+def name():
+    return f"fedloom-{uuid.uuid4()}-hub"
+
+
+async def received(queues, queue, count):
+    """So many messages, settled."""
+    got = []
+    async with asyncio.timeout(PATIENCE_S):
+        while len(got) < count:
+            for delivery in await queues.receive(queue, 1.0):
+                await queues.settle(delivery)
+                got.append(delivery.body)
+    return got
+
+
+async def received_all(queues, queue):
+    """What is buffered comes first."""
+    while await queues.receive(queue, 1.0):
+        pass
+
+
+def test_what_is_sent_is_received_once_it_is_settled(place, name):
+    async def story():
+        async with place.consumer() as queues:
+            await queues.make(name)
+            await queues.make(name)  # nothing happens to what is there
+            bodies = [f'{{"number": {number}, "text": "Grüße\\n"}}' for number in range(25)]
+            for body in bodies:
+                await queues.send(name, body)
+            assert sorted(await received(queues, name, 25)) == sorted(bodies)
+            assert list(await queues.receive(name, 0.0)) == []
+
+    asyncio.run(story())
+
+
+def test_a_receiver_waits_until_there_is_something(place, name):
+    async def story():
+        async with place.consumer() as queues, place.consumer() as sender:
+            await queues.make(name)
+            waiting = asyncio.create_task(received(queues, name, 1))
+            await asyncio.sleep(0)
+            await sender.send(name, "news")
+            assert await waiting == ["news"]
+
+    asyncio.run(story())
+
+
+def test_what_is_not_settled_is_delivered_again(place, name):
+    async def story():
+        async with place.consumer() as first:
+            await first.make(name)
+            await first.send(name, "again")
+            (delivery,) = await first.receive(name, 10.0)
+            assert (delivery.body, delivery.again) == ("again", False)
+        async with place.consumer() as second:
+            async with asyncio.timeout(PATIENCE_S):
+                while not (got := await second.receive(name, 1.0)):
+                    pass
+            assert [(one.body, one.again) for one in got] == [("again", True)]
+            await second.settle(got[0])
+
+    asyncio.run(story())
+
+
+def test_what_never_is_settled_ends_among_the_dead_letters(place, name):
+    async def story():
+        async with place.consumer() as queues:
+            await queues.make(name)
+            await queues.send(name, "poison")
+        for _ in range(DELIVERIES + 1):
+            async with place.consumer() as queues:
+                await queues.receive(name, 1.0)
+        async with place.consumer() as queues:
+            assert await received(queues, name + DEAD, 1) == ["poison"]
+            assert list(await queues.receive(name, 0.0)) == []
+
+    asyncio.run(story())
+
+
+def test_a_message_that_is_too_large_is_refused_and_the_largest_is_not(place, name):
+    async def story():
+        async with place.consumer() as queues:
+            await queues.make(name)
+            with pytest.raises(MessageTooLargeError, match=str(MOST_BYTES)):
+                await queues.send(name, "ü" * (MOST_BYTES // 2) + "x")
+            await queues.send(name, "x" * MOST_BYTES)
+            assert [len(body) for body in await received(queues, name, 1)] == [MOST_BYTES]
+
+    asyncio.run(story())
+
+
+def test_a_queue_that_nobody_made_is_missing(place, name):
+    async def story():
+        async with place.consumer() as queues:
+            with pytest.raises(QueueMissingError, match=name):
+                await queues.send(name, "lost")
+            with pytest.raises(QueueMissingError, match=name):
+                await queues.receive(name, 0.0)
+            await queues.make(name)
+            await queues.send(name, "there")
+            assert await received(queues, name, 1) == ["there"]
+
+    asyncio.run(story())
+
+
+def test_a_removed_queue_is_gone_with_its_dead_letters(place, name):
+    async def story():
+        async with place.consumer() as queues:
+            await queues.make(name)
+            await queues.remove(name)
+            await queues.remove(name)
+        async with place.consumer() as queues:  # SQS: whoever knew the queue learns it at the next call
+            for gone in (name, name + DEAD):
+                with pytest.raises(QueueMissingError):
+                    await queues.send(gone, "lost")
+
+    asyncio.run(story())
+
+
+_RECEIVER = """
+import asyncio, sys
+from pathlib import Path
+from fedapi.wire import broker
+from fedqueue.opening import open_queues
+from fedqueue.sqs import SqsQueues
+
+async def main(where, name, credentials, hidden_s):
+    place = broker.parsed(where)
+    folder = Path(credentials) if credentials else None
+    queues = SqsQueues(place, folder, hidden_s) if where.startswith("sqs") else open_queues(place, folder)
+    while not (got := await queues.receive(name, 1.0)):
+        pass
+    print(got[0].body, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+"""
+
+
+def test_a_killed_receiver_loses_nothing(place, name):
+    if isinstance(place.where, InMemory):
+        pytest.skip("memory has no other process")
+
+    async def sent():
+        async with place.consumer() as queues:
+            await queues.make(name)
+            await queues.send(name, "precious")
+
+    async def again():
+        async with place.consumer() as queues:
+            return await received(queues, name, 1)
+
+    asyncio.run(sent())
+    arguments = [place.where.text(), name, str(place.credentials or ""), str(HIDDEN_S)]
+    receiver = subprocess.Popen([sys.executable, "-c", _RECEIVER, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert receiver.stdout is not None
+        assert receiver.stdout.readline() == "precious\n"
+    finally:
+        receiver.send_signal(signal.SIGKILL)
+        receiver.wait(PATIENCE_S)
+        receiver.stdout.close()
+    assert asyncio.run(again()) == ["precious"]
+
+
+def test_a_held_sqs_message_stays_hidden_as_long_as_its_receiver_lives(moto, tmp_path, name):
+    async def story():
+        place = Place(Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys"), Broker())
+        async with place.consumer() as holder, place.consumer() as other:
+            await holder.make(name)
+            await holder.send(name, "held")
+            (delivery,) = await holder.receive(name, 10.0)
+            loop = asyncio.get_running_loop()
+            until = loop.time() + 3 * HIDDEN_S
+            while loop.time() < until:
+                assert list(await other.receive(name, 1.0)) == []
+            await holder.settle(delivery)
+
+    asyncio.run(story())
+
+
+def test_confirmed_messages_survive_a_killed_broker_and_both_ends_go_on(tmp_path, name):
+    async def story(server):
+        place = Place(rabbit_place(server), None, Broker())
+        async with place.consumer() as receiver, place.consumer() as sender:
+            await receiver.make(name)
+            for number in range(200):
+                await sender.send(name, f"before {number}")
+            (held, *_) = await receiver.receive(name, 10.0)
+            await asyncio.to_thread(server.process.end, signal.SIGKILL)
+            with pytest.raises(QueueUnavailableError):
+                await sender.send(name, "into the void")
+            with pytest.raises(QueueUnavailableError):
+                await received_all(receiver, name)
+            with pytest.raises(QueueUnavailableError):
+                await receiver.settle(held)
+            await asyncio.to_thread(server.process.start)
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    try:
+                        await sender.send(name, "after")
+                        break
+                    except QueueUnavailableError:
+                        pass
+                got = set()
+                while "after" not in got or len(got) < 201:
+                    try:
+                        for delivery in await receiver.receive(name, 1.0):
+                            await receiver.settle(delivery)
+                            got.add(delivery.body)
+                    except QueueUnavailableError:
+                        pass
+            assert {f"before {number}" for number in range(200)} <= got
+
+    with rabbitmq.serving(tmp_path / "rabbit") as server:
+        asyncio.run(story(server))
+
+
+def test_a_broker_that_refuses_the_user_says_so(rabbitmq, tmp_path, name):
+    (tmp_path / "username").write_text("nobody\n")
+    (tmp_path / "password").write_text("wrong\n")
+
+    async def story():
+        queues = open_queues(rabbit_place(rabbitmq), tmp_path)
+        with pytest.raises(QueueDeniedError, match="Secret"):
+            await queues.send(name, "x")
+        (tmp_path / "username").write_text("guest\n")  # the Secret was mended
+        (tmp_path / "password").write_text("guest\n")
+        await queues.make(name)
+        await queues.close()
+
+    asyncio.run(story())

@@ -1,0 +1,259 @@
+"""Real trainers and a real aggregator that speak by queue: RabbitMQ and moto's SQS, broken, doubled, replayed and forged."""
+
+import asyncio
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from fedaggregator import metrics
+from fedapi import names
+from fedapi.wire import broker
+from fedapi.wire.broker import Sqs
+from fedapi.wire.queued import Path as Path_
+from fedqueue.errors import QueueUnavailableError
+from fedqueue.opening import open_queues
+from fedqueue.sealing import Seal
+from fedstore import history
+from fedstore.opening import open_store
+from tests.integration.fedaggregator.harness import UID
+from tests.integration.fedtrainer.programs import HERE, Site, end_all
+from tests.integration.protocol.application import Hub
+from tests.servers import rabbitmq as rabbit_server
+from tests.waiting import PATIENCE_S, until
+
+
+@dataclass
+class Place:
+    """Where a test's queues are."""
+
+    where: broker.Broker
+    credentials: Path | None
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.env = {names.ENV_QUEUES: self.where.text()}
+        if self.credentials:
+            self.env[names.ENV_QUEUES_CREDENTIALS_DIR] = str(self.credentials)
+
+    @property
+    def hub_queue(self):
+        return broker.hub_queue(self.where.prefix, UID)
+
+    def run(self, story):
+        """A client of the test's own."""
+
+        async def told():
+            queues = open_queues(self.where, self.credentials)
+            try:
+                return await story(queues)
+            finally:
+                await queues.close()
+
+        return asyncio.run(told())
+
+
+def of_rabbit(server):
+    return Place(broker.parsed(server.url.replace("guest:guest@", "")), None)
+
+
+@pytest.fixture(params=["sqs", "rabbitmq"])
+def place(request, tmp_path):
+    if request.param == "sqs":
+        server = request.getfixturevalue("moto")
+        found = Place(Sqs("us-east-1", server.endpoint), server.credentials(tmp_path / "keys"))
+    else:
+        found = of_rabbit(request.getfixturevalue("rabbitmq"))
+    yield found
+    found.run(lambda queues: removed(queues, found))
+
+
+async def removed(queues, place):
+    for name in (place.hub_queue, *(broker.site_queue(place.where.prefix, UID, site) for site in ("site-a", "site-b"))):
+        await queues.remove(name)
+
+
+@pytest.fixture
+def made(tmp_path):
+    hubs = []
+
+    def make(**values):
+        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **{"rounds": 2} | values))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+@pytest.fixture(autouse=True)
+def tasks_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    yield
+    end_all()
+
+
+def models(hub):
+    store = open_store(hub.job.extra_env[names.ENV_STORE])
+    return [each.record.model.sha256 for each in history.committed(store, hub.job.layout)]
+
+
+def asked_over_https(hub):
+    return sorted({each.route for each in hub.line.exchanges} & set(get_args(Path_)))
+
+
+def counter(metric, **labels):
+    return (metric.labels(**labels) if labels else metric)._value.get()
+
+
+@pytest.fixture
+def digests(tmp_path, made):
+    """Of the same job without queues."""
+    hub = made()
+    site = Site(tmp_path / "undisturbed", hub)
+    hub.give(site.initial_model("AddOne"))
+    assert site.call("train", "AddOne").code == 0
+    return models(hub)
+
+
+def test_rounds_over_queues_ask_nothing_over_https_and_end_with_the_same_model(tmp_path, made, place, digests):
+    hub = made(env=place.env)
+    site = Site(tmp_path / "site", hub, env=place.env)
+    hub.give(site.initial_model("AddOne"))
+    hub.line.exchanges.clear()
+    before = counter(metrics.QUEUE_MESSAGES, direction="in"), counter(metrics.QUEUE_MESSAGES, direction="out")
+    ended = site.call("train", "AddOne")
+    assert ended.code == 0, ended.log
+    assert models(hub) == digests
+    assert asked_over_https(hub) == []
+    taken = counter(metrics.QUEUE_MESSAGES, direction="in") - before[0]
+    told = counter(metrics.QUEUE_MESSAGES, direction="out") - before[1]
+    assert taken <= 12, "next, evaluations and updates of two rounds, the last evaluation, and the session's beginning"
+    assert told <= taken + 1
+
+
+def test_larger_tensors_go_by_url_beside_the_queue(tmp_path, made, place, digests):
+    hub = made(env=place.env, inline=False)
+    site = Site(tmp_path / "site", hub, env=place.env)
+    hub.give(site.initial_model("AddOne"))
+    hub.line.exchanges.clear()
+    assert site.call("train", "AddOne").code == 0
+    assert models(hub) == digests
+    assert asked_over_https(hub) == []
+    assert hub.line.exchanges, "the volume's URLs are the aggregator's"
+
+
+def test_a_site_whose_hub_has_no_queues_goes_on_over_https(tmp_path, made, place, digests):
+    hub = made()
+    site = Site(tmp_path / "site", hub, env=place.env)
+    hub.give(site.initial_model("AddOne"))
+    ended = site.call("train", "AddOne")
+    assert ended.code == 0, ended.log
+    assert "goes on over HTTPS" in ended.log
+    assert models(hub) == digests
+
+
+def test_a_restarted_hub_is_asked_again(tmp_path, made, place, digests):
+    hub = made(env=place.env)
+    site = Site(tmp_path / "site", hub, env=place.env)
+    model = site.initial_model("AddOne")
+    process = site.start("train", "AddOne")
+    until(lambda: hub.job.status().get("clients", [{}])[0].get("state") == "Idle", why=lambda: site.folder)
+    hub.restart()  # the question that it held is lost with it
+    hub.line.exchanges.clear()
+    hub.give(model)
+    ended = site.end(process)
+    assert ended.code == 0, ended.log
+    assert models(hub) == digests
+    assert asked_over_https(hub) == [], "nobody had to wait for the fallback"
+
+
+@contextmanager
+def doubled(place, replayed):
+    """Every message into the hub's queue once more, and into every site's: as a queue may, and as somebody who reads it can."""
+    stop = threading.Event()
+
+    async def tap(queues):
+        seen = set()
+        while not stop.is_set():
+            try:
+                deliveries = await queues.receive(place.hub_queue, 0.2)
+            except QueueUnavailableError:
+                continue
+            for delivery in deliveries:
+                again = delivery.body not in seen
+                seen.add(delivery.body)
+                await queues.send(place.hub_queue, delivery.body)  # what the tap took goes back
+                if again:
+                    replayed.append(delivery.body)
+                    await queues.send(place.hub_queue, delivery.body)
+                await queues.settle(delivery)
+
+    thread = threading.Thread(target=place.run, args=(tap,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+
+
+def test_doubled_replayed_and_forged_messages_change_nothing(tmp_path, made, place, digests):
+    hub = made(env=place.env)
+    site = Site(tmp_path / "site", hub, env=place.env)
+    hub.give(site.initial_model("AddOne"))
+    replayed: list[str] = []
+    dropped, updates = counter(metrics.QUEUE_DROPPED, reason="Replayed"), counter(metrics.UPDATES)
+    with doubled(place, replayed):
+        ended = site.call("train", "AddOne")
+    assert ended.code == 0, ended.log
+    assert models(hub) == digests
+    assert counter(metrics.UPDATES) == updates + 2
+    assert replayed
+    until(lambda: counter(metrics.QUEUE_DROPPED, reason="Replayed") > dropped)
+    forged = counter(metrics.QUEUE_DROPPED, reason="Forged")
+    other = Seal("0" * 64, UID, "site-a").sealed(
+        "to hub", b'{"session": "", "number": 1, "path": "next", "body": "{}"}'
+    )
+
+    async def forge(queues):
+        for text in (other.model_dump_json(), "nonsense", '{"Records": []}', replayed[0].replace("site-a", "site-b")):
+            await queues.send(place.hub_queue, text)
+
+    place.run(forge)
+    until(lambda: counter(metrics.QUEUE_DROPPED, reason="Forged") == forged + 4)
+    hub.restart()
+    sessions = counter(metrics.QUEUE_MESSAGES, direction="out")
+
+    async def replay(queues):
+        await queues.make(place.hub_queue)  # the job is over: its queues went with the first aggregator
+        for text in replayed:
+            await queues.send(place.hub_queue, text)
+
+    place.run(replay)  # of a life before: each is offered a session, which nobody else can read
+    until(lambda: counter(metrics.QUEUE_MESSAGES, direction="out") >= sessions + len(replayed))
+    assert models(hub) == digests
+
+
+def test_a_broker_that_is_killed_in_mid_round_delays_and_loses_nothing(tmp_path, made, digests):
+    with rabbit_server.serving(tmp_path / "rabbit") as server:
+        place = of_rabbit(server)
+        hub = made(env=place.env)
+        site = Site(tmp_path / "site", hub, env=place.env | {"TINY_HOLD": str(tmp_path / "hold")})
+        model = site.initial_model("AddOne")
+        (tmp_path / "hold").touch()
+        process = site.start("train", "AddOneWhenLet")
+        hub.give(model)
+        until(lambda: hub.job.status().get("clients", [{}])[0].get("state") == "Training")
+        server.process.end(signal.SIGKILL)
+        until(lambda: "queues" in hub.job.status().get("queueTrouble", ""))
+        (tmp_path / "hold").unlink()
+        server.process.start()
+        ended = site.end(process)
+        assert ended.code == 0, ended.log
+        assert models(hub) == digests
+        until(lambda: not hub.job.status().get("queueTrouble"))
