@@ -20,6 +20,7 @@ API_SERVERS = {
         "tests/integration/fedoperator/",
         "tests/integration/pools/",
         "tests/integration/fedaggregator/test_status_on_kubernetes.py",
+        "tests/integration/fedbackup/test_facts_on_kubernetes.py",
         "tests/integration/fedregistry/test_operator.py",
         "tests/integration/fedregistry/test_token_command.py",
         "tests/chaos/fedoperator/",

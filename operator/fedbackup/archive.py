@@ -6,7 +6,8 @@
     backups/underway/<namespace>/<job>-<uid>/<create|sweep>-<id>.json         who is making one, or sweeping, and since when
 
 A sweep deletes content that no backup needs. It says so first and looks for makers then; a maker says so first and looks
-for sweeps then: one of the two sees the other, and waits or lets it be. What was killed counts until GRACE_S is over.
+for sweeps then: one of the two sees the other, and waits or lets it be. A sweep ends within SWEEP_S, so nobody waits longer
+for one that was killed; a maker that was killed holds sweeps up until GRACE_S is over.
 """
 
 import json
@@ -20,12 +21,13 @@ from typing import Literal, NamedTuple
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.store import Layout
 from fedbackup import manifest as manifests
-from fedbackup.errors import BadRequestError, NotRestorableError, Reason, StoreTroubleError
+from fedbackup.errors import BadRequestError, NotRestorableError, Reason
 from fedbackup.manifest import Entry, Evidence, Manifest, Signer
 from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore
 
 GRACE_S = 24 * 3600.0  # longer than anybody copies
+SWEEP_S = 20.0  # the rest is left to the next
 _LOOK_S = 1.0
 _NAME = re.compile(r"([0-9]{6,9})-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _JOB = re.compile(r"([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -149,14 +151,15 @@ class Archive:
     def others(self, work: Work, own: str, clock: Clock) -> list[str]:
         """Keys of others who do so; those that must be long dead left out."""
         prefix = f"backups/underway/{self._job}/{work}-"
-        return [key for key in self.store.keys(prefix) if key != own and self._lives(key, clock())]
+        return [key for key in self.store.keys(prefix) if key != own and (work == "sweep" or self._lives(key, clock()))]
 
     def wait_for_sweeps(self, own: str, clock: Clock, pause: Callable[[float], None]) -> None:
-        """Until nobody deletes any more: what is here from then on stays."""
+        """Until nobody deletes any more: what is here from then on stays. By no clock but one's own waiting."""
         waited = 0.0
-        while self.others("sweep", own, clock):
-            if waited > GRACE_S:
-                raise StoreTroubleError(Reason.STORE_FAILED, f"another backup of {self._job} sweeps without end")
+        while sweeps := self.others("sweep", own, clock):
+            if waited > 2 * SWEEP_S:
+                for key in sweeps:  # they were killed
+                    self.store.delete(key)
             pause(_LOOK_S)
             waited += _LOOK_S
 

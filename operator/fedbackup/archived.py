@@ -8,7 +8,9 @@ from fedbackup import manifest
 from fedbackup.archive import Archive, Found
 from fedbackup.copying import DESTINATION
 from fedbackup.errors import NotRestorableError, Reason, told
-from fedstore.errors import MissingError
+from fedstore import history
+from fedstore.errors import HistoryDamagedError, MissingError
+from fedstore.history import Link
 from fedstore.objectstore import Head
 
 
@@ -57,3 +59,12 @@ class Archived:
             raise NotRestorableError(Reason.BACKUP_DAMAGED, f"{manifest.HEAD}: {error}") from error
         except NewerRecordError as error:
             raise NotRestorableError(Reason.VERSION_TOO_OLD, f"{manifest.HEAD}: {error}") from error
+
+    def links(self) -> Iterator[Link]:
+        """The chain, newest first. NotRestorableError when it is not whole."""
+        try:
+            yield from history.chain(self, self.layout, self.head_record())
+        except HistoryDamagedError as error:
+            raise NotRestorableError(Reason.BACKUP_DAMAGED, str(error)) from error
+        except NewerRecordError as error:
+            raise NotRestorableError(Reason.VERSION_TOO_OLD, str(error)) from error

@@ -170,7 +170,7 @@ class Maker:
         self, taken: Snapshot, entries: list[Entry], copied: int, before: Manifest | None, began: float
     ) -> Manifest:
         layout, now = self._archive.layout, self._clock()
-        entries = freezing.frozen(self._archive, entries, self._policy.cold_after_days, now, taken.head.round)
+        entries = freezing.frozen(self._archive, entries, self._policy.cold_after_days, now, taken.warm)
         digest = taken.head.commit_sha256
         return Manifest(
             tool=metadata.version("fedloom"),

@@ -1,7 +1,7 @@
 """Old models of a backup go to a cold class, and come back from it. Called by create.py and restore.py.
 
-Cold is only what is rarely needed: models and hub states of rounds before the last two. Records, HEAD, the last models and
-what a verification evaluates stay where they can be read at once.
+Cold is only what is rarely needed: models and hub states that neither the last two rounds have committed, nor a verification
+measures. Records and HEAD stay where they can be read at once.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,11 +15,10 @@ from fedstore import many
 from fedstore.coldness import cold_class
 
 DAY_S = 86_400.0
-_WARM_ROUNDS = 2
 _LOOK_S = 60.0
 
 
-def frozen(archive: Archive, entries: list[Entry], after_days: int | None, now: float, last: int) -> list[Entry]:
+def frozen(archive: Archive, entries: list[Entry], after_days: int | None, now: float, warm: set[str]) -> list[Entry]:
     """The entries, those cold that are old enough. BadRequestError where the store has no cold class."""
     if after_days is None:
         return entries
@@ -27,20 +26,14 @@ def frozen(archive: Archive, entries: list[Entry], after_days: int | None, now: 
     if cold is None:
         text = "coldAfterDays: the backups' store has no cold class: leave it out, or back up to S3, GCS or Azure"
         raise BadRequestError(Reason.BAD_SETTINGS, text)
-    warm = {entry.sha256 for entry in entries if not _may_freeze(entry, last)}
+    stays = {entry.sha256 for entry in entries if entry.path in warm or not _is_large_kind(entry)}
     made = []
     for entry in entries:
-        due = entry.sha256 not in warm and now - entry.since >= after_days * DAY_S
+        due = entry.sha256 not in stays and now - entry.since >= after_days * DAY_S
         if due and not entry.cold:
             cold.freeze(archive.object_key(entry.sha256))
         made.append(entry.model_copy(update={"cold": True}) if due else entry)
     return made
-
-
-def _may_freeze(entry: Entry, last: int) -> bool:
-    kind, _, rest = entry.path.partition("/")
-    number = rest.partition("-")[0]
-    return kind in ("models", "hubstate") and number.isdigit() and int(number) <= last - _WARM_ROUNDS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fedapi.wire import storekey
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.store import Head, Layout, RestoreRecord
-from fedapi.wire.storekey import RecordKey
 from fedbackup import copying, freezing, manifest
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived
@@ -50,7 +49,9 @@ class Request:
     at: float
     round: int | None = None  # the last one that is in the backup
     rounds: int | None = None  # that the new job asks for
-    models: frozenset[int] | None = None  # that are kept; others are read and checked, those of a cold class looked for
+    content: frozenset[str] | None = (
+        None  # paths of models and hub states that are kept; others are checked, cold ones seen
+    )
 
 
 def restored(archive: Archive, found: Found, target: ObjectStore, request: Request, thaw: Thaw) -> Restored:
@@ -63,7 +64,7 @@ def restored(archive: Archive, found: Found, target: ObjectStore, request: Reque
     entries = _entries(found, head)
     unread = [entry for entry in entries if entry.cold and not _is_kept(request, entry)]
     entries = [entry for entry in entries if not entry.cold or _is_kept(request, entry)]
-    waited = freezing.thawed(archive, entries if request.models is None else [], thaw)
+    waited = freezing.thawed(archive, entries if request.content is None else [], thaw)
     done = _copied(archive, target, request, entries)
     _looked_for(archive, unread)
     with told(TARGET):
@@ -80,12 +81,7 @@ def _head(archived: Archived, head: Head, request: Request) -> Head:
     """HEAD of the restored store. A job that had ended ends again, unless it failed, or is asked for more."""
     old, new = archived.layout, request.layout
     lineage = tuple(uid for uid in (*head.lineage, old.uid) if uid != new.uid)
-    try:
-        links = {c.round: (key, sha256, c.model.key) for key, sha256, _, c in history.chain(archived, old, head)}
-    except HistoryDamagedError as error:
-        raise NotRestorableError(Reason.BACKUP_DAMAGED, str(error)) from error
-    except NewerRecordError as error:
-        raise NotRestorableError(Reason.VERSION_TOO_OLD, str(error)) from error
+    links = {c.round: (key, sha256, c.model.key) for key, sha256, _, c in archived.links()}
     round_ = head.round if request.round is None else request.round
     kept = {number for number, (_, _, model) in links.items() if archived.size(model) is not None}
     if round_ not in kept:
@@ -178,7 +174,4 @@ def _looked_for(archive: Archive, entries: list[Entry]) -> None:
 
 
 def _is_kept(request: Request, entry: Entry) -> bool:
-    if request.models is None or entry.path.startswith("control/"):
-        return True
-    said = storekey.parsed(request.layout, request.layout.at(entry.path))
-    return said is None or isinstance(said, RecordKey) or said.round in request.models
+    return request.content is None or entry.path in request.content or entry.path.startswith("control/")

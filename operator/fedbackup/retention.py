@@ -5,13 +5,18 @@ makes a backup: what is being copied is in no manifest yet.
 """
 
 import logging
+import time
 from collections.abc import Sequence
 
 from fedapi.wire.message import NewerRecordError
-from fedbackup.archive import Archive, Clock
+from fedbackup import archive as archives
+from fedbackup.archive import SWEEP_S, Archive, Clock
 from fedbackup.errors import NotRestorableError
+from fedstore import many
+from fedstore.disk import DiskStore
 
 log = logging.getLogger(__name__)
+_AT_ONCE = 64  # between two looks at the time
 
 
 def doomed(names: Sequence[str], keep_last: int, verified: str | None) -> list[str]:
@@ -35,6 +40,7 @@ def _verified(archive: Archive) -> str | None:
 
 
 def _swept(archive: Archive, own: str, clock: Clock) -> int:
+    began = time.monotonic()
     with archive.at_work("sweep", clock) as sweep:
         if archive.others("create", own, clock) or archive.others("sweep", sweep, clock):
             log.info("nothing is swept: another backup of this job is at work")
@@ -46,7 +52,13 @@ def _swept(archive: Archive, own: str, clock: Clock) -> int:
                 "nothing is swept: what a backup needs cannot be read", extra={"fields": {"reason": str(error)}}
             )
             return 0
-        superfluous = sorted(archive.content() - needed)
-        for sha256 in superfluous:
-            archive.store.delete(archive.object_key(sha256))
-        return len(superfluous)
+        superfluous, done = sorted(archive.content() - needed), 0
+        for at in range(0, len(superfluous), _AT_ONCE):
+            if time.monotonic() - began > SWEEP_S:
+                break
+            keys = [archive.object_key(sha256) for sha256 in superfluous[at : at + _AT_ONCE]]
+            many.delete(archive.store, keys)
+            done += len(keys)
+        if isinstance(archive.store, DiskStore) and archives.jobs(archive.store) == [archive.layout]:
+            archive.store.clean()  # of half objects that killed backups left; a bucket's lifecycle rules do that
+        return done

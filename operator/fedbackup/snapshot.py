@@ -4,7 +4,7 @@ Called by create.py. The aggregator goes on meanwhile: what it writes later is n
 noticed when it is copied. Records are written once: those that an earlier backup has are not read again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -51,6 +51,9 @@ class Snapshot:
     items: list[Item] = field(default_factory=list)
     models: list[int] = field(default_factory=list)  # rounds
     recorded: Recorded | None = None
+    warm: set[str] = field(
+        default_factory=set
+    )  # paths of what the last rounds have committed, and of what was measured
     damaged: dict[str, str] = field(default_factory=dict)  # by path: records that are not what was written
 
 
@@ -83,6 +86,10 @@ def taken(store: ObjectStore, layout: Layout, keep: int | None, known: Mapping[s
         _add_records(store, layout, found, known)
         _add_beside(store, layout, found, known)
         found.recorded = _recorded(store, layout, found, links)
+        last = {found.head.round, found.head.round - 1, found.recorded.round if found.recorded else -1}
+        found.warm = {
+            item.path for item in _content(layout, [link.record for link in links if link.record.round in last])
+        }
     return found
 
 
@@ -105,6 +112,12 @@ def _add_content(store: ObjectStore, layout: Layout, found: Snapshot, links: lis
         if expected or commit.model.key in there:
             found.models.append(commit.round)
     found.models.sort()
+
+
+def _content(layout: Layout, commits: Iterable[CommitRecord]) -> Iterator[Item]:
+    for commit in commits:
+        for ref in filter(None, (commit.model, commit.hub_state)):
+            yield _item(layout, ref)
 
 
 def _add_records(store: ObjectStore, layout: Layout, found: Snapshot, known: Mapping[str, Entry]) -> None:

@@ -17,6 +17,7 @@ from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.store import CommitRecord, Layout, PlanRecord
 from fedapi.wire.verification import EvaluationAnswer, EvaluationRequest
 from fedbackup.archive import Archive, Found
+from fedbackup.archived import Archived
 from fedbackup.copying import DESTINATION
 from fedbackup.errors import BackupError, NotRestorableError, Reason, told
 from fedbackup.freezing import Thaw
@@ -101,7 +102,7 @@ class Verifier:
         measured = body.recorded.round if body.recorded else body.round
         began = self.clock()
         scratch = DiskStore(self.scratch)
-        request = Request(body.layout, began, models=frozenset({measured, body.round}))
+        request = Request(body.layout, began, content=_content(self.archive, found, {measured, body.round}))
         done = restored(self.archive, found, scratch, request, self.thaw)
         commit = _commit(scratch, body.layout, measured)
         tensors = _tensors(scratch, commit)
@@ -161,6 +162,15 @@ def _check_measured(answer: EvaluationAnswer) -> None:
     if answer.exit:
         text = f"the task could not measure the restored model ({reason(answer.exit)}): {answer.message}"
         raise NotRestorableError(Reason.EVALUATION_FAILED, text)
+
+
+def _content(archive: Archive, found: Found, rounds: set[int]) -> frozenset[str]:
+    """Paths of what those rounds have committed: after a rollback that is what an older one had made."""
+    archived = Archived(archive, found)
+    layout = archived.layout
+    commits = (link.record for link in archived.links() if link.record.round in rounds)
+    refs = (ref for commit in commits for ref in (commit.model, commit.hub_state) if ref is not None)
+    return frozenset(layout.inside(ref.key) or ref.key for ref in refs)
 
 
 def _commit(store: ObjectStore, layout: Layout, round_: int) -> CommitRecord:

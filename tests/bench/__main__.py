@@ -51,6 +51,8 @@ GOALS = {
     "store_get_vs_bare": TimesPeer(1.11),
     "store_rss_mib_5gb": 64.0,
     "commit_ms": 100.0,
+    "backup_full_vs_copy": TimesPeer(1.2),
+    "backup_next_bytes_ratio": 1.1,
     "registry_writes_per_s_5000": 90.0,
     "operator_rss_mib_5000_sites": 512.0,
 }

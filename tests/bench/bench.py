@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry, store_speed
+from tests.bench import actors, backups, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry, store_speed
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -73,6 +73,11 @@ class Bench:
     def store_speed(self) -> store_speed.Speed:
         """Objects put into and got from an S3 server."""
         return store_speed.measured(self.folder("store-speed"))
+
+    @cached_property
+    def backups(self) -> backups.Backups:
+        """Backups of a job of 100 rounds with 100 MiB each."""
+        return backups.measured(self.folder("backups"))
 
     @cached_property
     def running(self) -> list[str]:

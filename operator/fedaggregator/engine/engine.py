@@ -359,8 +359,7 @@ class Engine:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - handed on to run()
-            if not self._fatal.done():
-                self._fatal.set_exception(error)
+            self.ended(error)
 
     async def _tick(self) -> None:
         looked_at = self.clock()

@@ -1,6 +1,7 @@
-"""Runs the aggregator and kills it (exit 137, no cleanup) at one named call: `die_at.py module:Class.method before|after N [WHAT]`.
+"""Runs the aggregator and kills it (exit 137, no cleanup) at one named call: `die_at.py module:Class.method before|after N [WHAT [WORDS]]`.
 
-Of calls with a WHAT, a regular expression, those alone count that have it in their arguments.
+Of calls with a WHAT, a regular expression, those alone count that have it in their arguments. With WORDS it is fedbackup that
+runs, with these as its own.
 
 The production code has no test hook: the named function is wrapped here, before the program starts.
 """
@@ -33,8 +34,9 @@ def main() -> None:
         return result
 
     setattr(owner, name, wrapped)
-    program = importlib.import_module("fedaggregator.__main__")
-    sys.exit(program.main())
+    words = sys.argv[5:]
+    program = importlib.import_module("fedbackup.__main__" if words else "fedaggregator.__main__")
+    sys.exit(program.main(words) if words else program.main())
 
 
 main()

@@ -4,9 +4,10 @@ import contextlib
 
 import pytest
 
-from fedbackup.archive import GRACE_S
+from fedbackup.archive import GRACE_S, SWEEP_S
 from fedbackup.create import Maker, Policy
 from fedbackup.errors import BackupError, BadRequestError, NotBackedUpError, Reason, StoreTroubleError
+from fedstore.disk import DiskStore
 from fedstore.errors import StoreDeniedError, StoreFullError
 from fedstore.memory import MemoryStore
 from tests.property.fedaggregator.simulation import Crash, CrashingStore
@@ -164,14 +165,49 @@ def test_a_maker_waits_for_a_sweep(job):
 
 
 def test_a_killed_sweep_holds_nobody_for_ever(job):
+    """Whatever the clock of its machine said."""
     to, clock = archive(), Clock()
-    with contextlib.suppress(Crash), to.at_work("sweep", clock) as sweep:
+    with to.at_work("sweep", Clock(clock.now + 600)) as sweep:
         data = to.store.get(sweep)
-        raise Crash
     to.store.put_once(sweep, data)  # what a killed one leaves
-    clock.now += GRACE_S + 1
     maker(job, to, clock).made()
-    assert clock.waited == []
+    assert SWEEP_S < sum(clock.waited) < 3 * SWEEP_S
+    assert not list(to.store.keys("backups/underway/"))
+
+
+def test_a_killed_maker_holds_sweeps_up_for_a_day(job):
+    to, clock = archive(), Clock()
+    with to.at_work("create", clock) as other:
+        data = to.store.get(other)
+    to.store.put_once(other, data)
+    to.store.put_once(to.object_key("f" * 64), b"left by it")
+    maker(job, to, clock, keep_last=1).made()
+    assert "f" * 64 in to.content()
+    clock.now += GRACE_S + 1
+    maker(job, to, clock, keep_last=1).made()
+    assert "f" * 64 not in to.content()
+
+
+def test_killed_at_every_write_of_a_sweep(undisturbed):
+    job = hub()
+    train(job, 3)
+    straight = MemoryStore()
+    maker(job, archive(straight)).made()
+    for sha256 in ("e" * 64, "f" * 64):
+        straight.put_once(archive(straight).object_key(sha256), b"superfluous")
+    for write in range(40):
+        store, clock = CrashingStore(), Clock()
+        store._objects = dict(straight._objects)
+        store.arm(write, before=False)
+        to = archive(store)
+        with contextlib.suppress(Crash):
+            maker(job, to, clock, keep_last=1).made()
+        store.arm(None, before=True)
+        clock.now += GRACE_S + 1
+        assert maker(job, to, clock, keep_last=1).made().trouble is None
+        assert len(to.names()) == 1
+        assert not {"e" * 64, "f" * 64} & to.content()
+    good(to, undisturbed)
 
 
 def test_rot_of_what_is_needed_is_named_and_not_archived():
@@ -301,6 +337,20 @@ def test_clocks_that_jump(job, undisturbed):
     made = maker(job, to, clock, keep_last=2).made()
     assert to.names() == [names[-1], made.found.name]
     good(to, undisturbed)
+
+
+def test_halves_that_killed_backups_left_on_a_volume_go_with_the_next_sweep(job, tmp_path):
+    to = archive(DiskStore(tmp_path))
+    maker(job, to, keep_last=1).made()
+    left = to.store.temporary()
+    left.write_bytes(b"half")
+    maker(job, archive(to.store), keep_last=1).made()
+    assert not left.exists()
+    left.write_bytes(b"half")
+    with to.at_work("create", Clock()):
+        maker(job, to, keep_last=1).made()
+    assert left.exists(), "it may be of somebody who is at work"
+    restore(to)
 
 
 def test_of_kept_backups_nothing_is_missing():

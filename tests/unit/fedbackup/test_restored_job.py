@@ -3,12 +3,14 @@
 import pytest
 
 from fedaggregator.engine.salvage import repaired
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.job import RollbackTo, StrategySettings
 from fedapi.wire.store import Layout
+from fedbackup.freezing import Thaw
+from fedbackup.verify import Demand, Verifier
 from fedstore import history
 from fedstore.errors import MissingError
 from tests.property.fedaggregator.simulation import CrashingStore
-from tests.unit.fedbackup.jobs import NEW, OLD, archive, finish, hub, maker, restore, train
+from tests.unit.fedbackup.jobs import NEW, OLD, SIGNER, Clock, archive, finish, hub, maker, restore, train
 
 THIRD = "0b5c1f9e-0000-4000-8000-000000000003"
 MOMENTUM = StrategySettings(name="FedAvgM", parameters={"learning_rate": 0.5, "momentum": 0.9})
@@ -128,3 +130,39 @@ def test_into_the_emptied_store_of_the_same_job(strategy, undisturbed):
     again = restored_hub(to, strategy, uid=OLD)
     assert again.interpreter._head.lineage == ()
     assert finish(again) == undisturbed
+
+
+def gone_back(hub, to: int) -> None:
+    """By one more commit, at the next occasion."""
+    before = hub.state.tip.round
+    hub.with_config(rollback_to=RollbackTo(round=to, id=str(to)))
+    hub.hear("a")
+    hub.hear("a")
+    assert hub.state.tip.round == before + 1
+    assert hub.state.tip.rolled_back_to == to
+
+
+def test_after_a_rollback_the_older_model_is_what_is_proved_and_gone_on_from(strategy, tmp_path):
+    first = hub(strategy=strategy)
+    train(first, 3)
+    gone_back(first, 1)
+    to, clock = archive(), Clock()
+    assert maker(first, to, clock).made().trouble is None
+    proof = Verifier(to, SIGNER, tmp_path, None, Demand(), Thaw(0.0, clock, clock.pause, print), clock).proved()
+    assert proof.error is None, proof.error
+    again = restored_hub(to, strategy, uid=NEW)
+    assert again.state.tip.rolled_back_to == 1
+    assert finish(again) == finish(first)
+
+
+def test_a_restored_job_goes_back_to_a_round_of_the_job_before(strategy):
+    first = hub(strategy=strategy)
+    train(first, 3)
+    to = archive()
+    maker(first, to).made()
+    again = restored_hub(to, strategy)
+    train(again, 4)
+    train(first, 4)
+    for each in (first, again):
+        gone_back(each, 2)
+    assert finish(again) == finish(first)
