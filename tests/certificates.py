@@ -1,4 +1,4 @@
-"""A CA and a server certificate for 127.0.0.1, as the operator makes them, for what tests and the bench serve."""
+"""A CA and a server certificate for this machine, as the operator makes them, for what tests and the bench serve."""
 
 import ssl
 from datetime import UTC, datetime
@@ -8,10 +8,11 @@ from fedapi import names
 from fedoperator.key_material import Keys, server_certificate
 
 
-def write(folder: Path) -> Keys:
+def write(folder: Path, host: str = "127.0.0.1") -> Keys:
     """Writes ca.crt, tls.crt and tls.key into the folder."""
     keys = Keys.generated(datetime.now(UTC))
-    certificate, key = server_certificate(keys, ["localhost", "127.0.0.1"], datetime.now(UTC))
+    hosts = list(dict.fromkeys(["localhost", "127.0.0.1", host]))
+    certificate, key = server_certificate(keys, hosts, datetime.now(UTC))
     files = {names.FILE_CA: keys.ca_cert, names.FILE_TLS_CERT: certificate, names.FILE_TLS_KEY: key}
     for name, content in files.items():
         (folder / name).write_bytes(content)

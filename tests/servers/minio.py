@@ -16,19 +16,19 @@ KMS_KEY = "test-key"
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[S3Server]:
-    """Serves from this folder."""
+def serving(folder: Path, host: str = "127.0.0.1") -> Iterator[S3Server]:
+    """Serves from this folder, at this address of the machine."""
     certs = folder / "certs"
     certs.mkdir(parents=True)
-    certificates.write(certs)
+    certificates.write(certs, host)
     (certs / "tls.crt").rename(certs / "public.crt")
     (certs / "tls.key").rename(certs / "private.key")
     ca = (certs / "ca.crt").rename(folder / "ca.crt")
     port, console = free_ports(2)
-    addresses = (f"--address=127.0.0.1:{port}", f"--console-address=127.0.0.1:{console}")
+    addresses = (f"--address={host}:{port}", f"--console-address=127.0.0.1:{console}")
     command = [programs.binary("minio"), "server", "--quiet", *addresses, f"--certs-dir={certs}", folder / "data"]
     process = Process(command, folder / "minio.log", lambda: True, _environment(folder))
-    server = S3Server(process, f"https://127.0.0.1:{port}", folder, ca)
+    server = S3Server(process, f"https://{host}:{port}", folder, ca)
     client = server.client(retries={"total_max_attempts": 1})
     try:
         process.ready = partial(answers, client)
