@@ -148,6 +148,8 @@ def _place(where: str) -> S3:
         raise BadInputError(
             f"{where}: only buckets of S3 are set up and checked; docs/storage.md says what others need"
         )
+    if place.kms_key and not place.endpoint and not place.kms_key.startswith("arn:"):
+        raise BadInputError(f"kms-key={place.kms_key}: give the key's ARN, since policies of Amazon compare that")
     return place
 
 

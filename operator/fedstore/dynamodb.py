@@ -110,7 +110,10 @@ class DynamoSites:
             raise UnfitStoreError(f"table {self._table} has no time to live on {TTL}: enable it")
 
     def create(self) -> None:
-        """Makes the table unless it is there: on demand, encrypted, with TTL and recovery to a point in time."""
+        """Makes the table unless it is there: on demand, encrypted, with TTL and recovery to a point in time.
+
+        One that is there and empty is finished: whoever made it may have been killed before the end.
+        """
         try:
             self._ask(
                 "create_table",
@@ -120,11 +123,15 @@ class DynamoSites:
                 SSESpecification={"Enabled": True},
             )
         except _InUseError:
-            return
-        self._client().get_waiter("table_exists").wait(
-            TableName=self._table, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
-        self._ask("update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL})
+            if self._ask("scan", Limit=1)["Items"]:
+                return
+        try:
+            waiter = self._client().get_waiter("table_exists")
+            waiter.wait(TableName=self._table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        except BotoCoreError as error:
+            raise StoreFailedError(f"table {self._table} was made and does not come up: {error}") from error
+        if self._ask("describe_time_to_live")["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
+            self._ask("update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL})
         self._ask("update_continuous_backups", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
 
     def close(self) -> None:

@@ -140,6 +140,8 @@ class S3Care:
             if s3errors.Answer.of(error).code in _ABSENT:
                 return {}
             raise
+        except s3errors.SDK_ERRORS as error:  # no answer at all
+            raise s3errors.typed(error, f"s3://{self._place.bucket}", self._from) from error
         return answer
 
     # Region.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 
@@ -147,9 +148,10 @@ def test_a_cold_class_and_a_replica_where_a_server_has_them(moto, tmp_path):
     assert region.told == "it is in us-east-1: make a bucket in one of eu-central-1", "and init cannot move it"
 
 
-def storage(*words):
+def storage(*words, environment=None):
     command = [sys.executable, "-m", "fedcli", "storage", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    left = {name: value for name, value in os.environ.items() if environment is None or not name.startswith("AWS_")}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**left, **(environment or {})})
 
 
 def test_the_commands_tell_in_a_table_or_json_and_by_their_code(moto, tmp_path):
@@ -216,6 +218,20 @@ def test_what_would_lock_everybody_out_or_is_no_bucket_is_refused(words, told):
     done = storage("init", *words)
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
+
+
+def test_a_server_that_is_away_and_credentials_that_are_none_are_named(moto, tmp_path):
+    folder = moto.credentials(tmp_path / "c")
+    away = storage("check", "s3://b/p?endpoint=http://127.0.0.1:9", "--credentials", str(folder))
+    assert (away.returncode, away.stderr.count("\n")) == (1, 1), away.stderr
+    assert "127.0.0.1:9" in away.stderr
+    wrong = moto.endpoint.replace("http://", "s3://b/p?endpoint=http://")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        (folder / name).unlink()
+    alone = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    none = storage("check", wrong, "--credentials", str(folder), environment=alone)
+    assert none.returncode == 1
+    assert f"no credentials in the folder {folder}" in none.stderr
 
 
 def test_a_bucket_that_is_not_there_is_named(seaweedfs, tmp_path):

@@ -196,9 +196,13 @@ def test_a_table_that_does_not_fit_is_named(client):
     table = DynamoSites(name, lambda: client)
     with pytest.raises(UnfitStoreError, match="no time to live on ExpiryTime"):
         table.check()
-    table.create()  # it is there: nothing is changed
+    client.put_item(TableName=name, Item={"ClientID": {"S": "somebody's"}})
+    table.create()  # it is in use: nothing is changed
     with pytest.raises(UnfitStoreError):
         table.check()
+    client.delete_item(TableName=name, Key={"ClientID": {"S": "somebody's"}})
+    table.create()  # as a registry leaves it that is killed while it makes the table
+    table.check()
 
 
 def test_a_table_that_was_made_fits(table):
