@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedstore import azure, gcs
+from fedstore import azure, credentials, gcs
 from fedstore.errors import HeadMovedError, StoreDeniedError, StoreFailedError, UnfitStoreError
 from fedstore.opening import open_store
 from tests.servers import faulty
@@ -130,3 +130,14 @@ def test_a_bucket_that_is_not_there_is_no_empty_store(proxy, tmp_path):
     for call in (lambda: list(store.keys("")), lambda: store.put_once("a", b"1"), lambda: put(store, "large", LARGE)):
         with pytest.raises(UnfitStoreError):
             call()
+
+
+def test_a_key_that_is_exchanged_is_taken_up_without_a_restart(azurite, tmp_path, monkeypatch):
+    folder = azurite.credentials(tmp_path / "credentials", key="d3Jvbmc=")
+    store = open_store(azurite.place(), folder)
+    with pytest.raises(StoreDeniedError):
+        store.put_once("a", b"1")
+    azurite.credentials(folder)
+    monkeypatch.setattr(credentials, "_LOOK_AGAIN_S", 0.0)
+    store.put_once("a", b"1")
+    assert store.get("a") == b"1"
