@@ -63,7 +63,7 @@ COLD = "Archive"
 class AzureBucket:
     """Blobs by ETag."""
 
-    part_bytes, most_parts, threads = 8 << 20, 50_000, 4
+    part_bytes, most_parts, threads = 4 << 20, 50_000, 4
     largest_put_bytes = 5000 << 20
 
     def __init__(self, place: Azure, credentials: Path | None) -> None:
