@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from fedapi import names
+from fedapi.crd.storage import SecretRef
 from fedapi.jsonvalue import Json
 from fedapi.wire.job import MAX_SITES
 from fedlocal import memory, open_files
@@ -163,18 +164,25 @@ def _data_problem(request: Request, client: str, path: str, target: Path) -> Pro
 
 
 def _missing_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
-    """Credentials of stores that the job names, and that no manifest here holds."""
-    fields = ("spec.storage", "spec.backup.destination", "spec.restoreFrom.source")
-    for field, bucket in zip(fields, hub_pod.buckets(observed.job), strict=True):
-        asked = bucket.credentials_secret_ref if bucket else None
-        if bucket is None or asked is None or asked.name in request.manifests.secrets:
+    """Credentials that the job names, and that no manifest here holds."""
+    for field, asked in _secrets(observed):
+        if asked is None or asked.name in request.manifests.secrets:
             continue
-        where = f"{field}.{type(bucket).__name__.lower()}.credentialsSecretRef"
         text = (
             f"is {asked.name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there, or "
             "leave credentialsSecretRef out to use what the cloud's SDK finds on this machine"
         )
-        yield Problem(request.job.where, f"{where}.name", text)
+        yield Problem(request.job.where, f"{field}.credentialsSecretRef.name", text)
+
+
+def _secrets(observed: Observed) -> Iterator[tuple[str, SecretRef | None]]:
+    """Of stores and of the initial model, by field."""
+    fields = ("spec.storage", "spec.backup.destination", "spec.restoreFrom.source")
+    for field, bucket in zip(fields, hub_pod.buckets(observed.job), strict=True):
+        if bucket is not None:
+            yield f"{field}.{type(bucket).__name__.lower()}", bucket.credentials_secret_ref
+    if given := observed.job.spec.task.initial_model:
+        yield "spec.task.initialModel", given.credentials_secret_ref
 
 
 def _missing_queue_secrets(request: Request, observed: Observed) -> Iterator[Problem]:

@@ -22,7 +22,14 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
-from azure.storage.blob import BlobBlock, BlobSasPermissions, BlobServiceClient, ContainerClient, generate_blob_sas
+from azure.storage.blob import (
+    BlobBlock,
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    ExponentialRetry,
+    generate_blob_sas,
+)
 
 from fedapi.wire.location import Azure
 from fedapi.wire.message import ObjectRef
@@ -47,6 +54,7 @@ _CONFLICTS = {
 _ABSENT = {"ContainerNotFound", "ContainerBeingDeleted"}
 _KEY_GONE = "KeyVault"  # in the code of an answer that is about the key which encrypts
 _MOST = 500  # characters of an error
+_TRIES = 4  # after the first, within half a minute: longer outages are the caller's, who tells them and waits
 
 
 COLD = "Archive"
@@ -55,7 +63,7 @@ COLD = "Archive"
 class AzureBucket:
     """Blobs by ETag."""
 
-    part_bytes, most_parts, threads = 8 << 20, 50_000, 4
+    part_bytes, most_parts, threads = 4 << 20, 50_000, 4
     largest_put_bytes = 5000 << 20
 
     def __init__(self, place: Azure, credentials: Path | None) -> None:
@@ -212,7 +220,9 @@ class AzureBucket:
                 transport=RequestsTransport(session=session, session_owner=False),
                 connection_timeout=5,
                 read_timeout=60,
-                retry_total=4,
+                retry_policy=ExponentialRetry(
+                    initial_backoff=1, increment_base=2, retry_total=_TRIES, random_jitter_range=1
+                ),
                 max_single_put_size=self.part_bytes,
                 max_single_get_size=self.part_bytes,
                 max_chunk_get_size=self.part_bytes,

@@ -61,7 +61,7 @@ class GcsBucket:
     def put(self, name: str, data: bytes | memoryview, expected: str | None, metadata: Mapping[str, str]) -> str:
         """One request; Google compares the checksum that goes with it."""
         blob = self._blob(name, metadata)
-        with _typed_errors(self._at(name)):
+        with _in_the_bucket(self._at(name), expected):
             blob.upload_from_file(
                 io.BytesIO(data),
                 size=len(data),
@@ -115,7 +115,7 @@ class GcsBucket:
 
     def names(self, prefix: str) -> Iterator[str]:
         """A page of a thousand at a time."""
-        with _typed_errors(self._at(prefix)):
+        with _in_the_bucket(self._at(prefix)):
             bucket = self._bucket()
             pages = bucket.client.list_blobs(
                 bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=_TIMEOUT_S, retry=_RETRY
@@ -235,12 +235,12 @@ class GcsUpload:
     def part(self, number: int, data: memoryview) -> None:
         """In their order."""
         del number
-        with _typed_errors(self._at):
+        with _in_the_bucket(self._at):
             self._writer.write(data)
 
     def complete(self) -> None:
         """The last chunk; the checksum of all of them is compared."""
-        with _typed_errors(self._at):
+        with _in_the_bucket(self._at):
             self._writer.close()
 
     def abort(self) -> None:
@@ -326,6 +326,18 @@ def _signer(identity: Any) -> dict[str, str]:
     if not identity.valid or email == "default":
         identity.refresh(Request())
     return {"service_account_email": identity.service_account_email, "access_token": identity.token}
+
+
+@contextmanager
+def _in_the_bucket(what: str, expected: str | None = None) -> Iterator[None]:
+    """The same, where what is missing can only be the bucket, or, of a write, the object that was expected."""
+    try:
+        with _typed_errors(what):
+            yield
+    except MissingError as error:
+        if expected is not None:
+            raise ConflictError(str(error)) from error
+        raise UnfitStoreError(f"{what}: there is no such bucket") from error
 
 
 @contextmanager

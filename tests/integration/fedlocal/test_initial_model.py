@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fedstore.opening import open_store
 from tests.integration.fedlocal.runs import SITES, Lab, job
 
 STATE = {"weight": torch.tensor([[1.0, 2.0, 3.0, 4.0]]), "bias": torch.tensor([5.0])}
@@ -17,10 +18,10 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def lab_with(tmp_path, path, **given):
+def lab_with(tmp_path, path, *documents, **given):
     task = {"entrypoint": "lab:task", "image": "none"}
     model = {"uri": str(path), "sha256": sha256(path)} | given
-    return Lab.of(tmp_path / "lab", job(rounds=1, task=task | {"initialModel": model}), *SITES)
+    return Lab.of(tmp_path / "lab", job(rounds=1, task=task | {"initialModel": model}), *SITES, *documents)
 
 
 @pytest.fixture
@@ -40,6 +41,25 @@ def test_round_0_is_the_file_and_training_goes_on_from_it(tmp_path, path, write)
     assert all(torch.equal(found[name], STATE[name]) for name in STATE)
     (last,) = lab.state.glob("claims/*/models/**/000001-*.safetensors")
     assert not torch.equal(load_file(last)["weight"], STATE["weight"])
+
+
+def test_a_file_in_a_bucket_is_fetched_with_the_secret_of_the_manifests(tmp_path, path, seaweedfs):
+    torch.save(STATE, path)
+    place, files = seaweedfs.place(), seaweedfs.credentials(tmp_path / "credentials")
+    open_store(place, files).put_once("first.pt", path.read_bytes())
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "fedloom-store-models"},
+        "stringData": {each.name: each.read_text() for each in files.iterdir()},
+    }
+    where, _, query = place.partition("?")
+    given = {"uri": f"{where}/first.pt?{query}", "credentialsSecretRef": {"name": "fedloom-store-models"}}
+    lab = lab_with(tmp_path, path, secret, **given)
+    code, output = lab.run()
+    assert code == 0, output
+    (first,) = lab.state.glob("claims/*/models/**/000000-*.safetensors")
+    assert torch.equal(load_file(first)["weight"], STATE["weight"])
 
 
 class Runs:
@@ -87,6 +107,10 @@ def test_a_file_that_does_not_do_fails_the_job_in_words(tmp_path, path, make, to
         ({"uri": "http://host/model.pt"}, "spec.task.initialModel.uri"),
         ({"uri": "model.pt"}, "spec.task.initialModel.uri"),
         ({"sha256": "ABC"}, "spec.task.initialModel.sha256"),
+        (
+            {"uri": "s3://bucket/first.pt", "credentialsSecretRef": {"name": "fedloom-store-none"}},
+            "spec.task.initialModel.credentialsSecretRef.name: is 'fedloom-store-none', and no Secret of that name",
+        ),
     ],
 )
 def test_what_is_no_place_or_digest_is_refused_before_anything_starts(tmp_path, path, change, told):
