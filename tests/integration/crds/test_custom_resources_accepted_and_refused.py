@@ -288,7 +288,7 @@ IMMUTABLE = [
 MUTABLE = [
     ("spec.rounds", 9),
     ("spec.suspend", True),
-    ("spec.rollbackTo", {"round": 1}),
+    ("spec.rollbackTo", {"round": 1, "id": "bad data"}),
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
     ("spec.clients.minAvailable", 2),
