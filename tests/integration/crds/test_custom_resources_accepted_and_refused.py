@@ -8,6 +8,7 @@ import pytest
 from fedapi import names
 from fedapi.crd.manifest import definitions
 from fedoperator.errors import RefusedError
+from tests.integration.crds import queues
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
@@ -239,6 +240,8 @@ TABLE = [
     *((SITE, "spec.pool", *case) for case in POOLS),
     *((JOB, path, *case) for path, *case in TRAINING),
     *((JOB, path, *case) for path, *case in STORES),
+    *((JOB, *case) for case in queues.OF_JOBS),
+    *((SITE, *case) for case in queues.OF_SITES),
     *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in HOSTILE),
 ]
 

@@ -1,8 +1,10 @@
 """Real trainers and a real aggregator that speak by queue: RabbitMQ and moto's SQS, broken, doubled, replayed and forged."""
 
 import asyncio
+import json
 import signal
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import get_args
 import pytest
 
 from fedaggregator import metrics
+from fedaggregator.queued.arrivals import keys as arrivals_keys
 from fedapi import names
-from fedapi.wire import broker
+from fedapi.wire import broker, location
 from fedapi.wire.broker import Sqs
+from fedapi.wire.location import S3
 from fedapi.wire.queued import Path as Path_
 from fedqueue.errors import QueueUnavailableError
 from fedqueue.opening import open_queues
@@ -257,3 +261,69 @@ def test_a_broker_that_is_killed_in_mid_round_delays_and_loses_nothing(tmp_path,
         assert ended.code == 0, ended.log
         assert models(hub) == digests
         until(lambda: not hub.job.status().get("queueTrouble"))
+
+
+def test_with_a_bucket_a_site_needs_the_bucket_and_the_queue_alone(tmp_path, made, seaweedfs, place, digests):
+    """And what the bucket, or somebody else, says of arrivals changes nothing but what is looked at early."""
+    bucket = seaweedfs.place(seaweedfs.shared_bucket, prefix=f"jobs/{tmp_path.name}")
+    credentials = seaweedfs.credentials(tmp_path / "store-credentials")
+    arrivals = f"arrivals-{uuid.uuid4()}"
+    store = {
+        names.ENV_STORE: bucket,
+        names.ENV_STORE_CREDENTIALS_DIR: str(credentials),
+        names.ENV_ARRIVALS_QUEUE: arrivals,
+    }
+    place.run(lambda queues: queues.make(arrivals))
+    hub = made(env=place.env | store)
+    away = {names.ENV_AGGREGATOR_URL: "https://127.0.0.1:1"}  # where nobody is
+    site = Site(tmp_path / "site", hub, env=place.env | away | {"TINY_HOLD": str(tmp_path / "hold")})
+    hub.give(site.initial_model("AddOne"))
+    looked, foreign = (counter(metrics.ARRIVALS, outcome=outcome) for outcome in ("Looked", "Foreign"))
+    (tmp_path / "hold").touch()
+    process = site.start("train", "AddOneWhenLet")
+    until(lambda: hub.job.status().get("clients", [{}])[0].get("state") == "Training")
+    prefix = location.parsed(bucket).prefix
+    awaited = hub.job.layout.update("site-a", 1, "ab" * 32)
+
+    async def told(queues):
+        for key in (f"{prefix}/{awaited}", f"{prefix}/{awaited}", f"elsewhere/{awaited}", f"{prefix}/HEAD.json"):
+            said = {"bucket": {"name": seaweedfs.shared_bucket}, "object": {"key": key}}
+            await queues.send(arrivals, json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": said}]}))
+        await queues.send(arrivals, '{"Event": "s3:TestEvent"}')
+
+    place.run(told)
+    until(lambda: counter(metrics.ARRIVALS, outcome="Looked") == looked + 2)  # there is no such object: nothing follows
+    until(lambda: counter(metrics.ARRIVALS, outcome="Foreign") == foreign + 1)
+    (tmp_path / "hold").unlink()
+    ended = site.end(process)
+    assert ended.code == 0, ended.log
+    kept = open_store(bucket, credentials)
+    assert [each.record.model.sha256 for each in history.committed(kept, hub.job.layout)] == digests
+    assert asked_over_https(hub) == []
+    place.run(lambda queues: queues.remove(arrivals))
+
+
+def test_notifications_of_a_bucket_name_what_arrived(moto, tmp_path):
+    """As S3 itself words them, through a real notification of moto's."""
+    place = Place(Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys"))
+    s3, bucket, queue = moto.client("s3"), f"models-{uuid.uuid4().hex[:8]}", f"arrivals-{uuid.uuid4()}"
+    place.run(lambda queues: queues.make(queue))
+    sqs = moto.client("sqs")
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    s3.create_bucket(Bucket=bucket)
+    wanted = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [wanted]})
+    s3.put_object(Bucket=bucket, Key="jobs/a/updates/x y=z", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="other/b", Body=b"1")
+
+    async def read(queues):
+        found = []
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found) < 3:  # the configuration is told, too
+                found += [each.body for each in await queues.receive(queue, 1.0)]
+        return [key for body in found for key in arrivals_keys(body, S3(bucket, "jobs/a"))]
+
+    assert place.run(read) == ["updates/x y=z"]
+    for client in (s3, sqs):
+        client.close()
