@@ -134,7 +134,8 @@ class S3Bucket:
         there = self.ask(name, "head_object", **self.of(name))
         if there.get("StorageClass") in COLD or there["ContentLength"] > self.largest_put_bytes:
             return
-        copied = {"CopySource": self.of(name), "CopySourceIfMatch": there["ETag"], "StorageClass": COLD[0]}
+        unchanged = {"CopySourceIfMatch": there["ETag"], "IfMatch": there["ETag"]}
+        copied = {"CopySource": self.of(name), **unchanged, "StorageClass": COLD[0]}
         self.ask(name, "copy_object", **self.of(name), **copied, **self._kms)
 
     def thawed(self, name: str) -> bool:

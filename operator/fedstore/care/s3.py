@@ -18,6 +18,7 @@ from fedapi.wire.location import S3
 from fedstore import s3errors
 from fedstore.care import s3policy
 from fedstore.care.wanted import Finding, Wanted
+from fedstore.errors import StoreDeniedError, StoreError
 from fedstore.s3 import S3Bucket
 
 Json = dict[str, Any]
@@ -30,6 +31,10 @@ _ABSENT = frozenset(
         "NoSuchEncryptionConfiguration",
     }
 )  # fmt: skip
+
+
+class _TakenBackError(Exception):
+    """A setting was made, did harm, and is undone."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class S3Care:
                 each.set_()
             except ClientError as error:
                 yield self._not_set(each.what, error)
+            except _TakenBackError as error:
+                yield Finding(each.what, "missing", str(error), settable=False)
             else:
                 after = self._found(each)
                 said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
@@ -202,9 +209,35 @@ class S3Care:
             return "" if s3policy.holds(there, [statement]) else "the bucket's policy does not say it"
 
         def set_() -> None:
-            self._ask("put_bucket_policy", Policy=json.dumps(s3policy.merged_policy(self._policy(), statement)))
+            before, could = self._policy(), self._can_write()
+            self._ask("put_bucket_policy", Policy=json.dumps(s3policy.merged_policy(before, statement)))
+            if could and not self._can_write():
+                if before:
+                    self._ask("put_bucket_policy", Policy=json.dumps(before))
+                else:
+                    self._ask("delete_bucket_policy")
+                raise _TakenBackError("by this the server denies writes as Fedloom makes them, so it was taken back")
 
         return _Setting(f"policy: {what}", lacks, set_)
+
+    def _can_write(self) -> bool:
+        """At once, and in parts. Not every server understands every condition."""
+        name = f"{self._place.prefix}/" if self._place.prefix else ""
+        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        try:
+            tag = self._store.put_unprobed(name, b"", None, {})
+            upload = self._store.upload_unprobed(name, tag, {})
+            try:
+                upload.part(1, memoryview(b"1"))
+                upload.complete()
+            finally:
+                upload.abort()
+        except StoreDeniedError:
+            return False
+        finally:
+            with suppress(StoreError):
+                self._store.delete(name)
+        return True
 
     def _unenforced(self) -> str:
         """Tries, below the prefix, what the policy forbids. Where nothing may be written at all, nothing is known."""

@@ -24,6 +24,9 @@ ARN = "arn:aws:iam::000000000000:user"
 EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}]}'
 
 
+TAKEN_BACK = ("policy: TLS alone", "policy: SSE-KMS alone", "policy: no write without a condition")  # by moto
+
+
 def states(findings):
     return {each.what: each.state for each in findings}
 
@@ -70,6 +73,9 @@ def test_a_bucket_is_set_up_and_then_keeps_everybody_else_out(own, tmp_path):
     store.put_once("models/a", b"model")
     assert store.get("models/a") == b"model"
     assert list(store.keys("models/")) == ["models/a"]
+    with store.writer("models/large") as writer:
+        writer.write(bytes(9 << 20))
+        assert writer.finish().size == 9 << 20, "in parts, too"
     for use in (
         lambda: opened("stranger").get("models/a"),
         lambda: opened("stranger").put_once("models/b", b"1"),
@@ -127,14 +133,18 @@ def test_minio_has_a_lifecycle_and_no_policy_that_binds(minio, tmp_path):
 
 
 def test_a_cold_class_and_a_replica_where_a_server_has_them(moto, tmp_path):
-    """moto takes what Amazon does, and judges conditions of its own: whether its policy binds is unknown."""
+    """moto takes what Amazon does. It judges no conditions, so a statement denies all: such a bucket would be lost."""
     place = location.parsed(moto.place(prefix="hospital"))
     wanted = Wanted(
         replicate_to="arn:aws:s3:::copy", replication_role="arn:aws:iam::123456789012:role/copy", regions=("us-east-1",)
     )
     care = S3Care(place, moto.credentials(tmp_path / "c"), wanted)
     done = states(care.init())
-    assert {what for what, state in done.items() if state != "kept"} == {"the policy is enforced", "access is logged"}
+    lacking = {what for what, state in done.items() if state != "kept"}
+    assert lacking == {*TAKEN_BACK, "the policy is enforced", "access is logged"}
+    again = {each.what: each.remark for each in care.init()}
+    assert all("denies writes as Fedloom makes them, so it was taken back" in again[what] for what in TAKEN_BACK)
+    open_store(place.text(), tmp_path / "c").put_once("models/a", b"1")
     with contextlib.closing(moto.client()) as client:
         (cold,) = [
             rule
@@ -161,7 +171,8 @@ def test_the_commands_tell_in_a_table_or_json_and_by_their_code(moto, tmp_path):
     assert found.returncode == 1
     told = {each["what"]: each["state"] for each in json.loads(found.stdout)["findings"]}
     assert told["versions are kept"] == "missing"
-    allowed = ("--may-lack", "the policy is enforced", "--may-lack", "access is logged")
+    lacking = ("the policy is enforced", "access is logged", *TAKEN_BACK)
+    allowed = [word for each in lacking for word in ("--may-lack", each)]
     done = storage("init", *where, *allowed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "versions are kept" in done.stdout
