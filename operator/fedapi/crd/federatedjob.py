@@ -369,6 +369,11 @@ class FederatedJobSpec(Part):
                 "restoreFrom cannot change after creation: delete the job and create it anew",
             ),
             ARRIVALS_OF_S3,
+            rule(
+                "!has(self.restoreFrom) || !has(self.task.initialModel)",
+                "restoreFrom and task.initialModel exclude each other, since both say what the job begins with: keep one",
+                ".restoreFrom",
+            ),
             _apart("s3", "bucket", "endpoint"),
             _apart("gcs", "bucket", "endpoint"),
             _apart("azure", "account", "container", "endpoint"),
