@@ -16,6 +16,7 @@ from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
+from fedoperator.decide.view import dig
 from fedstore import history
 from fedstore.errors import ContentMismatchError, HistoryDamagedError, MissingError, StoreError
 from fedstore.fetching import fetch
@@ -105,7 +106,7 @@ def _store(state: StateFolder) -> tuple[Layout, Place | None]:
     metadata = record["metadata"]
     layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
     folders = (Path(layout.head).parent, Path(layout.models()))
-    if bucket := Storage.model_validate(record["spec"].get("storage") or {}).bucket:
+    if bucket := Storage.model_validate(dig(record, "spec", "storage") or {}).bucket:
         asked = bucket.credentials_secret_ref
         return layout, Place(bucket.location().text(), state.secret(asked.name) if asked else None)
     claims = sorted((state.root / "claims").glob("*"))
