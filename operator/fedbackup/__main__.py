@@ -8,7 +8,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from fedbackup.settings import CreateSettings, RestoreSettings, Settings, Signin
 from fedbackup.verify import Demand, Verifier
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
+from fedstore.residency import check_region
 
 if TYPE_CHECKING:
     from fedbackup.adapters.kubernetes import KubernetesJob
@@ -63,8 +64,10 @@ def _create() -> int:
         source = _opened(SOURCE, settings.store, settings.store_credentials_dir)
         signer = settings.signer()
         archive = _archive(settings, pinned=signer.public_key)
-        objects = _objects(settings)
-        bodies = objects.of_job(_sites(settings)) if objects else []
+        objects, config = _objects(settings), _config(settings)
+        with told(DESTINATION):
+            check_region(archive.store, config.residency if config else ())
+        bodies = objects.of_job([entry.name for entry in config.roster] if config else ()) if objects else []
         policy = Policy(settings.keep_last, settings.cold_after_days)
         made = Maker(source, archive, signer, bodies, policy).made()
         body = made.manifest
@@ -180,12 +183,12 @@ def _thaw(settings: Settings) -> Thaw:
     return Thaw(settings.thaw_patience_s, time.time, time.sleep, log.info)
 
 
-def _sites(settings: CreateSettings) -> Sequence[str]:
-    """Names of the job's FLClients, by what the aggregator is told; none where nobody told it."""
+def _config(settings: CreateSettings) -> JobConfig | None:
+    """What the aggregator is told: which FLClients the job has, and where its buckets may be; None where nobody told it."""
     if not settings.config_file.exists():
-        return ()
+        return None
     try:
-        return [entry.name for entry in JobConfig.told(settings.config_file.read_bytes()).roster]
+        return JobConfig.told(settings.config_file.read_bytes())
     except (OSError, ValidationError) as error:
         raise BadRequestError(Reason.BAD_SETTINGS, f"{settings.config_file}: {error}"[:500]) from error
 

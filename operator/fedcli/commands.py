@@ -48,6 +48,12 @@ NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="
 KubeconfigOption = Annotated[Path | None, typer.Option(help="Kubeconfig file; default as kubectl's.")]
 StoreJobArgument = Annotated[str | None, typer.Argument(help="Name of the FederatedJob.")]
 ClaimOption = Annotated[str | None, typer.Option(help="Instead of JOB: a store's PersistentVolumeClaim on a cluster.")]
+CredentialsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of a job in a bucket: a folder with a file per variable of the cloud's SDK; default: the SDK's own."
+    ),
+]
 ImageOption = Annotated[str | None, typer.Option(help="With --claim: an image that has `python`, to read with.")]
 ContextOption = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 
@@ -182,6 +188,7 @@ def pull(
         int | None, typer.Option("--round", min=0, help="A committed round; default: the last. 0 is the initial model.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: NAME.safetensors.")] = None,
+    credentials: CredentialsOption = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -203,7 +210,7 @@ def pull(
         if claim and image:
             digest = modelreader.pull_from_claim(cluster, claim, image, target, round_)
         else:
-            digest = modelreader.pull_model(cluster, str(job), target, round_)
+            digest = modelreader.pull_model(cluster, str(job), target, round_, credentials)
     _out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
 
 
@@ -212,6 +219,7 @@ def list_models(
     job: StoreJobArgument = None,
     claim: ClaimOption = None,
     image: ImageOption = None,
+    credentials: CredentialsOption = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -229,7 +237,7 @@ def list_models(
         if claim and image:
             found = modelreader.rounds_of_claim(cluster, claim, image)
         else:
-            found = modelreader.rounds(cluster, str(job))
+            found = modelreader.rounds(cluster, str(job), credentials)
     table = Table("ROUND", "COMMITTED", "SITES", "SAMPLES", "KEPT", "SHA-256", box=None)
     for each in found:
         commit = each.record

@@ -1,6 +1,7 @@
 """Fetches a committed model out of a job's store volume, also when its aggregator is long scaled to zero.
 
-A pod that only reads the claim lives for the length of the copy; the file comes through the API server. Called by
+A pod that only reads the claim lives for the length of the copy; the file comes through the API server. A bucket is read
+directly (bucketreader.py). Called by
 `fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom store repair`
 uses such a pod too, one that may write.
 """
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi import names
+from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError, ObjectRef
+from fedcli.bucketreader import bucket_of
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
 from fedcli.volumerecords import PRINT, VolumeRecords
@@ -42,8 +45,12 @@ class Place:
     beside: Json = field(default_factory=dict)  # labels of pods that may hold the volume on their node
 
 
-def pull_model(cluster: Cluster, job: str, target: Path, round_: int | None = None) -> str:
-    """Writes the last model, or that of a round, to `target` and returns its SHA-256."""
+def pull_model(
+    cluster: Cluster, job: str, target: Path, round_: int | None = None, credentials: Path | None = None
+) -> str:
+    """Writes the last model, or that of a round, to `target` and returns its SHA-256. `credentials`: of a bucket."""
+    if bucket := bucket_of(cluster.job(job), credentials):
+        return bucket.pull(target, round_)
     claim, model = _last(cluster, job)
     with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
         ref = model if round_ is None else _of_round(cluster, pod, round_)
@@ -56,8 +63,10 @@ def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path, roun
         return _copy(cluster, pod, _of_round(cluster, pod, round_), target)
 
 
-def rounds(cluster: Cluster, job: str) -> list[Committed]:
+def rounds(cluster: Cluster, job: str, credentials: Path | None = None) -> list[Committed]:
     """The committed rounds of a job, oldest first."""
+    if bucket := bucket_of(cluster.job(job), credentials):
+        return bucket.rounds()
     claim, _ = _last(cluster, job)
     with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
         return _rounds(cluster, pod)
@@ -102,7 +111,13 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
 
 def repair_store(cluster: Cluster, job: str) -> list[str]:
     """Repairs the store of a job, in a pod of its aggregator's image that may write the claim; what it printed."""
-    status = cluster.job(job).get("status") or {}
+    body = cluster.job(job)
+    status = body.get("status") or {}
+    if Storage.model_validate(body["spec"].get("storage") or {}).bucket is not None:
+        raise CommandError(
+            f"the store of FederatedJob {cluster.namespace}/{job} is a bucket, and only volumes are repaired: restore the job "
+            "from a backup (spec.restoreFrom), or put lost objects back from the bucket's versions"
+        )
     claim = (status.get("children") or {}).get("volumeClaim")
     if not claim:
         raise CommandError(

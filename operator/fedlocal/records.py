@@ -3,8 +3,6 @@
 Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom store repair`) and by the benchmarks.
 """
 
-import hashlib
-import shutil
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +10,19 @@ from pathlib import Path
 
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
+from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import Layout
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
+from fedoperator.decide.view import dig
 from fedstore import history
-from fedstore.errors import HistoryDamagedError, MissingError, StoreError
+from fedstore.errors import ContentMismatchError, HistoryDamagedError, MissingError, StoreError
+from fedstore.fetching import fetch
 from fedstore.history import Committed
+from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
-
-_URI = "volume://"
 
 
 @dataclass(frozen=True)
@@ -65,58 +65,70 @@ def overhead_s(times: Sequence[RoundTime]) -> float:
 
 def committed(state: StateFolder) -> list[Committed]:
     """Every committed round, oldest first, and whether its model is kept. StateBrokenError where a link is missing."""
-    layout, folder = _store(state)
-    if folder is None:
+    layout, place = _store(state)
+    if place is None:
         return []
     try:
-        return history.committed(open_store(folder), layout)
+        return history.committed(place.opened(), layout)
     except HistoryDamagedError as error:
-        raise StateBrokenError(f"{folder}: {StoreDamagedError(str(error))}") from error
+        raise StateBrokenError(f"{place.where}: {StoreDamagedError(str(error))}") from error
     except (StoreError, NewerRecordError) as error:
-        raise StateBrokenError(f"{folder}: {error}") from error
+        raise StateBrokenError(f"{place.where}: {error}") from error
 
 
 def repair(state: StateFolder) -> list[str]:
     """Repairs the job's store, and says what was damaged and what was done. StateBrokenError when it cannot be."""
-    layout, folder = _store(state)
-    if folder is None:
+    layout, place = _store(state)
+    if place is None:
         raise BadInputError(f"{state.root}: no store is here yet: run the job first")
     with locked(state.root):
         try:
-            return list(repaired(open_store(folder), layout))
+            return list(repaired(place.opened(), layout))
         except (FatalError, StoreError) as error:
-            raise StateBrokenError(f"{folder}: {error}") from error
+            raise StateBrokenError(f"{place.where}: {error}") from error
 
 
-def _store(state: StateFolder) -> tuple[Layout, Path | None]:
-    """Where the job's objects are; no folder before an aggregator has begun."""
-    metadata = _record(state)["metadata"]
+@dataclass(frozen=True)
+class Place:
+    """Where a job's objects are."""
+
+    where: str
+    credentials: Path | None = None
+
+    def opened(self) -> ObjectStore:
+        """The store. StoreError."""
+        return open_store(self.where, self.credentials)
+
+
+def _store(state: StateFolder) -> tuple[Layout, Place | None]:
+    """Where the job's objects are; no place before an aggregator has begun, unless it is a bucket."""
+    record = _record(state)
+    metadata = record["metadata"]
     layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
     folders = (Path(layout.head).parent, Path(layout.models()))
+    if bucket := Storage.model_validate(dig(record, "spec", "storage") or {}).bucket:
+        asked = bucket.credentials_secret_ref
+        return layout, Place(bucket.location().text(), state.secret(asked.name) if asked else None)
     claims = sorted((state.root / "claims").glob("*"))
-    return layout, next((claim for claim in claims if any((claim / each).is_dir() for each in folders)), None)
+    found = next((claim for claim in claims if any((claim / each).is_dir() for each in folders)), None)
+    return layout, Place(str(found)) if found else None
 
 
 def copy_model(state: StateFolder, target: Path, round_: int | None = None) -> str:
     """Copies the last committed model, or that of a round, and returns its SHA-256, which is checked on the way."""
     key, sha256 = _last(state) if round_ is None else _of_round(state, round_)
-    _, folder = _store(state)
-    source = (folder or state.root) / key
-    temporary = target.with_name(f".{target.name}.partial")
+    _, place = _store(state)
+    source = f"{place.where if place else state.root}: {key}"
     try:
-        shutil.copyfile(source, temporary)
+        fetch((place or Place(str(state.root))).opened(), key, sha256, target)
     except OSError as error:
         raise StateBrokenError(f"{source} cannot be copied to {target}: {error.strerror}") from error
-    with temporary.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != sha256:
-        temporary.unlink()
-        raise StateBrokenError(
-            f"{source}: SHA-256 is {digest}, but {sha256} was committed: the file is damaged; "
-            "`fedloom store repair` goes back to the newest round that is whole"
-        )
-    temporary.replace(target)
-    return digest
+    except ContentMismatchError as error:
+        way_out = "`fedloom store repair` goes back to the newest round that is whole"
+        raise StateBrokenError(f"{source}: {error}: the file is damaged; {way_out}") from error
+    except StoreError as error:
+        raise StateBrokenError(f"{source} cannot be copied to {target}: {error}") from error
+    return sha256
 
 
 def _last(state: StateFolder) -> tuple[str, str]:
@@ -124,7 +136,7 @@ def _last(state: StateFolder) -> tuple[str, str]:
     model = _record(state)["status"].get("model")
     if not model:
         raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
-    return model["uri"].removeprefix(_URI).partition("/")[2], model["sha256"]
+    return "models/" + model["uri"].partition("/models/")[2], model["sha256"]
 
 
 def _of_round(state: StateFolder, round_: int) -> tuple[str, str]:

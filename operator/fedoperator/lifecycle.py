@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from fedapi import names
+from fedoperator.backup_readings import backup_readings
 from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
@@ -30,7 +31,7 @@ from fedoperator.decide.reasons import ClientCondition
 from fedoperator.desired.kinds import CLIENT, JOB, JOBSET, OPTIONAL, WATCHED, Kind
 from fedoperator.errors import GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.handlers.runtime import Watches, streams
-from fedoperator.metrics import Metrics
+from fedoperator.metrics import BackupReading, Metrics
 from fedoperator.probes import METRICS_TEXT, serve, verdict
 from fedoperator.queueing import WorkQueue
 from fedoperator.reconcile import Reconciler
@@ -93,7 +94,9 @@ class Operator:
     def _serve(self) -> None:
         health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
         serve(self._settings.probe_port, health)
-        self._metrics.watch(self._queue.depth, self._health.ages_s, self._phases, self._heard, self._registry.age_s)
+        self._metrics.watch(
+            self._queue.depth, self._health.ages_s, self._phases, self._heard, self._registry.age_s, self._backups
+        )
         serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
 
     def _unhealthy(self) -> str:
@@ -112,6 +115,9 @@ class Operator:
         for site in self._cache.every(names.CLIENT_KIND):
             told = (site.get("status") or {}).get("conditions") or ()
             yield next((c["reason"] for c in told if c["type"] == ClientCondition.CONNECTED), "New")
+
+    def _backups(self) -> Iterable[BackupReading]:
+        return backup_readings(self._cache.every(names.JOB_KIND), datetime.now(UTC))
 
     def _election(self) -> Election | None:
         if not self._settings.leader_election:

@@ -5,6 +5,7 @@ What can be read off is read at scrape time: queue depth, ages of the watches, j
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +22,16 @@ from prometheus_client.registry import Collector
 
 _PREFIX = "fedloom_operator_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True)
+class BackupReading:
+    """How the backups of a job stand; of jobs that are backed up."""
+
+    namespace: str
+    job: str
+    verified_age_s: float
+    healthy: bool
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -66,9 +77,10 @@ class Metrics:
         phases: Callable[[], Iterable[str]],
         heard: Callable[[], Iterable[str]],
         registry_age_s: Callable[[], float],
+        backups: Callable[[], Iterable[BackupReading]],
     ) -> None:
         """What is read at scrape time."""
-        self.registry.register(_Readings(depth, ages_s, phases, heard, registry_age_s))
+        self.registry.register(_Readings(depth, ages_s, phases, heard, registry_age_s, backups))
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -83,9 +95,10 @@ class _Readings(Collector):
         phases: Callable[[], Iterable[str]],
         heard: Callable[[], Iterable[str]],
         registry_age_s: Callable[[], float],
+        backups: Callable[[], Iterable[BackupReading]],
     ) -> None:
         self._depth, self._ages_s, self._phases = depth, ages_s, phases
-        self._heard, self._registry_age_s = heard, registry_age_s
+        self._heard, self._registry_age_s, self._backups = heard, registry_age_s, backups
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(f"{_PREFIX}queue_depth", "Objects that wait for a look.", value=self._depth())
@@ -110,3 +123,20 @@ class _Readings(Collector):
             "Seconds since the registry of sites last answered; infinite before, and where there is none.",
             value=self._registry_age_s(),
         )
+        yield from self._of_backups()
+
+    def _of_backups(self) -> Iterable[Metric]:
+        whose = ["namespace", "job"]
+        ages = GaugeMetricFamily(
+            f"{_PREFIX}backup_verified_age_seconds",
+            "Seconds since a backup of a job was last restored and found right; infinite before.",
+            labels=whose,
+        )
+        healthy = GaugeMetricFamily(
+            f"{_PREFIX}backup_healthy", "1 where the job's condition BackupHealthy is true, else 0.", labels=whose
+        )
+        for each in self._backups():
+            ages.add_metric([each.namespace, each.job], each.verified_age_s)
+            healthy.add_metric([each.namespace, each.job], int(each.healthy))
+        yield ages
+        yield healthy

@@ -116,12 +116,22 @@ def in_buckets(job):
     return FederatedJob.parse({"metadata": job.metadata.dump(), "spec": job.spec.dump() | spec})
 
 
+def given(job):
+    """The same job with a model of the user's, from a bucket."""
+    model = {"uri": "s3://models/a", "sha256": "0" * 64, "credentialsSecretRef": {"name": "fedloom-store-a"}}
+    spec = job.spec.dump()
+    return FederatedJob.parse(
+        {"metadata": job.metadata.dump(), "spec": spec | {"task": spec["task"] | {"initialModel": model}}}
+    )
+
+
 def test_all_that_the_operator_makes_is_admitted(cluster, heart):
     later = in_buckets(heart).model_copy(update={"status": FederatedJobStatus.read(s.in_round())})
     objects = [
         *decide(s.observe(heart, sites()), s.NOW).objects,
         *decide(s.observe(in_buckets(heart), sites()), s.NOW).objects,  # a restore
         *decide(s.observe(later, sites()), s.NOW).objects,  # a backup because of rounds
+        *decide(s.observe(given(heart), sites()), s.NOW).objects,  # an initial model from a bucket
         *(o for site in sites() for o in decide_client(ObservedClient(site, None), s.NOW).objects),
     ]
     for site in sites():

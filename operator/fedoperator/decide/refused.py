@@ -1,7 +1,8 @@
 """Policy: objects that cannot be written. Somebody else's object has the name, or the API server does not take ours.
 
 A job whose hub lacks an object does not go on, and an aggregator never runs beside a foreign object that has the
-name of its account, its rights, its configuration or its Service: it is stopped until the name is free.
+name of its account, its rights, its configuration or its Service: it is stopped until the name is free. What only backups need
+stops nobody: the conditions ObjectsApplied and BackupHealthy say it.
 """
 
 from fedoperator.decide.context import JobContext
@@ -24,13 +25,21 @@ def objects_fact(context: JobContext) -> Fact | None:
 
 
 def foreign_names(context: JobContext) -> bool:
-    """Whether an object of somebody else has the name of one that the job needs."""
-    return any(each.foreign for each in context.observed.refused)
+    """Whether an object of somebody else has the name of one that the job needs to train."""
+    return any(each.foreign for each in context.observed.refused if not _of_backups(context, each))
+
+
+def _of_backups(context: JobContext, refused: Refused) -> bool:
+    """Whether only backups need the object. A restore needs their account, too, and its Job waits for it."""
+    identity = context.identity
+    own = (identity.backup, identity.verify, identity.backup_account, identity.backup_claim)
+    return refused.key.name in own
 
 
 def hub(context: JobContext) -> Trouble | None:
     """What keeps the aggregator from being as it must: a name that is taken, or a refusal while it is not ready."""
-    of_hub = [each for each in context.observed.refused if each.key.kind not in JOB_KINDS]
+    others = (each for each in context.observed.refused if each.key.kind not in JOB_KINDS)
+    of_hub = [each for each in others if not _of_backups(context, each)]
     found = [each for each in of_hub if each.foreign] or ([] if context.aggregator_ready else of_hub)
     return Trouble(_reason(found[0]), clipped(found[0].message), overdue=True) if found else None
 

@@ -13,6 +13,8 @@ OTHER_ID = "00000000-0000-0000-0000-000000000002"
 GSA = "fedloom@project.iam.gserviceaccount.com"
 SANDBOX = {"volumes": [{"name": "rows", "configMap": {"name": "sandbox"}}]}
 SOURCE = {"source": {"s3": {"bucket": "copies"}}, "backup": "default/heart"}
+WHOLE = {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 3}
+INITIAL = {"uri": "https://example.com/model.safetensors", "sha256": "0" * 64}
 ONE = ["volume, s3, gcs and azure exclude each other", "keep one"]
 CRON = ["must be minute, hour, day of the month, month and day of the week in UTC"]
 
@@ -176,6 +178,12 @@ STORES = [
         SOURCE | {"source": {"persistentVolumeClaim": {"claimName": "lost-backup-store-01234567"}}},
         SOURCE | {"source": {}},
         ["spec.restoreFrom.source", "source needs persistentVolumeClaim, s3, gcs or azure, one of them"],
+    ),
+    (
+        "spec",
+        WHOLE | {"restoreFrom": SOURCE},
+        WHOLE | {"restoreFrom": SOURCE, "task": WHOLE["task"] | {"initialModel": INITIAL}},
+        ["spec.restoreFrom", "restoreFrom and task.initialModel exclude each other", "keep one"],
     ),
     (RESTORE, SOURCE | {"publicKey": "0" * 64}, SOURCE | {"publicKey": "0"}, ["spec.restoreFrom.publicKey"]),
     (RESTORE, SOURCE | {"round": 0}, SOURCE | {"backup": "../heart"}, ["spec.restoreFrom.backup"]),

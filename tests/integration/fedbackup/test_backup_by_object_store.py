@@ -49,3 +49,15 @@ def test_a_key_of_the_kms_that_is_gone(tmp_path):
         assert backups.facts()["failures"][0]["reason"] == "StoreDenied"
         code, log = backups.run("restore", job, **{names.ENV_RESTORE_FROM: "lab/job", names.ENV_JOB_UID: NEW})
         assert code == Exit.STORE_DENIED, log
+
+
+def test_a_destination_outside_the_allowed_regions_gets_nothing(tmp_path, seaweedfs):
+    allowed = config(CLIENTS, rounds=2, uid=OLD, residency=("eu-west-1",))
+    job = trained(tmp_path / "job", rounds=1, job=JobFolder(tmp_path / "job", allowed))
+    bucket = seaweedfs.bucket()
+    backups = Backups(tmp_path / "backups", seaweedfs.place(bucket), seaweedfs.credentials(tmp_path / "credentials"))
+    code, log = backups.run("create", job)
+    assert code == Exit.BAD_SETTINGS, log
+    assert "the bucket is in us-east-1, and storage.residency allows eu-west-1" in log
+    with seaweedfs.clients() as client:
+        assert "Contents" not in client.list_objects_v2(Bucket=bucket)

@@ -29,8 +29,8 @@ from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "fedloom-system"
-# What a job has whose sites train in one pod each: no ring, so no policy around it.
-CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in ("Pod", "Lease"))
+# What a job has whose sites train in one pod each, and that is not backed up: no ring, so no policy around it.
+CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in ("Pod", "Lease", "CronJob"))
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ class Node:
     namespace: str = "hearts"
 
     def job(self, name):
-        return {"status": self.job_status}
+        metadata = {"name": name, "namespace": self.namespace, "uid": "u"}
+        return {"metadata": metadata, "spec": {}, "status": self.job_status}
 
     def deployment(self, name):
         spec = {"containers": [{"image": "hub:1", "imagePullPolicy": "Never"}], "nodeSelector": {"disk": "fast"}}

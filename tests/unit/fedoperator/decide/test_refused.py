@@ -28,6 +28,16 @@ def test_beside_a_foreign_object_no_aggregator_runs(ready):
         assert s.condition(decision, type_) == ("False", Reason.FOREIGN_OBJECT, "Service heart-aggregator is theirs")
 
 
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("kind", ["CronJob", "ServiceAccount"])
+def test_what_only_backups_need_stops_no_training(kind, ready):
+    name = "heart-backup" if kind == "CronJob" else "heart-fedloom-backup"
+    decision = _decided(Refused(Key(kind, name), f"{kind} {name} is theirs", foreign=True), ready=ready)
+    assert _replicas(decision) == [1]
+    assert s.condition(decision, "ObjectsApplied")[:2] == ("False", Reason.FOREIGN_OBJECT)
+    assert s.condition(decision, "AggregatorReady")[1] != Reason.FOREIGN_OBJECT
+
+
 @pytest.mark.parametrize(("ready", "progressing"), [(True, "True"), (False, "False")])
 def test_what_the_api_server_refuses_holds_a_job_up_while_its_aggregator_is_not_ready(ready, progressing):
     decision = _decided(Refused(LEASE_RIGHTS, "Role heart-aggregator was refused: quota"), ready=ready)
