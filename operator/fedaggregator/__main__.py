@@ -41,6 +41,7 @@ from fedaggregator.requests.smallmodel import SmallModel
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.store import Layout
 from fedapi.wire.tokens import blob_key
 from fedstore import many
 from fedstore.errors import StoreError
@@ -84,7 +85,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
     store = open_store(settings.store, settings.store_credentials_dir)
     config = ConfigFile(settings.config_file, settings.job_uid)
     check_region(store, config.first().residency)
-    store.clean()
+    layout = Layout(settings.namespace, settings.job, settings.job_uid)
+    store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))

@@ -8,7 +8,7 @@ is there already is compared by reading it, and HEAD carries a mark of the write
 import hashlib
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO
@@ -160,9 +160,10 @@ class BucketStore:
         """Of an object in the bucket."""
         return self._prefix + checked_key(key)
 
-    def clean(self) -> None:
+    def clean(self, below: Iterable[str] = ("",)) -> None:
         """Forgets uploads that killed writers left."""
-        self.bucket.abandon(self._prefix)
+        for prefix in below:
+            self.bucket.abandon(self._prefix + prefix)
 
     @contextmanager
     def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> Iterator[Writer]:

@@ -140,8 +140,9 @@ class DiskStore:
         self._durable_folders: set[Path] = {self._root}
         self._spare = SpareFiles(self._root / _SPARE)
 
-    def clean(self) -> None:
-        """Removes what killed writers left, and spare files. A writer of another process that still lives fails, nothing else."""
+    def clean(self, below: Iterable[str] = ("",)) -> None:
+        """Removes what killed writers left, whatever it was to be, and spare files. A writer of another process that still lives fails, nothing else."""
+        del below
         with _typed_errors(str(self._root)):
             left = [*(self._root / _TEMPORARY).iterdir(), *self._spare.left()]
         for path in left:

@@ -5,7 +5,7 @@ Nothing survives the process; `limit_bytes` makes it full.
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from fedapi.wire.message import ObjectRef
@@ -67,7 +67,7 @@ class MemoryStore:
         self._limit_bytes = limit_bytes
         self._lock = threading.RLock()
 
-    def clean(self) -> None:
+    def clean(self, below: Iterable[str] = ("",)) -> None:
         """Nothing is left of what was not finished."""
 
     @contextmanager

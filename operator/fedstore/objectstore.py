@@ -7,7 +7,7 @@ All calls block: an event loop calls them in a thread.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -49,8 +49,11 @@ class Reader(Protocol):
 class ObjectStore(Protocol):
     """A job's objects by key."""
 
-    def clean(self) -> None:
-        """Removes what killed writers left. For the one process that writes, at its start."""
+    def clean(self, below: Iterable[str] = ("",)) -> None:
+        """Removes what killed writers left of keys with these beginnings. For the one process that writes them, at its start.
+
+        A bucket may hold other jobs, whose writers live. A volume is one job's: there all that was left goes.
+        """
 
     def writer(self, key: str, *, size: int | None = None, sha256: str | None = None) -> AbstractContextManager[Writer]:
         """Begins an object whose size and digest are announced, or measured where they are None.

@@ -60,7 +60,7 @@ class MemoryBucket:
         self.objects.pop(name, None)
 
     def abandon(self, prefix):
-        self.uploads.clear()
+        self.uploads = {upload for upload in self.uploads if not upload.name.startswith(prefix)}
 
     def presigned_get(self, name, now, lifetime_s):
         return self._presigned("GET", name, now + lifetime_s)

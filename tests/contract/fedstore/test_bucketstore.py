@@ -153,3 +153,10 @@ def test_clean_forgets_uploads_of_killed_writers(store, bucket):
     bucket.upload("p/a/b", None, {})
     store.clean()
     assert not bucket.uploads
+
+
+def test_clean_leaves_the_uploads_of_other_jobs_of_the_bucket(store, bucket):
+    bucket.upload("p/models/n/mine-1/m", None, {})
+    other = bucket.upload("p/models/n/other-2/m", None, {})
+    store.clean(("models/n/mine-1/", "hubstate/n/mine-1/"))
+    assert bucket.uploads == {other}
