@@ -85,9 +85,8 @@ def test_a_job_is_backed_up_proved_lost_and_goes_on_elsewhere_to_the_same_model(
 
     told = world.wait("it to be restored and found right", proved)
     assert world.condition(job, "BackupHealthy").get("status") == "True", world.picture()
-    header, row = (line.split() for line in world.kubectl("get", "fj", job, "-o", "wide").splitlines())
-    assert "BACKUP" in header
-    assert len(row) == len(header), "the age of the proved backup is shown"
+    header, row = world.kubectl("get", "fj", job, "-o", "wide").splitlines()
+    assert row[header.index("BACKUP") :][:1].isdigit(), "the age of the proved backup is shown"
     with server.clients() as client:
         sent = [each["Key"] for each in client.list_objects_v2(Bucket=store).get("Contents", ())]
     assert not [key for key in sent if key.startswith("fedloom/updates/") and key.endswith(".safetensors")]
