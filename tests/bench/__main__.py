@@ -53,6 +53,7 @@ GOALS = {
     "commit_ms": 100.0,
     "backup_full_vs_copy": TimesPeer(1.2),
     "backup_next_bytes_ratio": 1.1,
+    "restore_to_next_round_s": 60.0,
     "registry_writes_per_s_5000": 90.0,
     "operator_rss_mib_5000_sites": 512.0,
 }

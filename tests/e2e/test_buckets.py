@@ -1,22 +1,20 @@
 """A job whose store is a bucket, on the real cluster: backed up and proved by its CronJobs, lost, and restored elsewhere."""
 
-import base64
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cluster.addresses import HOST_IP
+from tests.e2e.buckets import credentials, forget, place
 from tests.e2e.test_heart_disease import hospitals, undisturbed
 from tests.e2e.world import World
 from tests.servers import minio
-from tests.servers.s3server import REGION, ROOT, SECRET, S3Server
+from tests.servers.s3server import S3Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 __all__ = ["hospitals", "undisturbed"]  # fixtures
 EVERY_MINUTE = "* * * * *"
-SECRET_NAME = "fedloom-store-minio"
 FIRST_ROUNDS = 5
 
 
@@ -27,32 +25,13 @@ def server(platform, tmp_path_factory) -> Iterator[S3Server]:
         yield started
 
 
-def _secret(server: S3Server) -> dict:
-    files = {"AWS_ACCESS_KEY_ID": ROOT, "AWS_SECRET_ACCESS_KEY": SECRET, "ca.crt": Path(server.ca).read_text()}
-    data = {name: base64.b64encode(content.encode()).decode() for name, content in files.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET_NAME}, "data": data}
-
-
-def _place(server: S3Server, bucket: str) -> dict:
-    secret = {"credentialsSecretRef": {"name": SECRET_NAME}}
-    return {"s3": {"bucket": bucket, "prefix": "fedloom", "region": REGION, "endpoint": server.endpoint, **secret}}
-
-
-def _empty(server: S3Server, bucket: str) -> None:
-    with server.clients() as client:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for found in page.get("Contents", ()):
-                client.delete_object(Bucket=bucket, Key=found["Key"])
-        client.delete_bucket(Bucket=bucket)
-
-
 def _documents(hospitals: list[dict], server: S3Server, **spec: object) -> list[dict]:
     """The example with other fields in its job's spec, and the Secret of its buckets."""
     copies = list(yaml.safe_load_all(yaml.safe_dump_all(hospitals)))
     for body in copies:
         if body["kind"] == "FederatedJob":
             body["spec"] |= spec
-    return [_secret(server), *copies]
+    return [credentials(server), *copies]
 
 
 def _of_round(status: dict, round_: int) -> dict:
@@ -70,10 +49,10 @@ def test_a_job_is_backed_up_proved_lost_and_goes_on_elsewhere_to_the_same_model(
     sandbox = next(body for body in hospitals if body["kind"] == "FLClient")["spec"]["data"]
     backup = {
         "schedule": EVERY_MINUTE,
-        "destination": _place(server, safe),
+        "destination": place(server, safe),
         "verify": {"schedule": EVERY_MINUTE, "tolerance": "0.5", "data": sandbox},
     }
-    world.apply(_documents(hospitals, server, rounds=FIRST_ROUNDS, storage=_place(server, store), backup=backup))
+    world.apply(_documents(hospitals, server, rounds=FIRST_ROUNDS, storage=place(server, store), backup=backup))
     status = world.completes(job)
     assert status["model"]["uri"].startswith(f"s3://{store}/fedloom/")
 
@@ -92,13 +71,12 @@ def test_a_job_is_backed_up_proved_lost_and_goes_on_elsewhere_to_the_same_model(
     assert not [key for key in sent if key.startswith("fedloom/updates/") and key.endswith(".safetensors")]
 
     world.kubectl("delete", "namespace", world.namespace, namespaced=False)
-    _empty(server, store)
+    forget(server, store)
 
-    source = {**_place(server, safe)}
-    restore = {"source": source, "backup": told["verifiedObject"], "publicKey": told["publicKey"]}
+    restore = {"source": place(server, safe), "backup": told["verifiedObject"], "publicKey": told["publicKey"]}
     with World.create(platform.kubeconfig, "restored") as elsewhere:
         again = _documents(
-            hospitals, server, storage=_place(server, server.bucket()), restoreFrom=restore, rounds=rounds
+            hospitals, server, storage=place(server, server.bucket()), restoreFrom=restore, rounds=rounds
         )
         elsewhere.apply(again)
         restored = elsewhere.completes(job)
