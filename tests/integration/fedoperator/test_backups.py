@@ -131,4 +131,4 @@ def test_a_restore_comes_before_the_aggregator(api, namespace, running):
     until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_RESTORE}"))
     pod_ends(api, namespace, names.ROLE_RESTORE, 0)
     until(lambda: api.get("Deployment", namespace, deployment)["spec"]["replicas"] == 1)
-    assert condition(api, namespace, "Restored")["status"] == "True"
+    until(lambda: condition(api, namespace, "Restored")["status"] == "True")  # written after the objects
