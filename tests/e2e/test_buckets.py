@@ -63,7 +63,7 @@ def test_a_job_is_backed_up_proved_lost_and_goes_on_elsewhere_to_the_same_model(
         return told if told.get("verifiedObject", "") >= whole["object"] else {}
 
     told = world.wait("it to be restored and found right", proved)
-    assert world.condition(job, "BackupHealthy").get("status") == "True", world.picture()
+    world.wait("BackupHealthy", lambda: world.condition(job, "BackupHealthy").get("status") == "True")
     header, row = world.kubectl("get", "fj", job, "-o", "wide").splitlines()
     assert row[header.index("BACKUP") :][:1].isdigit(), "the age of the proved backup is shown"
     with server.clients() as client:
