@@ -81,7 +81,9 @@ class World:
         try:
             yield world
         finally:
-            world.kubectl("delete", "namespace", world.namespace, "--wait=false", namespaced=False)
+            world.kubectl(
+                "delete", "namespace", world.namespace, "--wait=false", "--ignore-not-found", namespaced=False
+            )
             pool.clear()
 
     @staticmethod
