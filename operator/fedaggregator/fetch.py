@@ -158,6 +158,8 @@ def _by_https(settings: Settings) -> Iterator[bytes]:
         with opener.open(settings.uri, timeout=_SILENCE_S) as answer:
             while block := answer.read(_BLOCK_BYTES):
                 yield block
+            if answer.length:  # what read() says nothing of
+                raise _AgainError(f"the connection ended {answer.length} bytes before the file did")
     except urllib.error.HTTPError as error:
         with error:
             if error.code in {408, 425, 429} or error.code >= 500:

@@ -39,7 +39,8 @@ class BucketWriter:
         self._store, self._key, self._sha256 = store, key, sha256
         self._content = Content(key, size, sha256)
         self._parts = Parts(store.bucket, size, store.threads)
-        self._skipped = False  # it is there already
+        self._skipped = False  # it is there already, or cannot come there by this upload
+        self._conflict: ConflictError | None = None  # why not
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Sends every part that is full, once there is more than one."""
@@ -50,11 +51,13 @@ class BucketWriter:
             if not self._parts.begun and not self._parts.hold(data.nbytes):
                 self._begin()
             if not self._skipped:
-                self._parts.add(data)
+                self._add(data)
 
     def finish(self) -> ObjectRef:
         """Checks, and makes it visible."""
         ref = self._content.ref()
+        if self._conflict is not None:
+            self._store.must_hold(ref, self._conflict)
         if self._skipped:
             return ref
         if not self._parts.begun:
@@ -69,6 +72,14 @@ class BucketWriter:
     def close(self) -> None:
         """Forgets what was not finished."""
         self._parts.close()
+
+    def _add(self, data: memoryview) -> None:
+        """A store may say before the end that the object is there, or that another process has ended the upload."""
+        try:
+            self._parts.add(data)
+        except ConflictError as error:
+            self._skipped, self._conflict = True, error
+            self._parts.close()
 
     def _begin(self) -> None:
         expected = None

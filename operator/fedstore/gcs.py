@@ -8,6 +8,7 @@ account, or, with workload identity, by IAM's signBlob, which is a request for e
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ _RETRY = DEFAULT_RETRY.with_timeout(30.0)  # longer outages are the caller's: it
 _SIGNER = "give the identity roles/iam.serviceAccountTokenCreator on itself, or a key of a service account"
 _KMS = "KMS"  # in the text of an answer that is about the key which encrypts
 _MOST = 500  # characters of an error: a library may put whole answers into it
+_SESSION = re.compile(r"upload_id=[^&\s'\")]*")  # of an upload that is under way: who knows it may go on with it
 
 
 class GcsBucket:
@@ -303,7 +305,7 @@ def _identity(files: Mapping[str, str], *, anonymous: bool) -> Any:
     """Who asks: by the file, else, at an endpoint that has a folder without one (an emulator), nobody, else as Google's libraries find it."""
     if KEY_FILE in files:
         said = json.loads(files[KEY_FILE])
-        match said.get("type"):
+        match said.get("type") if isinstance(said, dict) else None:
             case "service_account":
                 return service_account.Credentials.from_service_account_info(said, scopes=_SCOPES)
             case "external_account":
@@ -350,15 +352,19 @@ def _typed_errors(what: str) -> Iterator[None]:
     except InvalidResponse as error:
         raise _typed(what, error.response.status_code, str(error)) from error
     except auth_errors.TransportError as error:
-        raise StoreFailedError(f"{what}: {error}"[:_MOST]) from error
+        raise StoreFailedError(_told(what, error)) from error
     except (auth_errors.GoogleAuthError, ValueError) as error:
-        raise StoreDeniedError(f"{what}: the credentials do not do: {error}"[:_MOST]) from error
+        raise StoreDeniedError(_told(f"{what}: the credentials do not do", error)) from error
     except (answers.RetryError, DataCorruption, requests.RequestException, OSError) as error:
-        raise StoreFailedError(f"{what}: {error}"[:_MOST]) from error
+        raise StoreFailedError(_told(what, error)) from error
+
+
+def _told(what: str, error: object) -> str:
+    return _SESSION.sub("upload_id=...", f"{what}: {error}")[:_MOST]
 
 
 def _typed(what: str, code: int | None, message: str) -> StoreError:
-    text = f"{what}: {message}"[:_MOST]
+    text = _told(what, message)
     match code:
         case 404 if "bucket does not exist" in message:
             return UnfitStoreError(text)

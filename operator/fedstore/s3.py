@@ -103,6 +103,8 @@ class S3Bucket:
                 with closing(told["Body"]) as body:
                     while count := body.readinto(buffer[at - offset :][:_PIECE_BYTES]):
                         at += count
+                if at < end:
+                    raise ConnectionError(f"fewer bytes came than were said: {end - at} are missing")
             except s3errors.BROKEN_OFF as error:
                 failures += 1
                 if failures == _TRIES:

@@ -38,12 +38,12 @@ class Issues:
     def _begin(self) -> None:
         self._since = self._clock()
         self._entries: dict[tuple[Method, str], _Entry] = {}
-        self._uploads: dict[Holder, set[str]] = {}
+        self._uploads: dict[str, tuple[Holder, set[str]]] = {}  # of each site, in its last attempt
         self._holders = self._omitted = 0
 
     def check_room(self, upload: ObjectRef, to: Holder) -> None:
         """RequestRefusedError when a site was granted so many other objects for the same attempt."""
-        others = self._uploads.get(to, set()) - {upload.key}
+        others = self._granted(to) - {upload.key}
         if len(others) >= _MOST_UPLOADS:
             message = f"{len(others)} different objects were granted for this attempt, of which one can count"
             raise RequestRefusedError(Refusal(code="TooLarge", message=f"{message}: train no other"))
@@ -51,17 +51,22 @@ class Issues:
     def note(self, method: Method, ref: ObjectRef, to: Holder, expires_at: float) -> None:
         """A URL was made; of several for the same the last one counts."""
         if method == "PUT":
-            self._uploads.setdefault(to, set()).add(ref.key)
+            self._uploads[to.client] = to, self._granted(to) | {ref.key}
             fields = {"site": to.client, "key": ref.key, "size": ref.size, "sha256": ref.sha256, "expires": expires_at}
             log.info("upload granted", extra={"fields": fields})
-        entry = self._entries.setdefault((method, ref.key), _Entry(method, ref))
-        holder = to.text()
-        if holder not in entry.holders:
+        entry, holder = self._entries.get((method, ref.key)), to.text()
+        if entry is None or holder not in entry.holders:
             if self._holders >= _MOST_HOLDERS:
                 self._omitted += 1
                 return
             self._holders += 1
+            entry = self._entries.setdefault((method, ref.key), _Entry(method, ref))
         entry.holders[holder] = expires_at
+
+    def _granted(self, to: Holder) -> set[str]:
+        """Keys of what a site was granted for an attempt; admission refuses those before its last."""
+        last, keys = self._uploads.get(to.client, (to, set()))
+        return keys if last == to else set()
 
     def taken(self, commit: CommitRecord) -> IssueRecord | None:
         """What is to be told beside a commit, which is then forgotten; None: nothing was issued."""

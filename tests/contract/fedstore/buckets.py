@@ -85,6 +85,8 @@ class MemoryUpload:
         bucket.uploads.add(self)
 
     def part(self, number, data):
+        if self not in self.bucket.uploads:  # as servers say of an upload that somebody else has ended
+            raise ConflictError(self.name)
         self.parts[number] = bytes(data)
 
     def complete(self):

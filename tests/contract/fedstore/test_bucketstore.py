@@ -149,6 +149,25 @@ def test_what_arrived_by_url_is_read(store, bucket):
     assert f"not {SHA}" in store.arrived(ref), "whatever the metadata say"
 
 
+def test_a_writer_whose_upload_was_ended_by_another_process_is_to_try_again(store, bucket):
+    with store.writer("a/b") as writer:
+        writer.write(DATA * 30)
+        bucket.abandon("")
+        writer.write(DATA * 30)
+        with pytest.raises(StoreFailedError, match="try again"):
+            writer.finish()
+    assert put(store, "a/b").size == len(DATA)
+
+
+def test_a_writer_whose_upload_was_ended_because_the_object_is_there_has_written_it(store, bucket):
+    with store.writer("a/b") as writer:
+        writer.write(DATA * 30)
+        bucket.put("p/a/b", DATA * 60, None, {})
+        bucket.abandon("")
+        writer.write(DATA * 30)
+        assert writer.finish().size == len(DATA * 60)
+
+
 def test_clean_forgets_uploads_of_killed_writers(store, bucket):
     bucket.upload("p/a/b", None, {})
     store.clean()

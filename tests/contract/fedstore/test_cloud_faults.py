@@ -114,6 +114,17 @@ def test_an_outage_is_told_and_over_when_it_is_over(store, proxy):
     assert store.size("b") is None
 
 
+@pytest.mark.parametrize("proxy", ["fake_gcs"], indirect=True)
+def test_where_an_upload_goes_on_is_never_told(store, proxy):
+    """Who knows that URL of Google's may write the object."""
+    place = "https://127.0.0.1:1/upload?uploadType=resumable&upload_id=5ec2e7"
+    proxy.fault = lambda request: Fault(changed={"Location": place}) if request.method == "POST" else None
+    with pytest.raises(StoreFailedError) as told:
+        put(store, "large", LARGE)
+    assert "5ec2e7" not in str(told.value)
+    assert "127.0.0.1" in str(told.value)
+
+
 def test_rights_that_were_taken_away_are_told(store, proxy):
     store.put_once("a", b"1")
     proxy.fault = lambda _: refused(403, "AuthorizationPermissionMismatch")

@@ -151,6 +151,14 @@ def test_other_bytes_than_were_asked_for_are_an_error(store, proxy):
             reader.read_into(memoryview(bytearray(100)), 1 << 20)
 
 
+def test_an_answer_with_nothing_in_it_is_not_asked_for_without_end(store, proxy):
+    put(store, "a", DATA)
+    with store.reader("a") as reader:
+        proxy.fault = first(20, Fault(body=b""))
+        with pytest.raises(StoreFailedError, match="fewer bytes came"):
+            reader.read_into(memoryview(bytearray(100)), 1 << 20)
+
+
 def test_a_wrong_etag_never_lets_head_be_overwritten(store, proxy):
     first_head = store.replace_head("HEAD", b"1", None)
     proxy.fault = lambda request: Fault(changed={"ETag": '"wrong"'}) if request.method in {"GET", "PUT"} else None

@@ -84,6 +84,12 @@ class Served(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(DATA)))
             self.end_headers()
             self.wfile.write(DATA)
+        elif self.path == "/broken.pt":
+            type(self).failures += 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(DATA)))
+            self.end_headers()
+            self.wfile.write(DATA if type(self).failures > 1 else DATA[: 9 << 20])  # and hangs up
         elif self.path == "/moved.pt":
             self._redirect(f"https://127.0.0.1:{self.server.server_port}/model.pt")
         elif self.path == "/plain.pt":
@@ -116,7 +122,7 @@ def https(tmp_path):
         thread.join()
 
 
-@pytest.mark.parametrize("path", ["model.pt", "moved.pt", "flaky.pt"])
+@pytest.mark.parametrize("path", ["model.pt", "moved.pt", "flaky.pt", "broken.pt"])
 def test_over_https(https, tmp_path, path):
     base, ca = https
     assert fetch(tmp_path, f"{base}/{path}", credentials=ca) == (Exit.OK, "", DATA)

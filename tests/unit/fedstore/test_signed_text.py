@@ -111,7 +111,7 @@ def test_google_who_cannot_sign_is_told_the_way_out(tmp_path):
         bucket.presigned_get(NAME, NOW, LIFETIME_S)
 
 
-@pytest.mark.parametrize("content", ["{", '{"type": "authorized_user"}', '{"type": "service_account"}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"type": "authorized_user"}', '{"type": "service_account"}'])
 def test_google_credentials_that_are_none_are_refused_without_their_content(tmp_path, content):
     (tmp_path / "service-account.json").write_text(content)
     with pytest.raises(StoreDeniedError, match="credentials"):

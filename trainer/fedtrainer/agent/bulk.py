@@ -6,6 +6,7 @@ The URL is the authorization here: the site's token is never sent along.
 import hashlib
 import http.client
 import logging
+import ssl
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Bulk:
             self._stream.close()
             return
         self._check(response, grant.url)
-        response.read()
+        self._read_off(response)
 
     def _download(self, what: Download, path: Path) -> str:
         """SHA-256 of what came; the file holds it."""
@@ -76,7 +77,7 @@ class Bulk:
                     digest.update(self._block[:count])
                     overwriting.put(file, self._block[:count])
                     left -= count
-        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+        except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
             self._stream.close()
             raise RetryError(f"{type(error).__name__}: {error}") from error
         if left > 0:
@@ -85,6 +86,15 @@ class Bulk:
         if left < 0:
             self._stream.close()
         return digest.hexdigest()
+
+    def _read_off(self, response: HTTPResponse) -> None:
+        """The rest of an answer that says that all is well; what is long, or breaks off, ends the connection."""
+        try:
+            response.read(LONGEST_REFUSAL_BYTES)
+        except (OSError, http.client.HTTPException):
+            self._stream.close()
+        if not response.isclosed():
+            self._stream.close()
 
     def _check(self, response: HTTPResponse, url: str) -> None:
         """Raises what an error answer means. A refused URL (401, 403) is an old one: the site itself is not refused."""

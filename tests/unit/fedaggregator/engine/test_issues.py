@@ -80,3 +80,17 @@ def test_more_than_a_record_may_hold_is_counted(issues, monkeypatch):
     issues.note("GET", MODEL, Holder("s0"), 9.0)
     record = issues.taken(COMMIT)
     assert (record.issues[0].holders, record.omitted) == ({"s0/0/0": 9.0, "s1/0/0": 1.0, "s2/0/0": 1.0}, 2)
+
+
+def test_a_job_whose_attempts_fail_for_ever_costs_no_memory(issues, monkeypatch):
+    monkeypatch.setattr(issues_module, "_MOST_HOLDERS", 3)
+    for attempt in range(1, 100):
+        issues.note("PUT", update(attempt), Holder("a", 2, attempt), 1.0)
+    for number in range(100, 115):
+        issues.check_room(update(number), Holder("a", 2, 99))
+        issues.note("PUT", update(number), Holder("a", 2, 99), 1.0)
+    with pytest.raises(RequestRefusedError):
+        issues.check_room(update(115), Holder("a", 2, 99))
+    assert len(vars(issues)["_uploads"]) == 1
+    record = issues.taken(COMMIT)
+    assert (len(record.issues), record.omitted) == (3, 111)

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import os
+import socket
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +37,7 @@ class Store(ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://localhost:{self.server_address[1]}/bucket/key?{SECRET}"
         self.answers: list[tuple[int, bytes]] = []
+        self.missing, self.garbled = 0, False  # of a body: bytes that do not come; what comes instead
         self.seen: list[tuple[str, dict[str, str], bytes]] = []
 
     def handle_error(self, *_):
@@ -49,9 +52,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen.append((self.command, [(k.lower(), v) for k, v in self.headers.items()], body))
         status, content = self.server.answers.pop(0)
         self.send_response(status)
-        self.send_header("content-length", str(len(content)))
+        self.send_header("content-length", str(len(content) + self.server.missing))
         self.end_headers()
         self.wfile.write(content)
+        self.close_connection = self.server.missing > 0
+        if self.server.garbled:  # what no record of TLS is
+            self.wfile.flush()
+            with socket.socket(fileno=os.dup(self.connection.fileno())) as connection:
+                connection.sendall(b"x" * 100)
 
     do_GET = do_PUT = _answer  # noqa: N815 - named by http.server
 
@@ -110,6 +118,20 @@ def test_what_is_signed_is_sent_as_it_is_and_once(store, ca, bulk, file):
 def test_an_object_that_is_there_already_is_uploaded(store, ca, bulk, file):
     store.answers = [(412, b"<Error><Code>PreconditionFailed</Code></Error>")]
     bulk.upload(file, grant(store, ca))
+
+
+def test_an_answer_that_breaks_off_after_it_said_that_all_is_well_is_no_failure(store, ca, bulk, file):
+    store.answers, store.missing = [(200, b"<Put"), (200, b"")], 100
+    bulk.upload(file, grant(store, ca))
+    store.missing = 0
+    bulk.upload(file, grant(store, ca))
+
+
+@pytest.mark.parametrize("garbled", [False, True])
+def test_a_model_that_breaks_off_is_asked_for_again(tmp_path, store, ca, bulk, garbled):
+    store.answers, store.missing, store.garbled = [(200, DATA[:1000])] * 5, len(DATA) - 1000, garbled
+    with pytest.raises(AggregatorLostError, match="SSL" if garbled else "bytes are missing"):
+        bulk.download(Download(url=store.url, sha256=SHA256, size=len(DATA), expires_at=1.0, ca=ca), tmp_path / "model")
 
 
 @pytest.mark.parametrize(
