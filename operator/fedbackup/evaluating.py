@@ -1,10 +1,13 @@
 """Adapters of verify.Evaluation: the task in a container beside this one, or in a process that is started here.
 
 Both speak by files in one folder (fedapi.wire.verification). The task's process gets no credentials: in a cluster it is a
-container of its own, here its environment holds what it needs and nothing else.
+container of its own, here its environment holds what it needs and nothing else. What it puts into the folder is not trusted:
+a link there would lead to what only this process may read and write.
 """
 
 import os
+import secrets
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +21,7 @@ from fedapi.wire.verification import ANSWER_FILE, REQUEST_FILE, EvaluationAnswer
 from fedbackup.errors import NotRestorableError, Reason
 
 _LOOK_S = 0.2
+_LONGEST_BYTES = 1 << 20  # of an answer
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")  # of ours that a task's process may need
 
 
@@ -79,14 +83,30 @@ def dismiss(folder: Path) -> None:
 
 
 def answered(folder: Path) -> EvaluationAnswer:
-    """What the task's process has left."""
+    """What the task's process has left. NotRestorableError where it is no answer; what it is instead is not repeated."""
+    path = folder / ANSWER_FILE
     try:
-        return EvaluationAnswer.told((folder / ANSWER_FILE).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise NotRestorableError(Reason.EVALUATION_FAILED, f"{folder / ANSWER_FILE}: {error}"[:500]) from error
+        return EvaluationAnswer.told(_taken(path))
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValidationError as error:
+        why = error.errors(include_input=False)[0]["msg"]
+    raise NotRestorableError(Reason.EVALUATION_FAILED, f"{path} is no answer of the task: {why}"[:500])
+
+
+def _taken(path: Path) -> bytes:
+    """A plain file's content. OSError where it is a link, a pipe, or longer than any answer."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no plain file")
+        data = file.read(_LONGEST_BYTES + 1)
+    if len(data) > _LONGEST_BYTES:
+        raise OSError(f"it has more than {_LONGEST_BYTES} bytes")
+    return data
 
 
 def _put(path: Path, message: Message) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(message.canonical())
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with beside.open("xb") as file:  # new: never through a link that lies there
+        file.write(message.canonical())
     beside.replace(path)
