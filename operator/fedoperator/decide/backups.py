@@ -96,6 +96,14 @@ def _of_rounds(context: JobContext) -> str | None:
     return None if others else name
 
 
+def owed(context: JobContext) -> bool:
+    """Whether a backup is under way, or about to be because of rounds: a job that deletes itself waits for it."""
+    if suspended(context):
+        return False
+    name, made = _of_rounds(context), _made(context)
+    return any(not job.finished for job in made) or (name is not None and all(job.name != name for job in made))
+
+
 def jobs(context: JobContext) -> tuple[JsonView, ...]:
     """The Job of a backup that rounds make due, when no other backup is under way: one at a time."""
     job, keys = context.observed.job, context.observed.settings.keys_id

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import backup_health, children, early, failures, lifetime, pending, podless, queues
+from fedoperator.decide import backup_health, backups, children, early, failures, lifetime, pending, podless, queues
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Event, Key, Observed
@@ -86,7 +86,7 @@ def _due(context: JobContext) -> Iterator[datetime]:
 def _finished(context: JobContext, end: Ending) -> Decision:
     """After the end the aggregator and what still runs are stopped, in time, and nothing is made or mended but for backups."""
     expiry, wait = lifetime.expires(context, end), released(context, end)
-    if end.recorded and expiry and context.now >= expiry:
+    if end.recorded and expiry and context.now >= expiry and not backups.owed(context):
         return Decision(delete_self=True, events=(Event("Normal", EventReason.EXPIRED, "its time to live is over"),))
     sites = final_site_status(context) if end.recorded else site_status(context)
     new = status(context, StatusParts(ending=end, sites=sites))

@@ -102,6 +102,22 @@ def test_after_the_end_the_last_round_is_backed_up_and_the_schedule_goes_on():
     assert decide(observed(12, 10, {s.key(made): made}, outcome=outcome), s.NOW).suspend == {job_named(12): False}
 
 
+def test_a_job_that_deletes_itself_waits_for_its_last_backup():
+    ended = s.outcome() | {"conditions": list(dict(decide(s.observe(s.job(s.outcome())), s.NOW).status)["conditions"])}
+
+    def deleted(backed_up, children=None, **more):
+        return decide(
+            observed(12, backed_up, children, {"ttlSecondsAfterFinished": 0} | more, **ended), s.NOW
+        ).delete_self
+
+    assert not deleted(10), "it is due"
+    assert not deleted(10, live(job_named(12))), "it is under way"
+    assert not deleted(12, cron() | live("heart-backup-29000000", cron="cron")), "so is one of the schedule"
+    assert deleted(12, live(job_named(12), **DONE))
+    assert deleted(10, live(job_named(12), **FAILED)), "nobody makes it any more"
+    assert deleted(10, live(job_named(12)), suspend=True)
+
+
 @pytest.mark.parametrize("spec", [{"suspend": True}, {"backup": BACKUP | {"suspend": True}}])
 def test_suspended_with_the_job_or_alone(spec):
     running = live("heart-backup-29000000", cron="cron")
