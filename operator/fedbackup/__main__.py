@@ -20,7 +20,7 @@ from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
 from fedapi.wire.store import Layout
 from fedbackup import archive as archives
-from fedbackup import evaluating, facts
+from fedbackup import evaluating, facts, restore
 from fedbackup.adapters.files import FactsFile, ObjectsFolder
 from fedbackup.archive import Archive
 from fedbackup.copying import DESTINATION, SOURCE, TARGET
@@ -28,7 +28,6 @@ from fedbackup.create import Maker, Policy
 from fedbackup.errors import BackupError, BadRequestError, Reason, told
 from fedbackup.freezing import Thaw
 from fedbackup.ports import Facts, Objects
-from fedbackup.restore import Request, restored
 from fedbackup.settings import CreateSettings, RestoreSettings, Settings, SigningSettings, VerifySettings
 from fedbackup.verify import Demand, Verifier
 from fedstore.objectstore import ObjectStore
@@ -112,13 +111,13 @@ def _restore() -> int:
         destination = _opened(DESTINATION, settings.backup_store, settings.backup_credentials_dir)
         with told(DESTINATION):
             old, name = archives.located(destination, settings.restore_from)
-            archive = Archive(destination, old, settings.public_key)
-            found = archive.chosen(name)
+        archive = Archive(destination, old, settings.public_key)
         target = _opened(TARGET, settings.store, settings.store_credentials_dir)
         layout = Layout(settings.namespace, settings.job, settings.job_uid)
-        request = Request(layout, time.time(), settings.round, settings.rounds)
+        found = restore.chosen(archive, name, target, layout)
+        request = restore.Request(layout, time.time(), settings.round, settings.rounds)
         began = time.monotonic()
-        done = restored(archive, found, target, request, _thaw(settings))
+        done = restore.restored(archive, found, target, request, _thaw(settings))
         fields = {"backup": found.key, "round": done.head.round, "objects": done.objects, "bytes": done.bytes}
         what = "restored before" if done.was_there else "restored"
         log.info(what, extra={"fields": {**fields, "seconds": round(time.monotonic() - began, 3)}})

@@ -54,6 +54,16 @@ class Request:
     )
 
 
+def chosen(archive: Archive, name: str, target: ObjectStore, layout: Layout) -> Found:
+    """A backup by name, else the one whose restore was begun, else the newest: a later one may have been made meanwhile."""
+    with told(TARGET):
+        begun = None if name else _begun(target, layout)
+    with told(DESTINATION):
+        if begun is not None:
+            name = next((each for each in archive.names() if archive.manifest_key(each) == begun.backup), "")
+        return archive.chosen(name)
+
+
 def restored(archive: Archive, found: Found, target: ObjectStore, request: Request, thaw: Thaw) -> Restored:
     """The store of `request.layout` as the backup has it. NotRestorableError names what is wrong with the backup."""
     archived, layout = Archived(archive, found), request.layout

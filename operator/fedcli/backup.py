@@ -32,7 +32,7 @@ from fedbackup.evaluating import Program
 from fedbackup.freezing import Thaw
 from fedbackup.manifest import Signer
 from fedbackup.objects import objects_in
-from fedbackup.restore import Request, restored
+from fedbackup.restore import Request, chosen, restored
 from fedbackup.verify import Demand, Verifier
 from fedcli.errors import CommandError
 from fedlocal.errors import BadInputError
@@ -204,10 +204,9 @@ def restore(
     """Puts a backup into an empty store, for a job that goes on from it: what spec.restoreFrom does on a cluster."""
     with _errors():
         archive, named = _archive(_opened(DESTINATION, where, credentials), job, public_key)
-        with told(DESTINATION):
-            found = archive.chosen(name or named)
-        request, began = Request(_layout(new), time.time(), round_, rounds), time.monotonic()
-        done = restored(archive, found, _opened(TARGET, to, to_credentials), request, _thaw(patience))
+        target, layout, began = _opened(TARGET, to, to_credentials), _layout(new), time.monotonic()
+        found = chosen(archive, name or named, target, layout)
+        done = restored(archive, found, target, Request(layout, time.time(), round_, rounds), _thaw(patience))
         seconds = round(time.monotonic() - began, 3)
         said = {"backup": found.key, "round": done.head.round, "objects": done.objects, "bytes": done.bytes}
         what = "was restored before" if done.was_there else f"{done.objects} objects, {done.bytes} bytes in {seconds} s"

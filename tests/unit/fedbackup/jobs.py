@@ -7,7 +7,7 @@ from fedbackup.archive import Archive
 from fedbackup.create import Maker, Policy
 from fedbackup.freezing import Thaw
 from fedbackup.manifest import Signer
-from fedbackup.restore import Request, Restored, restored
+from fedbackup.restore import Request, Restored, chosen, restored
 from fedstore.memory import MemoryStore
 from tests.property.fedaggregator.simulation import Hub, job
 
@@ -82,4 +82,4 @@ def restore(
     target, clock = target if target is not None else MemoryStore(), clock or Clock()
     request = Request(Layout("ns", "job", uid), clock(), **values)
     thaw = Thaw(patience_s, clock, clock.pause, said)
-    return target, restored(from_, from_.chosen(name), target, request, thaw)
+    return target, restored(from_, chosen(from_, name, target, request.layout), target, request, thaw)

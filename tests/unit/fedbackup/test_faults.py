@@ -86,6 +86,22 @@ def test_killed_at_every_write_of_a_restore(job, undisturbed):
     assert finish(hub(NEW, store)) == undisturbed
 
 
+def test_a_killed_restore_goes_on_with_its_backup_when_there_is_a_newer_one():
+    job = hub()
+    train(job, 2)
+    to, target = archive(), CrashingStore()
+    maker(job, to).made()
+    target.arm(5, before=True)
+    with pytest.raises(Crash):
+        restore(to, target=target)
+    target.arm(None, before=True)
+    train(job, 3)
+    maker(job, to).made()
+    for again in (False, True):
+        _, done = restore(to, target=target)
+        assert (done.head.round, done.was_there) == (2, again)
+
+
 def test_only_what_is_new_is_copied_again():
     job = hub()
     train(job, 3)
