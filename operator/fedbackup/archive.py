@@ -75,14 +75,17 @@ class Archive:
         data = self.store.get(key)
         return Found(name, key, manifests.digest(data), manifests.opened(Manifest, key, data, self._pinned))
 
-    def newest(self) -> Found | None:
-        """The last backup whose manifest can be read."""
+    def readable(self) -> Iterator[Found]:
+        """The backups whose manifests can be read, newest first."""
         for name in reversed(self.names()):
             try:
-                return self.read(name)
+                yield self.read(name)
             except NotRestorableError:
                 continue
-        return None
+
+    def newest(self) -> Found | None:
+        """The last of them."""
+        return next(self.readable(), None)
 
     def chosen(self, name: str = "") -> Found:
         """A backup by name, else the last, whole or not."""

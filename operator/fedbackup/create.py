@@ -1,7 +1,7 @@
 """Makes a backup: a snapshot of what HEAD reaches, its content copied where it is not there yet, then the signed manifest.
 
 Called by __main__.py and the command line. Killed at any point it leaves content that the next one uses, and no backup. A
-backup that would be empty fails; one that holds less than the one before is made, says so, and deletes nothing.
+backup that would be empty fails; one that holds less than another is made, says so, and deletes nothing.
 """
 
 import json
@@ -71,9 +71,10 @@ class Maker:
             archive.wait_for_sweeps(own, self._clock, self._pause)
             before = archive.newest()
             known = {entry.path: entry for entry in before.manifest.entries} if before else {}
+            held = max((found.manifest.round for found in archive.readable()), default=0)
             again = {sha256 for _, found in list(archive.evidence())[:1] for sha256 in found.damaged}
             taken, entries, copied = self._consistent(known, again)
-            body = self._manifest(taken, entries, copied, before.manifest if before else None, began)
+            body = self._manifest(taken, entries, copied, held, began)
             found = archive.write(body, self._signer, self._clock())
             trouble = _trouble(body)
             if trouble is None and self._policy.keep_last is not None:
@@ -166,9 +167,7 @@ class Maker:
         keep = history.get("keep")
         return keep if isinstance(keep, int) else None
 
-    def _manifest(
-        self, taken: Snapshot, entries: list[Entry], copied: int, before: Manifest | None, began: float
-    ) -> Manifest:
+    def _manifest(self, taken: Snapshot, entries: list[Entry], copied: int, held: int, began: float) -> Manifest:
         layout, now = self._archive.layout, self._clock()
         entries = freezing.frozen(self._archive, entries, self._policy.cold_after_days, now, taken.warm)
         digest = taken.head.commit_sha256
@@ -188,15 +187,16 @@ class Maker:
             new_bytes=copied,
             seconds=max(0.0, now - began),
             left_out=taken.damaged,
-            shrunken=_shrunken(taken, before),
+            shrunken=_shrunken(taken, held),
             public_key=self._signer.public_key,
         )
 
 
-def _shrunken(taken: Snapshot, before: Manifest | None) -> str:
-    if before is None or taken.head.round >= before.round:
+def _shrunken(taken: Snapshot, held: int) -> str:
+    """`held`: the last round of any backup that is kept. The newest alone would be as short the next time, and all well."""
+    if taken.head.round >= held:
         return ""
-    return f"round {taken.head.round} is the last that is committed, the backup before holds round {before.round}"
+    return f"round {taken.head.round} is the last that is committed, a backup that is kept holds round {held}"
 
 
 def _trouble(made: Manifest) -> NotBackedUpError | None:

@@ -61,7 +61,7 @@ class Manifest(Message):
     new_bytes: Natural = Field(description="Of those that this backup copied.")
     seconds: float
     left_out: dict[str, str] = Field(default={}, description="Damaged at the source, by path: why.")
-    shrunken: str = Field("", description="Why it holds less than the one before; empty when it does not.")
+    shrunken: str = Field("", description="Why it holds less than another that is kept; empty when it does not.")
     public_key: str = Field(pattern=r"^[0-9a-f]{64}$", description="Ed25519, hex.")
 
     @property

@@ -319,6 +319,20 @@ def test_a_shrunken_store_fails_by_name_and_deletes_nothing():
     restore(to, to.names()[0])
 
 
+def test_longer_backups_stay_until_a_store_that_went_back_has_caught_up():
+    job, shorter = hub(), hub()
+    train(job, 4)
+    train(shorter, 2)
+    to = archive()
+    maker(job, to).made()
+    for many in (2, 3):
+        assert maker(shorter, to, keep_last=1).made().trouble.reason == Reason.SHRUNKEN
+        assert len(to.names()) == many
+    train(shorter, 4)
+    assert maker(shorter, to, keep_last=1).made().trouble is None
+    assert len(to.names()) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(StoreFullError("no room"), Reason.STORE_FULL), (StoreDeniedError("the key is gone"), Reason.STORE_DENIED)],
