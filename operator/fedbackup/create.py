@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 
 from fedapi.jsonvalue import Json, JsonView
 from fedapi.wire.message import ObjectRef
@@ -72,7 +73,7 @@ class Maker:
             before = archive.newest()
             known = {entry.path: entry for entry in before.manifest.entries} if before else {}
             held = max((found.manifest.round for found in archive.readable()), default=0)
-            again = {sha256 for _, found in list(archive.evidence())[:1] for sha256 in found.damaged}
+            again = {sha256 for _, found in islice(archive.evidence(), 1) for sha256 in found.damaged}
             taken, entries, copied = self._consistent(known, again)
             body = self._manifest(taken, entries, copied, held, began)
             found = archive.write(body, self._signer, self._clock())
