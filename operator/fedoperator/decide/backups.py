@@ -19,8 +19,10 @@ def accounts(context: JobContext) -> tuple[JsonView, ...]:
     """The ServiceAccount of all pods that read or write backups."""
     if context.spec.backup is None and context.spec.restore_from is None:
         return ()
-    identity, annotations = context.identity, store_place.identities(hub_pod.buckets(context.observed.job))
-    return (access.service_account(identity, access.backup(identity), annotations),)
+    store, destination, source = hub_pod.buckets(context.observed.job)
+    used = (store, destination) if context.restored else (store, destination, source)
+    account = access.backup(context.identity)
+    return (access.service_account(context.identity, account, store_place.identities(used)),)
 
 
 def roles(context: JobContext) -> tuple[JsonView, ...]:

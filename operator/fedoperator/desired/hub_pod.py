@@ -20,7 +20,7 @@ FATAL = (*outcome.FATAL, *outcome.BACKUP_FATAL)
 
 
 def buckets(job: FederatedJob) -> tuple[Bucket | None, ...]:
-    """Of all that the pods use. The source of a restore comes last, and the destination before it: theirs win."""
+    """Of all that the pods use: store, destination and the source of a restore. The identity of a later one wins."""
     spec = job.spec
     backup = spec.backup.destination.bucket if spec.backup else None
     return spec.storage.bucket, backup, spec.restore_from.source.bucket if spec.restore_from else None

@@ -94,3 +94,22 @@ def test_a_pod_that_does_not_start_is_told():
 
 def test_a_suspended_job_restores_when_it_goes_on():
     assert of_role(decide(s.observe(s.job(suspend=True, **SPEC)), s.NOW), names.ROLE_RESTORE) == []
+
+
+def test_once_restored_backups_no_longer_act_as_the_source_knows_them():
+    def role_of(name):
+        return f"arn:aws:iam::123456789012:role/{name}"
+
+    spec = {
+        "storage": {"s3": {"bucket": "models", "roleARN": role_of("own")}},
+        "backup": {"schedule": "@daily", "destination": {"s3": {"bucket": "copies"}}},
+        "restoreFrom": {"source": {"s3": {"bucket": "lost", "roleARN": role_of("lost")}}, "backup": "research/lost"},
+    }
+
+    def identity(status):
+        made = decide(s.observe(s.job(status, **spec)), s.NOW).objects
+        (account,) = (o for o in made if o["kind"] == "ServiceAccount" and "backup" in o["metadata"]["name"])
+        return account["metadata"]["annotations"][names.ANNOTATION_AWS_ROLE]
+
+    assert identity({}) == role_of("lost")
+    assert identity(s.in_round()) == role_of("own")
