@@ -127,7 +127,9 @@ def create(
     with _errors():
         layout, signer = _layout(job), _signer(key)
         bodies = objects_in(manifests, layout.name) if manifests else []
-        archive = Archive(_opened(DESTINATION, where, credentials), layout, signer.public_key)
+        destination = _opened(DESTINATION, where, credentials)
+        _check_key(Archive(destination, layout), signer)
+        archive = Archive(destination, layout, signer.public_key)
         source = _opened(SOURCE, store, store_credentials)
         made = Maker(source, archive, signer, bodies, Policy(keep_last)).made()
         body = made.manifest
@@ -238,6 +240,15 @@ def _signer(path: Path) -> Signer:
     if len(key) != 32:
         raise BadInputError(f"--key: {path} has {len(key)} bytes, a job's key has 32")
     return Signer(key)
+
+
+def _check_key(archive: Archive, signer: Signer) -> None:
+    """BadInputError where another key signs the job's backups: they would count for nothing, and go in the end."""
+    with told(DESTINATION):
+        before = archive.newest()
+    if before is not None and before.manifest.public_key != signer.public_key:
+        text = f"its public key is {signer.public_key}, that of {before.key} is {before.manifest.public_key}"
+        raise BadInputError(f"--key: {text}: give {names.FILE_JOB_KEY} of this very job's Secret")
 
 
 def _thaw(patience_s: float) -> Thaw:

@@ -90,11 +90,28 @@ def test_a_damaged_backup_is_told(place):
         (("restore", "{backups}", "--to", "{store}", "--as", f"ns/job-{OLD}"), "not empty"),
         (("restore", "{backups}", "--to", "{new}", "--as", f"ns/job-{NEW}", "--round", "7"), "0, 1, 2, 3"),
         (("create", "{backups}", "--store", "{store}", "--job", f"ns/job-{OLD}", "--key", "{new}"), "--key"),
+        (
+            (
+                "create",
+                "{backups}",
+                "--store",
+                "{store}",
+                "--job",
+                f"ns/job-{OLD}",
+                "--key",
+                "{other}",
+                "--keep-last",
+                "1",
+            ),
+            "--key: .*of this very job's Secret",
+        ),
     ],
 )
 def test_bad_input_changes_nothing_and_names_the_way_out(place, words, told):
     place.create()
-    given = {"backups": place.backups, "store": place.store, "new": str(place.root / "new")}
+    other = place.root / "other.key"
+    other.write_bytes(bytes(32))
+    given = {"backups": place.backups, "store": place.store, "new": str(place.root / "new"), "other": str(other)}
     with pytest.raises(BadInputError, match=told):
         place.run(*(word.format(**given) for word in words))
     assert len(place.rows()) == 1
