@@ -12,10 +12,11 @@ from fedapi.crd.backup import Backup
 from fedapi.crd.job_status import BackupStatus
 from fedoperator.decide import backups, failures, pending, podless
 from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import Fact, clipped, instant
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.schedules import next_run
-from fedoperator.decide.view import JobView
+from fedoperator.decide.view import JobView, dig
 
 GRACE = timedelta(hours=1)  # for a run to begin, and to end
 SHRUNKEN = 2  # so many times smaller than the one before
@@ -63,10 +64,15 @@ def _unmade(context: JobContext, backup: Backup, status: BackupStatus) -> Fact |
     return _lagging(context, backup, status, status.last_time)
 
 
+def _asked_since(context: JobContext) -> datetime | None:
+    """From when on there are to be backups: a running job may be given some."""
+    made = dig(context.observed.children.get(Key("CronJob", context.identity.backup)), "metadata", "creationTimestamp")
+    return instant(made) if made else context.started
+
+
 def _late_first(context: JobContext, backup: Backup) -> datetime | None:
-    if backup.schedule is None or context.started is None:
-        return None
-    return next_run(backup.schedule, context.started) + GRACE
+    since = _asked_since(context)
+    return next_run(backup.schedule, since) + GRACE if backup.schedule and since else None
 
 
 def _lagging(context: JobContext, backup: Backup, status: BackupStatus, last_time: str) -> Fact | None:
@@ -134,7 +140,7 @@ def due(context: JobContext) -> Iterator[datetime]:
     if backup is None or backups.suspended(context):
         return
     if backup.schedule:
-        last = instant(status.last_time) if status.last_time else context.started
+        last = instant(status.last_time) if status.last_time else _asked_since(context)
         if last is not None:
             yield next_run(backup.schedule, last) + GRACE
     if backup.verify and status.verified_time:

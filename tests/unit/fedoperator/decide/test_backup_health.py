@@ -149,3 +149,14 @@ def test_changes_are_events_and_a_new_reason_is_one_too():
 def test_there_is_no_condition_without_backup():
     conditions = decide(s.observe(s.job(s.in_round())), s.NOW).status["conditions"]
     assert "BackupHealthy" not in {c["type"] for c in conditions}
+
+
+def test_a_running_job_that_is_given_backups_is_not_late_with_the_first():
+    since = s.NOW + timedelta(days=3)
+    cron = {
+        "kind": "CronJob",
+        "metadata": {"name": "heart-backup", "creationTimestamp": since.strftime("%Y-%m-%dT%H:%M:%SZ")},
+    }
+    children = {Key("CronJob", "heart-backup"): cron}
+    assert healthy(now=since + timedelta(minutes=30), children=children)[1] == "NoBackupYet"
+    assert healthy(now=since + timedelta(hours=3), children=children)[1] == "BackupOverdue"
