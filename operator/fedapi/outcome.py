@@ -72,8 +72,6 @@ REASON = {
     Exit.NOT_BACKED_UP: "NotBackedUp",
     Exit.NOT_RESTORABLE: "NotRestorable",
     Exit.STORE_DENIED: "StoreDenied",
-    Exit.NOT_BACKED_UP: "NotBackedUp",
-    Exit.NOT_RESTORABLE: "NotRestorable",
     Exit.SUPERSEDED: "Superseded",
     Exit.RING_BROKEN: "RingBroken",
 }
