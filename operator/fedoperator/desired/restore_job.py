@@ -13,6 +13,8 @@ from fedoperator.desired.jobs import job as job_of
 from fedoperator.desired.jobs import job_spec, spec_hash
 from fedoperator.desired.pod import template
 
+BACKOFF = 6  # ten minutes: a store that is away for a while must not end a job that has no schedule to try again by
+
 
 def restore_job(job: FederatedJob, restore: RestoreFrom, hub: HubImage, keys: str) -> Json:
     """The Job. Killed, it goes on where it ended; a store that it has filled already it leaves as it is."""
@@ -40,5 +42,5 @@ def restore_job(job: FederatedJob, restore: RestoreFrom, hub: HubImage, keys: st
         ),
         spec_extra={"serviceAccountName": identity.backup_account, **store_place.affinity(spec)},
     )
-    made_spec = job_spec(template(made), hub_pod.BACKOFF, container=None, fatal=hub_pod.FATAL)
+    made_spec = job_spec(template(made), BACKOFF, container=None, fatal=hub_pod.FATAL)
     return job_of(identity, names.ROLE_RESTORE, names.restore_job_name(identity.name, spec_hash(made_spec)), made_spec)

@@ -32,3 +32,8 @@ def test_what_is_not_asked_for_is_not_said():
 
 def test_another_wish_is_another_job():
     assert made()["metadata"]["name"] != made(rounds=30)["metadata"]["name"]
+
+
+def test_a_store_that_is_away_for_minutes_does_not_end_the_job():
+    waits_s = [10 * 2**failure for failure in range(made()["spec"]["backoffLimit"])]  # as the Job controller backs off
+    assert sum(waits_s) >= 600
