@@ -99,9 +99,17 @@ class Maker:
                 log.info("history deleted what was to be archived: begun anew", extra={"fields": {"key": error.key}})
                 continue
             copied += more
-            if not gone or not self._moved(taken):
+            if self._swept(entries):
+                log.warning("what was archived was swept by another backup: begun anew")
+            elif not gone or not self._moved(taken):
                 return taken, entries, copied
         raise NotBackedUpError(Reason.SOURCE_DAMAGED, "history deletes models faster than they can be archived")
+
+    def _swept(self, entries: Sequence[Entry]) -> bool:
+        """Whether somebody took this backup for dead, which lasts longer than GRACE_S or has another clock, and swept."""
+        archive = self._archive
+        missing = {entry.sha256 for entry in entries} - archive.content()
+        return any(archive.store.size(archive.object_key(sha256)) is None for sha256 in missing)
 
     def _moved(self, taken: Snapshot) -> bool:
         """Whether something was committed since."""

@@ -167,6 +167,31 @@ def test_a_sweep_leaves_what_is_being_copied():
     assert made.found.name in archive(store).names()
 
 
+def test_a_backup_that_was_taken_for_dead_is_whole_all_the_same():
+    job = hub()
+    train(job, 3)
+    store, clock, late = MemoryStore(), Clock(), Clock()
+    late.now += GRACE_S + 1
+    swept = []
+
+    class Meanwhile(MemoryStore):
+        """Another backup, of a later round, sweeps when the first content of this one is there."""
+
+        def put_once(self, key, data):
+            ref = super().put_once(key, data)
+            if "/objects/" in key and not swept:
+                swept.append(key)
+                train(job, 4)
+                maker(job, archive(store), late, keep_last=1).made()
+                assert key not in store._objects
+            return ref
+
+    racing = Meanwhile()
+    racing._objects = store._objects
+    made = Maker(job.store, archive(racing), SIGNER, (FEDERATED_JOB,), Policy(2), clock, clock.pause).made()
+    restore(archive(store), made.found.name)
+
+
 def test_a_maker_waits_for_a_sweep(job):
     to, clock = archive(), Clock()
     with to.at_work("sweep", clock) as sweep:
