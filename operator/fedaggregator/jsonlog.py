@@ -10,5 +10,5 @@ def configure(level: str) -> None:
     """Sets up the root logger."""
     jsonlog.configure(level.upper())
     logging.getLogger("uvicorn.error").addFilter(refusallog.Budget())  # a client may be able to repeat what it tells
-    for noisy in ("uvicorn.error", "uvicorn.access", "urllib3", "kubernetes"):
+    for noisy in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

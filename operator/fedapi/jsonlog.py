@@ -16,6 +16,8 @@ from types import MappingProxyType
 
 from fedapi.jsonvalue import Json, JsonView
 
+# They log each of their requests, some with what they sign.
+_TALKATIVE = ("urllib3", "kubernetes", "boto3", "botocore", "azure", "google", "msal")
 _ALWAYS: Json = {}  # of the process
 _HERE: ContextVar[JsonView] = ContextVar("fields", default=MappingProxyType({}))  # of a task or thread
 
@@ -54,11 +56,13 @@ def always(**fields: object) -> None:
 
 
 def configure(level: str | int) -> None:
-    """Sends everything from that level on to standard error."""
+    """Sends everything from that level on to standard error; of libraries that log their requests, warnings alone."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], force=True)
     set_level("", level)
+    for each in _TALKATIVE:
+        set_level(each, logging.WARNING)
 
 
 def set_level(logger: str, level: str | int) -> None:

@@ -47,8 +47,6 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"arguments are {words}: use one of {', '.join(steps)}\n")
         return Exit.BAD_SETTINGS
     jsonlog.configure("INFO")
-    for noisy in ("urllib3", "kubernetes", "botocore", "azure"):
-        jsonlog.set_level(noisy, logging.WARNING)
     try:
         return steps[words[0]]()
     except ValidationError as error:

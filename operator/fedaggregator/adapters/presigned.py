@@ -5,6 +5,7 @@ outlives the attempt that it was made for: what is put by it then is nobody's, a
 """
 
 import asyncio
+from dataclasses import dataclass, field
 
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedaggregator.ports import Clock, Holder
@@ -14,6 +15,15 @@ from fedapi.wire.site import MAX_CA, Download, Refusal, UploadGrant
 from fedstore.presigning import Presigned, PresigningStore
 
 _REUSED = 0.5  # of its lifetime: so long a model's URL is told to further sites
+_NEW_S = 10.0  # so long it is told again to who has it: credentials that were exchanged are not known sooner
+
+
+@dataclass
+class _Offer:
+    model: ObjectRef
+    download: Download
+    made_at: float
+    told: set[str] = field(default_factory=set)  # sites
 
 
 class PresignedUrls:
@@ -21,19 +31,21 @@ class PresignedUrls:
 
     def __init__(self, store: PresigningStore, clock: Clock, lifetime_s: float) -> None:
         self._store, self._clock, self._lifetime_s = store, clock, lifetime_s
-        self._offered: tuple[ObjectRef, Download] | None = None
+        self._offered: _Offer | None = None
         self._offering = asyncio.Lock()
         checked_ca(store)
 
     async def offer(self, model: ObjectRef, to: Holder) -> Download:
-        """One URL for all sites, since all of them get the same model, made anew before it gets old."""
-        del to
+        """One URL for all sites, since all of them get the same model. Made anew before it gets old, or when it did not do."""
         async with self._offering:
-            if self._offered is None or self._offered[0] != model or self._is_old(self._offered[1]):
+            offer = self._offered
+            if offer is None or offer.model != model or self._is_old(offer, to):
+                now = self._clock()
                 made, ca = await asyncio.to_thread(self._presigned_get, model)
-                offer = Download(url=made.url, sha256=model.sha256, size=model.size, expires_at=made.expires_at, ca=ca)
-                self._offered = model, offer
-            return self._offered[1]
+                said = {"sha256": model.sha256, "size": model.size, "expires_at": made.expires_at}
+                self._offered = offer = _Offer(model, Download(url=made.url, **said, ca=ca), now)
+            offer.told.add(to.client)
+            return offer.download
 
     async def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
         """A URL for one object; RequestRefusedError when the store does not take so much at once."""
@@ -53,8 +65,11 @@ class PresignedUrls:
             message = f"{upload.sha256} was not uploaded as it was announced ({trouble}): ask for a grant and send it"
             raise RequestRefusedError(Refusal(code="Missing", message=message))
 
-    def _is_old(self, offer: Download) -> bool:
-        return offer.expires_at - self._clock() < self._lifetime_s * _REUSED
+    def _is_old(self, offer: _Offer, to: Holder) -> bool:
+        """Who asks again could not use it: what signed it may be void by now, or its CA another."""
+        now = self._clock()
+        in_vain = to.client in offer.told and now - offer.made_at >= _NEW_S
+        return in_vain or offer.download.expires_at - now < self._lifetime_s * _REUSED
 
     def _presigned_get(self, ref: ObjectRef) -> tuple[Presigned, str | None]:
         return self._store.presigned_get(ref, self._clock(), self._lifetime_s), self._store.ca() or None

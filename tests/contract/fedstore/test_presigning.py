@@ -4,7 +4,10 @@ What an emulator does not look at (Google's: signature, expiry, length) is teste
 """
 
 import hashlib
+import os
 import ssl
+import subprocess
+import sys
 import time
 
 import httpx
@@ -102,3 +105,31 @@ def test_azure_refuses_what_the_url_does_not_grant(azure):
     late = store.presigned_put(ref("late"), now - 2 * LIFETIME_S, LIFETIME_S)
     assert sent(client, late).status_code == 403
     assert store.size(ref("late").key) is None
+
+
+TALKATIVE = """
+import sys, time
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+from fedapi import jsonlog
+from fedstore.opening import open_store
+jsonlog.configure("DEBUG")
+writing, signing = (open_store(sys.argv[1], Path(folder)) for folder in sys.argv[2:])
+url = signing.presigned_get(writing.put_once("models/a", b"1"), time.time(), 600).url
+said = dict(parse_qsl(urlsplit(url).query))
+print(next(said[name] for name in ("X-Amz-Signature", "X-Goog-Signature", "sig") if name in said))
+"""
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "azurite", "fake_gcs"])
+def test_no_sdk_logs_what_it_signs_or_each_of_its_requests(request, tmp_path, name):
+    server = request.getfixturevalue(name)
+    folders = [server.credentials(tmp_path / each) for each in ("writing", "signing")]
+    if name == "fake_gcs":
+        (folders[1] / "service-account.json").write_text(service_account())
+    command = [sys.executable, "-c", TALKATIVE, server.place(), *map(str, folders)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    assert len(signature := done.stdout.strip()) > 20
+    assert signature not in done.stderr
+    assert "models/a" not in done.stderr

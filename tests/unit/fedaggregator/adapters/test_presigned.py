@@ -61,21 +61,39 @@ def test_one_url_of_a_model_is_made_for_all_sites_and_anew_before_it_is_old():
     delivery = delivered(bucket, clock)
     model, next_model = (bucket.put_once(f"models/m-{DIGEST}", data) for data in (b"one", b"two"))
 
-    async def offers(ref):
-        return await asyncio.gather(*(delivery.offer(ref, Holder(f"site-{n}")) for n in range(20)))
+    async def offers(ref, sites=tuple(f"site-{n}" for n in range(20))):
+        return await asyncio.gather(*(delivery.offer(ref, Holder(site)) for site in sites))
 
     with asyncio.Runner() as runner:
         first, *others = runner.run(offers(model))
         assert set(others) == {first}
         assert (first.sha256, first.size, first.expires_at, first.ca) == (model.sha256, model.size, 2800.0, None)
         clock.now += 0.4 * LIFETIME_S
-        assert runner.run(offers(model))[0] == first
+        other = [f"other-{n}" for n in range(20)]
+        assert runner.run(offers(model, other))[0] == first
         clock.now += 0.2 * LIFETIME_S
-        renewed = runner.run(offers(model))[0]
+        renewed = runner.run(offers(model, [f"third-{n}" for n in range(20)]))[0]
         assert renewed.url != first.url
         assert renewed.expires_at == clock.now + LIFETIME_S
         assert runner.run(offers(next_model))[0].sha256 == next_model.sha256
     assert bucket.signed == 3
+
+
+def test_who_asks_again_gets_another_url_since_the_first_did_not_do():
+    """Credentials that were exchanged take the URLs with them that they signed, and their CA."""
+    bucket, clock = Bucket(), Clock()
+    delivery = delivered(bucket, clock)
+    model = bucket.put_once(f"models/m-{DIGEST}", b"one")
+
+    async def urls(*sites):
+        return [(await delivery.offer(model, Holder(site))).url.rpartition("=")[2] for site in sites]
+
+    with asyncio.Runner() as runner:
+        assert runner.run(urls("a", "b", "a")) == ["1", "1", "1"], "not at once"
+        clock.now += 10
+        assert runner.run(urls("c", "a", "b", "a")) == ["1", "2", "2", "2"]
+        clock.now += 10
+        assert runner.run(urls("d", "b")) == ["2", "3"]
 
 
 def test_a_grant_is_what_the_store_signed_with_its_ca():
