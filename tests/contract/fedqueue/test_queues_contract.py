@@ -233,6 +233,18 @@ def test_a_killed_receiver_loses_nothing(place, name):
     assert asyncio.run(again()) == ["precious"]
 
 
+def test_an_endpoint_or_a_secret_that_is_none_is_told_by_its_place(moto, tmp_path, name):
+    async def told(endpoint, credentials):
+        async with Place(Sqs("us-east-1", endpoint), credentials, Broker()).consumer() as queues:
+            with pytest.raises(QueueUnavailableError, match="sqs:fedloom"):
+                await queues.receive(name, 0.0)
+
+    credentials = moto.credentials(tmp_path / "keys")
+    asyncio.run(told("https://sqs..example:8443", credentials))
+    (credentials / "AWS_SECRET_ACCESS_KEY").write_bytes(b"\xff\xfe")
+    asyncio.run(told(moto.endpoint, credentials))
+
+
 def test_a_held_sqs_message_stays_hidden_as_long_as_its_receiver_lives(moto, tmp_path, name):
     async def story():
         place = Place(Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys"), Broker())
