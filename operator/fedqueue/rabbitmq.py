@@ -17,6 +17,8 @@ from aio_pika import Connection, DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, AuthenticationError, DeliveryError, ProbableAuthenticationError
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.base import BasicProperties
+from pamqp.commands import Basic
 from yarl import URL
 
 from fedapi import names
@@ -31,6 +33,19 @@ CONNECT_S, ANSWER_S, HEARTBEAT_S = 15.0, 10.0, 20
 PREFETCHED = 64  # messages that this process holds and has not settled
 _DELIVERIES = "x-fedloom-deliveries"
 _FAILED = (AMQPError, OSError, RuntimeError, ssl.SSLError)  # a channel that is closed meanwhile is a RuntimeError
+_read_properties = Basic.Properties.unmarshal
+
+
+def _read_what_can_be(properties: BasicProperties, flags: int, data: bytes) -> None:
+    """In the place of pamqp's, which breaks the connection over a time or a name that nobody can read.
+
+    The broker does not look at these and would deliver the message again to whoever connects.
+    """
+    with contextlib.suppress(Exception):
+        _read_properties(properties, flags, data)
+
+
+Basic.Properties.unmarshal = _read_what_can_be  # type: ignore[assignment, method-assign]
 
 
 @dataclass
@@ -41,6 +56,11 @@ class _Connected:
     sending: AbstractChannel
     receiving: AbstractChannel
     arrived: dict[str, asyncio.Queue[AbstractIncomingMessage]] = field(default_factory=dict)  # by queue
+    consumers: dict[str, str] = field(default_factory=dict)  # queues by the tags of their consumers
+
+    async def cancelled(self, frame: Basic.Cancel) -> None:
+        """The queue was deleted, or its node is gone: it is looked for again at the next receive."""
+        self.arrived.pop(self.consumers.pop(str(frame.consumer_tag), ""), None)
 
 
 class RabbitQueues:
@@ -121,7 +141,8 @@ class RabbitQueues:
 
     async def _delivery(self, now: _Connected, queue: str, message: AbstractIncomingMessage) -> Delivery | None:
         """What is delivered again goes to the end first, with a count of how often, which not all queues keep; at last it is dead."""
-        deliveries = int(str(message.headers.get(_DELIVERIES, 0)))
+        said = message.headers.get(_DELIVERIES)
+        deliveries = said if isinstance(said, int) else 0  # who may write into the queue may say anything
         if not message.redelivered:
             return Delivery(queue, message.body.decode(errors="replace"), deliveries > 0, message)
         async with asyncio.timeout(ANSWER_S):
@@ -139,7 +160,7 @@ class RabbitQueues:
         await asking.close()
         pushed: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         found = await now.receiving.get_queue(queue, ensure=False)
-        await found.consume(pushed.put)
+        now.consumers[await found.consume(pushed.put)] = queue
         now.arrived[queue] = pushed
 
     async def _first(
@@ -214,7 +235,9 @@ class RabbitQueues:
         sending = await connection.channel(publisher_confirms=True, on_return_raises=True)
         receiving = await connection.channel(publisher_confirms=False)
         await receiving.set_qos(prefetch_count=PREFETCHED)
-        return _Connected(connection, sending, receiving)
+        connected = _Connected(connection, sending, receiving)
+        (await receiving.get_underlay_channel()).on_consumer_cancel_callbacks.add(connected.cancelled)
+        return connected
 
     def _trust(self) -> ssl.SSLContext:
         ca = self._credentials / names.FILE_STORE_CA if self._credentials else None

@@ -160,8 +160,8 @@ class SqsQueues:
                 self._client = None  # the Secret may be a newer one by now
                 raise QueueDeniedError(f"{self._place.text()}: {error}") from error
             raise QueueUnavailableError(f"{self._place.text()}: {error}") from error
-        except (BotoCoreError, OSError, RuntimeError) as error:
-            self._failures += 1
+        except (BotoCoreError, OSError, RuntimeError, ValueError) as error:
+            self._failures += 1  # a ValueError: what is said is no endpoint, or no text
             raise QueueUnavailableError(f"{self._place.text()}: {error}") from error
         self._failures = 0
         return answer

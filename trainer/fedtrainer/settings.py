@@ -23,6 +23,7 @@ from pydantic import (
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedapi.wire.registry import Labels
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
@@ -153,9 +154,8 @@ class HeartbeatSettings(_FromEnvironment):
     organization: str = Field(
         "", max_length=253, validation_alias="FEDLOOM_ORGANIZATION", description="Who owns the site's data."
     )
-    labels: dict[str, str] = Field(
+    labels: Labels = Field(
         default_factory=dict,
-        max_length=16,
         validation_alias="FEDLOOM_LABELS",
         description="What the site says of itself, a JSON object of strings: the registry's policy may go by it.",
     )

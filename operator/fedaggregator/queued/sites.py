@@ -48,6 +48,7 @@ _PAUSE_S = 1.0  # between looks at the roster, and after a failure that the brok
 _AT_ONCE = 64  # requests that are dealt with, questions that are held not among them
 _MAKING = 16  # queues that are made, or told of the beginning, at once
 _ANSWER_S = 60.0  # that an answer is tried for; the site asks again then
+_REMOVING_S = 60.0  # that a job which is over tries to delete its queues
 
 
 class _Asked(NamedTuple):
@@ -70,6 +71,7 @@ class QueuedSites:
         self._inbound = broker.hub_queue(prefix, self._uid)
         self._sessions = Sessions(secrets.token_bytes(32))
         self._made: set[str] = set()  # sites whose queues are there
+        self._inbound_made = False
         self._held: dict[str, asyncio.Future[None]] = {}  # by site: ends the question that is held
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,10 +93,13 @@ class QueuedSites:
                 task.cancel()
 
     async def close(self) -> None:
-        """Hangs up. The queues of a job that is over go with it."""
+        """Hangs up. The queues of a job that is over go with it, unless the broker is away."""
         if self._engine.state.phase is Phase.FINISHED:
-            names = [self._inbound, *map(self._queue, self._made)]
-            await asyncio.gather(*map(self._queues.remove, names), return_exceptions=True)
+            try:
+                async with asyncio.timeout(_REMOVING_S):
+                    await self._remove_queues()
+            except TimeoutError:
+                log.warning("queues of the job are left: delete them", extra={"fields": {"first": self._inbound}})
         await self._queues.close()
 
     async def _receive(self) -> None:
@@ -102,6 +107,7 @@ class QueuedSites:
             try:
                 deliveries = await self._queues.receive(self._inbound, _POLL_S)
             except QueueUnavailableError as error:
+                self._inbound_made &= not isinstance(error, QueueMissingError)
                 self._failed("requests", error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
@@ -112,24 +118,37 @@ class QueuedSites:
 
     async def _keep_queues(self) -> None:
         """Makes the queues of sites that are new, and tells each that whatever waits for an answer is to be asked again."""
-        inbound = False
         while True:
             try:
-                if not inbound:
+                if not self._inbound_made:
                     await self._queues.make(self._inbound)
-                    inbound = True
+                    self._inbound_made = True
+                missing: QueueMissingError | None = None
                 new = [name for name in self._engine.state.roster.by_name if name not in self._made]
                 for first in range(0, len(new), _MAKING):
-                    await asyncio.gather(*map(self._begin, new[first : first + _MAKING]))
+                    found = await asyncio.gather(*map(self._begin, new[first : first + _MAKING]))
+                    missing = missing or next(filter(None, found), None)
+                if missing is not None:
+                    raise missing
                 self._publisher.queues_troubled("queues", "")
             except QueueUnavailableError as error:
                 self._failed("queues", error)
             await asyncio.sleep(_PAUSE_S)
 
-    async def _begin(self, client: str) -> None:
-        await self._queues.make(self._queue(client))
-        await self._sent(client, QueuedAnswer(kind="Restarted"))
+    async def _begin(self, client: str) -> QueueMissingError | None:
+        """What is wrong with this site's queue alone: the others are made all the same."""
+        try:
+            await self._queues.make(self._queue(client))
+            await self._sent(client, QueuedAnswer(kind="Restarted"))
+        except QueueMissingError as error:
+            return error
         self._made.add(client)
+        return None
+
+    async def _remove_queues(self) -> None:
+        names = [self._inbound, *map(self._queue, self._made)]
+        for first in range(0, len(names), _MAKING):
+            await asyncio.gather(*map(self._queues.remove, names[first : first + _MAKING]), return_exceptions=True)
 
     async def _dealt_with(self, delivery: Delivery) -> None:
         try:

@@ -18,7 +18,7 @@ from fedapi.wire.location import S3
 from fedstore import s3errors
 from fedstore.care import s3policy
 from fedstore.care.wanted import Finding, Wanted
-from fedstore.errors import StoreDeniedError, StoreError
+from fedstore.errors import StoreDeniedError, StoreError, UnfitStoreError
 from fedstore.s3 import S3Bucket
 
 Json = dict[str, Any]
@@ -83,7 +83,8 @@ class S3Care:
             yield self._found(each)
 
     def init(self) -> Iterator[Finding]:
-        """Sets what is missing, and looks again."""
+        """Sets what is missing, and looks again. UnfitStoreError where the bucket was set up for another prefix."""
+        self._refuse_another_prefix()
         for each in self._settings():
             before = self._found(each)
             if before.state != "missing" or each.set_ is None:
@@ -99,6 +100,15 @@ class S3Care:
                 after = self._found(each)
                 said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
                 yield replace(after, remark=said, settable=False)
+
+    def _refuse_another_prefix(self) -> None:
+        """Policy and lifecycle are the bucket's: what they say of ours would be taken from the other prefix."""
+        with suppress(ClientError):  # what may not be asked here is told for each setting
+            if other := s3policy.elsewhere(self._place, self._policy(), self._rules()):
+                raise UnfitStoreError(
+                    f"s3://{self._place.bucket} is set up for {other}, and would lose that: use a bucket of its own, or remove "
+                    f"the policy's statements {s3policy.SID}* and the lifecycle's rules {s3policy.RULE}* first"
+                )
 
     def _settings(self) -> tuple[_Setting, ...]:
         wanted = self._wanted
@@ -205,8 +215,7 @@ class S3Care:
 
     def _statement(self, what: str, statement: Json) -> _Setting:
         def lacks() -> str:
-            there = (self._policy() or {}).get("Statement") or []
-            return "" if s3policy.holds(there, [statement]) else "the bucket's policy does not say it"
+            return "" if s3policy.stated(self._policy(), statement) else "the bucket's policy does not say it"
 
         def set_() -> None:
             before, could = self._policy(), self._can_write()

@@ -57,6 +57,30 @@ def merged_policy(current: Json | None, ours: Json) -> Json:
     return {"Version": "2012-10-17", "Statement": [*kept, ours]}
 
 
+def stated(current: Json | None, ours: Json) -> bool:
+    """Whether a policy has this statement with nothing more in it: one more name among those that it lets in is another."""
+    found = (current or {}).get("Statement") or []
+    return any(holds(each, ours) and holds(ours, each) for each in ([found] if isinstance(found, dict) else found))
+
+
+def elsewhere(place: S3, policy: Json | None, lifecycle: Iterable[Json]) -> str:
+    """What statements and rules of ours are about another prefix; empty: none. Setting this one up would undo that."""
+    bucket = f"arn:aws:s3:::{place.bucket}"
+    about = {bucket, f"{bucket}/*", _arn(place, "*")}
+    for each in (policy or {}).get("Statement") or []:
+        resources = each.get("Resource", []) if str(each.get("Sid", "")).startswith(SID) else []
+        for resource in [resources] if isinstance(resources, str) else resources:
+            if resource not in about:
+                return str(resource)
+    for rule in lifecycle:
+        chosen = rule.get("Filter", rule)
+        prefix = chosen.get("And", chosen).get("Prefix")
+        mine = {None, *(_key_of(place, below) for below in ("", "models/", "updates/"))}
+        if str(rule.get("ID", "")).startswith(RULE) and prefix not in mine:
+            return f"{bucket}/{prefix}*"
+    return ""
+
+
 def rules(place: S3, wanted: Wanted) -> dict[str, Json]:
     """Of the lifecycle, by what each is for. Models become cold by a tag, not by age alone: HEAD's and the best never have it."""
     chosen = {"Prefix": _key_of(place, "models/"), "Tags": [{"Key": COLD_TAG, "Value": "yes"}]}
@@ -174,6 +198,8 @@ def _except(name: str, place: S3, who: list[str], action: list[str], resource: s
 
 def holds(current: Any, wanted: Any) -> bool:
     """Whether a setting, as a server tells it, says all that is wanted; servers add defaults, and write one value as a list or not."""
+    if current == "*" and isinstance(wanted, Mapping):
+        current = {"AWS": "*"}
     if isinstance(wanted, Mapping):
         return isinstance(current, Mapping) and all(holds(current.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):

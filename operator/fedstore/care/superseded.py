@@ -20,7 +20,8 @@ def models(store: Readable, layout: Layout) -> Mapping[str, bool]:
     """Keys of the models that are there: whether each is superseded."""
     rounds = history.committed(store, layout)
     needed = needed_rounds(len(rounds), evaluations(store, layout, rounds))
-    return {each.record.model.key: each.record.round not in needed for each in rounds if each.kept}
+    at_hand = {each.record.model.key for each in rounds if each.record.round in needed}  # a rollback has an older one's
+    return {each.record.model.key: each.record.model.key not in at_hand for each in rounds if each.kept}
 
 
 def needed_rounds(count: int, measured: Iterable[EvaluationRecord]) -> set[int]:

@@ -7,9 +7,13 @@ import sys
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import aiormq
 import pytest
+from pamqp import encode
+from pamqp.commands import Basic
 
 from fedapi.wire import broker
 from fedapi.wire.broker import DEAD, MOST_BYTES, InMemory, Sqs
@@ -229,6 +233,18 @@ def test_a_killed_receiver_loses_nothing(place, name):
     assert asyncio.run(again()) == ["precious"]
 
 
+def test_an_endpoint_or_a_secret_that_is_none_is_told_by_its_place(moto, tmp_path, name):
+    async def told(endpoint, credentials):
+        async with Place(Sqs("us-east-1", endpoint), credentials, Broker()).consumer() as queues:
+            with pytest.raises(QueueUnavailableError, match="sqs:fedloom"):
+                await queues.receive(name, 0.0)
+
+    credentials = moto.credentials(tmp_path / "keys")
+    asyncio.run(told("https://sqs..example:8443", credentials))
+    (credentials / "AWS_SECRET_ACCESS_KEY").write_bytes(b"\xff\xfe")
+    asyncio.run(told(moto.endpoint, credentials))
+
+
 def test_a_held_sqs_message_stays_hidden_as_long_as_its_receiver_lives(moto, tmp_path, name):
     async def story():
         place = Place(Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys"), Broker())
@@ -280,6 +296,47 @@ def test_confirmed_messages_survive_a_killed_broker_and_both_ends_go_on(tmp_path
 
     with rabbitmq.serving(tmp_path / "rabbit") as server:
         asyncio.run(story(server))
+
+
+def test_messages_that_nobody_can_read_stop_no_other(rabbitmq, name, monkeypatch):
+    """Any site may write into the hub's queue, by programs of its own."""
+
+    async def story():
+        queues = open_queues(rabbit_place(rabbitmq), None)
+        await queues.make(name)
+        attacker = await aiormq.connect(rabbitmq.url)
+        channel = await attacker.channel()
+        for properties in (
+            Basic.Properties(headers={"x-fedloom-deliveries": "many"}),
+            Basic.Properties(headers={"x-fedloom-deliveries": -(2**62)}),
+            Basic.Properties(timestamp=datetime.now(UTC)),
+        ):
+            await channel.basic_publish(b"bad", routing_key=name, properties=properties)
+        await queues.send(name, "good")
+        assert sorted(await received(queues, name, 4)) == ["bad", "bad", "bad", "good"]
+        await attacker.close()
+        await queues.close()
+
+    monkeypatch.setitem(encode.METHODS, "timestamp", lambda _: b"\xff" * 8)  # a year that no datetime has
+    asyncio.run(story())
+
+
+def test_a_queue_that_is_deleted_and_made_again_is_received_from(rabbitmq, name):
+    async def story():
+        receiver, other = (open_queues(rabbit_place(rabbitmq), None) for _ in range(2))
+        await receiver.make(name)
+        await receiver.send(name, "before")
+        assert await received(receiver, name, 1) == ["before"]
+        await other.remove(name)
+        with pytest.raises(QueueMissingError):
+            await received(receiver, name, 1)
+        await receiver.make(name)
+        await other.send(name, "after")
+        assert await received(receiver, name, 1) == ["after"]
+        await receiver.close()
+        await other.close()
+
+    asyncio.run(story())
 
 
 def test_a_broker_that_refuses_the_user_says_so(rabbitmq, tmp_path, name):

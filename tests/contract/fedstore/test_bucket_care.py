@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from fedapi.wire import location
 from fedstore import copying
 from fedstore.care.s3 import S3Care
 from fedstore.care.wanted import Wanted
-from fedstore.errors import StoreDeniedError
+from fedstore.errors import StoreDeniedError, UnfitStoreError
 from fedstore.opening import open_store
 from tests.servers import minio as minio_server
 from tests.servers import moto, weed
@@ -116,6 +117,24 @@ def test_what_others_have_set_stays(own, tmp_path):
     assert sids.count("Theirs") == 1
     assert len(sids) == len(set(sids)), "twice the same changes nothing"
     assert "theirs" in [each["ID"] for each in rules]
+
+
+def test_a_bucket_that_is_set_up_for_another_prefix_loses_nothing(own, tmp_path):
+    place, folder = location.parsed(own.place(prefix="hospital")), own.credentials(tmp_path / "c")
+    care = Wanted((f"{ARN}/aggregator",), (f"{ARN}/root",), own.key)
+    list(S3Care(place, folder, care).init())
+    with contextlib.closing(own.client()) as client:
+        before = client.get_bucket_policy(Bucket=place.bucket)["Policy"]
+        with pytest.raises(UnfitStoreError, match=f"set up for arn:aws:s3:::{place.bucket}/hospital/"):
+            list(S3Care(replace(place, prefix="clinic"), folder, care).init())
+        assert client.get_bucket_policy(Bucket=place.bucket)["Policy"] == before
+    fewer = S3Care(place, folder, replace(care, principals=(f"{ARN}/stranger",)))
+    assert "nobody else reads or writes" in {
+        each.what.removeprefix("policy: ") for each in fewer.check() if each.state == "missing"
+    }
+    assert states(fewer.init())["policy: nobody else reads or writes"] == "kept"
+    with contextlib.closing(own.client()) as client:
+        assert "user/aggregator" not in client.get_bucket_policy(Bucket=place.bucket)["Policy"]
 
 
 def test_minio_has_a_lifecycle_and_no_policy_that_binds(minio, tmp_path):

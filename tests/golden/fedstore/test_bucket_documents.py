@@ -78,7 +78,34 @@ def test_what_others_have_set_stays_and_ours_is_replaced():
         ([{"a": 1}, {"b": 2, "c": 3}], [{"b": 2}], True),
         ({"AWS": ["*"]}, "*", True),
         ({"AWS": ["arn:x"]}, "*", False),
+        ("*", {"AWS": "*"}, True),
     ],
 )
 def test_a_setting_as_a_server_tells_it(current, wanted, held):
     assert s3policy.holds(current, wanted) is held
+
+
+def test_a_statement_that_lets_in_one_more_is_not_the_one_that_is_wanted():
+    place, wanted = CASES["amazon"]
+    for each in s3policy.statements(place, wanted).values():
+        assert s3policy.stated({"Statement": [{"Sid": "Theirs"}, each]}, each)
+    both = s3policy.statements(place, wanted)["nobody else reads or writes"]
+    (one,) = (
+        each
+        for what, each in s3policy.statements(place, Wanted(wanted.principals[:1], wanted.administrators)).items()
+        if what == "nobody else reads or writes"
+    )
+    assert not s3policy.stated({"Statement": [both]}, one), "a role that was taken away still comes in"
+    assert not s3policy.stated({"Statement": [one]}, both)
+
+
+def test_what_is_set_up_for_another_prefix_is_known():
+    place, wanted = CASES["amazon"]
+    policy = {"Statement": [{"Sid": "Theirs", "Resource": "x"}, *s3policy.statements(place, wanted).values()]}
+    rules = [{"ID": "theirs", "Filter": {"Prefix": "x"}}, *s3policy.rules(place, wanted).values()]
+    assert s3policy.elsewhere(place, policy, rules) == ""
+    assert s3policy.elsewhere(place, None, []) == ""
+    for prefix in ("clinic", "", "hospital/ward"):
+        other = S3("fedloom-models", prefix, "eu-central-1", kms_key=KEY)
+        assert s3policy.elsewhere(other, policy, []) == "arn:aws:s3:::fedloom-models/hospital/*"
+        assert s3policy.elsewhere(other, None, rules) == "arn:aws:s3:::fedloom-models/hospital/*"

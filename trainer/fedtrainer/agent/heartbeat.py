@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import ValidationError
+
 from fedapi.wire.registry import HEARTBEAT, Capability, Heartbeat
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import RetryError
@@ -59,12 +61,18 @@ class Beating:
 
     def _once(self, settings: HeartbeatSettings, link: Link) -> str:
         """One heartbeat; why it was not taken. The token is read each time: it may have been replaced."""
-        message = Heartbeat(
-            client_id=f"{settings.namespace}/{settings.client}",
-            capability=Capability(cpu=cpus(), memory=memory(), accelerator=settings.said_accelerator),
-            organization=settings.organization or None,
-            labels=settings.labels,
-        )
+        client_id = f"{settings.namespace}/{settings.client}"
+        try:
+            message = Heartbeat(
+                client_id=client_id,
+                capability=Capability(cpu=cpus(), memory=memory(), accelerator=settings.said_accelerator),
+                organization=settings.organization or None,
+                labels=settings.labels,
+            )
+        except ValidationError as error:  # FLClients may have longer names than the registry's sites
+            (first, *_) = error.errors()
+            wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise BadSettingsError(f"{client_id} cannot be a site of the registry: {wrong}") from error
         token = settings.token().get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         status, body = link.post(HEARTBEAT, headers, message.model_dump_json(exclude_none=True).encode(), _ANSWER_S)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import EvaluationRecord
 from fedstore import history
 from fedstore.care import superseded
@@ -44,6 +45,34 @@ def test_of_a_real_job_the_last_is_never_superseded(job):
     assert [each.record.round for each in rounds if found[each.record.model.key]] == [1, 2, 3, 4], (
         "5 is the best, 0 the worst"
     )
+
+
+def test_after_a_rollback_a_model_of_several_rounds_is_needed_when_one_of_them_is():
+    hub = real.Hub(real.job(real.SITES, rounds=9))
+    hub.act(hub.start)
+    hub.act(hub.hear, *real.SITES)
+    while hub.state.tip is None or hub.state.tip.round < 3:
+        for client in real.SITES:
+            hub.act(hub.evaluate, client)
+            hub.act(hub.deliver, client)
+    hub.with_config(rollback_to=RollbackTo(round=0))
+    hub.act(hub.hear, *real.SITES)
+    hub.act(hub.hear, *real.SITES)
+    hub.with_config(rollback_to=None)
+    while not hub.finished():
+        for client in real.SITES:
+            hub.act(hub.evaluate, client)
+            hub.act(hub.deliver, client)
+        if hub.state.closing:
+            hub.now += 1000
+    store, layout = hub.store, hub.state.layout
+    rounds = history.committed(store, layout)
+    needed = superseded.needed_rounds(len(rounds), superseded.evaluations(store, layout, rounds))
+    back = next(each.record for each in rounds if each.record.rolled_back_to is not None)
+    assert rounds[0].record.model == back.model
+    assert 0 in needed
+    assert back.round not in needed
+    assert not superseded.models(store, layout)[back.model.key]
 
 
 def test_an_evaluation_that_cannot_be_read_keeps_its_model_at_hand(job):
