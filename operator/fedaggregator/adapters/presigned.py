@@ -12,6 +12,7 @@ from fedaggregator.ports import Clock, Holder
 from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import MAX_CA, Download, Refusal, UploadGrant
+from fedstore.errors import StoreFailedError
 from fedstore.presigning import Presigned, PresigningStore
 
 _REUSED = 0.5  # of its lifetime: so long a model's URL is told to further sites
@@ -33,7 +34,10 @@ class PresignedUrls:
         self._store, self._clock, self._lifetime_s = store, clock, lifetime_s
         self._offered: _Offer | None = None
         self._offering = asyncio.Lock()
-        checked_ca(store)
+        try:
+            _ca(store)
+        except StoreFailedError as error:
+            raise FatalError(Exit.BAD_SETTINGS, str(error)) from error
 
     async def offer(self, model: ObjectRef, to: Holder) -> Download:
         """One URL for all sites, since all of them get the same model. Made anew before it gets old, or when it did not do."""
@@ -72,14 +76,15 @@ class PresignedUrls:
         return in_vain or offer.download.expires_at - now < self._lifetime_s * _REUSED
 
     def _presigned_get(self, ref: ObjectRef) -> tuple[Presigned, str | None]:
-        return self._store.presigned_get(ref, self._clock(), self._lifetime_s), self._store.ca() or None
+        return self._store.presigned_get(ref, self._clock(), self._lifetime_s), _ca(self._store)
 
     def _presigned_put(self, ref: ObjectRef) -> tuple[Presigned, str | None]:
-        return self._store.presigned_put(ref, self._clock(), self._lifetime_s), self._store.ca() or None
+        return self._store.presigned_put(ref, self._clock(), self._lifetime_s), _ca(self._store)
 
 
-def checked_ca(store: PresigningStore) -> None:
-    """FatalError when sites cannot be told the store's CA certificates."""
-    if (size := len(store.ca())) > MAX_CA:
+def _ca(store: PresigningStore) -> str | None:
+    """What sites are told of the store's CA; StoreFailedError when that is more than they take."""
+    if (size := len(ca := store.ca())) > MAX_CA:
         message = f"ca.crt of the store's credentials has {size} characters, sites are told at most {MAX_CA}"
-        raise FatalError(Exit.BAD_SETTINGS, f"{message}: give the CA of the endpoint alone")
+        raise StoreFailedError(f"{message}: give the CA of the endpoint alone")
+    return ca or None

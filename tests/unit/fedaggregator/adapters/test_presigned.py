@@ -10,6 +10,7 @@ from fedaggregator.ports import Delivery, Holder
 from fedapi.outcome import Exit
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import MAX_CA
+from fedstore.errors import StoreFailedError
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
 from fedstore.presigning import Presigned
@@ -126,3 +127,12 @@ def test_a_ca_that_is_too_long_to_be_told_ends_the_start():
     with pytest.raises(FatalError, match=f"ca.crt of the store's credentials has {MAX_CA + 1} characters") as told:
         delivered(Bucket(ca="x" * (MAX_CA + 1)))
     assert told.value.code == Exit.BAD_SETTINGS
+
+
+def test_a_ca_that_grew_too_long_meanwhile_is_the_stores_trouble():
+    bucket = Bucket()
+    delivery, ref = delivered(bucket), bucket.put_once(f"models/m-{DIGEST}", b"one")
+    bucket._ca = "x" * (MAX_CA + 1)
+    for call in (delivery.offer, delivery.grant):
+        with pytest.raises(StoreFailedError, match="give the CA of the endpoint alone"):
+            asyncio.run(call(ref, Holder("a", 1, 1)))
