@@ -19,7 +19,7 @@ from typing import Any
 import requests
 from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.storage.blob import (
@@ -322,6 +322,7 @@ def _typed(what: str, error: HttpResponseError) -> StoreError:
         return UnfitStoreError(text)
     if status == 404:
         return MissingError(f"{what}: there is no such object")
-    if status in {401, 403} or _KEY_GONE in code:
+    no_token = isinstance(error, ClientAuthenticationError) and status is None
+    if status in {401, 403} or _KEY_GONE in code or no_token:
         return StoreDeniedError(text)
     return StoreFailedError(text)

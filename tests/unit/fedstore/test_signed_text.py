@@ -13,13 +13,14 @@ from types import SimpleNamespace
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from azure.identity import CredentialUnavailableError
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from google.auth import compute_engine
 
 from fedapi.wire.location import Azure, Gcs
 from fedapi.wire.message import ObjectRef
-from fedstore import gcs
+from fedstore import azure, gcs
 from fedstore.azure import AzureBucket
 from fedstore.errors import StoreDeniedError, UnfitStoreError
 from fedstore.gcs import GcsBucket
@@ -196,3 +197,13 @@ def test_azure_what_a_delegation_key_signs(tmp_path, monkeypatch):
     lines += [said["sv"], "b", "", "", "", "", "", "", "", "", ""]
     assert said["sig"] == signed_by(KEY, lines)
     assert (said["skoid"], said["sktid"], said["sp"]) == ("oid", "tid", "c")
+
+
+def test_azure_no_identity_at_all_is_denied_and_not_an_outage(tmp_path, monkeypatch):
+    def none(*_scopes, **_options):
+        raise CredentialUnavailableError("no identity was found")
+
+    monkeypatch.setattr(azure, "_TRIES", 0)
+    monkeypatch.setattr(azure, "_identity", lambda _files: SimpleNamespace(get_token=none))
+    with pytest.raises(StoreDeniedError, match="no identity was found"):
+        AzureBucket(Azure("account", "container", "p"), tmp_path).stat("p/a")
