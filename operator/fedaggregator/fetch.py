@@ -101,27 +101,23 @@ def run(settings: Settings) -> None:
 def _fetched(settings: Settings, part: Path) -> int:
     """One try; the size."""
     digest, size = hashlib.sha256(), 0
-    with part.open("wb") as file:
-        for block in _blocks(settings):
-            digest.update(block)
-            size += len(block)
-            _write(file, block)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with part.open("wb") as file:
+            for block in _blocks(settings):
+                digest.update(block)
+                size += len(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # of the file alone: those of who sends it are others
+        text = f"task.initialModel: no room for the file in the init pod: {error.strerror}"
+        raise FatalError(Exit.STORE_FAILED, text) from error
     if digest.hexdigest() != settings.sha256:
         text = (
             f"the file has SHA-256 {digest.hexdigest()} ({size} bytes), not {settings.sha256}: nothing was read of it"
         )
         raise _bad("sha256", text)
     return size
-
-
-def _write(file: IO[bytes], block: bytes | memoryview) -> None:
-    try:
-        file.write(block)
-    except OSError as error:
-        text = f"task.initialModel: no room for the file in the init pod: {error.strerror}"
-        raise FatalError(Exit.STORE_FAILED, text) from error
 
 
 def _blocks(settings: Settings) -> Iterator[bytes | memoryview]:

@@ -18,7 +18,7 @@ DATA = bytes(range(256)) * 80_000  # 20 MB: several blocks
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60"):
+def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60", most_bytes=None):
     """Exit code, what was told, and the file."""
     target, log = tmp_path / "import" / "model", tmp_path / "termination-log"
     target.parent.mkdir()
@@ -32,7 +32,9 @@ def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60"):
     }
     if credentials:
         env[names.ENV_STORE_CREDENTIALS_DIR] = str(credentials)
-    command = [sys.executable, "-I", "-m", "fedaggregator.fetch"]
+    command = [sys.executable, "-I", "-B", "-m", "fedaggregator.fetch"]
+    if most_bytes is not None:  # as on a disk that is full, for whatever it writes: -B, no bytecode
+        command = ["sh", "-c", f'ulimit -f {most_bytes // 512}; exec "$@"', "sh", *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     left = [path.name for path in target.parent.iterdir()]
     assert left == (["model"] if done.returncode == 0 else []), "nothing half-fetched is left"
@@ -84,6 +86,11 @@ class Served(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(DATA)))
             self.end_headers()
             self.wfile.write(DATA)
+        elif self.path == "/small.pt":
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(DATA[:5000])
         elif self.path == "/broken.pt":
             type(self).failures += 1
             self.send_response(200)
@@ -120,6 +127,14 @@ def https(tmp_path):
         yield f"https://127.0.0.1:{server.server_port}", folder
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize("path", ["model.pt", "small.pt"])
+def test_a_pod_without_room_is_told(https, tmp_path, path):
+    base, ca = https
+    code, told, _ = fetch(tmp_path, f"{base}/{path}", credentials=ca, most_bytes=2048)
+    assert code == Exit.STORE_FAILED
+    assert told.startswith("task.initialModel: no room for the file in the init pod: File too large")
 
 
 @pytest.mark.parametrize("path", ["model.pt", "moved.pt", "flaky.pt", "broken.pt"])
