@@ -83,7 +83,8 @@ class ReadAhead:
     def _moved(self, offset: int, wanted: int, is_next: bool) -> bool:
         """Whether there is a window there now."""
         if self._next is not None and offset == self._start + self._window.nbytes:
-            self._start, self._window, self._next = offset, self._next.result(), None
+            ahead, self._next = self._next, None  # which may have failed, and be asked for again
+            self._start, self._window = offset, ahead.result()
             self._look_ahead()
             return True
         self.close()

@@ -1,5 +1,6 @@
 """Windows over distant objects: the same bytes in whatever order, few requests, and a bounded memory for all readers."""
 
+import contextlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ from fedstore.errors import StoreFailedError
 from fedstore.readahead import Budget, ReadAhead
 
 MIB = 1 << 20
+STEP = 64 << 10
 DATA = random.Random(7).randbytes(10 * MIB + 17)
 
 
@@ -91,3 +93,21 @@ def test_what_is_beyond_the_end_is_said(threads):
     read(reader, len(DATA) - 5, 5)
     with pytest.raises(StoreFailedError, match="shorter"):
         reader.read_into(memoryview(bytearray(6)), len(DATA) - 5)
+
+
+def fails(_buffer, _offset):
+    raise StoreFailedError("the store is down")
+
+
+def test_what_failed_ahead_is_asked_for_again_by_who_reads_again(threads):
+    reader, found = opened(threads)
+    for at in range(0, MIB, STEP):
+        read(reader, at, STEP)
+    works, found.request = found.request, fails
+    at = MIB  # what was asked for ahead before is read, then it fails
+    with contextlib.suppress(StoreFailedError):
+        for at in range(MIB, len(DATA) - STEP, STEP):
+            read(reader, at, STEP)
+    assert at < len(DATA) - 2 * STEP
+    found.request = works
+    read(reader, at, STEP)
