@@ -160,7 +160,7 @@ class Intake:
         """RequestRefusedError when the content is no update, or the store does not let it be looked at now."""
         try:
             await self._check_content(client, handed)
-        except (StoreFullError, StoreFailedError) as error:
+        except StoreError as error:  # also one that is unfit by now, or lost the object while it was read
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: StoreError) -> RequestRefusedError:

@@ -25,6 +25,7 @@ from fedapi.wire.site import HandedUpdate, Payload, UpdateManifest
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import InitialModelFound, SiteFailed
 from fedcore.rounds.state import Phase
+from fedstore.errors import MissingError, UnfitStoreError
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
 from tests.unit.fedcore.rounds import test_round_rules as rules
@@ -275,5 +276,22 @@ def test_the_gauge_of_the_attempt_follows_the_state(tmp_path):
             await intake.update("a", envelope(engine, store, "a"))
             await shown(engine, lambda: engine.state.attempt > 1)
             assert metrics.ATTEMPT.collect()[0].samples[0].value == engine.state.attempt
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [UnfitStoreError("there is no such bucket"), MissingError("it is gone")])
+def test_a_store_that_cannot_be_looked_at_has_the_site_send_again(tmp_path, error):
+    def fails(_upload):
+        raise error
+
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store) as (engine, intake):
+            intake._delivery.arrived = fails
+            with pytest.raises(RequestRefusedError) as told:
+                await intake.update("a", envelope(engine, store, "a"))
+            assert told.value.refusal.code == "StoreFull"
+            assert not engine.state.current.failed
 
     asyncio.run(run())
