@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from fedapi.wire.message import ObjectRef
@@ -302,7 +303,7 @@ def _requested(store: PresigningStore, url: Presigned, data: bytes | None = None
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         if data is not None and isinstance(getattr(error, "reason", error), ConnectionError | ssl.SSLError):
             return 400  # some hang up on a body that they do not want
         raise BrokenError(f"the store does not answer: {error}") from error

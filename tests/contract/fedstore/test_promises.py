@@ -1,9 +1,14 @@
 """`fedloom storage test` over real servers and over stores that break a promise: each is found out, and nothing is left."""
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
 from fedstore import promises
 from fedstore.bucketstore import BucketStore
+from fedstore.presigning import Presigned
 from tests.contract.fedstore import stores
 from tests.contract.fedstore.buckets import MemoryBucket
 
@@ -70,3 +75,25 @@ def test_what_was_written_is_deleted_when_the_caller_stops(tmp_path):
     assert bucket.objects
     outcomes.close()
     assert not bucket.objects
+
+
+def test_a_server_that_does_not_speak_http_is_told_and_ends_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        class Strange(MemoryBucket):
+            def _presigned(self, method, name, until):
+                return Presigned(method, f"http://127.0.0.1:{server.getsockname()[1]}/{name}", until)
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(b"220 mail\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        outcomes = {each.promise: each for each in promises.tried(BucketStore(Strange()))}
+        server.shutdown(socket.SHUT_RDWR)
+    for promise in URLS:
+        assert outcomes[promise].remark.startswith("the store does not answer")
