@@ -102,17 +102,15 @@ class DynamoSites:
             ttl = self._ask("describe_time_to_live")["TimeToLiveDescription"]
         except _AbsentError as error:
             raise UnfitStoreError(f"table {self._table} does not exist: {_HOW}") from error
-        keys = [(key["AttributeName"], key["KeyType"]) for key in found["KeySchema"]]
-        types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
-        if keys != [(KEY, "HASH")] or types.get(KEY) != "S":
-            raise UnfitStoreError(f"table {self._table} has the key {keys}: it must be {KEY} (string) alone")
+        self._check_key(found)
         if ttl.get("AttributeName") != TTL or ttl["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
             raise UnfitStoreError(f"table {self._table} has no time to live on {TTL}: enable it")
 
     def create(self) -> None:
         """Makes the table unless it is there: on demand, encrypted, with TTL and recovery to a point in time.
 
-        One that is there and empty is finished: whoever made it may have been killed before the end.
+        One that is there and empty is finished: whoever made it may have been killed before the end. UnfitStoreError
+        when its key is another: then it is not ours.
         """
         try:
             self._ask(
@@ -123,6 +121,7 @@ class DynamoSites:
                 SSESpecification={"Enabled": True},
             )
         except _InUseError:
+            self._check_key(self._ask("describe_table")["Table"])  # somebody else's stays as it is, empty or not
             if self._ask("scan", Limit=1)["Items"]:
                 return
         try:
@@ -137,6 +136,13 @@ class DynamoSites:
     def close(self) -> None:
         """Its connections."""
         self._client().close()
+
+    def _check_key(self, found: Mapping[str, Any]) -> None:
+        """Of a table as it is described."""
+        keys = [(key["AttributeName"], key["KeyType"]) for key in found["KeySchema"]]
+        types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
+        if keys != [(KEY, "HASH")] or types.get(KEY) != "S":
+            raise UnfitStoreError(f"table {self._table} has the key {keys}: it must be {KEY} (string) alone")
 
     def _scan(self) -> Iterator[Mapping[str, Any]]:
         start: dict[str, Any] = {}

@@ -205,6 +205,20 @@ def test_a_table_that_does_not_fit_is_named(client):
     table.check()
 
 
+def test_an_empty_table_of_somebody_else_stays_as_it_is(client):
+    name = f"theirs-{uuid4().hex[:8]}"
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "Order", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Order", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with pytest.raises(UnfitStoreError, match="it must be ClientID"):
+        DynamoSites(name, lambda: client).create()
+    ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert ttl["TimeToLiveStatus"] == "DISABLED"
+
+
 def test_a_table_that_was_made_fits(table):
     table.create()
     table.check()
