@@ -126,7 +126,7 @@ class RabbitQueues:
         """Hangs up."""
         now, self._now = self._now, None
         if now is not None:
-            await self._hung_up(now)
+            await _hung_up(now.connection)
 
     async def _made(self, queue: str, arguments: dict[str, str | int]) -> None:
         async with self._connected(queue) as now, asyncio.timeout(ANSWER_S):
@@ -231,12 +231,16 @@ class RabbitQueues:
             query={"heartbeat": str(HEARTBEAT_S)},
         )
         connection = Connection(url, ssl_context=self._trust() if place.tls else None)
-        await connection.connect()
-        sending = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        receiving = await connection.channel(publisher_confirms=False)
-        await receiving.set_qos(prefetch_count=PREFETCHED)
-        connected = _Connected(connection, sending, receiving)
-        (await receiving.get_underlay_channel()).on_consumer_cancel_callbacks.add(connected.cancelled)
+        try:
+            await connection.connect()
+            sending = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            receiving = await connection.channel(publisher_confirms=False)
+            await receiving.set_qos(prefetch_count=PREFETCHED)
+            connected = _Connected(connection, sending, receiving)
+            (await receiving.get_underlay_channel()).on_consumer_cancel_callbacks.add(connected.cancelled)
+        except BaseException:
+            await _hung_up(connection)
+            raise
         return connected
 
     def _trust(self) -> ssl.SSLContext:
@@ -256,10 +260,12 @@ class RabbitQueues:
         if self._now is now:
             self._now = None
             self._failed(asyncio.get_running_loop().time())
-        await self._hung_up(now)
+        await _hung_up(now.connection)
 
-    @staticmethod
-    async def _hung_up(now: _Connected) -> None:
+
+async def _hung_up(connection: Connection) -> None:
+    """Ends a connection. Of a broker that does not answer it is forgotten: the second call finds nothing to close any more."""
+    for limit_s in (1.0, None):
         with contextlib.suppress(*_FAILED, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await now.connection.close()
+            async with asyncio.timeout(limit_s):
+                await connection.close()
