@@ -206,6 +206,7 @@ def doubled(place, replayed):
         thread.join(PATIENCE_S)
 
 
+@pytest.mark.parametrize("place", ["rabbitmq"], indirect=True)
 def test_doubled_replayed_and_forged_messages_change_nothing(tmp_path, made, place, digests):
     hub = made(env=place.env)
     site = Site(tmp_path / "site", hub, env=place.env)
