@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make test`: everything that is needed to trust a change, from nothing, in two lanes side by side: the real cluster, its
 # images and its tests; and lint, types and all other tests. A lane that fails ends both at once. A test that fails is
-# named at once, in a line that begins with FAILED behind the lane's name. Ends what it started.
+# named at once, in a line that begins with FAILED behind the lane's name. Ends what it started, and then says last which
+# lane failed and by what.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=build/test; mkdir -p "$log"
@@ -47,11 +48,25 @@ end_lanes() {
     kill -KILL -- "-$group" 2>/dev/null || true
   done
 }
+
+# Few and short lines: of a long log, some CI systems show no more than the last 2 kB. Without a test that failed, its end.
+tell_failure() {
+  local text="$log/$1.log" errors tests
+  tests=$(grep -aE '^(FAILED|ERROR) tests/' "$text" | awk '!seen[$2]++' || true)
+  errors=$(grep -aE '^E  +[^ ]' "$text" | grep -v '%]$' | head -n 5 || true)
+  [ -n "$tests" ] || errors=$(tail -n 10 "$text")
+  printf '\n== the lane "%s" failed, and with it the run (%ss); its log is %s\n' "$1" "$SECONDS" "$text"
+  [ -z "$errors" ] || cut -c-120 <<<"$errors"
+  [ -z "$tests" ] || head -n 5 <<<"$tests" | cut -c-200
+  [ "$(wc -l <<<"$tests")" -le 5 ] || printf 'and %s more\n' "$(($(wc -l <<<"$tests") - 5))"
+}
 was_up=$(python3 -m tests.cluster status >/dev/null 2>&1 && echo yes || echo no)
 finish() {
   end_lanes
   [ "$was_up" = yes ] || python3 -m tests.cluster down || true
+  [ -z "$failed" ] || tell_failure "$failed"
 }
+failed=
 trap finish EXIT
 
 set -m
@@ -59,8 +74,11 @@ lane cluster on_the_cluster & lanes+=($!)
 lane checks everything_else & lanes+=($!)
 set +m
 ended=0
-wait -n || ended=$?
-[ "$ended" != 0 ] || wait -n || ended=$?
-[ "$ended" = 0 ] || step "a lane has failed: the other is ended (logs are in $log)"
+wait -n -p first || ended=$?
+[ "$ended" != 0 ] || wait -n -p first || ended=$?
+if [ "$ended" != 0 ]; then
+  [ "$first" = "${lanes[0]}" ] && failed=cluster || failed=checks
+  step "the lane \"$failed\" has failed: the other is ended"
+fi
 step "end"
 exit "$ended"
