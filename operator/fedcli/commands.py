@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, bucketcare, registry
+from fedcli import backup, issued, registry
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -38,7 +38,7 @@ model_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 store_app = typer.Typer(help="Where models and records are kept.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
-app.add_typer(bucketcare.app, name="storage")
+app.add_typer(issued.app, name="storage")
 app.add_typer(backup.app, name="backup")
 app.add_typer(registry.app, name="registry")
 
@@ -259,6 +259,7 @@ def repair(
     job: Annotated[
         str | None, typer.Argument(help="Name of the FederatedJob; of a local run: default the only one.")
     ] = None,
+    credentials: CredentialsOption = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -273,7 +274,7 @@ def repair(
         from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
         from fedcli.cluster import connect  # noqa: PLC0415
 
-        lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job)
+        lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job, credentials)
     for line in lines:
         _out().print(printable(line), markup=False)
 

@@ -2,8 +2,8 @@
 
 A pod that only reads the claim lives for the length of the copy; the file comes through the API server. A bucket is read
 directly (bucketreader.py). Called by
-`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom store repair`
-uses such a pod too, one that may write.
+`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom storage
+issued` reads other records in the same way; `fedloom store repair` uses such a pod too, one that may write.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi import names
-from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError, ObjectRef
-from fedcli.bucketreader import bucket_of
+from fedapi.wire.store import Layout
+from fedcli.bucketreader import bucket_of, told
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
-from fedcli.volumerecords import PRINT, VolumeRecords
+from fedcli.volumerecords import VolumeRecords, printing
 from fedoperator.desired.pod import Mount, PodParts, template
 from fedstore import history
 from fedstore.errors import HistoryDamagedError, MissingError
-from fedstore.history import Committed
+from fedstore.history import Committed, Readable
 
 LIFETIME_S = 1800
 START_TIMEOUT_S = 300.0
@@ -99,7 +99,7 @@ def _of_round(cluster: Cluster, pod: str, round_: int | None) -> ObjectRef:
 
 def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
     """What the records of the volume say, bound to HEAD by digests."""
-    printed = cluster.output(pod, ["python", "-I", "-c", PRINT, names.PATH_STORE])
+    printed = cluster.output(pod, printing(history.COMMIT))
     try:
         with VolumeRecords.of(printed) as records:
             return history.committed(records, records.layout)
@@ -109,26 +109,43 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
         raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
 
 
-def repair_store(cluster: Cluster, job: str) -> list[str]:
-    """Repairs the store of a job, in a pod of its aggregator's image that may write the claim; what it printed."""
+@contextmanager
+def records(
+    cluster: Cluster, job: str, record: str, credentials: Path | None = None
+) -> Iterator[tuple[Readable, Layout]]:
+    """A job's records of one name, readable as a store is, and where they are in it. `credentials`: of a bucket."""
     body = cluster.job(job)
-    status = body.get("status") or {}
-    if Storage.model_validate(body["spec"].get("storage") or {}).bucket is not None:
-        raise CommandError(
-            f"the store of FederatedJob {cluster.namespace}/{job} is a bucket, and only volumes are repaired: restore the job "
-            "from a backup (spec.restoreFrom), or put lost objects back from the bucket's versions"
-        )
-    claim = (status.get("children") or {}).get("volumeClaim")
-    if not claim:
-        raise CommandError(
-            f"FederatedJob {cluster.namespace}/{job} has no volume claim yet: there is nothing to repair"
-        )
+    if bucket := bucket_of(body, credentials):
+        with told(bucket.where):
+            yield bucket.store, bucket.layout
+        return
+    reader = _reader(cluster, reader_pod(_claim(cluster, body), _place(cluster, job)))
+    with reader as pod, VolumeRecords.of(cluster.output(pod, printing(record))) as found:
+        yield found, found.layout
+
+
+def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) -> list[str]:
+    """Repairs the store of a job, and says what was done: a bucket from here, a volume in a pod that may write the claim."""
+    body = cluster.job(job)
+    if bucket := bucket_of(body, credentials):
+        return bucket.repaired()
+    claim = _claim(cluster, body)
     with _reader(cluster, reader_pod(claim, _place(cluster, job), read_only=False)) as pod:
         return (
             b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE]))
             .decode()
             .splitlines()
         )
+
+
+def _claim(cluster: Cluster, body: Json) -> str:
+    """The volume claim of a job's store."""
+    claim = ((body.get("status") or {}).get("children") or {}).get("volumeClaim")
+    if not claim:
+        raise CommandError(
+            f"FederatedJob {cluster.namespace}/{body['metadata']['name']} has no volume claim yet: its store holds nothing"
+        )
+    return str(claim)
 
 
 def _place(cluster: Cluster, job: str) -> Place:
