@@ -29,6 +29,7 @@ API_SERVERS = {
 }
 LONGEST = (
     "tests/chaos/fedlocal/test_kills.py",
+    "tests/e2e/test_disaster.py",
     "tests/e2e/test_rings.py",
     "tests/chaos/cluster/test_ring_faults.py",
     "tests/e2e/test_heart_disease.py",

@@ -1,4 +1,4 @@
-"""The commands `fedloom backup …`: list, make, prove and restore backups, in whatever store they are. Used by commands.py.
+"""The commands `fedloom backup …`: list, make, prove, restore, and print manifests for a new cluster. Used by commands.py.
 
 They work on stores alone, with the operator's own rights to them, so that a lost cluster is no obstacle. Exit codes: 0, 1 it
 could not be done (the line says why), 2 bad input (nothing was done).
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ from fedapi.printable import printable
 from fedapi.wire import location
 from fedapi.wire.store import Layout
 from fedbackup import archive as archives
+from fedbackup.apiobjects import applicable, secrets_named
 from fedbackup.archive import Archive
 from fedbackup.copying import DESTINATION, SOURCE, TARGET
 from fedbackup.create import Maker, Policy
@@ -40,7 +42,9 @@ from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 
-app = typer.Typer(help="Backups of jobs: list, make, prove, restore.", no_args_is_help=True)
+app = typer.Typer(
+    help="Backups of jobs: list, make, prove, restore, and print manifests for a new cluster.", no_args_is_help=True
+)
 
 _FORMS = location.FORMS.removeprefix("give ")
 _FILES = "Folder with a file per variable of the cloud's SDK, and ca.crt; default: what the SDK finds itself."
@@ -213,6 +217,27 @@ def restore(
         said = {"backup": found.key, "round": done.head.round, "objects": done.objects, "bytes": done.bytes}
         what = "was restored before" if done.was_there else f"{done.objects} objects, {done.bytes} bytes in {seconds} s"
         _say(said | {"seconds": seconds}, f"{found.name}: round {done.head.round}, {what}", as_json)
+
+
+@app.command()
+def manifests(
+    where: PlaceArgument,
+    job: JobOption = "",
+    name: NameOption = "",
+    credentials: CredentialsOption = None,
+    public_key: PinOption = "",
+) -> None:
+    """Prints the FLClients and the FederatedJob of a backup as YAML for another cluster, with spec.restoreFrom in it."""
+    with _errors():
+        archive, named = _archive(_opened(DESTINATION, where, credentials), job, public_key)
+        with told(DESTINATION):
+            found = archive.chosen(name or named)
+        bodies = applicable(archive, found)
+    needed = ", ".join(secrets_named(bodies)) or "none"
+    _err().print(
+        printable(f"{found.name}: round {found.manifest.round}; Secrets that it names: {needed}"), markup=False
+    )
+    typer.echo(yaml.safe_dump_all(bodies, sort_keys=False), nl=False)
 
 
 def _archive(store: ObjectStore, job: str, public_key: str) -> tuple[Archive, str]:

@@ -17,7 +17,7 @@ from tests.bench.bench import Bench
 from tests.bench.kube import Watch, path
 from tests.bench.rows import Row
 from tests.cluster.addresses import HOST_IP
-from tests.e2e.buckets import credentials, forget, place
+from tests.e2e import places
 from tests.e2e.world import World
 from tests.servers import minio
 from tests.servers.s3server import S3Server
@@ -33,9 +33,9 @@ def measure(bench: Bench) -> Row:
         server = stack.enter_context(minio.serving(bench.folder("minio") / "server", HOST_IP))
         store, safe = server.bucket(), server.bucket()
         told = _backed_up(world, server, store, safe)
-        forget(server, store)
+        places.forget(server, store)
         watch = Watch(cluster, path(names.JOB_KIND, world.namespace))
-        restore = {"source": place(server, safe), "backup": told["object"], "publicKey": told["publicKey"]}
+        restore = {"source": places.bucket(server, safe), "backup": told["object"], "publicKey": told["publicKey"]}
         began = time.monotonic()
         world.apply([_job(server, server.bucket(), ROUNDS + 2, restoreFrom=restore)])
         world.wait("the next round", lambda: world.in_round(JOB, ROUNDS + 1))
@@ -46,9 +46,9 @@ def measure(bench: Bench) -> Row:
 
 def _backed_up(world: World, server: S3Server, store: str, safe: str) -> dict[str, Any]:
     """What status says of the backup of the last round; the job is gone."""
-    backup = {"everyRounds": ROUNDS, "destination": place(server, safe)}
+    backup = {"everyRounds": ROUNDS, "destination": places.bucket(server, safe)}
     sites = [embedded.site(f"site-{number}") for number in range(SITES)]
-    world.apply([credentials(server), *sites, _job(server, store, ROUNDS, backup=backup)])
+    world.apply([places.credentials(server, places.BUCKET_SECRET), *sites, _job(server, store, ROUNDS, backup=backup)])
     world.completes(JOB)
     world.wait("a backup of the last round", lambda: world.status(JOB).get("backup", {}).get("round") == ROUNDS)
     told: dict[str, Any] = world.status(JOB)["backup"]
@@ -59,7 +59,7 @@ def _backed_up(world: World, server: S3Server, store: str, safe: str) -> dict[st
 
 def _job(server: S3Server, bucket: str, rounds: int, **spec: object) -> dict[str, Any]:
     job = embedded.job(JOB, "addone:task", SITES, rounds, image=cluster_job.IMAGE, parameters=PARAMETERS)
-    return job | {"spec": job["spec"] | {"storage": place(server, bucket), **spec}}
+    return job | {"spec": job["spec"] | {"storage": places.bucket(server, bucket), **spec}}
 
 
 def _in_round(body: dict[str, Any], number: int) -> bool:

@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="start a cluster; does nothing when it runs")
     up.add_argument("--api-only", action="store_true", help="etcd and API server alone, on loopback, for any user")
     up.add_argument("--controllers", action="store_true", help="with --api-only: the controller manager too")
+    up.add_argument("--images-of", default="", metavar="NAME", help="begin with the images of this full cluster")
     down = verbs.add_parser("down", help="end a cluster and everything it left")
+    down.add_argument("--images", action="store_true", help="forget its images, too")
     build = verbs.add_parser("images", help="build the images and hand them to the cluster")
     build.add_argument("--only", default=",".join(images.OWN), help=f"some of {','.join(images.OWN)}")
     build.add_argument("--wheel", type=Path, help="instead of the newest one in dist/")
@@ -59,9 +61,10 @@ def _do(options: argparse.Namespace) -> None:
             tools.check_machine(api_only=not options.full)
             tools.install()
         case "up":
-            print(lifecycle.up(options.name, api_only=options.api_only, controllers=options.controllers).kubeconfig)
+            how = {"api_only": options.api_only, "controllers": options.controllers}
+            print(lifecycle.up(options.name, **how, images_of=options.images_of).kubeconfig)
         case "down":
-            lifecycle.down(options.name)
+            lifecycle.down(options.name, images=options.images)
         case "images":
             _images(options)
         case "status":

@@ -32,15 +32,23 @@ class Cluster:
 
     @classmethod
     def up(
-        cls, name: str = "fedloom", *, api_only: bool = False, controllers: bool = False, fresh: bool = False
+        cls,
+        name: str = "fedloom",
+        *,
+        api_only: bool = False,
+        controllers: bool = False,
+        fresh: bool = False,
+        images_of: str = "",
     ) -> "Cluster":
         """Starts the cluster, or finds it running; `fresh` ends a running one first.
+
+        With the name of another full cluster in `images_of` it begins with that one's images.
 
         Raises CannotRunError where this machine cannot; its one line says what is missing.
         """
         if fresh:
             lifecycle.down(name)
-        lifecycle.up(name, api_only=api_only, controllers=controllers)
+        lifecycle.up(name, api_only=api_only, controllers=controllers, images_of=images_of)
         return cls.running(name)
 
     @classmethod
@@ -87,5 +95,6 @@ class Cluster:
         patch = json.dumps({"status": {"capacity": amount, "allocatable": amount}})
         self.kubectl("patch", "node", self.name, "--subresource=status", "--type=merge", f"--patch={patch}")
 
-    def down(self) -> None:
-        lifecycle.down(self.name)
+    def down(self, *, images: bool = False) -> None:
+        """Ends it; `images`: forgets its images, too."""
+        lifecycle.down(self.name, images=images)

@@ -8,7 +8,19 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.cluster import cgroups, containerd, controlplane, defaults, network, node, processes, pulls, state, tools
+from tests.cluster import (
+    cgroups,
+    containerd,
+    controlplane,
+    defaults,
+    image_links,
+    network,
+    node,
+    processes,
+    pulls,
+    state,
+    tools,
+)
 from tests.cluster.client import Client
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Dirs, dirs
@@ -21,13 +33,17 @@ _FULL = (
 )  # fmt: skip
 
 
-def up(name: str, *, api_only: bool = False, controllers: bool = False) -> Dirs:
+def up(name: str, *, api_only: bool = False, controllers: bool = False, images_of: str = "") -> Dirs:
+    """`images_of`: another full cluster, whose images it begins with."""
     where = dirs(name)
     tools.check(api_only=api_only)
     with state.locked(name):
         if healthy(where, api_only=api_only, controllers=controllers):
             return where
         _end(where)
+        if images_of and not api_only:
+            with state.locked(images_of):
+                image_links.link(dirs(images_of), where)
         try:
             if api_only:
                 _api(where, controllers=controllers)
@@ -96,10 +112,13 @@ def _full(where: Dirs) -> None:
     pulls.refresh(where, client)
 
 
-def down(name: str) -> None:
+def down(name: str, *, images: bool = False) -> None:
+    """`images`: forgets its images, too."""
     where = dirs(name)
     with state.locked(name):
         _end(where)
+        if images:
+            shutil.rmtree(where.images, ignore_errors=True)
 
 
 def _end(where: Dirs) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
@@ -96,6 +96,20 @@ def stop(pids: Path, which: Iterable[str], *, grace_s: float) -> None:
         _reap(pid)
     for name in wanted:
         (pids / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def paused(pids: Path, name: str) -> Iterator[None]:
+    """The process, if it runs, does nothing inside."""
+    pid = _recorded(pids, name)
+    if pid is None:
+        yield
+        return
+    _signal(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(pid, signal.SIGCONT)
 
 
 def end_all(found: Iterable[int]) -> None:

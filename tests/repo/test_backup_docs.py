@@ -22,6 +22,6 @@ def test_commands_of_the_page_exist():
     group = typer.main.get_command(app)
     known = {name: {o for p in command.params for o in p.opts} for name, command in group.commands.items()}
     said = re.findall(r"^ *fedloom backup (\w+) (.*)$", PAGE, flags=re.MULTILINE)
-    assert {name for name, _ in said} == {"list", "verify", "restore"}
+    assert {name for name, _ in said} == {"list", "verify", "manifests", "restore"}
     for name, words in said:
         assert set(re.findall(r"--[a-z-]+", words)) <= known[name]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from fedapi.wire.store import Layout
@@ -66,6 +67,38 @@ def test_made_listed_proved_and_restored(place):
     assert finish(hub(NEW, DiskStore(place.root / "new"))) == finish(hub())
     said = place.run("restore", place.backups, "--to", new, "--as", f"ns/job-{NEW}")
     assert "restored before" in said
+
+
+def test_manifests_for_another_cluster_go_on_from_the_backup(place):
+    bucket = {"s3": {"bucket": "copies", "region": "x", "credentialsSecretRef": {"name": "fedloom-store-copies"}}}
+    spec = {"task": {"entrypoint": "a:b", "initialModel": {"uri": "s3://x"}}, "backup": {"destination": bucket}}
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "contact": "us"}
+    metadata = {"namespace": "ns", "uid": OLD, "managedFields": [], "annotations": annotations, "labels": {"a": "b"}}
+    head = {"apiVersion": FEDERATED_JOB["apiVersion"], "status": {"phase": "Running"}}
+    events = {"events": {"credentialsSecretRef": {"name": "fedloom-queue-a"}}}
+    site = head | {"kind": "FLClient", "metadata": metadata | {"name": "a"}, "spec": events}
+    gone = {"rollbackTo": {"round": 1}, "restoreFrom": {"backup": "older"}}
+    job = head | {"kind": "FederatedJob", "metadata": metadata | {"name": "job"}, "spec": spec | gone}
+    for body in (site, job):
+        (place.root / "manifests" / f"{body['kind']}.json").write_text(json.dumps(body))
+    (place.root / "manifests" / "job.json").unlink()
+    made = place.create()
+    client, again = yaml.safe_load_all(place.run("manifests", place.backups, "--public-key", SIGNER.public_key))
+    kept = {"labels": {"a": "b"}, "annotations": {"contact": "us"}}
+    assert client == {**_head(site), "metadata": {"name": "a", **kept}, "spec": events}
+    restore = {"source": bucket, "backup": made["key"], "publicKey": SIGNER.public_key}
+    task = {"entrypoint": "a:b"}
+    assert again == {
+        **_head(job),
+        "metadata": {"name": "job", **kept},
+        "spec": spec | {"task": task, "restoreFrom": restore},
+    }
+    with pytest.raises(CommandError, match="WrongSignature"):
+        place.run("manifests", place.backups, "--public-key", "0" * 64)
+
+
+def _head(body: dict) -> dict:
+    return {name: body[name] for name in ("apiVersion", "kind")}
 
 
 def test_a_damaged_backup_is_told(place):
