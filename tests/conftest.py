@@ -37,6 +37,13 @@ def pytest_itemcollected(item):
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    done = yield
+    workers.passed(item, nextitem)
+    return done
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """A worker sends what a test printed as UTF-8, which half of a surrogate pair is not."""
     report = yield

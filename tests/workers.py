@@ -6,7 +6,7 @@ about the same time.
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,34 @@ def check(item: pytest.Item) -> None:
     """Refuses a test that would end the API server under the others, in a worker that has not started it."""
     if "api" in item.fixturenames and together(item.nodeid) != "api":
         raise pytest.UsageError(f"{item.nodeid} uses the fixture api: name its file in tests/workers.py")
+
+
+_ends: dict[str, Callable[[], None]] = {}
+
+
+@contextmanager
+def serving(server: str, end: Callable[[], None]) -> Iterator[None]:
+    """Ends an API server after the last test of it that this worker runs, at the latest with the session.
+
+    An idle control plane takes 5 % of a core, and a worker has other tests to run long after those of its API server.
+    """
+    _ends[server] = end
+    try:
+        yield
+    finally:
+        _end(server)
+
+
+def passed(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A test is over. Without parallel workers, tests of one server are not all behind one another."""
+    server = together(item.nodeid)
+    if hasattr(item.config, "workerinput") and nextitem is not None and together(nextitem.nodeid) != server:
+        _end(server)
+
+
+def _end(server: str) -> None:
+    if end := _ends.pop(server, None):
+        end()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from fedapi.crd.manifest import definitions
+from tests import workers
 from tests.chart.rendering import NAMESPACE, VALUES
 from tests.chart.server import OPERATOR, RELEASE, SERVICE_MONITOR, SITES, apply, established, may, release
 from tests.cluster.api import Cluster
@@ -14,15 +15,15 @@ from tests.waiting import until
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     found = Cluster.up("chart", api_only=True, controllers=True, fresh=True)
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    for name in (NAMESPACE, *SITES, "elsewhere"):
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        apply(found, namespace)
-        account = ("get", "serviceaccount", "default", "-n", name, "--ignore-not-found", "-o", "name")
-        until(lambda account=account: found.kubectl(*account))  # a controller makes it
-    apply(found, SERVICE_MONITOR)
-    yield found
-    found.down()
+    with workers.serving("chart", found.down):
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        for name in (NAMESPACE, *SITES, "elsewhere"):
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+            apply(found, namespace)
+            account = ("get", "serviceaccount", "default", "-n", name, "--ignore-not-found", "-o", "name")
+            until(lambda account=account: found.kubectl(*account))  # a controller makes it
+        apply(found, SERVICE_MONITOR)
+        yield found
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import json
 import signal
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,8 @@ from fedapi.wire import broker, location
 from fedapi.wire.broker import Sqs
 from fedapi.wire.location import S3
 from fedapi.wire.queued import Path as Path_
-from fedqueue.errors import QueueUnavailableError
+from fedapi.wire.queued import QueuedRequest
+from fedqueue import sealing
 from fedqueue.opening import open_queues
 from fedqueue.sealing import Seal
 from fedstore import history
@@ -177,53 +179,63 @@ def test_a_restarted_hub_is_asked_again(tmp_path, made, place, digests):
 
 
 @contextmanager
-def doubled(place, replayed):
-    """Every message into the hub's queue once more, and into every site's: as a queue may, and as somebody who reads it can."""
-    stop = threading.Event()
+def doubled(place):
+    """The environment of a site whose every message reaches the hub twice, as does every one to it the site, and the requests.
 
-    async def tap(queues):
-        seen = set()
+    Its queues have another prefix, and only what stands between reads both: nobody else is faster.
+    """
+    away = replace(place.where, prefix="doubled")
+    ends = [
+        (broker.hub_queue(away.prefix, UID), place.hub_queue),
+        (broker.site_queue(place.where.prefix, UID, "site-a"), broker.site_queue(away.prefix, UID, "site-a")),
+    ]
+    requests: list[str] = []
+    stop, ready = threading.Event(), threading.Event()
+
+    async def passed_on(queues, source, target):
         while not stop.is_set():
-            try:
-                deliveries = await queues.receive(place.hub_queue, 0.2)
-            except QueueUnavailableError:
-                continue
-            for delivery in deliveries:
-                again = delivery.body not in seen
-                seen.add(delivery.body)
-                await queues.send(place.hub_queue, delivery.body)  # what the tap took goes back
-                if again:
-                    replayed.append(delivery.body)
-                    await queues.send(place.hub_queue, delivery.body)
+            for delivery in await queues.receive(source, 1.0):
+                if target == place.hub_queue:
+                    requests.append(delivery.body)
+                for _ in range(2):
+                    await queues.send(target, delivery.body)
                 await queues.settle(delivery)
 
-    thread = threading.Thread(target=place.run, args=(tap,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
+    async def between(queues):
+        for name in {name for names_ in ends for name in names_}:
+            await queues.make(name)
+        ready.set()
+        await asyncio.gather(*(passed_on(queues, *way) for way in ends))
+        await queues.remove(ends[0][0])
+        await queues.remove(ends[1][1])
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(place.run, between)
+        until(lambda: ready.is_set() or working.done())
+        try:
+            yield {names.ENV_QUEUES: away.text()}, requests
+        finally:
+            stop.set()
+            working.result(PATIENCE_S)
 
 
-@pytest.mark.parametrize("place", ["rabbitmq"], indirect=True)
 def test_doubled_replayed_and_forged_messages_change_nothing(tmp_path, made, place, digests):
     hub = made(env=place.env)
-    site = Site(tmp_path / "site", hub, env=place.env)
-    hub.give(site.initial_model("AddOne"))
-    replayed: list[str] = []
     dropped, updates = counter(metrics.QUEUE_DROPPED, reason="Replayed"), counter(metrics.UPDATES)
-    with doubled(place, replayed):
+    with doubled(place) as (env, replayed):
+        site = Site(tmp_path / "site", hub, env=place.env | env)
+        hub.give(site.initial_model("AddOne"))
         ended = site.call("train", "AddOne")
     assert ended.code == 0, ended.log
     assert models(hub) == digests
     assert counter(metrics.UPDATES) == updates + 2
-    assert replayed
-    until(lambda: counter(metrics.QUEUE_DROPPED, reason="Replayed") > dropped)
+    seal = Seal(hub.token("site-a"), UID, "site-a")
+    requests = [QueuedRequest.told(seal.opened("to hub", sealing.envelope(text))) for text in replayed]
+    in_session = [each for each in requests if each.session]  # a question outside is answered with a session each time
+    assert [each.path for each in in_session].count("updates") == 2
+    until(lambda: counter(metrics.QUEUE_DROPPED, reason="Replayed") >= dropped + len(in_session))
     forged = counter(metrics.QUEUE_DROPPED, reason="Forged")
-    other = Seal("0" * 64, UID, "site-a").sealed(
-        "to hub", b'{"session": "", "number": 1, "path": "next", "body": "{}"}'
-    )
+    other = Seal("0" * 64, UID, "site-a").sealed("to hub", requests[0].model_dump_json().encode())
 
     async def forge(queues):
         for text in (other.model_dump_json(), "nonsense", '{"Records": []}', replayed[0].replace("site-a", "site-b")):

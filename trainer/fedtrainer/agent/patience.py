@@ -20,6 +20,10 @@ class RetryError(TrainerError):
     """The aggregator did not answer, or asked to be asked again."""
 
 
+class SupersededError(RetryError):
+    """A later question took this one's place: nobody failed to answer."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long to go on trying."""

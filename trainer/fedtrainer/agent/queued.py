@@ -23,7 +23,7 @@ from fedqueue import sealing
 from fedqueue.errors import MessageTooLargeError, QueueError, QueueUnavailableError, UnknownQueuesError
 from fedqueue.opening import open_queues, parsed
 from fedqueue.sealing import ForgedError, Seal
-from fedtrainer.agent.patience import RetryError
+from fedtrainer.agent.patience import RetryError, SupersededError
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 
@@ -46,10 +46,10 @@ class _Waiting:
     answer: "Future[tuple[int, bytes]]" = field(default_factory=Future)
     sent: dict[str, str] = field(default_factory=dict)
 
-    def fail(self, why: str) -> None:
+    def fail(self, error: RetryError) -> None:
         """Its caller may ask another way."""
         if not self.answer.done():
-            self.answer.set_exception(RetryError(why))
+            self.answer.set_exception(error)
 
 
 class QueuedTransport:
@@ -73,7 +73,7 @@ class QueuedTransport:
         self._receiving = asyncio.run_coroutine_threadsafe(self._receive(), self._loop)
 
     def post(self, path: str, body: bytes, answer_s: float) -> tuple[int, bytes]:
-        """A later question for work takes the place of the one before, which nobody waits for any more."""
+        """A later question for work takes the place of the one before, which ends with SupersededError."""
         waiting = _Waiting(_PATHS[path], body.decode())
         asyncio.run_coroutine_threadsafe(self._asked(waiting), self._loop)
         try:
@@ -106,7 +106,7 @@ class QueuedTransport:
     async def _asked(self, waiting: _Waiting) -> None:
         for other in self._waiting:
             if other.path == waiting.path == NEXT:
-                other.fail("another question for work was asked")
+                other.fail(SupersededError("another question for work was asked"))
         self._waiting.add(waiting)
         await self._send(waiting)
 
@@ -117,7 +117,7 @@ class QueuedTransport:
         try:
             await self._queues.send(self._hub, envelope.model_dump_json())
         except (MessageTooLargeError, QueueUnavailableError) as error:
-            waiting.fail(str(error))
+            waiting.fail(RetryError(str(error)))
 
     async def _receive(self) -> None:
         down_since = 0.0
@@ -166,4 +166,4 @@ class QueuedTransport:
 
     def _fail_all(self, why: str) -> None:
         for waiting in self._waiting:
-            waiting.fail(why)
+            waiting.fail(RetryError(why))

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from fedtrainer.agent.link import Link
-from fedtrainer.agent.patience import RetryError
+from fedtrainer.agent.patience import RetryError, SupersededError
 from fedtrainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ class QueueFirst:
         if self._clock() >= self._again_at:
             try:
                 return self._queue.post(path, body, answer_s)
+            except SupersededError:  # as the watch's question is by the next one after a training: the queue is well
+                raise
             except RetryError as error:
                 self._again_at = self._clock() + QUEUE_AGAIN_S
                 raise RetryError(f"by the queue: {error}; goes on over HTTPS") from error

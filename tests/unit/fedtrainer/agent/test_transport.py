@@ -2,15 +2,17 @@
 
 import pytest
 
-from fedtrainer.agent.patience import RetryError
+from fedtrainer.agent.patience import RetryError, SupersededError
 from fedtrainer.agent.transport import QUEUE_AGAIN_S, QueueFirst
 
 
 class Way:
     def __init__(self, name, held_s):
-        self.name, self.held, self.down = name, held_s, False
+        self.name, self.held, self.down, self.superseded = name, held_s, False, False
 
     def post(self, path, body, answer_s):
+        if self.superseded:
+            raise SupersededError("another question was asked")
         if self.down:
             raise RetryError(f"{self.name} is down")
         return 200, self.name.encode()
@@ -55,4 +57,13 @@ def test_a_site_that_does_not_reach_its_hub_asks_the_queue_again_at_once(ways):
         with pytest.raises(RetryError, match=expected):
             way(first)
     queue.down = False
+    assert way(first) == "queue"
+
+
+def test_a_question_whose_place_a_later_one_took_says_nothing_against_the_queue(ways):
+    queue, _, _, first = ways
+    queue.superseded = True
+    with pytest.raises(SupersededError):
+        way(first)
+    queue.superseded = False
     assert way(first) == "queue"
