@@ -64,6 +64,8 @@ was_up=$(python3 -m tests.cluster status >/dev/null 2>&1 && echo yes || echo no)
 finish() {
   end_lanes
   [ "$was_up" = yes ] || python3 -m tests.cluster down || true
+  local name  # of tests/e2e/test_disaster.py, where that was interrupted
+  for name in doomed elsewhere; do python3 -m tests.cluster down --name "$name" --images || true; done
   [ -z "$failed" ] || tell_failure "$failed"
 }
 failed=
