@@ -26,7 +26,7 @@ def link(source: Dirs, target: Dirs) -> None:
     """Replaces the images of `target`, which is down. The caller holds the lock of `source`: it pulls nothing meanwhile."""
     if not (source.images / _LAYERS).is_dir():
         raise CannotRunError(f"cluster {source.name} has no images: it was never up")
-    shutil.rmtree(target.images, ignore_errors=True)
+    attempt("rm", "-rf", target.images)
     into = target.images / _LAYERS / "snapshots"
     into.mkdir(parents=True)
     with processes.paused(source.pids, "containerd"):

@@ -118,7 +118,7 @@ def down(name: str, *, images: bool = False) -> None:
     with state.locked(name):
         _end(where)
         if images:
-            shutil.rmtree(where.images, ignore_errors=True)
+            attempt("rm", "-rf", where.images)  # a hundred thousand files, faster than Python does it
 
 
 def _end(where: Dirs) -> None:

@@ -111,7 +111,7 @@ def _goes_by_queue(world: World) -> bool:
 
 
 def _in_the_table(cloud: S3Server) -> dict[str, dict[str, Any]]:
-    """What was said of each site that sent heartbeats."""
+    """Rows of the sites that sent heartbeats."""
     client = cloud.client("dynamodb")
     try:
         return {item["ClientID"]["S"]: item for item in client.scan(TableName=TABLE)["Items"]}
@@ -164,7 +164,13 @@ def test_a_job_that_loses_its_cluster_and_its_bucket_goes_on_elsewhere_to_the_sa
         world.wait("orders and answers by queue", lambda: _goes_by_queue(world))
         status = world.completes(job)
         assert status["model"]["uri"].startswith(f"s3://{store}/fedloom/")
-        assert {f"{world.namespace}/{site}" for site in sites} <= _in_the_table(cloud).keys()
+        heard = _in_the_table(cloud)
+        for site in sites:
+            row = heard[f"{world.namespace}/{site}"]
+            assert {"cpu", "memory"} <= row["Capability"]["M"].keys()
+            assert float(row["ExpiryTime"]["N"]) == pytest.approx(
+                float(row["LastSeen"]["N"]) + names.SITE_EXPIRES_S, abs=1
+            )
         world.wait("the sites' heartbeats to be shown", lambda: all(_registered(world, site) for site in sites))
         told = _proved(world, job)
         world.wait("BackupHealthy", lambda: world.condition(job, "BackupHealthy").get("status") == "True")
