@@ -14,7 +14,7 @@ from fedaggregator.ports import Clock
 from fedaggregator.status import time_text
 from fedapi.crd.job_status import StorageFinding, StorageStatus
 from fedapi.wire import location
-from fedapi.wire.location import Cloud
+from fedapi.wire.location import S3, Cloud
 from fedstore.care.opening import care_of
 from fedstore.care.wanted import Finding, Wanted
 
@@ -78,15 +78,11 @@ def _finding(found: Finding) -> StorageFinding:
 def look_at(where: str, credentials: Path | None, regions: tuple[str, ...]) -> Look | None:
     """How the settings of a store are looked at; None: it has none."""
     place = location.parsed(where)
-    if not isinstance(place, location.S3):
+    if not isinstance(place, Cloud):
         return None
+    key = place.kms_key if isinstance(place, S3) else ""  # of the others the place says it
 
     def look() -> Iterable[Finding]:
-        care = care_of(place, credentials, Wanted.by_whoever_set_it(_key(place), regions))
-        return care.check(by_writing=False) if care else ()
+        return care_of(place, credentials, Wanted.by_whoever_set_it(key, regions)).check(by_writing=False)
 
     return look
-
-
-def _key(place: Cloud) -> str:
-    return place.encryption_scope if isinstance(place, location.Azure) else place.kms_key

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from fedapi.crd.job_status import StorageFinding, StorageStatus, Topic
-from fedapi.crd.storage import S3
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, clipped, instant
 from fedoperator.decide.reasons import Reason
@@ -30,9 +29,9 @@ _ORDER = tuple(_MISSING)
 
 
 def fact(context: JobContext) -> Fact | None:
-    """The condition; None: the store has no such settings, as a volume has not."""
+    """The condition; None: the store is a volume, which has no such settings."""
     bucket, told = context.spec.storage.bucket, context.status.storage
-    if not isinstance(bucket, S3):  # of the others nobody looks at the settings yet
+    if bucket is None:
         return None
     if context.status.outcome is not None:
         return Fact("Unknown", Reason.FINISHED, "the job has ended: nobody looks at the bucket")

@@ -15,6 +15,9 @@ class Care(Protocol):
     def init(self) -> Iterator[Finding]:
         """Sets what is missing and can be set from here, and looks again."""
 
+    def by_hand(self) -> str:
+        """Commands for what cannot be set from here; empty where everything can."""
+
 
 class Marks(Protocol):
     """Which models a bucket's lifecycle may send to a cold class."""

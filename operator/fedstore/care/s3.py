@@ -18,6 +18,7 @@ from fedapi.crd.job_status import Topic
 from fedapi.wire.location import S3
 from fedstore import s3errors
 from fedstore.care import s3policy
+from fedstore.care.comparing import holds
 from fedstore.care.wanted import Finding, State, Wanted
 from fedstore.errors import StoreDeniedError, StoreError, UnfitStoreError
 from fedstore.s3 import S3Bucket
@@ -103,6 +104,10 @@ class S3Care:
                 said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
                 yield replace(after, remark=said, settable=False)
 
+    def by_hand(self) -> str:
+        """Everything can be set from here."""
+        return ""
+
     def _refuse_another_prefix(self) -> None:
         """Policy and lifecycle are the bucket's: what they say of ours would be taken from the other prefix."""
         with suppress(ClientError):  # what may not be asked here is told for each setting
@@ -150,7 +155,7 @@ class S3Care:
         if answer.code in _CANNOT or answer.status in {405, 501}:
             return Finding(setting.what, setting.topic, "cannot", said)
         if answer.status == _FORBIDDEN and answer.code not in s3errors.CREDENTIALS:
-            return Finding(setting.what, setting.topic, "unknown", said)
+            return Finding(setting.what, setting.topic, "unknown", f"{said}; the credentials may not ask")
         raise s3errors.typed(error, f"{setting.what} of s3://{self._place.bucket}", self._from) from error
 
     def _ask(self, call: str, **what: Any) -> Json:
@@ -180,14 +185,14 @@ class S3Care:
 
     def _public(self) -> str:
         told = self._ask("get_public_access_block").get("PublicAccessBlockConfiguration")
-        return "" if s3policy.holds(told, s3policy.PUBLIC_ACCESS) else "the public is not kept out"
+        return "" if holds(told, s3policy.PUBLIC_ACCESS) else "the public is not kept out"
 
     def _block_public(self) -> None:
         self._ask("put_public_access_block", PublicAccessBlockConfiguration=s3policy.PUBLIC_ACCESS)
 
     def _owned_by_others(self) -> str:
         told = self._ask("get_bucket_ownership_controls").get("OwnershipControls")
-        return "" if s3policy.holds(told, s3policy.OWNERSHIP) else "access lists of objects count"
+        return "" if holds(told, s3policy.OWNERSHIP) else "access lists of objects count"
 
     def _own(self) -> None:
         self._ask("put_bucket_ownership_controls", OwnershipControls=s3policy.OWNERSHIP)
@@ -198,9 +203,7 @@ class S3Care:
         told = self._ask("get_bucket_encryption").get("ServerSideEncryptionConfiguration") or {}
         (wanted,) = s3policy.encryption(self._wanted)["Rules"]
         chosen = {"ApplyServerSideEncryptionByDefault": wanted["ApplyServerSideEncryptionByDefault"]}
-        return (
-            "" if s3policy.holds(told.get("Rules"), [chosen]) else "objects are not encrypted with that key by default"
-        )
+        return "" if holds(told.get("Rules"), [chosen]) else "objects are not encrypted with that key by default"
 
     def _encrypt(self) -> None:
         self._ask("put_bucket_encryption", ServerSideEncryptionConfiguration=s3policy.encryption(self._wanted))
@@ -290,7 +293,7 @@ class S3Care:
 
     def _rule(self, what: str, rule: Json) -> _Setting:
         def lacks() -> str:
-            return "" if s3policy.holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
+            return "" if holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
 
         def set_() -> None:
             rules = s3policy.merged_rules(self._rules(), rule)
@@ -303,7 +306,7 @@ class S3Care:
     def _alone(self) -> str:
         told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
         wanted = {"Status": "Enabled", "Destination": {"Bucket": self._wanted.replicate_to}}
-        return "" if s3policy.holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
+        return "" if holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
 
     def _replicate(self) -> None:
         configuration = s3policy.replication(self._place, self._wanted)

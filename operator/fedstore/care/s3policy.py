@@ -10,6 +10,7 @@ from typing import Any
 
 from fedapi.crd.job_status import Topic
 from fedapi.wire.location import S3
+from fedstore.care.comparing import holds
 from fedstore.care.wanted import Wanted
 
 Json = dict[str, Any]
@@ -210,22 +211,3 @@ def _except(name: str, place: S3, who: list[str], action: list[str], resource: s
         users = [arn.rpartition("/")[2] for arn in who]
         return denied | {"Principal": "*", "Condition": {"StringNotEquals": {"aws:username": users}}}
     return denied | {"Principal": "*", "Condition": {"ArnNotLike": {"aws:PrincipalArn": who}}}
-
-
-def holds(current: Any, wanted: Any) -> bool:
-    """Whether a setting, as a server tells it, says all that is wanted; servers add defaults, and write one value as a list or not.
-
-    Wanted None is whatever is set.
-    """
-    if wanted is None:
-        return current is not None
-    if current == "*" and isinstance(wanted, Mapping):
-        current = {"AWS": "*"}
-    if isinstance(wanted, Mapping):
-        return isinstance(current, Mapping) and all(holds(current.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        have = current if isinstance(current, list) else [current]
-        return all(any(holds(each, value) for each in have) for value in wanted)
-    if isinstance(current, Mapping) and wanted == "*":  # everybody, as a principal
-        return holds(current.get("AWS"), wanted)
-    return current in (wanted, [wanted])

@@ -9,7 +9,7 @@ from fedapi.crd.job_status import Topic
 
 State = Literal["kept", "missing", "cannot", "unknown"]
 _WAYS_OUT: Mapping[State, str] = MappingProxyType(
-    {"kept": "", "missing": "", "cannot": "this server does not have it", "unknown": "the credentials may not ask"}
+    {"kept": "", "missing": "", "cannot": "this server does not have it", "unknown": ""}
 )
 
 
@@ -24,7 +24,7 @@ class Wanted:
     updates_days: int | None = 30  # updates that nobody deleted go after so many days; a round takes less
     noncurrent_days: int | None = 30  # what was deleted or replaced can be brought back for so many days
     cold_after_days: int | None = 90  # models that are tagged as superseded
-    cold_class: str | None = "GLACIER_IR"
+    cold_class: str | None = "GLACIER_IR"  # of the cloud's
     regions: tuple[str, ...] = ()  # empty: anywhere
     replicate_to: str = ""  # ARN of a bucket
     replication_role: str = ""  # ARN

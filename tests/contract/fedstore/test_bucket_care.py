@@ -263,7 +263,9 @@ def test_superseded_models_are_marked_and_a_rollback_takes_the_mark_off(kind, re
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("/var/lib/store",), "only buckets of S3"),
+        (("/var/lib/store",), "only buckets of S3, Google and Azure"),
+        (("az://account/models", "--cold-class", "Archive"), "Archive is not read at once"),
+        (("gs://models", "--replicate-to", "arn:x"), "--replicate-to is for S3"),
         (("s3://",), "names no store"),
         (("s3://b/p?kms-key=1234abcd",), "the key's ARN"),
         (("s3://b/p", "--principal", "arn:x"), "--administrator"),
