@@ -180,7 +180,7 @@ def _setting(model: type[BaseModel], name: str) -> str:
 def metrics_page() -> str:
     """Prometheus metrics of the hub's processes."""
     operator = fedoperator.metrics.Metrics()
-    operator.watch(lambda: 0, dict, tuple, tuple, float, tuple)
+    operator.watch(lambda: 0, dict, tuple, tuple, float, tuple, tuple)
     lines = [HEADER, "# Metrics", ""]
     for title, registry in (
         ("Operator", operator.registry),

@@ -10,10 +10,11 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, jsonlog, metrics
+from fedaggregator import allocator, bucketcheck, jsonlog, metrics
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
+from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.clock import steady_clock
 from fedaggregator.ending import ended
 from fedaggregator.engine.configfile import ConfigFile
@@ -90,23 +91,34 @@ async def serve(settings: Settings, limits: Limits) -> None:
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
+    look = bucketcheck.look_at(settings.store, settings.store_credentials_dir, config.first().residency)
+    check = BucketCheck(look, engine.news.set, engine.clock) if look else None
+    checking = asyncio.create_task(check.run()) if check else None
     try:
         async with Monitoring(
             routes(lambda: _unready(engine), metrics.REGISTRY), settings.host, settings.monitoring_port
         ):  # recovery may take its time
             await engine.start()
-            await _serve(engine, store, payloads, settings, limits, secrets)
+            await _serve(engine, store, payloads, settings, limits, secrets, check)
     finally:
+        if checking is not None:
+            checking.cancel()
         engine.stop()
         pool.shutdown(cancel_futures=True)
         engine.close()
 
 
 async def _serve(
-    engine: Engine, store: ObjectStore, payloads: Payloads, settings: Settings, limits: Limits, secrets: Credentials
+    engine: Engine,
+    store: ObjectStore,
+    payloads: Payloads,
+    settings: Settings,
+    limits: Limits,
+    secrets: Credentials,
+    check: BucketCheck | None,
 ) -> None:
     """Serves sites from a state that is recovered."""
-    publisher = Publisher(engine, _sink(settings))
+    publisher = Publisher(engine, _sink(settings), check)
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     delivery: Delivery = SignedUrls(urls, store, engine.clock)
     if is_bucket := isinstance(store, PresigningStore):

@@ -11,6 +11,7 @@ import logging
 import time
 
 from fedaggregator import metrics
+from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.heartbeats import Heartbeats
@@ -23,13 +24,14 @@ log = logging.getLogger(__name__)
 _INTERVAL_S = 0.25  # between two writes
 _SHARE = 50.0  # and at least so many times what one took to make
 _RETRY_S = 2.0
+_FIRST_LOOK_S = 10.0  # at the bucket's settings, which took as long as the recovery already
 
 
 class Publisher:
     """Keeps a sink up to date."""
 
-    def __init__(self, engine: Engine, sink: StatusSink) -> None:
-        self._engine, self._sink = engine, sink
+    def __init__(self, engine: Engine, sink: StatusSink, bucket: BucketCheck | None = None) -> None:
+        self._engine, self._sink, self._bucket = engine, sink, bucket
         self._written, self._took_s = "", 0.0
         self._queue_troubles: dict[str, str] = {}
         self._patience = Patience(engine.clock)
@@ -51,6 +53,8 @@ class Publisher:
 
     async def run(self) -> None:
         """Until the engine stops; the last state is written before it returns. FatalError when reports stay refused."""
+        if self._bucket is not None:
+            await self._bucket.first_look(_FIRST_LOOK_S)
         while True:
             self._engine.news.clear()
             last = self._engine.stopping
@@ -80,7 +84,9 @@ class Publisher:
     async def publish(self) -> bool:
         """Writes the status if it differs from the last one written; whether the sink has it now."""
         began_s = time.thread_time()
-        now = status(self._engine.state, self._engine.trouble, "; ".join(filter(None, self._queue_troubles.values())))
+        queues = "; ".join(filter(None, self._queue_troubles.values()))
+        storage = self._bucket.found if self._bucket else None
+        now = status(self._engine.state, self._engine.trouble, queues, storage)
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -18,8 +18,10 @@ from fedcore.rounds.state import Attempt, Phase, Score, State
 _LARGE, _FURTHEST = 1e9, 9.99999e99
 
 
-def status(state: State, trouble: str = "", queue_trouble: str = "") -> JsonView:
-    """The status object with API names. `trouble`: what holds the aggregator up now, or its queues."""
+def status(
+    state: State, trouble: str = "", queue_trouble: str = "", storage: api.StorageStatus | None = None
+) -> JsonView:
+    """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
     scores = evaluation.settled(state)
     return api.FederatedJobStatus(
         outcome=_outcome(state),
@@ -32,11 +34,13 @@ def status(state: State, trouble: str = "", queue_trouble: str = "") -> JsonView
         model=_model(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
+        storage=storage,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 
 
-def _time(at: float) -> str:
+def time_text(at: float) -> str:
+    """Seconds since the epoch as RFC 3339, to the second."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -44,7 +48,7 @@ def _outcome(state: State) -> api.Outcome | None:
     end = state.end
     if end is None or state.phase is not Phase.FINISHED:
         return None
-    return api.Outcome(result=end.result, reason=end.reason, message=end.message, time=_time(end.at))
+    return api.Outcome(result=end.result, reason=end.reason, message=end.message, time=time_text(end.at))
 
 
 def _round(state: State) -> api.RoundStatus:
@@ -54,8 +58,8 @@ def _round(state: State) -> api.RoundStatus:
         current=attempt.plan.round if attempt else done,
         total=lines.last_round(state),
         attempt=attempt.plan.attempt if attempt else max(1, state.tip.attempt if state.tip else 1),
-        start_time=_time(attempt.plan.planned_at) if attempt else None,
-        deadline=_time(ends_at) if ends_at is not None else None,
+        start_time=time_text(attempt.plan.planned_at) if attempt else None,
+        deadline=time_text(ends_at) if ends_at is not None else None,
         step="Train" if attempt else "Evaluate" if state.closing else None,
         selected=list(_selected(state)),
         accepted=len(attempt.accepted) if attempt else 0,

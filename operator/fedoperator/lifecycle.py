@@ -39,6 +39,7 @@ from fedoperator.refusals import Refusals
 from fedoperator.registration import Registration
 from fedoperator.settings import OperatorSettings
 from fedoperator.site_registry import SiteRegistry
+from fedoperator.storage_readings import storage_readings
 from fedoperator.watch_health import WatchHealth
 from fedoperator.workers import Workers
 
@@ -95,7 +96,13 @@ class Operator:
         health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
         serve(self._settings.probe_port, health)
         self._metrics.watch(
-            self._queue.depth, self._health.ages_s, self._phases, self._heard, self._registry.age_s, self._backups
+            self._queue.depth,
+            self._health.ages_s,
+            self._phases,
+            self._heard,
+            self._registry.age_s,
+            self._backups,
+            lambda: storage_readings(self._cache.every(names.JOB_KIND)),
         )
         serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
 

@@ -34,6 +34,15 @@ class BackupReading:
     healthy: bool
 
 
+@dataclass(frozen=True)
+class StorageReading:
+    """Whether the bucket of a job is set up as it should be; of jobs of which that is known."""
+
+    namespace: str
+    job: str
+    safe: bool
+
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -78,9 +87,10 @@ class Metrics:
         heard: Callable[[], Iterable[str]],
         registry_age_s: Callable[[], float],
         backups: Callable[[], Iterable[BackupReading]],
+        storage: Callable[[], Iterable[StorageReading]],
     ) -> None:
         """What is read at scrape time."""
-        self.registry.register(_Readings(depth, ages_s, phases, heard, registry_age_s, backups))
+        self.registry.register(_Readings(depth, ages_s, phases, heard, registry_age_s, backups, storage))
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -96,9 +106,10 @@ class _Readings(Collector):
         heard: Callable[[], Iterable[str]],
         registry_age_s: Callable[[], float],
         backups: Callable[[], Iterable[BackupReading]],
+        storage: Callable[[], Iterable[StorageReading]],
     ) -> None:
         self._depth, self._ages_s, self._phases = depth, ages_s, phases
-        self._heard, self._registry_age_s, self._backups = heard, registry_age_s, backups
+        self._heard, self._registry_age_s, self._backups, self._storage = heard, registry_age_s, backups, storage
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(f"{_PREFIX}queue_depth", "Objects that wait for a look.", value=self._depth())
@@ -124,6 +135,14 @@ class _Readings(Collector):
             value=self._registry_age_s(),
         )
         yield from self._of_backups()
+        safe = GaugeMetricFamily(
+            f"{_PREFIX}storage_safe",
+            "1 where the job's condition StorageSafe is true, 0 where it is false; none where it is unknown.",
+            labels=["namespace", "job"],
+        )
+        for each in self._storage():
+            safe.add_metric([each.namespace, each.job], int(each.safe))
+        yield safe
 
     def _of_backups(self) -> Iterable[Metric]:
         whose = ["namespace", "job"]

@@ -76,7 +76,7 @@ class AzureBucket:
 
     def put(self, name: str, data: bytes | memoryview, expected: str | None, metadata: Mapping[str, str]) -> str:
         """One request; the service compares the MD5 that goes with it."""
-        with _typed_errors(self._at(name)):
+        with typed_errors(self._at(name)):
             answer = self._blob(name).upload_blob(
                 bytes(data),
                 length=len(data),
@@ -95,7 +95,7 @@ class AzureBucket:
     def stat(self, name: str) -> Stat | None:
         """By the blob's properties."""
         try:
-            with _typed_errors(self._at(name)):
+            with typed_errors(self._at(name)):
                 found = self._blob(name).get_blob_properties()
         except MissingError:
             return None
@@ -103,14 +103,14 @@ class AzureBucket:
 
     def get(self, name: str) -> tuple[bytes, str]:
         """The answer says which ETag it is."""
-        with _typed_errors(self._at(name)):
+        with typed_errors(self._at(name)):
             stream = self._blob(name).download_blob(max_concurrency=1)
             return stream.readall(), str(stream.properties.etag)
 
     def read_into(self, name: str, tag: str, buffer: memoryview, offset: int) -> None:
         """On the condition that it has not changed."""
         try:
-            with _typed_errors(self._at(name)):
+            with typed_errors(self._at(name)):
                 stream = self._blob(name).download_blob(
                     offset,
                     buffer.nbytes,
@@ -127,12 +127,12 @@ class AzureBucket:
 
     def names(self, prefix: str) -> Iterator[str]:
         """A page at a time."""
-        with _typed_errors(self._at(prefix)):
-            yield from self._container().list_blob_names(name_starts_with=prefix)
+        with typed_errors(self._at(prefix)):
+            yield from self.container.list_blob_names(name_starts_with=prefix)
 
     def delete(self, name: str) -> None:
         """With its snapshots."""
-        with contextlib.suppress(MissingError), _typed_errors(self._at(name)):
+        with contextlib.suppress(MissingError), typed_errors(self._at(name)):
             self._blob(name).delete_blob(delete_snapshots="include")
 
     @property
@@ -142,13 +142,13 @@ class AzureBucket:
 
     def freeze(self, name: str) -> None:
         """To the Archive tier."""
-        with _typed_errors(self._at(name)):
+        with typed_errors(self._at(name)):
             if self._blob(name).get_blob_properties().blob_tier != COLD:
                 self._blob(name).set_standard_blob_tier(COLD)
 
     def thawed(self, name: str) -> bool:
         """Back to the Hot tier, once."""
-        with _typed_errors(self._at(name)):
+        with typed_errors(self._at(name)):
             there = self._blob(name).get_blob_properties()
             if there.blob_tier != COLD:
                 return True
@@ -186,7 +186,7 @@ class AzureBucket:
     ) -> Presigned:
         made = self._clients.now()
         expiry = datetime.fromtimestamp(now + lifetime_s, UTC)
-        with _typed_errors(f"a URL of {self._at(name)}"):
+        with typed_errors(f"a URL of {self._at(name)}"):
             sas = generate_blob_sas(
                 self._place.account,
                 self._place.container,
@@ -202,18 +202,30 @@ class AzureBucket:
     def _at(self, name: str) -> str:
         return f"az://{self._place.account}/{self._place.container}/{name}"
 
-    def _container(self) -> ContainerClient:
-        return self._clients.now().service.get_container_client(self._place.container)
+    @property
+    def service(self) -> BlobServiceClient:
+        """The SDK's, by the credentials as they are: for settings of the account (care/)."""
+        return self._clients.now().service
+
+    @property
+    def container(self) -> ContainerClient:
+        """The SDK's, in the same way."""
+        return self.service.get_container_client(self._place.container)
+
+    @property
+    def by_key(self) -> bool:
+        """Whether a key of the account asks, and no identity."""
+        return bool(self._clients.now().key)
 
     def _blob(self, name: str) -> Any:
-        return self._container().get_blob_client(name)
+        return self.container.get_blob_client(name)
 
     def _client(self, files: Mapping[str, str]) -> "_Made":
         said = files if self._folder is not None else os.environ
         key = said.get(KEY_FILE, "")
         session = requests.Session()
         connections.keep(session, self._folder / CA_FILE if self._folder is not None and CA_FILE in files else None)
-        with _typed_errors(self._place.text()):
+        with typed_errors(self._place.text()):
             service = BlobServiceClient(
                 self._url,
                 credential=AzureNamedKeyCredential(self._place.account, key) if key else _identity(files),
@@ -241,7 +253,7 @@ class AzureUpload:
 
     def part(self, number: int, data: memoryview) -> None:
         """In any order."""
-        with _typed_errors(self._at):
+        with typed_errors(self._at):
             self._blob.stage_block(
                 self._block(number), bytes(data), length=data.nbytes, validate_content=True, **self._scope
             )
@@ -250,7 +262,7 @@ class AzureUpload:
     def complete(self) -> None:
         """In theirs. Blocks that another writer's commit swept away are a conflict, as is what that writer made."""
         blocks = [BlobBlock(self._block(number)) for number in sorted(self._numbers)]
-        with _typed_errors(self._at):
+        with typed_errors(self._at):
             self._blob.commit_block_list(blocks, metadata=dict(self._metadata), **self._options)
 
     def abort(self) -> None:
@@ -300,7 +312,7 @@ def _condition(expected: str | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _typed_errors(what: str) -> Iterator[None]:
+def typed_errors(what: str) -> Iterator[None]:
     """Turns the library's errors into this package's."""
     try:
         yield

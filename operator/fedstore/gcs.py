@@ -41,7 +41,7 @@ KEY_FILE = "service-account.json"  # what GOOGLE_APPLICATION_CREDENTIALS names: 
 COLD = "COLDLINE"
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write", "https://www.googleapis.com/auth/iam")
 _TYPE = "application/octet-stream"
-_TIMEOUT_S = (5.0, 60.0)  # to connect; between two bytes of the answer
+TIMEOUT_S = (5.0, 60.0)  # to connect; between two bytes of the answer
 _RETRY = DEFAULT_RETRY.with_timeout(30.0)  # longer outages are the caller's: it tells them and waits
 _SIGNER = "give the identity roles/iam.serviceAccountTokenCreator on itself, or a key of a service account"
 _KMS = "KMS"  # in the text of an answer that is about the key which encrypts
@@ -55,8 +55,8 @@ class GcsBucket:
     part_bytes, most_parts, threads = 8 << 20, 1 << 20, 1
     largest_put_bytes = 5 << 40
 
-    def __init__(self, place: Gcs, credentials: Path | None) -> None:
-        self._place = place
+    def __init__(self, place: Gcs, credentials: Path | None, scopes: tuple[str, ...] = _SCOPES) -> None:
+        self._place, self._scopes = place, scopes
         self._folder = credentials
         self._clients = OfCredentials(credentials, self._client)
 
@@ -70,7 +70,7 @@ class GcsBucket:
                 content_type=_TYPE,
                 if_generation_match=_generation(expected),
                 checksum="crc32c",
-                timeout=_TIMEOUT_S,
+                timeout=TIMEOUT_S,
                 retry=_RETRY,
             )
         return str(blob.generation)
@@ -83,8 +83,8 @@ class GcsBucket:
         """By the object's metadata."""
         blob = self._blob(name)
         try:
-            with _typed_errors(self._at(name)):
-                blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
+            with typed_errors(self._at(name)):
+                blob.reload(timeout=TIMEOUT_S, retry=_RETRY)
         except MissingError:
             return None
         return Stat(int(blob.size or 0), str(blob.generation), dict(blob.metadata or {}))
@@ -92,8 +92,8 @@ class GcsBucket:
     def get(self, name: str) -> tuple[bytes, str]:
         """One request: the answer says which generation it is."""
         blob = self._blob(name)
-        with _typed_errors(self._at(name)):
-            data = blob.download_as_bytes(raw_download=True, checksum="crc32c", timeout=_TIMEOUT_S, retry=_RETRY)
+        with typed_errors(self._at(name)):
+            data = blob.download_as_bytes(raw_download=True, checksum="crc32c", timeout=TIMEOUT_S, retry=_RETRY)
         return data, str(blob.generation)
 
     def read_into(self, name: str, tag: str, buffer: memoryview, offset: int) -> None:
@@ -101,14 +101,14 @@ class GcsBucket:
         blob = self._blob(name, generation=int(tag))
         filled = _Filled(buffer)
         try:
-            with _typed_errors(self._at(name)):
+            with typed_errors(self._at(name)):
                 blob.download_to_file(
                     filled,
                     start=offset,
                     end=offset + buffer.nbytes - 1,
                     raw_download=True,
                     checksum=None,
-                    timeout=_TIMEOUT_S,
+                    timeout=TIMEOUT_S,
                     retry=_RETRY,
                 )
         except MissingError as error:
@@ -120,15 +120,15 @@ class GcsBucket:
         with _in_the_bucket(self._at(prefix)):
             bucket = self._bucket()
             pages = bucket.client.list_blobs(
-                bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=_TIMEOUT_S, retry=_RETRY
+                bucket, prefix=prefix, fields="items(name),nextPageToken", timeout=TIMEOUT_S, retry=_RETRY
             )
             for blob in pages:
                 yield blob.name
 
     def delete(self, name: str) -> None:
         """Without a condition."""
-        with contextlib.suppress(MissingError), _typed_errors(self._at(name)):
-            self._blob(name).delete(timeout=_TIMEOUT_S, retry=_RETRY)
+        with contextlib.suppress(MissingError), typed_errors(self._at(name)):
+            self._blob(name).delete(timeout=TIMEOUT_S, retry=_RETRY)
 
     @property
     def thaw_takes(self) -> str:
@@ -137,11 +137,11 @@ class GcsBucket:
 
     def freeze(self, name: str) -> None:
         """To the class COLDLINE, on the condition that it is what it was."""
-        with _typed_errors(self._at(name)):
+        with typed_errors(self._at(name)):
             blob = self._blob(name)
-            blob.reload(timeout=_TIMEOUT_S, retry=_RETRY)
+            blob.reload(timeout=TIMEOUT_S, retry=_RETRY)
             if blob.storage_class != COLD:
-                blob.update_storage_class(COLD, if_source_generation_match=blob.generation, timeout=_TIMEOUT_S)
+                blob.update_storage_class(COLD, if_source_generation_match=blob.generation, timeout=TIMEOUT_S)
 
     def thawed(self, name: str) -> bool:
         """Always."""
@@ -174,13 +174,23 @@ class GcsBucket:
     def region(self) -> str:
         """Or dual- and multi-regions, as Google names them: eu, nam4."""
         bucket = self._bucket()
-        with _typed_errors(self._at("")):
-            bucket.reload(timeout=_TIMEOUT_S, retry=_RETRY)
+        with typed_errors(self._at("")):
+            bucket.reload(timeout=TIMEOUT_S, retry=_RETRY)
         return str(bucket.location or "").lower()
+
+    @property
+    def session(self) -> Any:
+        """The library's, which authorizes what it sends: for settings of the bucket (care/)."""
+        return self._clients.now().session
+
+    @property
+    def base_url(self) -> str:
+        """Of the JSON API."""
+        return self._place.endpoint.rstrip("/") or f"https://storage.{self._clients.now().identity.universe_domain}"
 
     def _signed(self, method: str, name: str, now: float, lifetime_s: float, headers: dict[str, str]) -> Presigned:
         made = self._clients.now()
-        with _typed_errors(f"a URL of {self._at(name)}"):
+        with typed_errors(f"a URL of {self._at(name)}"):
             url = (
                 made.client.bucket(self._place.bucket)
                 .blob(name)
@@ -208,15 +218,15 @@ class GcsBucket:
         return blob
 
     def _client(self, files: Mapping[str, str]) -> "_Made":
-        with _typed_errors(self._place.text()):
-            identity = _identity(files, anonymous=bool(self._folder is not None and self._place.endpoint))
+        with typed_errors(self._place.text()):
+            identity = _identity(files, self._scopes, anonymous=bool(self._folder is not None and self._place.endpoint))
         session = AuthorizedSession(identity)
         connections.keep(session, self._folder / CA_FILE if self._folder is not None and CA_FILE in files else None)
         options = {"universe_domain": identity.universe_domain}
         if self._place.endpoint:
             options["api_endpoint"] = self._place.endpoint
         client = storage.Client(project=None, credentials=identity, client_options=options, _http=session)
-        return _Made(client, identity)
+        return _Made(client, identity, session)
 
 
 class GcsUpload:
@@ -230,7 +240,7 @@ class GcsUpload:
             content_type=_TYPE,
             if_generation_match=generation,
             checksum="crc32c",
-            timeout=_TIMEOUT_S,
+            timeout=TIMEOUT_S,
             retry=_RETRY,
         )
 
@@ -247,7 +257,7 @@ class GcsUpload:
 
     def abort(self) -> None:
         """Tells Google, which would forget it in a week."""
-        with contextlib.suppress(StoreError), _typed_errors(self._at):
+        with contextlib.suppress(StoreError), typed_errors(self._at):
             self._writer.terminate()
 
 
@@ -262,6 +272,7 @@ class _Resumable(BlobWriter):  # type: ignore[misc]
 class _Made:
     client: Any
     identity: Any
+    session: Any
 
 
 class _Filled(io.RawIOBase):
@@ -301,21 +312,21 @@ def _generation(expected: str | None) -> int:
     return int(expected)
 
 
-def _identity(files: Mapping[str, str], *, anonymous: bool) -> Any:
+def _identity(files: Mapping[str, str], scopes: tuple[str, ...], *, anonymous: bool) -> Any:
     """Who asks: by the file, else, at an endpoint that has a folder without one (an emulator), nobody, else as Google's libraries find it."""
     if KEY_FILE in files:
         said = json.loads(files[KEY_FILE])
         match said.get("type") if isinstance(said, dict) else None:
             case "service_account":
-                return service_account.Credentials.from_service_account_info(said, scopes=_SCOPES)
+                return service_account.Credentials.from_service_account_info(said, scopes=scopes)
             case "external_account":
-                return identity_pool.Credentials.from_info(said).with_scopes(_SCOPES)
+                return identity_pool.Credentials.from_info(said).with_scopes(scopes)
             case other:
                 kinds = "'service_account' and 'external_account' are understood"
                 raise StoreDeniedError(f"{KEY_FILE} has credentials of type {other!r}: {kinds}")
     if anonymous:
         return tokens.AnonymousCredentials()
-    return google.auth.default(scopes=_SCOPES)[0]
+    return google.auth.default(scopes=scopes)[0]
 
 
 def _signer(identity: Any) -> dict[str, str]:
@@ -334,7 +345,7 @@ def _signer(identity: Any) -> dict[str, str]:
 def _in_the_bucket(what: str, expected: str | None = None) -> Iterator[None]:
     """The same, where what is missing can only be the bucket, or, of a write, the object that was expected."""
     try:
-        with _typed_errors(what):
+        with typed_errors(what):
             yield
     except MissingError as error:
         if expected is not None:
@@ -343,7 +354,7 @@ def _in_the_bucket(what: str, expected: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _typed_errors(what: str) -> Iterator[None]:
+def typed_errors(what: str) -> Iterator[None]:
     """Turns the library's errors into this package's."""
     try:
         yield

@@ -164,6 +164,33 @@ class Children(StatusPart):
     backup_claim: Short | None = Field(None, description="PersistentVolumeClaim that holds the backups.")
 
 
+Topic = Literal[
+    "PublicAccess", "Residency", "Encryption", "Transport", "Access", "Versioning", "Retention", "Lifecycle", "Replication", "Logging"
+]  # fmt: skip
+
+
+class StorageFinding(StatusPart):
+    """A requirement of the bucket that is not known to be met."""
+
+    requirement: Short = Field(description="As the table of `fedloom storage check` names it.")
+    topic: Topic = Field(description="What it is about.")
+    state: Literal["Missing", "Cannot", "Unknown"] = Field(
+        description="Missing: it is not set. Cannot: the store has no such thing. Unknown: the aggregator's credentials may not "
+        "ask, or the store does not tell."
+    )
+    message: Text = Field("", description="What is set instead, or the store's own words.")
+
+
+class StorageStatus(StatusPart):
+    """The bucket's settings. Written by the aggregator."""
+
+    checked_time: str = Field(description="When they were looked at.", json_schema_extra={"format": "date-time"})
+    kept: int = Field(description="Requirements that are met.", ge=0)
+    findings: Annotated[list[StorageFinding], Field(max_length=32, json_schema_extra=listed_by("requirement"))] = Field(
+        default_factory=list, description="All others."
+    )
+
+
 class FederatedJobStatus(StatusPart):
     """What happened. Every leaf has one writer: the operator, the job's aggregator or its backup."""
 
@@ -171,7 +198,7 @@ class FederatedJobStatus(StatusPart):
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady (with a bucket), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
+        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady and StorageSafe (with a bucket), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
         "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
@@ -215,5 +242,6 @@ class FederatedJobStatus(StatusPart):
     queue_trouble: Text | None = Field(
         None, description="What is wrong with the queues of spec.events; rounds go on over HTTPS."
     )
+    storage: StorageStatus | None = Field(None, description="What the bucket's settings lack, looked at once a day.")
     # Backup.
     backup: BackupStatus | None = Field(None, description="The newest backup, and the newest one that was proved.")

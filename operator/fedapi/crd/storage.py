@@ -270,6 +270,18 @@ class Storage(Part):
         "hub's pods run on nodes with one of them in their label topology.kubernetes.io/region.",
     )
 
+    may_lack: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=100)]],
+            Field(min_length=1, max_length=32, json_schema_extra={LIST_TYPE: "set"}),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Requirements, as the table of `fedloom storage check` names them, that the bucket need not meet for the "
+        "condition StorageSafe.",
+    )
+
     model_config = ConfigDict(
         json_schema_extra=rules(
             ONE_PLACE,

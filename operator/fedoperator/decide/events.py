@@ -18,6 +18,7 @@ _TRUE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.AGGREGATOR_READY: ("Normal", EventReason.AGGREGATOR_READY),
     ConditionType.SUSPENDED: ("Normal", EventReason.SUSPENDED),
     ConditionType.QUEUE_ADMITTED: ("Normal", EventReason.QUEUE_ADMITTED),
+    ConditionType.STORAGE_SAFE: ("Normal", EventReason.STORAGE_SAFE),
     ConditionType.RESTORED: ("Normal", EventReason.RESTORED),
     ConditionType.BACKUP_HEALTHY: ("Normal", EventReason.BACKUP_VERIFIED),
     ConditionType.COMPLETE: ("Normal", EventReason.COMPLETED),
@@ -69,6 +70,7 @@ def _stalls(old: Sequence[Condition], new: Sequence[Condition], *, ended: bool) 
 _TOLD: Mapping[str, tuple[EventReason, frozenset[Reason]]] = {
     ConditionType.QUEUES_READY: (EventReason.QUEUE_TROUBLE, frozenset()),
     ConditionType.STORAGE_READY: (EventReason.STORAGE_TROUBLE, frozenset()),
+    ConditionType.STORAGE_SAFE: (EventReason.STORAGE_UNSAFE, frozenset()),
     ConditionType.BACKUP_HEALTHY: (
         EventReason.BACKUP_UNHEALTHY,
         frozenset({Reason.NO_BACKUP_YET, Reason.NEVER_VERIFIED}),

@@ -9,7 +9,18 @@ from datetime import datetime
 
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
-from fedoperator.decide import backup_health, backups, children, early, failures, lifetime, pending, podless, queues
+from fedoperator.decide import (
+    backup_health,
+    backups,
+    children,
+    early,
+    failures,
+    lifetime,
+    pending,
+    podless,
+    queues,
+    storage_safe,
+)
 from fedoperator.decide.accepted import refused
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Event, Key, Observed
@@ -78,6 +89,7 @@ def _due(context: JobContext) -> Iterator[datetime]:
     yield from early.due(context)
     yield from podless.due(context)
     yield from _backups_due(context)
+    yield from storage_safe.due(context)
     until = lifetime.active_until(context)
     if until:
         yield until

@@ -32,6 +32,10 @@ class ConditionType(Word):
     COMPLETE = "Complete", "Training ended well."
     FAILED = "Failed", "Training ended badly."
     STORAGE_READY = "StorageReady", "Absent with a volume, else whether the aggregator can use the bucket."
+    STORAGE_SAFE = (
+        "StorageSafe",
+        "Absent with a volume, else whether the bucket is set up as `fedloom storage check` asks.",
+    )
     QUEUES_READY = "QueuesReady", "Absent without events, else whether the aggregator can use the job's queues."
     RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
     BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
@@ -95,6 +99,31 @@ class Reason(Word):
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # StorageReady; its other reasons are Ready, Starting, Finished, StoreFailing, and those of exit codes.
     CREDENTIALS_MISSING = "CredentialsMissing", "The Secret with the store's credentials is missing."
+    # StorageSafe; its other reason is Finished. Of several that are missing the first of these is told.
+    PUBLIC_ACCESS_ALLOWED = "PublicAccessAllowed", "The bucket does not keep the public out."
+    OUTSIDE_RESIDENCY = "OutsideResidency", "The bucket is in none of the regions of storage.residency."
+    ENCRYPTION_MISSING = (
+        "EncryptionMissing",
+        "The bucket does not encrypt as asked by default, or takes other encryption.",
+    )
+    PLAINTEXT_ALLOWED = "PlaintextAllowed", "The bucket answers requests without TLS."
+    ACCESS_NOT_RESTRICTED = (
+        "AccessNotRestricted",
+        "The bucket's policy does not say who may do what, or is not enforced.",
+    )
+    VERSIONING_MISSING = "VersioningMissing", "What is deleted or replaced in the bucket cannot be brought back."
+    RETENTION_MISSING = "RetentionMissing", "The bucket does not keep what it holds for the time that is asked for."
+    LIFECYCLE_MISSING = "LifecycleMissing", "A rule of the bucket's lifecycle is missing."
+    REPLICATION_MISSING = "ReplicationMissing", "The bucket is not replicated as asked."
+    LOGGING_MISSING = "LoggingMissing", "Nobody can see later who read what."
+    SETTINGS_UNREADABLE = (
+        "SettingsUnreadable",
+        "Nothing is known to be missing, and the aggregator's credentials may not read all settings of the bucket.",
+    )
+    SETTINGS_UNSUPPORTED = "SettingsUnsupported", "Nothing else is missing, and the store does not have all settings."
+    NOT_CHECKED_YET = "NotCheckedYet", "The aggregator has not looked at the bucket's settings yet."
+    CHECK_OVERDUE = "CheckOverdue", "The aggregator has not looked at the bucket's settings for two days."
+    SAFE = "Safe", "The bucket is set up as `fedloom storage check` asks."
     # QueuesReady; its other reasons are Ready, Starting and Finished.
     QUEUES_FAILING = (
         "QueuesFailing",
@@ -187,6 +216,8 @@ class EventReason(Word):
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
     QUEUE_TROUBLE = "QueueTrouble", "The queues cannot be used; rounds go on over HTTPS."
     STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."
+    STORAGE_SAFE = "StorageSafe", "The bucket is set up as `fedloom storage check` asks."
+    STORAGE_UNSAFE = "StorageUnsafe", "A setting of the bucket is missing: what the message names."
     RESTORED = "Restored", "The store holds the backup that the job begins with."
     BACKUP_UNHEALTHY = "BackupUnhealthy", "A backup failed, is empty, shrunken or late, or was not found right."
     BACKUP_VERIFIED = "BackupVerified", "Backups are healthy: one was restored and found right."

@@ -6,7 +6,16 @@ from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
 from fedapi.jsonvalue import JsonView
-from fedoperator.decide import backup_health, backups, queues, queues_ready, refused, restoring, storage_ready
+from fedoperator.decide import (
+    backup_health,
+    backups,
+    queues,
+    queues_ready,
+    refused,
+    restoring,
+    storage_ready,
+    storage_safe,
+)
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.context import JobContext
@@ -62,6 +71,7 @@ def _of_stores(context: JobContext) -> Mapping[str, Fact]:
     """What a job that keeps nothing in a bucket, has no queues, was not restored or has no backup does not have."""
     found = {
         Type.STORAGE_READY: storage_ready.fact(context),
+        Type.STORAGE_SAFE: storage_safe.fact(context),
         Type.QUEUES_READY: queues_ready.fact(context),
         Type.RESTORED: restoring.fact(context),
         Type.BACKUP_HEALTHY: backup_health.fact(context),

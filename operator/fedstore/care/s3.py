@@ -1,7 +1,7 @@
-"""Reads and sets what a bucket of S3 should be like, setting by setting. Called by `fedloom storage init` and `check`.
+"""Reads and sets what a bucket of S3 should be like, setting by setting. Called by `fedloom storage init` and `check`, and the aggregator.
 
 What a server does not have, or these credentials may not ask, is told for that setting, and the others go on. Rules are not
-believed where they can be tried: a policy that a server takes and ignores counts as missing.
+believed where they can be tried: a policy that a server takes and ignores counts as missing. (The aggregator tries nothing.)
 """
 
 import json
@@ -14,10 +14,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from fedapi.crd.job_status import Topic
 from fedapi.wire.location import S3
 from fedstore import s3errors
 from fedstore.care import s3policy
-from fedstore.care.wanted import Finding, Wanted
+from fedstore.care.comparing import holds
+from fedstore.care.wanted import Finding, State, Wanted
 from fedstore.errors import StoreDeniedError, StoreError, UnfitStoreError
 from fedstore.s3 import S3Bucket
 
@@ -42,6 +44,7 @@ class _Setting:
     """One requirement: `lacks` says what is missing of it, `set_` makes it so (None: nobody can, from here)."""
 
     what: str
+    topic: Topic
     lacks: Callable[[], str]
     set_: Callable[[], None] | None
 
@@ -77,9 +80,9 @@ class S3Care:
         self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
         self._store = S3Bucket(place, credentials)
 
-    def check(self) -> Iterator[Finding]:
-        """What is there, setting by setting."""
-        for each in self._settings():
+    def check(self, *, by_writing: bool = True) -> Iterator[Finding]:
+        """What is there, setting by setting. `by_writing`: whether the policy is tried by empty objects, or only read."""
+        for each in self._settings(by_writing=by_writing):
             yield self._found(each)
 
     def init(self) -> Iterator[Finding]:
@@ -93,13 +96,17 @@ class S3Care:
             try:
                 each.set_()
             except ClientError as error:
-                yield self._not_set(each.what, error)
+                yield self._not_set(each, error)
             except _TakenBackError as error:
-                yield Finding(each.what, "missing", str(error), settable=False)
+                yield Finding(each.what, each.topic, "missing", str(error), settable=False)
             else:
                 after = self._found(each)
                 said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
                 yield replace(after, remark=said, settable=False)
+
+    def by_hand(self) -> str:
+        """Everything can be set from here."""
+        return ""
 
     def _refuse_another_prefix(self) -> None:
         """Policy and lifecycle are the bucket's: what they say of ours would be taken from the other prefix."""
@@ -110,19 +117,19 @@ class S3Care:
                     f"the policy's statements {s3policy.SID}* and the lifecycle's rules {s3policy.RULE}* first"
                 )
 
-    def _settings(self) -> tuple[_Setting, ...]:
+    def _settings(self, *, by_writing: bool = True) -> tuple[_Setting, ...]:
         wanted = self._wanted
         found = (
-            _Setting("in an allowed region", self._outside, None) if wanted.regions else None,
-            _Setting("no public access", self._public, self._block_public),
-            _Setting("no access lists", self._owned_by_others, self._own),
-            _Setting("encrypted by default (SSE-KMS)", self._plain, self._encrypt),
-            _Setting("versions are kept", self._unversioned, self._version),
+            _Setting("in an allowed region", "Residency", self._outside, None) if wanted.regions else None,
+            _Setting("no public access", "PublicAccess", self._public, self._block_public),
+            _Setting("no access lists", "Access", self._owned_by_others, self._own),
+            _Setting("encrypted by default (SSE-KMS)", "Encryption", self._plain, self._encrypt),
+            _Setting("versions are kept", "Versioning", self._unversioned, self._version),
             *(self._statement(what, each) for what, each in s3policy.statements(self._place, wanted).items()),
-            _Setting("the policy is enforced", self._unenforced, None),
+            _Setting("the policy is enforced", "Access", self._unenforced, None) if by_writing else None,
             *(self._rule(what, each) for what, each in s3policy.rules(self._place, wanted).items()),
-            _Setting("replicated", self._alone, self._replicate) if wanted.replicate_to else None,
-            _Setting("access is logged", self._unlogged, None),
+            _Setting("replicated", "Replication", self._alone, self._replicate) if wanted.replicate_to else None,
+            _Setting("access is logged", "Logging", self._unlogged, None),
         )
         return tuple(each for each in found if each)
 
@@ -130,24 +137,26 @@ class S3Care:
         try:
             lack = setting.lacks()
         except ClientError as error:
-            return self._refused(setting.what, error)
-        return Finding(setting.what, "missing" if lack else "kept", lack, settable=setting.set_ is not None)
+            return self._refused(setting, error)
+        state: State = "missing" if lack else "kept"
+        return Finding(setting.what, setting.topic, state, lack, settable=setting.set_ is not None)
 
-    def _not_set(self, what: str, error: ClientError) -> Finding:
+    def _not_set(self, setting: _Setting, error: ClientError) -> Finding:
         """Of a setting that is refused as it is: that is told, and the others go on."""
         answer = s3errors.Answer.of(error)
         if answer.code in s3errors.CREDENTIALS or answer.code in _CANNOT or answer.status in {403, 405, 501}:
-            return self._refused(what, error)
-        return Finding(what, "missing", f"the server refuses it: {answer.code}: {answer.message}"[:200], settable=False)
+            return self._refused(setting, error)
+        said = f"the server refuses it: {answer.code}: {answer.message}"[:200]
+        return Finding(setting.what, setting.topic, "missing", said, settable=False)
 
-    def _refused(self, what: str, error: ClientError) -> Finding:
+    def _refused(self, setting: _Setting, error: ClientError) -> Finding:
         answer = s3errors.Answer.of(error)
         said = f"{answer.code}: {answer.message}"[:200]
         if answer.code in _CANNOT or answer.status in {405, 501}:
-            return Finding(what, "cannot", said)
+            return Finding(setting.what, setting.topic, "cannot", said)
         if answer.status == _FORBIDDEN and answer.code not in s3errors.CREDENTIALS:
-            return Finding(what, "unknown", said)
-        raise s3errors.typed(error, f"{what} of s3://{self._place.bucket}", self._from) from error
+            return Finding(setting.what, setting.topic, "unknown", f"{said}; the credentials may not ask")
+        raise s3errors.typed(error, f"{setting.what} of s3://{self._place.bucket}", self._from) from error
 
     def _ask(self, call: str, **what: Any) -> Json:
         """An answer; empty where nothing is set."""
@@ -176,14 +185,14 @@ class S3Care:
 
     def _public(self) -> str:
         told = self._ask("get_public_access_block").get("PublicAccessBlockConfiguration")
-        return "" if s3policy.holds(told, s3policy.PUBLIC_ACCESS) else "the public is not kept out"
+        return "" if holds(told, s3policy.PUBLIC_ACCESS) else "the public is not kept out"
 
     def _block_public(self) -> None:
         self._ask("put_public_access_block", PublicAccessBlockConfiguration=s3policy.PUBLIC_ACCESS)
 
     def _owned_by_others(self) -> str:
         told = self._ask("get_bucket_ownership_controls").get("OwnershipControls")
-        return "" if s3policy.holds(told, s3policy.OWNERSHIP) else "access lists of objects count"
+        return "" if holds(told, s3policy.OWNERSHIP) else "access lists of objects count"
 
     def _own(self) -> None:
         self._ask("put_bucket_ownership_controls", OwnershipControls=s3policy.OWNERSHIP)
@@ -194,9 +203,7 @@ class S3Care:
         told = self._ask("get_bucket_encryption").get("ServerSideEncryptionConfiguration") or {}
         (wanted,) = s3policy.encryption(self._wanted)["Rules"]
         chosen = {"ApplyServerSideEncryptionByDefault": wanted["ApplyServerSideEncryptionByDefault"]}
-        return (
-            "" if s3policy.holds(told.get("Rules"), [chosen]) else "objects are not encrypted with that key by default"
-        )
+        return "" if holds(told.get("Rules"), [chosen]) else "objects are not encrypted with that key by default"
 
     def _encrypt(self) -> None:
         self._ask("put_bucket_encryption", ServerSideEncryptionConfiguration=s3policy.encryption(self._wanted))
@@ -227,7 +234,7 @@ class S3Care:
                     self._ask("delete_bucket_policy")
                 raise _TakenBackError("by this the server denies writes as Fedloom makes them, so it was taken back")
 
-        return _Setting(f"policy: {what}", lacks, set_)
+        return _Setting(f"policy: {what}", s3policy.TOPICS.get(what, "Access"), lacks, set_)
 
     def _can_write(self) -> bool:
         """At once, and in parts. Not every server understands every condition."""
@@ -286,20 +293,20 @@ class S3Care:
 
     def _rule(self, what: str, rule: Json) -> _Setting:
         def lacks() -> str:
-            return "" if s3policy.holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
+            return "" if holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
 
         def set_() -> None:
             rules = s3policy.merged_rules(self._rules(), rule)
             self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
 
-        return _Setting(what, lacks, set_)
+        return _Setting(what, "Lifecycle", lacks, set_)
 
     # Elsewhere.
 
     def _alone(self) -> str:
         told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
         wanted = {"Status": "Enabled", "Destination": {"Bucket": self._wanted.replicate_to}}
-        return "" if s3policy.holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
+        return "" if holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
 
     def _replicate(self) -> None:
         configuration = s3policy.replication(self._place, self._wanted)

@@ -8,16 +8,26 @@ without an encryption header get the bucket's default; what is denied is another
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fedapi.crd.job_status import Topic
 from fedapi.wire.location import S3
+from fedstore.care.comparing import holds
 from fedstore.care.wanted import Wanted
 
 Json = dict[str, Any]
 SID, RULE = "FedloomOwn", "fedloom-"
+TOPICS: Mapping[str, Topic] = {  # of statements; the others are about access
+    "TLS alone": "Transport", "SSE-KMS alone": "Encryption", "this key alone": "Encryption"
+}  # fmt: skip
 COLD_TAG = "fedloom-cold"  # on models that are neither HEAD's nor the best: "yes"
 _OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
 _VERSIONS = ["s3:GetObjectVersion", "s3:DeleteObjectVersion"]
 _TAGS = ["s3:GetObjectTagging", "s3:PutObjectTagging"]
 _LISTS = ["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"]
+_SETTINGS = [
+    "s3:GetBucketPublicAccessBlock", "s3:GetBucketOwnershipControls", "s3:GetEncryptionConfiguration",
+    "s3:GetBucketVersioning", "s3:GetBucketPolicy", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration",
+    "s3:GetBucketLogging",
+]  # fmt: skip
 PUBLIC_ACCESS = {
     "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True
 }  # fmt: skip
@@ -58,9 +68,15 @@ def merged_policy(current: Json | None, ours: Json) -> Json:
 
 
 def stated(current: Json | None, ours: Json) -> bool:
-    """Whether a policy has this statement with nothing more in it: one more name among those that it lets in is another."""
+    """Whether a policy has this statement, by whatever name, with nothing more in it: one more name among those that it lets in is another."""
+    ours = _unnamed(ours)
     found = (current or {}).get("Statement") or []
-    return any(holds(each, ours) and holds(ours, each) for each in ([found] if isinstance(found, dict) else found))
+    told = [_unnamed(each) for each in ([found] if isinstance(found, dict) else found)]
+    return any(holds(each, ours) and holds(ours, each) for each in told)
+
+
+def _unnamed(statement: Json) -> Json:
+    return {name: value for name, value in statement.items() if name != "Sid"}
 
 
 def elsewhere(place: S3, policy: Json | None, lifecycle: Iterable[Json]) -> str:
@@ -167,6 +183,7 @@ def _principals(place: S3, wanted: Wanted) -> dict[str, Json]:
     return {
         "aggregators and backups read and write": _allow("Objects", inside, [*_OBJECTS, *_TAGS], objects),
         "aggregators and backups list": _allow("Lists", inside, _LISTS, bucket),
+        "aggregators and backups see the settings": _allow("Settings", inside, _SETTINGS, bucket),
         "nobody else reads or writes": _except("Strangers", place, above, [*_OBJECTS, *_VERSIONS, *_TAGS], objects),
         "nobody else lists": _except("Lists", place, above, ["s3:ListBucket", "s3:ListBucketVersions"], bucket),
         "administrators alone delete for good": _except(
@@ -194,17 +211,3 @@ def _except(name: str, place: S3, who: list[str], action: list[str], resource: s
         users = [arn.rpartition("/")[2] for arn in who]
         return denied | {"Principal": "*", "Condition": {"StringNotEquals": {"aws:username": users}}}
     return denied | {"Principal": "*", "Condition": {"ArnNotLike": {"aws:PrincipalArn": who}}}
-
-
-def holds(current: Any, wanted: Any) -> bool:
-    """Whether a setting, as a server tells it, says all that is wanted; servers add defaults, and write one value as a list or not."""
-    if current == "*" and isinstance(wanted, Mapping):
-        current = {"AWS": "*"}
-    if isinstance(wanted, Mapping):
-        return isinstance(current, Mapping) and all(holds(current.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        have = current if isinstance(current, list) else [current]
-        return all(any(holds(each, value) for each in have) for value in wanted)
-    if isinstance(current, Mapping) and wanted == "*":  # everybody, as a principal
-        return holds(current.get("AWS"), wanted)
-    return current in (wanted, [wanted])

@@ -98,6 +98,32 @@ def test_a_bucket_is_set_up_and_then_keeps_everybody_else_out(own, tmp_path):
         assert told["ServerSideEncryption"] == "aws:kms"
 
 
+def test_an_aggregator_reads_the_settings_with_the_rights_that_it_has(own, tmp_path):
+    """Without a right to a setting it is unknown, never missing; nothing is written, whatever the rights."""
+    place = location.parsed(own.place(kms_key=own.key, prefix="hospital"))
+    least = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::*"]}],
+    }
+    with contextlib.closing(own.client("iam")) as iam:
+        iam.put_user_policy(UserName="stranger", PolicyName="all", PolicyDocument=json.dumps(least))
+    keys = {name: (key["AccessKeyId"], key["SecretAccessKey"]) for name, key in own.users.items()}
+    wanted = Wanted.by_whoever_set_it(own.key, ())
+
+    def found(name):
+        care = S3Care(place, own.credentials(tmp_path / name, *keys[name]), wanted)
+        return states(care.check(by_writing=False))
+
+    until(lambda: {what for what, state in found("stranger").items() if state != "unknown"} == {"access is logged"})
+    care = Wanted((f"{ARN}/aggregator",), (f"{ARN}/root",), own.key, updates_days=77)
+    done = states(S3Care(place, own.credentials(tmp_path / "root"), care).init())
+    assert done["policy: aggregators and backups see the settings"] == "kept"
+    lacking = {what for what, state in found("aggregator").items() if state != "kept"}
+    assert lacking == {"superseded models become cold", "access is logged"}, "whichever days somebody has set"
+    with contextlib.closing(own.client()) as client:
+        assert not client.list_objects_v2(Bucket=place.bucket, Prefix="hospital/").get("Contents")
+
+
 def test_what_others_have_set_stays(own, tmp_path):
     place = location.parsed(own.place(prefix="hospital"))
     theirs = {
@@ -237,7 +263,9 @@ def test_superseded_models_are_marked_and_a_rollback_takes_the_mark_off(kind, re
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("/var/lib/store",), "only buckets of S3"),
+        (("/var/lib/store",), "only buckets of S3, Google and Azure"),
+        (("az://account/models", "--cold-class", "Archive"), "Archive is not read at once"),
+        (("gs://models", "--replicate-to", "arn:x"), "--replicate-to is for S3"),
         (("s3://",), "names no store"),
         (("s3://b/p?kms-key=1234abcd",), "the key's ARN"),
         (("s3://b/p", "--principal", "arn:x"), "--administrator"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedapi.wire.location import S3
-from fedstore.care import s3policy
+from fedstore.care import comparing, s3policy
 from fedstore.care.wanted import Wanted
 
 HERE = Path(__file__).parent
@@ -79,16 +79,19 @@ def test_what_others_have_set_stays_and_ours_is_replaced():
         ({"AWS": ["*"]}, "*", True),
         ({"AWS": ["arn:x"]}, "*", False),
         ("*", {"AWS": "*"}, True),
+        ({"Days": 7}, {"Days": None}, True),
+        ({}, {"Days": None}, False),
     ],
 )
 def test_a_setting_as_a_server_tells_it(current, wanted, held):
-    assert s3policy.holds(current, wanted) is held
+    assert comparing.holds(current, wanted) is held
 
 
 def test_a_statement_that_lets_in_one_more_is_not_the_one_that_is_wanted():
     place, wanted = CASES["amazon"]
     for each in s3policy.statements(place, wanted).values():
         assert s3policy.stated({"Statement": [{"Sid": "Theirs"}, each]}, each)
+        assert s3policy.stated({"Statement": [each | {"Sid": "Another"}]}, each), "by whatever name"
     both = s3policy.statements(place, wanted)["nobody else reads or writes"]
     (one,) = (
         each

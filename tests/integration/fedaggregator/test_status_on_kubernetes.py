@@ -6,10 +6,12 @@ import pytest
 from kubernetes import client, config
 
 from fedaggregator.adapters.kubernetes import KubernetesStatus
+from fedaggregator.bucketcheck import facts
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.status import status
 from fedapi import names
 from fedcore.rounds import machine
+from fedstore.care.wanted import Finding
 from tests.unit.fedcore.rounds import test_round_rules as rules
 from tests.waiting import until
 
@@ -66,17 +68,19 @@ def finished_state():
 def test_every_status_is_taken_and_leaves_of_others_stay(api, job, connection):
     api.patch(names.JOB_KIND, job["metadata"]["namespace"], "heart", {"status": {"phase": "Running"}}, "status")
     sink = sink_of(job, connection)
+    found = facts((Finding("versions are kept", "Versioning", "missing", "what is deleted is gone"),), 0.0)
     for state in (rules.State(rules.config(), epoch=1), rules.collecting(), finished_state()):
-        sink.publish(status(state))
+        sink.publish(status(state, storage=found))
     now = shown(api, job)
     assert now["status"]["phase"] == "Running"
     assert now["status"]["headlineMetric"] == "accuracy 0.79"
     assert now["status"]["outcome"]["result"] == "Succeeded"
+    assert now["status"]["storage"] == found.dump()
     assert "startTime" not in now["status"]["round"]  # what is no longer said is gone
     managers = [m["manager"] for m in now["metadata"]["managedFields"] if m.get("subresource") == "status"]
     assert names.AGGREGATOR_MANAGER in managers
     version = now["metadata"]["resourceVersion"]
-    sink.publish(status(finished_state()))
+    sink.publish(status(finished_state(), storage=found))
     assert shown(api, job)["metadata"]["resourceVersion"] == version
 
 

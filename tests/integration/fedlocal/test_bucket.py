@@ -36,6 +36,10 @@ def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encr
         assert files["AWS_SECRET_ACCESS_KEY"] not in output
         models.append(lab.digest())
     assert models[0] == models[1]
+    told = json.loads((lab.state / "job.json").read_text())["status"]
+    found = {each["requirement"]: each["state"] for each in told["storage"]["findings"]}
+    assert found["versions are kept"] == "Missing", "the aggregator has looked at the bucket's settings"
+    assert [c["reason"] for c in told["conditions"] if c["type"] == "StorageSafe"] == ["Finished"]
     with minio.clients() as client:
         found = client.list_objects_v2(Bucket=place.bucket, Prefix=f"{place.prefix}/")["Contents"]
     keys = [each["Key"] for each in found]

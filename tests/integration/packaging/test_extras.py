@@ -53,7 +53,7 @@ def of_extra(extra: str) -> set[str]:
     [
         ("operator", "fedoperator.handlers, fedoperator.cluster"),
         ("aggregator", "fedaggregator.http, fedaggregator.settings"),
-        ("hub", "fedregistry.__main__, fedstore.care.s3"),
+        ("hub", "fedregistry.__main__, fedstore.care.s3, fedstore.care.gcs, fedstore.care.azure"),
         ("backup", "fedbackup.__main__, fedbackup.adapters.kubernetes"),
         ("trainer", "fedtrainer.agent.work, fedtrainer.launch.launcher"),
         ("horovod", "fedtrainer.agent.work, horovod.torch"),

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import queue
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 import fedaggregator.publisher as publisher_module
+from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
@@ -18,6 +20,7 @@ from fedaggregator.patience import Patience
 from fedaggregator.publisher import Publisher
 from fedapi.outcome import Exit
 from fedcore.rounds.state import End, Phase
+from fedstore.care.wanted import Finding
 from fedstore.memory import MemoryStore
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
@@ -134,6 +137,36 @@ def test_the_end_is_told_at_once_however_long_a_status_takes(tmp_path, monkeypat
             ends(engine)
             if ends is finish:
                 assert "outcome" in await sink.next()
+            engine.stop()
+            async with asyncio.timeout(30):
+                await publishing
+            engine.close()
+
+    asyncio.run(run())
+
+
+def test_the_first_status_has_what_the_first_look_at_the_bucket_found(tmp_path, monkeypatch):
+    """Without it a restarted aggregator would take back what the one before had found."""
+    (tmp_path / "job.json").write_text(rules.config().model_dump_json())
+    monkeypatch.setattr(publisher_module, "_FIRST_LOOK_S", 600.0)
+    sink, may_look = Kept(), threading.Event()
+
+    def look():
+        assert may_look.wait(60)
+        return (Finding("versions are kept", "Versioning", "missing", "what is deleted is gone"),)
+
+    async def run():
+        with ThreadPoolExecutor(1) as pool:
+            store, config = MemoryStore(), ConfigFile(tmp_path / "job.json", "uid")
+            engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, store_retry_s=1.0)
+            await engine.start()
+            bucket = BucketCheck(look, engine.news.set, engine.clock)
+            checking = asyncio.create_task(bucket.run())
+            publishing = asyncio.create_task(Publisher(engine, sink, bucket).run())
+            may_look.set()
+            first = await sink.next()
+            assert [each["requirement"] for each in first["storage"]["findings"]] == ["versions are kept"]
+            checking.cancel()
             engine.stop()
             async with asyncio.timeout(30):
                 await publishing

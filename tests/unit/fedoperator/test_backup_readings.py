@@ -26,7 +26,7 @@ def test_each_job_that_is_backed_up_has_an_age_and_a_verdict():
 
 def test_they_are_scraped():
     metrics = Metrics()
-    metrics.watch(lambda: 0, dict, tuple, tuple, float, lambda: backup_readings(JOBS, s.NOW))
+    metrics.watch(lambda: 0, dict, tuple, tuple, float, lambda: backup_readings(JOBS, s.NOW), tuple)
     text = metrics.text().decode()
     assert 'fedloom_operator_backup_verified_age_seconds{job="proved",namespace="research"} 90.0' in text
     assert 'fedloom_operator_backup_healthy{job="new",namespace="research"} 0.0' in text
