@@ -12,7 +12,9 @@ from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Shor
 MAX_LISTED = 100  # entries of status.clients and status.sites
 MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
 # Leaves that the operator writes, as the API spells them; `backup` is the backup's, all others are the aggregator's.
-OPERATOR_LEAVES = ("conditions", "phase", "observedGeneration", "startTime", "completionTime", "children", "sites")
+OPERATOR_LEAVES = (
+    "conditions", "phase", "observedGeneration", "startTime", "completionTime", "backupsSince", "children", "sites",
+)  # fmt: skip
 
 
 class Outcome(StatusPart):
@@ -178,6 +180,12 @@ class FederatedJobStatus(StatusPart):
         None, description="When the job was first acted on.", json_schema_extra={"format": "date-time"}
     )
     completion_time: str | None = Field(None, description="When it ended.", json_schema_extra={"format": "date-time"})
+    backups_since: str | None = Field(
+        None,
+        description="Since when backups are asked for without a break: spec.backup was added, or last let go on. Absent while "
+        "they, or the job, are suspended.",
+        json_schema_extra={"format": "date-time"},
+    )
     children: Children | None = Field(None, description="Names of what the operator made.")
     sites: Annotated[list[SiteStatus], Field(max_length=MAX_LISTED, json_schema_extra=listed_by("name"))] | None = (
         Field(None, description="Training Jobs, those with trouble first (at most 100).")

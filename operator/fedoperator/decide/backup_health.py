@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fedapi import names
-from fedapi.crd.backup import Backup
+from fedapi.crd.backup import Backup, Verify
 from fedapi.crd.job_status import BackupStatus
 from fedoperator.decide import backups, failures, pending, podless
 from fedoperator.decide.context import JobContext
-from fedoperator.decide.decision import Key
 from fedoperator.decide.facts import Fact, clipped, instant
 from fedoperator.decide.reasons import Reason
 from fedoperator.decide.schedules import next_run
-from fedoperator.decide.view import JobView, dig
+from fedoperator.decide.view import JobView
 
 GRACE = timedelta(hours=1)  # for a run to begin, and to end
 SHRUNKEN = 2  # so many times smaller than the one before
@@ -48,12 +47,10 @@ def _unmade(context: JobContext, backup: Backup, status: BackupStatus) -> Fact |
     """What is wrong with the newest backup itself."""
     if found := _failure(context, status, "Create", names.ROLE_BACKUP):
         return Fact("False", Reason.BACKUP_FAILED, found)
+    late = _late(context, backup, status)
+    overdue = late if late and context.now > late else None
     if status.last_time is None:
-        if (late := _late_first(context, backup)) and context.now > late:
-            return Fact(
-                "False", Reason.BACKUP_OVERDUE, f"no backup has been made yet, and one was due before {late:%FT%TZ}"
-            )
-        return Fact("False", Reason.NO_BACKUP_YET, "no backup has been made yet")
+        return _none_yet(overdue)
     if not status.bytes:
         return Fact("False", Reason.BACKUP_EMPTY, f"the backup of {status.last_time} holds nothing")
     if status.previous_bytes and status.bytes * SHRUNKEN < status.previous_bytes:
@@ -61,26 +58,45 @@ def _unmade(context: JobContext, backup: Backup, status: BackupStatus) -> Fact |
         return Fact(
             "False", Reason.BACKUP_SHRUNKEN, f"the backup of {status.last_time} holds {held}: look at the store"
         )
-    return _lagging(context, backup, status, status.last_time)
-
-
-def _asked_since(context: JobContext) -> datetime | None:
-    """From when on there are to be backups: a running job may be given some."""
-    made = dig(context.observed.children.get(Key("CronJob", context.identity.backup)), "metadata", "creationTimestamp")
-    return instant(made) if made else context.started
-
-
-def _late_first(context: JobContext, backup: Backup) -> datetime | None:
-    since = _asked_since(context)
-    return next_run(backup.schedule, since) + GRACE if backup.schedule and since else None
-
-
-def _lagging(context: JobContext, backup: Backup, status: BackupStatus, last_time: str) -> Fact | None:
-    if backup.schedule and context.now > (late := next_run(backup.schedule, instant(last_time)) + GRACE):
-        message = f"the newest backup is of {last_time}, and the next was due before {late:%FT%TZ}"
+    if overdue:
+        message = f"the newest backup is of {status.last_time}, and the next was due before {overdue:%FT%TZ}"
         return Fact("False", Reason.BACKUP_OVERDUE, message)
+    return _outrun(context, backup, status)
+
+
+def _none_yet(overdue: datetime | None) -> Fact:
+    text = "no backup has been made yet"
+    if overdue is None:
+        return Fact("False", Reason.NO_BACKUP_YET, text)
+    return Fact("False", Reason.BACKUP_OVERDUE, f"{text}, and one was due before {overdue:%FT%TZ}")
+
+
+def _asked_since(context: JobContext) -> datetime:
+    return backups.asked_since(context) or context.now
+
+
+def _counted(context: JobContext, last: str | None) -> datetime:
+    """From when on the next run is counted: the last one, or since then the end of a suspension."""
+    since = _asked_since(context)
+    return max(instant(last), since) if last else since
+
+
+def _late(context: JobContext, backup: Backup, status: BackupStatus) -> datetime | None:
+    """When the next backup by the schedule is overdue."""
+    return next_run(backup.schedule, _counted(context, status.last_time)) + GRACE if backup.schedule else None
+
+
+def _late_proof(context: JobContext, verify: Verify, status: BackupStatus) -> datetime:
+    """When the next verification is overdue. A large backup takes a while."""
+    patience = max(GRACE, timedelta(seconds=2 * float(status.restore_seconds or 0)))
+    return next_run(verify.schedule, _counted(context, status.verified_time)) + patience
+
+
+def _outrun(context: JobContext, backup: Backup, status: BackupStatus) -> Fact | None:
+    """That rounds go on without backups."""
     committed = context.status.round.committed if context.status.round else 0
-    if backup.every_rounds and committed - (status.round or 0) >= 2 * backup.every_rounds:
+    behind = backup.every_rounds and committed - (status.round or 0) >= 2 * backup.every_rounds
+    if behind and context.now > _asked_since(context) + GRACE:
         message = f"the newest backup holds round {status.round or 0}, and round {committed} is committed"
         return Fact("False", Reason.BACKUP_OVERDUE, message)
     return None
@@ -95,16 +111,10 @@ def _unproved(context: JobContext, backup: Backup, status: BackupStatus) -> Fact
         return Fact("False", Reason.VERIFICATION_FAILED, found)
     if status.verified_time is None:
         return Fact("False", Reason.NEVER_VERIFIED, "no backup has been restored yet to see whether it can be")
-    late = next_run(backup.verify.schedule, instant(status.verified_time)) + _patience(status)
-    if context.now > late:
+    if context.now > (late := _late_proof(context, backup.verify, status)):
         message = f"the last verification is of {status.verified_time}, and the next was due before {late:%FT%TZ}"
         return Fact("False", Reason.VERIFICATION_OVERDUE, message)
     return None
-
-
-def _patience(status: BackupStatus) -> timedelta:
-    """A large backup takes a while."""
-    return max(GRACE, timedelta(seconds=2 * float(status.restore_seconds or 0)))
 
 
 def _failure(context: JobContext, status: BackupStatus, step: str, role: str) -> str | None:
@@ -139,9 +149,9 @@ def due(context: JobContext) -> Iterator[datetime]:
     backup, status = context.spec.backup, context.status.backup or BackupStatus()
     if backup is None or backups.suspended(context):
         return
-    if backup.schedule:
-        last = instant(status.last_time) if status.last_time else _asked_since(context)
-        if last is not None:
-            yield next_run(backup.schedule, last) + GRACE
+    if late := _late(context, backup, status):
+        yield late
+    if backup.every_rounds:
+        yield _asked_since(context) + GRACE
     if backup.verify and status.verified_time:
-        yield next_run(backup.verify.schedule, instant(status.verified_time)) + _patience(status)
+        yield _late_proof(context, backup.verify, status)

@@ -4,12 +4,15 @@ They stay after the end of the job, when its aggregator is gone. A backup becaus
 newest backup lags behind the last commit, not from a commit that was seen: nothing is lost while nobody looks.
 """
 
+from datetime import datetime
+
 from fedapi import names
 from fedapi.crd.backup import Backup
 from fedapi.crd.storage import Volume
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Key
+from fedoperator.decide.facts import instant
 from fedoperator.decide.view import JobView, dig
 from fedoperator.desired import access, backup_job, hub_pod, store_place
 from fedoperator.desired.store_claim import backup_claim
@@ -58,6 +61,13 @@ def claim_kept(context: JobContext, claim: JsonView) -> bool:
 def suspended(context: JobContext) -> bool:
     """Whether no backup is made: the job is suspended, or its backups are."""
     return context.spec.suspend or context.spec.backup is None or context.spec.backup.suspend
+
+
+def asked_since(context: JobContext) -> datetime | None:
+    """Since when backups are asked for without a break: what came due while they were suspended is not late. None: they are not."""
+    if context.started is None or suspended(context):
+        return None
+    return instant(context.status.backups_since) if context.status.backups_since else context.now
 
 
 def cron_jobs(context: JobContext) -> tuple[JsonView, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
 from fedapi.jsonvalue import JsonView
-from fedoperator.decide import backup_health, queues, queues_ready, refused, restoring, storage_ready
+from fedoperator.decide import backup_health, backups, queues, queues_ready, refused, restoring, storage_ready
 from fedoperator.decide.accepted import accepted
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.context import JobContext
@@ -87,6 +87,7 @@ def status(context: JobContext, parts: StatusParts) -> FederatedJobStatus:
         observed_generation=generation,
         start_time=_start_time(context),
         completion_time=_completion_time(context, ending),
+        backups_since=stamp(since) if (since := backups.asked_since(context)) else None,
         children=_children(context) if acted_on(context) else None,
         sites=list(parts.sites) if parts.sites is not None else None,
     )

@@ -6,6 +6,7 @@ import pytest
 
 from fedapi import names
 from fedoperator.decide.decision import Key
+from fedoperator.decide.facts import stamp
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
@@ -18,8 +19,13 @@ GOOD = {
 FAILURE = {"reason": "NotBackedUp", "message": "the store is empty", "time": s.ago(60)}
 
 
+def since(when):
+    """The status of a job that has had backups since then."""
+    return s.in_round() | {"backupsSince": when}
+
+
 def healthy(told=None, backup=None, now=s.NOW, **more):
-    status = s.in_round() | ({"backup": told} if told is not None else {}) | more.pop("status", {})
+    status = since(s.ago(86400)) | ({"backup": told} if told is not None else {}) | more.pop("status", {})
     decision = decide(s.observe(s.job(status, backup=backup or BACKUP, **more.pop("spec", {})), **more), now)
     return s.condition(decision, "BackupHealthy")
 
@@ -67,16 +73,17 @@ def test_without_verify_nothing_is_ever_proved():
 
 
 def test_none_yet_is_early_and_then_late():
-    started = s.NOW - timedelta(hours=1)  # startTime of the samples
-    assert healthy(now=started + timedelta(minutes=30))[1] == "NoBackupYet"
-    assert healthy(now=started + timedelta(hours=2, minutes=1))[1] == "BackupOverdue"
+    asked = since(stamp(s.NOW))
+    assert healthy(now=s.NOW + timedelta(minutes=30), status=asked)[1] == "NoBackupYet"
+    assert healthy(now=s.NOW + timedelta(hours=2, minutes=1), status=asked)[1] == "BackupOverdue"
 
 
 def test_rounds_that_outrun_the_backups_are_told():
     backup = {"everyRounds": 5, "verify": VERIFY}
-    round_ = s.in_round()["round"] | {"committed": 30}
-    assert healthy(GOOD | {"round": 20}, backup, status={"round": round_})[1] == "BackupOverdue"
-    assert healthy(GOOD | {"round": 21}, backup, status={"round": round_})[1] == "BackupVerified"
+    told = since(s.ago(3601)) | {"round": s.in_round()["round"] | {"committed": 30}}
+    assert healthy(GOOD | {"round": 20}, backup, status=told)[1] == "BackupOverdue"
+    assert healthy(GOOD | {"round": 21}, backup, status=told)[1] == "BackupVerified"
+    assert healthy(GOOD | {"round": 20}, backup, status=told | {"backupsSince": s.ago(60)})[1] == "BackupVerified"
 
 
 @pytest.mark.parametrize("spec", [{"suspend": True}, {}])
@@ -133,8 +140,8 @@ def test_it_is_looked_at_again_when_the_next_run_would_be_late():
 
 def events(before, after, backup=BACKUP):
     """Of the change from one status of the backup to another."""
-    first = decide(s.observe(s.job(s.in_round() | {"backup": before}, backup=backup)), s.NOW)
-    told = s.in_round() | {"backup": after, "conditions": first.status["conditions"]}
+    first = decide(s.observe(s.job(since(s.ago(3600)) | {"backup": before}, backup=backup)), s.NOW)
+    told = since(s.ago(3600)) | {"backup": after, "conditions": first.status["conditions"]}
     return [e.reason for e in decide(s.observe(s.job(told, backup=backup)), s.NOW).events]
 
 
@@ -151,12 +158,24 @@ def test_there_is_no_condition_without_backup():
     assert "BackupHealthy" not in {c["type"] for c in conditions}
 
 
-def test_a_running_job_that_is_given_backups_is_not_late_with_the_first():
-    since = s.NOW + timedelta(days=3)
-    cron = {
-        "kind": "CronJob",
-        "metadata": {"name": "heart-backup", "creationTimestamp": since.strftime("%Y-%m-%dT%H:%M:%SZ")},
-    }
-    children = {Key("CronJob", "heart-backup"): cron}
-    assert healthy(now=since + timedelta(minutes=30), children=children)[1] == "NoBackupYet"
-    assert healthy(now=since + timedelta(hours=3), children=children)[1] == "BackupOverdue"
+def decided(backup, since, now, **spec):
+    """The status, and BackupHealthy's reason, of a job whose backups are of a week ago."""
+    old = GOOD | {"lastTime": s.ago(7 * 86400), "verifiedTime": s.ago(7 * 86400)}
+    status = s.in_round() | {"backup": old} | ({"backupsSince": since} if since else {})
+    decision = decide(s.observe(s.job(status, backup=backup, **spec)), now)
+    return decision.status.get("backupsSince"), s.condition(decision, "BackupHealthy")[1]
+
+
+@pytest.mark.parametrize(("backup", "spec"), [(BACKUP | {"suspend": True}, {}), (BACKUP, {"suspend": True})])
+def test_the_time_of_a_suspension_does_not_count(backup, spec):
+    assert decided(backup, s.ago(3600), s.NOW, **spec) == (None, "BackupSuspended")
+    let_go = stamp(s.NOW)
+    assert decided(BACKUP, None, s.NOW) == (let_go, "BackupVerified")
+    assert decided(BACKUP, let_go, s.NOW + timedelta(hours=1)) == (let_go, "BackupVerified")
+    assert decided(BACKUP, let_go, s.NOW + timedelta(hours=2, minutes=1)) == (let_go, "BackupOverdue")
+
+
+def test_of_a_job_that_nobody_acted_on_no_backup_is_late():
+    decision = decide(s.observe(s.job({}, backup=BACKUP)), s.NOW + timedelta(days=3))
+    assert "backupsSince" not in decision.status
+    assert s.condition(decision, "BackupHealthy")[1] == "NoBackupYet"
