@@ -84,12 +84,16 @@ def _verify() -> int:
             stack.callback(evaluating.dismiss, settings.verify_dir)
         stack.enter_context(_told(settings, "Verify"))
         sink, signer = _sink(settings), settings.signer()
+        archive = _archive(settings, pinned=signer.public_key)
+        if not settings.name and _none_yet(archive, sink):
+            log.info("nothing to verify yet: no backup has been made")
+            return end.code
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=settings.verify_dir, prefix="restored-"))
         evaluation = None
         if settings.verify_dir is not None:
             Path(scratch).chmod(0o750)  # the other container is of the same group
             evaluation = evaluating.Beside(settings.verify_dir, settings.evaluation_patience_s)
-        archive, demand = _archive(settings, pinned=signer.public_key), Demand(settings.metric, settings.tolerance)
+        demand = Demand(settings.metric, settings.tolerance)
         verifier = Verifier(archive, signer, Path(scratch), evaluation, demand, _thaw(settings), time.time)
         proof = verifier.proved(settings.name)
         found = proof.evidence
@@ -101,6 +105,13 @@ def _verify() -> int:
             sink.change(lambda before: facts.failed(before, "Verify", error, at, proof.key))
             end(error)
     return end.code
+
+
+def _none_yet(archive: Archive, sink: Facts) -> bool:
+    """Whether no backup was ever made, which is for its schedule to say; one that was made and is gone is a failure."""
+    with told(DESTINATION):
+        there = archive.names()
+    return not there and "lastTime" not in sink.told()
 
 
 def _restore() -> int:

@@ -9,6 +9,9 @@ from fedapi.jsonvalue import Json, JsonView
 class Facts(Protocol):
     """`.status.backup` of the job."""
 
+    def told(self) -> JsonView:
+        """What is there; empty where nothing is. StatusRefusedError where it cannot be read."""
+
     def change(self, change: Callable[[JsonView], Json]) -> None:
         """Makes what is there into what is true now. StatusRefusedError where it cannot be written."""
 

@@ -16,16 +16,26 @@ class FactsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def told(self) -> JsonView:
+        """The leaf; empty where there is no file."""
+        try:
+            return json.loads(self._path.read_bytes()).get("backup") or {} if self._path.exists() else {}
+        except (OSError, ValueError, AttributeError) as error:
+            raise self._refused(error) from error
+
     def change(self, change: Callable[[JsonView], Json]) -> None:
         """Reads, changes, renames."""
+        before = self.told()
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            before = json.loads(self._path.read_bytes()).get("backup") or {} if self._path.exists() else {}
             self._path.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text(json.dumps({"backup": change(before)}, indent=1))
             beside.replace(self._path)
-        except (OSError, ValueError, AttributeError) as error:
-            raise StatusRefusedError(Reason.STATUS_REFUSED, f"{self._path}: {error}") from error
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> StatusRefusedError:
+        return StatusRefusedError(Reason.STATUS_REFUSED, f"{self._path}: {error}")
 
 
 class ObjectsFolder:

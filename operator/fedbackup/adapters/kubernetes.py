@@ -30,13 +30,17 @@ class KubernetesJob:
             api = client.ApiClient()
         self._namespace, self._job, self._uid, self._api = namespace, job, uid, api
 
+    def told(self) -> JsonView:
+        """What the status has."""
+        return _backup(self._read(self._path(names.JOB_PLURAL, self._job)))
+
     def change(self, change: Callable[[JsonView], Json]) -> None:
         """Reads and applies; another writer's change in between makes it do both again."""
         path = self._path(names.JOB_PLURAL, self._job)
         for _ in range(_TRIES):
             now = self._read(path)
             metadata = {name: now["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
-            backup = change((now.get("status") or {}).get("backup") or {})
+            backup = change(_backup(now))
             body = {"apiVersion": names.API_VERSION, "kind": names.JOB_KIND, "metadata": metadata}
             body["status"] = {"backup": backup}
             query = (("fieldManager", names.BACKUP_MANAGER), ("force", "true"))
@@ -91,3 +95,7 @@ class KubernetesJob:
             return answer.status, json.loads(answer.read())
         except (ApiException, HTTPError, OSError, ValueError) as error:
             raise StatusRefusedError(Reason.STATUS_REFUSED, f"{path}: {type(error).__name__}") from error
+
+
+def _backup(job: JsonView) -> JsonView:
+    return (job.get("status") or {}).get("backup") or {}

@@ -1,6 +1,7 @@
 """Create, verify and restore as a cluster runs them, beside the real aggregator: the restored job ends with the undisturbed model."""
 
 import json
+import shutil
 
 import pytest
 
@@ -137,7 +138,19 @@ def test_an_empty_store_is_no_backup(backups, tmp_path):
     assert backups.facts()["failures"][0]["reason"] == "NothingCommitted"
     assert "nothing was archived" in (tmp_path / "termination.log").read_text()
     assert list(open_store(backups.place).keys("backups/")) == []
-    assert backups.run("verify", empty)[0] == Exit.BAD_SETTINGS
+    before = backups.facts()
+    code, evaluated, log = backups.verify(empty, ACCURACY)
+    assert (code, evaluated) == (Exit.OK, Exit.OK)
+    assert "nothing to verify yet" in log
+    assert backups.facts() == before
+    assert list(open_store(backups.place).keys("backups/")) == []
+
+
+def test_backups_that_were_made_and_are_gone_are_no_beginning(job, backups):
+    assert backups.run("create", job)[0] == Exit.OK
+    shutil.rmtree(backups.place)
+    assert backups.run("verify", job)[0] == Exit.BAD_SETTINGS
+    assert backups.facts()["failures"][0]["reason"] == "NoBackup"
 
 
 def test_a_restore_into_a_store_in_use_is_refused(job, backups, tmp_path):

@@ -55,7 +55,9 @@ def proof(made, now):
 def test_what_both_steps_say_is_taken_and_stays(api, job, connected, made):
     api.patch(names.JOB_KIND, job["metadata"]["namespace"], "heart", {"status": {"phase": "Running"}}, "status")
     sink, now = connected(), time.time()
+    assert sink.told() == {}
     sink.change(lambda before: facts.created(before, made))
+    assert sink.told()["round"] == 2
     sink.change(lambda before: facts.verified(before, proof(made, now)))
     status = shown(api, job)["status"]
     assert status["phase"] == "Running", "others' leaves stay"
