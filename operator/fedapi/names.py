@@ -294,9 +294,10 @@ def verify_name(job: str) -> str:
     return _short(job, "verify")
 
 
-def triggered_backup_name(job: str, round_: int) -> str:
-    """Job that makes a backup because of the rounds that were committed."""
-    return _bounded(f"{job}-backup", digest8(job, str(round_)), MAX_JOB_NAME)
+def triggered_backup_name(job: str, round_: int, attempt: int = 0) -> str:
+    """Job that makes a backup because of the rounds that were committed. `attempt`: how many failed before it."""
+    parts = (str(round_), str(attempt)) if attempt else (str(round_),)
+    return _bounded(f"{job}-backup", digest8(job, *parts), MAX_JOB_NAME)
 
 
 def restore_job_name(job: str, template_hash: str) -> str:

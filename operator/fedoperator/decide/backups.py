@@ -4,7 +4,8 @@ They stay after the end of the job, when its aggregator is gone. A backup becaus
 newest backup lags behind the last commit, not from a commit that was seen: nothing is lost while nobody looks.
 """
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from fedapi import names
 from fedapi.crd.backup import Backup
@@ -16,6 +17,9 @@ from fedoperator.decide.facts import instant
 from fedoperator.decide.view import JobView, dig
 from fedoperator.desired import access, backup_job, hub_pod, store_place
 from fedoperator.desired.store_claim import backup_claim
+
+ATTEMPTS = 6  # Jobs that try to make a job's last backup, over about five hours
+FIRST_PAUSE = timedelta(minutes=10)  # after the first of them; doubled after each
 
 
 def accounts(context: JobContext) -> tuple[JsonView, ...]:
@@ -97,33 +101,56 @@ def due_round(context: JobContext, backup: Backup) -> int | None:
     return wanted if wanted > (held or 0) else None
 
 
-def _of_rounds(context: JobContext) -> str | None:
-    """Name of the Job that makes the backup which is due; None: no such Job is wanted now."""
+def _attempt(context: JobContext, round_: int) -> tuple[str, datetime | None]:
+    """Name of the Job that makes the backup of that round, and when another takes its place because it failed.
+
+    Only the last backup of a job that has ended is tried again: one before it is followed by those of later rounds.
+    """
+    made = {job.name: job for job in _made(context)}
+    attempts = [names.triggered_backup_name(context.identity.name, round_, number) for number in range(ATTEMPTS)]
+    number = max((number for number, name in enumerate(attempts) if name in made), default=0)
+    job = made.get(attempts[number])
+    lasting = context.status.outcome is None or number + 1 == ATTEMPTS
+    if lasting or job is None or not job.failed or job.failed_at is None:
+        return attempts[number], None
+    again = job.failed_at + FIRST_PAUSE * 2**number
+    return (attempts[number], again) if context.now < again else (attempts[number + 1], None)
+
+
+def _of_rounds(context: JobContext) -> tuple[str | None, datetime | None]:
+    """Name of the Job that makes the backup which is due, None where no such Job is wanted now; when to try once more."""
     backup = context.spec.backup
     round_ = None if backup is None or suspended(context) else due_round(context, backup)
     if round_ is None:
-        return None
-    name, jobs = names.triggered_backup_name(context.identity.name, round_), context.jobs.get(names.ROLE_BACKUP, ())
-    others = any(job.name != name and not job.finished for job in jobs)
-    return None if others else name
+        return None, None
+    name, again = _attempt(context, round_)
+    others = any(job.name != name and not job.finished for job in _made(context))
+    return (None, again) if others else (name, again)
+
+
+def due(context: JobContext) -> Iterator[datetime]:
+    """When a backup that failed is tried again."""
+    _, again = _of_rounds(context)
+    if again is not None:
+        yield again
 
 
 def owed(context: JobContext) -> bool:
     """Whether a backup is under way, or about to be because of rounds: a job that deletes itself waits for it."""
     if suspended(context):
         return False
-    name, made = _of_rounds(context), _made(context)
-    return any(not job.finished for job in made) or (name is not None and all(job.name != name for job in made))
+    (name, again), made = _of_rounds(context), _made(context)
+    to_come = again is not None or (name is not None and all(job.name != name for job in made))
+    return to_come or any(not job.finished for job in made)
 
 
 def jobs(context: JobContext) -> tuple[JsonView, ...]:
     """The Job of a backup that rounds make due, when no other backup is under way: one at a time."""
     job, keys = context.observed.job, context.observed.settings.keys_id
-    name, backup = _of_rounds(context), job.spec.backup
+    (name, _), backup = _of_rounds(context), job.spec.backup
     if name is None or backup is None or any(live.name == name for live in _made(context)):
         return ()  # its template is immutable: one that is there is left as it is
-    round_ = due_round(context, backup)
-    return (backup_job.triggered_backup(job, backup, context.hub_image, keys, round_ or 0),)
+    return (backup_job.triggered_backup(job, backup, context.hub_image, keys, name),)
 
 
 def _made(context: JobContext) -> tuple[JobView, ...]:
@@ -133,4 +160,5 @@ def _made(context: JobContext) -> tuple[JobView, ...]:
 def job_kept(context: JobContext, job: JsonView) -> bool:
     """A Job that works stays, and the one of the round that is due, which tells how it went."""
     view = JobView.of(job)
-    return not view.finished or view.name == _of_rounds(context)
+    name, _ = _of_rounds(context)
+    return not view.finished or view.name == name

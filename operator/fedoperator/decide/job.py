@@ -77,10 +77,15 @@ def _due(context: JobContext) -> Iterator[datetime]:
     yield from failures.due(context)
     yield from early.due(context)
     yield from podless.due(context)
-    yield from backup_health.due(context)
+    yield from _backups_due(context)
     until = lifetime.active_until(context)
     if until:
         yield until
+
+
+def _backups_due(context: JobContext) -> Iterator[datetime]:
+    yield from backups.due(context)
+    yield from backup_health.due(context)
 
 
 def _finished(context: JobContext, end: Ending) -> Decision:
@@ -99,7 +104,7 @@ def _finished(context: JobContext, end: Ending) -> Decision:
         delete=(*pruned, *(queues.withdrawn(context) if stop else ())),
         status=news(context.status, new),
         events=_events(context.status, new),
-        requeue_after=_soonest(context, (*backup_health.due(context), *(at for at in (expiry, wait) if at))),
+        requeue_after=_soonest(context, (*_backups_due(context), *(at for at in (expiry, wait) if at))),
     )
 
 

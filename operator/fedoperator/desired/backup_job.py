@@ -161,7 +161,6 @@ def verify_cron_job(
     return _cron_job(identity, identity.verify, names.ROLE_VERIFY, verify.schedule, made, suspend=suspend)
 
 
-def triggered_backup(job: FederatedJob, backup: Backup, hub: HubImage, keys: str, round_: int) -> Json:
-    """A backup because that round was committed: the CronJob's own Job under a name that says which."""
-    name = names.triggered_backup_name(job.metadata.name, round_)
+def triggered_backup(job: FederatedJob, backup: Backup, hub: HubImage, keys: str, name: str) -> Json:
+    """A backup because rounds were committed: the CronJob's own Job under a name that says after which."""
     return job_of(Identity.of(job), names.ROLE_BACKUP, name, backup_job_spec(job, backup, hub, keys))

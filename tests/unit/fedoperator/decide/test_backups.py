@@ -31,8 +31,8 @@ def of_rounds(decision):
     ]
 
 
-def job_named(round_):
-    return names.triggered_backup_name("heart", round_)
+def job_named(round_, attempt=0):
+    return names.triggered_backup_name("heart", round_, attempt)
 
 
 def live(name, *, cron="", **status):
@@ -102,6 +102,28 @@ def test_after_the_end_the_last_round_is_backed_up_and_the_schedule_goes_on():
     assert decide(observed(12, 10, {s.key(made): made}, outcome=outcome), s.NOW).suspend == {job_named(12): False}
 
 
+def test_a_last_backup_that_failed_is_tried_again_some_times():
+    outcome = {"result": "Succeeded", "reason": "RoundsDone", "message": "", "time": s.ago(600)}
+    rounds_alone = {"backup": {"everyRounds": 5}}
+
+    def after(attempt, failed_s_ago, **more):
+        status = {"conditions": [FAILED["conditions"][0] | {"lastTransitionTime": s.ago(failed_s_ago)}]}
+        return decide(observed(12, 10, live(job_named(12, attempt), **status), rounds_alone, **more), s.NOW)
+
+    early, due = after(0, 599, outcome=outcome), after(0, 600, outcome=outcome)
+    assert (of_rounds(early), early.requeue_after) == ([], 1)
+    assert Key("Job", job_named(12)) not in early.delete, "it tells how it went"
+    assert of_rounds(due) == [job_named(12, 1)]
+    assert Key("Job", job_named(12)) in due.delete
+    assert of_rounds(after(1, 600, outcome=outcome)) == [], "the pauses grow"
+    assert of_rounds(after(1, 1200, outcome=outcome)) == [job_named(12, 2)]
+    assert of_rounds(after(4, 9600, outcome=outcome)) == [job_named(12, 5)]
+    last = after(5, 86400, outcome=outcome)
+    assert of_rounds(last) == []
+    assert Key("Job", job_named(12, 5)) not in last.delete
+    assert of_rounds(decide(observed(14, 5, live(job_named(10), **FAILED), rounds_alone), s.NOW)) == []
+
+
 def test_a_job_that_deletes_itself_waits_for_its_last_backup():
     ended = s.outcome() | {"conditions": list(dict(decide(s.observe(s.job(s.outcome())), s.NOW).status)["conditions"])}
 
@@ -114,7 +136,8 @@ def test_a_job_that_deletes_itself_waits_for_its_last_backup():
     assert not deleted(10, live(job_named(12))), "it is under way"
     assert not deleted(12, cron() | live("heart-backup-29000000", cron="cron")), "so is one of the schedule"
     assert deleted(12, live(job_named(12), **DONE))
-    assert deleted(10, live(job_named(12), **FAILED)), "nobody makes it any more"
+    assert not deleted(10, live(job_named(12), **FAILED)), "it is tried again"
+    assert deleted(10, live(job_named(12, 5), **FAILED)), "nobody makes it any more"
     assert deleted(10, live(job_named(12)), suspend=True)
 
 

@@ -114,6 +114,6 @@ def test_without_a_schedule_the_cron_job_is_a_template_that_is_never_due():
     job = s.job(backup={"everyRounds": 5})
     spec = backup_cron_job(job, job.spec.backup, HUB, "", suspend=False)["spec"]
     assert (spec["schedule"], spec["suspend"]) == (NEVER, True)
-    triggered = triggered_backup(job, job.spec.backup, HUB, "", 5)
+    triggered = triggered_backup(job, job.spec.backup, HUB, "", "heart-backup-5")
     assert triggered["spec"] == spec["jobTemplate"]["spec"]
-    assert triggered["metadata"]["name"] != triggered_backup(job, job.spec.backup, HUB, "", 10)["metadata"]["name"]
+    assert triggered["metadata"]["name"] == "heart-backup-5"
