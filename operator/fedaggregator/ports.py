@@ -65,13 +65,16 @@ class Delivery(Protocol):
 
 
 class StatusSink(Protocol):
-    """Where the job's status goes. Both calls may block and are made in a thread; StatusUnavailableError: try later."""
+    """Where the job's status goes. All calls may block and are made in a thread; StatusUnavailableError: try later."""
 
     def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
 
     def heard(self, client: str, ago_s: float) -> None:
         """Renews the heartbeat of a site that was heard from so many seconds ago."""
+
+    def job_deleted(self) -> bool:
+        """Whether the job was deleted, as far as that can be told: no other aggregator goes on with it."""
 
 
 class Clock(Protocol):

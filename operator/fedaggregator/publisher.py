@@ -45,6 +45,10 @@ class Publisher:
         """A site said something: its heartbeat is renewed before long."""
         self._heartbeats.heard(client)
 
+    async def job_deleted(self) -> bool:
+        """Whether nobody goes on with the job, asked when this process is stopped."""
+        return await asyncio.to_thread(self._sink.job_deleted)
+
     async def run(self) -> None:
         """Until the engine stops; the last state is written before it returns. FatalError when reports stay refused."""
         while True:

@@ -18,6 +18,7 @@ from fedapi.jsonvalue import Json, JsonView
 
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _CONFLICT, _TRIES = 409, 5
+_DELETED = frozenset({401, 403, 404})  # the account and its rights go with the job, some of them before its pod
 _TIMEOUT_S = 10
 
 
@@ -31,9 +32,20 @@ class KubernetesStatus:
         self._namespace, self._job, self._uid, self._api = namespace, job, uid, api
         self._version = ""  # the job's resourceVersion after our last write
 
+    def job_deleted(self) -> bool:
+        """Whether it is gone, going or recreated. Asked by a process that is stopped."""
+        try:
+            code, answer = self._call("GET", self._path(), None)
+        except StatusUnavailableError:
+            return False
+        if code >= 300:
+            return code in _DELETED
+        metadata = answer["metadata"]
+        return metadata["uid"] != self._uid or "deletionTimestamp" in metadata
+
     def publish(self, status: JsonView) -> None:
         """Applies the aggregator's leaves. Another writer's change in between makes it read and apply again."""
-        path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.JOB_PLURAL}/{self._job}"
+        path = self._path()
         for _ in range(_TRIES):
             metadata = {"name": self._job, "namespace": self._namespace, "uid": self._uid}
             metadata["resourceVersion"] = self._version or self._read_version(path)
@@ -80,6 +92,9 @@ class KubernetesStatus:
             return False
         since_s = (heard - datetime.fromisoformat(renewed)).total_seconds()
         return 0 <= since_s < names.SITE_LEASE_RENEW_S
+
+    def _path(self) -> str:
+        return f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.JOB_PLURAL}/{self._job}"
 
     def _read_version(self, path: str) -> str:
         """The job's resourceVersion; StatusUnavailableError when it is gone or recreated."""

@@ -54,13 +54,15 @@ async def queues(
         running.append(asyncio.create_task(told.run()))
     for task in running:
         task.add_done_callback(lambda done: _ended(engine, done))
+    deleted = False
     try:
         yield
+        deleted = await publisher.job_deleted()
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await sites.close()
+        await sites.close(deleted=deleted)
 
 
 def _ended(engine: Engine, task: "asyncio.Task[None]") -> None:

@@ -48,7 +48,7 @@ _PAUSE_S = 1.0  # between looks at the roster, and after a failure that the brok
 _AT_ONCE = 64  # requests that are dealt with, questions that are held not among them
 _MAKING = 16  # queues that are made, or told of the beginning, at once
 _ANSWER_S = 60.0  # that an answer is tried for; the site asks again then
-_REMOVING_S = 60.0  # that a job which is over tries to delete its queues
+_REMOVING_S = 20.0  # that a job which is over tries to delete its queues: a pod of a deleted one is killed after 30 s
 
 
 class _Asked(NamedTuple):
@@ -92,9 +92,9 @@ class QueuedSites:
             for task in self._tasks:
                 task.cancel()
 
-    async def close(self) -> None:
-        """Hangs up. The queues of a job that is over go with it, unless the broker is away."""
-        if self._engine.state.phase is Phase.FINISHED:
+    async def close(self, *, deleted: bool = False) -> None:
+        """Hangs up. The queues of a job that is over, or was deleted, go with it, unless the broker is away."""
+        if deleted or self._engine.state.phase is Phase.FINISHED:
             try:
                 async with asyncio.timeout(_REMOVING_S):
                     await self._remove_queues()
@@ -146,7 +146,8 @@ class QueuedSites:
         return None
 
     async def _remove_queues(self) -> None:
-        names = [self._inbound, *map(self._queue, self._made)]
+        sites = self._made.union(self._engine.state.roster.by_name)  # an earlier life has made those of others
+        names = [self._inbound, *map(self._queue, sites)]
         for first in range(0, len(names), _MAKING):
             await asyncio.gather(*map(self._queues.remove, names[first : first + _MAKING]), return_exceptions=True)
 

@@ -97,6 +97,23 @@ def test_a_deleted_job_is_not_made_anew(api, job, connection):
     assert api.listed(names.JOB_KIND, job["metadata"]["namespace"]) == []
 
 
+def test_a_process_that_is_stopped_can_tell_whether_its_job_was_deleted(api, job, connection):
+    sink, stranger = sink_of(job, connection), client.Configuration()
+    assert not sink.job_deleted()
+    stranger.host, stranger.ssl_ca_cert = connection.configuration.host, connection.configuration.ssl_ca_cert
+    stranger.api_key = {"authorization": "Bearer of-an-account-that-is-gone"}
+    with client.ApiClient(stranger) as opened:
+        assert sink_of(job, opened).job_deleted()
+    nowhere = client.Configuration(host="https://127.0.0.1:1")
+    nowhere.retries = False
+    with client.ApiClient(nowhere) as opened:
+        assert not sink_of(job, opened).job_deleted(), "it is not known, so nothing is done"
+    gone(api, job)
+    assert sink.job_deleted()
+    made(api, job["metadata"]["namespace"])
+    assert sink.job_deleted()
+
+
 def lease_of(api, job):
     return api.get("Lease", job["metadata"]["namespace"], names.site_lease_name("clinic"))["spec"]
 

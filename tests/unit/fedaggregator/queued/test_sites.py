@@ -113,3 +113,16 @@ def test_a_job_that_is_over_leaves_no_queue():
         assert where.queues == {}
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_job_that_is_deleted_before_its_end_leaves_none_either(deleted):
+    async def story():
+        queues, other = MemoryQueues(where := Broker()), "fedloom-other-hub"
+        for name in (HUB, *map(queue_of, SITES), other):  # by an earlier life of the aggregator
+            await queues.make(name)
+        before = set(where.queues)
+        await queued(queues).close(deleted=deleted)
+        assert set(where.queues) == ({other, other + broker.DEAD} if deleted else before)
+
+    asyncio.run(story())
