@@ -19,11 +19,13 @@ from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import HandedUpdate, Payload, Refusal, UpdateManifest
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import InitialModelFound, SiteFailed
+from fedcore.rounds.effects import Discard, FindRound
+from fedcore.rounds.events import InitialModelFound, RoundLost, SiteFailed
 from fedcore.rounds.state import Phase
 from fedstore.errors import MissingError, UnfitStoreError
 from fedstore.memory import MemoryStore
@@ -293,6 +295,32 @@ def test_a_store_that_cannot_be_looked_at_has_the_site_send_again(tmp_path, erro
                 await intake.update("a", envelope(engine, store, "a"))
             assert told.value.refusal.code == "StoreFull"
             assert not engine.state.current.failed
+
+    asyncio.run(run())
+
+
+def test_a_round_that_is_gone_back_to_is_looked_for_after_what_is_being_deleted(tmp_path, monkeypatch):
+    """Else it could be found whole, become HEAD, and lose its model to a deletion that began before it was sought."""
+
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store) as (engine, _):
+            asked, done, looked = RollbackTo(round=0), [], threading.Event()
+
+            def discard(_):
+                looked.wait(0.5)  # as long as one that does not wait would need to overtake
+                done.append("deleted")
+
+            def answer(*_):
+                looked.set()
+                done.append("looked")
+                return RoundLost(engine.clock(), asked, "it is gone")
+
+            monkeypatch.setattr(engine.interpreter, "discard", discard)
+            monkeypatch.setattr(engine.interpreter, "answer", answer)
+            await engine._perform_all((Discard(0, frozenset()), FindRound(asked)))
+            await waited(looked)
+            assert done == ["deleted", "looked"]
 
     asyncio.run(run())
 
