@@ -4,9 +4,11 @@ The first container of the init Job's pod, and the one of them that has a store'
 its SHA-256: what is in it is for a container without credentials.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+import signal
 import ssl
 import sys
 import time
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -62,6 +64,12 @@ class Settings(BaseSettings):
     patience_s: float = Field(
         120.0, gt=0, validation_alias="FEDLOOM_PATIENCE_S", description="Seconds of tries before it gives up."
     )
+    within_s: float = Field(
+        21_600.0, gt=0, validation_alias="FEDLOOM_IMPORT_WITHIN_S", description="Seconds that all of it may take."
+    )
+    most_bytes: int = Field(
+        256 << 30, gt=0, validation_alias="FEDLOOM_IMPORT_MOST_BYTES", description="Bytes that its file may have."
+    )
     termination_log: Path | None = Field(
         None, validation_alias=names.ENV_TERMINATION_LOG, description="File for one line of why the process ended."
     )
@@ -91,7 +99,8 @@ def run(settings: Settings) -> None:
     """Until the file is there, whole; FatalError when it cannot be."""
     part = settings.file.with_name(f"{settings.file.name}.part")
     try:
-        size = _persist(lambda: _fetched(settings, part), settings.patience_s)
+        with _within(settings.within_s):
+            size = _persist(lambda: _fetched(settings, part), settings.patience_s)
         part.replace(settings.file)
     finally:
         part.unlink(missing_ok=True)
@@ -106,6 +115,8 @@ def _fetched(settings: Settings, part: Path) -> int:
             for block in _blocks(settings):
                 digest.update(block)
                 size += len(block)
+                if size > settings.most_bytes:
+                    raise _bad("uri", f"it has more than {settings.most_bytes} bytes, the most that is fetched")
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
@@ -177,6 +188,23 @@ class _HttpsAlone(urllib.request.HTTPRedirectHandler):
         if not newurl.startswith("https://"):
             raise _bad("uri", "the server redirects to an address that is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """FatalError when it takes longer: who sends a byte now and then is never silent, so a signal has to end it."""
+
+    def over(_number: int, _frame: object) -> NoReturn:
+        text = f"task.initialModel: not fetched within {seconds:.0f} s, the longest that it may take: use a nearer copy"
+        raise FatalError(Exit.STORE_FAILED, text)
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _bad(field: str, text: str) -> FatalError:

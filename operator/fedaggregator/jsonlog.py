@@ -2,13 +2,12 @@
 
 import logging
 
-from fedaggregator import refusallog
 from fedapi import jsonlog
 
 
 def configure(level: str) -> None:
     """Sets up the root logger."""
     jsonlog.configure(level.upper())
-    logging.getLogger("uvicorn.error").addFilter(refusallog.Budget())  # a client may be able to repeat what it tells
+    logging.getLogger("uvicorn.error").addFilter(jsonlog.Budget())  # a client may be able to repeat what it tells
     for noisy in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

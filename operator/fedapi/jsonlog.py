@@ -40,6 +40,29 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Budget(logging.Filter):
+    """Lets a burst through and a few lines a second after it; the next line that passes says how many did not."""
+
+    def __init__(self, burst: float = 200.0, per_s: float = 5.0) -> None:
+        super().__init__()
+        self._burst, self._per_s = burst, per_s
+        self._left, self._at, self._left_out = burst, 0.0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line may be written."""
+        passed_s = max(0.0, record.created - self._at)  # a clock that is set back gives no credit
+        self._left = min(self._burst, self._left + passed_s * self._per_s)
+        self._at = record.created
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        if self._left_out:
+            record.fields = {**getattr(record, "fields", {}), "left_out": self._left_out}
+            self._left_out = 0
+        return True
+
+
 @contextmanager
 def in_log(**fields: object) -> Iterator[None]:
     """Every line inside has these fields."""

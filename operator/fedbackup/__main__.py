@@ -88,10 +88,9 @@ def _verify() -> int:
         if not settings.name and _none_yet(archive, sink):
             log.info("nothing to verify yet: no backup has been made")
             return end.code
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=settings.verify_dir, prefix="restored-"))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="restored-"))
         evaluation = None
         if settings.verify_dir is not None:
-            Path(scratch).chmod(0o750)  # the other container is of the same group
             evaluation = evaluating.Beside(settings.verify_dir, settings.evaluation_patience_s)
         demand = Demand(settings.metric, settings.tolerance)
         verifier = Verifier(archive, signer, Path(scratch), evaluation, demand, _thaw(settings), time.time)

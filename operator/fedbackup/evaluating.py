@@ -1,12 +1,15 @@
 """Adapters of verify.Evaluation: the task in a container beside this one, or in a process that is started here.
 
 Both speak by files in one folder (fedapi.wire.verification). The task's process gets no credentials: in a cluster it is a
-container of its own, here its environment holds what it needs and nothing else. What it puts into the folder is not trusted:
-a link there would lead to what only this process may read and write.
+container of its own, here its environment holds what it needs and nothing else. The folder holds the request, the model, which
+is handed over when it was checked, and the answer; what was restored lies elsewhere. What the task puts into it is not trusted: a
+link there would lead to what only this process may read and write.
 """
 
+import errno
 import os
 import secrets
+import shutil
 import stat
 import subprocess
 import time
@@ -70,10 +73,26 @@ class Program:
 
 
 def ask(folder: Path, request: EvaluationRequest) -> None:
-    """Puts the request there, its model's file relative to the folder."""
-    model = Path(request.model)
-    inside = str(model.relative_to(folder.resolve())) if request.model else ""
-    _put(folder / REQUEST_FILE, request.model_copy(update={"model": inside}))
+    """Hands the model over and puts the request there. NotRestorableError when that cannot be written."""
+    try:
+        handed = _handed_over(Path(request.model), folder) if request.model else ""
+        _put(folder / REQUEST_FILE, request.model_copy(update={"model": handed}))
+    except OSError as error:
+        text = f"the restored model cannot be given to the task by way of {folder}: {error.strerror}"
+        raise NotRestorableError(Reason.EVALUATION_FAILED, text) from error
+
+
+def _handed_over(model: Path, folder: Path) -> str:
+    """Name of the model in the folder: the file itself, or a copy where the folder is of another volume."""
+    name = f"model-{secrets.token_hex(8)}.safetensors"
+    try:
+        model.rename(folder / name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with model.open("rb") as source, (folder / name).open("xb") as copy:
+            shutil.copyfileobj(source, copy, 8 << 20)
+    return name
 
 
 def dismiss(folder: Path) -> None:

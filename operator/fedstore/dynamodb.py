@@ -7,12 +7,15 @@
     ExpiryTime (N)                LastSeen + 24 h, whole seconds: the table's TTL attribute
 
 DynamoDB deletes by TTL within days, not at once, so `settle` deletes too and readers go by LastSeen. All writes are
-conditional: processes that share a table, and requests that overtake one another, cannot undo a newer heartbeat.
+conditional: processes that share a table, and requests that overtake one another, cannot undo a newer heartbeat. A process
+whose clock is not the table's, as its answers tell it, writes nothing: what it wrote ahead would keep right ones out.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,14 +37,16 @@ _LOST = "ConditionalCheckFailedException"
 _DENIED = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException"}
 )
+MOST_SKEW_S = 60.0  # between the clocks of this process and of the table
 _REMEMBERED = 20_000  # sites: what saves writes that would be refused
 
 
 class DynamoSites:
     """One table. Thread-safe."""
 
-    def __init__(self, table: str, client: Callable[[], Any]) -> None:
-        self._table, self._client = table, client
+    def __init__(self, table: str, client: Callable[[], Any], clock: Callable[[], float] = time.time) -> None:
+        self._table, self._client, self._clock = table, client, clock
+        self._ahead_s = 0.0  # this process's clock of the table's, as of the last answer
         self._lock = threading.Lock()
         self._seen: dict[str, float] = {}  # when each was written last, as far as this process knows
 
@@ -52,6 +57,7 @@ class DynamoSites:
 
     def heard(self, client_id: str, claims: Claims, at: float) -> bool:
         """Takes in a heartbeat: one conditional write, and none within a minute after one that this process knows of."""
+        self._check_clock()
         if not self._claimed(client_id, at):
             return False
         condition = f"attribute_not_exists({KEY}) OR LastSeen <= :before"
@@ -77,8 +83,9 @@ class DynamoSites:
 
     def settle(self, now: float) -> tuple[Registered, ...]:
         """Marks the silent, removes the expired; the others. One scan."""
-        kept = []
-        for item in self._scan():
+        kept, items = [], list(self._scan())
+        self._check_clock()
+        for item in items:
             if (site := _registered(item)) is None:
                 continue
             if site.state(now) == "Expired":
@@ -137,6 +144,14 @@ class DynamoSites:
         """Its connections."""
         self._client().close()
 
+    def _check_clock(self) -> None:
+        """StoreFailedError when this process's clock is not the table's. Each reading of the table looks again."""
+        if abs(self._ahead_s) > MOST_SKEW_S:
+            what = f"{abs(self._ahead_s):.0f} s {'ahead of' if self._ahead_s > 0 else 'behind'} that of DynamoDB"
+            raise StoreFailedError(
+                f"table {self._table}: the clock of this process is {what}: nothing is written: set it"
+            )
+
     def _check_key(self, found: Mapping[str, Any]) -> None:
         """Of a table as it is described."""
         keys = [(key["AttributeName"], key["KeyType"]) for key in found["KeySchema"]]
@@ -183,6 +198,8 @@ class DynamoSites:
             raise _classed(self._table, call, error) from error
         except BotoCoreError as error:
             raise StoreFailedError(f"table {self._table}: {call}: {error}") from error
+        if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
+            self._ahead_s = self._clock() - parsedate_to_datetime(date).timestamp()
         return answer
 
 

@@ -109,9 +109,11 @@ def test_policies_are_of_the_cluster_and_in_namespaced_mode_made_where_they_are_
 
     asked = ("--set", "admissionPolicy.inNamespacedMode=true")
     namespaced = ("--values", VALUES / "namespaced.yaml")
-    assert policies() == policies(*asked) == {"fedloom-operator", "fedloom-operator-namespaces"}
+    of_cluster = {"fedloom-operator", "fedloom-operator-namespaces", "fedloom-operator-status"}
+    assert policies() == policies(*asked) == of_cluster
     assert policies(*namespaced) == set()
-    assert policies(*namespaced, *asked) == {f"fedloom-operator.{NAMESPACE}"}, "several such releases have one name"
+    own = f"fedloom-operator.{NAMESPACE}"
+    assert policies(*namespaced, *asked) == {own, f"{own}-status"}, "several such releases have one name"
     assert policies(*namespaced, *asked, "--set", "admissionPolicy.enabled=false") == set()
 
 

@@ -15,7 +15,7 @@ import yaml
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
-from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.job_status import OPERATOR_LEAVES, FederatedJobStatus
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import ObservedClient
 from fedoperator.decide.job import decide
@@ -340,6 +340,59 @@ def test_jobsets_are_judged_as_jobs_are(cluster, heart):
         assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
     finally:
         cluster.kubectl("delete", "crd", JOBSETS)
+
+
+EVERYTHING = {  # one value for each field of a status
+    "conditions": [
+        {"type": "Complete", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    ],
+    "phase": "Running", "observedGeneration": 1, "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:00Z",
+    "backupsSince": "2026-01-01T00:00:00Z", "children": {"aggregator": "a"}, "sites": [{"name": "a"}],
+    "outcome": {"result": "Failed", "reason": "R", "time": "2026-01-01T00:00:00Z"}, "round": {"current": 1, "total": 2},
+    "participants": "1/1", "headlineMetric": "auc 1", "metrics": [{"name": "auc", "value": "1", "round": 1}],
+    "bestRound": {"round": 1, "metric": "auc", "value": "1"}, "clients": [{"name": "a", "state": "Idle"}],
+    "model": {"uri": "s3://b/k", "sha256": "0" * 64, "round": 1}, "rollback": {"round": 1, "result": "Done"},
+    "trouble": "t", "queueTrouble": "t", "backup": {"round": 1},
+}  # fmt: skip
+
+
+def test_every_field_of_a_status_has_one_writer(cluster, heart):
+    """That aggregator and backup each may write their own fields and no other, neither to set nor to take away."""
+    assert EVERYTHING.keys() == {field.alias or name for name, field in FederatedJobStatus.model_fields.items()}
+    identity = Identity.of(heart)
+    parties = {"aggregator": access.aggregator(identity), "backup": access.backup(identity)}
+    for party in parties.values():
+        apply(cluster, access.role_binding(identity, party), user=OPERATOR)
+
+    def write(who, field, value):
+        user = f"system:serviceaccount:{HERE}:{parties[who].name}"
+        patch = json.dumps({"status": {field: value}})
+        try:
+            cluster.kubectl(
+                *("-n", HERE, "patch", "fj", "heart", "--subresource=status", "--type=merge", "-p", patch),
+                *("--as", user, "-o", "name"),
+            )
+        except ClusterError as error:
+            return str(error)
+        return ""
+
+    def writable(before, value_of):
+        """By whom what: each party begins with that status."""
+        found = {}
+        for who in parties:
+            for whole in (None, before):
+                patch = json.dumps({"status": whole})
+                cluster.kubectl("-n", HERE, "patch", "fj", "heart", "--subresource=status", "--type=merge", "-p", patch)
+            found[who] = {field for field in EVERYTHING if not write(who, field, value_of(field))}
+        return found
+
+    until(lambda: "writes status.backup alone" in (write("backup", "phase", "Lost") or "admitted"))
+    whose = {
+        "aggregator": EVERYTHING.keys() - {*OPERATOR_LEAVES, "backup"},
+        "backup": {"backup"},
+    }
+    assert writable({}, EVERYTHING.get) == whose
+    assert writable(EVERYTHING, lambda _: None) == whose
 
 
 @pytest.fixture(params=["installed", "namespaced"])

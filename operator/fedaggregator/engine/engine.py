@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from fedaggregator import metrics
 from fedaggregator.engine import observed, records, verified
 from fedaggregator.engine.configfile import ConfigFile
+from fedaggregator.engine.discarding import Discarding
 from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.issues import Issues
@@ -76,7 +77,7 @@ class Engine:
         self._store, self._payloads, self._config, self.clock = store, payloads, config, clock
         self._pool, self._store_retry_s = pool, store_retry_s
         self._deciding = ThreadPoolExecutor(_DECIDING, thread_name_prefix="deciding")
-        self.lock = asyncio.Lock()
+        self.lock, self._discarding = asyncio.Lock(), Discarding()
         self.interpreter: Interpreter
         self._mode: Mode
         self._tasks: set[asyncio.Task[None]] = set()
@@ -253,7 +254,8 @@ class Engine:
                 case Fold() | FindRound():
                     self._spawn(self._answered(effect))
                 case Discard():
-                    self._spawn(self._discard(effect))
+                    discard = partial(self.blocking, self.interpreter.discard, effect)
+                    self._spawn(self._discarding.done(discard))
                 case WriteEvaluation():
                     waiting = (effect,)
                 case Commit():
@@ -281,6 +283,8 @@ class Engine:
 
     async def _answered(self, order: Fold | FindRound) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
+        if isinstance(order, FindRound):
+            await self._discarding.over()
         with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:
                 event = await self._retried(answer)
@@ -289,12 +293,6 @@ class Engine:
         if isinstance(event, UpdatesDamaged):
             self.damaged(event.found)
         await self.handle(event)
-
-    async def _discard(self, effect: Discard) -> None:
-        try:
-            await self.blocking(self.interpreter.discard, effect)
-        except StoreError as error:
-            log.warning("old objects stay", extra={"fields": {"reason": str(error)}})
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
         """In the pool; tries again while the store is full or failing, for a bounded time; then the process gives up."""

@@ -43,6 +43,9 @@ _T = TypeVar("_T")
 WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
 _FATAL_REPORT = frozenset({"TooLarge", "NotFinite", "Malformed"})  # as is the same evaluation
+MISSES = (
+    20  # hand-ins of one site in one attempt that named what the store has not: honest ones upload again in between
+)
 NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about training in it
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {
@@ -58,6 +61,7 @@ class Intake:
         self._engine, self._store, self._payloads, self._delivery = engine, store, payloads, delivery
         self._base: tuple[str, TensorFile] | None = None
         self._reading = asyncio.Lock()
+        self._misses: dict[str, tuple[tuple[int, int], int]] = {}  # of each site, in its last attempt
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
     async def update(self, client: str, handed: HandedUpdate) -> Receipt:
@@ -179,7 +183,7 @@ class Intake:
                     others = await engine.blocking(self._inline_others, sent, inline[ref.key], base)
                     self.check_room(client, others)
                 else:
-                    await engine.blocking(self._delivery.arrived, ref)
+                    await self._arrived(client, manifest, ref)
                     await engine.blocking(content.check_update, self._store, self._payloads, sent, base)
         except RequestRefusedError as error:
             refusal = error.refusal
@@ -188,6 +192,26 @@ class Intake:
             if refusal.code in _FATAL_CONTENT:
                 now, round_, attempt = engine.clock(), manifest.round, manifest.attempt
                 await engine.handle(SiteFailed(now, client, round_, attempt, refusal.code, refusal.message))
+            raise
+
+    async def _arrived(self, client: str, manifest: UpdateManifest, upload: ObjectRef) -> None:
+        """RequestRefusedError where the store has it not, or was asked in vain so often that it is not asked any more."""
+        attempt = (manifest.round, manifest.attempt)
+        last, misses = self._misses.get(client, (attempt, 0))
+        misses = misses if last == attempt else 0
+        if misses >= MISSES:
+            message = (
+                f"site {client!r} handed in {misses} times what was not uploaded: the store is asked no more in attempt"
+            )
+            way_out = "look at the site's way to the store"
+            raise RequestRefusedError(
+                Refusal(code="Busy", message=f"{message} {attempt[1]} of round {attempt[0]}: {way_out}")
+            )
+        try:
+            await self._engine.blocking(self._delivery.arrived, upload)
+        except RequestRefusedError as error:
+            if error.refusal.code == "Missing":
+                self._misses[client] = attempt, misses + 1
             raise
 
     def _check_granted(self, client: str, manifest: UpdateManifest, payload: ObjectRef) -> None:

@@ -13,7 +13,6 @@ from urllib.parse import unquote_plus
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
-from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
 from fedapi.wire.location import S3
@@ -23,7 +22,7 @@ from fedcore.rounds import admission
 from fedqueue.errors import QueueUnavailableError
 from fedqueue.port import Queues
 from fedstore.errors import StoreError
-from fedstore.objectstore import ObjectStore
+from fedstore.presigning import PresigningStore
 
 _POLL_S, _PAUSE_S = 20.0, 5.0
 _MOST_SEEN = 20_000  # two of each site of the largest job
@@ -33,7 +32,7 @@ _MOST_RECORDS = 100  # of one notification; S3 sends one
 class LookedAt:
     """Delivery of which some objects were looked at when the store told of them: their hand-in does not wait for that."""
 
-    def __init__(self, delivery: Delivery, store: ObjectStore, engine: Engine) -> None:
+    def __init__(self, delivery: Delivery, store: PresigningStore, engine: Engine) -> None:
         self._delivery, self._store, self._engine = delivery, store, engine
         self.offer, self.grant = delivery.offer, delivery.grant
         self._seen: dict[ObjectRef, None] = {}  # in the order in which they were looked at
@@ -51,7 +50,7 @@ class LookedAt:
             return False
         if not attempt.selected(said.client) or said.client in attempt.accepted:
             return False
-        with contextlib.suppress(StoreError, RequestRefusedError):  # its hand-in meets the same, and says so
+        with contextlib.suppress(StoreError):  # its hand-in meets the same, and says so
             ref = await self._engine.blocking(self._look, key, said.sha256)
             if ref is not None:
                 self._seen[ref] = None
@@ -60,11 +59,10 @@ class LookedAt:
         return True
 
     def _look(self, key: str, sha256: str) -> ObjectRef | None:
+        """What is there as its key says. What is not is left: its hand-in deletes it, one at a time and before another comes."""
         size = self._store.size(key)
-        if size is None:
-            return None
-        self._delivery.arrived(ref := ObjectRef(key=key, sha256=sha256, size=size))
-        return ref
+        ref = None if size is None else ObjectRef(key=key, sha256=sha256, size=size)
+        return None if ref is None or self._store.arrived(ref) else ref
 
 
 class Arrivals:

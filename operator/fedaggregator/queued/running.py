@@ -19,13 +19,14 @@ from fedapi.wire.location import S3
 from fedqueue.errors import UnknownQueuesError
 from fedqueue.opening import open_queues, parsed
 from fedstore.objectstore import ObjectStore
+from fedstore.presigning import PresigningStore
 
 
 def looked_at(settings: Settings, delivery: Delivery, store: ObjectStore, engine: Engine) -> Delivery:
     """The delivery, or one that is told what arrives."""
     if not settings.arrivals_queue:
         return delivery
-    if not isinstance(location.parsed(settings.store), S3):
+    if not isinstance(location.parsed(settings.store), S3) or not isinstance(store, PresigningStore):
         message = (
             f"{names.ENV_ARRIVALS_QUEUE}={settings.arrivals_queue!r}: only a bucket of S3 tells what arrives in it"
         )

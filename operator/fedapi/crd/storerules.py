@@ -20,14 +20,16 @@ def _apart(cloud: str, *fields: str) -> dict[str, str]:
     )
 
 
-def _one_identity(cloud: str, field: str) -> dict[str, str]:
-    """The pods of a backup have one identity, for the store that they read and the store that they write."""
-    a, b = f"self.storage.{cloud}.{field}", f"self.backup.destination.{cloud}.{field}"
+def _one_identity(cloud: str, field: str, other: str) -> dict[str, str]:
+    """The pods of a backup, or of a restore, have one identity, for the store that they read and the store that they write."""
+    parent, place = other.split(".", maxsplit=1)[0], f"{other}.{cloud}"
+    a, b = f"self.storage.{cloud}", f"self.{place}"
+    both = f"has({a}) && has(self.{parent}) && has({b}) && has({a}.{field}) && has({b}.{field})"
     return rule(
-        f"!({_both(cloud)} && has({a}) && has({b})) || {a} == {b}",
-        f"{field} of backup.destination.{cloud} is not that of storage.{cloud}, and a pod has one identity: give both the "
+        f"!({both}) || {a}.{field} == {b}.{field}",
+        f"{field} of {place} is not that of storage.{cloud}, and a pod has one identity: give both the "
         "same, or one of them a credentialsSecretRef",
-        f".backup.destination.{cloud}.{field}",
+        f".{place}.{field}",
     )
 
 
@@ -48,8 +50,10 @@ APART_AND_RESIDENT = (
     _apart("s3", "bucket", "endpoint"),
     _apart("gcs", "bucket", "endpoint"),
     _apart("azure", "account", "container", "endpoint"),
-    _one_identity("s3", "roleARN"),
-    _one_identity("gcs", "serviceAccount"),
-    _one_identity("azure", "clientID"),
+    *(
+        _one_identity(cloud, field, other)
+        for other in ("backup.destination", "restoreFrom.source")
+        for cloud, field in (("s3", "roleARN"), ("gcs", "serviceAccount"), ("azure", "clientID"))
+    ),
     *(_resident(place, cloud) for place in ("storage", "backup.destination") for cloud in ("s3", "gcs", "azure")),
 )

@@ -68,7 +68,11 @@ def _once(pod: Json) -> Json:
 
 
 def verify_job_spec(job: FederatedJob, backup: Backup, verify: Verify, hub: HubImage, keys: str) -> Json:
-    """The Job that verifies the newest backup: the hub's container restores and judges, the task's evaluates."""
+    """The Job that verifies the newest backup: the hub's container restores and judges, the task's evaluates.
+
+    They share the folder of question, model and answer alone, and no process sees those of the other: another user for
+    the task would keep it from nothing more, and from data that only this user may read.
+    """
     identity, destination = Identity.of(job, keys), backup.destination.bucket
     parts = hub_pod.parts(job, hub, names.ROLE_VERIFY, "verify")
     measured = {
@@ -82,6 +86,7 @@ def verify_job_spec(job: FederatedJob, backup: Backup, verify: Verify, hub: HubI
             **parts.env,
             **store_place.environment(store_place.BACKUP, destination),
             names.ENV_STATUS: "kubernetes",
+            "TMPDIR": names.PATH_TMP,  # it restores there, where the task's container sees nothing of it
             **(measured if verify.data else {}),
         },
         mounts=(

@@ -135,6 +135,30 @@ STORES = [
         ),
         ["clientID of backup.destination.azure is not that of storage.azure"],
     ),
+    *[
+        (
+            "spec",
+            WHOLE
+            | {
+                "storage": {cloud: here | {field: one}},
+                "restoreFrom": SOURCE | {"source": {cloud: there | {field: one}}},
+            },
+            WHOLE
+            | {
+                "storage": {cloud: here | {field: one}},
+                "restoreFrom": SOURCE | {"source": {cloud: there | {field: two}}},
+            },
+            [
+                f"spec.restoreFrom.source.{cloud}.{field}",
+                f"{field} of restoreFrom.source.{cloud} is not that of storage.{cloud}",
+            ],
+        )
+        for cloud, field, here, there, one, two in (
+            ("s3", "roleARN", S3, {"bucket": "copies"}, ROLE, OTHER_ROLE),
+            ("gcs", "serviceAccount", GCS, {"bucket": "copies"}, GSA, f"x{GSA}"),
+            ("azure", "clientID", AZURE, AZURE | {"container": "copies"}, CLIENT_ID, OTHER_ID),
+        )
+    ],
     # When.
     (BACKUP, {"everyRounds": 5}, {}, ["spec.backup", "backup needs schedule or everyRounds", "set at least one"]),
     *[

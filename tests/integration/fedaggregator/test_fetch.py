@@ -1,5 +1,6 @@
 """The file of task.initialModel is fetched by the process of the init pod: over HTTPS and out of buckets of three clouds."""
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -18,7 +19,7 @@ DATA = bytes(range(256)) * 80_000  # 20 MB: several blocks
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60", most_bytes=None):
+def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60", most_bytes=None, **more):
     """Exit code, what was told, and the file."""
     target, log = tmp_path / "import" / "model", tmp_path / "termination-log"
     target.parent.mkdir()
@@ -29,6 +30,7 @@ def fetch(tmp_path, uri, sha256=SHA, credentials=None, patience_s="60", most_byt
         names.ENV_TERMINATION_LOG: str(log),
         "FEDLOOM_PATIENCE_S": patience_s,
         "PATH": os.environ["PATH"],
+        **more,
     }
     if credentials:
         env[names.ENV_STORE_CREDENTIALS_DIR] = str(credentials)
@@ -76,6 +78,7 @@ class Served(http.server.BaseHTTPRequestHandler):
     """A server of files, as people have them."""
 
     failures = 0
+    nobody = threading.Event()
 
     def do_GET(self):
         if self.path == "/flaky.pt" and type(self).failures < 2:
@@ -101,6 +104,12 @@ class Served(http.server.BaseHTTPRequestHandler):
             self._redirect(f"https://127.0.0.1:{self.server.server_port}/model.pt")
         elif self.path == "/plain.pt":
             self._redirect(f"http://127.0.0.1:{self.server.server_port}/model.pt")
+        elif self.path == "/endless.pt":  # a byte now and then, until nobody reads any more
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not self.nobody.wait(0.05):
+                    self.wfile.write(b"0")
         else:
             self.send_error(404)
 
@@ -141,6 +150,20 @@ def test_a_pod_without_room_is_told(https, tmp_path, path):
 def test_over_https(https, tmp_path, path):
     base, ca = https
     assert fetch(tmp_path, f"{base}/{path}", credentials=ca) == (Exit.OK, "", DATA)
+
+
+def test_a_server_that_never_ends_is_given_up(https, tmp_path):
+    base, ca = https
+    code, told, _ = fetch(tmp_path, f"{base}/endless.pt", credentials=ca, FEDLOOM_IMPORT_WITHIN_S="1")
+    assert code == Exit.STORE_FAILED
+    assert "not fetched within 1 s" in told
+
+
+def test_a_file_that_is_too_large_is_not_taken_to_its_end(https, tmp_path):
+    base, ca = https
+    code, told, _ = fetch(tmp_path, f"{base}/model.pt", credentials=ca, FEDLOOM_IMPORT_MOST_BYTES=str(9 << 20))
+    assert code == Exit.BAD_SETTINGS
+    assert told.startswith("task.initialModel.uri: it has more than 9437184 bytes")
 
 
 def test_another_file_is_refused_by_its_digest(https, tmp_path):

@@ -1,6 +1,8 @@
 """What a task leaves in the folder that it shares with a verification: no way to what only the verification may read or write."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,36 @@ def test_a_request_is_written_through_no_link(folder, secret):
     evaluating.ask(folder, EvaluationRequest(model=""))
     assert secret.read_text() == before
     assert EvaluationRequest.told((folder / REQUEST_FILE).read_bytes()).model == ""
+
+
+@pytest.mark.parametrize("other_volume", [True, False])
+def test_the_task_is_given_the_model_and_nothing_else_of_what_was_restored(
+    folder, tmp_path, secret, monkeypatch, other_volume
+):
+    restored = tmp_path / "restored-1" / "models" / "000001"
+    restored.parent.mkdir(parents=True)
+    restored.write_bytes(b"model")
+    if other_volume:
+        monkeypatch.setattr(Path, "rename", refused)
+    seen = []
+
+    def task():
+        seen.extend(folder.iterdir())
+        (folder / ANSWER_FILE).write_bytes(EvaluationAnswer(samples=3).canonical())
+
+    beside = evaluating.Beside(folder, 60, pause=lambda _: task())
+    assert beside.answer(EvaluationRequest(model=str(restored))).samples == 3
+    model, request = sorted(seen)
+    assert (model.read_bytes(), request.name) == (b"model", REQUEST_FILE)
+    assert EvaluationRequest.told(request.read_bytes()).model == model.name
+
+
+def refused(self, target):
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+def test_a_folder_that_the_task_has_blocked_fails_the_verification(folder):
+    (folder / REQUEST_FILE).mkdir()
+    with pytest.raises(NotRestorableError, match="cannot be given to the task") as caught:
+        evaluating.ask(folder, EvaluationRequest(model=""))
+    assert caught.value.reason == Reason.EVALUATION_FAILED

@@ -17,6 +17,7 @@ from typing import get_args
 from pydantic import SecretStr, ValidationError
 
 from fedapi import names
+from fedapi.jsonlog import Budget
 from fedapi.wire import broker
 from fedapi.wire.queued import HELD_S, Path, QueuedAnswer, QueuedRequest
 from fedqueue import sealing
@@ -27,7 +28,8 @@ from fedtrainer.agent.patience import RetryError, SupersededError
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 
-log = logging.getLogger(__name__)
+dropped = logging.getLogger(f"{__name__}.dropped")  # who may write into the queue writes no more of this log than this
+dropped.addFilter(Budget(burst=20.0, per_s=1 / 60))
 NEXT = "next"
 RECEIVED_S = 20.0  # that one question to the broker is held
 PAUSE_S = 1.0  # after a failure that the broker tells at once
@@ -141,7 +143,7 @@ class QueuedTransport:
         try:
             answer = QueuedAnswer.told(self._seal.opened("to site", sealing.envelope(body)))
         except (ForgedError, ValidationError) as error:
-            log.warning("a message of the queue is dropped: %s", type(error).__name__)
+            dropped.warning("a message of the queue is dropped: %s", type(error).__name__)
             return
         waiting = next((each for each in self._waiting if answer.to in each.sent), None)
         if answer.kind == "Restarted":

@@ -14,16 +14,18 @@ from fedaggregator import metrics
 from fedaggregator.clock import steady_clock
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
-from fedaggregator.engine.intake import Intake
+from fedaggregator.engine.intake import MISSES, Intake
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.site import HandedUpdate, Payload, UpdateManifest
+from fedapi.wire.site import HandedUpdate, Payload, Refusal, UpdateManifest
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import InitialModelFound, SiteFailed
+from fedcore.rounds.effects import Discard, FindRound
+from fedcore.rounds.events import InitialModelFound, RoundLost, SiteFailed
 from fedcore.rounds.state import Phase
 from fedstore.errors import MissingError, UnfitStoreError
 from fedstore.memory import MemoryStore
@@ -293,5 +295,64 @@ def test_a_store_that_cannot_be_looked_at_has_the_site_send_again(tmp_path, erro
                 await intake.update("a", envelope(engine, store, "a"))
             assert told.value.refusal.code == "StoreFull"
             assert not engine.state.current.failed
+
+    asyncio.run(run())
+
+
+def test_a_round_that_is_gone_back_to_is_looked_for_after_what_is_being_deleted(tmp_path, monkeypatch):
+    """Else it could be found whole, become HEAD, and lose its model to a deletion that began before it was sought."""
+
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store) as (engine, _):
+            asked, done, looked = RollbackTo(round=0), [], threading.Event()
+
+            def discard(_):
+                looked.wait(0.5)  # as long as one that does not wait would need to overtake
+                done.append("deleted")
+
+            def answer(*_):
+                looked.set()
+                done.append("looked")
+                return RoundLost(engine.clock(), asked, "it is gone")
+
+            monkeypatch.setattr(engine.interpreter, "discard", discard)
+            monkeypatch.setattr(engine.interpreter, "answer", answer)
+            await engine._perform_all((Discard(0, frozenset()), FindRound(asked)))
+            await waited(looked)
+            assert done == ["deleted", "looked"]
+
+    asyncio.run(run())
+
+
+class Emptied:
+    """A delivery whose store never has what sites hand in; it counts how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def arrived(self, upload):
+        self.asked += 1
+        raise RequestRefusedError(Refusal(code="Missing", message="it was not uploaded"))
+
+
+def test_the_store_is_not_asked_without_end_for_what_a_site_never_uploads(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        async with collecting(tmp_path, store) as (engine, _):
+            delivery = Emptied()
+            beside = Intake(engine, store, Payloads(store, bytes(32)), delivery)
+            before = metrics.REFUSALS.labels("Busy")._value.get()
+            codes = []
+            for _ in range(MISSES + 5):
+                with pytest.raises(RequestRefusedError) as caught:
+                    await beside.update("a", envelope(engine, store, "a"))
+                codes.append(caught.value.refusal.code)
+            assert codes == ["Missing"] * MISSES + ["Busy"] * 5
+            assert delivery.asked == MISSES
+            assert "look at the site's way to the store" in caught.value.refusal.message
+            assert metrics.REFUSALS.labels("Busy")._value.get() == before + 5
+            with pytest.raises(RequestRefusedError, match="not uploaded"):
+                await beside.update("b", envelope(engine, store, "b"))  # another site is asked for
 
     asyncio.run(run())

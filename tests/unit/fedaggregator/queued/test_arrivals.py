@@ -1,11 +1,17 @@
 """What is read of a bucket's notifications: keys of the job's own prefix, and nothing of anything else."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from fedaggregator.queued.arrivals import keys
+from fedaggregator.queued.arrivals import LookedAt, keys
 from fedapi.wire.location import S3
+from fedapi.wire.message import ObjectRef
+from fedapi.wire.store import Layout
+from fedcore.rounds.state import Phase
+from fedstore.memory import MemoryStore
 
 WHERE = S3("models", "jobs/a")
 
@@ -43,3 +49,36 @@ def test_created_objects_of_the_prefix_are_named_below_it():
 )
 def test_what_is_foreign_or_no_notification_names_nothing(text):
     assert keys(text, WHERE) == ()
+
+
+def test_a_hint_never_deletes_what_may_be_put_right_meanwhile():
+    class Bucket(MemoryStore):
+        def arrived(self, ref):
+            return "" if self.get(ref.key) == b"right" else "its SHA-256 is another"
+
+    async def blocking(work, *arguments):
+        return work(*arguments)
+
+    layout, bucket = Layout("ns", "job", "uid"), Bucket()
+    attempt = SimpleNamespace(plan=SimpleNamespace(round=1), selected=lambda _: True, accepted={})
+    state = SimpleNamespace(layout=layout, phase=Phase.COLLECTING, current=attempt)
+    looked = LookedAt(delivery := Delivery(), bucket, SimpleNamespace(state=state, blocking=blocking))
+    for number, content in enumerate((b"wrong", b"right")):
+        key = layout.update("berlin", 1, sha256 := str(number) * 64)
+        bucket.put_once(key, content)
+        assert asyncio.run(looked.look(key))
+        assert bucket.get(key) == content
+        looked.arrived(ObjectRef(key=key, sha256=sha256, size=5))
+    assert [ref.key for ref in delivery.asked] == [layout.update("berlin", 1, "0" * 64)], "the right one is known"
+
+
+class Delivery:
+    """Who is asked at the hand-in."""
+
+    offer = grant = None
+
+    def __init__(self):
+        self.asked = []
+
+    def arrived(self, upload):
+        self.asked.append(upload)

@@ -66,6 +66,7 @@ def test_the_tasks_code_sees_no_credential_no_token_and_nothing_of_the_store():
     assert (hub["image"], task["image"]) == ("hub:1", "registry.example/heart:1")
     assert mounted(hub) == {"credentials", "api", "backup-credentials", "verify", "tmp"}
     assert mounted(task) == {"verify", "data-rows", "tmp-evaluate"}
+    assert mounted(hub) & mounted(task) == {"verify"}, "what was restored lies in a /tmp that the task does not see"
     assert made["automountServiceAccountToken"] is False
     template = verify_job_spec_of(backup=BACKUP | {"destination": BUCKET})["template"]
     assert set(template["metadata"]["annotations"].values()) == {"evaluate"}, "clouds' webhooks leave it out"
