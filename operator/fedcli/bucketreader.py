@@ -1,6 +1,7 @@
-"""Committed models of a job whose store is a bucket: read from here, with the user's own credentials. Called by modelreader.py.
+"""The store of a job that is a bucket, with the user's own credentials: its committed models, and its repair. Called by modelreader.py.
 
-No pod is made and no Secret is read: who may read the bucket may pull the model, whatever the cluster allows him.
+No pod is made and no Secret is read: who may read the bucket may pull the model, and who may write it may repair it, whatever
+the cluster allows him.
 """
 
 from collections.abc import Iterator
@@ -8,13 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedaggregator.engine import salvage
+from fedaggregator.errors import FatalError
 from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import Layout
 from fedcli.errors import CommandError
 from fedstore import history
-from fedstore.errors import HistoryDamagedError, MissingError, StoreError
+from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError, StoreError
 from fedstore.fetching import fetch
 from fedstore.history import Committed
 from fedstore.objectstore import ObjectStore
@@ -31,16 +34,29 @@ class Bucket:
 
     def rounds(self) -> list[Committed]:
         """The committed rounds, oldest first."""
-        with _told(self.where):
+        with told(self.where):
             return history.committed(self.store, self.layout)
 
     def pull(self, target: Path, round_: int | None) -> str:
         """Writes the last committed model, or that of a round, to `target` and returns its SHA-256."""
         found = self.rounds()
-        with _told(self.where):
+        with told(self.where):
             model = history.of_round(found, round_).model
             fetch(self.store, model.key, model.sha256, target)
         return model.sha256
+
+    def repaired(self) -> list[str]:
+        """Sets HEAD to the newest round that is whole; what was damaged, and what was done."""
+        with told(self.where):
+            try:
+                return list(salvage.repaired(self.store, self.layout))
+            except FatalError as error:
+                raise CommandError(f"{self.where}: {error}") from error
+            except HeadMovedError as error:
+                text = (
+                    f"{self.where}: {error} meanwhile: suspend the job (spec.suspend), and repair again if it needs it"
+                )
+                raise CommandError(text) from error
 
 
 def bucket_of(job: Json, credentials: Path | None) -> Bucket | None:
@@ -50,13 +66,14 @@ def bucket_of(job: Json, credentials: Path | None) -> Bucket | None:
     if place is None:
         return None
     where = place.location().text()
-    with _told(where):
+    with told(where):
         store = open_store(where, credentials)
     return Bucket(where, store, Layout(metadata["namespace"], metadata["name"], metadata["uid"]))
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def told(where: str) -> Iterator[None]:
+    """Errors of the store as those of a command."""
     try:
         yield
     except MissingError as error:

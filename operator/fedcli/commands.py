@@ -259,6 +259,7 @@ def repair(
     job: Annotated[
         str | None, typer.Argument(help="Name of the FederatedJob; of a local run: default the only one.")
     ] = None,
+    credentials: CredentialsOption = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
@@ -273,7 +274,7 @@ def repair(
         from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
         from fedcli.cluster import connect  # noqa: PLC0415
 
-        lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job)
+        lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job, credentials)
     for line in lines:
         _out().print(printable(line), markup=False)
 

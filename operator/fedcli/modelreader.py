@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi import names
-from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError, ObjectRef
 from fedcli.bucketreader import bucket_of
@@ -109,26 +108,28 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
         raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
 
 
-def repair_store(cluster: Cluster, job: str) -> list[str]:
-    """Repairs the store of a job, in a pod of its aggregator's image that may write the claim; what it printed."""
+def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) -> list[str]:
+    """Repairs the store of a job, and says what was done: a bucket from here, a volume in a pod that may write the claim."""
     body = cluster.job(job)
-    status = body.get("status") or {}
-    if Storage.model_validate(body["spec"].get("storage") or {}).bucket is not None:
-        raise CommandError(
-            f"the store of FederatedJob {cluster.namespace}/{job} is a bucket, and only volumes are repaired: restore the job "
-            "from a backup (spec.restoreFrom), or put lost objects back from the bucket's versions"
-        )
-    claim = (status.get("children") or {}).get("volumeClaim")
-    if not claim:
-        raise CommandError(
-            f"FederatedJob {cluster.namespace}/{job} has no volume claim yet: there is nothing to repair"
-        )
+    if bucket := bucket_of(body, credentials):
+        return bucket.repaired()
+    claim = _claim(cluster, body)
     with _reader(cluster, reader_pod(claim, _place(cluster, job), read_only=False)) as pod:
         return (
             b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE]))
             .decode()
             .splitlines()
         )
+
+
+def _claim(cluster: Cluster, body: Json) -> str:
+    """The volume claim of a job's store."""
+    claim = ((body.get("status") or {}).get("children") or {}).get("volumeClaim")
+    if not claim:
+        raise CommandError(
+            f"FederatedJob {cluster.namespace}/{body['metadata']['name']} has no volume claim yet: its store holds nothing"
+        )
+    return str(claim)
 
 
 def _place(cluster: Cluster, job: str) -> Place:

@@ -1,11 +1,18 @@
 """`fedloom run` of a job whose store is a bucket: the manifest that a cluster takes, a real S3 server, the model of a volume."""
 
+import json
+import os
 import secrets
+import subprocess
+from dataclasses import dataclass
 
 import pytest
 
 from fedapi.wire import location
-from tests.integration.fedlocal.runs import SITES, Lab, job
+from fedcli import modelreader
+from fedstore import copying
+from fedstore.opening import open_store
+from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
 SECRET = "fedloom-store-models"
 
@@ -36,3 +43,51 @@ def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encr
     assert not any("/updates/" in key and ".safetensors" in key for key in keys), (
         "deleted when the last round was committed"
     )
+
+
+def test_a_bucket_is_repaired_with_the_users_credentials(tmp_path, minio):
+    lab, place, credentials = _ended(tmp_path, minio)
+    store, (layout,) = open_store(place, credentials), copying.jobs(open_store(place, credentials))
+    store.delete(layout.head)
+    told = fedloom(*lab.command("store", "repair", JOB))
+    assert "HEAD.json is missing" in told
+    assert "HEAD was set to round 3" in told
+    (last,) = (key for key in store.keys(f"{layout.models()}/000003-"))
+    store.delete(last)
+    cluster = Cluster(json.loads((lab.state / "job.json").read_text()))
+    said = modelreader.repair_store(cluster, JOB, credentials)
+    assert last in said[0]
+    assert said[1].startswith("HEAD was set to round 2")
+    assert modelreader.repair_store(cluster, JOB, credentials) == ["the store is whole: nothing was changed"]
+
+
+def _ended(folder, minio):
+    """A run in a bucket that is complete, the bucket's place, and the folder of its credentials."""
+    credentials = minio.credentials(folder / "credentials")
+    place = minio.place(minio.shared_bucket, prefix=f"run/{secrets.token_hex(6)}")
+    files = {path.name: path.read_text() for path in credentials.iterdir()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": files}
+    said = location.parsed(place)
+    bucket = {"bucket": said.bucket, "prefix": said.prefix, "region": said.region, "endpoint": said.endpoint}
+    storage = {"s3": bucket | {"credentialsSecretRef": {"name": SECRET}}}
+    lab = Lab.of(folder / "lab", job(storage=storage), *SITES, secret)
+    code, output = lab.run()
+    assert code == 0, output
+    return lab, place, credentials
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """That has the job as a run left it."""
+
+    record: dict
+
+    def job(self, name):
+        assert name == self.record["metadata"]["name"]
+        return self.record
+
+
+def fedloom(*words):
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
