@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, bucketcare, registry
+from fedcli import backup, issued, registry
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -38,7 +38,7 @@ model_app = typer.Typer(help="Trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 store_app = typer.Typer(help="Where models and records are kept.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
-app.add_typer(bucketcare.app, name="storage")
+app.add_typer(issued.app, name="storage")
 app.add_typer(backup.app, name="backup")
 app.add_typer(registry.app, name="registry")
 

@@ -2,8 +2,8 @@
 
 A pod that only reads the claim lives for the length of the copy; the file comes through the API server. A bucket is read
 directly (bucketreader.py). Called by
-`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom store repair`
-uses such a pod too, one that may write.
+`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom storage
+issued` reads other records in the same way; `fedloom store repair` uses such a pod too, one that may write.
 """
 
 import hashlib
@@ -16,14 +16,15 @@ from pathlib import Path
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.wire.message import NewerRecordError, ObjectRef
-from fedcli.bucketreader import bucket_of
+from fedapi.wire.store import Layout
+from fedcli.bucketreader import bucket_of, told
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
-from fedcli.volumerecords import PRINT, VolumeRecords
+from fedcli.volumerecords import VolumeRecords, printing
 from fedoperator.desired.pod import Mount, PodParts, template
 from fedstore import history
 from fedstore.errors import HistoryDamagedError, MissingError
-from fedstore.history import Committed
+from fedstore.history import Committed, Readable
 
 LIFETIME_S = 1800
 START_TIMEOUT_S = 300.0
@@ -98,7 +99,7 @@ def _of_round(cluster: Cluster, pod: str, round_: int | None) -> ObjectRef:
 
 def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
     """What the records of the volume say, bound to HEAD by digests."""
-    printed = cluster.output(pod, ["python", "-I", "-c", PRINT, names.PATH_STORE])
+    printed = cluster.output(pod, printing(history.COMMIT))
     try:
         with VolumeRecords.of(printed) as records:
             return history.committed(records, records.layout)
@@ -106,6 +107,21 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
         raise CommandError(f"the records of the volume are damaged: {error}") from error
     except NewerRecordError as error:
         raise CommandError(f"the records of the volume cannot be read by this version: {error}") from error
+
+
+@contextmanager
+def records(
+    cluster: Cluster, job: str, record: str, credentials: Path | None = None
+) -> Iterator[tuple[Readable, Layout]]:
+    """A job's records of one name, readable as a store is, and where they are in it. `credentials`: of a bucket."""
+    body = cluster.job(job)
+    if bucket := bucket_of(body, credentials):
+        with told(bucket.where):
+            yield bucket.store, bucket.layout
+        return
+    reader = _reader(cluster, reader_pod(_claim(cluster, body), _place(cluster, job)))
+    with reader as pod, VolumeRecords.of(cluster.output(pod, printing(record))) as found:
+        yield found, found.layout
 
 
 def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) -> list[str]:

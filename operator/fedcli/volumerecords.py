@@ -1,6 +1,6 @@
 """The records of a store volume, printed by a pod that mounts it: enough for fedstore.history to read them here.
 
-Called by modelreader.py. One command lists every object with its size, and brings HEAD and the commits along.
+Called by modelreader.py. One command lists every object with its size, and brings HEAD and the records along that are named.
 """
 
 import base64
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from fedapi import names
 from fedapi.wire import storekey
 from fedapi.wire.store import Layout
 from fedcli.errors import CommandError
@@ -26,12 +27,17 @@ for folder, _, names in os.walk(sys.argv[1]):
         path = os.path.join(folder, name)
         try:
             said = {"key": os.path.relpath(path, sys.argv[1]), "size": os.path.getsize(path)}
-            if name in ("HEAD.json", "commit.json"):
+            if name in sys.argv[2:]:
                 said["content"] = base64.b64encode(open(path, "rb").read()).decode()
         except FileNotFoundError:
             continue
         print(json.dumps(said))
 """  # runs in any image that has a Python; beside a running aggregator, which deletes what is over
+
+
+def printing(*records: str) -> list[str]:
+    """The command of a pod that prints a store's volume, with the content of HEAD and of records of these names."""
+    return ["python", "-I", "-c", PRINT, names.PATH_STORE, "HEAD.json", *records]
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class VolumeRecords:
         return jobs[0]
 
     def get(self, key: str) -> bytes:
-        """Of HEAD and commits alone."""
+        """Of HEAD and of what was named."""
         if key not in self.places:
             raise MissingError(f"{key}: there is no such record")
         start, length = self.places[key]

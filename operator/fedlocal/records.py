@@ -76,16 +76,27 @@ def committed(state: StateFolder) -> list[Committed]:
         raise StateBrokenError(f"{place.where}: {error}") from error
 
 
+def opened(state: StateFolder) -> tuple[ObjectStore, Layout]:
+    """The job's store, and where the job is in it. StoreError."""
+    layout, place = _store(state)
+    return _there(state, place).opened(), layout
+
+
 def repair(state: StateFolder) -> list[str]:
     """Repairs the job's store, and says what was damaged and what was done. StateBrokenError when it cannot be."""
-    layout, place = _store(state)
-    if place is None:
-        raise BadInputError(f"{state.root}: no store is here yet: run the job first")
+    layout, found = _store(state)
+    place = _there(state, found)
     with locked(state.root):
         try:
             return list(repaired(place.opened(), layout))
         except (FatalError, StoreError) as error:
             raise StateBrokenError(f"{place.where}: {error}") from error
+
+
+def _there(state: StateFolder, place: "Place | None") -> "Place":
+    if place is None:
+        raise BadInputError(f"{state.root}: no store is here yet: run the job first")
+    return place
 
 
 @dataclass(frozen=True)

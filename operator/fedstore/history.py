@@ -19,7 +19,7 @@ from fedstore import many
 from fedstore.errors import HistoryDamagedError, MissingError
 from fedstore.objectstore import Head
 
-COMMIT = "commit.json"
+COMMIT, ISSUES = "commit.json", "issues.json"
 
 
 class Readable(Protocol):

@@ -125,7 +125,7 @@ class Interpreter:
 
     def write_issues(self, issues: IssueRecord) -> None:
         """issues.json"""
-        self._put(issues.round, issues.attempt, records.ISSUES, issues)
+        self._put(issues.round, issues.attempt, history.ISSUES, issues)
 
     def move_head(self, commit: CommitRecord, key: str) -> None:
         """HEAD to that commit."""

@@ -24,7 +24,6 @@ from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError
 from fedstore.objectstore import ObjectStore
 
 PLAN, CLOSE, EVALUATION, FAILURE = "plan.json", "close.json", "evaluation.json", "failure.json"
-ISSUES = "issues.json"
 RECORD_DAMAGED = "RecordDamaged"  # why an attempt failed whose failure.json cannot be read
 _M = TypeVar("_M", bound=Record)
 

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encr
     )
 
 
-def test_a_bucket_is_repaired_with_the_users_credentials(tmp_path, minio):
+def test_a_bucket_is_repaired_with_the_users_credentials_and_tells_what_was_issued(tmp_path, minio):
     lab, place, credentials = _ended(tmp_path, minio)
     store, (layout,) = open_store(place, credentials), copying.jobs(open_store(place, credentials))
     store.delete(layout.head)
@@ -59,6 +60,20 @@ def test_a_bucket_is_repaired_with_the_users_credentials(tmp_path, minio):
     assert last in said[0]
     assert said[1].startswith("HEAD was set to round 2")
     assert modelreader.repair_store(cluster, JOB, credentials) == ["the store is whole: nothing was changed"]
+    rows = json.loads(fedloom(*lab.command("storage", "issued", JOB, "--json")))
+    assert {(row["site"], row["method"], row["for_round"]) for row in rows if row["site"] in {"north", "south"}} == {
+        (name, *what) for name in ("north", "south") for what in (("GET", 0), ("PUT", 1), ("PUT", 2), ("PUT", 3))
+    }
+    one = ["--round", "2", "--site", "north"]
+    table = fedloom(
+        sys.executable, "-m", "fedcli", "storage", "issued", "--store", place, "--credentials", credentials, *one
+    )
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["2"] * len(table.splitlines()[1:])
+    assert "client_north_round_2-" in table
+    assert "south" not in table
+    assert "X-Amz" not in table + json.dumps(rows)
+    with modelreader.records(cluster, JOB, "issues.json", credentials) as (readable, found):
+        assert (found, readable.head(layout.head)) == (layout, store.head(layout.head))
 
 
 def _ended(folder, minio):

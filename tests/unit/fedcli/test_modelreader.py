@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from fedapi import names
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.store import CommitRecord, Head, Issue, IssueRecord, Layout
 from fedcli import modelreader
 from fedcli.commands import app
 from fedcli.errors import ClusterError, CommandError
@@ -202,3 +202,32 @@ def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):
     node.job_status = {}
     with pytest.raises(CommandError, match="has no volume claim yet"):
         modelreader.repair_store(node, "study-a")
+
+
+def test_what_was_issued_is_read_from_a_volume_by_a_pod_and_what_cannot_be_read_is_told(node, monkeypatch):
+    def told(round_, **changes):
+        issue = Issue(method="PUT", object=ObjectRef(key="k", sha256="0" * 64, size=7), holders={"north/2/1": 90.0})
+        record = IssueRecord(job_uid=LAYOUT.uid, round=round_, attempt=1, since=1.0, until=2.0, issues=(issue,))
+        return record.model_copy(update=changes).sealed().canonical()
+
+    for round_, content in ((1, told(1)), (2, told(2, omitted=3)), (3, b"{")):
+        put(node.folder, f"{LAYOUT.attempt(round_, 1, 1)}/issues.json", content)
+    node.job_status = {"children": {"volumeClaim": "study-a-store-1"}}
+    monkeypatch.setattr("fedcli.cluster.connect", lambda *_: node)
+    done = CliRunner().invoke(app, ["storage", "issued", "study-a"])
+    assert [line.split() for line in done.output.splitlines()] == [
+        ["ROUND", "RECORDED", "SITE", "FOR", "METHOD", "OBJECT", "BYTES", "EXPIRES"],
+        *(
+            [round_, "1970-01-01T00:00:02Z", "north", "2,", "attempt", "1", "PUT", "k", "7", "1970-01-01T00:01:30Z"]
+            for round_ in ("1", "2")
+        ),
+    ]
+    assert isinstance(done.exception, CommandError)
+    assert "e1-a1/issues.json: 3 more were issued" in str(done.exception)
+    assert "000003/e1-a1/issues.json: it is not canonical JSON" in str(done.exception)
+    assert (node.pods[0]["spec"]["volumes"][0]["persistentVolumeClaim"]["readOnly"], node.pods[-1]) == (True, "deleted")
+
+
+@pytest.mark.parametrize("options", [[], ["--store", "/x", "--workdir", "y"], ["--store", "/nowhere"]])
+def test_what_was_issued_is_asked_of_one_place(options):
+    assert isinstance(CliRunner().invoke(app, ["storage", "issued", *options]).exception, BadInputError)

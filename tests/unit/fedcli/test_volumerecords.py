@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from fedapi import names
 from fedapi.wire.store import Layout
 from fedcli import volumerecords
 from fedcli.errors import CommandError
-from fedcli.volumerecords import PRINT, VolumeRecords
+from fedcli.volumerecords import VolumeRecords, printing
 from fedstore.errors import MissingError
 
 LAYOUT = Layout("lab", "hearts-b", "11111111-2222-3333-4444-555555555555")
@@ -17,7 +18,8 @@ COMMIT = f"{LAYOUT.attempt(1, 1, 1)}/commit.json"
 
 
 def printed(folder):
-    return subprocess.run([sys.executable, "-I", "-c", PRINT, str(folder)], capture_output=True, check=True).stdout
+    words = [word.replace(names.PATH_STORE, str(folder)) for word in printing("commit.json")[1:]]
+    return subprocess.run([sys.executable, *words], capture_output=True, check=True).stdout
 
 
 @pytest.fixture
