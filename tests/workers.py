@@ -19,6 +19,7 @@ API_SERVERS = {
         "tests/integration/crds/",
         "tests/integration/fedoperator/",
         "tests/integration/pools/",
+        "tests/integration/fedaggregator/test_fenced_store.py",
         "tests/integration/fedaggregator/test_status_on_kubernetes.py",
         "tests/integration/fedbackup/test_facts_on_kubernetes.py",
         "tests/integration/fedregistry/test_operator.py",

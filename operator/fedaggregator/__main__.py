@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, bucketcheck, jsonlog, metrics
+from fedaggregator import allocator, alone, bucketcheck, jsonlog, metrics
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -34,7 +34,7 @@ from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
-from fedaggregator.ports import Delivery, StatusSink
+from fedaggregator.ports import Delivery, SoleWriter, StatusSink
 from fedaggregator.publisher import Publisher
 from fedaggregator.queued import running
 from fedaggregator.requests.sites import SiteRequests
@@ -83,11 +83,11 @@ def main() -> int:
 async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
-    store = open_store(settings.store, settings.store_credentials_dir)
+    writer = alone.sole_writer(settings)
+    store = open_store(settings.store, settings.store_credentials_dir, writer)
     config = ConfigFile(settings.config_file, settings.job_uid)
     check_region(store, config.first().residency)
     layout = Layout(settings.namespace, settings.job, settings.job_uid)
-    store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store, secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
@@ -96,8 +96,10 @@ async def serve(settings: Settings, limits: Limits) -> None:
     checking = asyncio.create_task(check.run()) if check else None
     try:
         async with Monitoring(
-            routes(lambda: _unready(engine), metrics.REGISTRY), settings.host, settings.monitoring_port
-        ):  # recovery may take its time
+            routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
+        ):  # to become the one writer, and recovery, may take their time
+            await alone.begun(writer, lambda: store.head(layout.head) is not None, engine)
+            store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             await engine.start()
             await _serve(engine, store, payloads, settings, limits, secrets, check)
     finally:
@@ -106,6 +108,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
         engine.stop()
         pool.shutdown(cancel_futures=True)
         engine.close()
+        if writer is not None:
+            writer.release()  # when nothing is written any more
 
 
 async def _serve(
@@ -157,9 +161,9 @@ def _store_retry_s(settings: Settings, store: ObjectStore) -> float:
     return _RETRY_FAR_S if many.is_far(store) else _RETRY_S
 
 
-def _unready(engine: Engine) -> str:
-    """Why sites may not come yet: the store was not found whole, or the process ends."""
-    return "stopping" if engine.stopping else engine.unready
+def _unready(engine: Engine, writer: SoleWriter | None) -> str:
+    """Why sites may not come yet: another writes the store, it was not found whole, or the process ends."""
+    return "stopping" if engine.stopping else (writer.waits_for if writer else "") or engine.unready
 
 
 def _sink(settings: Settings) -> StatusSink:

@@ -5,7 +5,8 @@ AggregatorError
 ├── DamagedError            an object of the store is not what was written: who reads it decides what that means
 ├── RequestRefusedError     the site's request is answered with a wire Refusal
 ├── BodyEndedError          a body cannot go on: its client is gone, or too slow
-└── StatusUnavailableError  retry later: the status could not be written
+├── StatusUnavailableError  retry later: the status could not be written, a Lease not read or renewed
+└── LeaseConflictError      the job's Lease is not as it was read: read it again
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,14 @@ from pydantic import ValidationError
 
 from fedapi.outcome import Exit
 from fedapi.wire.site import Refusal
-from fedstore.errors import StoreDeniedError, StoreError, StoreFullError, UnfitStoreError, UnknownStoreError
+from fedstore.errors import (
+    HeadMovedError,
+    StoreDeniedError,
+    StoreError,
+    StoreFullError,
+    UnfitStoreError,
+    UnknownStoreError,
+)
 
 _SHOWN = 10  # faults in one line
 REPAIR = (
@@ -68,6 +76,8 @@ def store_failed(error: StoreError) -> FatalError:
     """What ends the process when the store was full, or failed, for too long."""
     if isinstance(error, UnknownStoreError):
         return FatalError(Exit.BAD_SETTINGS, f"the store: {error}")
+    if isinstance(error, HeadMovedError):
+        return SupersededError()
     if isinstance(error, UnfitStoreError):
         return FatalError(Exit.STORE_UNFIT, f"the store cannot be used: {error}")
     if isinstance(error, StoreDeniedError):
@@ -105,6 +115,10 @@ class StatusUnavailableError(AggregatorError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class LeaseConflictError(AggregatorError):
+    """Somebody else has written the Lease."""
 
 
 def faults(error: ValidationError) -> str:

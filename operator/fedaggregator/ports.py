@@ -3,13 +3,14 @@
 `Identity` is a token today; a client's certificate and a signed request are other adapters of the same port.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Download, UploadGrant
+from fedstore.fencing import Fence
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,21 @@ class StatusSink(Protocol):
 
     def job_deleted(self) -> bool:
         """Whether the job was deleted, as far as that can be told: no other aggregator goes on with it."""
+
+
+class SoleWriter(Fence, Protocol):
+    """The fence of a store that does not tell two writers apart, as its process has it: taken, kept, given up. Blocks."""
+
+    waits_for: str  # for people, while it is not had
+
+    def take(self, *, used: Callable[[], bool]) -> None:
+        """Waits until this process has it, or `release` is called. `used`: whether anybody has written the job's store."""
+
+    def keep(self, lost: Callable[[], None]) -> None:
+        """Keeps it from now on; `lost` is called, in some thread, when somebody else has it."""
+
+    def release(self) -> None:
+        """Gives it up: nothing is written after that."""
 
 
 class Clock(Protocol):

@@ -206,6 +206,7 @@ OPERATOR_METRICS_PORT = 9090  # HTTP: /metrics
 
 SITE_LEASE_ACTIVE_S = 300  # a site whose Lease was renewed within this many seconds is active
 SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this often
+JOB_LEASE_S = 30  # who writes a job's store alone, where the store has no conditional writes, renews this Lease
 SITE_EXPIRES_S = 24 * 3600  # a site that was not heard from for so long has expired, in whichever registry
 
 BACKUP_ACCOUNT_SUFFIX = "-fedloom-backup"  # so that no account of somebody else's backups has such a name
@@ -314,6 +315,11 @@ def _short(job: str, word: str) -> str:
 # Every name that store_claim_name gives a job (of at most 52 characters), and as few others as can be: what long names
 # leave of "store" is a part of it.
 STORE_CLAIM_PATTERN = "(-store|^.{49,52}-s(t|to|tor)?)-[0-9a-f]{8}$"
+
+
+def job_lease_name(job: str) -> str:
+    """The Lease of who writes a job's store, where the store cannot tell two writers apart."""
+    return f"fedloom-job-{job}" if len(job) <= 200 else _bounded(f"fedloom-job-{job}", digest8(job), 253)
 
 
 def site_lease_name(client: str) -> str:

@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from fedapi import names
-from fedapi.crd.storage import SecretRef
+from fedapi.crd.storage import SecretRef, cloud_of
 from fedapi.jsonvalue import Json
 from fedapi.wire.job import MAX_SITES
 from fedlocal import memory, open_files
@@ -180,7 +180,7 @@ def _secrets(observed: Observed) -> Iterator[tuple[str, SecretRef | None]]:
     fields = ("spec.storage", "spec.backup.destination", "spec.restoreFrom.source")
     for field, bucket in zip(fields, hub_pod.buckets(observed.job), strict=True):
         if bucket is not None:
-            yield f"{field}.{type(bucket).__name__.lower()}", bucket.credentials_secret_ref
+            yield f"{field}.{cloud_of(bucket)}", bucket.credentials_secret_ref
     if given := observed.job.spec.task.initial_model:
         yield "spec.task.initialModel", given.credentials_secret_ref
 

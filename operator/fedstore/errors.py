@@ -8,6 +8,7 @@ StoreError
 ├── MissingError            the key holds nothing
 ├── AlreadyExistsError      give up: the key holds other content, and objects are written once
 ├── HeadMovedError          give up: somebody else replaced HEAD
+│   └── FencedOffError      give up: somebody else may write the store, which does not tell two writers apart
 ├── CopyRefusedError        the caller's fault: the target is not of the source's past, or the source goes on
 ├── HistoryDamagedError     somebody must act: HEAD, or a commit that it reaches, is lost or changed
 ├── ContentMismatchError    the sender's fault: size or digest is not what was announced
@@ -46,6 +47,10 @@ class AlreadyExistsError(StoreError):
 
 class HeadMovedError(StoreError):
     """Compare-and-swap lost."""
+
+
+class FencedOffError(HeadMovedError):
+    """This process is not the one that writes the store."""
 
 
 class CopyRefusedError(StoreError):

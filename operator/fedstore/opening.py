@@ -14,12 +14,16 @@ from fedstore.bucket import Bucket
 from fedstore.bucketstore import BucketStore
 from fedstore.disk import DiskStore
 from fedstore.errors import UnknownStoreError
+from fedstore.fencing import Fence
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import ObjectStore
 
 
-def open_store(where: str | Path, credentials: Path | None = None) -> ObjectStore:
-    """The store that a text names; UnknownStoreError when it names none, or one whose extra is not installed."""
+def open_store(where: str | Path, credentials: Path | None = None, fence: Fence | None = None) -> ObjectStore:
+    """The store that a text names; UnknownStoreError when it names none, or one whose extra is not installed.
+
+    `fence`: of who writes a bucket with fence=lease beside others. Without one its writer says that it is alone.
+    """
     try:
         place = location.parsed(str(where))
     except UnknownLocationError as error:
@@ -30,17 +34,17 @@ def open_store(where: str | Path, credentials: Path | None = None) -> ObjectStor
         case Memory(name):
             return _in_memory(name)
         case S3() | Gcs() | Azure():
-            return BucketStore(_bucket(place, credentials), place.prefix)
+            return BucketStore(_bucket(place, credentials, fence), place.prefix)
 
 
-def _bucket(place: Cloud, credentials: Path | None) -> Bucket:
+def _bucket(place: Cloud, credentials: Path | None, fence: Fence | None) -> Bucket:
     """The adapter of its cloud, loaded with the first store there: each is an extra of its own."""
     try:
         match place:
             case S3():
                 from fedstore.s3 import S3Bucket  # noqa: PLC0415
 
-                return S3Bucket(place, credentials)
+                return S3Bucket(place, credentials, fence)
             case Gcs():
                 from fedstore.gcs import GcsBucket  # noqa: PLC0415
 

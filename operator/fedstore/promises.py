@@ -43,11 +43,17 @@ class Outcome:
     seconds: float
 
 
-def tried(store: ObjectStore) -> Iterator[Outcome]:
-    """Every promise, one after the other; what was written is deleted at the end, also when the caller stops."""
+def tried(store: ObjectStore, *, alone: bool = False) -> Iterator[Outcome]:
+    """Every promise, one after the other; what was written is deleted at the end, also when the caller stops.
+
+    `alone`: the store will have one writer at a time, so several at once are not tried.
+    """
     try:
         for promise, attempt in _PROMISES.items():
-            yield _tried(promise, attempt, store)
+            if alone and attempt in _RACES:
+                yield Outcome(promise, None, "a Lease keeps other writers off", 0.0)
+            else:
+                yield _tried(promise, attempt, store)
     finally:
         left = _cleaned(store)
     yield Outcome("leaves nothing behind", not left, left, 0.0)
@@ -93,7 +99,10 @@ def _once(store: ObjectStore) -> str:
     store.put_once("once/object", b"first")
     with _refusal(AlreadyExistsError, "an object was written over"):
         store.put_once("once/object", b"other")
+    return ""
 
+
+def _race_once(store: ObjectStore) -> str:
     def write(number: int) -> None:
         with contextlib.suppress(AlreadyExistsError):
             won.append(store.put_once("once/race", f"{number}".encode()))
@@ -117,15 +126,24 @@ def _swap(store: ObjectStore) -> str:
     first = store.replace_head("swap/HEAD.json", b"first", None)
     with _refusal(HeadMovedError, "HEAD was made twice"):
         store.replace_head("swap/HEAD.json", b"again", None)
+    second = store.replace_head("swap/HEAD.json", b"second", first.tag)
+    with _refusal(HeadMovedError, "HEAD was replaced by one who did not know what it was"):
+        store.replace_head("swap/HEAD.json", b"third", first.tag)
+    _require(store.head("swap/HEAD.json") == second, "HEAD is not what was written")
+    return ""
+
+
+def _race_swap(store: ObjectStore) -> str:
+    first = store.replace_head("race/HEAD.json", b"first", None)
 
     def swap(number: int) -> None:
         with contextlib.suppress(HeadMovedError):
-            won.append(store.replace_head("swap/HEAD.json", f"{number}".encode(), first.tag).data)
+            won.append(store.replace_head("race/HEAD.json", f"{number}".encode(), first.tag).data)
 
     won: list[bytes] = []
     _at_once(swap)
     _require(len(won) == 1, f"{len(won)} of {_AT_ONCE} swaps of one HEAD succeeded")
-    head = store.head("swap/HEAD.json")
+    head = store.head("race/HEAD.json")
     _require(head is not None and head.data == won[0], "HEAD is not what the winner wrote")
     return f"of {_AT_ONCE} swaps at once one won"
 
@@ -182,9 +200,9 @@ def _put_url(store: ObjectStore) -> str | None:
         )
         if _is_bound(store, announced, sent)
     ]
-    return f"bound by the store: {', '.join(['absence', *bound])}" + (
-        "" if len(bound) == 2 else "; the rest on arrival"
-    )
+    if _requested(store, url, data) >= 300:
+        bound.insert(0, "absence")
+    return f"bound by the store: {', '.join(bound)}" + ("" if len(bound) == 3 else "; the rest on arrival")
 
 
 def _is_bound(store: PresigningStore, announced: ObjectRef, sent: bytes) -> bool:
@@ -226,8 +244,10 @@ def _expiry(store: ObjectStore) -> str | None:
 _PROMISES: dict[str, Callable[[ObjectStore], str | None]] = {
     "what was written is read": _reading,
     "objects are written once": _once,
+    "of many writers of an object one wins": _race_once,
     "announced size and digest hold": _announced,
     "HEAD moves by compare-and-swap": _swap,
+    "of many swaps of HEAD one wins": _race_swap,
     "large objects in parts": _large,
     "listings are up to date": _listing,
     "deleted is gone": _deletion,
@@ -235,6 +255,7 @@ _PROMISES: dict[str, Callable[[ObjectStore], str | None]] = {
     "a URL to read grants one object": _get_url,
     "URLs expire": _expiry,
 }
+_RACES = (_race_once, _race_swap)
 
 
 def _require(kept: bool, instead: str) -> None:

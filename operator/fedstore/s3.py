@@ -5,41 +5,35 @@ that ignores conditions is found out before the first write (fitness.py). The SD
 """
 
 import hashlib
-import math
 import random
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
-
-import boto3
-from botocore.config import Config
 
 from fedapi.wire.location import S3
 from fedapi.wire.message import ObjectRef
 from fedstore import fitness, s3errors
 from fedstore.bucket import SHA256, ConflictError, Stat
-from fedstore.credentials import CA_FILE, OfCredentials
+from fedstore.credentials import OfCredentials
 from fedstore.errors import (
     MissingError,
     StoreDeniedError,
     StoreError,
     StoreFailedError,
     UnfitStoreError,
-    UnknownStoreError,
 )
+from fedstore.fencing import WRITE_S, Fence
 from fedstore.presigning import Presigned
-from fedstore.s3errors import ContendedError
+from fedstore.s3access import Access
+from fedstore.s3errors import ContendedError, RefusedError
+from fedstore.s3expiring import Clocks
 
-_CONNECT_S, _SILENCE_S = 10, 60  # the longest wait for a connection, and for the next bytes on one
-_TRIES = 4  # of a request by the SDK; of a body that breaks off; of a write that meets another one
-_CONNECTIONS = 64
+_TRIES = 4  # of a body that breaks off; of a write that meets another one
 _PIECE_BYTES = 256 << 10  # of a body, copied at once
-_KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
-_DEFAULT_REGION = "us-east-1"  # what other servers than Amazon's take
 
 COLD = ("GLACIER", "DEEP_ARCHIVE")  # classes of objects that must be asked for
 THAWED_DAYS = 7  # that an object which was asked for stays readable
@@ -48,16 +42,21 @@ Json = dict[str, Any]
 
 
 class S3Bucket:
-    """Objects of one bucket. `conditional=False`: the server has no conditional writes, and a lease keeps other writers off."""
+    """Objects of one bucket. Where its place has a fence, the server has no conditional writes, and who writes is alone.
+
+    `fence` says whether it is. A condition is then a look, and an object is put by a URL that soon expires: a process that is
+    paused between the two has it refused.
+    """
 
     part_bytes, most_parts, threads = 8 << 20, 10_000, 4
     largest_put_bytes = 5 << 30
 
-    def __init__(self, place: S3, credentials: Path | None = None, *, conditional: bool = True) -> None:
-        self.place, self._conditional = place, conditional
+    def __init__(self, place: S3, credentials: Path | None = None, fence: Fence | None = None) -> None:
+        self.place, self._conditional, self._fence = place, not place.fence, fence
+        self._clocks = Clocks()
         self._from = f"the folder {credentials}" if credentials else "what the SDK finds in the environment"
         self._kms = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": place.kms_key} if place.kms_key else {}
-        self._access = OfCredentials(credentials, lambda files: _Access(place, credentials, files))
+        self._access = OfCredentials(credentials, lambda files: Access(place, credentials, files))
         self._found: fitness.Found | None = None
         self._probing = threading.Lock()
 
@@ -123,6 +122,8 @@ class S3Bucket:
 
     def delete(self, name: str) -> None:
         """DeleteObject."""
+        if self._fence:
+            self._fence.check()
         with suppress(MissingError):
             self.ask(name, "delete_object", **self.of(name))
 
@@ -199,8 +200,10 @@ class S3Bucket:
     ) -> str:
         """As put, of a server that is not known yet."""
         checksum = _base64(metadata.get(SHA256) or hashlib.sha256(data).hexdigest())
-        body = {"Body": _body(data), "ChecksumSHA256": checksum, "Metadata": dict(metadata), **self._kms}
-        return self.write(name, expected, "put_object", **body)
+        asked = {"ChecksumSHA256": checksum, "Metadata": dict(metadata), **self._kms}
+        if self._conditional:
+            return self.write(name, expected, "put_object", **asked, Body=_body(data))
+        return self._tried(lambda: self._put_alone(name, _body(data), expected, asked))
 
     def upload_unprobed(self, name: str, expected: str | None, metadata: Mapping[str, str]) -> "S3Upload":
         """As upload, of a server that is not known yet."""
@@ -210,20 +213,51 @@ class S3Bucket:
 
     def write(self, name: str, expected: str | None, operation: str, **asked: Any) -> str:
         """A conditional write; the new tag. ConflictError when something else is there, or nothing is."""
+
+        def write() -> str:
+            condition = self._condition(name, expected)
+            return str(self.ask(name, operation, **self.of(name), **asked, **condition)["ETag"])
+
+        return self._tried(write)
+
+    def _tried(self, write: Callable[[], str]) -> str:
+        """A write, again where another one was under way. What the SDK does not try again is tried here."""
         for left in reversed(range(_TRIES)):
             try:
-                told = self.ask(name, operation, **self.of(name), **asked, **self._condition(name, expected))
-                return str(told["ETag"])
+                return write()
             except MissingError as error:
                 raise ConflictError(str(error)) from error
-            except ContendedError:
-                if not left:
+            except StoreFailedError as error:
+                passes = not self._conditional and not isinstance(error, StoreDeniedError | RefusedError)
+                if not left or not (passes or isinstance(error, ContendedError)):
                     raise
                 time.sleep(random.uniform(0, 0.2 * (_TRIES - left)))  # noqa: S311 - jitter
         raise AssertionError("the last try returns or raises")
 
+    def _put_alone(self, name: str, body: bytes | bytearray, expected: str | None, asked: Json) -> str:
+        """A look, then a put by a URL that was signed before the fence was asked: nothing arrives after the fence's time."""
+        self._must_be(name, expected)
+        access, signed_at = self._access.now(), time.monotonic()
+        try:
+            url = access.client.generate_presigned_url("put_object", {**self.of(name), **asked}, ExpiresIn=int(WRITE_S))
+            if self._fence:
+                self._fence.check()
+            tag = access.expiring.put(url, body, asked)
+        except s3errors.SDK_ERRORS as error:
+            typed = self._typed(error, name)
+            if isinstance(typed, StoreDeniedError) and time.monotonic() - signed_at >= WRITE_S:
+                typed = StoreFailedError(
+                    f"s3://{self.place.bucket}/{name} was not written: the request came too late ({error})"
+                )
+            raise typed from error
+        there = self.stat(name)
+        if there is None or there.tag != tag:
+            raise ConflictError(f"s3://{self.place.bucket}/{name} is not what was just written")
+        return tag
+
     def ask(self, name: str, operation: str, **asked: Any) -> Json:
         """One request, and its retries by the SDK; its errors as this package's."""
+        sent = time.time()
         try:
             told: Json = getattr(self.client, operation)(**asked)
         except s3errors.SDK_ERRORS as error:
@@ -231,6 +265,7 @@ class S3Bucket:
             if self._kms and operation != "head_bucket" and s3errors.is_internal(error) and self._require_bucket():
                 raise StoreDeniedError(f"{typed}; {s3errors.NO_KEY}") from error  # SeaweedFS says no more than that
             raise typed from error
+        self._clocks.note(sent, time.time(), told["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         return told
 
     def of(self, name: str) -> Json:
@@ -243,10 +278,18 @@ class S3Bucket:
     def _condition(self, name: str, expected: str | None) -> Json:
         if self._conditional:
             return {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
+        self._must_be(name, expected)
+        if self._fence:
+            self._fence.check()
+        return {}
+
+    def _must_be(self, name: str, expected: str | None) -> None:
+        """What a condition would say, as far as a look can. StoreFailedError: a URL would not expire when it should."""
         there = self.stat(name)
         if (there.tag if there else None) != expected:
             raise ConflictError(f"s3://{self.place.bucket}/{name} is not what it was")
-        return {}
+        if self._fence:
+            self._clocks.require_agreement()
 
     def _probe(self) -> None:
         with self._probing:
@@ -317,58 +360,6 @@ class S3Upload:
         """AbortMultipartUpload."""
         with suppress(StoreError):
             self._bucket.ask(self._name, "abort_multipart_upload", **self._bucket.of(self._name), **self._id)
-
-
-class _Access:
-    """A client with what the files of credentials say."""
-
-    def __init__(self, place: S3, folder: Path | None, files: Mapping[str, str]) -> None:
-        self.ca = files.get(CA_FILE, "")
-        missing = [name for name in (_KEY_ID, _SECRET) if not files.get(name)]
-        if len(missing) == 1 or (missing and _TOKEN in files):
-            raise StoreDeniedError(f"the folder of credentials {folder} lacks {missing[0]}")
-        try:
-            session = boto3.Session(
-                files.get(_KEY_ID),
-                files.get(_SECRET),
-                files.get(_TOKEN),
-                region_name=place.region or (_DEFAULT_REGION if place.endpoint else None),
-            )
-            self._credentials = session.get_credentials()
-            self.client = session.client(
-                "s3",
-                endpoint_url=place.endpoint or None,
-                verify=str(folder / CA_FILE) if folder and self.ca else None,
-                config=_config(path_style=bool(place.endpoint)),
-            )
-        except ValueError as error:
-            raise UnknownStoreError(f"{place.text()}: {error}") from error
-        except s3errors.SDK_ERRORS as error:
-            raise s3errors.typed(
-                error, place.text(), f"the folder {folder}" if folder else "the environment"
-            ) from error
-
-    def expires_at(self) -> float:
-        """When the credentials end, and with them the URLs that they signed; infinite for keys."""
-        until = getattr(self._credentials, "_expiry_time", None)  # of those that the SDK renews
-        return until.timestamp() if until else math.inf
-
-
-def _config(*, path_style: bool) -> Config:
-    return Config(
-        signature_version="s3v4",  # else URLs are signed by the old way, which binds no header
-        connect_timeout=_CONNECT_S,
-        read_timeout=_SILENCE_S,
-        tcp_keepalive=True,
-        max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
-        request_checksum_calculation="when_required",  # they are computed here
-        response_checksum_validation="when_required",  # readers compare digests
-        s3={
-            "addressing_style": "path" if path_style else "auto",
-            "payload_signing_enabled": False,  # the checksum is signed; it would be hashed twice
-        },
-    )
 
 
 def _base64(digest: str) -> str:

@@ -47,7 +47,8 @@ def heart(cluster, installed):
     job = FederatedJob.parse(body)
     settle(cluster, aggregator.service(Identity.of(job)))
     names_ = [site.metadata.name for site in sites()]
-    for role in (access.aggregator_role(Identity.of(job), names_), access.backup_role(Identity.of(job), names_)):
+    identity = Identity.of(job)
+    for role in (access.aggregator_role(identity, names_, fenced=True), access.backup_role(identity, names_)):
         apply(cluster, role, user=OPERATOR)
     yield job
     cluster.kubectl("delete", "fj", "heart", "-n", HERE)
@@ -104,8 +105,10 @@ def in_buckets(job):
     """The same job with all that can be in buckets there, and made from a backup of another."""
     data = {"volumes": [{"name": "r", "configMap": {"name": "rows"}}]}
     secret = {"credentialsSecretRef": {"name": "fedloom-store-a"}}
+    here = {"bucket": "models", "region": "eu", "conditionalWrites": "LeaseFenced"}
+    here |= {"roleARN": "arn:aws:iam::123456789012:role/r"}
     spec = {
-        "storage": {"s3": {"bucket": "models", "roleARN": "arn:aws:iam::123456789012:role/r", "region": "eu"} | secret},
+        "storage": {"s3": here | secret},
         "backup": {
             "everyRounds": 1,
             "verify": {"schedule": "@daily", "data": data},
@@ -197,9 +200,9 @@ OTHERS = [
     ("account", "metadata.name", "builder", "the service accounts of aggregators and backups alone"),
     ("account", "metadata.name", "db-backup", "the service accounts of aggregators and backups alone"),
     ("account", "metadata.annotations", {"vault.hashicorp.com/role": "a"}, "no other identity elsewhere"),
-    ("role", "rules.0.resourceNames", None, "its job's status and its sites' heartbeats"),
-    ("role", "rules.0.verbs", ["get", "delete"], "its job's status and its sites' heartbeats"),
-    ("role", "rules.2.resourceNames", ["kube-scheduler"], "its job's status and its sites' heartbeats"),
+    ("role", "rules.0.resourceNames", None, "its job's status, its job's Lease and its sites' heartbeats"),
+    ("role", "rules.0.verbs", ["get", "delete"], "its job's status, its job's Lease and its sites' heartbeats"),
+    ("role", "rules.2.resourceNames", ["kube-scheduler"], "its job's status, its job's Lease and its sites' heartbeats"),
     ("binding", "subjects", [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}], "an aggregator's role"),
     ("binding", "subjects.0.namespace", "kube-system", "an aggregator's role"),
     ("binding", "roleRef", {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fedloom-viewer"}, "an aggregator's role"),
@@ -228,7 +231,7 @@ OTHERS = [
     ("job", f"{POD}.volumes.0", {"name": "credentials", "secret": {"secretName": "fedloom-store-a"}}, "called fedloom-store-"),
     ("secret", "type", "kubernetes.io/service-account-token", "of type Opaque alone"),
     ("secret", "metadata.name", "db", "of Fedloom's names"),
-    ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites alone"),
+    ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites, and those of jobs, alone"),
 ]  # fmt: skip
 
 

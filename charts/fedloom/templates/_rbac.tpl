@@ -45,7 +45,7 @@ also what the Roles of aggregators and backups hold: the operator may only grant
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, list, watch, create, patch] # a site's heartbeat
+  verbs: [get, list, watch, create, patch] # a site's heartbeat; who writes a job's store
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, list] # list: why the cluster makes no pods for a Job (a quota, a policy)

@@ -1,4 +1,4 @@
-"""Status and heartbeats on Kubernetes, by server-side apply. The only module here that knows the Kubernetes client.
+"""Status, heartbeats and the job's Lease on Kubernetes, by server-side apply. The only module here that knows the Kubernetes client.
 
 Every status apply names metadata.uid and the resourceVersion that was read with that uid: on the status of a custom
 resource the API server ignores a wrong uid, but not a wrong version, so a recreated job is never written to.
@@ -12,7 +12,8 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from fedaggregator.errors import StatusUnavailableError
+from fedaggregator.errors import LeaseConflictError, StatusUnavailableError
+from fedaggregator.lease import Held
 from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
 
@@ -22,20 +23,48 @@ _DELETED = frozenset({401, 403, 404})  # the account and its rights go with the 
 _TIMEOUT_S = 10
 
 
-class KubernetesStatus:
-    """Writes `.status` of one FederatedJob and Leases of its sites, with the pod's service account."""
+class _Api:
+    """The API server, with the pod's service account."""
 
-    def __init__(self, namespace: str, job: str, uid: str, api: client.ApiClient | None = None) -> None:
+    def __init__(self, api: client.ApiClient | None) -> None:
         if api is None:
             config.load_incluster_config()
             api = client.ApiClient()
-        self._namespace, self._job, self._uid, self._api = namespace, job, uid, api
+        self._api = api
+
+    def apply(self, path: str, body: JsonView) -> tuple[int, Json]:
+        """Server-side apply: status code and JSON."""
+        return self.call("PATCH", path, json.dumps(body), ("fieldManager", names.AGGREGATOR_MANAGER), ("force", "true"))
+
+    def call(self, method: str, path: str, body: str | None, *query: tuple[str, str]) -> tuple[int, Json]:
+        """Status code and JSON of a request."""
+        headers = {"Accept": "application/json"} | ({"Content-Type": _APPLY} if body else {})
+        request = self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = self._api.call_api(*request, _request_timeout=_TIMEOUT_S)
+            return answer.status, json.loads(answer.read())
+        except (ApiException, HTTPError, OSError, ValueError) as error:
+            raise StatusUnavailableError(f"{path}: {type(error).__name__}") from error
+
+
+class KubernetesStatus:
+    """Writes `.status` of one FederatedJob and Leases of its sites."""
+
+    def __init__(self, namespace: str, job: str, uid: str, api: client.ApiClient | None = None) -> None:
+        self._namespace, self._job, self._uid, self._api = namespace, job, uid, _Api(api)
         self._version = ""  # the job's resourceVersion after our last write
 
     def job_deleted(self) -> bool:
         """Whether it is gone, going or recreated. Asked by a process that is stopped."""
         try:
-            code, answer = self._call("GET", self._path(), None)
+            code, answer = self._api.call("GET", self._path(), None)
         except StatusUnavailableError:
             return False
         if code >= 300:
@@ -55,7 +84,7 @@ class KubernetesStatus:
                 "metadata": metadata,
                 "status": dict(status),
             }
-            code, answer = self._apply(f"{path}/status", body)
+            code, answer = self._api.apply(f"{path}/status", body)
             if code < 300:
                 self._version = str(answer["metadata"]["resourceVersion"])
                 return
@@ -70,18 +99,16 @@ class KubernetesStatus:
         Asked is the API server's memory, not its store: sites that many jobs share cost one write a minute, not one each.
         """
         name, heard = names.site_lease_name(client), datetime.now(UTC) - timedelta(seconds=ago_s)
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/{name}"
-        code, there = self._call("GET", path, None, ("resourceVersion", "0"))
+        path = _lease_path(self._namespace, name)
+        code, there = self._api.call("GET", path, None, ("resourceVersion", "0"))
         if code < 300 and self._renewed_by_another(there, heard):
             return
         spec = {
             "holderIdentity": names.aggregator_name(self._job),
             "leaseDurationSeconds": names.SITE_LEASE_ACTIVE_S,
-            "renewTime": heard.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "renewTime": _micro_time(heard),
         }
-        metadata = {"name": name, "namespace": self._namespace}
-        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-        code, answer = self._apply(path, lease)
+        code, answer = self._api.apply(path, _lease({"name": name, "namespace": self._namespace}, spec))
         if code >= 300:
             raise StatusUnavailableError(f"lease {name}: {code} {answer.get('message', '')}", code)
 
@@ -98,31 +125,52 @@ class KubernetesStatus:
 
     def _read_version(self, path: str) -> str:
         """The job's resourceVersion; StatusUnavailableError when it is gone or recreated."""
-        code, answer = self._call("GET", path, None)
+        code, answer = self._api.call("GET", path, None)
         if code >= 300:
             raise StatusUnavailableError(f"job {self._job}: {code} {answer.get('message', '')}", code)
         if answer["metadata"]["uid"] != self._uid:
             raise StatusUnavailableError(f"job {self._job} was recreated: its uid is not {self._uid}")
         return str(answer["metadata"]["resourceVersion"])
 
-    def _apply(self, path: str, body: JsonView) -> tuple[int, Json]:
-        return self._call(
-            "PATCH", path, json.dumps(body), ("fieldManager", names.AGGREGATOR_MANAGER), ("force", "true")
-        )
 
-    def _call(self, method: str, path: str, body: str | None, *query: tuple[str, str]) -> tuple[int, Json]:
-        """Status code and JSON of a request."""
-        headers = {"Accept": "application/json"} | ({"Content-Type": _APPLY} if body else {})
-        request = self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=list(query),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        try:
-            answer = self._api.call_api(*request, _request_timeout=_TIMEOUT_S)
-            return answer.status, json.loads(answer.read())
-        except (ApiException, HTTPError, OSError, ValueError) as error:
-            raise StatusUnavailableError(f"{path}: {type(error).__name__}") from error
+class KubernetesLease:
+    """The Lease of who writes a job's store: fedaggregator.lease.LeaseSink. The operator makes it, and nobody else."""
+
+    def __init__(self, namespace: str, job: str, api: client.ApiClient | None = None) -> None:
+        self._api, self._namespace, self._name = _Api(api), namespace, names.job_lease_name(job)
+        self._path = _lease_path(namespace, self._name)
+
+    def read(self) -> Held:
+        """By the API server's store, not by its memory, which may be late."""
+        return self._held(*self._api.call("GET", self._path, None))
+
+    def write(self, held: Held) -> Held:
+        """On the condition that it is still of that resourceVersion."""
+        spec = {
+            "leaseDurationSeconds": names.JOB_LEASE_S,
+            "leaseTransitions": held.transitions,
+            "renewTime": _micro_time(datetime.now(UTC)),
+            **({"holderIdentity": held.holder} if held.holder else {}),
+        }
+        metadata = {"name": self._name, "namespace": self._namespace, "resourceVersion": held.version}
+        return self._held(*self._api.apply(self._path, _lease(metadata, spec)))
+
+    def _held(self, code: int, answer: Json) -> Held:
+        if code == _CONFLICT:
+            raise LeaseConflictError(f"lease {self._name} is not as it was read")
+        if code >= 300:
+            raise StatusUnavailableError(f"lease {self._name}: {code} {answer.get('message', '')}", code)
+        spec, version = answer.get("spec") or {}, str(answer["metadata"]["resourceVersion"])
+        return Held(spec.get("holderIdentity") or "", version, int(spec.get("leaseTransitions") or 0))
+
+
+def _lease_path(namespace: str, name: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}"
+
+
+def _lease(metadata: Json, spec: Json) -> Json:
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+
+
+def _micro_time(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fedaggregator.errors import StoreDamagedError, TooOldError
+from fedaggregator.errors import StoreDamagedError, SupersededError, TooOldError
 from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
@@ -20,7 +20,7 @@ from fedcore.rounds import lines, recovery
 from fedcore.rounds.recovery import Damage, Log
 from fedcore.rounds.state import Site
 from fedstore import history, many
-from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError
+from fedstore.errors import FencedOffError, HeadMovedError, HistoryDamagedError, MissingError
 from fedstore.objectstore import ObjectStore
 
 PLAN, CLOSE, EVALUATION, FAILURE = "plan.json", "close.json", "evaluation.json", "failure.json"
@@ -43,6 +43,8 @@ def take_head(store: ObjectStore, layout: Layout) -> tuple[Head, str]:
         head = found[0].model_copy(update={"epoch": found[0].epoch + 1}) if found else Head(epoch=1, round=-1)
         try:
             written = store.replace_head(layout.head, head.sealed().canonical(), found[1] if found else None)
+        except FencedOffError as error:
+            raise SupersededError from error
         except HeadMovedError:
             continue
         return head, written.tag

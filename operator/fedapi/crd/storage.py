@@ -4,6 +4,7 @@ A place in the API becomes a place on the wire (fedapi.wire.location) here; what
 a volume's claim, they add. Credentials are named, never held: a Secret, or the cloud's workload identity.
 """
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -68,7 +69,7 @@ class Volume(Part):
 
 
 class S3(Part):
-    """A bucket of Amazon S3, or of a store that speaks its protocol and has conditional writes."""
+    """A bucket of Amazon S3, or of a store that speaks its protocol. A backup's must have conditional writes."""
 
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")] = Field(
         description="Name of the bucket."
@@ -101,6 +102,24 @@ class S3(Part):
         return location.S3(
             self.bucket, self.prefix or "", self.region or "", self.endpoint or "", self.kms_key_id or ""
         )
+
+
+class S3Store(S3):
+    """The same as the store of a job."""
+
+    conditional_writes: Literal["Required", "LeaseFenced"] = Field(
+        "Required",
+        description="Required: a server that ignores the conditions of writes is refused. LeaseFenced: such a server is used "
+        "all the same; the aggregator writes only while it holds a Lease of Kubernetes. Weaker: see docs/storage.md.",
+        json_schema_extra=rules(
+            rule("self == oldSelf", "conditionalWrites cannot change after creation: delete the job and create it anew")
+        ),
+    )
+
+    def location(self) -> location.S3:
+        """On the wire."""
+        place = super().location()
+        return replace(place, fence="lease") if self.conditional_writes == "LeaseFenced" else place
 
 
 class Gcs(Part):
@@ -181,6 +200,13 @@ class Azure(Part):
 
 Bucket = S3 | Gcs | Azure
 Place = Volume | Bucket
+
+
+def cloud_of(bucket: Bucket) -> str:
+    """The field that a bucket is in: s3, gcs or azure."""
+    return "s3" if isinstance(bucket, S3) else "gcs" if isinstance(bucket, Gcs) else "azure"
+
+
 ONE_PLACE = rule(
     "[has(self.volume), has(self.s3), has(self.gcs), has(self.azure)].filter(there, there).size() <= 1",
     "volume, s3, gcs and azure exclude each other: keep one",
@@ -241,7 +267,7 @@ class Storage(Part):
     """Where the job's models, updates and records are kept: on a volume, unless a bucket is named."""
 
     volume: Volume | None = Field(None, description="A volume claim that Fedloom makes; the default.")
-    s3: S3 | None = Field(
+    s3: S3Store | None = Field(
         None,
         description="A bucket of Amazon S3, or of a store that speaks its protocol.",
         json_schema_extra=_fixed("s3", "bucket", "prefix", "region", "endpoint"),

@@ -2,7 +2,7 @@
 
     /var/lib/fedloom/store, file:FOLDER     a folder of a volume
     memory:NAME                             of this process alone
-    s3://BUCKET/PREFIX?region=…             region, endpoint, kms-key
+    s3://BUCKET/PREFIX?region=…             region, endpoint, kms-key, fence=lease
     gs://BUCKET/PREFIX?kms-key=…            endpoint, kms-key
     az://ACCOUNT/CONTAINER/PREFIX?…         endpoint, encryption-scope
 
@@ -55,6 +55,7 @@ class S3:
     region: str = ""
     endpoint: str = ""
     kms_key: str = ""  # id or ARN; empty: the bucket's default encryption
+    fence: str = ""  # "lease": it has no conditional writes, and a Lease keeps other writers off
 
     def text(self) -> str:
         """As it is said."""
@@ -136,6 +137,10 @@ def _cloud(scheme: str, rest: str, text: str) -> Cloud:
     if made.prefix and not _PREFIX.fullmatch(made.prefix):
         said = f"{text[:200]!r}: the prefix {made.prefix!r}"
         raise UnknownLocationError(f"{said} must be names of letters, digits, '.', '_', '-' between slashes")
+    if options.get("fence", "lease") != "lease":
+        raise UnknownLocationError(
+            f"{text[:200]!r}: fence={options['fence']} is not known: leave it out, or say fence=lease"
+        )
     changes: dict[str, Any] = {known[name]: value for name, value in options.items()}
     return replace(made, **changes)
 

@@ -39,6 +39,7 @@ TABLE: tuple[Child, ...] = (
     Child("ServiceAccount", names.ROLE_AGGREGATOR, hub.accounts),
     Child("Role", names.ROLE_AGGREGATOR, hub.roles),
     Child("RoleBinding", names.ROLE_AGGREGATOR, hub.role_bindings),
+    Child("Lease", names.ROLE_AGGREGATOR, hub.leases),
     Child("ConfigMap", names.ROLE_AGGREGATOR, roster.config_maps),
     Child("PersistentVolumeClaim", names.ROLE_STORE, store.claims, store.kept),
     Child("ServiceAccount", names.ROLE_BACKUP, backups.accounts),

@@ -8,6 +8,7 @@ from fedoperator.decide.facts import instant
 from fedoperator.decide.view import dig
 from fedoperator.desired import access, aggregator
 from fedoperator.desired.aggregator_policy import aggregator_policy
+from fedoperator.desired.job_lease import job_lease
 from fedoperator.desired.ownership import belongs_to_job
 from fedoperator.desired.store_place import identities
 
@@ -20,7 +21,15 @@ def accounts(context: JobContext) -> tuple[JsonView, ...]:
 
 def roles(context: JobContext) -> tuple[JsonView, ...]:
     """What it may do: to its own job, and to the heartbeats of its sites."""
-    return (access.aggregator_role(context.identity, (site.name for site in context.sites if site.has_heartbeat)),)
+    clients = (site.name for site in context.sites if site.has_heartbeat)
+    return (access.aggregator_role(context.identity, clients, fenced=bool(leases(context))),)
+
+
+def leases(context: JobContext) -> tuple[JsonView, ...]:
+    """What keeps a second aggregator off a store that cannot do so itself."""
+    s3 = context.spec.storage.s3
+    fenced = s3 is not None and s3.conditional_writes == "LeaseFenced"
+    return (job_lease(context.identity),) if fenced else ()
 
 
 def role_bindings(context: JobContext) -> tuple[JsonView, ...]:

@@ -1,6 +1,6 @@
 """Policy: the StorageReady condition of a job whose store is a bucket: from how its aggregator runs, or why it ended."""
 
-from fedapi.crd.storage import Bucket
+from fedapi.crd.storage import Bucket, cloud_of
 from fedapi.outcome import Exit
 from fedapi.outcome import reason as reason_of
 from fedoperator.decide import failures, pending
@@ -40,6 +40,6 @@ def _without_credentials(context: JobContext, bucket: Bucket) -> Fact | None:
     )
     if asked is None or not waits:
         return None
-    field = f"spec.storage.{type(bucket).__name__.lower()}.credentialsSecretRef"
+    field = f"spec.storage.{cloud_of(bucket)}.credentialsSecretRef"
     message = f"Secret {asked.name} ({field}) is missing, or another volume of the aggregator's pod: create it"
     return Fact("False", Reason.CREDENTIALS_MISSING, clipped(message))

@@ -1,6 +1,6 @@
 """What a process of the hub may do in the API, and as whom it acts in a cloud: ServiceAccount, Role and RoleBinding.
 
-Everything is limited by resourceNames. The aggregator writes its own job's status and the heartbeats of its own sites;
+Everything is limited by resourceNames. The aggregator writes its own job's status, the heartbeats of its own sites and, where its store needs one, its own job's Lease;
 a backup writes its own job's status and reads the objects that it keeps a copy of.
 """
 
@@ -41,9 +41,13 @@ def _rule(group: str, resource: str, verbs: list[str], allowed: list[str]) -> Js
     return {"apiGroups": [group], "resources": [resource], "resourceNames": allowed, "verbs": verbs}
 
 
-def aggregator_role(identity: Identity, clients: Iterable[str]) -> Json:
-    """The aggregator's Role. Without sites there is no rule for Leases: an empty resourceNames would mean all of them."""
-    leases = sorted(names.site_lease_name(client) for client in clients)
+def aggregator_role(identity: Identity, clients: Iterable[str], *, fenced: bool = False) -> Json:
+    """The aggregator's Role. `fenced`: it holds the job's Lease.
+
+    Without Leases there is no rule for them: an empty resourceNames would mean all of them.
+    """
+    own = [names.job_lease_name(identity.name)] if fenced else []
+    leases = own + sorted(names.site_lease_name(client) for client in clients)
     beats = [_rule("coordination.k8s.io", "leases", ["get", "patch"], leases)] if leases else []
     return _role(identity, aggregator(identity), [*_own_job(identity), *beats])
 

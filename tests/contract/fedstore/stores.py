@@ -10,7 +10,8 @@ from tests.contract.fedstore.buckets import MemoryBucket
 
 S3 = ("seaweedfs", "minio")
 SERVERS = (*S3, "fake_gcs", "azurite")  # fixtures of tests/servers; each can name a `place` and write `credentials`
-KINDS = ("disk", "memory", "bucket", *SERVERS)
+SEVERAL_WRITERS = ("disk", "memory", "bucket", *SERVERS)  # tell two writers apart
+KINDS = (*SEVERAL_WRITERS, "fenced")
 
 
 def opened(request, tmp_path):
@@ -22,11 +23,13 @@ def opened(request, tmp_path):
             return MemoryStore()
         case "bucket":
             return BucketStore(MemoryBucket(), "below/a/prefix")
+        case "fenced":  # no write has a condition
+            return of_server(request.getfixturevalue("seaweedfs"), tmp_path, "&fence=lease")
         case server:
             return of_server(request.getfixturevalue(server), tmp_path)
 
 
-def of_server(server, tmp_path):
+def of_server(server, tmp_path, options=""):
     """In the bucket that tests of one server share."""
     place = server.place(server.shared_bucket, prefix=f"below/{secrets.token_hex(8)}")
-    return open_store(place, server.credentials(tmp_path / "credentials"))
+    return open_store(f"{place}{options}", server.credentials(tmp_path / "credentials"))

@@ -139,6 +139,7 @@ def test_head_moves_by_compare_and_swap_only(store):
     assert store.head("c/HEAD.json").data == b"2"
 
 
+@pytest.mark.parametrize("store", stores.SEVERAL_WRITERS, indirect=True)
 def test_of_many_swaps_one_wins(store):
     store.replace_head("HEAD", b"start", None)
     tag = store.head("HEAD").tag
@@ -157,6 +158,7 @@ def test_of_many_swaps_one_wins(store):
     assert store.head("HEAD") == won[0]
 
 
+@pytest.mark.parametrize("store", stores.SEVERAL_WRITERS, indirect=True)
 def test_of_many_writers_of_one_key_all_see_one_content(store):
     refs, errors = [], []
 
@@ -225,6 +227,7 @@ def test_a_damaged_large_object_is_written_again(store):
     assert store.get(f"models/1-{digest}") == data
 
 
+@pytest.mark.parametrize("store", stores.SEVERAL_WRITERS, indirect=True)
 def test_of_many_large_writers_of_one_key_all_see_one_content(store):
     refs, errors = [], []
 

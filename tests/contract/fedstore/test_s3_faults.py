@@ -5,16 +5,18 @@ import itertools
 import os
 import secrets
 import threading
+import time
 from base64 import b64encode
 
 import pytest
 
 from fedapi.wire.location import parsed
 from fedapi.wire.message import ObjectRef
-from fedstore import s3
+from fedstore import s3, s3access
 from fedstore.bucketstore import BucketStore
 from fedstore.errors import (
     AlreadyExistsError,
+    FencedOffError,
     HeadMovedError,
     MissingError,
     StoreDeniedError,
@@ -26,6 +28,7 @@ from fedstore.opening import open_store
 from fedstore.s3 import S3Bucket
 from tests.servers import faulty
 from tests.servers.faulty import Fault, refused
+from tests.waiting import until
 
 DATA = os.urandom(3 << 20)
 LARGE = os.urandom(17 << 20)  # three parts
@@ -80,7 +83,8 @@ def test_what_passes_is_tried_again_and_a_write_meets_itself(store, proxy, fault
 
 
 def test_a_storm_ends_in_an_error_for_who_retries_and_leaves_nothing(proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr(s3, "_TRIES", 2)
+    for module in (s3, s3access):
+        monkeypatch.setattr(module, "_TRIES", 2)
     store = opened(proxy, tmp_path)
     proxy.fault = lambda _: refused(503, "SlowDown")
     uses = (lambda: store.put_once("a", b"1"), lambda: store.get("a"), lambda: put(store, "large", LARGE))
@@ -111,8 +115,9 @@ def test_a_store_that_is_down_is_an_error_and_is_found_again(store, proxy):
 
 def test_a_store_that_says_nothing_is_given_up(proxy, monkeypatch, tmp_path):
     store = opened(proxy, tmp_path)
-    monkeypatch.setattr(s3, "_SILENCE_S", 0.5)
-    monkeypatch.setattr(s3, "_TRIES", 2)
+    monkeypatch.setattr(s3access, "_SILENCE_S", 0.5)
+    for module in (s3, s3access):
+        monkeypatch.setattr(module, "_TRIES", 2)
     silent = open_store(store.bucket.place.text(), tmp_path / "credentials")
     held = threading.Event()
     proxy.fault = lambda _: Fault(held=held)
@@ -219,9 +224,9 @@ def unchecked(moto, tmp_path):
         yield running
 
 
-def bucket_store(proxy, tmp_path, **options):
-    place = parsed(proxy.server.place())
-    return BucketStore(S3Bucket(place, proxy.server.credentials(tmp_path / "credentials"), **options), place.prefix)
+def bucket_store(proxy, tmp_path, options="", fence=None, bucket=""):
+    place = parsed(f"{proxy.server.place(bucket, prefix=secrets.token_hex(8))}{options}")
+    return BucketStore(S3Bucket(place, proxy.server.credentials(tmp_path / "credentials"), fence), place.prefix)
 
 
 def ignoring(fits):
@@ -247,7 +252,7 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(u
 
 def test_with_a_lease_such_a_store_is_compared_with_before_it_is_written(unchecked, tmp_path):
     unchecked.fault = ignoring(lambda _: True)
-    store = bucket_store(unchecked, tmp_path, conditional=False)
+    store = bucket_store(unchecked, tmp_path, "&fence=lease")
     store.clean()
     store.put_once("a", b"1")
     store.put_once("a", b"1")
@@ -261,6 +266,97 @@ def test_with_a_lease_such_a_store_is_compared_with_before_it_is_written(uncheck
         store.replace_head("HEAD", b"2", None)
     assert store.replace_head("HEAD", b"2", head.tag) == store.head("HEAD")
     assert "If-None-Match" not in store.presigned_put(ObjectRef(key="b", sha256="0" * 64, size=1), 0, 60).headers
+
+
+class Fence:
+    """Says what it is told to say."""
+
+    def __init__(self):
+        self.say = lambda: None
+
+    def check(self):
+        self.say()
+
+
+@pytest.fixture
+def fenced(proxy, tmp_path):
+    """A store of a server that gets no conditions, with its fence."""
+    fence = Fence()
+    store = bucket_store(proxy, tmp_path, "&fence=lease", fence, proxy.upstream.shared_bucket)
+    store.clean()
+    proxy.seen.clear()
+    yield store, fence
+    proxy.fault = lambda _: None
+
+
+def raising(error):
+    def say():
+        raise error
+
+    return say
+
+
+@pytest.mark.parametrize(
+    "error", [FencedOffError("another's"), StoreFailedError("not renewed")], ids=["lost", "unknown"]
+)
+def test_outside_the_fence_nothing_is_written_and_nothing_deleted(fenced, error):
+    store, fence = fenced
+    head, large = store.replace_head("HEAD", b"1", None), hashlib.sha256(LARGE).hexdigest()
+    store.put_once("a", b"1")
+    fence.say = raising(error)
+    uses = (
+        lambda: store.replace_head("HEAD", b"2", head.tag),
+        lambda: store.put_once("b", b"1"),
+        lambda: put(store, f"large-{large}", LARGE),
+        lambda: store.delete("a"),
+    )
+    for use in uses:
+        with pytest.raises(type(error), match=str(error)):
+            use()
+    fence.say = lambda: None
+    assert store.head("HEAD") == head
+    assert list(store.keys("")) == ["HEAD", "a"]
+
+
+def test_a_writer_that_is_held_between_the_fence_and_its_write_is_refused_by_the_store(fenced, proxy, monkeypatch):
+    store, fence = fenced
+    head = store.replace_head("HEAD", b"1", None)
+    monkeypatch.setattr(s3, "WRITE_S", 1)
+
+    def held():
+        fence.say = raising(FencedOffError("another's by now"))
+        begun = time.time()
+        until(lambda: time.time() > begun + 3)  # past the second of the URL, by the server's clock too
+
+    fence.say = held
+    proxy.seen.clear()
+    with pytest.raises(FencedOffError, match="another's by now"):
+        store.replace_head("HEAD", b"2", head.tag)
+    assert [request.method for request in proxy.seen if request.method == "PUT"] == ["PUT"], "it was sent, once"
+    fence.say = lambda: None
+    assert store.head("HEAD") == head
+
+
+def test_a_clock_that_is_far_from_the_stores_holds_writes_up(fenced, proxy):
+    store, _ = fenced
+    ahead = Fault(changed={"date": "Thu, 01 Jan 2026 00:00:00 GMT"})
+    proxy.fault = lambda request: ahead if request.method == "HEAD" else None
+    with pytest.raises(StoreFailedError, match=r"clock and the store's are \d+ s apart, and at most 5 s"):
+        store.put_once("a", b"1")
+    assert not [request for request in proxy.seen if request.method == "PUT"]
+
+
+def test_a_lost_answer_a_storm_and_another_writer_are_told_apart_without_conditions(fenced, proxy):
+    store, _ = fenced
+    for fault in (refused(503, "SlowDown"), Fault(lost_answer=True)):
+        before = store.head("HEAD")
+        proxy.fault = first(1, fault, lambda request: request.method == "PUT")
+        now = store.replace_head("HEAD", fault.code.encode(), before.tag if before else None)
+        assert store.head("HEAD") == now
+        proxy.fault = first(1, fault, lambda request: request.method == "PUT")
+        store.put_once(f"object-{fault.code}", b"1")
+    with pytest.raises(HeadMovedError):
+        store.replace_head("HEAD", b"3", before.tag)
 
 
 def test_what_a_server_says_of_digests_is_not_believed_when_it_does_not_check_them(unchecked, tmp_path):

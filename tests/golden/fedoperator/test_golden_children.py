@@ -80,6 +80,7 @@ BUCKETS = (
                 "prefix": "heart",
                 "region": "eu-central-1",
                 "endpoint": "https://minio.storage.svc:9000",
+                "conditionalWrites": "LeaseFenced",
                 "credentialsSecretRef": {"name": "fedloom-store-minio"},
             },
             "residency": ["eu-central-1", "westeurope"],

@@ -46,6 +46,12 @@ STORES = [
     (f"{STORAGE}.s3", S3 | {"kmsKeyID": "alias/models"}, S3 | {"kmsKeyID": ""}, ["spec.storage.s3.kmsKeyID"]),
     (
         f"{STORAGE}.s3",
+        S3 | {"conditionalWrites": "LeaseFenced"},
+        S3 | {"conditionalWrites": "Never"},
+        ["spec.storage.s3.conditionalWrites", "Never"],
+    ),
+    (
+        f"{STORAGE}.s3",
         S3 | {"credentialsSecretRef": {"name": "fedloom-store-aws"}},
         S3 | {"credentialsSecretRef": {}},
         ["credentialsSecretRef.name"],
@@ -220,6 +226,7 @@ FIXED = [
     ("spec.storage.s3.prefix", "new", "the place of storage.s3 cannot change"),
     ("spec.storage.s3.region", None, "the place of storage.s3 cannot change"),
     ("spec.storage.s3.endpoint", "https://minio", "the place of storage.s3 cannot change"),
+    ("spec.storage.s3.conditionalWrites", "LeaseFenced", "conditionalWrites cannot change"),
     ("spec.storage.gcs.bucket", "others", "the place of storage.gcs cannot change"),
     ("spec.storage.gcs.endpoint", "https://minio", "the place of storage.gcs cannot change"),
     ("spec.storage.azure.account", "others", "the place of storage.azure cannot change"),

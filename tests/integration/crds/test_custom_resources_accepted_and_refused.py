@@ -270,7 +270,14 @@ def test_accepted_and_refused(api, case):
 
 
 @pytest.mark.parametrize(
-    ("base", "path"), [(JOB, "spec.turbo"), (JOB, "spec.task.turbo"), (SITE, "spec.turbo"), (SITE, "spec.pool.turbo")]
+    ("base", "path"),
+    [
+        (JOB, "spec.turbo"),
+        (JOB, "spec.task.turbo"),
+        (JOB, "spec.backup.destination.s3.conditionalWrites"),  # of a job's store alone
+        (SITE, "spec.turbo"),
+        (SITE, "spec.pool.turbo"),
+    ],
 )
 def test_unknown_fields_are_named(api, base, path):
     with pytest.raises(RefusedError, match=path.replace(".", r"\.")):

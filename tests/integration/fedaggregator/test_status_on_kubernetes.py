@@ -137,7 +137,7 @@ def test_a_site_of_two_jobs_is_renewed_by_one_of_them(api, job, connection):
     sink_of(job, connection).heard("clinic", 30)
     other = KubernetesStatus(job["metadata"]["namespace"], "lung", "uid-2", connection)
     first = lease_of(api, job)
-    until(lambda: other._call("GET", lease_path(job), None, ("resourceVersion", "0"))[0] == 200)
+    until(lambda: other._api.call("GET", lease_path(job), None, ("resourceVersion", "0"))[0] == 200)
     other.heard("clinic", 0)
     assert lease_of(api, job) == first, "renewed 30 s ago"
     sink_of(job, connection).heard("clinic", 100)
@@ -152,7 +152,7 @@ def lease_path(job):
 
 
 def seen_by(sink, job):
-    return sink._call("GET", lease_path(job), None, ("resourceVersion", "0"))[1]["spec"]["renewTime"]
+    return sink._api.call("GET", lease_path(job), None, ("resourceVersion", "0"))[1]["spec"]["renewTime"]
 
 
 def test_an_unreachable_server_is_told(connection):

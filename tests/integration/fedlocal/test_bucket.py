@@ -18,14 +18,14 @@ from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 SECRET = "fedloom-store-models"
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
-def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encrypted):
+@pytest.mark.parametrize(("encrypted", "writes"), [(True, "Required"), (False, "LeaseFenced")])
+def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encrypted, writes):
     place = location.parsed(minio.place(minio.shared_bucket, prefix=f"run/{secrets.token_hex(6)}"))
     files = {path.name: path.read_text() for path in minio.credentials(tmp_path / "credentials").iterdir()}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": files}
     bucket = {"bucket": place.bucket, "prefix": place.prefix, "region": place.region, "endpoint": place.endpoint}
     storage = {
-        "s3": bucket | {"credentialsSecretRef": {"name": SECRET}},
+        "s3": bucket | {"credentialsSecretRef": {"name": SECRET}, "conditionalWrites": writes},
         "clientEncryption": {"enabled": encrypted},
     }
     models = []

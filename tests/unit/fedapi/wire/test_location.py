@@ -9,6 +9,7 @@ PLACES = [
     (Folder("/var/lib/fedloom/store"), "/var/lib/fedloom/store"),
     (Memory("a"), "memory:a"),
     (S3("models"), "s3://models"),
+    (S3("models", fence="lease"), "s3://models?fence=lease"),
     (
         S3("models", "team/a", "eu-central-1", "https://s3.example.org:8443", "arn:aws:kms:eu-central-1:1:key/k"),
         "s3://models/team/a?region=eu-central-1&endpoint=https://s3.example.org:8443&kms-key=arn:aws:kms:eu-central-1:1:key/k",
@@ -42,6 +43,7 @@ def test_a_folder_has_three_spellings(text):
         "s3://b/../c",
         "s3://b/.hidden",
         "s3://b?colour=red",
+        "s3://b?fence=wood",
         "az://account",
     ],
 )
