@@ -37,6 +37,7 @@ from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Delivery, SoleWriter, StatusSink
 from fedaggregator.publisher import Publisher
 from fedaggregator.queued import running
+from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.sites import SiteRequests
 from fedaggregator.requests.smallmodel import SmallModel
 from fedaggregator.settings import Credentials, Settings, credentials
@@ -133,7 +134,8 @@ async def _serve(
     intake = Intake(engine, store, payloads, delivery)
     initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
     small = SmallModel(engine, store, limits.inline_bytes)
-    requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits)
+    entrusted = EntrustedStates(engine, store, delivery)
+    requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)

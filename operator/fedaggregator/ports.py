@@ -53,10 +53,10 @@ class Identity(Protocol):
 
 
 class Delivery(Protocol):
-    """How models reach sites and what sites make reaches the store: by expiring URLs, whoever serves them."""
+    """How models, and what a site entrusted, reach sites and what sites make reaches the store: by expiring URLs, whoever serves them."""
 
     async def offer(self, model: ObjectRef, to: Holder) -> Download:
-        """Where a model is fetched; its receiver checks the SHA-256. StoreError when that cannot be said now."""
+        """Where a model, or a state, is fetched; its receiver checks the SHA-256. StoreError when that cannot be said now."""
 
     async def grant(self, upload: ObjectRef, to: Holder) -> UploadGrant:
         """Where an announced object is put, once, with the size and the SHA-256 that were announced. StoreError as above."""

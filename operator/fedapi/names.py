@@ -51,6 +51,7 @@ ANNOTATION_AZURE_CLIENT = "azure.workload.identity/client-id"  # on a ServiceAcc
 LABEL_AZURE_IDENTITY = "azure.workload.identity/use"  # "true" on pods that get one
 ANNOTATION_AWS_SKIPPED = "eks.amazonaws.com/skip-containers"  # on a pod: containers that get none
 ANNOTATION_AZURE_SKIPPED = "azure.workload.identity/skip-containers"
+STATE_KEY_SECRET_PREFIX = "fedloom-state-key-"  # noqa: S105 - the same for what a site encrypts its state by
 QUEUE_SECRET_PREFIX = "fedloom-queue-"  # noqa: S105 - the same for queues, of the hub and of sites
 STORE_SECRET_PREFIX = "fedloom-store-"  # noqa: S105 - begin of the names of Secrets that are mounted for stores
 
@@ -95,6 +96,9 @@ ENV_TASK_PATH = "FEDLOOM_TASK_PATH"  # trainer: folders, as in PYTHONPATH, where
 ENV_TASK_ARGS = "FEDLOOM_TASK_ARGS"  # trainer: JSON object of the factory's keyword arguments
 ENV_SEED = "FEDLOOM_SEED"  # trainer: spec.seed, for the initial model
 ENV_DATA_DIR = "FEDLOOM_DATA_DIR"  # trainer: one folder per entry of FLClient spec.data.volumes
+ENV_STATE_KEY_DIR = "FEDLOOM_STATE_KEY_DIR"  # trainer: folder of the Secret by which the site encrypts what it entrusts
+ENV_ENTRUST_EVERY_ROUNDS = "FEDLOOM_ENTRUST_EVERY_ROUNDS"  # trainer: so many rounds between two entrusted states
+ENV_ENTRUST_KEEP_LAST = "FEDLOOM_ENTRUST_KEEP_LAST"  # trainer: entrusted states that the hub keeps
 ENV_STATE_DIR = "FEDLOOM_STATE_DIR"  # trainer: checkpoints and the site's state, on the site's state volume
 ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial model is written, and handed in from
 ENV_IMPORT_URI = "FEDLOOM_IMPORT_URI"  # init step: where task.initialModel is fetched from
@@ -172,6 +176,7 @@ FILE_USERNAME, FILE_PASSWORD = "username", "password"
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive
 FILE_REGISTRY_KEY = "registry.key"  # registry: 32 bytes from which the tokens of heartbeats derive
 FILE_REGISTRY_TOKEN = "registry.token"  # noqa: S105 - a file name; a site's bearer token for the registry (hex)
+FILE_STATE_KEY = "state.key"  # a site's own secret, by which it encrypts the state that it entrusts to the hub
 FILE_TOKEN = "token"  # noqa: S105 - a file name; the bearer token of a site, or of the init step, for this job (hex)
 
 # Paths inside containers. The embedded runner rewrites them to folders of its own.
@@ -180,6 +185,7 @@ PATH_CREDENTIALS = "/etc/fedloom/credentials"
 PATH_STORE = "/var/lib/fedloom/store"
 PATH_STORE_CREDENTIALS = "/etc/fedloom/store-credentials"
 PATH_QUEUES_CREDENTIALS = "/etc/fedloom/queues-credentials"
+PATH_STATE_KEY = "/etc/fedloom/state-key"
 PATH_BACKUP_CREDENTIALS = "/etc/fedloom/backup-credentials"
 PATH_BACKUP = "/var/lib/fedloom/backup"  # the destination's volume, where it is one
 PATH_VERIFY = "/var/lib/fedloom/verify"  # shared by the two containers of a verification

@@ -127,6 +127,8 @@ class Maker:
             taken.items, copying.together(lambda each: self._put(each, there), taken.items), strict=True
         ):
             if isinstance(size, DamagedContentError):
+                if size.gone and item.path.partition("/")[0] in snapshot.BESIDE:
+                    continue  # a log was put away, or a newer state of a site has replaced an older one
                 taken.damaged[item.path] = size.what
                 gone = gone or size.gone
                 continue

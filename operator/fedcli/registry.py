@@ -1,10 +1,14 @@
-"""`fedloom registry`: tokens of sites for the registry, made from its key on the cluster. For administrators of the hub.
+"""`fedloom registry`: tokens of sites for the registry, made from its key on the cluster, and backups of its table.
 
-Whoever may read the registry's Secret may make every site's token; nothing is stored.
+For administrators of the hub. Whoever may read the registry's Secret may make every site's token; nothing is stored. Backups are
+asked of DynamoDB itself, with the credentials of who asks: no cluster is needed for them.
 """
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,17 +20,18 @@ from fedapi.jsonvalue import Json
 from fedapi.wire.registry import ClientId
 from fedapi.wire.tokens import heartbeat_token
 from fedcli.errors import CommandError
+from fedstore.errors import StoreError
 
 if TYPE_CHECKING:
     from fedcli.cluster import Cluster
+    from fedstore.dynamobackup import TableBackups
 
 app = typer.Typer(help="The registry of sites.", no_args_is_help=True)
 _GENERATIONS = "generations.json"
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `token` a command of the group."""
+_RESTORED_S = 3600.0  # that a restore is waited for; DynamoDB takes minutes for any table of sites
+_TABLE = "Name of the table (registry.dynamodb.table)."
+_REGION, _ENDPOINT = "Region of the table; default: the SDK's.", "URL of a DynamoDB of your own; default: Amazon's."
+_FILES = "Folder with a file per variable of the SDK, and ca.crt; default: what the SDK finds itself."
 
 
 @app.command()
@@ -60,6 +65,55 @@ def token(
     secret.chmod(0o600)
     secret.write_text(f"{made}\n")
     typer.echo(f"{secret} and {to / names.FILE_CA} are for {client_id} alone")
+
+
+@app.command()
+def backups(
+    table: Annotated[str, typer.Argument(help=_TABLE)],
+    region: Annotated[str, typer.Option(help=_REGION)] = "",
+    endpoint: Annotated[str, typer.Option(help=_ENDPOINT)] = "",
+    credentials: Annotated[Path | None, typer.Option(help=_FILES)] = None,
+) -> None:
+    """Backups of the table that the registry has made, newest first."""
+    with _told():
+        for each in _backups(table, region, endpoint, credentials).all():
+            made = datetime.fromtimestamp(each.made_at, UTC).isoformat(timespec="seconds")
+            typer.echo(f"{each.name}  {made}  {each.bytes} bytes{'' if each.whole else '  under way'}")
+
+
+@app.command()
+def restore(
+    table: Annotated[str, typer.Argument(help=_TABLE)],
+    to: Annotated[str, typer.Option(help="Name of the table that is made of it; it must not be there.")],
+    backup: Annotated[str, typer.Option(help="Name of the backup; default: the newest.")] = "",
+    region: Annotated[str, typer.Option(help=_REGION)] = "",
+    endpoint: Annotated[str, typer.Option(help=_ENDPOINT)] = "",
+    credentials: Annotated[Path | None, typer.Option(help=_FILES)] = None,
+) -> None:
+    """Makes a new table of a backup, with time to live and recovery to a point in time. Nothing else is changed."""
+    with _told():
+        found = _backups(table, region, endpoint, credentials)
+        whole = [each for each in found.all() if each.whole]
+        chosen = next((each for each in whole if backup in ("", each.name)), None)
+        if chosen is None:
+            there = ", ".join(each.name for each in whole) or "none"
+            raise CommandError(f"no whole backup {backup or 'of Fedloom'} of table {table}: there are {there}")
+        found.restored(chosen, to, _RESTORED_S)
+    typer.echo(f"{to} holds {chosen.name}: set registry.dynamodb.table to it, and give the registry its rights there")
+
+
+def _backups(table: str, region: str, endpoint: str, credentials: Path | None) -> "TableBackups":
+    from fedstore.dynamobackup import TableBackups  # noqa: PLC0415 - boto3 takes its time to load
+
+    return TableBackups.open(table, region, endpoint, credentials)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise CommandError(str(error)) from error
 
 
 def _files(cluster: "Cluster", name: str) -> dict[str, bytes]:

@@ -39,7 +39,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
         *_quorum_too_high(request, observed),
         *_missing_data(request, observed, places),
         *_missing_secrets(request, observed),
-        *_missing_queue_secrets(request, observed),
+        *_missing_other_secrets(request, observed),
         *_too_little_memory(request, observed, plan),
         *_too_few_open_files(request, plan.sharing, open_files.most()),
     ]
@@ -185,16 +185,18 @@ def _secrets(observed: Observed) -> Iterator[tuple[str, SecretRef | None]]:
         yield "spec.task.initialModel", given.credentials_secret_ref
 
 
-def _missing_queue_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
-    """The same of queues, which the job and each of its sites name."""
+def _missing_other_secrets(request: Request, observed: Observed) -> Iterator[Problem]:
+    """The same of queues, which the job and each of its sites name, and of what sites encrypt their state by."""
     events = observed.job.spec.events
-    if events is None:
-        return
-    kind = "sqs" if events.sqs else "rabbitMQ"
-    asked = [(request.job.where, f"spec.events.{kind}.credentialsSecretRef.name", events.secret)]
+    asked = []
+    if events is not None:
+        kind = "sqs" if events.sqs else "rabbitMQ"
+        asked.append((request.job.where, f"spec.events.{kind}.credentialsSecretRef.name", events.secret))
     for document in request.manifests.clients:
-        secret = (document.body["spec"].get("events") or {}).get("credentialsSecretRef") or {}
-        asked.append((document.where, "spec.events.credentialsSecretRef.name", secret.get("name", "")))
+        for part, field in (("events", "credentialsSecretRef"), ("entrustedState", "keySecretRef")):
+            secret = (document.body["spec"].get(part) or {}).get(field) or {}
+            if part != "events" or events is not None:
+                asked.append((document.where, f"spec.{part}.{field}.name", secret.get("name", "")))
     for where, field, name in asked:
         if name and name not in request.manifests.secrets:
             text = f"is {name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there"

@@ -22,11 +22,13 @@ from fedaggregator.http.server import server
 from fedaggregator.limits import Limits, within_open_files
 from fedapi import names
 from fedapi.outcome import Exit
+from fedregistry.backups import Backups
 from fedregistry.identity import Tokens
 from fedregistry.metrics import REGISTRY
 from fedregistry.readings import Readings
 from fedregistry.routes import Routes
 from fedregistry.settings import Settings
+from fedstore.dynamobackup import TableBackups
 from fedstore.dynamodb import DynamoSites
 from fedstore.errors import StoreError, UnfitStoreError
 
@@ -101,6 +103,8 @@ async def _serve(
         https = server(routes.application(), settings.host, settings.port, certificate, limits)
         serving = asyncio.create_task(https.serve())
         beside = [asyncio.create_task(readings.run()), asyncio.create_task(_look(tokens))]
+        if settings.backup_every_hours:
+            beside.append(asyncio.create_task(_backups(settings).run()))
         waiting = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait((serving, waiting, *beside), return_when=asyncio.FIRST_COMPLETED)
@@ -110,6 +114,12 @@ async def _serve(
             for task in (waiting, *beside):
                 task.cancel()
             await https.stopped(serving)
+
+
+def _backups(settings: Settings) -> Backups:
+    place = settings.table, settings.region, settings.endpoint, settings.table_credentials_dir
+    every_s = settings.backup_every_hours * 3600
+    return Backups(TableBackups.open(*place), every_s, settings.backup_keep_last, time.time)
 
 
 async def _look(tokens: Tokens) -> None:

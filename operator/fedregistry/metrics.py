@@ -22,3 +22,11 @@ READ_AT = Gauge(
     registry=REGISTRY,
 )
 READ_FAILURES = Counter("fedloom_registry_read_failures", "Readings of the table that failed.", registry=REGISTRY)
+BACKUP_AT = Gauge(
+    "fedloom_registry_backup_timestamp_seconds",
+    "When the newest whole backup of the table was made, in seconds since the epoch.",
+    registry=REGISTRY,
+)
+BACKUP_FAILURES = Counter(
+    "fedloom_registry_backup_failures", "Times that the table was to be backed up and was not.", registry=REGISTRY
+)

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     table_credentials_dir: Path | None = Field(
         None, description="Folder with the credentials of the table, a file per variable; none: the SDK's own chain."
     )
+    backup_every_hours: float = Field(
+        24.0, ge=0, description="Hours between two backups of the table by DynamoDB itself; 0: it makes none."
+    )
+    backup_keep_last: int = Field(7, ge=1, le=1000, description="How many of these backups stay.")
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS), description="Folder of its Secret: registry.key, tls.crt, tls.key."
     )

@@ -140,7 +140,7 @@ def job_prefix(job: Layout, kind: str) -> str:
 
 
 def _copied(source: ObjectStore, target: ObjectStore, job: Layout, key: str, *, verify: bool) -> Copied:
-    said = _DIGEST.search(key.rpartition("/")[2])
+    said = _DIGEST.findall(key.rpartition("/")[2])  # the last is its own: before it may be that of an update
     with source.reader(key) as reader:
         size = reader.size
         if target.size(key) == size and not (verify and _differs(source, target, key)):
@@ -150,7 +150,7 @@ def _copied(source: ObjectStore, target: ObjectStore, job: Layout, key: str, *, 
             reader.read_into(memoryview(data), 0)
             Record.stored(bytes(data))
         try:
-            with target.writer(key, size=size, sha256=said[0] if said else None) as writer:
+            with target.writer(key, size=size, sha256=said[-1] if said else None) as writer:
                 block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, size))))
                 for offset in range(0, size, _BLOCK_BYTES):
                     part = block[: min(_BLOCK_BYTES, size - offset)]

@@ -53,7 +53,7 @@ class DynamoSites:
     @classmethod
     def open(cls, table: str, region: str, endpoint: str, credentials: Path | None) -> "DynamoSites":
         """`credentials`: a folder as that of a store; None: the SDK's own chain, workload identity among it."""
-        return cls(table, OfCredentials(credentials, partial(_client, region, endpoint, credentials)).now)
+        return cls(table, OfCredentials(credentials, partial(client, region, endpoint, credentials)).now)
 
     def heard(self, client_id: str, claims: Claims, at: float) -> bool:
         """Takes in a heartbeat: one conditional write, and none within a minute after one that this process knows of."""
@@ -127,7 +127,7 @@ class DynamoSites:
                 BillingMode="PAY_PER_REQUEST",
                 SSESpecification={"Enabled": True},
             )
-        except _InUseError:
+        except TakenError:
             self._check_key(self._ask("describe_table")["Table"])  # somebody else's stays as it is, empty or not
             if self._ask("scan", Limit=1)["Items"]:
                 return
@@ -136,6 +136,10 @@ class DynamoSites:
             waiter.wait(TableName=self._table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
         except BotoCoreError as error:
             raise StoreFailedError(f"table {self._table} was made and does not come up: {error}") from error
+        self.complete()
+
+    def complete(self) -> None:
+        """Gives a table what neither its making nor a restore gives it."""
         if self._ask("describe_time_to_live")["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED":
             self._ask("update_time_to_live", TimeToLiveSpecification={"Enabled": True, "AttributeName": TTL})
         self._ask("update_continuous_backups", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
@@ -192,18 +196,25 @@ class DynamoSites:
             self._seen[client_id] = at
 
     def _ask(self, call: str, **what: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client(), call)(TableName=self._table, **what)
-        except ClientError as error:
-            raise _classed(self._table, call, error) from error
-        except BotoCoreError as error:
-            raise StoreFailedError(f"table {self._table}: {call}: {error}") from error
+        answer = asked(self._client(), self._table, call, TableName=self._table, **what)
         if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
             self._ahead_s = self._clock() - parsedate_to_datetime(date).timestamp()
         return answer
 
 
-def _client(region: str, endpoint: str, credentials: Path | None, files: Mapping[str, str]) -> Any:
+def asked(speaker: Any, table: str, call: str, **what: Any) -> dict[str, Any]:
+    """A call of boto3's client that is about a table; StoreError where it fails."""
+    try:
+        answer: dict[str, Any] = getattr(speaker, call)(**what)
+    except ClientError as error:
+        raise _classed(table, call, error) from error
+    except BotoCoreError as error:
+        raise StoreFailedError(f"table {table}: {call}: {error}") from error
+    return answer
+
+
+def client(region: str, endpoint: str, credentials: Path | None, files: Mapping[str, str]) -> Any:
+    """Of the SDK, for one set of credentials."""
     session = boto3.Session(
         aws_access_key_id=files.get("AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=files.get("AWS_SECRET_ACCESS_KEY"),
@@ -226,8 +237,8 @@ class _AbsentError(StoreFailedError):
     """There is no such table."""
 
 
-class _InUseError(StoreFailedError):
-    """The table exists."""
+class TakenError(StoreFailedError):
+    """There is a table of that name."""
 
 
 _HOW = "make it (docs/registry.md), or let the registry do so: registry.dynamodb.create"
@@ -241,8 +252,8 @@ def _classed(table: str, call: str, error: ClientError) -> StoreError:
         return _LostError(float(answer.get("Item", {}).get("LastSeen", {}).get("N", "0")))
     if code == "ResourceNotFoundException":
         return _AbsentError(said)
-    if code == "ResourceInUseException":
-        return _InUseError(said)
+    if code in ("ResourceInUseException", "TableAlreadyExistsException"):
+        return TakenError(said)
     return StoreDeniedError(said) if code in _DENIED else StoreFailedError(said)
 
 

@@ -56,6 +56,7 @@ def test_both_processes_accept_their_settings_and_mean_the_same(monkeypatch):
         f"{PREFIX}{field}".upper() for field in Settings.model_fields
     }
     assert (registry.table, registry.region, registry.create_table) == ("our-sites", "eu-central-1", True)
+    assert (registry.backup_every_hours, registry.backup_keep_last) == (6, 3)
     assert operator.registry_url == f"https://{operator.registry_hosts[0]}:{names.REGISTRY_PORT}"
     assert operator.registry_hosts[1:] == ("registry.example.com", "192.0.2.7")
     (entry,) = operator.registry_clients

@@ -92,9 +92,9 @@ def sites():
             {"name": "d", "persistentVolumeClaim": {"claimName": "scans"}},
             {"name": "r", "configMap": {"name": "rows"}},
         ]
-        return FLClient.parse(
-            {"metadata": metadata, "spec": {"provider": "GCP", "pool": pool, "data": {"volumes": volumes}}}
-        )
+        entrusted = {"keySecretRef": {"name": "fedloom-state-key-a"}}
+        spec = {"provider": "GCP", "pool": pool, "data": {"volumes": volumes}, "entrustedState": entrusted}
+        return FLClient.parse({"metadata": metadata, "spec": spec})
 
     gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2}
     tpu = {"accelerator": "TPU", "tpu": {"type": "tpu-v5-lite-podslice", "topology": "4x4"}}
@@ -229,6 +229,8 @@ OTHERS = [
         "Fedloom's own Secrets alone",
     ),
     ("job", f"{POD}.volumes.0", {"name": "credentials", "secret": {"secretName": "fedloom-store-a"}}, "called fedloom-store-"),
+    ("deployment", f"{POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-state-key-a"}}, "called fedloom-state-key-"),
+    ("cron", f"{CRON_POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-state-key-a"}}, "called fedloom-state-key-"),
     ("secret", "type", "kubernetes.io/service-account-token", "of type Opaque alone"),
     ("secret", "metadata.name", "db", "of Fedloom's names"),
     ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites, and those of jobs, alone"),

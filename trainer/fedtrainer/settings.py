@@ -24,6 +24,7 @@ from pydantic import (
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.wire.registry import Labels
+from fedapi.wire.site import MAX_ENTRUSTED
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
@@ -234,6 +235,24 @@ class TrainerSettings(HubSettings):
         Path(names.PATH_STATE),
         validation_alias=names.ENV_STATE_DIR,
         description="Checkpoints, updates not yet acknowledged, and the state that the task keeps.",
+    )
+    state_key_dir: Path | None = Field(
+        None,
+        validation_alias=names.ENV_STATE_KEY_DIR,
+        description="Folder with state.key, by which the site encrypts the state that it entrusts to the hub; absent: it entrusts none.",
+    )
+    entrust_every_rounds: int = Field(
+        1,
+        ge=1,
+        validation_alias=names.ENV_ENTRUST_EVERY_ROUNDS,
+        description="Rounds from one entrusted state to the next.",
+    )
+    entrust_keep_last: int = Field(
+        2,
+        ge=1,
+        le=MAX_ENTRUSTED,
+        validation_alias=names.ENV_ENTRUST_KEEP_LAST,
+        description="Entrusted states that the hub keeps.",
     )
     poll_s: float = Field(
         25.0, ge=0, le=60, validation_alias=ENV_POLL_S, description="Seconds that one question for work is held open."

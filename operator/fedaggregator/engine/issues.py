@@ -38,20 +38,23 @@ class Issues:
     def _begin(self) -> None:
         self._since = self._clock()
         self._entries: dict[tuple[Method, str], _Entry] = {}
-        self._uploads: dict[str, tuple[Holder, set[str]]] = {}  # of each site, in its last attempt
+        self._uploads: dict[
+            tuple[str, bool], tuple[Holder, set[str]]
+        ] = {}  # of each site: in its last attempt; for none
         self._holders = self._omitted = 0
 
     def check_room(self, upload: ObjectRef, to: Holder) -> None:
         """RequestRefusedError when a site was granted so many other objects for the same attempt."""
         others = self._granted(to) - {upload.key}
         if len(others) >= _MOST_UPLOADS:
-            message = f"{len(others)} different objects were granted for this attempt, of which one can count"
+            what = "this attempt" if to.round else "no attempt since the last commit"
+            message = f"{len(others)} different objects were granted for {what}, of which one can count"
             raise RequestRefusedError(Refusal(code="TooLarge", message=f"{message}: train no other"))
 
     def note(self, method: Method, ref: ObjectRef, to: Holder, expires_at: float) -> None:
         """A URL was made; of several for the same the last one counts."""
         if method == "PUT":
-            self._uploads[to.client] = to, self._granted(to) | {ref.key}
+            self._uploads[to.client, to.round > 0] = to, self._granted(to) | {ref.key}
             fields = {"site": to.client, "key": ref.key, "size": ref.size, "sha256": ref.sha256, "expires": expires_at}
             log.info("upload granted", extra={"fields": fields})
         entry, holder = self._entries.get((method, ref.key)), to.text()
@@ -65,7 +68,7 @@ class Issues:
 
     def _granted(self, to: Holder) -> set[str]:
         """Keys of what a site was granted for an attempt; admission refuses those before its last."""
-        last, keys = self._uploads.get(to.client, (to, set()))
+        last, keys = self._uploads.get((to.client, to.round > 0), (to, set()))
         return keys if last == to else set()
 
     def taken(self, commit: CommitRecord) -> IssueRecord | None:

@@ -1,7 +1,8 @@
-"""Models out and updates in, by signed URL. Threads move what is large, TLS and all (bulk.py).
+"""Models out and updates in, and states that sites entrust, by signed URL. Threads move what is large, TLS and all (bulk.py).
 
-A URL is good for the site that it was made for, while that site is in the job; one to write with also no longer than
-its attempt takes that site's update, which is looked at before, during and at the end of a transfer.
+A URL is good for the site that it was made for, while that site is in the job; one to write an update with also no longer than
+its attempt takes that site's update, which is looked at before, during and at the end of a transfer. What a site entrusts
+belongs to no attempt.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,7 @@ class Blobs:
         if holder == INITIALIZER:
             self._initial.check_wanted()
             return
-        if method == "PUT":
+        if method == "PUT" and holder.round:
             refusal = admission.unwanted(state, client, holder.round, holder.attempt)
         else:
             refusal = admission.stranger(state, client)

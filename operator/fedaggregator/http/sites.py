@@ -1,4 +1,4 @@
-"""The routes of a site: next (long poll), uploads, updates, evaluations, failures. All need the site's identity."""
+"""The routes of a site: next (long poll), uploads, updates, evaluations, failures, entrust, recall. All need the site's identity."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,15 @@ from fedaggregator.limits import Limits
 from fedaggregator.ports import Identity
 from fedaggregator.requests.sites import SiteRequests
 from fedapi.wire.message import Message
-from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, UploadRequest
+from fedapi.wire.site import (
+    EntrustRequest,
+    EvaluationReport,
+    FailureReport,
+    HandedUpdate,
+    NextRequest,
+    RecallRequest,
+    UploadRequest,
+)
 
 _M = TypeVar("_M", bound=Message)
 Post = Callable[[Request], Awaitable[Response]]
@@ -35,6 +43,8 @@ class SiteRoutes:
             "updates": self._taking(HandedUpdate, sites.update, self._limits.update_bytes),
             "evaluations": self._taking(EvaluationReport, sites.evaluation),
             "failures": self._taking(FailureReport, sites.failure),
+            "entrust": self._taking(EntrustRequest, sites.entrust),
+            "recall": self._taking(RecallRequest, sites.recall),
         }
         return [
             Route(f"/v1/sites/{{client}}/{name}", self._readable(post), methods=["POST"])

@@ -25,10 +25,12 @@ from fedapi.wire.queued import QueuedAnswer, QueuedRequest
 from fedapi.wire.site import (
     Assignment,
     Download,
+    EntrustRequest,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     NextRequest,
+    RecallRequest,
     Refusal,
     UploadRequest,
 )
@@ -80,6 +82,8 @@ class QueuedSites:
             "updates": (HandedUpdate, requests.update),
             "evaluations": (EvaluationReport, requests.evaluation),
             "failures": (FailureReport, requests.failure),
+            "entrust": (EntrustRequest, requests.entrust),
+            "recall": (RecallRequest, requests.recall),
         }
 
     async def run(self) -> None:

@@ -4,8 +4,10 @@ A site is admitted first, then heard, then what it says is taken: RequestRefused
 """
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
-from fedaggregator import metrics
+from fedaggregator import metrics, refusallog
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.payloads import Payloads
@@ -13,18 +15,23 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Delivery, Holder
 from fedaggregator.publisher import Publisher
+from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.smallmodel import SmallModel
-from fedapi.wire.message import ObjectRef
+from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.protocol import INLINE
 from fedapi.wire.site import (
     Assignment,
     Download,
+    EntrustAnswer,
+    EntrustRequest,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     InlineUpload,
     NextRequest,
+    Recalled,
+    RecallRequest,
     Receipt,
     Refusal,
     TrainOrder,
@@ -38,9 +45,11 @@ from fedcore.rounds.state import State
 from fedstore.errors import StoreError
 from fedstore.objectstore import DIGEST
 
+_M = TypeVar("_M", bound=Message)
+
 
 class SiteRequests:
-    """The five questions and reports of a site."""
+    """The questions and reports of a site."""
 
     def __init__(
         self,
@@ -51,9 +60,11 @@ class SiteRequests:
         payloads: Payloads,
         small: SmallModel,
         limits: Limits,
+        entrusted: EntrustedStates,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
         self._delivery, self._payloads, self._small, self._limits = delivery, payloads, small, limits
+        self._entrusted = entrusted
 
     async def admit(self, client: str, doubt: str) -> None:
         """RequestRefusedError unless the site is proven and of this job. `doubt`: why it is not proven."""
@@ -126,6 +137,25 @@ class SiteRequests:
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             raise
+
+    async def entrust(self, client: str, asked: EntrustRequest) -> EntrustAnswer:
+        """Takes the state of a site, which only the site can read."""
+        return await self._told(client, self._entrusted.entrust(client, asked))
+
+    async def recall(self, client: str, asked: RecallRequest) -> Recalled:
+        """Gives it back."""
+        return await self._told(client, self._entrusted.recall(client, asked))
+
+    async def _told(self, client: str, answer: Awaitable[_M]) -> _M:
+        """What is refused of a site's state is no failure of the site."""
+        try:
+            return await answer
+        except RequestRefusedError as error:
+            metrics.REFUSALS.labels(error.refusal.code).inc()
+            refusallog.note("refused", site=client, code=error.refusal.code, reason=error.refusal.message)
+            raise
+        except StoreError as error:
+            raise self._unavailable(error) from error
 
     async def _refuse_misfit(self, client: str) -> None:
         """Tells a site that cannot be given work, because it would not understand it."""

@@ -8,12 +8,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 
+from fedapi import names
 from fedapi.crd.events import SiteEvents
-from fedapi.crd.fields import Conditions, Labels, ObjectMeta, Part, Quantity, QueueName, Short, StatusPart, rule, rules
+from fedapi.crd.fields import (
+    Conditions,
+    Labels,
+    Name,
+    ObjectMeta,
+    Part,
+    Quantity,
+    QueueName,
+    Short,
+    StatusPart,
+    rule,
+    rules,
+)
 from fedapi.crd.podfields import Resources, Tolerations
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
+from fedapi.wire.site import MAX_ENTRUSTED
 
 
 class Placement(Part):
@@ -176,6 +190,33 @@ class State(Part):
     persistent_volume_claim: ClaimSource = Field(description="A claim of the site's own; Fedloom never deletes it.")
 
 
+class StateKeyRef(Part):
+    """A Secret of the same namespace."""
+
+    name: Name = Field(
+        description=f"Name of the Secret; it begins with {names.STATE_KEY_SECRET_PREFIX}.",
+        json_schema_extra=rules(
+            rule(
+                f"self.startsWith('{names.STATE_KEY_SECRET_PREFIX}')",
+                f"must begin with {names.STATE_KEY_SECRET_PREFIX}: who may write sites gets no other Secret mounted",
+            )
+        ),
+    )
+
+
+class EntrustedState(Part):
+    """What the site leaves of its state with the hub."""
+
+    key_secret_ref: StateKeyRef = Field(
+        description=f"The site's own Secret: `{names.FILE_STATE_KEY}`, 32 bytes or more (`openssl rand -hex 32`), by which the "
+        "state is encrypted at the site. Without it nobody can read what was entrusted: keep a copy."
+    )
+    every_rounds: int = Field(1, ge=1, le=1000, description="Rounds from one entrusted state to the next.")
+    keep_last: int = Field(
+        2, ge=1, le=MAX_ENTRUSTED, description="How many the hub keeps: with more, a rollback can go further back."
+    )
+
+
 class FLClientSpec(Part):
     """One site."""
 
@@ -192,6 +233,11 @@ class FLClientSpec(Part):
         description="A volume for what outlives a pod: checkpoints of a training, updates on their way, and the tensors that "
         "a task keeps at the site in ctx.state. Absent: they are lost with the pod; the training of the round begins anew, "
         "and a task that has lost its ctx.state ends with DataMissing.",
+    )
+    entrusted_state: EntrustedState | None = Field(
+        None,
+        description="Present: after a round the site entrusts what its task keeps in ctx.state to the hub's store, encrypted by "
+        "a key of its own, and gets it back where it has lost it. Absent: its state never leaves the site.",
     )
     events: SiteEvents | None = Field(
         None, description="Present: the site speaks by queue to jobs that have spec.events. Absent: over HTTPS alone."

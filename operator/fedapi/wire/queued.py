@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fedapi.wire.message import Inline, Message, Name, Natural
 
-Path = Literal["next", "uploads", "updates", "evaluations", "failures"]
+Path = Literal["next", "uploads", "updates", "evaluations", "failures", "entrust", "recall"]
 HELD_S = 120.0  # that a question for work is held: a site that waits says so often that it is there
 
 

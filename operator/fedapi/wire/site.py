@@ -7,6 +7,8 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/updates      HandedUpdate   -> Receipt
     POST /v1/sites/{client}/evaluations  EvaluationReport -> Receipt
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
+    POST /v1/sites/{client}/entrust      EntrustRequest -> EntrustAnswer
+    POST /v1/sites/{client}/recall       RecallRequest  -> Recalled
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
 A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other
@@ -14,6 +16,9 @@ refusal that a new URL is needed.
 
 A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
 one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
+
+A site may entrust its state to the hub, encrypted by a key of its own, and recall it: it asks `entrust`, puts what it has where the
+grant says, and asks again, whereupon no grant says that the hub has it.
 
 The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
 
@@ -48,6 +53,7 @@ MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
+MAX_ENTRUSTED = 16  # states of one site
 MAX_CA = 32 << 10  # characters of an object store's CA certificates
 UPDATE = "update"  # the payload that every strategy has: local - base
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
@@ -287,6 +293,37 @@ class FailureReport(Message):
     client: Name
     reason: Annotated[str, Field(max_length=63)]
     message: Annotated[str, Field(max_length=1024)] = ""
+
+
+class RecallRequest(Message):
+    """The site has lost the state that its update left, and asks for what it entrusted."""
+
+    round: Natural
+    attempt: Natural
+    update_sha256: Sha256 = Field(description="Of the payload `update`, as the hub names what it committed last.")
+
+
+class EntrustRequest(RecallRequest):
+    """The site would entrust that state, encrypted by itself: before it hands in the update, or once that is committed."""
+
+    sha256: Sha256 = Field(description="Of what is sent, as is the size.")
+    size: int = Field(ge=1, le=MAX_EXACT)
+    keep_last: int = Field(ge=1, le=MAX_ENTRUSTED, description="How many the hub keeps; older ones are deleted.")
+
+
+class EntrustAnswer(Message):
+    """Where to put it. No grant: the hub has the state of that update, and nothing is left to do."""
+
+    grant: UploadGrant | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Recalled(Message):
+    """What the site entrusted, and of which update."""
+
+    round: Natural
+    attempt: Natural
+    update_sha256: Sha256
+    state: Download
 
 
 class Receipt(Message):

@@ -292,3 +292,12 @@ class Layout:
     def evaluation_report(self, client: str, round_: int) -> str:
         """Key of one client's evaluation of a model."""
         return f"{self.updates(client)}/client_{client}_round_{round_}.evaluation.json"
+
+    def entrusted(self, client: str) -> str:
+        """Prefix of the states that one client has entrusted."""
+        return f"checkpoints/{self._job}/{client}"
+
+    def entrusted_state(self, client: str, round_: int, attempt: int, update_sha256: str, sha256: str) -> str:
+        """Key of a state, encrypted by its site: that which the update of this digest has left."""
+        name = f"client_{client}_round_{round_}-a{attempt}-{update_sha256}-{sha256}"
+        return f"{self.entrusted(client)}/{name}{UPDATE_SUFFIX}{ENCRYPTED_SUFFIX}"

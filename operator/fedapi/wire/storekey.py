@@ -63,7 +63,18 @@ class ReportKey:
     round: int
 
 
-StoreKey = RecordKey | ModelKey | HubStateKey | UpdateKey | ManifestKey | ReportKey
+@dataclass(frozen=True)
+class EntrustedKey:
+    """A site's state, as it entrusted it: of which of its updates, and what its bytes must be."""
+
+    client: str
+    round: int
+    attempt: int
+    update_sha256: str
+    sha256: str
+
+
+StoreKey = RecordKey | ModelKey | HubStateKey | UpdateKey | ManifestKey | ReportKey | EntrustedKey
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(
     rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues)\.json)"
@@ -72,7 +83,7 @@ _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
 _SENT = re.compile(
     rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors(\.enc)?|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
 )
-
+_ENTRUSTED = re.compile(rf"([^/]+)/client_\1_round_{_ROUND}-a([0-9]{{1,9}})-{_SHA256}-{_SHA256}\.safetensors\.enc")
 
 _JOB = re.compile(r"(?:control|models|hubstate)/([^/]+)/([^/]+)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/.*")
 
@@ -105,7 +116,13 @@ def _moved(layout: Layout, ref: ObjectRef) -> ObjectRef:
 
 def parsed(layout: Layout, key: str) -> StoreKey | None:
     """What a key of this job says; None when it is no object of ours."""
-    found = _record(layout, key) or _model(layout, key) or _hub_state(layout, key) or _sent(layout, key)
+    found = (
+        _record(layout, key)
+        or _model(layout, key)
+        or _hub_state(layout, key)
+        or _sent(layout, key)
+        or _entrusted(layout, key)
+    )
     return found if found is not None and _spelled(layout, found) == key else None
 
 
@@ -134,18 +151,26 @@ def _sent(layout: Layout, key: str) -> UpdateKey | ManifestKey | ReportKey | Non
     return ManifestKey(client, round_, int(attempt)) if attempt else ReportKey(client, round_)
 
 
+def _entrusted(layout: Layout, key: str) -> EntrustedKey | None:
+    found = _ENTRUSTED.fullmatch(key.removeprefix(layout.at("checkpoints/")))
+    return EntrustedKey(found[1], int(found[2]), int(found[3]), found[4], found[5]) if found else None
+
+
 def _spelled(layout: Layout, found: StoreKey) -> str:
     """The one key that says this."""
     match found:
         case RecordKey():
-            return layout.record(found.round, found.epoch, found.attempt, found.name)
+            key = layout.record(found.round, found.epoch, found.attempt, found.name)
         case ModelKey():
-            return layout.model(found.round, found.sha256)
+            key = layout.model(found.round, found.sha256)
         case HubStateKey():
-            return layout.hub_state(found.round, found.sha256)
+            key = layout.hub_state(found.round, found.sha256)
         case UpdateKey():
-            return layout.update(found.client, found.round, found.sha256, encrypted=found.encrypted)
+            key = layout.update(found.client, found.round, found.sha256, encrypted=found.encrypted)
         case ManifestKey():
-            return layout.manifest(found.client, found.round, found.attempt)
+            key = layout.manifest(found.client, found.round, found.attempt)
         case ReportKey():
-            return layout.evaluation_report(found.client, found.round)
+            key = layout.evaluation_report(found.client, found.round)
+        case EntrustedKey():
+            key = layout.entrusted_state(found.client, found.round, found.attempt, found.update_sha256, found.sha256)
+    return key

@@ -9,7 +9,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import FLClient, Pool
 from fedapi.jsonvalue import Json
-from fedoperator.desired import aggregator, placement, queues, ring
+from fedoperator.desired import aggregator, entrusted, placement, queues, ring
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import task_environment
@@ -40,6 +40,7 @@ def _mounts(spec_job: FederatedJob, client: FLClient, identity: Identity) -> tup
         *(data_mount(volume) for volume in client.spec.data.volumes),
         _state_mount(client),
         *queues.site_mounts(spec_job.spec, client.spec),
+        *entrusted.mounts(client.spec),
     )
 
 
@@ -66,9 +67,8 @@ def _environment(
         names.ENV_LIFETIME: spec_job.spec.training.lifetime,
     }
     own |= {names.ENV_REGISTRY_URL: registry_url} if registry_url else {}
-    return (
-        task_environment(spec_job) | own | queues.site_environment(spec_job.spec, client.spec) | ring.environment(shape)
-    )
+    own |= queues.site_environment(spec_job.spec, client.spec) | entrusted.environment(client.spec)
+    return task_environment(spec_job) | own | ring.environment(shape)
 
 
 def _resources(spec_job: FederatedJob, pool: Pool, shape: Shape) -> Json:

@@ -7,6 +7,8 @@ from fedapi.wire.site import (
     Assignment,
     Download,
     Encrypt,
+    EntrustAnswer,
+    EntrustRequest,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
@@ -14,6 +16,8 @@ from fedapi.wire.site import (
     InlineUpload,
     NextRequest,
     Payload,
+    Recalled,
+    RecallRequest,
     Receipt,
     Refusal,
     TrainOrder,
@@ -69,6 +73,10 @@ INLINE_TO_HUB: dict[str, Message] = {
     "updates-inline": HandedUpdate(body=MANIFEST, content={"update": b"\x00\xfftensors"}),
     "updates-encrypted": HandedUpdate(body=MANIFEST.model_copy(update={"payloads": {"update": ENCRYPTED}})),
 }
+INLINE_TO_HUB |= {
+    "entrust": EntrustRequest(round=7, attempt=2, update_sha256=A, sha256=B, size=123, keep_last=2),
+    "recall": RecallRequest(round=7, attempt=2, update_sha256=A),
+}
 INLINE_TO_SITE: dict[str, Message] = {
     "train-encrypted": Assignment(
         kind="Train",
@@ -83,6 +91,11 @@ INLINE_TO_SITE: dict[str, Message] = {
             }
         ),
     ),
+}
+INLINE_TO_SITE |= {
+    "entrusted": EntrustAnswer(),
+    "entrust-grant": EntrustAnswer(grant=TO_SITE["grant"]),
+    "recalled": Recalled(round=7, attempt=2, update_sha256=A, state=MODEL),
 }
 CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",

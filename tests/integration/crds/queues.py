@@ -1,8 +1,9 @@
-"""Queues that a job and a site may and may not name: (path, accepted, refused, words of the refusal)."""
+"""Queues, and keys of entrusted state, that a job and a site may and may not name: (path, accepted, refused, words of the refusal)."""
 
 SECRET = {"credentialsSecretRef": {"name": "fedloom-queue-hub"}}
 RABBIT, SQS = {"host": "broker.example"} | SECRET, {"region": "eu-central-1"}
-EVENTS = "spec.events"
+EVENTS, STATE = "spec.events", "spec.entrustedState"
+KEY = {"keySecretRef": {"name": "fedloom-state-key-a"}}
 
 
 def job(storage, events):
@@ -28,4 +29,8 @@ OF_JOBS = [
 OF_SITES = [
     (EVENTS, {}, {"credentialsSecretRef": {"name": "fedloom-store-hub"}}, ["begin with fedloom-queue-"]),
     (EVENTS, SECRET, {"credentialsSecretRef": {}}, ["credentialsSecretRef.name"]),
+    (STATE, KEY, {}, ["entrustedState.keySecretRef"]),
+    (STATE, KEY, {"keySecretRef": {"name": "fedloom-queue-hub"}}, ["begin with fedloom-state-key-"]),
+    (STATE, KEY | {"keepLast": 16}, KEY | {"keepLast": 17}, ["keepLast"]),
+    (STATE, KEY | {"everyRounds": 5}, KEY | {"everyRounds": 0}, ["everyRounds"]),
 ]

@@ -15,7 +15,7 @@ from fedapi.wire.tokens import site_token
 from tests.integration.fedaggregator.harness import JOB_KEY, JobFolder, https
 from tests.integration.fedaggregator.raw import connected
 
-ROUTES = ("next", "uploads", "updates", "evaluations", "failures")
+ROUTES = ("next", "uploads", "updates", "evaluations", "failures", "entrust", "recall")
 WORDS = (
     None,
     True,

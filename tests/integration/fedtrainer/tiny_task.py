@@ -186,6 +186,16 @@ class Counts(Tiny):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Steered(Counts):
+    """What its state holds is in every later model, as controls and residuals are."""
+
+    def train(self, model, data, settings, ctx):
+        if "layer" in ctx.state:
+            with torch.no_grad():
+                next(model.parameters()).add_(ctx.state["layer"], alpha=0.1)
+        return super().train(model, data, settings, ctx)
+
+
 def task(kind: str = "Tiny"):
     return globals()[kind]()
 

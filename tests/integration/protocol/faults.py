@@ -21,7 +21,17 @@ from typing import Any, Literal
 from fedapi import names
 from tests.waiting import PATIENCE_S
 
-ROUTES = ("next", "uploads", "updates", "evaluations", "failures", "get", "put")  # the last two are bytes by URL
+ROUTES = (
+    "next",
+    "uploads",
+    "updates",
+    "evaluations",
+    "failures",
+    "entrust",
+    "recall",
+    "get",
+    "put",
+)  # the last two are bytes by URL
 
 
 @dataclass(frozen=True)

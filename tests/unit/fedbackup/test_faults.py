@@ -321,6 +321,31 @@ def test_what_history_deletes_meanwhile_begins_the_snapshot_anew(undisturbed):
     good(to, undisturbed)
 
 
+def test_a_state_that_a_newer_one_replaces_meanwhile_is_left_out_and_no_damage(job):
+    """No round is committed between: sites entrust their states whenever they like."""
+    layout, sha256 = job.state.layout, "5" * 64
+    older, newer = (layout.entrusted_state("a", round_, 1, sha256, sha256) for round_ in (2, 3))
+
+    class Busy(MemoryStore):
+        def reader(self, key):
+            if "models/" in key:
+                self.delete(older)
+            return super().reader(key)
+
+    source = Busy()
+    source._objects = dict(job.store._objects)
+    for key in (older, newer):
+        source.put_once(key, b"state")
+    to = archive()
+    first = Maker(source, to, SIGNER, (FEDERATED_JOB,), Policy(), Clock(), Clock().pause).made()
+    source.put_once(older, b"state")
+    made = Maker(source, to, SIGNER, (FEDERATED_JOB,), Policy(), Clock(), Clock().pause).made()
+    assert (first.trouble, made.trouble) == (None, None)
+    found = [[e.path for e in each.manifest.entries if e.path.startswith("checkpoints/")] for each in (first, made)]
+    assert layout.inside(newer) in found[0]
+    assert layout.inside(newer) in found[1]
+
+
 def test_nothing_committed_is_no_backup():
     for source in (MemoryStore(), MemoryStore()):
         to = archive()

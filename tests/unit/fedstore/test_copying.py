@@ -1,6 +1,7 @@
 """A job moved between stores: whole, verified, resumed after a kill, refused where something else is; and it goes on there."""
 
 import contextlib
+import hashlib
 
 import pytest
 
@@ -53,6 +54,8 @@ def source():
 def test_everything_of_the_job_is_there_and_head_comes_last(source, tmp_path, kind):
     source.put_once(f"ledger/ns/job-{UID}/000001.jsonl", b"{}\n")
     source.put_once("models/ns/other-uid/README", b"another job's")
+    entrusted = JOB.entrusted_state("a", 3, 1, "5" * 64, hashlib.sha256(b"state").hexdigest())
+    source.put_once(entrusted, b"state")
     target = MemoryStore() if kind == "memory" else DiskStore(tmp_path)
     steps = copy(source, target)
     ours = {key: data for key, data in content(source).items() if "other" not in key}

@@ -33,7 +33,7 @@ class Bulk:
         self._patience = patience
         self._block = memoryview(bytearray(BLOCK_BYTES))
 
-    def download(self, what: Download, path: Path) -> None:
+    def download(self, what: Download, path: Path, name: str = "the model") -> None:
         """Leaves a verified file at `path`: of what the order brought, or else of what its URL gives.
 
         RejectedError when its bytes are wrong three times.
@@ -45,11 +45,11 @@ class Bulk:
                 return
             log.warning("the model in the order is not the one that it names: fetches it")
         for _ in range(BAD_DOWNLOADS):
-            found = persist("downloading the model", lambda: self._download(what, path), self._patience)
+            found = persist(f"downloading {name}", lambda: self._download(what, path), self._patience)
             if found == what.sha256:
                 return
         path.unlink(missing_ok=True)
-        raise RejectedError("WrongDigest", f"the model's bytes have SHA-256 {found}, the order says {what.sha256}")
+        raise RejectedError("WrongDigest", f"{name}'s bytes have SHA-256 {found}, the order says {what.sha256}")
 
     def upload(self, path: Path, grant: UploadGrant) -> None:
         """Sends a file, once: LinkExpiredError and RetryError both call for a new grant, since a refusal in mid-body can get lost.

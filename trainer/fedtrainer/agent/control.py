@@ -11,10 +11,14 @@ from fedapi.wire.message import Message
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
+    EntrustAnswer,
+    EntrustRequest,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     NextRequest,
+    Recalled,
+    RecallRequest,
     Receipt,
     UploadGrant,
     UploadRequest,
@@ -32,7 +36,7 @@ FAILURE_PATIENCE_S = 20.0  # a report before the end must not delay the end
 
 
 class Control:
-    """The five questions and reports of a site."""
+    """The questions and reports of a site."""
 
     def __init__(self, transport: Transport, settings: TrainerSettings) -> None:
         self._transport = transport
@@ -63,6 +67,14 @@ class Control:
         """That this site cannot deliver; tried for a short while only."""
         short = Patience(min(self._patience.total_s, FAILURE_PATIENCE_S))
         return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
+
+    def entrust(self, request: EntrustRequest) -> EntrustAnswer:
+        """Where to put the site's state, or that the hub has it. One try: RetryError is the caller's."""
+        return self._post("entrust", request, EntrustAnswer)
+
+    def recall(self, request: RecallRequest) -> Recalled:
+        """Where that state is fetched; LinkExpiredError: the hub has none. One try, as above."""
+        return self._post("recall", request, Recalled)
 
     def _next(self, wait_s: float, doing: tuple[int, int] | None = None) -> Assignment:
         request = question(self._transport.held_s(wait_s), doing)

@@ -32,6 +32,7 @@ from fedtrainer.agent import encrypting
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
+from fedtrainer.agent.entrusting import Entrusting
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
@@ -103,6 +104,9 @@ class Agent:
         self._bulk = bulk
         self._checkpoints = checkpoints
         self._found: RankGroup | None = None
+        folder = settings.state_key_dir
+        self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
+        self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._last = ""  # last order, and how often it came in a row
         self._repeats = 0
@@ -144,6 +148,8 @@ class Agent:
             self._checkpoints.state.discard((answer.train.round, answer.train.attempt))
         elif answer.kind == "Done":
             self._checkpoints.state.discard(None)
+        if self._entrusting is not None and answer.kind != "Done":  # the hub may be gone then
+            self._why_lost = self._entrusting.settle(self._committed)
 
     def _finish(self, answer: Assignment) -> None:
         """Lets the other ranks go, and leaves nothing on the state volume that nobody will need."""
@@ -251,6 +257,8 @@ class Agent:
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
         inline, content = order.inline, {}
+        if self._entrusting is not None:
+            self._entrusting.staged((order.round, order.attempt), finished.sha256)
         if inline is not None and finished.size <= inline.max_bytes:
             payload = inline.object(finished.sha256, finished.size)
             content = {UPDATE: folder.update.read_bytes()}
@@ -319,7 +327,9 @@ class Agent:
         """Every rank has the model of an order and the site's state; its data of the round."""
         path = self._checkpoints.model(model.sha256)
         self._bulk.download(model, path)
-        return self._group().load(path, round_, OrderState(self._checkpoints.state, self._committed, update))
+        return self._group().load(
+            path, round_, OrderState(self._checkpoints.state, self._committed, update, self._why_lost)
+        )
 
     def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""

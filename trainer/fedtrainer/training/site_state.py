@@ -121,6 +121,7 @@ def _missing(order: OrderState, newest: StateFile | None) -> str:
         f"the task asks for ctx.state, which has to be that {theirs}, the last in which the aggregator committed an "
         f"update of this site, but in {order.files.folder} {ours}: use ctx.state in every training from the first "
         f"one on, and give the site a volume that stays (spec.state); {_way_out(order.files.folder)}"
+        f"{f'; {order.why_lost}' if order.why_lost else ''}"
     )
 
 

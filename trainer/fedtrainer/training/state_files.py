@@ -59,6 +59,11 @@ class StateFiles:
         files = [newest] if committed.sha256 is None else self._files("current")
         return next((file for file in files if committed.made(file)), None)
 
+    def staged(self, update: Update, update_sha256: str) -> StateFile | None:
+        """What the training for an update has left."""
+        of = Committed(update, update_sha256)
+        return next((file for file in self._files("staged") if of.made(file)), None)
+
     def newest(self) -> StateFile | None:
         """The newest state that was ever current, whatever was committed."""
         return max(self._files("current"), key=lambda file: file.update, default=None)
@@ -75,6 +80,12 @@ class StateFiles:
         for other in self._files("staged"):
             if other.update == update and other.path != path:
                 other.path.unlink(missing_ok=True)
+        _sync(self.folder)
+        _sync(self.folder.parent)
+
+    def put_back(self, written: Path, update: Update, update_sha256: str, sha256: str) -> None:
+        """A durable file of the folder becomes current: the state of a committed update, which was lost here."""
+        written.replace(self.folder / f"current-{update[0]:06d}-{update[1]}-{update_sha256}-{sha256}.safetensors")
         _sync(self.folder)
         _sync(self.folder.parent)
 
@@ -134,6 +145,7 @@ class OrderState:
     files: StateFiles
     committed: Committed | None  # whose state the order starts from
     update: Update | None = None  # whose state it stages; an evaluation stages none
+    why_lost: str = ""  # what is to be said where that state is not there
 
 
 def _sync(folder: Path) -> None:

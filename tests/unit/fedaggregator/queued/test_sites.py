@@ -30,7 +30,7 @@ class Trouble:
 def queued(queues, phase=Phase.COLLECTING):
     roster = SimpleNamespace(by_name=dict.fromkeys(SITES))
     engine = SimpleNamespace(state=SimpleNamespace(config=SimpleNamespace(uid=UID), roster=roster, phase=phase))
-    requests = SimpleNamespace(upload=None, update=None, evaluation=None, failure=None)
+    requests = SimpleNamespace(upload=None, update=None, evaluation=None, failure=None, entrust=None, recall=None)
     return QueuedSites(engine, Trouble(), requests, queues, "fedloom", b"key")
 
 
