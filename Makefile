@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help python install generate check test test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools cluster-down images wheel clean
+.PHONY: help python install generate check test test-gpu test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,12 @@ test: ## everything needed to trust a change, the real cluster included, from no
 
 test-long: test ## also what the examples promise about accuracy; figures in build/long/*.json
 	$(RUN) -m pytest -q -s -m long tests/long
+
+test-gpu: install ## the trainer on an NVIDIA GPU (nvcc, g++): rings by NCCL and gloo, sites that share the GPU
+	$(RUN) -c "import sys, torch; torch.cuda.is_available() or sys.exit('make test-gpu needs an NVIDIA GPU, and torch finds none here')"
+	$(RUN) images/trainer/horovod_wheel.py $(CURDIR)/$(BIN)/python build/gpu --nccl
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/gpu/site build/gpu/horovod-*.whl
+	PYTHONPATH=$(CURDIR)/build/gpu/site $(RUN) -m pytest -q tests/gpu
 
 test-repeat: cluster-tools store-tools install ## the suite without the cluster, 5 times with one core busy and 5 times without: hours
 	bash tools/test_repeat.sh

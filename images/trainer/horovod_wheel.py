@@ -2,11 +2,12 @@
 """Makes a wheel of Horovod that fits a torch: `horovod_wheel.py PYTHON FOLDER [--nccl]` prints the wheel's path.
 
 Horovod 0.28.1 (its last release) is a source package that asks for C++14, torch 2.9 for C++17: the standard is
-raised. One behaviour is added, which the environment variable HOROVOD_WAIT_FOR_WORK turns on: a rank waits for
-tensors instead of asking all others every cycle whether there are any (WAIT below). PYTHON is an interpreter that has torch; its pip fetches the source. Needs g++,
+raised. It leans on headers that only older compilers bring along: they are named. One behaviour is added, which the
+environment variable HOROVOD_WAIT_FOR_WORK turns on: a rank waits for tensors instead of asking all others every cycle
+whether there are any (WAIT below). PYTHON is an interpreter that has torch; its pip fetches the source. Needs g++,
 make and Python.h; with --nccl also CUDA's toolkit (nvcc on PATH) and the NCCL that torch brought. Minutes of work,
-so the wheel is kept under the cache root (FEDLOOM_CACHE), keyed by what it was made from. Used by
-tools/dev_environment.py and by the Dockerfile beside it; needs no package installed.
+so the wheel is kept under the cache root (FEDLOOM_CACHE), keyed by what it was made from. Used by `make test-gpu`,
+tools/dev_environment.py and the Dockerfile beside it; needs no package installed.
 """
 
 import argparse
@@ -23,6 +24,15 @@ from pathlib import Path
 
 HOROVOD = "0.28.1"
 STANDARD = 17  # C++ that torch 2.9's headers need
+STANDARDS = {
+    "CMakeLists.txt": "CMAKE_CXX_STANDARD 14",
+    "horovod/torch/CMakeLists.txt": "CMAKE_CXX_STANDARD 14",
+    "horovod/common/ops/cuda/CMakeLists.txt": "CMAKE_CUDA_STANDARD 11",
+}
+# Headers that Horovod uses without asking for them: since GCC 13 no other header brings them along.
+INCLUDED = " ".join(
+    f"-include {name}" for name in ("algorithm", "cstdint", "functional", "memory", "stdexcept", "string")
+)
 BUILD_TOOLS = ("setuptools<81", "wheel", "packaging", "cloudpickle", "cmake<4")
 FLAGS = {
     "HOROVOD_WITH_PYTORCH": "1",
@@ -32,7 +42,9 @@ FLAGS = {
     "HOROVOD_WITH_GLOO": "1",
 }
 GLOO = {"HOROVOD_CPU_OPERATIONS": "GLOO"}
-NCCL = {"HOROVOD_GPU_OPERATIONS": "NCCL", "HOROVOD_BUILD_CUDA_CC_LIST": "70,75,80,86,89,90"}
+NCCL = {"HOROVOD_GPU_OPERATIONS": "NCCL"}
+# Compute capabilities that get machine code, where nvcc knows them; newer GPUs translate that of the last.
+GPUS = (70, 75, 80, 86, 89, 90, 100, 120)
 
 # File of the source -> text -> what it becomes. Ranks that all bring the same tensors need no agreement while nobody
 # has any: the rank that is first waits in the next agreement for the others, for gloo's timeout at most. Asking a
@@ -86,7 +98,7 @@ def flags(*, nccl: bool) -> dict[str, str]:
 
 def made_from(*, nccl: bool = False) -> str:
     """Everything but the machine and its torch that a wheel depends on."""
-    return json.dumps([HOROVOD, STANDARD, WAIT, flags(nccl=nccl)])
+    return json.dumps([HOROVOD, STANDARD, WAIT, flags(nccl=nccl), *((GPUS, STANDARDS) if nccl else ())])
 
 
 def cached(python: Path, *, nccl: bool = False) -> Path:
@@ -140,9 +152,12 @@ def build(python: Path, work: Path, *, nccl: bool) -> Path:
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     environment = os.environ | flags(nccl=nccl)
     environment |= {"PYTHONPATH": str(tools), "PATH": f"{tools / 'bin'}:{os.environ.get('PATH', os.defpath)}"}
+    environment |= {name: f"{os.environ.get(name, '')} {INCLUDED}".strip() for name in ("CXXFLAGS", "CUDAFLAGS")}
     environment |= {"MAKEFLAGS": os.environ.get("MAKEFLAGS") or f"-j{os.cpu_count() or 1}"}
     if nccl:
         environment |= nccl_home(Path(about(python)["nccl"]), work / "nccl")
+        listed = subprocess.run(["nvcc", "--list-gpu-code"], check=True, capture_output=True, text=True).stdout  # noqa: S607
+        environment["HOROVOD_BUILD_CUDA_CC_LIST"] = ",".join(map(str, known(listed)))
     log = work / "build.log"
     steps = (
         [*pip, "install", "--target", str(tools), *BUILD_TOOLS],
@@ -162,15 +177,18 @@ def build(python: Path, work: Path, *, nccl: bool) -> Path:
     return made
 
 
+def known(listed: str) -> list[int]:
+    """Of GPUS those that nvcc makes code for; `listed` is what it says: sm_75, sm_80, … CUDA 13 has no sm_70."""
+    return [number for number in GPUS if f"sm_{number}" in listed.split()]
+
+
 def raise_standard(source: Path) -> None:
-    """Torch's headers need a newer C++ than Horovod's build files ask for."""
-    for name in ("CMakeLists.txt", "horovod/torch/CMakeLists.txt"):
+    """Torch's headers need a newer C++ than Horovod's build files ask for; CUDA's compiler then speaks the same."""
+    for name, old in STANDARDS.items():
         file = source / name
-        changed, count = re.subn(
-            r"set\(CMAKE_CXX_STANDARD 14\)", f"set(CMAKE_CXX_STANDARD {STANDARD})", file.read_text()
-        )
+        changed, count = re.subn(rf"set\({old}\)", f"set({old.split()[0]} {STANDARD})", file.read_text())
         if count != 1:
-            sys.exit(f"{name} of Horovod {HOROVOD} is not as it was: no single CMAKE_CXX_STANDARD 14 in it")
+            sys.exit(f"{name} of Horovod {HOROVOD} is not as it was: no single {old} in it")
         file.write_text(changed)
 
 
@@ -189,7 +207,7 @@ def nccl_home(installed: Path, folder: Path) -> dict[str, str]:
     """The NCCL of torch's own wheels, laid out as Horovod looks for it: ranks then share one NCCL with torch."""
     library = installed / "lib" / "libnccl.so.2"
     if not library.exists():
-        sys.exit("--nccl: this interpreter's torch has no NCCL (nvidia-nccl-cu12)")
+        sys.exit("--nccl: this interpreter's torch has no NCCL (nvidia-nccl-cu12, nvidia-nccl-cu13)")
     (folder / "lib").mkdir(parents=True)
     (folder / "include").symlink_to(installed / "include")
     for name in ("libnccl.so", "libnccl.so.2"):

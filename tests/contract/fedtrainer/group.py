@@ -13,13 +13,13 @@ HERE = "127.0.0.1"
 
 
 class RankGroup:
-    """All ranks of a ring. `workers` pods with `size / workers` ranks each."""
+    """All ranks of a ring. `workers` pods with `size / workers` ranks each. Values of `env` may name {rank}."""
 
     def __init__(self, size, workers=None, env=None, here=HERE, **slot):
         workers = workers or size
         common = Slot(size=size, local_size=size // workers, addresses=(here,) * workers, **slot)
         common = replace(common, store_port=free_port())
-        self.on_device = common.accelerator != "CPU"
+        self.on_chips = common.accelerator == "TPU"
         self.ranks = [
             _Process(replace(common, rank=r, local_rank=r % common.local_size, worker=r // common.local_size), env)
             for r in range(size)
@@ -55,7 +55,8 @@ class RankGroup:
 class _Process:
     def __init__(self, slot, env):
         self.pipe, theirs = forked.Pipe()
-        self.process = forked.Process(target=rank.main, args=(slot, env or {}, theirs))
+        own = {name: value.format(rank=slot.rank) for name, value in (env or {}).items()}
+        self.process = forked.Process(target=rank.main, args=(slot, own, theirs))
         self.process.start()
         theirs.close()
 

@@ -30,13 +30,18 @@ class Rank:
             self.rendezvous.gather("horovod", slot.size)
             os._exit(9)
         self.ring = join(slot, self.rendezvous)
+        # Where tensors are that the contract says nothing of; XLA's are the same at all hosts of a slice, and not each rank's.
+        self.home = "cpu" if self.ring.device == "xla" else self.ring.device
+
+    def device(self) -> str:
+        return self.ring.device
 
     def sums(self, dtype: str, size: int) -> float:
         """The largest difference from the sum, relative to it; of integers, the count of differences."""
         kind = getattr(torch, dtype)
         mine = self._values(kind, size, self.ring.rank)
-        # A tensor on the device is summed over slices, which are the ranks wherever this runs.
-        on = mine.to(self.ring.device) if kind in {torch.float32, torch.int32} else mine
+        # A tensor on TPU chips is summed over slices, which are the ranks wherever this runs.
+        on = mine.to(self.ring.device if kind in {torch.float32, torch.int32} else self.home)
         operations.all_reduce(self.ring, on)
         parts = [self._values(kind, size, rank) for rank in range(self.ring.size)]
         if not kind.is_floating_point:
@@ -49,7 +54,10 @@ class Rank:
 
     def asynchronous(self) -> bool:
         """Many under way at once, of equal and unequal sizes, waited for in another order."""
-        tensors = [torch.full((size,), float(n + self.ring.rank)) for n, size in enumerate([5, 70_000, 5, 0, 1, 5] * 3)]
+        tensors = [
+            torch.full((size,), float(n + self.ring.rank), device=self.home)
+            for n, size in enumerate([5, 70_000, 5, 0, 1, 5] * 3)
+        ]
         pending = [self.ring.all_reduce_async(tensor) for tensor in tensors]
         for each in reversed(pending):
             each.wait()
@@ -58,14 +66,16 @@ class Rank:
 
     def shapes(self) -> bool:
         """A number without dimensions, and a view that is not contiguous."""
-        number, view = torch.tensor(1.0), torch.arange(12.0).view(3, 4).t()
+        want = torch.arange(12.0).view(3, 4).t() * self.ring.size
+        number, view = torch.tensor(1.0, device=self.home), torch.arange(12.0, device=self.home).view(3, 4).t()
         operations.all_reduce(self.ring, number)
         operations.all_reduce(self.ring, view)
-        return float(number) == self.ring.size and torch.equal(view, torch.arange(12.0).view(3, 4).t() * self.ring.size)
+        return float(number) == self.ring.size and torch.equal(view.cpu(), want)
 
     def broadcast(self, dtype: str) -> bool:
         """Rank 0's values arrive; on a transposed view too."""
-        want = torch.arange(30).remainder(2 if dtype == "bool" else 100).to(getattr(torch, dtype)).view(5, 6)
+        values = torch.arange(30, device=self.home).remainder(2 if dtype == "bool" else 100)
+        want = values.to(getattr(torch, dtype)).view(5, 6)
         flat = want.clone() if self.ring.rank == 0 else torch.zeros_like(want)
         turned = want.t().contiguous().t() if self.ring.rank == 0 else torch.zeros_like(want.t()).t()
         self.ring.broadcast(flat)

@@ -75,7 +75,7 @@ def test_shares_of_a_batch_train_as_the_whole_batch_does(group):
 
 
 def test_gradients_that_ranks_cannot_average_are_the_tasks_fault(group):
-    if group.on_device or len(group.ranks) == 1:  # XLA reads gradients when backward is over; one rank averages nothing
+    if group.on_chips or len(group.ranks) == 1:  # XLA reads gradients when backward is over; one rank averages nothing
         assert {*group.results("sparse"), *group.results("twice")} == {""}
         return
     sparse = "the gradient of weight is sparse, which ranks cannot average: make the embedding with sparse=False"

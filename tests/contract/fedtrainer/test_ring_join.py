@@ -1,13 +1,18 @@
 """What an image lacks is told by name, with the way out."""
 
+import importlib
 import sys
+from functools import partial
 
 import pytest
+import torch
 
-from fedtrainer.errors import CollectiveMissingError
+from fedtrainer.errors import CollectiveMissingError, RingBrokenError
+from fedtrainer.ring.faults import broken
 from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous, ring_key
 from fedtrainer.ring.slot import Slot
+from fedtrainer.ring.torchdist import Work
 from tests.contract.fedtrainer.group import HERE, RankGroup, free_port
 
 TWO = {"size": 2, "addresses": (HERE, HERE)}
@@ -56,3 +61,25 @@ def test_a_tpu_pool_on_a_node_without_tpu():
             "pool.accelerator is TPU, but XLA finds none here (PJRT_DEVICE is TPU): check pool.tpu" in answer["message"]
         )
         assert group.ranks[0].exit_code() == 15
+
+
+@pytest.mark.parametrize("backend", ["Auto", "NCCL"])
+@pytest.mark.parametrize(("library", "name"), [("torchdist", "TorchRing"), ("horovod", "HorovodRing")])
+def test_ranks_that_share_a_gpu_are_no_case_for_nccl(monkeypatch, library, name, backend):
+    module = importlib.import_module(f"fedtrainer.ring.{library}")
+    monkeypatch.setenv("NCCL_DEBUG", "WARN")
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    if library == "horovod":
+        monkeypatch.setattr(module.hvd, "nccl_built", lambda: 1)
+    slot = Slot(size=4, local_size=2, addresses=(HERE, HERE), accelerator="GPU", backend=backend)
+    with pytest.raises(CollectiveMissingError, match=r"2 ranks of this worker see 1: .*pool.slotsPerWorker to 1.*Gloo"):
+        getattr(module, name)(slot, None, "cuda:0")
+
+
+def test_what_nccl_does_not_answer_is_waited_for_no_longer_than_the_timeout():
+    class Silent:
+        def is_completed(self):
+            return False
+
+    with pytest.raises(RingBrokenError, match=r"all_reduce failed: no answer within 0.01 s"):
+        Work(Silent(), 0.01, partial(broken, Slot(), "all_reduce")).wait()

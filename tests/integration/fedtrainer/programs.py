@@ -10,8 +10,9 @@ import os
 import signal
 import subprocess
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from fedapi import names
@@ -89,14 +90,20 @@ class Site:
         STARTED.append(process)
         return process
 
-    def start_ranks(self, kind: str, size: int = 2) -> list[Program]:
-        """The ranks of one generation, each a worker of its own, as launchers start them."""
+    def start_ranks(self, kind: str, size: int = 2, env: dict[str, str] | None = None, **pool: Any) -> list[Program]:
+        """The ranks of one generation, each a worker of its own, as launchers start them. Values of `env` may name {rank}."""
         port, processes = free_port(), []
+        ring = Slot(
+            size=size,
+            addresses=("127.0.0.1",) * size,
+            store_port=port,
+            timeout_s=60,
+            **{"collective": "TorchDistributed"} | pool,
+        )
         for rank in range(size):
-            slot = Slot(
-                0, rank, size, 0, 1, rank, ("127.0.0.1",) * size, port, collective="TorchDistributed", timeout_s=60
-            )
-            own = {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
+            slot = replace(ring, rank=rank, worker=rank)
+            own = {name: value.format(rank=rank) for name, value in (env or {}).items()}
+            own |= {names.ENV_TERMINATION_LOG: str(self.folder / f"termination-log-{rank}")}
             processes.append(self.start("train", kind, **slot.environment(), **own))
         return processes
 

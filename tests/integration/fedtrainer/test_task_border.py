@@ -75,6 +75,11 @@ INIT = [
     ("def recur(): recur()\nrecur()", IMPORT, "RecursionError"),
     ("raise ValueError('\\ud800 \\x1b[31m')", IMPORT, "ValueError: ? ?[31m"),
     (method("model", "sys.exit(3)"), FAILED, "model() raised SystemExit: 3"),
+    (
+        method("model", "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')"),
+        FAILED,
+        "model(): the device has too little memory: lower training.batchSize, raise training.gradientAccumulationSteps, or",
+    ),
     (method("model", "return [torch.nn.Linear(1, 1)]"), INVALID, "returned a list: return a torch.nn.Module"),
     (method("model", "return torch.nn.LazyLinear(2)"), INVALID, "'weight' has no shape yet"),
     (method("model", "return torch.nn.Linear(2, 2, device='meta')"), INVALID, "'weight' is on the device meta"),

@@ -41,6 +41,13 @@ class Raises(Tiny):
         raise RuntimeError("out of luck")
 
 
+class Greedy(Tiny):
+    """Asks its device for 32 TiB."""
+
+    def train(self, model, data, settings, ctx):
+        torch.empty(1 << 45, dtype=torch.uint8, device=ctx.device)
+
+
 class RaisesOnce(Tiny):
     """Fails in the first process: a later one delivers."""
 

@@ -62,13 +62,14 @@ def test_the_compiler_is_of_the_cuda_that_torch_brings():
     assert f"horovod=={horovod_wheel.HOROVOD}\n" in pins
 
 
-def test_the_standard_is_raised_in_both_build_files_once(tmp_path):
-    for name in ("CMakeLists.txt", "horovod/torch/CMakeLists.txt"):
+def test_the_standard_is_raised_in_each_build_file_once(tmp_path):
+    for name, old in horovod_wheel.STANDARDS.items():
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("project(x)\nset(CMAKE_CXX_STANDARD 14)\n")
+        file.write_text(f"project(x)\nset({old})\n")
     horovod_wheel.raise_standard(tmp_path)
     assert "CMAKE_CXX_STANDARD 17)" in (tmp_path / "horovod/torch/CMakeLists.txt").read_text()
+    assert "CMAKE_CUDA_STANDARD 17)" in (tmp_path / "horovod/common/ops/cuda/CMakeLists.txt").read_text()
     with pytest.raises(SystemExit, match="is not as it was"):
         horovod_wheel.raise_standard(tmp_path)
 
@@ -78,6 +79,17 @@ def test_a_wheel_with_nccl_is_another_wheel():
     assert horovod_wheel.cached(python) != horovod_wheel.cached(python, nccl=True)
     assert horovod_wheel.flags(nccl=True)["HOROVOD_GPU_OPERATIONS"] == "NCCL"
     assert list(horovod_wheel.cached(python).glob("horovod-*.whl")), "the development environment made it"
+
+
+@pytest.mark.parametrize(
+    ("nvcc", "made"),
+    [
+        ("12.8: sm_50 sm_70 sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a sm_100 sm_120", [70, 75, 80, 86, 89, 90, 100, 120]),
+        ("13.0: sm_75\nsm_80\nsm_86\nsm_87\nsm_89\nsm_90\nsm_100\nsm_120\n", [75, 80, 86, 89, 90, 100, 120]),
+    ],
+)
+def test_machine_code_is_made_for_gpus_that_the_compiler_knows(nvcc, made):
+    assert horovod_wheel.known(nvcc) == made
 
 
 def test_without_a_compiler_one_line_says_what_to_install(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from fedapi.outcome import Exit
 from fedtrainer.errors import RingBrokenError
 from fedtrainer.ring.slot import Slot
 
-_LONGEST = 300  # characters of a library's own words; a termination message has room for 4096 bytes
+_LONGEST = 600  # characters of a library's own words, NCCL's come last; a termination message has room for 4096 bytes
 
 
 def broken(slot: Slot, operation: str, error: object) -> RingBrokenError:

@@ -30,7 +30,7 @@ from fedtrainer.ring.operations import barrier
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.relay import LOOPBACK, relay
 from fedtrainer.ring.rendezvous import Rendezvous
-from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, to_device
+from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, prepare_nccl, to_device
 from fedtrainer.ring.slot import Slot
 
 _CYCLE_MS = "1"  # between two looks of Horovod's thread at what is to do
@@ -137,7 +137,10 @@ def _nccl(slot: Slot, device: str) -> bool:
             f"pool.backend is NCCL, but {lack}: use the trainer image's target gpu on a GPU pool, or pool.backend "
             "Auto or Gloo"
         )
-    return cuda and built and slot.backend != "Gloo"
+    if not (cuda and built and slot.backend != "Gloo"):
+        return False
+    prepare_nccl(slot)
+    return True
 
 
 def _environment(slot: Slot) -> dict[str, str]:

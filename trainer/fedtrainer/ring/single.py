@@ -1,10 +1,12 @@
 """A ring of one rank, and what adapters of one device per rank have alike. Used by join.py and by them; knows no library but torch."""
 
 import logging
+import os
 from dataclasses import dataclass
 
 import torch
 
+from fedtrainer.errors import CollectiveMissingError
 from fedtrainer.ring.port import Pending, Ring
 from fedtrainer.ring.slot import Slot
 
@@ -25,7 +27,20 @@ def device_of(slot: Slot) -> str:
         return "cpu"
     index = slot.local_rank % torch.accelerator.device_count()
     torch.accelerator.set_device_index(index)
+    log.info("on %s:%d%s", found.type, index, f", {torch.cuda.get_device_name(index)}" if found.type == "cuda" else "")
     return f"{found.type}:{index}"
+
+
+def prepare_nccl(slot: Slot) -> None:
+    """Before NCCL joins GPUs: what goes wrong in it is to be in the log. CollectiveMissingError where ranks share a GPU."""
+    os.environ.setdefault("NCCL_DEBUG", "WARN")
+    there = torch.accelerator.device_count()
+    if slot.local_size > there:
+        raise CollectiveMissingError(
+            f"NCCL takes one rank per GPU, and {slot.local_size} ranks of this worker see {there}: give the pool whole "
+            f"GPUs (nodes that share a GPU in time count it several times), lower pool.slotsPerWorker to {there}, or set "
+            "pool.backend Gloo"
+        )
 
 
 def to_device(ring: Ring, tensor: torch.Tensor) -> torch.Tensor:

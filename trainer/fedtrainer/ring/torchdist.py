@@ -2,20 +2,29 @@
 
 Process groups are made directly over the rendezvous' store, not through the global default group: a task may use that
 itself. gloo listens on the slot's own address, so no interface must be named. NCCL serves pool.backend Auto and NCCL.
+NCCL itself never gives up on a silent peer, and torch's watchdog ends a process late and without a reason: the waiting is here.
 """
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from fedtrainer.errors import CollectiveMissingError
+from fedtrainer.errors import CollectiveMissingError, RingBrokenError
 from fedtrainer.ring.faults import broken, end_softly
 from fedtrainer.ring.port import Pending
 from fedtrainer.ring.rendezvous import Rendezvous
-from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, to_device
+from fedtrainer.ring.single import CopiedBack, Done, nothing_recorded, prepare_nccl, to_device
 from fedtrainer.ring.slot import Slot
+
+_NAP_S = 0.0001  # between two looks at whether NCCL is done
+_LATER_S = 60.0  # that torch's watchdog waits for longer than we do
+_left: list[object] = []  # groups whose end would wait for peers
 
 
 class TorchRing:
@@ -34,9 +43,12 @@ class TorchRing:
                 "pool.backend is NCCL, but torch finds no CUDA device here: use an image with CUDA torch on a GPU "
                 "pool, or pool.backend Auto or Gloo"
             )
+        nccl = cuda and slot.backend != "Gloo"
+        if nccl:
+            prepare_nccl(slot)
         try:
             self._gloo = _gloo(slot, rendezvous)
-            self._nccl = _nccl(slot, rendezvous) if cuda and slot.backend != "Gloo" else None
+            self._nccl = _nccl(slot, rendezvous) if nccl else None
         except RuntimeError as error:
             raise broken(slot, "joining by torch.distributed", error) from error
 
@@ -46,9 +58,9 @@ class TorchRing:
             return Done()
         sent = self._sendable(tensor)
         try:
-            work = _Work(self._slot, "all_reduce", self._group(sent).allreduce([sent]))
+            work = self._work("all_reduce", sent, self._group(sent).allreduce([sent]))
         except RuntimeError as error:
-            raise broken(self._slot, "all_reduce", error) from error
+            raise self._break("all_reduce", error) from error
         return work if sent is tensor else CopiedBack(work, sent, tensor)
 
     def broadcast(self, tensor: torch.Tensor) -> None:
@@ -61,8 +73,8 @@ class TorchRing:
         try:
             work = self._group(sent).broadcast([sent.view(-1).view(torch.uint8)], options)
         except RuntimeError as error:
-            raise broken(self._slot, "broadcast", error) from error
-        _Work(self._slot, "broadcast", work).wait()
+            raise self._break("broadcast", error) from error
+        self._work("broadcast", sent, work).wait()
         if sent is not tensor:
             tensor.copy_(sent)
 
@@ -80,17 +92,40 @@ class TorchRing:
     def _group(self, tensor: torch.Tensor) -> Any:
         return self._nccl if self._nccl is not None and tensor.is_cuda else self._gloo
 
+    def _work(self, operation: str, sent: torch.Tensor, work: Any) -> "Work":
+        by_nccl = self._group(sent) is self._nccl
+        return Work(work, self._slot.timeout_s if by_nccl else None, partial(self._break, operation))
 
-class _Work:
-    def __init__(self, slot: Slot, operation: str, work: Any) -> None:
-        self._slot, self._operation, self._work = slot, operation, work
+    def _break(self, operation: str, error: RuntimeError) -> RingBrokenError:
+        """The end of an NCCL group would wait for peers that do not answer: it is left to the end of the process."""
+        if self._nccl is not None:
+            _left.append(self._nccl)
+            self._nccl = None
+        return broken(self._slot, operation, error)
+
+
+@dataclass(frozen=True)
+class Work:
+    """An operation of a group under way. gloo ends it in time by itself; with `timeout_s` it is looked at until then."""
+
+    work: Any
+    timeout_s: float | None
+    broken: Callable[[RuntimeError], RingBrokenError]
 
     def wait(self) -> None:
-        """RingBroken after the group's timeout at the latest."""
+        """RingBroken after the timeout at the latest."""
         try:
-            self._work.wait()
+            if self.timeout_s is not None:
+                self._look(time.monotonic() + self.timeout_s)
+            self.work.wait()
         except RuntimeError as error:
-            raise broken(self._slot, self._operation, error) from error
+            raise self.broken(error) from error
+
+    def _look(self, deadline: float) -> None:
+        while not self.work.is_completed():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no answer within {self.timeout_s:g} s")
+            time.sleep(_NAP_S)
 
 
 def _gloo(slot: Slot, rendezvous: Rendezvous) -> Any:
@@ -104,5 +139,5 @@ def _gloo(slot: Slot, rendezvous: Rendezvous) -> Any:
 def _nccl(slot: Slot, rendezvous: Rendezvous) -> Any:
     end_softly(slot, "NCCL")
     options = dist.ProcessGroupNCCL.Options()
-    options._timeout = timedelta(seconds=slot.timeout_s)  # noqa: SLF001
+    options._timeout = timedelta(seconds=slot.timeout_s + _LATER_S)  # noqa: SLF001
     return dist.ProcessGroupNCCL(dist.PrefixStore("nccl", rendezvous.store), slot.rank, slot.size, options)

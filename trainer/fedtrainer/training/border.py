@@ -76,7 +76,12 @@ def named(error: BaseException) -> str:
 
 
 def _known(what: str, error: BaseException) -> StopError | None:
-    """What trying again cannot help."""
+    """What trying again cannot help, and memory of a device, which may be free the next time."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return TaskFailedError(
+            f"the task's {what}: the device has too little memory: lower training.batchSize, raise "
+            f"training.gradientAccumulationSteps, or give the site a larger one: {error}"
+        )
     if what == "data()" and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
         return DataMissingError(f"data(): {error}")
     if isinstance(error, NotImplementedError) and what.endswith("()"):
