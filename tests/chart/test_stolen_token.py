@@ -358,6 +358,7 @@ EVERYTHING = {  # one value for each field of a status
     "bestRound": {"round": 1, "metric": "auc", "value": "1"}, "clients": [{"name": "a", "state": "Idle"}],
     "model": {"uri": "s3://b/k", "sha256": "0" * 64, "round": 1}, "rollback": {"round": 1, "result": "Done"},
     "trouble": "t", "queueTrouble": "t", "backup": {"round": 1},
+    "storage": {"checkedTime": "2026-01-01T00:00:00Z", "kept": 1},
 }  # fmt: skip
 
 
