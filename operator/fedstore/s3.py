@@ -265,7 +265,8 @@ class S3Bucket:
             if self._kms and operation != "head_bucket" and s3errors.is_internal(error) and self._require_bucket():
                 raise StoreDeniedError(f"{typed}; {s3errors.NO_KEY}") from error  # SeaweedFS says no more than that
             raise typed from error
-        self._clocks.note(sent, time.time(), told["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+        if not self._conditional:
+            self._clocks.note(sent, time.time(), told["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
         return told
 
     def of(self, name: str) -> Json:

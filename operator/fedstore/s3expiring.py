@@ -5,6 +5,7 @@ the store itself refuses it afterwards, whatever stopped its sender meanwhile. T
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -63,10 +64,9 @@ class Clocks:
 
     def note(self, sent: float, received: float, date: str) -> None:
         """An answer and its Date. Both moments are by this machine's clock."""
-        if not date:
-            return
-        told = parsedate_to_datetime(date).timestamp()
-        self.ahead_s, self.behind_s = sent - (told + 1), told - received
+        with suppress(ValueError):  # it says none
+            told = parsedate_to_datetime(date).timestamp()
+            self.ahead_s, self.behind_s = sent - (told + 1), told - received
 
     def require_agreement(self) -> None:
         """StoreFailedError when a URL would be good for much longer, or shorter, than it says."""

@@ -45,6 +45,7 @@ def test_what_is_put_can_be_read_whole_and_in_parts(store):
         assert part == DATA[300:800]
         with pytest.raises(StoreFailedError):
             reader.read_into(memoryview(part), len(DATA) - 10)
+    assert store.get(store.put_once("empty", b"").key) == b""
 
 
 def test_a_digest_in_the_key_is_filled_in(store):

@@ -39,16 +39,19 @@ def _head(store):
     return lambda key, data: store.replace_head(key, data, None)
 
 
-@pytest.mark.parametrize("name", ["seaweedfs", "minio", "azurite"])
-def test_a_users_bucket_is_tried_and_left_as_it_was(request, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "option"), [("seaweedfs", ""), ("seaweedfs", "&fence=lease"), ("minio", ""), ("azurite", "")]
+)
+def test_a_users_bucket_is_tried_and_left_as_it_was(request, tmp_path, name, option):
     server = request.getfixturevalue(name)
-    place, credentials = server.place(), server.credentials(tmp_path / "credentials")
+    place, credentials = server.place() + option, server.credentials(tmp_path / "credentials")
     store = open_store(place, credentials)
     store.put_once("models/mine", b"1")
     code, output = fedloom("test", place, "--credentials", credentials)
     assert code == 0, output
     assert "leaves nothing behind" in output
     assert " NO " not in output
+    assert ("a Lease keeps other writers off" in output) is bool(option)
     assert content(store) == {"models/mine": b"1"}
 
 
