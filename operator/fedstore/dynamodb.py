@@ -11,6 +11,7 @@ conditional: processes that share a table, and requests that overtake one anothe
 whose clock is not the table's, as its answers tell it, writes nothing: what it wrote ahead would keep right ones out.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -197,7 +198,8 @@ class DynamoSites:
 
     def _ask(self, call: str, **what: Any) -> dict[str, Any]:
         answer = asked(self._client(), self._table, call, TableName=self._table, **what)
-        if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        with contextlib.suppress(ValueError, OverflowError):  # none, or none that can be read: the last one counts
             self._ahead_s = self._clock() - parsedate_to_datetime(date).timestamp()
         return answer
 
