@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 PATIENCE_S = 120.0  # also for processes that are to end: `process.wait(PATIENCE_S)`
 
 
@@ -20,13 +21,14 @@ def until(
 ) -> Any:
     """The first truthy answer of `fact`, whose errors in `not_yet` mean no. `why` tells what else there is to see."""
     end, last = time.monotonic() + timeout_s, None
-    while time.monotonic() < end:
+    while (asked := time.monotonic()) < end:
         try:
             if last := fact():
                 return last
         except not_yet as error:
             last = error
-        time.sleep(0.02)
+        took = time.monotonic() - asked  # asking takes processor time from what is waited for
+        time.sleep(min(max(_PAUSE_S, 2 * took), _LONGEST_PAUSE_S))
     raise AssertionError(f"waited {timeout_s:.0f} s in vain for {_words(fact)}; last seen: {last!r} {why()}")
 
 

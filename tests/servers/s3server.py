@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ class S3Server:
     folder: Path  # for this object's own files
     ca: Path | None = None  # of an endpoint with TLS
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        _read_descriptions_once()
 
     def client(self, service: str = "s3", key: str = ROOT, secret: str = SECRET, **config: Any) -> Any:
         """A boto3 client that knows nothing of this machine's own settings. To be closed by who asked."""
@@ -72,6 +75,14 @@ class S3Server:
         for name, content in files.items():
             (folder / name).write_text(content)
         return folder
+
+
+def _read_descriptions_once() -> None:
+    """The SDK's descriptions of services: each session reads them anew, 0.1 s for every store that a test opens."""
+    from botocore import loaders, session
+
+    if session.create_loader is loaders.create_loader:
+        session.create_loader = cache(loaders.create_loader)
 
 
 def answers(client: Any) -> bool:
