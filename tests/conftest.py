@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import failures, workers
 from tests.cluster import state
@@ -15,6 +16,10 @@ from tests.e2e.world import World
 from tools import deploy
 
 pytest_plugins = ["tests.servers.fixtures"]
+
+# No test depends on the machine's speed.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 PACED = ROOT / "tests" / "e2e" / "paced"

@@ -44,7 +44,7 @@ class Synced:
         }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(PUT, PUT, DELETE), max_size=30))
 def test_a_name_that_is_back_shows_what_was_put_under_it(changes):
     with tempfile.TemporaryDirectory() as folder, ExitStack() as files:

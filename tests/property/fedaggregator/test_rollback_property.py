@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedapi.wire.job import RollbackTo, StrategySettings
@@ -11,7 +11,7 @@ from tests.property.fedaggregator.simulation import Hub, job
 
 CLIENTS = ("a", "b", "c")
 STRATEGY = StrategySettings(name="FedAvgM", parameters={"momentum": 0.9, "learning_rate": 0.5})
-RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELAXED = settings(max_examples=30)
 
 
 def walked(hub: Hub, until) -> None:

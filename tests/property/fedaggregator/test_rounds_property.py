@@ -1,12 +1,12 @@
 """Whatever the order of arrival and wherever the process is killed: the same commits, each once, each update once."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.fedaggregator.simulation import Hub, job
 
 CLIENTS = ("a", "b", "c")
-RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELAXED = settings(max_examples=60)
 
 
 def run(order: list[str], crashes: list[tuple[int, bool]], config=None) -> Hub:

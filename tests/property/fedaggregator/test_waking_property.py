@@ -125,7 +125,7 @@ async def run(state: State, script: list[tuple[str, str]]) -> None:
         state = after
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(words, max_size=40), st.sampled_from(["Job", "Round"]), st.integers(1, 3))
 def test_who_is_held_is_answered_when_the_answer_changes(script, lifetime, quorum):
     hello = [("hear", site) for site in SITES]

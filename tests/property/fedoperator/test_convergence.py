@@ -125,7 +125,7 @@ def _converges(api: FakeApi) -> None:
     raise AssertionError("never at rest")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_soon_nothing_is_written(data):
     draw = data.draw

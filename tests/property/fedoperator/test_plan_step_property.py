@@ -2,7 +2,7 @@
 
 import contextlib
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedapi import names
@@ -40,7 +40,7 @@ def _rests(api: FakeApi, deaths: list[int]) -> None:
     raise AssertionError("never at rest")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.lists(STEPS, min_size=1, max_size=5))
 def test_one_job_per_site_and_step(steps):
     api = FakeApi(s.job(training={"lifetime": "Round"}), {n: s.site(n) for n in SITES}, s.SETTINGS, s.NOW)

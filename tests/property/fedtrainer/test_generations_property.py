@@ -80,7 +80,7 @@ def ranks(generation: g.Generation, rules: g.Rules) -> list[int]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pools(), HISTORIES)
 def test_the_law_holds_and_a_ring_comes_about(rules, history):
     state, now, seen, last = g.State(rules), 0.0, {}, {}

@@ -89,7 +89,7 @@ def test_hostile_files_are_refused(data, says):
         parse(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, 60), st.binary(max_size=12))
 def test_noise_never_raises_anything_else(noise, position, patch):
     whole = save(MODEL)
