@@ -205,7 +205,8 @@ class _Run:
             self.ended_at = self.ended_at or now_s
             running = [pod for pod in self.cluster.of_kind("Pod") if not finished(pod)]
             backing_up = any(reconcile.backs_up(job) for job in self.cluster.of_kind("Job"))
-            over = not backing_up and (not running or now_s - self.ended_at > FINISH_GRACE_S)
+            settled = not self.changed.is_set()  # else the next pass may begin the last backup
+            over = settled and not backing_up and (not running or now_s - self.ended_at > FINISH_GRACE_S)
             return Ending(ended, job, self.ended_at - self.started, _message(job, ended)) if over else None
         stuck = self.stall.reason(self.cluster, self.key, now_s)
         return Ending("Stalled", job, seconds, stuck) if stuck else None
