@@ -282,7 +282,16 @@ def store_claim_name(job: str, job_uid: str) -> str:
 
 def backup_claim_name(job: str, job_uid: str) -> str:
     """The volume of one job's backups. It reads as a store does: no site mounts it as its data."""
-    return _bounded(f"{job[:40]}-backup-store", digest8(job, job_uid), 63)
+    return _bounded(_backup_claims(job), digest8(job, job_uid), 63)
+
+
+def is_backup_claim_of(name: str, job: str) -> bool:
+    """Whether a claim of a job, or of one before it under the same name, is a volume of backups."""
+    return name.startswith(f"{_backup_claims(job)}-")
+
+
+def _backup_claims(job: str) -> str:
+    return f"{job[:40]}-backup-store"
 
 
 def backup_name(job: str) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedapi import names
 from fedapi.jsonvalue import Json
 from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 
@@ -146,13 +147,14 @@ def ours(root: Path) -> bool:
 def begun_anew(root: Path) -> Iterator[Callable[[], None]]:
     """An empty folder in place of a run's state, which comes back at the end unless it was removed by calling what is given.
 
-    A run that is killed meanwhile leaves it aside; `locked` brings it back.
+    Volumes of backups are not removed: they are there for when the rest is lost. A run that is killed meanwhile leaves
+    its state aside; `locked` brings it back.
     """
     aside = _aside(root)
     root.rename(aside)
     try:
         root.mkdir()
-        yield lambda: _remove(aside)
+        yield lambda: _remove(root)
     finally:
         _bring_back(root)
 
@@ -161,11 +163,24 @@ def _aside(root: Path) -> Path:
     return root.with_name(f".{root.name}.aside")
 
 
-def _remove(folder: Path) -> None:
-    """Killed in between, it is gone all the same."""
-    removed = folder.with_suffix(".removed")
-    shutil.rmtree(removed, ignore_errors=True)
-    folder.rename(removed)
+def _removed(root: Path) -> Path:
+    return _aside(root).with_suffix(".removed")
+
+
+def _remove(root: Path) -> None:
+    """Killed in between, it is gone all the same, and `locked` goes on with it."""
+    _aside(root).rename(_removed(root))
+    _finish_removal(root)
+
+
+def _finish_removal(root: Path) -> None:
+    removed = _removed(root)
+    if not removed.exists():
+        return
+    for claim in (removed / "claims").glob("*"):
+        if names.is_backup_claim_of(claim.name, root.name):
+            (root / "claims").mkdir(exist_ok=True)
+            claim.rename(root / "claims" / claim.name)
     shutil.rmtree(removed)
 
 
@@ -203,4 +218,5 @@ def locked(root: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         _bring_back(root)
+        _finish_removal(root)
         yield

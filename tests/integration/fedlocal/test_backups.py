@@ -32,17 +32,17 @@ def claim(lab):
     return status(lab)["children"]["backupClaim"]
 
 
-def again(lab, folder, **restore):
+def again(lab, folder, name, **restore):
     """A new job that goes on from the backups of one whose store is lost."""
     source = {"source": {"persistentVolumeClaim": {"claimName": claim(lab)}}, "backup": f"default/{JOB}"}
     body = job(rounds=5, restoreFrom=source | restore)
-    body["metadata"]["name"] = "again"
+    body["metadata"]["name"] = name
     made = Lab.of(folder, body, *SITES)
     (folder / "state").symlink_to(lab.folder / "state")
     return made
 
 
-def test_a_backup_is_made_proved_while_the_job_trains_and_restored_into_another(tmp_path):
+def test_a_backup_is_made_proved_while_the_job_trains_and_the_job_begins_anew_from_it(tmp_path):
     backup = {"everyRounds": 1, "verify": VERIFY, "keepLast": 3}
     lab = Lab.of(tmp_path / "lab", job(backup=backup), *HELD, SANDBOX)
     running = lab.start()
@@ -59,18 +59,18 @@ def test_a_backup_is_made_proved_while_the_job_trains_and_restored_into_another(
     digest = lab.digest()
 
     key = told["backup"]["publicKey"]
-    refused = again(lab, tmp_path / "refused", publicKey="0" * 64)
+    refused = again(lab, tmp_path / "refused", "other", publicKey="0" * 64)
     code, output = refused.run()
     assert code != 0
     assert "NotRestorable" in output, output
 
-    other = again(lab, tmp_path / "other", publicKey=key, round=2)
+    anew = again(lab, tmp_path / "anew", JOB, publicKey=key, round=2)
     for path in (lab.state / "claims").glob(f"{JOB}-store-*"):
         path.rename(path.with_name("lost"))  # what was not backed up is not used
-    code, output = other.run("--fresh")
+    code, output = anew.run("--fresh")  # forgets the job, and keeps its backups
     assert code == 0, output
-    assert other.result()["rounds"] == 5
-    assert digest != other.digest()
+    assert anew.result()["rounds"] == 5
+    assert digest != anew.digest()
 
 
 def test_a_run_that_is_stopped_leaves_no_backup_behind(tmp_path):

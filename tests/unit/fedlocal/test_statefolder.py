@@ -9,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from fedapi import names
 from fedcli.commands import app
 from fedlocal import intake, records, statefolder
 from fedlocal.cluster import Cluster
@@ -16,6 +17,7 @@ from fedlocal.errors import BadInputError, StateBrokenError, StateBusyError
 from fedlocal.intake import Request
 from fedlocal.manifests import load
 from fedlocal.preflight import STALL_S, Stall
+from fedlocal.statefolder import StateFolder
 from fedoperator.decide.decision import Key
 from tests.unit.fedlocal.test_manifests import JOB, SITE, changed
 
@@ -167,6 +169,9 @@ def test_a_run_that_begins_anew_and_is_killed_before_it_starts_leaves_the_one_be
     root, killed = tmp_path / "work" / "job", tmp_path / "killed"
     (root / "keys").mkdir(parents=True)
     (root / "model").write_text("old")
+    backups = StateFolder(root).claim(names.backup_claim_name("job", "uid-before"))
+    backups.mkdir(parents=True)
+    (backups / "manifest").write_text("what is there for when all else is lost")
     with statefolder.begun_anew(root) as forget:
         assert not [*root.iterdir()]
         (root / "keys.new").mkdir()
@@ -177,3 +182,4 @@ def test_a_run_that_begins_anew_and_is_killed_before_it_starts_leaves_the_one_be
         for left in (root, killed / "job"):
             assert (left / "model").exists() != forgotten
             assert (left / "keys.new").exists() == forgotten
+            assert (left / backups.relative_to(root) / "manifest").exists()
