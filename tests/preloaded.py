@@ -1,6 +1,6 @@
-"""Processes forked from one that has imported torch and the trainer: each import would cost seconds of processor time.
+"""Processes forked from one that has imported torch, the trainer and the aggregator: imports cost seconds of processor time.
 
-Used by the contract suite of the rings, by the tests of sessions over ranks and of the trainer's program. What is
+Used by the contract suite of the rings, by the tests of sessions over ranks and of the programs of sites and hub. What is
 preloaded may start neither a thread nor a library's runtime, which a fork would not survive: no Horovod, no XLA.
 """
 
@@ -10,8 +10,10 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 from fedlocal import child
@@ -20,6 +22,12 @@ forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(
     [
         "torch._dynamo",  # every optimizer loads it at its first step
+        "fedaggregator.adapters.presigned",
+        "fedaggregator.engine.engine",
+        "fedaggregator.http.app",
+        "fedaggregator.http.server",
+        "fedaggregator.queued.running",
+        "fedaggregator.requests.sites",
         "fedtrainer.agent.work",
         "fedtrainer.agent.follow",
         "fedtrainer.ring.torchdist",
@@ -30,28 +38,35 @@ forked.set_forkserver_preload(
 
 
 class Program:
-    """`python -m MODULE ARGUMENTS`, as subprocess.Popen has it. Its standard input stays open until `close`."""
+    """`python -m MODULE ARGUMENTS`, as subprocess.Popen has it. Its standard input stays open until `close`.
+
+    It is no member of the tests' process group, which an interrupt goes to: it is killed when the process of this object ends.
+    """
 
     def __init__(self, module: str, *arguments: str, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         theirs, self._stdin = forked.Pipe(duplex=False)
-        given = (theirs, (module, *arguments), dict(env), str(cwd), str(log))
+        watched, self._alive = forked.Pipe(duplex=False)
+        given = (theirs, watched, (module, *arguments), dict(env), str(cwd), str(log))
         self._process = forked.Process(target=_run, args=given)
         self._process.start()
+        self._asking = threading.Lock()  # of two threads that ask for its end at once, one would read no exit code
         theirs.close()
+        watched.close()
         self.pid = self._process.pid or 0
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        with self._asking:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
         return self.returncode
 
     def wait(self, timeout_s: float | None = None) -> int:
-        self._process.join(timeout_s)
-        if self.returncode is None:
+        wait_for([self._process.sentinel], timeout_s)
+        if (code := self.returncode) is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout_s or 0)
-        return self.returncode
+        return code
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
@@ -68,9 +83,12 @@ class Program:
         self._stdin.close()
 
 
-def _run(stdin: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str) -> None:
+def _run(
+    stdin: Connection, watched: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str
+) -> None:
     """The program, in a fork that is what a process of its own would be: a session, files, an environment, a path."""
     os.setsid()
+    child.die_with(watched.fileno())
     os.dup2(stdin.fileno(), 0)
     stdin.close()
     child.take_over(log, cwd, env)

@@ -38,7 +38,7 @@ def run(server: S3Server, folder: Path, *, parameters: int, rounds: int) -> Meas
     environments = [_environment(site, parameters) for site in sites]
     _run("init", environments[0], folder / "init.log")
     job.write_initial((sites[0].folder / "init" / names.INIT_MODEL_FILE).read_bytes())
-    with Aggregator(job).ready(TIMEOUT_S) as aggregator:
+    with Aggregator(job, forked=False).ready(TIMEOUT_S) as aggregator:
         logs = [(folder / f"{client}.log").open("wb") for client in CLIENTS]
         trainers = [
             subprocess.Popen([sys.executable, "-m", "fedtrainer", "train"], env=each, stdout=log, stderr=log)

@@ -52,6 +52,7 @@ from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 from tests.ports import free_port
+from tests.preloaded import Program
 from tests.waiting import PATIENCE_S, until
 
 UID = "0b5c1f9e-0000-4000-8000-000000000001"
@@ -159,12 +160,12 @@ class JobFolder:
         values = {"job_uid": self.config.uid, "aggregator_url": url or self.url, "patience_s": patience_s}
         handin.run(handin.Settings(credentials_dir=credentials, init_dir=self.init_dir, **values))
 
-    def hand_in_beside(self, aggregator: subprocess.Popen[bytes]) -> None:
+    def hand_in_beside(self, aggregator: Program | subprocess.Popen) -> None:
         """The same in a thread, unless it is done, as long as the aggregator lives. What goes wrong shows in what it lacks."""
         if not self.initialized() and (self.init_dir / names.INIT_MODEL_FILE).exists():
             threading.Thread(target=self._hand_in_to, args=(aggregator,), daemon=True).start()
 
-    def _hand_in_to(self, aggregator: subprocess.Popen[bytes]) -> None:
+    def _hand_in_to(self, aggregator: Program | subprocess.Popen) -> None:
         """A try at a time: what has ended is asked no more, least of all in the next test."""
         while aggregator.poll() is None:
             with contextlib.suppress(OSError):
@@ -241,12 +242,20 @@ class JobFolder:
 class Aggregator:
     """The real process. As a context manager it is ended, and a traceback in its log fails the test."""
 
-    def __init__(self, job: JobFolder, *wrapper: str) -> None:
-        command = [sys.executable, *(wrapper or ("-m", "fedaggregator"))]
+    def __init__(self, job: JobFolder, *wrapper: str, forked: bool = True) -> None:
+        """`wrapper`: a file that runs it, and what that is told. Such a process, and one that is not to be `forked` because it
+        is measured, has imports of its own.
+        """
         self.job = job
         self.log_path = job.root / f"aggregator-{time.monotonic_ns()}.log"
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
+        self.log_path.touch()
+        self.process: Program | subprocess.Popen
+        if forked and not wrapper:
+            self.process = Program("fedaggregator", env=job.env(), cwd=job.root, log=self.log_path)
+        else:
+            command = [sys.executable, *(wrapper or ("-m", "fedaggregator"))]
+            with self.log_path.open("wb") as log:
+                self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
         job.hand_in_beside(self.process)
 
     def __enter__(self):
