@@ -96,6 +96,19 @@ def made(tmp_path):
         hub.close()
 
 
+@pytest.fixture
+def queued(made, place):
+    """A hub whose queues are there: a site that finds none goes over HTTPS at first."""
+
+    def make(**values):
+        told = counter(metrics.QUEUE_MESSAGES, direction="out")
+        hub = made(**{"env": place.env} | values)
+        until(lambda: counter(metrics.QUEUE_MESSAGES, direction="out") > told)  # that it has begun, into a site's queue
+        return hub
+
+    return make
+
+
 @pytest.fixture(autouse=True)
 def tasks_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
@@ -126,8 +139,8 @@ def digests(tmp_path, made):
     return models(hub)
 
 
-def test_rounds_over_queues_ask_nothing_over_https_and_end_with_the_same_model(tmp_path, made, place, digests):
-    hub = made(env=place.env)
+def test_rounds_over_queues_ask_nothing_over_https_and_end_with_the_same_model(tmp_path, place, queued, digests):
+    hub = queued()
     site = Site(tmp_path / "site", hub, env=place.env)
     hub.give(site.initial_model("AddOne"))
     hub.line.exchanges.clear()
@@ -142,8 +155,8 @@ def test_rounds_over_queues_ask_nothing_over_https_and_end_with_the_same_model(t
     assert told <= taken + 1
 
 
-def test_larger_tensors_go_by_url_beside_the_queue(tmp_path, made, place, digests):
-    hub = made(env=place.env, inline=False)
+def test_larger_tensors_go_by_url_beside_the_queue(tmp_path, place, queued, digests):
+    hub = queued(inline=False)
     site = Site(tmp_path / "site", hub, env=place.env)
     hub.give(site.initial_model("AddOne"))
     hub.line.exchanges.clear()
@@ -163,8 +176,8 @@ def test_a_site_whose_hub_has_no_queues_goes_on_over_https(tmp_path, made, place
     assert models(hub) == digests
 
 
-def test_a_restarted_hub_is_asked_again(tmp_path, made, place, digests):
-    hub = made(env=place.env)
+def test_a_restarted_hub_is_asked_again(tmp_path, place, queued, digests):
+    hub = queued()
     site = Site(tmp_path / "site", hub, env=place.env)
     model = site.initial_model("AddOne")
     process = site.start("train", "AddOne")
@@ -219,8 +232,8 @@ def doubled(place):
             working.result(PATIENCE_S)
 
 
-def test_doubled_replayed_and_forged_messages_change_nothing(tmp_path, made, place, digests):
-    hub = made(env=place.env)
+def test_doubled_replayed_and_forged_messages_change_nothing(tmp_path, place, queued, digests):
+    hub = queued()
     dropped, updates = counter(metrics.QUEUE_DROPPED, reason="Replayed"), counter(metrics.UPDATES)
     with doubled(place) as (env, replayed):
         site = Site(tmp_path / "site", hub, env=place.env | env)
@@ -278,7 +291,7 @@ def test_a_broker_that_is_killed_in_mid_round_delays_and_loses_nothing(tmp_path,
         until(lambda: not hub.job.status().get("queueTrouble"))
 
 
-def test_with_a_bucket_a_site_needs_the_bucket_and_the_queue_alone(tmp_path, made, seaweedfs, place, digests):
+def test_with_a_bucket_a_site_needs_the_bucket_and_the_queue_alone(tmp_path, seaweedfs, place, queued, digests):
     """And what the bucket, or somebody else, says of arrivals changes nothing but what is looked at early."""
     bucket = seaweedfs.place(seaweedfs.shared_bucket, prefix=f"jobs/{tmp_path.name}")
     credentials = seaweedfs.credentials(tmp_path / "store-credentials")
@@ -289,7 +302,7 @@ def test_with_a_bucket_a_site_needs_the_bucket_and_the_queue_alone(tmp_path, mad
         names.ENV_ARRIVALS_QUEUE: arrivals,
     }
     place.run(lambda queues: queues.make(arrivals))
-    hub = made(env=place.env | store)
+    hub = queued(env=place.env | store)
     away = {names.ENV_AGGREGATOR_URL: "https://127.0.0.1:1"}  # where nobody is
     site = Site(tmp_path / "site", hub, env=place.env | away | {"TINY_HOLD": str(tmp_path / "hold")})
     hub.give(site.initial_model("AddOne"))
