@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -72,7 +72,7 @@ def list_backups(
 ) -> None:
     """The backups in a store, oldest first, and whether each was proved."""
     with _errors():
-        store = _opened(DESTINATION, where, credentials)
+        store = _there(DESTINATION, where, credentials)
         with told(DESTINATION):
             layouts = [archives.located(store, job)[0]] if job else archives.jobs(store)
             rows = [row for layout in layouts for row in _rows(Archive(store, layout, public_key))]
@@ -134,7 +134,7 @@ def create(
         destination = _opened(DESTINATION, where, credentials)
         _check_key(Archive(destination, layout), signer)
         archive = Archive(destination, layout, signer.public_key)
-        source = _opened(SOURCE, store, store_credentials)
+        source = _there(SOURCE, store, store_credentials)
         made = Maker(source, archive, signer, bodies, Policy(keep_last)).made()
         body = made.manifest
         said = {"key": made.found.key, "round": body.round, "bytes": body.bytes, "newBytes": body.new_bytes}
@@ -165,7 +165,7 @@ def verify(
 ) -> None:
     """Restores a backup into a throw-away place, checks every digest and measures its model; with --key it leaves evidence."""
     with _errors(), tempfile.TemporaryDirectory() as folder:
-        store = _opened(DESTINATION, where, credentials)
+        store = _there(DESTINATION, where, credentials)
         archive, named = _archive(store, job, public_key)
         program = None
         if task:
@@ -209,7 +209,7 @@ def restore(
 ) -> None:
     """Puts a backup into an empty store, for a job that goes on from it: what spec.restoreFrom does on a cluster."""
     with _errors():
-        archive, named = _archive(_opened(DESTINATION, where, credentials), job, public_key)
+        archive, named = _archive(_there(DESTINATION, where, credentials), job, public_key)
         target, layout, began = _opened(TARGET, to, to_credentials), _layout(new), time.monotonic()
         found = chosen(archive, name or named, target, layout)
         done = restored(archive, found, target, Request(layout, time.time(), round_, rounds), _thaw(patience))
@@ -229,7 +229,7 @@ def manifests(
 ) -> None:
     """Prints the FLClients and the FederatedJob of a backup as YAML for another cluster, with spec.restoreFrom in it."""
     with _errors():
-        archive, named = _archive(_opened(DESTINATION, where, credentials), job, public_key)
+        archive, named = _archive(_there(DESTINATION, where, credentials), job, public_key)
         with told(DESTINATION):
             found = archive.chosen(name or named)
         bodies = applicable(archive, found)
@@ -278,6 +278,15 @@ def _check_key(archive: Archive, signer: Signer) -> None:
 
 def _thaw(patience_s: float) -> Thaw:
     return Thaw(patience_s, time.time, time.sleep, lambda text: _err().print(printable(text), markup=False))
+
+
+def _there(which: str, where: str, credentials: Path | None) -> ObjectStore:
+    """A store that is read: a folder that is missing is not made, as it would be for one that is written."""
+    with suppress(location.UnknownLocationError):  # the next line tells it
+        match location.parsed(where):
+            case location.Folder(path) if not Path(path).is_dir():
+                raise BadInputError(f"{which}: there is no folder {path}")
+    return _opened(which, where, credentials)
 
 
 def _opened(which: str, where: str, credentials: Path | None) -> ObjectStore:

@@ -205,8 +205,6 @@ def _found(place: Cloud, credentials: Path | None, wanted: Wanted, *, set_: bool
 
 def _told(where: str, findings: list[Finding], by_hand: str, may_lack: Iterable[str], *, as_json: bool) -> None:
     allowed = set(may_lack)
-    if unknown := allowed - {each.what for each in findings}:
-        raise BadInputError(f"--may-lack {min(unknown)!r} is not one of {', '.join(each.what for each in findings)}")
     console = Console(highlight=False, soft_wrap=True)
     if as_json:
         told = {"location": where, "findings": [asdict(each) for each in findings]}
@@ -218,5 +216,7 @@ def _told(where: str, findings: list[Finding], by_hand: str, may_lack: Iterable[
         console.print(table)
         if by_hand:
             typer.echo(f"\nWhat is not set from here, unless it is so already:\n{by_hand}")
+    if unknown := allowed - {each.what for each in findings}:
+        raise CommandError(f"--may-lack {min(unknown)!r} is not one of {', '.join(each.what for each in findings)}")
     if any(each.state != "kept" and each.what not in allowed for each in findings):
         raise typer.Exit(1)

@@ -224,6 +224,10 @@ def test_the_commands_tell_in_a_table_or_json_and_by_their_code(moto, tmp_path):
     assert "was set" in done.stdout
     assert storage("check", *where, *allowed).returncode == 0
     assert storage("check", *where).returncode == 1
+    unknown = storage("check", *where, *allowed, "--may-lack", "TLS")
+    assert unknown.returncode == 1
+    assert "versions are kept" in unknown.stdout, "what was found is told all the same"
+    assert "--may-lack 'TLS' is not one of" in unknown.stderr
 
 
 @pytest.mark.parametrize("kind", ["seaweedfs", "minio", "moto"])

@@ -48,7 +48,9 @@ def place(tmp_path):
 
 
 def test_made_listed_proved_and_restored(place):
-    assert place.rows() == []
+    with pytest.raises(BadInputError, match="there is no folder"):
+        place.rows()
+    assert not (place.root / "backups").exists()
     made = place.create()
     assert made["publicKey"] == SIGNER.public_key
     (row,) = place.rows()
