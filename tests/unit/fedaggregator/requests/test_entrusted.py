@@ -115,6 +115,13 @@ def test_what_was_put_twice_is_there_once_in_the_end(hub):
     assert hub.rounds() == [4]
 
 
+def test_what_is_put_and_never_confirmed_does_not_pile_up(hub):
+    for round_ in range(1, 6):
+        hub.committed(round_)
+        hub.store.put_once(hub.asked(hub.request(round_)).object.key, b"state")
+    assert hub.rounds() == [5, 4, 3], "those that it wants kept, and the one on its way"
+
+
 def test_what_is_not_there_is_refused_with_what_is(hub):
     with pytest.raises(RequestRefusedError, match="none at all"):
         hub.recalled(3)
