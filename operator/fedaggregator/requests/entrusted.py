@@ -61,8 +61,8 @@ class EntrustedStates:
         return True
 
     def _keep(self, client: str, found: list[tuple[EntrustedKey, str]], last: int) -> None:
-        """Deletes all but the newest, and what the last commit needs; also where a site never asks for what it has put."""
-        needed = [each for each in found if entrusting.committed(self._engine.state, client, each[0])]
+        """Deletes all but the newest, and what the last commit needs or the next may; also where a site never asks for what it has put."""
+        needed = [each for each in found if entrusting.needed(self._engine.state, client, each[0])]
         spared = (needed + [each for each in found if each not in needed])[: max(last, len(needed))]
         for each in found:
             if each not in spared:
