@@ -35,8 +35,8 @@ _ABSENT = frozenset(
 )  # fmt: skip
 
 
-class _TakenBackError(Exception):
-    """A setting was made, did harm, and is undone."""
+class _HarmError(Exception):
+    """A setting would do harm, so it is not made, or did, and is undone."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class S3Care:
                 each.set_()
             except ClientError as error:
                 yield self._not_set(each, error)
-            except _TakenBackError as error:
+            except _HarmError as error:
                 yield Finding(each.what, each.topic, "missing", str(error), settable=False)
             else:
                 after = self._found(each)
@@ -232,7 +232,7 @@ class S3Care:
                     self._ask("put_bucket_policy", Policy=json.dumps(before))
                 else:
                     self._ask("delete_bucket_policy")
-                raise _TakenBackError("by this the server denies writes as Fedloom makes them, so it was taken back")
+                raise _HarmError("by this the server denies writes as Fedloom makes them, so it was taken back")
 
         return _Setting(f"policy: {what}", s3policy.TOPICS.get(what, "Access"), lacks, set_)
 
@@ -309,6 +309,11 @@ class S3Care:
         return "" if holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
 
     def _replicate(self) -> None:
+        """One request sets all rules, and one role carries them out."""
+        told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
+        if others := s3policy.replication_of_others(told):
+            named = f"rules of others ({', '.join(others)})"
+            raise _HarmError(f"the bucket has {named}, which would be lost: add one for this prefix by hand")
         configuration = s3policy.replication(self._place, self._wanted)
         self._ask("put_bucket_replication", ReplicationConfiguration=configuration)
 
