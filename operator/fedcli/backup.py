@@ -237,7 +237,15 @@ def manifests(
     _err().print(
         printable(f"{found.name}: round {found.manifest.round}; Secrets that it names: {needed}"), markup=False
     )
-    typer.echo(yaml.safe_dump_all(bodies, sort_keys=False), nl=False)
+    typer.echo(yaml.dump_all(bodies, Dumper=_Repeating, sort_keys=False), nl=False)
+
+
+class _Repeating(yaml.SafeDumper):
+    """Writes what is there twice twice, not as an alias: whoever edits one of them leaves the other as it is."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
 
 
 def _archive(store: ObjectStore, job: str, public_key: str) -> tuple[Archive, str]:

@@ -76,7 +76,10 @@ def backups(
 ) -> None:
     """Backups of the table that the registry has made, newest first."""
     with _told():
-        for each in _backups(table, region, endpoint, credentials).all():
+        found = _backups(table, region, endpoint, credentials).all()
+        if not found:
+            typer.echo(f"no backups of table {table} that Fedloom made are there", err=True)
+        for each in found:
             made = datetime.fromtimestamp(each.made_at, UTC).isoformat(timespec="seconds")
             typer.echo(f"{each.name}  {made}  {each.bytes} bytes{'' if each.whole else '  under way'}")
 

@@ -216,7 +216,7 @@ def asked(speaker: Any, table: str, call: str, **what: Any) -> dict[str, Any]:
 
 
 def client(region: str, endpoint: str, credentials: Path | None, files: Mapping[str, str]) -> Any:
-    """Of the SDK, for one set of credentials."""
+    """Of the SDK, for one set of credentials. UnfitStoreError where it cannot be made, as without a region."""
     session = boto3.Session(
         aws_access_key_id=files.get("AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=files.get("AWS_SECRET_ACCESS_KEY"),
@@ -224,7 +224,10 @@ def client(region: str, endpoint: str, credentials: Path | None, files: Mapping[
         region_name=region or None,
     )
     ca = str(credentials / CA_FILE) if credentials is not None and CA_FILE in files else None
-    return session.client("dynamodb", endpoint_url=endpoint or None, config=_CONFIG, verify=ca)
+    try:
+        return session.client("dynamodb", endpoint_url=endpoint or None, config=_CONFIG, verify=ca)
+    except (BotoCoreError, ValueError) as error:  # ValueError: the endpoint is no URL
+        raise UnfitStoreError(f"DynamoDB in region {region or 'of the environment'}: {error}") from error
 
 
 class _LostError(StoreError):

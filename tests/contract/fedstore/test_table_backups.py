@@ -27,6 +27,14 @@ def opened(moto, tmp_path):
     sites.close()
 
 
+def test_without_a_region_it_is_told(monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(UnfitStoreError, match="specify a region"):
+        TableBackups.open("sites", "", "", None).all()
+
+
 def test_what_is_restored_is_a_registry_with_all_its_settings(opened, moto):
     sites, backups, (name, *place) = opened
     made = backups.make(NOW)
