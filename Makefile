@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help python install generate check test test-gpu test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools cluster-down images wheel clean
+.PHONY: help python install generate check test test-gpu test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools s3 cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ cluster-tools: python ## builds the local cluster's programs into the cache (min
 
 store-tools: python ## real object stores and queues for tests, into the cache (minutes, once)
 	$(PYTHON) -m tests.servers tools
+
+s3: store-tools install ## a local S3 server (SeaweedFS, TLS) with a bucket, to try docs/storage.md on this machine; until Ctrl-C
+	rm -rf build/s3
+	$(RUN) -m tests.servers s3 build/s3
 
 cluster-clients: python ## kubectl and helm where the machine has none, for a cluster of your own
 	$(CLUSTER) tools --clients
