@@ -1,4 +1,7 @@
-"""`fedloom storage init`, `check` and `age` at the emulators of Google and Azure: what they have is set and works, what they do not tell is told as that."""
+"""`fedloom storage init`, `check` and `age` at the emulators of Google and Azure.
+
+What they have is set and works; what they do not tell is told as unknown.
+"""
 
 import json
 

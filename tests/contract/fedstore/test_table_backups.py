@@ -27,7 +27,7 @@ def opened(moto, tmp_path):
     sites.close()
 
 
-def test_what_is_restored_is_a_registry_with_all_its_settings(opened, moto):
+def test_what_is_restored_is_a_registry_with_all_its_settings(opened):
     sites, backups, (name, *place) = opened
     made = backups.make(NOW)
     assert made.name == "fedloom-20270115-080000"
