@@ -224,8 +224,7 @@ class S3Care:
 
     def _can_write(self) -> bool:
         """At once, and in parts. Not every server understands every condition."""
-        name = f"{self._place.prefix}/" if self._place.prefix else ""
-        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        name = self._trial_name()
         try:
             tag = self._store.put_unprobed(name, b"", None, {})
             upload = self._store.upload_unprobed(name, tag, {})
@@ -241,10 +240,14 @@ class S3Care:
                 self._store.delete(name)
         return True
 
+    def _trial_name(self) -> str:
+        """Of an object by which something is tried, below the prefix."""
+        below = f"updates/fedloom-check/{secrets.token_hex(8)}"
+        return f"{self._place.prefix}/{below}" if self._place.prefix else below
+
     def _unenforced(self) -> str:
         """Tries, below the prefix, what the policy forbids. Where nothing may be written at all, nothing is known."""
-        name = f"{self._place.prefix}/" if self._place.prefix else ""
-        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        name = self._trial_name()
         self._ask("put_object", Key=name, Body=b"", IfNoneMatch="*")
         try:
             ignored = [
