@@ -93,9 +93,9 @@ class JobLease:
         """
         seen, since, refused_since = None, self._clock(), None
         while not self._ended.is_set():
-            now = self._clock()
             try:
                 found = self._sink.read()
+                now = self._clock()  # after the answer: the holder may have renewed it while that was on its way
                 refused_since = None
                 if seen is None or found.version != seen.version:
                     seen, since = found, now

@@ -4,6 +4,7 @@ Made by fedregistry by the clock, listed and restored by `fedloom registry`. Wha
 brings back items and keys alone) is set again. Backups of the table that are not Fedloom's are neither counted nor deleted.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from fedstore.credentials import OfCredentials
 from fedstore.dynamodb import DynamoSites
 from fedstore.errors import StoreDeniedError, StoreFailedError, UnfitStoreError
 
-PREFIX = "fedloom-"
+_NAME, _TIMES = re.compile("fedloom-[0-9]{8}-[0-9]{6}"), "fedloom-%Y%m%d-%H%M%S"  # others may begin a name so, too
 _AVAILABLE = "AVAILABLE"
 _LOOK_S = 2.0
 
@@ -46,12 +47,12 @@ class TableBackups:
 
     def all(self) -> list[TableBackup]:
         """Newest first."""
-        found = [_backup(each) for each in self._listed() if each["BackupName"].startswith(PREFIX)]
+        found = [_backup(each) for each in self._listed() if _NAME.fullmatch(each["BackupName"])]
         return sorted(found, key=lambda each: each.made_at, reverse=True)
 
     def make(self, now: float) -> TableBackup:
         """One of now. DynamoDB goes on with it by itself."""
-        name = f"{PREFIX}{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
+        name = datetime.fromtimestamp(now, UTC).strftime(_TIMES)
         return _backup(self._ask("create_backup", TableName=self._table, BackupName=name)["BackupDetails"])
 
     def keep(self, last: int) -> int:

@@ -27,7 +27,7 @@ class EntrustedStates:
         self._engine, self._store, self._delivery = engine, store, delivery
 
     async def entrust(self, client: str, asked: EntrustRequest) -> EntrustAnswer:
-        """Where to put a state, or, once it is there, that it is; older ones than the site wants kept are deleted then."""
+        """Where to put a state, or, once it is there, that it is; older ones than the site wants kept are deleted each time."""
         answer = entrusting.admitted(self._engine.state, client, asked)
         if isinstance(answer, Refusal):
             raise RequestRefusedError(answer)
@@ -53,16 +53,20 @@ class EntrustedStates:
 
     def _kept(self, client: str, asked: EntrustRequest) -> bool:
         kept = self._of_update(client, asked)
+        others = [found for found in self._all(client) if kept is None or found[1] != kept.key]
+        self._keep(client, others, asked.keep_last - (kept is not None))
         if kept is None:
             return False
-        others = [found for found in self._all(client) if found[1] != kept.key]
-        needed = [found for found in others if entrusting.committed(self._engine.state, client, found[0])]
-        spared = (needed + [found for found in others if found not in needed])[: max(asked.keep_last - 1, len(needed))]
-        for found in others:
-            if found not in spared:
-                self._store.delete(found[1])
         log.info("state is entrusted", extra={"fields": {"site": client, "round": asked.round, "key": kept.key}})
         return True
+
+    def _keep(self, client: str, found: list[tuple[EntrustedKey, str]], last: int) -> None:
+        """Deletes all but the newest, and what the last commit needs or the next may; also where a site never asks for what it has put."""
+        needed = [each for each in found if entrusting.needed(self._engine.state, client, each[0])]
+        spared = (needed + [each for each in found if each not in needed])[: max(last, len(needed))]
+        for each in found:
+            if each not in spared:
+                self._store.delete(each[1])
 
     def _of_update(self, client: str, asked: RecallRequest) -> ObjectRef | None:
         """What is there whole of that update: one that was put twice, by a site that was killed between, is there twice."""

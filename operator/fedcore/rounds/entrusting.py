@@ -30,5 +30,12 @@ def admitted(state: State, client: str, request: EntrustRequest) -> Refusal | Ob
 
 
 def committed(state: State, client: str, update: RecallRequest | EntrustedKey) -> bool:
-    """Whether that is the site's last committed update: its state is never deleted."""
+    """Whether that is the site's last committed update."""
     return state.site(client).committed == Contribution(update.round, update.attempt, update.update_sha256)
+
+
+def needed(state: State, client: str, update: EntrustedKey) -> bool:
+    """Whether that is the site's last committed update, or may be the next: of two tries of an attempt either may be taken."""
+    plan = state.current.plan if state.current else None
+    of_the_next = plan is not None and (update.round, update.attempt) == (plan.round, plan.attempt)
+    return of_the_next or committed(state, client, update)

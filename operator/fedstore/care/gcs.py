@@ -144,8 +144,10 @@ class GcsCare:
         return self._told
 
     def _patch(self, change: Json) -> None:
-        self._told = None
-        self._api.ask("PATCH", body=change)
+        """On the condition that the bucket is as it was told: a list is replaced whole."""
+        told, self._told = self._now(), None
+        as_told = {"ifMetagenerationMatch": told["metageneration"]} if "metageneration" in told else {}
+        self._api.ask("PATCH", body=change, **as_told)
 
     def _region(self) -> Told:
         region = str(self._now().get("location") or "").lower()

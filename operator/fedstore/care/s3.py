@@ -298,6 +298,13 @@ class S3Care:
         return "" if holds(told.get("Rules"), [wanted]) else f"nothing goes to {self._wanted.replicate_to}"
 
     def _replicate(self) -> None:
+        """One request sets all rules, and one role carries them out."""
+        told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
+        if others := s3policy.replication_of_others(told):
+            named = f"rules of others ({', '.join(others)})"
+            raise RefusedError(
+                Told("missing", f"the bucket has {named}, which would be lost: add one for this prefix by hand")
+            )
         configuration = s3policy.replication(self._place, self._wanted)
         self._ask("put_bucket_replication", ReplicationConfiguration=configuration)
 

@@ -142,6 +142,11 @@ def replication(place: S3, wanted: Wanted) -> Json:
     return {"Role": wanted.replication_role, "Rules": [rule]}
 
 
+def replication_of_others(current: Json) -> list[str]:
+    """Names of its rules that are not Fedloom's."""
+    return [str(rule.get("ID", "")) for rule in current.get("Rules") or () if rule.get("ID") != f"{RULE}replica"]
+
+
 def _lifecycle(name: str, chosen: Json, **what: Any) -> Json:
     return {"ID": f"{RULE}{name}", "Status": "Enabled", "Filter": chosen, **what}
 

@@ -203,6 +203,24 @@ def test_a_cold_class_and_a_replica_where_a_server_has_them(moto, tmp_path):
     assert region.told == "it is in us-east-1: make a bucket in one of eu-central-1", "and init cannot move it"
 
 
+def test_replication_that_others_have_set_stays(moto, tmp_path):
+    place = location.parsed(moto.place(prefix="hospital"))
+    role = "arn:aws:iam::123456789012:role/copy"
+    theirs = {
+        "ID": "audit", "Status": "Enabled", "Priority": 1, "Filter": {"Prefix": "audit/"},
+        "DeleteMarkerReplication": {"Status": "Disabled"}, "Destination": {"Bucket": "arn:aws:s3:::audit"},
+    }  # fmt: skip
+    with contextlib.closing(moto.client()) as client:
+        client.put_bucket_versioning(Bucket=place.bucket, VersioningConfiguration={"Status": "Enabled"})
+        client.put_bucket_replication(Bucket=place.bucket, ReplicationConfiguration={"Role": role, "Rules": [theirs]})
+        wanted = Wanted(replicate_to="arn:aws:s3:::copy", replication_role=role)
+        done = {each.what: each for each in S3Care(place, moto.credentials(tmp_path / "c"), wanted).init()}
+        (kept,) = client.get_bucket_replication(Bucket=place.bucket)["ReplicationConfiguration"]["Rules"]
+    assert (kept["ID"], kept["Destination"]["Bucket"]) == ("audit", "arn:aws:s3:::audit")
+    assert done["replicated"].state == "missing"
+    assert "rules of others (audit)" in done["replicated"].told
+
+
 def storage(*words, environment=None):
     command = [sys.executable, "-m", "fedcli", "storage", *words]
     left = {name: value for name, value in os.environ.items() if environment is None or not name.startswith("AWS_")}

@@ -108,6 +108,27 @@ def test_what_somebody_may_hold_is_taken_when_it_has_not_changed_for_its_time(se
     lease.check()
 
 
+def test_the_time_of_a_lease_counts_from_when_it_was_known_however_long_the_answer_took(clock):
+    server = Server()
+    holder, lease = of(server, clock, "holder"), of(server, clock)
+    holder.take(used=lambda: False)
+    answer = server.read
+
+    def slowly():
+        clock.now += TERMS.lasts_s + 1
+        assert holder.renew()
+        server.read = answer  # at once from now on
+        return answer()
+
+    server.read = slowly
+    thread = taking(lease)
+    until(lambda: server.reads >= 3 or not thread.is_alive())
+    assert server.lease.holder == "holder"
+    holder.check()
+    lease.release()
+    thread.join()
+
+
 def test_a_holder_stops_to_write_in_time_and_goes_on_when_nobody_took_it(clock):
     server = Server()
     lease = of(server, clock)

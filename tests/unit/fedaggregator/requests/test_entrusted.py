@@ -85,7 +85,7 @@ def test_before_its_update_is_taken_and_after_that_was_committed_alone(hub):
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [4]), (2, [4, 3]), (3, [4, 3, 2])])
 def test_the_last_ones_are_kept(hub, keep, left):
-    for round_ in range(1, 5):
+    for round_ in range(2, 5):
         hub.committed(round_)
         hub.put(hub.request(round_, keep_last=keep))
     assert hub.rounds() == left
@@ -102,6 +102,15 @@ def test_the_state_of_the_last_commit_stays_whatever_is_tried_after_it(hub, keep
     assert hub.rounds() == left
 
 
+def test_both_tries_of_an_attempt_stay_while_either_may_be_taken(hub):
+    """A pod that was given up may hand in what it trained, while the one after it entrusts its own."""
+    hub.committed(3)
+    for sha256 in (UPDATES[1], UPDATES[2]):
+        hub.put(hub.request(update_sha256=sha256, keep_last=1))
+    hub.put(hub.request(3, keep_last=1))
+    assert [said.update_sha256 for said, _ in hub.states._all("a")] == [UPDATES[3], UPDATES[1], UPDATES[2]]
+
+
 def test_what_was_put_twice_is_there_once_in_the_end(hub):
     hub.committed(3)
     first, second = hub.request(3), hub.request(3, b"the same, by another key")
@@ -113,6 +122,13 @@ def test_what_was_put_twice_is_there_once_in_the_end(hub):
     hub.committed(4)
     hub.put(hub.request(4, keep_last=1))
     assert hub.rounds() == [4]
+
+
+def test_what_is_put_and_never_confirmed_does_not_pile_up(hub):
+    for round_ in range(2, 7):
+        hub.committed(round_)
+        hub.store.put_once(hub.asked(hub.request(round_)).object.key, b"state")
+    assert hub.rounds() == [6, 5, 4], "those that it wants kept, and the one on its way"
 
 
 def test_what_is_not_there_is_refused_with_what_is(hub):

@@ -17,6 +17,7 @@ HUB, ADMIN = "serviceAccount:fedloom@clinic.iam.gserviceaccount.com", "group:pla
 NEW = {  # as `buckets.get` answers of a bucket that was just made
     "kind": "storage#bucket",
     "name": "fedloom-models",
+    "metageneration": "1",
     "location": "EUROPE-WEST3",
     "locationType": "region",
     "iamConfiguration": {
@@ -37,7 +38,7 @@ class Google:
         self.resource = copy.deepcopy(resource)
         self.policy = {"version": 1, "etag": "CAE=", "bindings": [LEGACY]}
         self.refuse = refuse or {}
-        self.patches = 0
+        self.patches, self.meanwhile = 0, {}  # what somebody else sets just before a patch of the same field
 
     def request(self, method, url, *, json, params, timeout):
         path = url.removeprefix("https://storage.example/storage/v1/b/fedloom-models")
@@ -48,7 +49,13 @@ class Google:
                 return answer(200, self.resource)
             case "PATCH", "":
                 self.patches += 1
-                merge(self.resource, json)
+                if theirs := self.meanwhile.pop(next(iter(json)), None):
+                    self._set(theirs)
+                if (params or {}).get("ifMetagenerationMatch", self.resource["metageneration"]) != self.resource[
+                    "metageneration"
+                ]:
+                    return answer(412, {"error": {"code": 412, "message": "in Google's words"}})
+                self._set(json)
                 return answer(200, self.resource)
             case "GET", "/iam":
                 assert params == {"optionsRequestedPolicyVersion": 3}, "conditions are not told otherwise"
@@ -59,6 +66,10 @@ class Google:
                 self.policy = json
                 return answer(200, json)
         raise AssertionError((method, url))
+
+    def _set(self, change):
+        merge(self.resource, change)
+        self.resource["metageneration"] = str(int(self.resource["metageneration"]) + 1)
 
 
 def answer(code, body):
@@ -113,6 +124,18 @@ def test_a_new_bucket_lacks_nearly_all_and_init_sets_it(care):
     longer = care(google, Wanted((HUB,), (ADMIN,), updates_days=60, cold_class="COLDLINE"))
     assert states(longer.init())["updates expire"] == "kept"
     assert len(google.resource["lifecycle"]["rule"]) == len(rules), "a rule of ours takes the place of its former self"
+
+
+def test_what_somebody_else_sets_meanwhile_stays(care):
+    google = Google(NEW)
+    google.meanwhile = {"lifecycle": {"lifecycle": {"rule": [THEIRS]}}}
+    done = {each.what: each for each in care(google).init()}
+    assert (done["updates expire"].state, done["updates expire"].remark) == (
+        "missing", "the store refuses it: 412: in Google's words"
+    )  # fmt: skip
+    assert done["deleted versions go"].state == "kept", "what comes after it is looked at anew"
+    assert states(care(google).init())["updates expire"] == "kept"
+    assert google.resource["lifecycle"]["rule"][0] == THEIRS
 
 
 def test_the_aggregator_takes_any_days_and_asks_for_no_policy(care):
