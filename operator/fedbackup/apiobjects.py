@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
+from fedapi.wire.store import Layout
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived
 from fedbackup.errors import BadRequestError, Reason
@@ -21,7 +22,7 @@ def applicable(archive: Archive, found: Found) -> list[Json]:
     archived = Archived(archive, found)
     keys = archived.keys(archived.layout.at("api/"))
     bodies = [json.loads(archived.get(key)) for key in keys]
-    jobs = [_again(body, found) for body in bodies if body["kind"] == names.JOB_KIND]
+    jobs = [_again(body, found, archived.layout) for body in bodies if body["kind"] == names.JOB_KIND]
     if not jobs:
         text = f"{found.key} was made without manifests: write the FederatedJob by hand, with spec.restoreFrom"
         raise BadRequestError(Reason.NO_BACKUP, text)
@@ -53,19 +54,18 @@ def _as_written(body: Json) -> Json:
     return {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "spec": body["spec"]}
 
 
-def _again(body: Json, found: Found) -> Json:
+def _again(body: Json, found: Found, layout: Layout) -> Json:
     """The job as one that begins with this backup."""
     again, spec = _as_written(body), dict(body["spec"])
     for begun in ("rollbackTo", "restoreFrom"):  # what the lost job had begun with or gone back to is in its history
         spec.pop(begun, None)
     spec["task"] = {name: value for name, value in spec.get("task", {}).items() if name != "initialModel"}
-    restore = {"source": _source(body), "backup": found.key, "publicKey": found.manifest.public_key}
+    restore = {"source": _source(body, layout), "backup": found.key, "publicKey": found.manifest.public_key}
     return again | {"spec": spec | {"restoreFrom": restore}}
 
 
-def _source(body: Json) -> Json:
-    """Where the backups are, as far as the lost job said."""
+def _source(body: Json, layout: Layout) -> Json:
+    """Where the lost job had its backups: without a bucket on a claim, which goes by its uid."""
     destination: Json = (body["spec"].get("backup") or {}).get("destination") or {}
     buckets = {kind: place for kind, place in destination.items() if kind in _BUCKETS and place}
-    claim = ((body.get("status") or {}).get("children") or {}).get("backupClaim")
-    return buckets or ({"persistentVolumeClaim": {"claimName": claim}} if claim else {})
+    return buckets or {"persistentVolumeClaim": {"claimName": names.backup_claim_name(layout.name, layout.uid)}}

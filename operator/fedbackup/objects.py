@@ -15,7 +15,8 @@ SUFFIXES = (".json", ".yaml", ".yml")
 def objects_in(folder: Path, job: str, clients: Sequence[str] = ()) -> list[Json]:
     """Those that are there; all FLClients, where none is named. BadRequestError when a file is no manifest."""
     try:
-        paths = [path for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
+        there = sorted(folder.iterdir()) if folder.is_dir() else [folder]  # as manifests are read: no sub-folders
+        paths = [path for path in there if path.suffix in SUFFIXES and path.is_file()]
         bodies = [body for path in paths for body in yaml.safe_load_all(path.read_bytes())]
     except (OSError, yaml.YAMLError) as error:
         raise BadRequestError(Reason.BAD_SETTINGS, f"manifests in {folder}: {error}") from error

@@ -142,12 +142,15 @@ def copy_model(state: StateFolder, target: Path, round_: int | None = None) -> s
     return sha256
 
 
+_KEY_PARTS = 4  # of a model: models/NAMESPACE/JOB-UID/FILE (fedapi.wire.store.Layout)
+
+
 def _last(state: StateFolder) -> tuple[str, str]:
     """Key and SHA-256 of the model that the job's status names."""
     model = _record(state)["status"].get("model")
     if not model:
         raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
-    return "models/" + model["uri"].partition("/models/")[2], model["sha256"]
+    return "/".join(model["uri"].split("/")[-_KEY_PARTS:]), model["sha256"]
 
 
 def _of_round(state: StateFolder, round_: int) -> tuple[str, str]:

@@ -24,14 +24,16 @@ Prefix = Annotated[
     ),
 ]
 Endpoint = Annotated[
-    str, Field(min_length=8, max_length=253, pattern=r"^https?://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._/-]*)?$")
+    str, Field(min_length=8, max_length=253, pattern=r"^https://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._/-]*)?$")
 ]
 Region = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9-]+$")]
 _PREFIX = (
     "Begin of every key, so that a bucket can hold other things too; jobs do not get into each other's way without it."
 )
 _REGION = "Region that it is in; storage.residency needs it."
-_ENDPOINT = "Address of a store that is not the cloud's own; its certificate is verified with ca.crt of the Secret."
+_ENDPOINT = (
+    "https:// address of a store that is not the cloud's own; its certificate is verified with ca.crt of the Secret."
+)
 
 
 class SecretRef(Part):

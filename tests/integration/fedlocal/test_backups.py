@@ -95,7 +95,7 @@ def test_a_secret_that_no_manifest_holds_is_named_before_anything_starts(tmp_pat
 
 
 def test_a_secret_of_a_manifest_is_where_the_hub_reads_it_and_is_not_shown(tmp_path):
-    place = {"bucket": "models", "region": "r", "endpoint": "http://127.0.0.1:1"}
+    place = {"bucket": "models", "region": "r", "endpoint": "https://127.0.0.1:1"}
     storage = {"s3": place | {"credentialsSecretRef": {"name": "fedloom-store-a"}}}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "fedloom-store-a"}}
     secret["stringData"] = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "very-secret"}

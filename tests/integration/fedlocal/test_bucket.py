@@ -1,5 +1,6 @@
 """`fedloom run` of a job whose store is a bucket: the manifest that a cluster takes, a real S3 server, the model of a volume."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -20,7 +21,7 @@ SECRET = "fedloom-store-models"
 
 @pytest.mark.parametrize(("encrypted", "writes"), [(True, "Required"), (False, "LeaseFenced")])
 def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encrypted, writes):
-    place = location.parsed(minio.place(minio.shared_bucket, prefix=f"run/{secrets.token_hex(6)}"))
+    place = location.parsed(minio.place(minio.shared_bucket, prefix=f"models/{secrets.token_hex(6)}"))
     files = {path.name: path.read_text() for path in minio.credentials(tmp_path / "credentials").iterdir()}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": files}
     bucket = {"bucket": place.bucket, "prefix": place.prefix, "region": place.region, "endpoint": place.endpoint}
@@ -36,6 +37,8 @@ def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encr
         assert files["AWS_SECRET_ACCESS_KEY"] not in output
         models.append(lab.digest())
     assert models[0] == models[1]
+    fedloom(*lab.command("model", "pull", JOB, "--output", str(tmp_path / "model")))
+    assert hashlib.sha256((tmp_path / "model").read_bytes()).hexdigest() == models[1]
     told = json.loads((lab.state / "job.json").read_text())["status"]
     found = {each["requirement"]: each["state"] for each in told["storage"]["findings"]}
     assert found["versions are kept"] == "Missing", "the aggregator has looked at the bucket's settings"

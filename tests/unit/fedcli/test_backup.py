@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from fedapi import names
 from fedapi.wire.store import Layout
 from fedcli.commands import app
 from fedcli.errors import CommandError
@@ -97,6 +98,16 @@ def test_manifests_for_another_cluster_go_on_from_the_backup(place):
     }
     with pytest.raises(CommandError, match="WrongSignature"):
         place.run("manifests", place.backups, "--public-key", "0" * 64)
+
+
+def test_manifests_of_a_job_whose_backups_were_on_a_volume_name_its_claim(place):
+    nested = place.root / "manifests" / ".fedloom"
+    nested.mkdir()
+    (nested / "job.json").write_text("a file of a run, no manifest: {")
+    place.create()
+    (again,) = yaml.safe_load_all(place.run("manifests", place.backups))
+    claim = {"claimName": names.backup_claim_name("job", OLD)}
+    assert again["spec"]["restoreFrom"]["source"] == {"persistentVolumeClaim": claim}
 
 
 def _head(body: dict) -> dict:
