@@ -127,6 +127,7 @@ def records(
 def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) -> list[str]:
     """Repairs the store of a job, and says what was done: a bucket from here, a volume in a pod that may write the claim."""
     body = cluster.job(job)
+    _require_nobody_else(body)
     if bucket := bucket_of(body, credentials):
         return bucket.repaired()
     claim = _claim(cluster, body)
@@ -135,6 +136,17 @@ def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) ->
             b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE]))
             .decode()
             .splitlines()
+        )
+
+
+def _require_nobody_else(job: Json) -> None:
+    """CommandError where an aggregator may write a store that does not tell two writers apart."""
+    s3 = (job["spec"].get("storage") or {}).get("s3") or {}
+    ended = "outcome" in (job.get("status") or {})
+    if s3.get("conditionalWrites") == "LeaseFenced" and not ended and not job["spec"].get("suspend"):
+        raise CommandError(
+            f"{job['metadata']['name']}: spec.storage.s3.conditionalWrites is LeaseFenced, so its store cannot be repaired while an "
+            "aggregator may write it: suspend the job (spec.suspend), wait until its aggregator is gone, and repair again"
         )
 
 

@@ -27,6 +27,7 @@ from fedstore.s3 import S3Bucket
 Json = dict[str, Any]
 _CANNOT = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented", "UnsupportedOperation"})
 _FORBIDDEN = 403
+_BESIDE_RULES = ("TransitionDefaultMinimumObjectSize",)  # of a lifecycle; Amazon resets it where it is not named
 _ABSENT = frozenset(
     {
         "NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "ServerSideEncryptionConfigurationNotFoundError",
@@ -285,8 +286,10 @@ class S3Care:
             return "" if holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
 
         def set_() -> None:
-            rules = s3policy.merged_rules(self._rules(), rule)
-            self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
+            told = self._ask("get_bucket_lifecycle_configuration")
+            theirs = {name: told[name] for name in _BESIDE_RULES if name in told}
+            rules = s3policy.merged_rules(told.get("Rules") or [], rule)
+            self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **theirs)
 
         return self._setting(what, "Lifecycle", lacks, set_)
 

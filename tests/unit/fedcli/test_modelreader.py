@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import rfc8785
@@ -32,13 +33,14 @@ class Node:
 
     folder: Path
     job_status: dict | None = None
+    job_spec: dict | None = None
     pods: tuple = ()
     commands: tuple = ()
     namespace: str = "hearts"
 
     def job(self, name):
         metadata = {"name": name, "namespace": self.namespace, "uid": "u"}
-        return {"metadata": metadata, "spec": {}, "status": self.job_status}
+        return {"metadata": metadata, "spec": self.job_spec or {}, "status": self.job_status}
 
     def deployment(self, name):
         spec = {"containers": [{"image": "hub:1", "imagePullPolicy": "Never"}], "nodeSelector": {"disk": "fast"}}
@@ -202,6 +204,17 @@ def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):
     node.job_status = {}
     with pytest.raises(CommandError, match="has no volume claim yet"):
         modelreader.repair_store(node, "study-a")
+
+
+def test_a_store_that_a_lease_keeps_others_off_is_repaired_when_no_aggregator_writes_it(node, monkeypatch):
+    bucket = {"bucket": "models", "endpoint": "https://garage:3900", "conditionalWrites": "LeaseFenced"}
+    monkeypatch.setattr(modelreader, "bucket_of", lambda *_: SimpleNamespace(repaired=lambda: ["whole"]))
+    node.job_spec = {"storage": {"s3": bucket}}
+    with pytest.raises(CommandError, match=r"suspend the job \(spec.suspend\)"):
+        modelreader.repair_store(node, "study-a")
+    for spec, status in (({"suspend": True}, {}), ({}, {"outcome": {"result": "Complete"}})):
+        node.job_spec, node.job_status = {"storage": {"s3": bucket}} | spec, status
+        assert modelreader.repair_store(node, "study-a") == ["whole"]
 
 
 def test_what_was_issued_is_read_from_a_volume_by_a_pod_and_what_cannot_be_read_is_told(node, monkeypatch):
