@@ -44,6 +44,7 @@ STEPS = (
     Step("make check"),
     Step("make bench"),
     Step("make install", elsewhere="every other target installs"),
+    Step("make test-gpu", elsewhere="a machine with an NVIDIA GPU, which this one may not be"),
     Step("make test", elsewhere=".ci/run runs it on a machine that has nothing"),
 )
 

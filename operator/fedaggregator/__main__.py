@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, alone, bucketcheck, jsonlog, metrics
+from fedaggregator import allocator, bucketcheck, jsonlog, metrics, solewriter
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -84,7 +84,7 @@ def main() -> int:
 async def serve(settings: Settings, limits: Limits) -> None:
     """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
-    writer = alone.sole_writer(settings)
+    writer = solewriter.chosen(settings)
     store = open_store(settings.store, settings.store_credentials_dir, writer)
     config = ConfigFile(settings.config_file, settings.job_uid)
     check_region(store, config.first().residency)
@@ -99,7 +99,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
         async with Monitoring(
             routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
         ):  # to become the one writer, and recovery, may take their time
-            await alone.begun(writer, lambda: store.head(layout.head) is not None, engine)
+            await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             await engine.start()
             await _serve(engine, store, payloads, settings, limits, secrets, check)

@@ -51,6 +51,11 @@ class LeaseSink(Protocol):
         """Sets the holder, and that it was renewed now, if it is still of that version; LeaseConflictError when it is not."""
 
 
+def _boot_clock() -> float:
+    """Seconds since the machine started, those in which it slept included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class JobLease:
     """The fence of one process: fedstore.fencing.Fence."""
 
@@ -59,9 +64,7 @@ class JobLease:
         sink: LeaseSink,
         me: str,
         terms: Terms | None = None,
-        clock: Callable[[], float] = lambda: time.clock_gettime(
-            time.CLOCK_BOOTTIME
-        ),  # goes on while the machine sleeps
+        clock: Callable[[], float] = _boot_clock,
     ) -> None:
         self._sink, self._me, self._terms, self._clock = sink, me, terms or Terms(), clock
         self._held: Held | None = None

@@ -19,10 +19,8 @@ from fedstore.objectstore import ObjectStore, Reader
 
 BLOCK_BYTES = 4 << 20
 THREADS = 16  # small objects at a time: over a network each is a wait and little else
-LARGE_BYTES, LARGE_AT_ONCE = (
-    1 << 20,
-    4,
-)  # of large ones so many: reading, hashing and writing overlap, memory stays small
+LARGE_BYTES = 1 << 20
+LARGE_AT_ONCE = 4  # of larger ones: reading, hashing and writing overlap, and memory stays small
 SOURCE, DESTINATION, TARGET = "the job's store", "the backups' store", "the new job's store"
 _large = BoundedSemaphore(LARGE_AT_ONCE)
 _T = TypeVar("_T")

@@ -1,9 +1,9 @@
 """Fetches a committed model out of a job's store volume, also when its aggregator is long scaled to zero.
 
 A pod that only reads the claim lives for the length of the copy; the file comes through the API server. A bucket is read
-directly (bucketreader.py). Called by
-`fedloom model pull` and `list`: by the job's status, or where a round is named or the job is deleted by the volume's records. `fedloom storage
-issued` reads other records in the same way; `fedloom store repair` uses such a pod too, one that may write.
+directly (bucketreader.py). Called by `fedloom model pull` and `list`, which go by the job's status or, where a round is named or the
+job is deleted, by the volume's records. `fedloom storage issued` reads other records in the same way; `fedloom store repair` uses
+such a pod too, one that may write.
 """
 
 import hashlib

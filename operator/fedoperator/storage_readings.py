@@ -1,4 +1,7 @@
-"""Whether the buckets of all jobs are set up as they should be, for the metrics: of FederatedJobs as the API server has them. Called by lifecycle.py."""
+"""Whether the buckets of all jobs are set up as they should be, for the metrics.
+
+Read from FederatedJobs as the API server has them. Called by lifecycle.py.
+"""
 
 from collections.abc import Iterable, Iterator
 

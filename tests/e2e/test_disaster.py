@@ -71,7 +71,7 @@ def _installed(name: str, images_of: str, *system: dict[str, Any], **values: str
     return cluster
 
 
-def _with_data_plane(hospitals: list[dict], server: S3Server, cloud: S3Server, **spec: object) -> list[dict]:
+def _with_data_plane(hospitals: list[dict], cloud: S3Server, **spec: object) -> list[dict]:
     """The example with queues and other fields in its job's spec."""
     copies = list(yaml.safe_load_all(yaml.safe_dump_all(hospitals)))
     for body in copies:
@@ -160,7 +160,7 @@ def test_a_job_that_loses_its_cluster_and_its_bucket_goes_on_elsewhere_to_the_sa
     lost = doomed.result()
     with World.create(lost.kubeconfig, "hospitals") as world:
         said = {"rounds": FIRST_ROUNDS, "storage": places.bucket(server, store), "backup": backup}
-        world.apply([*_secrets(server, cloud), *_with_data_plane(hospitals, server, cloud, **said)])
+        world.apply([*_secrets(server, cloud), *_with_data_plane(hospitals, cloud, **said)])
         world.wait("orders and answers by queue", lambda: _goes_by_queue(world))
         status = world.completes(job)
         assert status["model"]["uri"].startswith(f"s3://{store}/fedloom/")

@@ -43,9 +43,8 @@ _T = TypeVar("_T")
 WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
 _FATAL_REPORT = frozenset({"TooLarge", "NotFinite", "Malformed"})  # as is the same evaluation
-MISSES = (
-    20  # hand-ins of one site in one attempt that named what the store has not: honest ones upload again in between
-)
+# Hand-ins of one site in one attempt that name what the store has not. An honest site uploads again in between.
+MISSES = 20
 NO_ATTEMPT = 0  # what is said is about the evaluation of a round, not about training in it
 # Lateness, the hub's own trouble, and what was counted already are no failures of a site.
 _NO_FAILURE = _FATAL_CONTENT | {

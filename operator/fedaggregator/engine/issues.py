@@ -15,9 +15,8 @@ from fedapi.wire.site import Download, Refusal, UploadGrant
 from fedapi.wire.store import CommitRecord, Issue, IssueRecord, Method
 
 log = logging.getLogger(__name__)
-_MOST_UPLOADS = (
-    16  # different ones of one site in one attempt: honest ones have one, or one each time a pod trains anew
-)
+# Different uploads of one site in one attempt. An honest site has one, or one each time that a pod trains anew.
+_MOST_UPLOADS = 16
 _MOST_HOLDERS = 100_000  # in one record, which has a hundred bytes of each
 
 
@@ -38,9 +37,8 @@ class Issues:
     def _begin(self) -> None:
         self._since = self._clock()
         self._entries: dict[tuple[Method, str], _Entry] = {}
-        self._uploads: dict[
-            tuple[str, bool], tuple[Holder, set[str]]
-        ] = {}  # of each site: in its last attempt; for none
+        # By site, and whether for an attempt: of its last attempt, or, since the last commit, for none.
+        self._uploads: dict[tuple[str, bool], tuple[Holder, set[str]]] = {}
         self._holders = self._omitted = 0
 
     def check_room(self, upload: ObjectRef, to: Holder) -> None:

@@ -42,9 +42,8 @@ from fedqueue.port import Delivery, Queues
 from fedqueue.sealing import ForgedError, Seal
 
 log = logging.getLogger(__name__)
-MOST_INLINE_BYTES = (
-    128 << 10
-)  # of a model or an update in a message: sealed and in base64 twice it fits into every queue
+# Of a model or an update in a message: sealed, and in base64 twice, it fits into every queue.
+MOST_INLINE_BYTES = 128 << 10
 _POLL_S = 20.0  # that one question to the broker is held
 _PAUSE_S = 1.0  # between looks at the roster, and after a failure that the broker tells at once
 _AT_ONCE = 64  # requests that are dealt with, questions that are held not among them

@@ -1,7 +1,7 @@
 """What a process of the hub may do in the API, and as whom it acts in a cloud: ServiceAccount, Role and RoleBinding.
 
-Everything is limited by resourceNames. The aggregator writes its own job's status, the heartbeats of its own sites and, where its store needs one, its own job's Lease;
-a backup writes its own job's status and reads the objects that it keeps a copy of.
+Everything is limited by resourceNames. The aggregator writes its own job's status, the heartbeats of its own sites and, where its
+store needs one, its own job's Lease; a backup writes its own job's status and reads the objects that it keeps a copy of.
 """
 
 from collections.abc import Iterable, Mapping

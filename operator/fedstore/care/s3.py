@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from fedapi.wire.location import S3
 from fedstore import s3errors
 from fedstore.care import s3policy
 from fedstore.care.comparing import holds
-from fedstore.care.wanted import Finding, State, Wanted
+from fedstore.care.settings import RefusedError, Setting, Told, initialised, judged, looked_at
+from fedstore.care.wanted import Finding, Wanted
 from fedstore.errors import StoreDeniedError, StoreError, UnfitStoreError
 from fedstore.s3 import S3Bucket
 
@@ -34,20 +35,6 @@ _ABSENT = frozenset(
         "NoSuchEncryptionConfiguration",
     }
 )  # fmt: skip
-
-
-class _HarmError(Exception):
-    """A setting would do harm, so it is not made, or did, and is undone."""
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """One requirement: `lacks` says what is missing of it, `set_` makes it so (None: nobody can, from here)."""
-
-    what: str
-    topic: Topic
-    lacks: Callable[[], str]
-    set_: Callable[[], None] | None
 
 
 class S3Tags:
@@ -83,27 +70,12 @@ class S3Care:
 
     def check(self, *, by_writing: bool = True) -> Iterator[Finding]:
         """What is there, setting by setting. `by_writing`: whether the policy is tried by empty objects, or only read."""
-        for each in self._settings(by_writing=by_writing):
-            yield self._found(each)
+        return looked_at(self._settings(by_writing=by_writing))
 
     def init(self) -> Iterator[Finding]:
         """Sets what is missing, and looks again. UnfitStoreError where the bucket was set up for another prefix."""
         self._refuse_another_prefix()
-        for each in self._settings():
-            before = self._found(each)
-            if before.state != "missing" or each.set_ is None:
-                yield before
-                continue
-            try:
-                each.set_()
-            except ClientError as error:
-                yield self._not_set(each, error)
-            except _HarmError as error:
-                yield Finding(each.what, each.topic, "missing", str(error), settable=False)
-            else:
-                after = self._found(each)
-                said = "was set" if after.state == "kept" else f"the server took it, and {after.remark}"
-                yield replace(after, remark=said, settable=False)
+        yield from initialised(self._settings())
 
     def by_hand(self) -> str:
         """Everything can be set from here."""
@@ -118,46 +90,59 @@ class S3Care:
                     f"the policy's statements {s3policy.SID}* and the lifecycle's rules {s3policy.RULE}* first"
                 )
 
-    def _settings(self, *, by_writing: bool = True) -> tuple[_Setting, ...]:
-        wanted = self._wanted
-        found = (
-            _Setting("in an allowed region", "Residency", self._outside, None) if wanted.regions else None,
-            _Setting("no public access", "PublicAccess", self._public, self._block_public),
-            _Setting("no access lists", "Access", self._owned_by_others, self._own),
-            _Setting("encrypted by default (SSE-KMS)", "Encryption", self._plain, self._encrypt),
-            _Setting("versions are kept", "Versioning", self._unversioned, self._version),
-            *(self._statement(what, each) for what, each in s3policy.statements(self._place, wanted).items()),
-            _Setting("the policy is enforced", "Access", self._unenforced, None) if by_writing else None,
-            *(self._rule(what, each) for what, each in s3policy.rules(self._place, wanted).items()),
-            _Setting("replicated", "Replication", self._alone, self._replicate) if wanted.replicate_to else None,
-            _Setting("access is logged", "Logging", self._unlogged, None),
-        )
-        return tuple(each for each in found if each)
+    def _settings(self, *, by_writing: bool = True) -> Iterator[Setting]:
+        place, wanted = self._place, self._wanted
+        if wanted.regions:
+            yield self._setting("in an allowed region", "Residency", self._outside)
+        yield self._setting("no public access", "PublicAccess", self._public, self._block_public)
+        yield self._setting("no access lists", "Access", self._owned_by_others, self._own)
+        yield self._setting("encrypted by default (SSE-KMS)", "Encryption", self._plain, self._encrypt)
+        yield self._setting("versions are kept", "Versioning", self._unversioned, self._version)
+        for what, statement in s3policy.statements(place, wanted).items():
+            yield self._statement(what, statement)
+        if by_writing:
+            yield self._setting("the policy is enforced", "Access", self._unenforced)
+        for what, rule in s3policy.rules(place, wanted).items():
+            yield self._rule(what, rule)
+        if wanted.replicate_to:
+            yield self._setting("replicated", "Replication", self._alone, self._replicate)
+        yield self._setting("access is logged", "Logging", self._unlogged)
 
-    def _found(self, setting: _Setting) -> Finding:
-        try:
-            lack = setting.lacks()
-        except ClientError as error:
-            return self._refused(setting, error)
-        state: State = "missing" if lack else "kept"
-        return Finding(setting.what, setting.topic, state, lack, settable=setting.set_ is not None)
+    def _setting(
+        self, what: str, topic: Topic, lacks: Callable[[], str], set_: Callable[[], None] | None = None
+    ) -> Setting:
+        """`lacks` says what is missing of it. Answers that are about this setting alone are told of it, and the others go on."""
 
-    def _not_set(self, setting: _Setting, error: ClientError) -> Finding:
-        """Of a setting that is refused as it is: that is told, and the others go on."""
+        def look() -> Told:
+            try:
+                return judged(lacks())
+            except ClientError as error:
+                return self._refused(what, error)
+
+        def brought_about(by: Callable[[], None]) -> None:
+            try:
+                by()
+            except ClientError as error:
+                raise RefusedError(self._not_set(what, error)) from error
+
+        return Setting(what, topic, look, partial(brought_about, set_) if set_ else None)
+
+    def _not_set(self, what: str, error: ClientError) -> Told:
+        """Of a setting that is refused as it is."""
         answer = s3errors.Answer.of(error)
         if answer.code in s3errors.CREDENTIALS or answer.code in _CANNOT or answer.status in {403, 405, 501}:
-            return self._refused(setting, error)
-        said = f"the server refuses it: {answer.code}: {answer.message}"[:200]
-        return Finding(setting.what, setting.topic, "missing", said, settable=False)
+            return self._refused(what, error)
+        return Told("missing", f"the server refuses it: {answer.code}: {answer.message}"[:200])
 
-    def _refused(self, setting: _Setting, error: ClientError) -> Finding:
+    def _refused(self, what: str, error: ClientError) -> Told:
+        """What cannot be asked or set here. StoreError where the answer is about the whole store."""
         answer = s3errors.Answer.of(error)
         said = f"{answer.code}: {answer.message}"[:200]
         if answer.code in _CANNOT or answer.status in {405, 501}:
-            return Finding(setting.what, setting.topic, "cannot", said)
+            return Told("cannot", said)
         if answer.status == _FORBIDDEN and answer.code not in s3errors.CREDENTIALS:
-            return Finding(setting.what, setting.topic, "unknown", f"{said}; the credentials may not ask")
-        raise s3errors.typed(error, f"{setting.what} of s3://{self._place.bucket}", self._from) from error
+            return Told("unknown", f"{said}; the credentials may not ask")
+        raise s3errors.typed(error, f"{what} of s3://{self._place.bucket}", self._from) from error
 
     def _ask(self, call: str, **what: Any) -> Json:
         """An answer; empty where nothing is set."""
@@ -221,7 +206,7 @@ class S3Care:
         text = self._ask("get_bucket_policy").get("Policy")
         return json.loads(text) if text else None
 
-    def _statement(self, what: str, statement: Json) -> _Setting:
+    def _statement(self, what: str, statement: Json) -> Setting:
         def lacks() -> str:
             return "" if s3policy.stated(self._policy(), statement) else "the bucket's policy does not say it"
 
@@ -233,14 +218,14 @@ class S3Care:
                     self._ask("put_bucket_policy", Policy=json.dumps(before))
                 else:
                     self._ask("delete_bucket_policy")
-                raise _HarmError("by this the server denies writes as Fedloom makes them, so it was taken back")
+                undone = "by this the server denies writes as Fedloom makes them, so it was taken back"
+                raise RefusedError(Told("missing", undone))
 
-        return _Setting(f"policy: {what}", s3policy.TOPICS.get(what, "Access"), lacks, set_)
+        return self._setting(f"policy: {what}", s3policy.TOPICS.get(what, "Access"), lacks, set_)
 
     def _can_write(self) -> bool:
         """At once, and in parts. Not every server understands every condition."""
-        name = f"{self._place.prefix}/" if self._place.prefix else ""
-        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        name = self._trial_name()
         try:
             tag = self._store.put_unprobed(name, b"", None, {})
             upload = self._store.upload_unprobed(name, tag, {})
@@ -256,10 +241,14 @@ class S3Care:
                 self._store.delete(name)
         return True
 
+    def _trial_name(self) -> str:
+        """Of an object by which something is tried, below the prefix."""
+        below = f"updates/fedloom-check/{secrets.token_hex(8)}"
+        return f"{self._place.prefix}/{below}" if self._place.prefix else below
+
     def _unenforced(self) -> str:
         """Tries, below the prefix, what the policy forbids. Where nothing may be written at all, nothing is known."""
-        name = f"{self._place.prefix}/" if self._place.prefix else ""
-        name += f"updates/fedloom-check/{secrets.token_hex(8)}"
+        name = self._trial_name()
         self._ask("put_object", Key=name, Body=b"", IfNoneMatch="*")
         try:
             ignored = [
@@ -292,7 +281,7 @@ class S3Care:
         rules: list[Json] = self._ask("get_bucket_lifecycle_configuration").get("Rules") or []
         return rules
 
-    def _rule(self, what: str, rule: Json) -> _Setting:
+    def _rule(self, what: str, rule: Json) -> Setting:
         def lacks() -> str:
             return "" if holds(self._rules(), [rule]) else "the bucket's lifecycle does not say it"
 
@@ -302,7 +291,7 @@ class S3Care:
             rules = s3policy.merged_rules(told.get("Rules") or [], rule)
             self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **theirs)
 
-        return _Setting(what, "Lifecycle", lacks, set_)
+        return self._setting(what, "Lifecycle", lacks, set_)
 
     # Elsewhere.
 
@@ -316,7 +305,9 @@ class S3Care:
         told = self._ask("get_bucket_replication").get("ReplicationConfiguration") or {}
         if others := s3policy.replication_of_others(told):
             named = f"rules of others ({', '.join(others)})"
-            raise _HarmError(f"the bucket has {named}, which would be lost: add one for this prefix by hand")
+            raise RefusedError(
+                Told("missing", f"the bucket has {named}, which would be lost: add one for this prefix by hand")
+            )
         configuration = s3policy.replication(self._place, self._wanted)
         self._ask("put_bucket_replication", ReplicationConfiguration=configuration)
 

@@ -1,4 +1,4 @@
-"""A bucket's settings, one by one: whether each is as it should be, and making it so. For the adapters of Google and Azure.
+"""A bucket's settings, one by one: whether each is as it should be, and making it so. For the adapters of all clouds.
 
 What a store does not tell, or these credentials may not ask, is told for that setting, and the others go on.
 """

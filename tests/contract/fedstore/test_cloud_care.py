@@ -1,4 +1,7 @@
-"""`fedloom storage init`, `check` and `age` at the emulators of Google and Azure: what they have is set and works, what they do not tell is told as that."""
+"""`fedloom storage init`, `check` and `age` at the emulators of Google and Azure.
+
+What they have is set and works; what they do not tell is told as unknown.
+"""
 
 import json
 
@@ -6,7 +9,7 @@ import pytest
 
 from fedapi.wire import location
 from fedstore import copying
-from fedstore.care.opening import care_of
+from fedstore.care.opening import care_of, marks_of
 from fedstore.care.wanted import Wanted
 from fedstore.opening import open_store
 from tests.contract.fedstore.test_bucket_care import states, storage
@@ -90,8 +93,6 @@ def test_superseded_models_are_sent_away_and_one_that_is_needed_comes_back(cloud
     place, store = location.parsed(where), open_store(where, folder)
     list(copying.copied(hub.store, store, layout))
     first = next(iter(store.keys(f"{layout.models()}/")))
-    from fedstore.care.opening import marks_of
-
     assert marks_of(place, folder, Wanted(cold_after_days=0, cold_class="Cool")).mark(first, cold=True)
     young = ("--cold-after-days", "90000") if cloud == "azurite" else ()  # there it is `age` that looks at it
     if young:

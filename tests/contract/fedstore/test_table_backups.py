@@ -35,7 +35,7 @@ def test_without_a_region_it_is_told(monkeypatch):
         TableBackups.open("sites", "", "", None).all()
 
 
-def test_what_is_restored_is_a_registry_with_all_its_settings(opened, moto):
+def test_what_is_restored_is_a_registry_with_all_its_settings(opened):
     sites, backups, (name, *place) = opened
     made = backups.make(NOW)
     assert made.name == "fedloom-20270115-080000"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from safetensors.numpy import save
 
-from fedaggregator import alone
+from fedaggregator import solewriter
 from fedapi import names
 from fedapi.outcome import Exit
 from tests.integration.fedaggregator import outside
@@ -175,7 +175,7 @@ def test_without_a_cluster_a_locked_file_decides(tmp_path, proxy):
     other.extra_env = {names.ENV_STATUS: f"file:{job.root / 'status.json'}"}
     with Aggregator(job).ready() as first, Aggregator(other) as waiting:
         until(lambda: "has locked" in told(other))
-        assert (job.root / alone.LOCK_FILE).is_file()
+        assert (job.root / solewriter.LOCK_FILE).is_file()
         first.process.send_signal(signal.SIGKILL)
         waiting.ready()
         run_sites(other)

@@ -49,7 +49,7 @@ def run(lab, *options):
     return lab.digest()
 
 
-def test_sites_get_their_state_back_in_the_job_that_is_restored(tmp_path, made):
+def test_sites_get_their_state_back_in_the_job_that_is_restored(made):
     undisturbed = run(made("undisturbed", job(task=TASK, rounds=5), site("north"), site("south")))
     secret = SECRET | {"stringData": {names.FILE_STATE_KEY: "a secret of the site's own, of many words"}}
     sites = entrusting("north"), entrusting("south")

@@ -1,9 +1,9 @@
 """Entrusts the site's state to the hub, encrypted by the site, and gets it back where the site has lost it. Called by work.py.
 
-It is entrusted before its update is handed in: whatever of the site's updates is committed then, its state is at the hub. Taken
-back is that of the update which was committed last: an older one, one that was changed, or one of another key is refused by
-name, and what is said of a lost state says so (site_state.py). To entrust must not keep a site from its work, so it is tried
-for a short while; to recall may take as long as any other question.
+A state is entrusted before its update is handed in, so that the hub has the state of whichever update it commits. The site takes
+back the state of its last committed update and no other: one that is older, was changed, or is of another key is refused, and the
+error about the lost state says why (site_state.py). Entrusting is tried for ENTRUST_S and then left, so that it does not keep the
+site from its work; recalling may take as long as any other question.
 """
 
 import json

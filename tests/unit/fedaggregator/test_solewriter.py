@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fedaggregator import alone
+from fedaggregator import solewriter
 from fedaggregator.adapters.filelock import FileLock
 from fedaggregator.errors import FatalError
 from fedaggregator.settings import Settings
@@ -23,21 +23,21 @@ def settings(store, folder):
     ("store", "fenced"), [(names.PATH_STORE, False), ("s3://b", False), ("gs://b", False), ("s3://b?fence=lease", True)]
 )
 def test_only_a_store_that_asks_for_it_has_a_fence(tmp_path, store, fenced):
-    assert (alone.sole_writer(settings(store, tmp_path)) is not None) is fenced
+    assert (solewriter.chosen(settings(store, tmp_path)) is not None) is fenced
 
 
 def test_what_is_no_store_is_told(tmp_path):
     with pytest.raises(UnknownStoreError, match="fence=wood is not known"):
-        alone.sole_writer(settings("s3://b?fence=wood", tmp_path))
+        solewriter.chosen(settings("s3://b?fence=wood", tmp_path))
 
 
 def test_a_locked_file_is_one_process_s_until_it_gives_it_up(tmp_path):
-    first, second = (alone.sole_writer(settings("s3://b?fence=lease", tmp_path / "new")) for _ in range(2))
+    first, second = (solewriter.chosen(settings("s3://b?fence=lease", tmp_path / "new")) for _ in range(2))
     first.take(used=lambda: True)
     first.check()
     thread = threading.Thread(target=second.take, kwargs={"used": lambda: True}, daemon=True)
     thread.start()
-    until(lambda: alone.LOCK_FILE in second.waits_for)
+    until(lambda: solewriter.LOCK_FILE in second.waits_for)
     with pytest.raises(FencedOffError, match="not locked by this process"):
         second.check()
     first.release()
@@ -46,7 +46,7 @@ def test_a_locked_file_is_one_process_s_until_it_gives_it_up(tmp_path):
     assert second.waits_for == ""
     with pytest.raises(FencedOffError):
         first.check()
-    waiting = FileLock(tmp_path / "new" / alone.LOCK_FILE)
+    waiting = FileLock(tmp_path / "new" / solewriter.LOCK_FILE)
     thread = threading.Thread(target=waiting.take, kwargs={"used": lambda: True}, daemon=True)
     thread.start()
     until(lambda: waiting.waits_for)

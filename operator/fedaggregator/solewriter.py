@@ -22,7 +22,7 @@ from fedstore.errors import UnknownStoreError
 LOCK_FILE = "aggregator.lock"  # beside the status file of a run without Kubernetes
 
 
-def sole_writer(settings: Settings) -> SoleWriter | None:
+def chosen(settings: Settings) -> SoleWriter | None:
     """What the store's place asks for: the job's Lease, or, where the status is a file, a lock beside it."""
     try:
         place = location.parsed(settings.store)
