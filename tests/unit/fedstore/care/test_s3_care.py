@@ -29,6 +29,6 @@ def test_a_lifecycle_that_others_have_set_stays_as_it_is(monkeypatch):
     settings = S3Care(S3("models", "hospital"), None, Wanted())._settings()
     (expire,) = (each for each in settings if each.what == "updates expire")
     expire.set_()
-    assert expire.lacks() == ""
+    assert expire.look().state == "kept"
     assert amazon.lifecycle["Rules"][0] == THEIRS
     assert amazon.lifecycle["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
