@@ -6,7 +6,7 @@ from functools import partial
 
 from kubernetes import config
 
-from fedaggregator import __main__, alone, lease
+from fedaggregator import __main__, lease, solewriter
 from fedstore import s3
 
 WRITE_S = 4
@@ -18,6 +18,6 @@ def times() -> lease.Terms:
 
 if __name__ == "__main__":
     config.load_incluster_config = lambda: config.load_kube_config(os.environ["KUBECONFIG"])
-    alone.JobLease = partial(lease.JobLease, terms=times())
+    solewriter.JobLease = partial(lease.JobLease, terms=times())
     s3.WRITE_S = WRITE_S
     sys.exit(__main__.main())
