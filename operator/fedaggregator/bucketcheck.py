@@ -46,13 +46,13 @@ class BucketCheck:
 
     async def _look_once(self) -> bool:
         try:
-            findings = await asyncio.to_thread(lambda: tuple(self._look()))
+            found = facts(await asyncio.to_thread(lambda: tuple(self._look())), self._clock())
         except Exception as error:  # noqa: BLE001 - whatever an SDK or a server comes up with, training goes on
             text = f"{type(error).__name__}: {error}"
             log.warning("the bucket's settings were not looked at", extra={"fields": {"reason": text[:1000]}})
             return False
-        self.found = facts(findings, self._clock())
-        log.info("looked at the bucket's settings", extra={"fields": self.found.dump()})
+        log.info("looked at the bucket's settings", extra={"fields": found.dump()})
+        self.found = found
         self._news()
         return True
 
