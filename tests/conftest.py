@@ -1,6 +1,7 @@
 """What parallel workers share, and what several rings share: the real local cluster with Fedloom on it."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests import failures, workers
 from tests.cluster import state
 from tests.e2e.world import World
+from tests.integration.fedlocal import custom
 from tools import deploy
 
 pytest_plugins = ["tests.servers.fixtures"]
@@ -22,7 +24,7 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 ROOT = Path(__file__).resolve().parents[1]
-PACED = ROOT / "tests" / "e2e" / "paced"
+PACED, AGGREGATOR = ROOT / "tests" / "e2e" / "paced", ROOT / "tests" / "e2e" / "aggregator"
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -57,13 +59,23 @@ def pytest_runtest_makereport():
 
 
 @pytest.fixture(scope="session")
-def platform():
-    """The local cluster with this checkout's images and chart (two operator replicas, one leads)."""
+def platform(tmp_path_factory):
+    """The local cluster with this checkout's images and chart (two operator replicas, one leads), and somebody's strategies."""
     with state.locked("platform"):  # the second worker finds everything there
         cluster = deploy.local_cluster()
         deploy.task_image(cluster, PACED, "localhost/fedloom-paced:dev")
-        deploy.install_chart(cluster.kubeconfig, None, **{"operator.replicas": "2"})
+        deploy.task_image(cluster, _with_strategies(tmp_path_factory), "localhost/fedloom-strategies:dev", "aggregator")
+        values = {"operator.replicas": "2", "aggregator.image.repository": "localhost/fedloom-strategies"}
+        deploy.install_chart(cluster.kubeconfig, None, **values)
     return cluster
+
+
+def _with_strategies(tmp_path_factory) -> Path:
+    """The context of an aggregator's image with a package of somebody's strategies."""
+    context = tmp_path_factory.mktemp("aggregator")
+    shutil.copy(AGGREGATOR / "Dockerfile", context)
+    custom.wheel(context)
+    return context
 
 
 @pytest.fixture

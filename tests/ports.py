@@ -2,27 +2,48 @@
 
 Not of the range that the system takes for outgoing connections: there, another process's connection may hold the port
 by the time the program binds it, and whoever calls a server that is down may be connected to itself.
+
+All processes of a user take them in turn from one counter in a file: two tests that begin at the same moment are never
+given the same port, however long their programs take to bind it.
 """
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 _LOWEST, _HIGHEST = 15_000, 29_999  # below Linux's outgoing connections (32768) and a cluster's NodePorts (30000)
+_COUNTER = Path(tempfile.gettempdir()) / f"fedloom-test-ports-{os.getuid()}"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
+    """Ports that nobody listens on at this moment, and that nobody else is given for thousands of calls."""
     found: list[int] = []
-    while len(found) < count:
-        port = random.SystemRandom().randint(_LOWEST, _HIGHEST)
-        if port not in found and _is_free(port):
-            found.append(port)
+    with _COUNTER.open("a+") as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)
+        counter.seek(0)
+        port = _last_given(counter.read())
+        while len(found) < count:
+            port = port + 1 if port < _HIGHEST else _LOWEST
+            if _is_free(port):
+                found.append(port)
+        counter.truncate(0)
+        counter.write(str(port))
     return found
 
 
 def free_port() -> int:
     """One such port."""
     return free_ports(1)[0]
+
+
+def _last_given(text: str) -> int:
+    """The counter's port; any of the range when there is none yet, or when a killed process left half of one."""
+    if text.isdigit() and _LOWEST <= int(text) <= _HIGHEST:
+        return int(text)
+    return random.SystemRandom().randint(_LOWEST, _HIGHEST)
 
 
 def _is_free(port: int) -> bool:

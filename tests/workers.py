@@ -1,8 +1,8 @@
 """Which tests parallel workers (`pytest -n 3`) may not take apart. Used by conftest.py, for pytest-xdist.
 
 Tests of one file share what its fixtures make. Tests of one API server share that, and want no second operator on it.
-On the real cluster every test has a namespace of its own. What takes longest comes first, so that all workers end at
-about the same time.
+On the real cluster every test has a namespace of its own, but for those of the matrix, which look at one run. What takes
+longest comes first, so that all workers end at about the same time.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 CLUSTER = ("tests/e2e/", "tests/chaos/cluster/")
+MATRIX = "tests/e2e/test_learning_matrix.py"  # its tests look at jobs of one namespace
 API_SERVERS = {
     "api": (  # the fixture of tests/integration
         "tests/integration/crds/",
@@ -30,6 +31,7 @@ API_SERVERS = {
 }
 LONGEST = (
     "tests/chaos/fedlocal/test_kills.py",
+    MATRIX,
     "tests/e2e/test_disaster.py",
     "tests/e2e/test_rings.py",
     "tests/chaos/cluster/test_ring_faults.py",
@@ -44,9 +46,9 @@ def rank(nodeid: str) -> int:
 
 def together(nodeid: str) -> str:
     """Tests for which this is the same run in one worker, one after the other."""
-    if nodeid.startswith(CLUSTER):
-        return nodeid
     path = nodeid.partition("::")[0]
+    if path.startswith(CLUSTER) and path != MATRIX:
+        return nodeid
     return next((server for server, users in API_SERVERS.items() if path.startswith(users)), path)
 
 

@@ -23,6 +23,11 @@ except ImportError:
     )
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILT_FROM = (
+    "pyproject.toml",
+    "tools/kernels_hook.py",
+    "operator/fedcore/tensors/kernels.c",
+)  # by the editable install
 sys.path[:0] = [str(ROOT), str(ROOT / "images" / "trainer")]
 
 import horovod_wheel  # noqa: E402 - a script of the trainer's image, standard library only
@@ -81,7 +86,8 @@ def main() -> None:
     dependencies = dependencies_venv()
     here = ROOT / ".venv"
     stamp = here / "made-from"
-    mark = f"{dependencies}\n{hashlib.sha256((ROOT / 'pyproject.toml').read_bytes()).hexdigest()}\n{ROOT}\n"
+    built_from = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in BUILT_FROM)).hexdigest()
+    mark = f"{dependencies}\n{built_from}\n{ROOT}\n"
     if stamp.exists() and stamp.read_text() == mark:
         return
     venv.create(here, with_pip=True, clear=True)

@@ -29,12 +29,13 @@ def read(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28), np.frombuffer(labels, np.uint8, offset=8)
 
 
-def dirichlet(labels: np.ndarray, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Positions per site, in ascending order; every position is at one site."""
-    parts: list[list[np.ndarray]] = [[] for _ in SITES]
+def dirichlet(labels: np.ndarray, alpha: float, rng: np.random.Generator, sites: int | None = None) -> list[np.ndarray]:
+    """Positions per site, in ascending order; every position is at one site. `sites`: how many, if not those of SITES."""
+    count = len(SITES) if sites is None else sites
+    parts: list[list[np.ndarray]] = [[] for _ in range(count)]
     for kind in range(KINDS):
         members = rng.permutation(np.flatnonzero(labels == kind))
-        ends = np.cumsum(rng.dirichlet([alpha] * len(SITES)))[:-1] * len(members)
+        ends = np.cumsum(rng.dirichlet([alpha] * count))[:-1] * len(members)
         for part, chunk in zip(parts, np.split(members, ends.astype(int)), strict=True):
             part.append(chunk)
     return [np.sort(np.concatenate(part)) for part in parts]

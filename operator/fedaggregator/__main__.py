@@ -43,7 +43,7 @@ from fedaggregator.requests.smallmodel import SmallModel
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedapi.wire.tokens import blob_key
 from fedstore import many
 from fedstore.errors import StoreError
@@ -138,7 +138,7 @@ async def _serve(
     requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
-    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers)
+    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints)
     certificate = Certificate(secrets.certificate, secrets.private_key)
     app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
     https = server(app, settings.host, settings.port, certificate, limits)
@@ -154,6 +154,7 @@ async def _serve(
         engine.stop()
         await https.stopped(serving)
         await publishing
+        await engine.history.over()
         transfers.shutdown(cancel_futures=True)
 
 

@@ -4,6 +4,7 @@ AggregatorError
 ├── FatalError              the process ends with an exit code of fedapi.outcome and one line for a person
 ├── DamagedError            an object of the store is not what was written: who reads it decides what that means
 ├── RequestRefusedError     the site's request is answered with a wire Refusal
+├── WorkCancelledError      a fold or an encoding stops with the process: it is made anew after the restart
 ├── BodyEndedError          a body cannot go on: its client is gone, or too slow
 ├── StatusUnavailableError  retry later: the status could not be written, a Lease not read or renewed
 └── LeaseConflictError      the job's Lease is not as it was read: read it again
@@ -49,6 +50,10 @@ class DamagedError(AggregatorError):
     def __init__(self, found: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{key}: {what}" for key, what in sorted(found.items())))
         self.found = found
+
+
+class UndecodableError(DamagedError):
+    """What is kept may be what was sent, but no encoder has made it."""
 
 
 class StoreDamagedError(FatalError):
@@ -99,6 +104,10 @@ class RequestRefusedError(AggregatorError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.code}: {refusal.message}")
         self.refusal = refusal
+
+
+class WorkCancelledError(AggregatorError):
+    """The process is stopping; what was under way is made anew after the restart."""
 
 
 class BodyEndedError(AggregatorError):

@@ -30,6 +30,7 @@ from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire import location
 from fedapi.wire.location import Folder, Memory, UnknownLocationError
+from fedstore.blocks import blocks
 from fedstore.errors import (
     InvalidKeyError,
     MissingError,
@@ -143,11 +144,7 @@ def _from_store(settings: Settings) -> Iterator[memoryview]:
             raise _bad("uri", f"{settings.uri!r} names no object of a bucket")
         folder, _, key = place.prefix.rpartition("/")
         with open_store(replace(place, prefix=folder).text(), settings.credentials_dir).reader(key) as reader:
-            buffer = memoryview(bytearray(min(_BLOCK_BYTES, max(1, reader.size))))
-            for offset in range(0, reader.size, _BLOCK_BYTES):
-                block = buffer[: min(_BLOCK_BYTES, reader.size - offset)]
-                reader.read_into(block, offset)
-                yield block
+            yield from blocks(reader)
     except (UnknownLocationError, UnknownStoreError, InvalidKeyError, MissingError, UnfitStoreError) as error:
         raise _bad("uri", str(error)) from error
     except StoreDeniedError as error:

@@ -32,7 +32,7 @@ from fedapi import names
 from fedapi.https_server import HttpsServer
 from fedapi.outcome import Exit
 from fedapi.wire.initial import INITIAL, InitialManifest, InitialUpload
-from fedapi.wire.site import Receipt, UploadGrant
+from fedapi.wire.site import Receipt, Refusal, UploadGrant
 
 log = logging.getLogger("fedaggregator")
 _ANSWER_S = 60.0
@@ -134,6 +134,14 @@ def _trusting(ca: str | None) -> ssl.SSLContext:
         raise _AgainError(f"the store's CA certificates, as the hub tells them, cannot be read: {error}") from error
 
 
+def _reason(content: bytes, words: str) -> str:
+    """What the hub says to a person: its answer without the JSON around it."""
+    try:
+        return Refusal.model_validate_json(content).message or words
+    except ValidationError:  # of something between us and the hub
+        return words
+
+
 def _check(method: str, status: int, content: bytes) -> None:
     """Raises what an error answer of the hub means; of a URL, 401 and 403 say that it is an old one, 409 nothing of the job."""
     if status // 100 == 2:
@@ -144,7 +152,9 @@ def _check(method: str, status: int, content: bytes) -> None:
     if status in _REFUSED and method == "POST":
         raise FatalError(Exit.REFUSED, f"the aggregator refuses the init step: {words}")
     if status in _WRONG:
-        raise FatalError(Exit.TASK_INVALID, f"the aggregator does not take the initial model: {words}")
+        raise FatalError(
+            Exit.TASK_INVALID, f"the aggregator does not take the initial model: {_reason(content, words)}"
+        )
     raise _AgainError(words)
 
 

@@ -10,6 +10,27 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
 ROUND = Gauge("fedloom_aggregator_round_committed", "Last committed round.", registry=REGISTRY)
 ATTEMPT = Gauge("fedloom_aggregator_round_attempt", "Attempt of the round under way.", registry=REGISTRY)
+MODEL_BYTES = Gauge(
+    "fedloom_aggregator_model_bytes",
+    "Bytes of the last committed model: what a site fetches and sends in a round, without compression.",
+    registry=REGISTRY,
+)
+BROADCAST_BYTES = Gauge(
+    "fedloom_aggregator_broadcast_bytes",
+    "Bytes of the last model that was encoded for the way down, by codec and form: Sent, as sites fetch it, and Plain.",
+    ["codec", "form"],
+    registry=REGISTRY,
+)
+BROADCAST_RATIO = Gauge(
+    "fedloom_aggregator_broadcast_ratio",
+    "How many times smaller the last model that was encoded for the way down is than the model itself.",
+    registry=REGISTRY,
+)
+WHOLE_MODEL_BYTES = Gauge(
+    "fedloom_aggregator_whole_model_bytes",
+    "Bytes of the last committed model with the tensors that do not travel: frozen ones, and those of each site.",
+    registry=REGISTRY,
+)
 EPOCH = Gauge("fedloom_aggregator_epoch", "Epoch of this process.", registry=REGISTRY)
 SITES_CONNECTED = Gauge("fedloom_aggregator_sites_connected", "Sites heard within 5 minutes.", registry=REGISTRY)
 SITES_INCOMPATIBLE = Gauge(
@@ -18,6 +39,17 @@ SITES_INCOMPATIBLE = Gauge(
     registry=REGISTRY,
 )
 UPDATES = Counter("fedloom_aggregator_updates_accepted", "Updates accepted.", registry=REGISTRY)
+UPDATE_BYTES = Counter(
+    "fedloom_aggregator_update_bytes",
+    "Bytes of accepted updates, by codec and form: Sent, as they are kept, and Plain, as they would be without codec.",
+    ["codec", "form"],
+    registry=REGISTRY,
+)
+UPDATE_RATIO = Gauge(
+    "fedloom_aggregator_update_ratio",
+    "How many times smaller the last accepted update was than without codec, encryption included.",
+    registry=REGISTRY,
+)
 EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
 REFUSALS = Counter(
     "fedloom_aggregator_refusals",
@@ -37,6 +69,23 @@ ATTEMPT_FAILURES = Counter("fedloom_aggregator_attempts_failed", "Attempts witho
 FOLD_SECONDS = Histogram("fedloom_aggregator_fold_seconds", "Duration of a fold.", buckets=_SECONDS, registry=REGISTRY)
 ROUND_SECONDS = Histogram(
     "fedloom_aggregator_round_seconds", "From the plan of a round to its commit.", buckets=_SECONDS, registry=REGISTRY
+)
+TRAINING_SECONDS = Gauge(
+    "fedloom_aggregator_training_seconds",
+    "Seconds that selected sites have trained, by what became of them: committed or lost.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+GOODPUT = Gauge(
+    "fedloom_aggregator_goodput",
+    "Share of the seconds that selected sites have trained whose updates are in committed rounds.",
+    registry=REGISTRY,
+)
+ROUNDS_SKIPPED = Counter(
+    "fedloom_aggregator_rounds_skipped",
+    "Rounds that nobody took part in, by reason: EmptyDraw, SmallDraw, NobodyDue.",
+    ["reason"],
+    registry=REGISTRY,
 )
 BYTES = Counter(
     "fedloom_aggregator_blob_bytes", "Bytes of models and updates, by direction.", ["direction"], registry=REGISTRY

@@ -8,7 +8,7 @@ from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire import storekey
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store

@@ -6,13 +6,15 @@ Leaves are those that fedapi.crd.job_status marks as the aggregator's; nothing e
 import heapq
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.jsonvalue import JsonView
-from fedcore.rounds import closing, evaluation, lines, planning
+from fedapi.wire.message import ObjectRef
+from fedcore.rounds import closing, evaluation, heldout, lines, planning, window
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -29,8 +31,12 @@ def status(
         participants=_participants(state),
         headline_metric=_headline(state, scores),
         metrics=_metrics(scores[-1]) if scores else None,
+        held_out=_held_out(state),
+        evaluation=_evaluation(state),
         best_round=_best(state, scores),
+        goodput=_goodput(state),
         clients=_clients(state),
+        participation=_participation(state),
         model=_model(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
@@ -62,7 +68,7 @@ def _round(state: State) -> api.RoundStatus:
         deadline=time_text(ends_at) if ends_at is not None else None,
         step="Train" if attempt else "Evaluate" if state.closing else None,
         selected=list(_selected(state)),
-        accepted=len(attempt.accepted) if attempt else 0,
+        accepted=_in_round(state),
         committed=done,
         progress=f"{done}/{lines.last_round(state)}",
     )
@@ -73,12 +79,21 @@ def _selected(state: State) -> tuple[str, ...]:
     named = state.current.plan.selected if state.current else ()
     if state.closing is not None:
         named = tuple(sorted(state.closing.expected))
+    elif state.config.lifetime == "Round" and state.current:
+        named = (*named, *sorted(heldout.due(state)))  # after those that train: these have the first places
     return named[: api.MAX_SELECTED if state.config.lifetime == "Round" else api.MAX_LISTED]
+
+
+def _in_round(state: State) -> int:
+    """Accepted updates of the round under way, without those that wait for the next."""
+    if state.current is None:
+        return 0
+    return len(state.current.accepted if state.current.closed is None else state.current.closed)
 
 
 def _participants(state: State) -> str | None:
     if state.current is not None:
-        return f"{len(state.current.accepted)}/{len(state.current.plan.selected)}"
+        return f"{_in_round(state)}/{window.asked(state.current.plan)}"
     return f"{len(state.tip.participants)}/{state.tip_selected}" if state.tip and state.tip_selected else None
 
 
@@ -93,8 +108,42 @@ def _short(value: float) -> str:
 
 
 def _metrics(score: Score) -> list[api.Metric]:
-    items = sorted(score.metrics.items())[:32]
-    return [api.Metric(name=name, value=_decimal(value), round=score.round) for name, value in items]
+    return _listed(score.metrics, score.round)
+
+
+def _listed(metrics: Mapping[str, float], round_: int) -> list[api.Metric]:
+    items = sorted(metrics.items())[:32]
+    return [api.Metric(name=name, value=_decimal(value), round=round_) for name, value in items]
+
+
+def _evaluation(state: State) -> api.EvaluationStatus | None:
+    known = state.requested
+    if known is None:
+        return None
+    asked, records = known.asked, [known.records[name] for name in sorted(known.records)]
+    missing = sorted(set(asked.clients) - known.records.keys())
+    result: Any = (
+        "Refused" if known.refused else "Incomplete" if known.over and missing else "Done" if known.over else "Running"
+    )
+    means = evaluation.weighted_mean((record.samples, record.metrics) for record in records)
+    return api.EvaluationStatus(
+        round=asked.round,
+        id=asked.id,
+        state=result,
+        sites=f"{len(records)}/{len(asked.clients)}",
+        missing=missing[: api.MAX_LISTED],
+        metrics=_listed(means, asked.round),
+        message=known.refused[:1024],
+    )
+
+
+def _held_out(state: State) -> api.HeldOutStatus | None:
+    newest = heldout.newest(state)
+    if newest is None:
+        return None
+    means = evaluation.weighted_mean((record.samples, record.metrics) for record in newest.records.values())
+    sites = f"{len(newest.records)}/{sum(heldout.is_held_out(state, name) for name in state.roster.held_out)}"
+    return api.HeldOutStatus(round=newest.round, sites=sites, metrics=_listed(means, newest.round))
 
 
 def _best(state: State, scores: tuple[Score, ...]) -> api.BestRound | None:
@@ -108,6 +157,11 @@ def _decimal(value: float) -> str:
     if re.fullmatch(DECIMAL_PATTERN, text):
         return text
     return "0" if abs(value) < 1 else f"{math.copysign(_FURTHEST, value):.6g}"
+
+
+def _goodput(state: State) -> str | None:
+    share = state.effort.goodput(state.spent_s)
+    return None if share is None else f"{share:.3f}"
 
 
 def _clients(state: State) -> list[api.ClientStatus]:
@@ -129,9 +183,19 @@ def _client(state: State, name: str) -> api.ClientStatus:
         last_round=site.last_round,
         samples=site.samples,
         rounds=site.rounds,
+        selected=site.part.selected,
         failures=site.failures,
         message=misfit[:1024] or site.message,
     )
+
+
+def _participation(state: State) -> list[api.SiteParticipation]:
+    """Sites of the roster, those that were selected last first: whose counters have changed is named, however many there are."""
+    parts = ((-(part := state.site(name).part).last_selected, name, part) for name in state.roster.by_name)
+    return [
+        api.SiteParticipation(name=name, selected=part.selected, accepted=part.accepted, last_round=part.last_round)
+        for _, name, part in heapq.nsmallest(api.MAX_COUNTED_SITES, parts)
+    ]
 
 
 def _client_state(state: State, name: str) -> Any:
@@ -140,6 +204,8 @@ def _client_state(state: State, name: str) -> Any:
         return "Incompatible"
     if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
+    if heldout.is_held_out(state, name) and (state.config.lifetime == "Round" or not planning.unheard(state, name)):
+        return "HeldOut"
     if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:
         return "Idle"
     return "Waiting" if planning.unheard(state, name) else "Idle"
@@ -150,7 +216,7 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
         return "Accepted"
     if name in attempt.failed:
         return "Failed"
-    if attempt.closed is not None:
+    if attempt.closed is not None and not window.is_asynchronous(state.config):
         return "Late"
     return "Waiting" if planning.unheard(state, name) else "Training"
 
@@ -158,9 +224,13 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
 def _model(state: State) -> api.ModelStatus | None:
     if state.tip is None:
         return None
-    model = state.tip.model
-    uri = f"{state.config.store_uri}/{model.key}" if state.config.store_uri else model.key
-    return api.ModelStatus(uri=uri, sha256=model.sha256, round=state.tip.round)
+    model, initial = state.tip.model, state.tip.initial
+    whole = None if initial is None else api.InitialModelStatus(uri=_uri(state, initial), sha256=initial.sha256)
+    return api.ModelStatus(uri=_uri(state, model), sha256=model.sha256, round=state.tip.round, initial=whole)
+
+
+def _uri(state: State, model: ObjectRef) -> str:
+    return f"{state.config.store_uri}/{model.key}" if state.config.store_uri else model.key
 
 
 def _rollback(state: State) -> api.RollbackStatus | None:

@@ -104,6 +104,9 @@ ENV_INIT_DIR = "FEDLOOM_INIT_DIR"  # trainer in init mode: where the initial mod
 ENV_IMPORT_URI = "FEDLOOM_IMPORT_URI"  # init step: where task.initialModel is fetched from
 ENV_IMPORT_SHA256 = "FEDLOOM_IMPORT_SHA256"  # init step: the SHA-256 that its file must have
 ENV_IMPORT_FILE = "FEDLOOM_IMPORT_FILE"  # init step: that file, fetched (a path) or in the task's image (file:PATH)
+ENV_EXCHANGE = "FEDLOOM_EXCHANGE"  # init step: training.exchange, a JSON list; absent: none
+ENV_LOCAL_PARAMETERS = "FEDLOOM_LOCAL_PARAMETERS"  # init step: training.localParameters, the same
+ENV_WIDTHS = "FEDLOOM_WIDTHS"  # init step: all of clients.overrides[].modelWidth below 1, a JSON list; absent: none
 ENV_LIFETIME = "FEDLOOM_LIFETIME"  # trainer: Job (lives as long as the FederatedJob) or Round (ends after one order)
 ENV_TERMINATION_LOG = "FEDLOOM_TERMINATION_LOG"  # one line of why the process ended; the kubelet reads it
 

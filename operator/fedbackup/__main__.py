@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from fedapi import jsonlog, names
 from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup import archive as archives
-from fedbackup import evaluating, facts, restore
+from fedbackup import evaluating, facts, restore, snapshot
 from fedbackup.adapters.files import FactsFile, ObjectsFolder
 from fedbackup.archive import Archive
 from fedbackup.copying import DESTINATION, SOURCE, TARGET
@@ -66,6 +66,9 @@ def _create() -> int:
             check_region(archive.store, config.residency if config else ())
         bodies = objects.of_job([entry.name for entry in config.roster] if config else ()) if objects else []
         policy = Policy(settings.keep_last, settings.cold_after_days)
+        if _none_committed(source, archive.layout) and _none_yet(archive, sink):
+            log.info("nothing to back up yet: no model of the job is committed")
+            return end.code
         made = Maker(source, archive, signer, bodies, policy).made()
         body = made.manifest
         fields = {"key": made.found.key, "round": body.round, "bytes": body.bytes, "new_bytes": body.new_bytes}
@@ -104,6 +107,12 @@ def _verify() -> int:
             sink.change(lambda before: facts.failed(before, "Verify", error, at, proof.key))
             end(error)
     return end.code
+
+
+def _none_committed(source: ObjectStore, layout: Layout) -> bool:
+    """Whether the job is at its very beginning, or this is not its store: once there is a backup, that is a failure."""
+    head = snapshot.read_head(source, layout)
+    return head is None or head.round < 0
 
 
 def _none_yet(archive: Archive, sink: Facts) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fedapi import names
 from fedapi.jsonvalue import Json, JsonView
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived
 from fedbackup.errors import BadRequestError, Reason

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import Layout
 from fedbackup import manifest as manifests
 from fedbackup.errors import BadRequestError, NotRestorableError, Reason
 from fedbackup.manifest import Entry, Evidence, Manifest, Signer

@@ -7,17 +7,17 @@ there under the digest that it should have.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import TypeVar
 
 from fedapi.wire.message import ObjectRef
 from fedbackup.errors import told
+from fedstore.blocks import blocks
 from fedstore.errors import ContentMismatchError, MissingError
 from fedstore.objectstore import ObjectStore, Reader
 
-BLOCK_BYTES = 4 << 20
 THREADS = 16  # small objects at a time: over a network each is a wait and little else
 LARGE_BYTES = 1 << 20
 LARGE_AT_ONCE = 4  # of larger ones: reading, hashing and writing overlap, and memory stays small
@@ -45,10 +45,10 @@ class End:
 
 def copied(source: End, ref: ObjectRef, target: End, key: str) -> int:
     """Copies an object; its bytes. DamagedContentError when it is not what the reference says."""
-    with _room(ref) as buffer, _opened(source, ref) as reader, told(target.name):
+    with _turn(ref), _opened(source, ref) as reader, told(target.name):
         try:
             with target.store.writer(key, size=ref.size, sha256=ref.sha256) as writer:
-                for block in _blocks(source, reader, ref, buffer):
+                for block in _blocks(source, reader):
                     writer.write(block)
                 writer.finish()
         except ContentMismatchError as error:
@@ -59,8 +59,8 @@ def copied(source: End, ref: ObjectRef, target: End, key: str) -> int:
 def checked(source: End, ref: ObjectRef) -> int:
     """Reads an object and keeps nothing of it; its bytes."""
     found = hashlib.sha256()
-    with _room(ref) as buffer, _opened(source, ref) as reader:
-        for block in _blocks(source, reader, ref, buffer):
+    with _turn(ref), _opened(source, ref) as reader:
+        for block in _blocks(source, reader):
             found.update(block)
     if found.hexdigest() != ref.sha256:
         raise DamagedContentError(ref.key, f"its SHA-256 is {found.hexdigest()}, not {ref.sha256}")
@@ -75,8 +75,8 @@ def measured(source: End, key: str) -> ObjectRef:
     if size is None:
         raise DamagedContentError(key, "it is missing", gone=True)
     ref = ObjectRef(key=key, sha256="0" * 64, size=size)
-    with _room(ref) as buffer, _opened(source, ref) as reader:
-        for block in _blocks(source, reader, ref, buffer):
+    with _turn(ref), _opened(source, ref) as reader:
+        for block in _blocks(source, reader):
             found.update(block)
     return ref.model_copy(update={"sha256": found.hexdigest()})
 
@@ -91,11 +91,9 @@ def together(work: Callable[[_T], _R], things: Iterable[_T]) -> Iterator[_R]:
             raise
 
 
-@contextmanager
-def _room(ref: ObjectRef) -> Iterator[memoryview]:
-    """A buffer, in turn where the object is large."""
-    with _large if ref.size > LARGE_BYTES else nullcontext():
-        yield memoryview(bytearray(min(BLOCK_BYTES, max(1, ref.size))))
+def _turn(ref: ObjectRef) -> AbstractContextManager[object]:
+    """Few large objects are copied at a time."""
+    return _large if ref.size > LARGE_BYTES else nullcontext()
 
 
 @contextmanager
@@ -112,10 +110,12 @@ def _opened(source: End, ref: ObjectRef) -> Iterator[Reader]:
         yield reader
 
 
-def _blocks(source: End, reader: Reader, ref: ObjectRef, buffer: memoryview) -> Iterator[memoryview]:
-    """All of it, a block at a time in one buffer."""
-    for offset in range(0, ref.size, BLOCK_BYTES):
-        block = buffer[: min(BLOCK_BYTES, ref.size - offset)]
+def _blocks(source: End, reader: Reader) -> Iterator[memoryview]:
+    """All of it; what fails in reading is the source's."""
+    every = blocks(reader)
+    while True:
         with told(source.name):
-            reader.read_into(block, offset)
+            block = next(every, None)
+        if block is None:
+            return
         yield block

@@ -13,9 +13,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, ValidationError
 
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE, Message, Natural, Sha256, number
 from fedapi.wire.site import Metrics
-from fedapi.wire.store import Layout
 from fedapi.wire.tokens import backup_seed
 from fedbackup.errors import NotRestorableError, Reason
 

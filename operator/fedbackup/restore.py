@@ -7,8 +7,9 @@ again by the same call; until HEAD is there, nobody can take the half of it for 
 from dataclasses import dataclass
 
 from fedapi.wire import storekey
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import Head, Layout, RestoreRecord
+from fedapi.wire.store import Head, RestoreRecord
 from fedbackup import copying, freezing, manifest
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived

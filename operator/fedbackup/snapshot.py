@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from fedapi.wire import storekey
+from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, ObjectRef, Record
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedapi.wire.storekey import RecordKey
 from fedbackup import copying, manifest
 from fedbackup.copying import SOURCE, DamagedContentError
@@ -29,6 +31,7 @@ _KINDS: Mapping[str, type[Record]] = {
     "close.json": CloseRecord,
     "failure.json": FailureRecord,
     _EVALUATION: EvaluationRecord,
+    SITE_EVALUATION: SiteEvaluationRecord,
 }
 
 
@@ -105,7 +108,7 @@ def _add_content(store: ObjectStore, layout: Layout, found: Snapshot, links: lis
     seen = set()
     for number, (*_, commit) in enumerate(links):
         expected = keep is None or number < keep
-        for ref in filter(None, (commit.model, commit.hub_state)):
+        for ref in commit.objects:
             if ref.key not in seen and (expected or ref.key in there):
                 seen.add(ref.key)
                 found.items.append(_item(layout, ref, needed=number == 0))
@@ -116,16 +119,16 @@ def _add_content(store: ObjectStore, layout: Layout, found: Snapshot, links: lis
 
 def _content(layout: Layout, commits: Iterable[CommitRecord]) -> Iterator[Item]:
     for commit in commits:
-        for ref in filter(None, (commit.model, commit.hub_state)):
+        for ref in commit.objects:
             yield _item(layout, ref)
 
 
 def _add_records(store: ObjectStore, layout: Layout, found: Snapshot, known: Mapping[str, Entry]) -> None:
-    """Plans, closes, failures and evaluations of the rounds that are committed."""
+    """Plans, closes, failures and evaluations of the rounds that are committed, those of single sites included."""
     there = {
-        key: said
-        for key, said in history.records_of(store, layout)
-        if said.round <= found.head.round and said.name in _KINDS
+        key: key.rpartition("/")[2]
+        for key, said in history.beside(store, layout)
+        if said.round <= found.head.round and key.rpartition("/")[2] in _KINDS
     }
     paths = {key: layout.inside(key) or key for key in there}
     for key, path in paths.items():
@@ -134,7 +137,7 @@ def _add_records(store: ObjectStore, layout: Layout, found: Snapshot, known: Map
             found.items.append(_item(layout, ref))
     for key, data in many.mapped(store, store.get, [key for key, path in paths.items() if path not in known]):
         try:
-            _KINDS[there[key].name].stored(data)
+            _KINDS[there[key]].stored(data)
         except DamagedRecordError as error:
             found.damaged[paths[key]] = str(error)
         else:

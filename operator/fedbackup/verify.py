@@ -1,7 +1,7 @@
 """Proves a backup: restores it into a throw-away place, checks every digest, has its model measured, and signs what it found.
 
 Called by __main__.py and the command line. Models of rounds that are not measured are read and checked, and not kept: the
-place needs room for two models and the records. What the task says of the model comes from a process of its own.
+place needs room for two models and the records, and for the whole model where a part of it travels alone. What the task says of the model comes from a process of its own.
 """
 
 import math
@@ -13,8 +13,9 @@ from typing import Protocol
 
 from fedapi.outcome import Exit, reason
 from fedapi.wire.job import TrainingSettings
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import CommitRecord, Layout, PlanRecord
+from fedapi.wire.store import CommitRecord, PlanRecord
 from fedapi.wire.verification import EvaluationAnswer, EvaluationRequest
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived
@@ -26,7 +27,7 @@ from fedbackup.restore import Request, restored
 from fedcore.rounds.evaluation import headline
 from fedcore.tensors import tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError
-from fedstore import history
+from fedstore import history, wholemodel
 from fedstore.disk import DiskStore
 from fedstore.objectstore import ObjectStore, Reader
 
@@ -118,15 +119,28 @@ class Verifier:
         if self.evaluation is None:
             self._say(message="by digests alone: there is no verification set")
             return
+        path, sha256 = self._whole(commit)
         answer = self.evaluation.answer(
             EvaluationRequest(
-                model=str(self.scratch.resolve() / commit.model.key),
-                sha256=commit.model.sha256,
+                model=str(path),
+                sha256=sha256,
                 round=measured,
                 training=_training(scratch, body.layout, commit),
             )
         )
         self._judge(answer, body.recorded)
+
+    def _whole(self, commit: CommitRecord) -> tuple[Path, str]:
+        """The file of the model that is measured, and its SHA-256: put together where a part of it travels alone."""
+        folder, model, initial = self.scratch.resolve(), commit.model, commit.initial
+        if initial is None or initial == model:
+            return folder / model.key, model.sha256
+        path = folder / "whole-model.safetensors"
+        try:
+            return path, wholemodel.joined(folder / initial.key, folder / model.key, path)
+        except (MalformedTensorFileError, OSError) as error:
+            text = f"the model of round {commit.round} cannot be put over the initial model: {error}"
+            raise NotRestorableError(Reason.BACKUP_DAMAGED, text) from error
 
     def _judge(self, answer: EvaluationAnswer, recorded: Recorded | None) -> None:
         """NotRestorableError where the model does not show what sites had recorded of it."""
@@ -169,8 +183,7 @@ def _content(archive: Archive, found: Found, rounds: set[int]) -> frozenset[str]
     archived = Archived(archive, found)
     layout = archived.layout
     commits = (link.record for link in archived.links() if link.record.round in rounds)
-    refs = (ref for commit in commits for ref in (commit.model, commit.hub_state) if ref is not None)
-    return frozenset(layout.inside(ref.key) or ref.key for ref in refs)
+    return frozenset(layout.inside(ref.key) or ref.key for commit in commits for ref in commit.objects)
 
 
 def _commit(store: ObjectStore, layout: Layout, round_: int) -> CommitRecord:
@@ -178,8 +191,8 @@ def _commit(store: ObjectStore, layout: Layout, round_: int) -> CommitRecord:
 
 
 def _tensors(store: ObjectStore, commit: CommitRecord) -> int:
-    """How many tensors the model has. NotRestorableError when it is none."""
-    with store.reader(commit.model.key) as reader:
+    """How many tensors the whole model has. NotRestorableError when it is none."""
+    with store.reader((commit.initial or commit.model).key) as reader:
         try:
             return len(_table(reader).tensors)
         except MalformedTensorFileError as error:

@@ -16,14 +16,13 @@ from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire import location
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup import archive as archives
 from fedbackup.apiobjects import applicable, secrets_named
 from fedbackup.archive import Archive
@@ -36,9 +35,9 @@ from fedbackup.manifest import Signer
 from fedbackup.objects import objects_in
 from fedbackup.restore import Request, chosen, restored
 from fedbackup.verify import Demand, Verifier
+from fedcli import console, storeerrors
 from fedcli.errors import CommandError
 from fedlocal.errors import BadInputError
-from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 
@@ -82,7 +81,7 @@ def list_backups(
     table = Table("JOB", "BACKUP", "MADE", "ROUND", "OBJECTS", "BYTES", "NEW BYTES", "PROVED", box=None)
     for row in rows:
         table.add_row(*(printable(str(row[name])) for name in _COLUMNS))
-    _out().print(table)
+    console.show(table)
 
 
 _COLUMNS = ("job", "backup", "made", "round", "objects", "bytes", "newBytes", "proved")
@@ -234,7 +233,7 @@ def manifests(
             found = archive.chosen(name or named)
         bodies = applicable(archive, found)
     needed = ", ".join(secrets_named(bodies)) or "none"
-    _err().print(
+    console.err().print(
         printable(f"{found.name}: round {found.manifest.round}; Secrets that it names: {needed}"), markup=False
     )
     typer.echo(yaml.dump_all(bodies, Dumper=_Repeating, sort_keys=False), nl=False)
@@ -285,7 +284,7 @@ def _check_key(archive: Archive, signer: Signer) -> None:
 
 
 def _thaw(patience_s: float) -> Thaw:
-    return Thaw(patience_s, time.time, time.sleep, lambda text: _err().print(printable(text), markup=False))
+    return Thaw(patience_s, time.time, time.sleep, lambda text: console.err().print(printable(text), markup=False))
 
 
 def _there(which: str, where: str, credentials: Path | None) -> ObjectStore:
@@ -309,29 +308,20 @@ def _opened(which: str, where: str, credentials: Path | None) -> ObjectStore:
 def _errors() -> Iterator[None]:
     """As the command line tells them."""
     try:
-        yield
+        with storeerrors.told():
+            yield
     except BadRequestError as error:
         raise BadInputError(str(error)) from error
     except BackupError as error:
         raise CommandError(f"{error.reason}: {error}") from error
-    except StoreError as error:
-        raise CommandError(str(error)) from error
 
 
 def _say(content: Json, line: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(content, indent=2))
     else:
-        _out().print(printable(line), markup=False)
+        console.out().print(printable(line), markup=False)
 
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _out() -> Console:
-    return Console(highlight=False, soft_wrap=True)
-
-
-def _err() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)

@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from fedapi.printable import in_a_cell
 from fedapi.wire import location
 from fedapi.wire.location import S3, Azure, Cloud, Gcs, UnknownLocationError
-from fedapi.wire.message import NewerRecordError
+from fedcli import console
 from fedcli.errors import CommandError
 from fedcli.storage import app
+from fedcli.storeerrors import told
 from fedlocal.errors import BadInputError
 from fedstore import copying
 from fedstore.care import azurepolicy, gcspolicy, superseded
 from fedstore.care.wanted import Finding, Wanted
-from fedstore.errors import StoreError
 
 __all__ = ["app"]  # of storage.py, with these commands in it
 
@@ -141,7 +140,7 @@ def age(
     place = _place(where)
     wanted = Wanted(cold_after_days=cold_after_days, cold_class=_class(place, cold_class))
     table = Table("JOB", "UID", "SUPERSEDED", "AT HAND", "CHANGED", box=None)
-    try:
+    with told():
         store, marks = open_store(where, credentials), marks_of(place, credentials, wanted)
         for each in copying.jobs(store):
             if job in {None, each.name} and namespace in {None, each.namespace}:
@@ -151,9 +150,7 @@ def age(
                 table.add_row(
                     f"{each.namespace}/{each.name}", each.uid, str(cold), str(len(found) - cold), str(changed)
                 )
-    except (StoreError, NewerRecordError) as error:
-        raise CommandError(str(error)) from error
-    Console(highlight=False, soft_wrap=True).print(table)
+    console.show(table)
 
 
 def _place(where: str, replicate_to: str = "") -> Cloud:
@@ -196,24 +193,21 @@ def _found(place: Cloud, credentials: Path | None, wanted: Wanted, *, set_: bool
     """What there is, and what is left to do by hand."""
     from fedstore.care.opening import care_of  # noqa: PLC0415 - stores are slow to load
 
-    try:
+    with told():
         care = care_of(place, credentials, wanted)
         return list(care.init() if set_ else care.check()), care.by_hand() if set_ else ""
-    except StoreError as error:
-        raise CommandError(str(error)) from error
 
 
 def _told(where: str, findings: list[Finding], by_hand: str, may_lack: Iterable[str], *, as_json: bool) -> None:
     allowed = set(may_lack)
-    console = Console(highlight=False, soft_wrap=True)
     if as_json:
-        told = {"location": where, "findings": [asdict(each) for each in findings]}
-        typer.echo(json.dumps(told | ({"byHand": by_hand} if by_hand else {}), indent=1))
+        content = {"location": where, "findings": [asdict(each) for each in findings]}
+        typer.echo(json.dumps(content | ({"byHand": by_hand} if by_hand else {}), indent=1))
     else:
         table = Table(Column("REQUIREMENT", no_wrap=True), "STATE", "REMARK", box=None)
         for each in findings:
             table.add_row(each.what, Text(each.state, style=_STYLES[each.state]), Text(in_a_cell(each.told)))
-        console.print(table)
+        console.out().print(table)
         if by_hand:
             typer.echo(f"\nWhat is not set from here, unless it is so already:\n{by_hand}")
     if unknown := allowed - {each.what for each in findings}:

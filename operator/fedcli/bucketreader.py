@@ -4,20 +4,22 @@ No pod is made and no Secret is read: who may read the bucket may pull the model
 the cluster allows him.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fedaggregator.engine import salvage
 from fedaggregator.errors import FatalError
+from fedapi.crd.storage import Bucket as AnyBucket
 from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
-from fedapi.wire.message import NewerRecordError
-from fedapi.wire.store import Layout
+from fedapi.wire import location
+from fedapi.wire.layout import Layout
+from fedapi.wire.message import ObjectRef
 from fedcli.errors import CommandError
-from fedstore import history
-from fedstore.errors import HeadMovedError, HistoryDamagedError, MissingError, StoreError
+from fedcli.storeerrors import CREDENTIALS, told
+from fedstore import history, wholemodel
+from fedstore.errors import HeadMovedError
 from fedstore.fetching import fetch
 from fedstore.history import Committed
 from fedstore.objectstore import ObjectStore
@@ -31,23 +33,38 @@ class Bucket:
     where: str
     store: ObjectStore
     layout: Layout
+    place: AnyBucket
 
     def rounds(self) -> list[Committed]:
         """The committed rounds, oldest first."""
-        with told(self.where):
+        with told(self.where, CREDENTIALS):
             return history.committed(self.store, self.layout)
 
-    def pull(self, target: Path, round_: int | None) -> str:
-        """Writes the last committed model, or that of a round, to `target` and returns its SHA-256."""
+    def pull(self, target: Path, round_: int | None, *, exchanged_alone: bool) -> str:
+        """Writes the last committed model, or that of a round, to `target` and returns the file's SHA-256."""
         found = self.rounds()
-        with told(self.where):
-            model = history.of_round(found, round_).model
-            fetch(self.store, model.key, model.sha256, target)
-        return model.sha256
+        with told(self.where, CREDENTIALS):
+            commit = history.of_round(found, round_)
+            fetched = partial(fetch, self.store)
+            return wholemodel.pulled(fetched, commit.model, commit.initial, target, exchanged_alone=exchanged_alone)
+
+    def initial_model(self, model: ObjectRef) -> Json:
+        """A model as a job's task.initialModel: how it was encrypted and who else writes there is nothing to a reader."""
+        found = location.below(self.place.location(), model.key)
+        match found:
+            case location.S3():
+                found = replace(found, kms_key="", fence="")
+            case location.Gcs():
+                found = replace(found, kms_key="")
+            case location.Azure():
+                found = replace(found, encryption_scope="")
+        secret = self.place.credentials_secret_ref
+        given = {"credentialsSecretRef": {"name": secret.name}} if secret else {}
+        return {"uri": found.text(), "sha256": model.sha256, **given}
 
     def repaired(self) -> list[str]:
         """Sets HEAD to the newest round that is whole; what was damaged, and what was done."""
-        with told(self.where):
+        with told(self.where, CREDENTIALS):
             try:
                 return list(salvage.repaired(self.store, self.layout))
             except FatalError as error:
@@ -66,22 +83,6 @@ def bucket_of(job: Json, credentials: Path | None) -> Bucket | None:
     if place is None:
         return None
     where = place.location().text()
-    with told(where):
+    with told(where, CREDENTIALS):
         store = open_store(where, credentials)
-    return Bucket(where, store, Layout(metadata["namespace"], metadata["name"], metadata["uid"]))
-
-
-@contextmanager
-def told(where: str) -> Iterator[None]:
-    """Errors of the store as those of a command."""
-    try:
-        yield
-    except MissingError as error:
-        raise CommandError(f"{where}: {error}") from error
-    except HistoryDamagedError as error:
-        raise CommandError(f"{where}: its records are damaged: {error}: restore the job from a backup") from error
-    except NewerRecordError as error:
-        raise CommandError(f"{where}: its records cannot be read by this version: {error}") from error
-    except StoreError as error:
-        way_out = "give --credentials FOLDER, or what the cloud's SDK looks for (docs/storage.md)"
-        raise CommandError(f"{where}: {error}: {way_out}") from error
+    return Bucket(where, store, Layout(metadata["namespace"], metadata["name"], metadata["uid"]), place)

@@ -4,18 +4,18 @@ Exit codes of `run`: 0 Complete, 1 Failed, 2 bad input (nothing was done), 130 i
 """
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, issued, registry
+from fedcli import backup, console, evaluate, history, issued, registry
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -25,7 +25,7 @@ from fedlocal.intake import Request, Trainers
 from fedlocal.manifests import Document, Manifests, load
 from fedlocal.runner import Ending
 from fedlocal.runner import run as run_locally
-from fedlocal.statefolder import DEFAULT_WORKDIR
+from fedlocal.statefolder import DEFAULT_WORKDIR, StateFolder
 
 CODES = {"Complete": 0, "Failed": 1, "Stalled": 1, "Suspended": 2, "Interrupted": 130}
 
@@ -58,10 +58,6 @@ ImageOption = Annotated[str | None, typer.Option(help="With --claim: an image th
 ContextOption = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 
 
-def _out() -> Console:
-    return Console(highlight=False, soft_wrap=True)
-
-
 @app.command()
 def run(
     path: Annotated[Path, typer.Argument(help="Manifest file or folder.")],
@@ -91,12 +87,12 @@ def run(
 
 
 def _run_one(request: Request, result: Path | None) -> int:
-    console = _out()
-    with display(console, request.manifests.workers()) as shown:
+    screen = console.out()
+    with display(screen, request.manifests.workers()) as shown:
         ending = asyncio.run(run_locally(request, shown.show))
     content = results.result(ending.job, ending.seconds)
     for line in _summary(request.job, ending, request, content):
-        console.print(printable(line), markup=False)
+        screen.print(printable(line), markup=False)
     if result:
         results.write(result, content)
     return CODES[ending.phase]
@@ -105,7 +101,8 @@ def _run_one(request: Request, result: Path | None) -> int:
 def _summary(document: Document, ending: Ending, request: Request, content: Json) -> list[str]:
     name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
     told = (ending.job.get("status") or {}).get("round") or {}  # more than were asked for, where the job went back
-    done = f"{content['rounds']}/{told.get('total') or document.body['spec']['rounds']} rounds"
+    asked = document.body["spec"]["rounds"]
+    done = f"{content['rounds']}/{told.get('total') or asked} rounds" if asked else "evaluation"
     match ending.phase:
         case "Complete" if before:
             lines = [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
@@ -123,12 +120,25 @@ def _summary(document: Document, ending: Ending, request: Request, content: Json
     metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
     if metrics:
         lines.append(f"metrics: {metrics}")
-    absent = [client["name"] for client in content["clients"] if not client["rounds"]]
-    if ending.phase == "Complete" and absent:
-        lines.append(f"no update of theirs is in the model: {', '.join(absent)}; logs: {state.logs}")
+    if ending.phase == "Complete" and asked:
+        lines += _without_update(ending.job, state)
     if content["model"]["uri"]:
         lines.append(f"model: {content['model']['sha256']} (fedloom model pull {name} --workdir {request.workdir})")
     return lines
+
+
+def _without_update(job: Json, state: StateFolder) -> Iterator[str]:
+    """Who has no update in the model: a site that was never drawn has nothing in its logs to look for."""
+    clients = (job.get("status") or {}).get("clients") or ()
+    absent = [each for each in clients if not each.get("rounds") and each["state"] != "HeldOut"]
+    idle = [
+        each for each in absent if each["state"] == "Idle" and not each.get("selected") and not each.get("failures")
+    ]
+    drawn = sorted(each["name"] for each in absent if each not in idle)
+    if drawn:
+        yield f"no update of theirs is in the model: {', '.join(drawn)}; logs: {state.logs}"
+    if idle:
+        yield f"never drawn: {', '.join(sorted(each['name'] for each in idle))}"
 
 
 @app.command()
@@ -136,7 +146,7 @@ def validate(path: Annotated[Path, typer.Argument(help="Manifest file or folder.
     """Checks manifests as the API server would, without running anything."""
     manifests = load(path)
     _notes(manifests)
-    _out().print(
+    console.out().print(
         f"{path}: {len(manifests.jobs)} FederatedJobs and {len(manifests.clients)} FLClients are valid", markup=False
     )
 
@@ -155,9 +165,13 @@ def rounds(
             str(time.sites),
             *(f"{value:.3f}" for value in (time.wall_s, time.slowest_training_s, time.overhead_s)),
         )
-    _out().print(table)
+    console.show(table)
     if times:
-        _out().print(f"median overhead after the first round: {records.overhead_s(times):.3f} s")
+        console.out().print(f"median overhead after the first round: {records.overhead_s(times):.3f} s")
+
+
+app.command("history")(history.history)
+app.command("evaluate")(evaluate.evaluate)
 
 
 @app.command("result")
@@ -188,6 +202,14 @@ def pull(
         int | None, typer.Option("--round", min=0, help="A committed round; default: the last. 0 is the initial model.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: NAME.safetensors.")] = None,
+    exchanged: Annotated[
+        bool,
+        typer.Option(
+            "--exchanged",
+            help="The tensors that travel alone: adapters without the frozen model that they belong to. Default: the whole "
+            "model, with what stays at the sites as it was in the beginning.",
+        ),
+    ] = False,
     credentials: CredentialsOption = None,
     workdir: Annotated[Path | None, typer.Option(help="Of a local run; default: the job is on a cluster.")] = None,
     namespace: NamespaceOption = None,
@@ -201,17 +223,17 @@ def pull(
         raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
     results.check_writable(target, "--output")
     if workdir is not None:
-        digest = records.copy_model(records.state_of(workdir, job), target, round_)
+        digest = records.copy_model(records.state_of(workdir, job), target, round_, exchanged_alone=exchanged)
     else:
         from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
         from fedcli.cluster import connect  # noqa: PLC0415
 
         cluster = connect(kubeconfig, context, namespace)
         if claim and image:
-            digest = modelreader.pull_from_claim(cluster, claim, image, target, round_)
+            digest = modelreader.pull_from_claim(cluster, claim, image, target, round_, exchanged_alone=exchanged)
         else:
-            digest = modelreader.pull_model(cluster, str(job), target, round_, credentials)
-    _out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
+            digest = modelreader.pull_model(cluster, str(job), target, round_, credentials, exchanged_alone=exchanged)
+    console.out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
 
 
 @model_app.command("list")
@@ -238,14 +260,17 @@ def list_models(
             found = modelreader.rounds_of_claim(cluster, claim, image)
         else:
             found = modelreader.rounds(cluster, str(job), credentials)
-    table = Table("ROUND", "COMMITTED", "SITES", "SAMPLES", "KEPT", "SHA-256", box=None)
+    table = Table("ROUND", "COMMITTED", "SITES", "SAMPLES", "KEPT", "BYTES", "SHA-256", box=None)
     for each in found:
         commit = each.record
         at = datetime.fromtimestamp(commit.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         back, kept = commit.rolled_back_to, "yes" if each.kept else "no"
         sites, samples = (str(each.sites), str(commit.total_samples)) if back is None else (f"back to {back}", "-")
-        table.add_row(str(commit.round), at, sites, samples, kept, commit.model.sha256)
-    _out().print(table)
+        table.add_row(str(commit.round), at, sites, samples, kept, str(commit.model.size), commit.model.sha256)
+    console.show(table)
+    if found and (last := found[-1].record).initial is not None:
+        told = f"a round carries {last.model.size} bytes each way, the whole model has {last.initial.size}"
+        console.out().print(f"{told}: the rest does not travel", markup=False)
 
 
 def _check_place(job: str | None, claim: str | None, image: str | None, workdir: Path | None) -> None:
@@ -276,7 +301,7 @@ def repair(
 
         lines = modelreader.repair_store(connect(kubeconfig, context, namespace), job, credentials)
     for line in lines:
-        _out().print(printable(line), markup=False)
+        console.out().print(printable(line), markup=False)
 
 
 @app.command()
@@ -286,6 +311,6 @@ def version() -> None:
 
 
 def _notes(manifests: Manifests) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    screen = console.err()
     for note in manifests.notes:
-        console.print(printable(f"note: {note}"), markup=False)
+        screen.print(printable(f"note: {note}"), markup=False)

@@ -18,7 +18,7 @@ from fedoperator.decide.decision import Event
 ROUNDS_SHOWN = 8
 NOTES_SHOWN = 6
 SITES_SHOWN = 20  # with more, those that need a look come first
-_AS_USUAL = ("Accepted", "Training", "Waiting", "Idle")
+_AS_USUAL = ("Accepted", "Training", "Waiting", "Idle", "HeldOut")
 _COLOURS = {"Accepted": "green", "Training": "cyan", "Failed": "red", "Late": "yellow"}
 
 

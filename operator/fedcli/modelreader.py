@@ -8,22 +8,24 @@ such a pod too, one that may write.
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError, ObjectRef
-from fedapi.wire.store import Layout
-from fedcli.bucketreader import bucket_of, told
+from fedcli.bucketreader import bucket_of
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
+from fedcli.storeerrors import CREDENTIALS, told
 from fedcli.volumerecords import VolumeRecords, printing
 from fedoperator.desired.pod import Mount, PodParts, template
-from fedstore import history
-from fedstore.errors import HistoryDamagedError, MissingError
+from fedstore import history, wholemodel
+from fedstore.errors import ContentMismatchError, HistoryDamagedError, MissingError
 from fedstore.history import Committed, Readable
 
 LIFETIME_S = 1800
@@ -46,21 +48,42 @@ class Place:
 
 
 def pull_model(
-    cluster: Cluster, job: str, target: Path, round_: int | None = None, credentials: Path | None = None
+    cluster: Cluster,
+    job: str,
+    target: Path,
+    round_: int | None = None,
+    credentials: Path | None = None,
+    *,
+    exchanged_alone: bool = False,
 ) -> str:
-    """Writes the last model, or that of a round, to `target` and returns its SHA-256. `credentials`: of a bucket."""
+    """Writes the last model, or that of a round, to `target` and returns the file's SHA-256. `credentials`: of a bucket.
+
+    `exchanged_alone`: of a model of which a part travels, that part.
+    """
     if bucket := bucket_of(cluster.job(job), credentials):
-        return bucket.pull(target, round_)
-    claim, model = _last(cluster, job)
+        return bucket.pull(target, round_, exchanged_alone=exchanged_alone)
+    claim, last = _last(cluster, job)
     with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
-        ref = model if round_ is None else _of_round(cluster, pod, round_)
-        return _copy(cluster, pod, ref, target)
+        model, initial = last if round_ is None else _of_round(cluster, pod, round_)
+        return _pulled(cluster, pod, model, initial, target, exchanged_alone)
 
 
-def pull_from_claim(cluster: Cluster, claim: str, image: str, target: Path, round_: int | None = None) -> str:
+def pull_from_claim(
+    cluster: Cluster, claim: str, image: str, target: Path, round_: int | None = None, *, exchanged_alone: bool = False
+) -> str:
     """The same of a volume, whose job may be deleted."""
     with _reader(cluster, reader_pod(claim, Place(image))) as pod:
-        return _copy(cluster, pod, _of_round(cluster, pod, round_), target)
+        return _pulled(cluster, pod, *_of_round(cluster, pod, round_), target, exchanged_alone)
+
+
+def _pulled(
+    cluster: Cluster, pod: str, model: ObjectRef, initial: ObjectRef | None, target: Path, exchanged_alone: bool
+) -> str:
+    copied = partial(_copy, cluster, pod)
+    try:
+        return wholemodel.pulled(copied, model, initial, target, exchanged_alone=exchanged_alone)
+    except ContentMismatchError as error:
+        raise CommandError(f"{error}: the file is no model") from error
 
 
 def rounds(cluster: Cluster, job: str, credentials: Path | None = None) -> list[Committed]:
@@ -72,29 +95,51 @@ def rounds(cluster: Cluster, job: str, credentials: Path | None = None) -> list[
         return _rounds(cluster, pod)
 
 
+def initial_model(job: Json, round_: int, credentials: Path | None = None) -> Json:
+    """The model of a committed round as another job's task.initialModel. CommandError where pods would not find it, or not whole."""
+    metadata, bucket = job["metadata"], bucket_of(job, credentials)
+    pull = f"`fedloom model pull {metadata['name']} -n {metadata['namespace']} --round {round_}`"
+    way_out = f"{pull} it, put the file where pods can read it, and give --uri and --sha256"
+    if bucket is None:
+        raise CommandError(f"the model of {metadata['name']} is on a volume, which no other job reads: {way_out}")
+    with told(bucket.where, CREDENTIALS):
+        commit = history.of_round(bucket.rounds(), round_)
+    if commit.initial is not None:
+        raise CommandError(
+            f"the model of round {round_} is a part of the whole one, the rest does not travel: {way_out}"
+        )
+    return bucket.initial_model(commit.model)
+
+
 def rounds_of_claim(cluster: Cluster, claim: str, image: str) -> list[Committed]:
     """The same of a volume."""
     with _reader(cluster, reader_pod(claim, Place(image))) as pod:
         return _rounds(cluster, pod)
 
 
-def _last(cluster: Cluster, job: str) -> tuple[str, ObjectRef]:
-    """The claim of a job's store, and the model that its status names."""
+def _last(cluster: Cluster, job: str) -> tuple[str, tuple[ObjectRef, ObjectRef | None]]:
+    """The claim of a job's store, the model that its status names, and the initial one that it is whole over."""
     model = (cluster.job(job).get("status") or {}).get("model")
     if not model:
         raise CommandError(
             f"FederatedJob {cluster.namespace}/{job} has no committed model yet: see kubectl describe fj {job}"
         )
-    claim, _, key = model["uri"].removeprefix(_URI).partition("/")
-    return claim, ObjectRef(key=key, sha256=model["sha256"], size=0)
+    claim, ref = _named(model)
+    return claim, (ref, _named(model["initial"])[1] if model.get("initial") else None)
 
 
-def _of_round(cluster: Cluster, pod: str, round_: int | None) -> ObjectRef:
-    """The model of a committed round, the last for None."""
+def _named(said: Json) -> tuple[str, ObjectRef]:
+    claim, _, key = said["uri"].removeprefix(_URI).partition("/")
+    return claim, ObjectRef(key=key, sha256=said["sha256"], size=0)
+
+
+def _of_round(cluster: Cluster, pod: str, round_: int | None) -> tuple[ObjectRef, ObjectRef | None]:
+    """The model of a committed round, the last for None, and the initial one that it is whole over."""
     try:
-        return history.of_round(_rounds(cluster, pod), round_).model
+        commit = history.of_round(_rounds(cluster, pod), round_)
     except MissingError as error:
         raise CommandError(str(error)) from error
+    return commit.model, commit.initial
 
 
 def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
@@ -111,16 +156,16 @@ def _rounds(cluster: Cluster, pod: str) -> list[Committed]:
 
 @contextmanager
 def records(
-    cluster: Cluster, job: str, record: str, credentials: Path | None = None
+    cluster: Cluster, job: str, named: Iterable[str], credentials: Path | None = None
 ) -> Iterator[tuple[Readable, Layout]]:
-    """A job's records of one name, readable as a store is, and where they are in it. `credentials`: of a bucket."""
+    """A job's records of these names, readable as a store is, and where they are in it. `credentials`: of a bucket."""
     body = cluster.job(job)
     if bucket := bucket_of(body, credentials):
-        with told(bucket.where):
+        with told(bucket.where, CREDENTIALS):
             yield bucket.store, bucket.layout
         return
     reader = _reader(cluster, reader_pod(_claim(cluster, body), _place(cluster, job)))
-    with reader as pod, VolumeRecords.of(cluster.output(pod, printing(record))) as found:
+    with reader as pod, VolumeRecords.of(cluster.output(pod, printing(*named))) as found:
         yield found, found.layout
 
 

@@ -6,8 +6,6 @@ asked of DynamoDB itself, with the credentials of who asks: no cluster is needed
 
 import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +18,7 @@ from fedapi.jsonvalue import Json
 from fedapi.wire.registry import ClientId
 from fedapi.wire.tokens import heartbeat_token
 from fedcli.errors import CommandError
-from fedstore.errors import StoreError
+from fedcli.storeerrors import told
 
 if TYPE_CHECKING:
     from fedcli.cluster import Cluster
@@ -75,7 +73,7 @@ def backups(
     credentials: Annotated[Path | None, typer.Option(help=_FILES)] = None,
 ) -> None:
     """Backups of the table that the registry has made, newest first."""
-    with _told():
+    with told():
         found = _backups(table, region, endpoint, credentials).all()
         if not found:
             typer.echo(f"no backups of table {table} that Fedloom made are there", err=True)
@@ -94,7 +92,7 @@ def restore(
     credentials: Annotated[Path | None, typer.Option(help=_FILES)] = None,
 ) -> None:
     """Makes a new table of a backup, with time to live and recovery to a point in time. Nothing else is changed."""
-    with _told():
+    with told():
         found = _backups(table, region, endpoint, credentials)
         whole = [each for each in found.all() if each.whole]
         chosen = next((each for each in whole if backup in ("", each.name)), None)
@@ -109,14 +107,6 @@ def _backups(table: str, region: str, endpoint: str, credentials: Path | None) -
     from fedstore.dynamobackup import TableBackups  # noqa: PLC0415 - boto3 takes its time to load
 
     return TableBackups.open(table, region, endpoint, credentials)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        raise CommandError(str(error)) from error
 
 
 def _files(cluster: "Cluster", name: str) -> dict[str, bytes]:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from fedapi.printable import in_a_cell
 from fedapi.wire import location
+from fedapi.wire.layout import Layout
 from fedapi.wire.location import Folder, Memory, UnknownLocationError
-from fedapi.wire.store import Layout
+from fedcli import console
 from fedcli.errors import CommandError
+from fedcli.storeerrors import told
 from fedlocal.errors import BadInputError
 from fedstore import copying, promises
 from fedstore.copying import Copied
-from fedstore.errors import StoreError, UnknownStoreError
+from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 
@@ -43,19 +44,19 @@ def try_store(
     credentials: Annotated[Path | None, typer.Option(help=_FILES)] = None,
 ) -> None:
     """Tries what Fedloom needs of a store, on the store itself. Takes half a minute and leaves nothing behind."""
-    console = _out()
+    screen = console.out()
     table = Table(Column("PROMISE", no_wrap=True), "KEPT", "SECONDS", "REMARK", box=None)
     broken = False
-    with _tried_at(where, credentials) as store, console.status("trying"):
-        with _typed():
+    with _tried_at(where, credentials) as store, screen.status("trying"):
+        with told():
             store.put_once("reachable", b"")  # else every promise would tell the same
         for each in promises.tried(store, alone="fence=lease" in where):
             word, style = _WORDS[each.kept]
             broken |= each.kept is False
             table.add_row(each.promise, Text(word, style=style), f"{each.seconds:.1f}", Text(in_a_cell(each.remark)))
-    console.print(table)
+    screen.print(table)
     if broken:
-        console.print("this store cannot be used as it is: docs/storage.md says which can, and with which rights")
+        screen.print("this store cannot be used as it is: docs/storage.md says which can, and with which rights")
         raise typer.Exit(1)
 
 
@@ -71,25 +72,25 @@ def copy(
 ) -> None:
     """Copies jobs to another store: records and models first, each held against its digest, HEAD last. Run again to go on."""
     here, there = _opened(source, from_credentials), _opened(target, to_credentials)
-    with _typed():
+    with told():
         jobs = [each for each in copying.jobs(here) if job in {None, each.name} and namespace in {None, each.namespace}]
     if not jobs:
         which = f" of the name {job}" if job else ""
         raise BadInputError(f"{source} holds no job{which}: a job begins with control/NAMESPACE/NAME-UID/HEAD.json")
-    console = _out()
+    screen = console.out()
     table = Table("JOB", "UID", "COPIED", "BYTES", "WERE THERE", "HEAD", box=None)
     refused: list[str] = []
     for each in jobs:
         done: list[Copied] = []
         try:
-            with console.status(f"copying {each.namespace}/{each.name}") as shown:
+            with screen.status(f"copying {each.namespace}/{each.name}") as shown:
                 for step in copying.copied(here, there, each, verify=verify):
                     done.append(step)
                     shown.update(f"copying {each.namespace}/{each.name}: {len(done)} objects, {_size(done)}")
         except StoreError as error:
             refused.append(f"{each.namespace}/{each.name} was not copied: {error}")
         table.add_row(*_row(each, done))
-    console.print(table)
+    console.show(table)
     if refused:
         raise CommandError("\n".join(refused))
 
@@ -131,19 +132,5 @@ def _tried_at(where: str, credentials: Path | None) -> Iterator[ObjectStore]:
 
 
 def _opened(where: str, credentials: Path | None) -> ObjectStore:
-    with _typed():
+    with told():
         return open_store(where, credentials)
-
-
-@contextmanager
-def _typed() -> Iterator[None]:
-    try:
-        yield
-    except UnknownStoreError as error:
-        raise BadInputError(str(error)) from error
-    except StoreError as error:
-        raise CommandError(str(error)) from error
-
-
-def _out() -> Console:
-    return Console(highlight=False, soft_wrap=True)

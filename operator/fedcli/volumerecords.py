@@ -14,7 +14,7 @@ from typing import IO
 
 from fedapi import names
 from fedapi.wire import storekey
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedcli.errors import CommandError
 from fedstore.errors import MissingError
 from fedstore.objectstore import Head

@@ -41,7 +41,7 @@ class Request:
 def stored(request: Request) -> Json:
     """The job as it is stored, with this manifest's spec; a new one where there is none.
 
-    BadInputError names fields that cannot change once the job exists.
+    BadInputError names fields that cannot change once the job exists, or that act no more now that it has ended.
     """
     old, body = request.state.read(), request.job.body
     if old is None:
@@ -57,7 +57,25 @@ def stored(request: Request) -> Json:
         way_out = f" (here: run with --fresh, or with another --workdir; the job is stored in {request.state.root})"
         raise BadInputError([Problem(request.job.where, path, message + way_out) for path, message in findings])
     identity["generation"] += spec != body["spec"]
-    return _with_identity(request, identity, status)
+    job = _with_identity(request, identity, status)
+    if ended(job) in ("Complete", "Failed") and _undecided(job):
+        raise BadInputError([Problem(request.job.where, "spec.rollbackTo", _over(request, job))])
+    return job
+
+
+def _undecided(job: Json) -> bool:
+    """Whether the job's aggregator has never said what becomes of spec.rollbackTo."""
+    asked, told = job["spec"].get("rollbackTo"), job["status"].get("rollback") or {}
+    return bool(asked) and (asked["round"], asked.get("id", "")) != (told.get("round"), told.get("id", ""))
+
+
+def _over(request: Request, job: Json) -> str:
+    round_ = job["spec"]["rollbackTo"]["round"]
+    pull = f"fedloom model pull {request.name} --workdir {request.workdir} --round {round_} -o FILE"
+    return (
+        f"the job has ended, and only one that trains goes back: remove rollbackTo; the model of round {round_} is had by "
+        f"`{pull}`, and a job of another name goes on from it by task.initialModel, or run with --fresh to begin anew"
+    )
 
 
 def _with_identity(request: Request, identity: Json, status: Json) -> Json:

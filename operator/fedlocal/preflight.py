@@ -22,7 +22,7 @@ from fedlocal.localnode import Node
 from fedlocal.mounts import Places, missing_data
 from fedlocal.shadowed import shadowed
 from fedoperator.decide.decision import Event, Key, Observed
-from fedoperator.decide.sites import out_of_reach, selected, sites
+from fedoperator.decide.sites import out_of_reach, selected, sites, trainees
 from fedoperator.desired import hub_pod
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.training_job import training_job
@@ -37,6 +37,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
         *_unreachable_task(request, observed),
         *_number_of_sites(request, observed),
         *_quorum_too_high(request, observed),
+        *_too_few_for_the_strategy(request, observed),
         *_missing_data(request, observed, places),
         *_missing_secrets(request, observed),
         *_missing_other_secrets(request, observed),
@@ -56,7 +57,11 @@ def _unreachable_task(request: Request, observed: Observed) -> Iterator[Problem]
 
 
 def _number_of_sites(request: Request, observed: Observed) -> Iterator[Problem]:
-    chosen = sites(observed)
+    chosen = trainees(observed)
+    if sites(observed) and not chosen:
+        text = f"holds all {len(sites(observed))} sites out, so that none trains: narrow it, or add others"
+        yield Problem(request.job.where, "spec.evaluation.heldOut.selector", text)
+        return
     if not chosen:
         text = f"matches none of the {len(observed.clients)} FLClients in {request.manifests.folder}: correct it or their labels"
         yield Problem(request.job.where, "spec.clients.selector", text)
@@ -66,15 +71,35 @@ def _number_of_sites(request: Request, observed: Observed) -> Iterator[Problem]:
         yield Problem(request.job.where, "spec.clients.selector", text)
     able, needed = [site for site in chosen if not site.barred], observed.job.spec.clients.min_available
     if len(able) < needed and not observed.job.spec.suspend:
-        text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part: lower it, add or unpause sites"
+        text = f"is {needed}, but {len(able)} of {len(chosen)} selected sites can take part{_beside(observed)}: lower it, add or unpause sites"
         yield Problem(request.job.where, "spec.clients.minAvailable", text)
 
 
+def _beside(observed: Observed) -> str:
+    """Of sites that are held out, since they do not count."""
+    held_out = len(sites(observed)) - len(trainees(observed))
+    return f", beside {held_out} held out by spec.evaluation.heldOut.selector" if held_out else ""
+
+
 def _quorum_too_high(request: Request, observed: Observed) -> Iterator[Problem]:
-    able, quorum = sum(not site.barred for site in sites(observed)), observed.job.spec.round.quorum
+    able, quorum = sum(not site.barred for site in trainees(observed)), observed.job.spec.round.quorum
     if able and out_of_reach(quorum, able) and not observed.job.spec.suspend:
-        text = f"is {quorum}, but {able} selected sites can take part: lower it, give a percentage, or add or unpause sites"
+        text = f"is {quorum}, but {able} selected sites can take part{_beside(observed)}: lower it, give a percentage, or add or unpause sites"
         yield Problem(request.job.where, "spec.round.quorum", text)
+
+
+def _too_few_for_the_strategy(request: Request, observed: Observed) -> Iterator[Problem]:
+    able, spec = sum(not site.barred for site in trainees(observed)), observed.job.spec
+    if able and able < (least := spec.strategy.fewest()) and not spec.suspend:
+        text = f"is {spec.strategy.name}, which needs {least} sites, but {able} can take part: add or unpause sites, or lower its byzantine"
+        yield Problem(request.job.where, "spec.strategy.name", text)
+    if (
+        (root := spec.strategy.root)
+        and not spec.suspend
+        and all(s.barred or s.name != root for s in trainees(observed))
+    ):
+        text = f"is {root!r}, which is no selected site that can take part: give one, or unpause it"
+        yield Problem(request.job.where, "spec.strategy.flTrust.rootClient", text)
 
 
 def plan(request: Request, observed: Observed, free_mib: int | None, *, forked: bool) -> memory.Plan:
@@ -111,6 +136,7 @@ def _at_once(observed: Observed, eligible: int) -> int:
     """Sites that have processes at a time."""
     spec = observed.job.spec
     drawn = spec.clients.per_round or eligible * Decimal(spec.clients.fraction or 1)
+    drawn = min(Decimal(eligible), drawn * Decimal(spec.round.over_selection or 1))
     return ceil(drawn) if spec.training.lifetime == "Round" else eligible
 
 

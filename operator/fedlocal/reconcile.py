@@ -19,6 +19,7 @@ from fedlocal.statefolder import StateFolder
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import Decision, Event, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
+from fedoperator.decide.participation import counts
 from fedoperator.decide.view import JobView
 from fedoperator.desired.jobs import created
 from fedoperator.key_material import Keys
@@ -71,12 +72,16 @@ class Reconciler:
     def _client(self, body: Json, pods_of: Mapping[str, list[Json]]) -> float | None:
         name = body["metadata"]["name"]
         lease, mine = self.cluster.objects.get(Key("Lease", names.site_lease_name(name))), pods_of.get(name, [])
+        job = self.cluster.objects[self.job]
+        ended = job if job["status"].get("outcome") else None  # what it says of the site is final
         return self._seen.unless_same(
-            Key(names.CLIENT_KIND, name), (body, lease, *mine), lambda: self._decided(name, body, lease, mine)
+            Key(names.CLIENT_KIND, name), (body, lease, ended, *mine), lambda: self._decided(name, body, lease, mine)
         )
 
     def _decided(self, name: str, body: Json, lease: Json | None, mine: list[Json]) -> float | None:
-        decision = decide_client(ObservedClient(FLClient.parse(body), lease, tuple(mine)), self.cluster.now())
+        count = counts(self.cluster.objects[self.job]).of(name)
+        observed = ObservedClient(FLClient.parse(body), lease, tuple(mine), jobs=(count,))
+        decision = decide_client(observed, self.cluster.now())
         self._carry_out(decision)
         if decision.status is not None:
             self.cluster.put_status(Key(names.CLIENT_KIND, name), dict(decision.status))

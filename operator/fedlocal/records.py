@@ -1,23 +1,25 @@
 """Reads a job's store as the run left it: committed rounds with their times, and their models; and repairs it.
 
-Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom store repair`) and by the benchmarks.
+Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom store repair`, `fedloom evaluate`) and by the benchmarks.
 """
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
-from fedapi.wire.message import NewerRecordError
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
+from fedapi.wire.message import NewerRecordError, ObjectRef
+from fedapi.wire.store import CommitRecord
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
 from fedoperator.decide.view import dig
-from fedstore import history
+from fedstore import history, wholemodel
 from fedstore.errors import ContentMismatchError, HistoryDamagedError, MissingError, StoreError
 from fedstore.fetching import fetch
 from fedstore.history import Committed
@@ -125,13 +127,18 @@ def _store(state: StateFolder) -> tuple[Layout, Place | None]:
     return layout, Place(str(found)) if found else None
 
 
-def copy_model(state: StateFolder, target: Path, round_: int | None = None) -> str:
-    """Copies the last committed model, or that of a round, and returns its SHA-256, which is checked on the way."""
-    key, sha256 = _last(state) if round_ is None else _of_round(state, round_)
+def copy_model(state: StateFolder, target: Path, round_: int | None = None, *, exchanged_alone: bool = False) -> str:
+    """Copies the last committed model, or that of a round, and returns the copy's SHA-256; the model's is checked on the way.
+
+    `exchanged_alone`: of a model of which a part travels, that part.
+    """
+    model, initial = _last(state) if round_ is None else _of_round(state, round_)
     _, place = _store(state)
-    source = f"{place.where if place else state.root}: {key}"
+    source = f"{place.where if place else state.root}: {model.key}"
     try:
-        fetch((place or Place(str(state.root))).opened(), key, sha256, target)
+        store = (place or Place(str(state.root))).opened()
+        fetched = partial(fetch, store)
+        return wholemodel.pulled(fetched, model, initial, target, exchanged_alone=exchanged_alone)
     except OSError as error:
         raise StateBrokenError(f"{source} cannot be copied to {target}: {error.strerror}") from error
     except ContentMismatchError as error:
@@ -139,26 +146,34 @@ def copy_model(state: StateFolder, target: Path, round_: int | None = None) -> s
         raise StateBrokenError(f"{source}: {error}: the file is damaged; {way_out}") from error
     except StoreError as error:
         raise StateBrokenError(f"{source} cannot be copied to {target}: {error}") from error
-    return sha256
 
 
-_KEY_PARTS = 4  # of a model: models/NAMESPACE/JOB-UID/FILE (fedapi.wire.store.Layout)
+_KEY_PARTS = 4  # of a model: models/NAMESPACE/JOB-UID/FILE (fedapi.wire.layout.Layout)
 
 
-def _last(state: StateFolder) -> tuple[str, str]:
-    """Key and SHA-256 of the model that the job's status names."""
+def _last(state: StateFolder) -> tuple[ObjectRef, ObjectRef | None]:
+    """The model that the job's status names, and the initial one that it is whole over."""
     model = _record(state)["status"].get("model")
     if not model:
         raise BadInputError(f"{state.root}: no model is committed yet: run the job first")
-    return "/".join(model["uri"].split("/")[-_KEY_PARTS:]), model["sha256"]
+    return _ref(model), _ref(model["initial"]) if model.get("initial") else None
 
 
-def _of_round(state: StateFolder, round_: int) -> tuple[str, str]:
+def _ref(said: Json) -> ObjectRef:
+    return ObjectRef(key="/".join(said["uri"].split("/")[-_KEY_PARTS:]), sha256=said["sha256"], size=0)
+
+
+def commit(state: StateFolder, round_: int) -> CommitRecord:
+    """The commit of a round whose model is kept. BadInputError says which are."""
     try:
-        model = history.of_round(committed(state), round_).model
+        return history.of_round(committed(state), round_)
     except MissingError as error:
         raise BadInputError(f"{state.root}: {error}") from error
-    return model.key, model.sha256
+
+
+def _of_round(state: StateFolder, round_: int) -> tuple[ObjectRef, ObjectRef | None]:
+    found = commit(state, round_)
+    return found.model, found.initial
 
 
 def _record(state: StateFolder) -> Json:

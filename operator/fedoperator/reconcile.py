@@ -129,5 +129,5 @@ class Reconciler:
         if old and old != uid:
             self.credentials.forget(old)
             self.refusals.forget(old)
-            self.observer.forget_client(old)
+            self.observer.forget(old)
             self._checked.pop(old, None)

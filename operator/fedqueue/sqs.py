@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,17 +81,20 @@ class SqsQueues:
         await self._call("send_message", queue, QueueUrl=await self._url(queue), MessageBody=body)
 
     async def receive(self, queue: str, wait_s: float) -> Sequence[Delivery]:
-        """A long poll. From then on the messages' visibility is renewed."""
-        url = await self._url(queue)
-        answer = await self._call(
-            "receive_message",
-            queue,
-            QueueUrl=url,
-            MaxNumberOfMessages=AT_ONCE,
-            WaitTimeSeconds=min(LONGEST_POLL_S, max(0, round(wait_s))),
-            VisibilityTimeout=self._hidden_s,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
-        )
+        """A long poll. From then on the messages' visibility is renewed. What arrives after a cancellation is given back."""
+        url, nobody = await self._url(queue), threading.Event()
+        arguments = {
+            "QueueUrl": url,
+            "MaxNumberOfMessages": AT_ONCE,
+            "WaitTimeSeconds": min(LONGEST_POLL_S, max(0, round(wait_s))),
+            "VisibilityTimeout": self._hidden_s,
+            "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+        }
+        try:
+            answer = await self._tried(partial(self._polled, arguments, nobody), queue)
+        except asyncio.CancelledError:
+            nobody.set()
+            raise
         found = [self._delivery(queue, url, message) for message in answer.get("Messages", ())]
         if self._held and self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
@@ -144,10 +148,12 @@ class SqsQueues:
         return self._urls[queue]
 
     async def _call(self, operation: str, queue: str = "", /, **arguments: Any) -> Any:
-        """One call in a thread; after failures it waits first, so that nobody asks in a hot loop."""
+        return await self._tried(partial(self._called, operation, arguments), queue)
+
+    async def _tried(self, work: Callable[[], Any], queue: str) -> Any:
+        """In a thread; after failures it waits first, so that nobody asks in a hot loop."""
         if self._failures:
             await asyncio.sleep(pause_s(self._failures))
-        work = partial(self._called, operation, arguments)
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except ClientError as error:
@@ -164,6 +170,15 @@ class SqsQueues:
             self._failures += 1  # a ValueError: what is said is no endpoint, or no text
             raise QueueUnavailableError(f"{self._place.text()}: {error}") from error
         self._failures = 0
+        return answer
+
+    def _polled(self, arguments: dict[str, Any], nobody: threading.Event) -> Any:
+        """In a thread, which a cancellation does not end."""
+        answer = self._called("receive_message", arguments)
+        if nobody.is_set():
+            for message in answer.get("Messages", ()):
+                given = {"QueueUrl": arguments["QueueUrl"], "ReceiptHandle": message["ReceiptHandle"]}
+                self._called("change_message_visibility", given | {"VisibilityTimeout": 0})
         return answer
 
     def _called(self, operation: str, arguments: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from typing import IO
 
 from fedapi.wire.message import ObjectRef
 from fedstore.announced import Content
+from fedstore.blocks import blocks
 from fedstore.bucket import SHA256, Bucket, ConflictError, Stat
 from fedstore.errors import (
     AlreadyExistsError,
@@ -324,9 +325,6 @@ class BucketStore:
         """SHA-256 of what is there, by reading it."""
         found = hashlib.sha256()
         reader = BucketReader(self.bucket, self.name(key), there, self.threads)
-        block = memoryview(bytearray(min(_COPY_BYTES, there.size)))
-        for offset in range(0, there.size, _COPY_BYTES):
-            part = block[: min(_COPY_BYTES, there.size - offset)]
-            reader.read_into(part, offset)
-            found.update(part)
+        for block in blocks(reader):
+            found.update(block)
         return found.hexdigest()

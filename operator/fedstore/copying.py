@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedapi.wire import storekey
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, Record
 from fedapi.wire.store import Head as HeadRecord
-from fedapi.wire.store import Layout
-from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey
+from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, SiteEvaluationKey
 from fedstore import history
+from fedstore.blocks import blocks
 from fedstore.errors import (
     AlreadyExistsError,
     ContentMismatchError,
@@ -29,7 +30,6 @@ from fedstore.objectstore import Head, ObjectStore, is_key
 
 CLASSES = ("control", "models", "hubstate", "updates", "ledger", "logs", "checkpoints")  # of a job's objects
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_BLOCK_BYTES = 4 << 20
 _THREADS = 4  # objects at a time: reading, hashing and writing overlap
 
 
@@ -108,8 +108,9 @@ def _must_be_past(job: Layout, there: Head, head: HeadRecord, chain: set[str | N
 
 
 def _objects(source: ObjectStore, target: ObjectStore, job: Layout, found: Head, *, verify: bool) -> Iterator[Copied]:
-    """All but HEAD, several at a time. What is wrong is told for all of them, once the others are copied."""
-    keys = [key for kind in CLASSES for key in source.keys(job_prefix(job, kind)) if key != job.head and is_key(key)]
+    """All but HEAD and the history, several at a time. What is wrong is told for all of them, once the others are copied."""
+    own = frozenset((job.head, job.history))  # the history is made anew of the records, and is never written once
+    keys = [key for kind in CLASSES for key in source.keys(job_prefix(job, kind)) if key not in own and is_key(key)]
     wrong: dict[str, str] = {}
 
     def copy(key: str) -> Copied | None:
@@ -151,11 +152,8 @@ def _copied(source: ObjectStore, target: ObjectStore, job: Layout, key: str, *, 
             Record.stored(bytes(data))
         try:
             with target.writer(key, size=size, sha256=said[-1] if said else None) as writer:
-                block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, size))))
-                for offset in range(0, size, _BLOCK_BYTES):
-                    part = block[: min(_BLOCK_BYTES, size - offset)]
-                    reader.read_into(part, offset)
-                    writer.write(part)
+                for block in blocks(reader):
+                    writer.write(block)
                 writer.finish()
         except AlreadyExistsError as error:
             raise CopyRefusedError(f"{error}: the target holds another {key}; choose an empty target") from error
@@ -164,7 +162,7 @@ def _copied(source: ObjectStore, target: ObjectStore, job: Layout, key: str, *, 
 
 def _is_record(job: Layout, key: str) -> bool:
     """Whether it has a checksum of its own."""
-    return isinstance(storekey.parsed(job, key), RecordKey | ManifestKey | ReportKey)
+    return isinstance(storekey.parsed(job, key), RecordKey | ManifestKey | ReportKey | SiteEvaluationKey)
 
 
 def _differs(source: ObjectStore, target: ObjectStore, key: str) -> bool:
@@ -175,9 +173,6 @@ def digest(store: ObjectStore, key: str) -> str:
     """SHA-256 of an object, by reading it."""
     found = hashlib.sha256()
     with store.reader(key) as reader:
-        block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, reader.size))))
-        for offset in range(0, reader.size, _BLOCK_BYTES):
-            part = block[: min(_BLOCK_BYTES, reader.size - offset)]
-            reader.read_into(part, offset)
-            found.update(part)
+        for block in blocks(reader):
+            found.update(block)
     return found.hexdigest()

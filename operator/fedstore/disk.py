@@ -27,6 +27,7 @@ from fedstore.errors import (
     StoreFailedError,
     StoreFullError,
 )
+from fedstore.native import Native, pread
 from fedstore.objectstore import DIGEST, Head, checked_key, holds_itself, is_key
 from fedstore.spare import SMALL_BYTES, SpareFiles
 
@@ -118,9 +119,18 @@ class DiskReader:
         """Bytes of the file."""
         return self._bytes
 
+    @property
+    def native(self) -> Native:
+        """The file, for compiled code."""
+        return Native(pread(), self._fd)
+
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Reads until the buffer is full."""
+        """Reads until the buffer is full, which one call mostly does."""
         done = 0
+        with contextlib.suppress(OSError):
+            done = os.preadv(self._fd, [buffer], offset)
+        if done == buffer.nbytes:
+            return
         with _typed_errors(self._key):
             while done < buffer.nbytes:
                 count = os.preadv(self._fd, [buffer[done:]], offset + done)

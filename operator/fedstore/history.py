@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from fedapi.wire import storekey
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import CommitRecord, Layout
+from fedapi.wire.store import CommitRecord
 from fedapi.wire.store import Head as HeadRecord
 from fedapi.wire.storekey import RecordKey, StoreKey
 from fedstore import many
@@ -68,15 +69,20 @@ def read_head(store: Readable, layout: Layout) -> tuple[HeadRecord, str] | None:
 
 def objects(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
     """Every object of the job but HEAD, with what its key says."""
-    yield from _below(store, layout, layout.rounds())
+    yield from beside(store, layout)
     yield from passing(store, layout)
 
 
 def records_of(store: Readable, layout: Layout) -> Iterator[tuple[str, RecordKey]]:
     """The records of every attempt, those that HEAD does not reach included."""
-    for key, said in _below(store, layout, layout.rounds()):
+    for key, said in beside(store, layout):
         if isinstance(said, RecordKey):
             yield key, said
+
+
+def beside(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
+    """All records of the rounds: of every attempt, and of what sites measured outside of training."""
+    return _below(store, layout, layout.rounds())
 
 
 def passing(store: Readable, layout: Layout) -> Iterator[tuple[str, StoreKey]]:
@@ -144,7 +150,8 @@ def committed(store: Readable, layout: Layout) -> list[Committed]:
 
 def _committed(store: Readable, commit: CommitRecord) -> Committed:
     slowest = max((each.training_s for each in commit.participants), default=0.0)
-    kept = store.size(commit.model.key) == commit.model.size
+    needed = [commit.model] if commit.initial is None else [commit.model, commit.initial]
+    kept = all(store.size(ref.key) == ref.size for ref in needed)
     return Committed(commit.model_copy(update={"participants": ()}), len(commit.participants), slowest, kept)
 
 

@@ -31,10 +31,21 @@ GOALS = {
     "embedded_1000_sites_round_s": 8.4,
     "embedded_1000_sites_mib": 2560.0,
     "embedded_1000_vs_flower": AtLeast(1.0),
+    "fold_memory_vs_axpy": AtLeast(0.9),
+    "fold_memory_vs_nvflare": AtLeast(1.8),
+    "fold_files_vs_axpy": AtLeast(0.8),
+    "fold_files_vs_flower": AtLeast(5.0),
+    "fold_rss_mib_20": 450.0,
+    "fold_rss_mib_200": 450.0,
+    "goodput_failures": AtLeast(0.88),
+    "fedbuff_vs_sync": AtLeast(3.0),
+    "median_vs_flower": AtLeast(10.0),
     "round_1000_sites_s": 10.0,
     "round_cpu_growth": 4.8,
     "aggregator_rss_mib_1000_sites": 400.0,
     "aggregator_rss_growth_8_to_64_sites_mib": 16.0,
+    "aggregator_rss_mib_8_sites_1gb": 2384.0,  # 2.2 times the model and 300 MB
+    "aggregator_rss_mib_700mb_in_1gib": 1024.0,
     "hostile_rss_growth_mib": 64.0,
     "hostile_healthz_p99_s": 0.25,
     "round_overhead_cluster_s": 0.05,
@@ -56,6 +67,9 @@ GOALS = {
     "restore_to_next_round_s": 60.0,
     "registry_writes_per_s_5000": 90.0,
     "operator_rss_mib_5000_sites": 512.0,
+    "int8_encode_gbs": AtLeast(0.8),
+    "int8_fold_gbs": AtLeast(5.0),
+    "topk_encode_gbs": AtLeast(0.5),
 }
 
 

@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 from fedaggregator import handin
 from fedapi import names
 from fedapi.wire.job import JobConfig, RosterEntry
-from fedapi.wire.store import Head, Layout
+from fedapi.wire.layout import Layout
+from fedapi.wire.store import Head
 from fedoperator.key_material import aggregator_files, init_files
 from tests import certificates
 from tests.ports import free_ports

@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import actors, backups, cluster_job, crowd, hostile, many_sites, ring_speed, site_registry, store_speed
+from tests.bench import (
+    actors,
+    backups,
+    cluster_job,
+    crowd,
+    fold_speed,
+    hostile,
+    many_sites,
+    ring_speed,
+    site_registry,
+    store_speed,
+)
 from tests.bench.fleet import LATE, LATE_EVERY_S, LATE_JOBS, SITES, Fleet
 
 CLUSTER_ROUNDS = 15
@@ -78,6 +89,11 @@ class Bench:
     def backups(self) -> backups.Backups:
         """Backups of a job of 100 rounds with 100 MiB each."""
         return backups.measured(self.folder("backups"))
+
+    @cached_property
+    def fold_speed(self) -> fold_speed.FoldSpeed:
+        """20 updates of 100 MB, folded by ours and by rivals."""
+        return fold_speed.measured(self.folder("fold-speed"))
 
     @cached_property
     def running(self) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from fedapi.wire.store import Head, Layout
+from fedapi.wire.layout import Layout
+from fedapi.wire.store import Head
 from tests.bench import aggregator_process, crowd_sites, group, records
 from tests.bench.aggregator_process import JOB, NAMESPACE, UID, Running
 from tests.bench.process import cpu_s, mib

@@ -54,9 +54,9 @@ def prepared(folder: Path, documents: list[dict[str, Any]]) -> list[str]:
     return [*command, "--result", str(folder / "result.json")]
 
 
-def run(folder: Path, documents: list[dict[str, Any]]) -> Path:
+def run(folder: Path, documents: list[dict[str, Any]], *options: str) -> Path:
     """Runs the job to its end; the folder in which it kept its store."""
-    command = prepared(folder, documents)
+    command = [*prepared(folder, documents), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     if done.returncode:
         raise RuntimeError(f"fedloom run ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")

@@ -18,20 +18,21 @@ class Round:
 
 def committed_at(folder: Path) -> dict[int, float]:
     """Round -> when it was committed, seconds since the epoch."""
-    return {commit.round: commit.committed_at for commit in _commits(folder)}
+    return {commit.round: commit.committed_at for commit in commits(folder)}
 
 
 def rounds(folder: Path) -> list[Round]:
     """Committed rounds of the only job below the folder, from the second on."""
-    commits = _commits(folder)
+    found = commits(folder)
     return [
         Round(this.round, this.committed_at - before.committed_at, max(p.training_s for p in this.participants))
-        for before, this in pairwise(commits)
+        for before, this in pairwise(found)
         if before.round >= 1
     ]
 
 
-def _commits(folder: Path) -> list[CommitRecord]:
+def commits(folder: Path) -> list[CommitRecord]:
+    """All commits of the only job below the folder, oldest first."""
     found = {path.parent.parent.name: path for path in sorted(folder.rglob("rounds/*/e*-a*/commit.json"))}
     if not found:
         raise RuntimeError(f"no commit record below {folder}")

@@ -355,10 +355,11 @@ EVERYTHING = {  # one value for each field of a status
     "backupsSince": "2026-01-01T00:00:00Z", "children": {"aggregator": "a"}, "sites": [{"name": "a"}],
     "outcome": {"result": "Failed", "reason": "R", "time": "2026-01-01T00:00:00Z"}, "round": {"current": 1, "total": 2},
     "participants": "1/1", "headlineMetric": "auc 1", "metrics": [{"name": "auc", "value": "1", "round": 1}],
-    "bestRound": {"round": 1, "metric": "auc", "value": "1"}, "clients": [{"name": "a", "state": "Idle"}],
+    "bestRound": {"round": 1, "metric": "auc", "value": "1"}, "goodput": "0.9", "clients": [{"name": "a", "state": "Idle"}],
     "model": {"uri": "s3://b/k", "sha256": "0" * 64, "round": 1}, "rollback": {"round": 1, "result": "Done"},
     "trouble": "t", "queueTrouble": "t", "backup": {"round": 1},
-    "storage": {"checkedTime": "2026-01-01T00:00:00Z", "kept": 1},
+    "storage": {"checkedTime": "2026-01-01T00:00:00Z", "kept": 1}, "participation": [{"name": "a"}],
+    "heldOut": {"round": 1, "sites": "1/1"}, "evaluation": {"round": 1, "state": "Done"},
 }  # fmt: skip
 
 

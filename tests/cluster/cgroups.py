@@ -4,9 +4,12 @@ Without it two kubelets on one machine take each other's pods for orphans and en
 `lifecycle` which processes are a cluster's pods after a crash.
 """
 
+import os
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
+# Of processor time, a cluster gets what four processes beside it would: by default it weighs as one, however many pods it has.
+_WEIGHT = {"cpu.shares": "4096", "cpu.weight": "400"}  # v1, v2
 
 
 def _unified() -> bool:
@@ -33,25 +36,28 @@ def create(name: str) -> str:
         wanted = " ".join(f"+{each}" for each in (_ROOT / "cgroup.controllers").read_text().split())
         (_ROOT / "cgroup.subtree_control").write_text(wanted)
         (_ROOT / name / "cgroup.subtree_control").write_text(wanted)
+    for hierarchy in _hierarchies():
+        for file, weight in _WEIGHT.items():
+            if (hierarchy / name / file).exists():
+                (hierarchy / name / file).write_text(weight)
     return f"/{name}"
 
 
 def pids(name: str) -> list[int]:
     found: set[int] = set()
     for hierarchy in _hierarchies():
-        for file in (hierarchy / name).rglob("cgroup.procs"):
+        for group, _, _ in os.walk(hierarchy / name):  # which passes over groups that end meanwhile
             try:
-                found.update(map(int, file.read_text().split()))
-            except OSError:  # the group ended meanwhile
+                found.update(map(int, Path(group, "cgroup.procs").read_text().split()))
+            except OSError:  # as this one
                 continue
     return sorted(found - {0})
 
 
 def remove(name: str) -> None:
     for hierarchy in _hierarchies():
-        groups = [path for path in (hierarchy / name).rglob("*") if path.is_dir()]
-        for group in [*sorted(groups, key=lambda path: len(path.parts), reverse=True), hierarchy / name]:
+        for group, _, _ in os.walk(hierarchy / name, topdown=False):
             try:
-                group.rmdir()
+                Path(group).rmdir()
             except OSError:  # gone, or the kernel still lets go of it: the next `up` uses it again
                 continue

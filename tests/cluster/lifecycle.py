@@ -6,6 +6,7 @@ first does `down`, which works after any crash because it goes by records, cgrou
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster import (
@@ -158,13 +159,18 @@ def _end_pods(where: Dirs, netns: str) -> None:
 
 
 def _forget(folder: str) -> None:
-    """The two places that CNI and the kubelet fill whatever they are told: entries that name this cluster."""
+    """The two places that CNI and the kubelet fill whatever they are told: entries that name this cluster.
+
+    Another cluster's come and go meanwhile.
+    """
     for result in Path("/var/lib/cni/results").glob("*"):
-        if folder in result.read_text(errors="replace"):
-            result.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if folder in result.read_text(errors="replace"):
+                result.unlink()
     for link in Path("/var/log/containers").glob("*"):
-        if link.is_symlink() and str(link.readlink()).startswith(folder):
-            link.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if link.is_symlink() and str(link.readlink()).startswith(folder):
+                link.unlink()
 
 
 def unmount(folder: Path) -> None:

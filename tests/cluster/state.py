@@ -43,11 +43,20 @@ def write(dirs: Dirs, state: State) -> None:
     part.replace(dirs.state)
 
 
+def _index(state: Path) -> int | None:
+    """Of another cluster, which may end meanwhile."""
+    try:
+        found: int | None = json.loads(state.read_text())["index"]
+    except FileNotFoundError:
+        return None
+    return found
+
+
 def allocate(dirs: Dirs) -> Addresses:
     """A free address range, taken by the time this returns."""
     with locked("addresses"):
-        others = [json.loads(path.read_text()) for path in run_root().glob("*/state.json") if path != dirs.state]
-        taken = {each["index"] for each in others if each["index"] is not None}
+        others = map(_index, (path for path in run_root().glob("*/state.json") if path != dirs.state))
+        taken = {index for index in others if index is not None}
         devices = Path("/sys/class/net").glob(f"{VETH}*")  # clusters of another cache root
         taken |= {int(number) for each in devices if (number := each.name.removeprefix(VETH)).isdigit()}
         addresses = Addresses(free_index(taken))

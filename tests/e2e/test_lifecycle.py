@@ -26,7 +26,13 @@ def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest
     assert {"STRATEGY", "MODEL", "AGGREGATOR"} <= set(wide)
     world.wait("heartbeats", lambda: [c["status"].get("active") for c in world.list("flc")] == [True, True])
     sites = world.kubectl("get", "flc").splitlines()
-    assert sites[0].split() == ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "AGE"]
+    shown = ["NAME", "PROVIDER", "REGION", "ACCELERATOR", "READY", "ACTIVE", "LAST-ROUND", "ACCEPTED", "AGE"]
+    assert sites[0].split() == shown
+    counted = {"selected": 3, "accepted": 3, "failed": 0, "lastRound": 3}
+    world.wait(
+        "what the sites took part in",
+        lambda: all(c["status"].get("participation", {}).items() >= counted.items() for c in world.list("flc")),
+    )
 
     scaled = world.wait(
         "the aggregator to scale to zero", lambda: not world.list("pods", "fedloom.dev/role=aggregator")

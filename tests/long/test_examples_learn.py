@@ -15,6 +15,7 @@ from tests.cluster import packages
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "long"
+TOPOLOGIES = ROOT / "examples" / "topologies"
 HEARTS, FASHION = ROOT / "examples" / "heart-disease", ROOT / "examples" / "fashion-mnist"
 TOLERANCE = 0.005  # of an accuracy between kinds of CPU; on one machine it is the same in every run
 
@@ -85,3 +86,28 @@ def test_ten_sites_learn_fashion_mnist_as_well_as_the_page_says_and_alike_twice(
     assert runs[0]["accuracy"] == runs[1]["accuracy"]
     measured = {n: runs[0]["accuracy"][n] for n in promised()}
     assert measured == pytest.approx(promised(), abs=TOLERANCE)
+
+
+def test_four_topologies_learn_and_move_what_the_page_says(tmp_path):
+    packages.install({"dataset-fashion-mnist": "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"})
+    folder = tmp_path / "topologies"
+    shutil.copytree(TOPOLOGIES, folder, ignore=shutil.ignore_patterns("volumes", ".fedloom"))
+    shutil.copytree(FASHION, tmp_path / FASHION.name, ignore=shutil.ignore_patterns("volumes", ".fedloom"))
+    python(folder / "prepare.py")
+    python("-m", "fedcli", "run", folder, "--workdir", tmp_path / "state")
+    print("\n" + python(folder / "table.py", "--workdir", tmp_path / "state", "--json", tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    record("topologies", figures)
+    page = (ROOT / "docs" / "topologies.md").read_text()
+    for row in figures["rows"]:
+        accuracy, rounds, *bytes_, _ = _told(page, row["topology"])
+        measured = [row[name] / 1e6 for name in ("data_bytes", "hub_bytes", "ring_bytes")]
+        assert row["accuracy"] == pytest.approx(accuracy, abs=0.03)
+        assert row["rounds"] == rounds
+        assert measured == pytest.approx(bytes_, rel=0.05, abs=0.1)
+
+
+def _told(page: str, topology: str) -> list[float]:
+    """The numbers of its row, but for the seconds."""
+    cells = re.search(rf"^{topology} +(.+)$", page, re.MULTILINE).group(1).replace("MB", "").split()
+    return [float(cell) for cell in (*cells[:2], *cells[3:])]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedapi import jsonlog
 from fedapi.outcome import Exit
+from fedapi.wire.job import TrainingSettings
 from fedtrainer import process
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import (
@@ -85,7 +86,14 @@ def _init() -> int:
     path = settings.import_file.removeprefix("file:")
     given = GivenModel(Path(path), settings.import_sha256) if path else None
     write_initial_model(
-        settings.entrypoint, settings.task_args, settings.seed, settings.threads, settings.init_dir, given
+        settings.entrypoint,
+        settings.task_args,
+        settings.seed,
+        settings.threads,
+        settings.init_dir,
+        given,
+        TrainingSettings(exchange=settings.exchange, local_parameters=settings.local_parameters),
+        settings.widths,
     )
     return Exit.OK
 

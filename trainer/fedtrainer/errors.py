@@ -99,6 +99,10 @@ class LinkExpiredError(SkipError):
     """An expiring URL is over or its object is gone: ask for a new one."""
 
 
+class GoneError(LinkExpiredError):
+    """The object of a URL that is not over is in the store no more. The hub, which nobody asked, knows nothing of it."""
+
+
 class RejectedError(SkipError):
     """The aggregator will not take this content; sending it again cannot help. `code` is the refusal's."""
 

@@ -8,7 +8,7 @@ import json
 import os
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,8 +23,8 @@ from pydantic import (
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedapi.wire.entrusted import MAX_ENTRUSTED
 from fedapi.wire.registry import Labels
-from fedapi.wire.site import MAX_ENTRUSTED
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
@@ -202,6 +202,23 @@ class InitSettings(TaskSettings):
         "", validation_alias=names.ENV_IMPORT_FILE, description="The file of task.initialModel: a path, or file:PATH."
     )
     import_sha256: str = Field("", validation_alias=names.ENV_IMPORT_SHA256, description="What that file must have.")
+    exchange: tuple[str, ...] = Field(
+        (), validation_alias=names.ENV_EXCHANGE, description="training.exchange, a JSON list of patterns."
+    )
+    local_parameters: tuple[str, ...] = Field(
+        (), validation_alias=names.ENV_LOCAL_PARAMETERS, description="training.localParameters, the same."
+    )
+    widths: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (), validation_alias=names.ENV_WIDTHS, description="All of clients.overrides[].modelWidth below 1, a JSON list."
+    )
+
+    @field_validator("exchange", "local_parameters", "widths", mode="before")
+    @classmethod
+    def _lists(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is not JSON ({error})") from None
 
 
 class EvaluateSettings(TaskSettings):

@@ -16,12 +16,12 @@ from fedstore.errors import StoreFailedError
 from fedstore.presigning import Presigned, PresigningStore
 
 _REUSED = 0.5  # of its lifetime: so long a model's URL is told to further sites
+_OFFERS = 4  # of a round: a model, perhaps what its strategy keeps, and those of the round before
 _NEW_S = 10.0  # so long it is told again to who has it: credentials that were exchanged are not known sooner
 
 
 @dataclass
 class _Offer:
-    model: ObjectRef
     download: Download
     made_at: float
     told: set[str] = field(default_factory=set)  # sites
@@ -32,7 +32,7 @@ class PresignedUrls:
 
     def __init__(self, store: PresigningStore, clock: Clock, lifetime_s: float) -> None:
         self._store, self._clock, self._lifetime_s = store, clock, lifetime_s
-        self._offered: _Offer | None = None
+        self._offered: dict[ObjectRef, _Offer] = {}  # the newest last
         self._offering = asyncio.Lock()
         try:
             _ca(store)
@@ -40,14 +40,15 @@ class PresignedUrls:
             raise FatalError(Exit.BAD_SETTINGS, str(error)) from error
 
     async def offer(self, model: ObjectRef, to: Holder) -> Download:
-        """One URL for all sites, since all of them get the same model. Made anew before it gets old, or when it did not do."""
+        """One URL for all sites, since all of them get the same objects. Made anew before it gets old, or when it did not do."""
         async with self._offering:
-            offer = self._offered
-            if offer is None or offer.model != model or self._is_old(offer, to):
+            offer = self._offered.get(model)
+            if offer is None or self._is_old(offer, to):
                 now = self._clock()
                 made, ca = await asyncio.to_thread(self._presigned_get, model)
                 said = {"sha256": model.sha256, "size": model.size, "expires_at": made.expires_at}
-                self._offered = offer = _Offer(model, Download(url=made.url, **said, ca=ca), now)
+                offer = _Offer(Download(url=made.url, **said, ca=ca), now)
+                self._offered = dict([*self._offered.items(), (model, offer)][-_OFFERS:])
             offer.told.add(to.client)
             return offer.download
 

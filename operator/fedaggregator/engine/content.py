@@ -4,14 +4,19 @@ Reads block by block into one buffer: memory does not depend on the size of the 
 """
 
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 
-from fedaggregator.engine import verified
+from fedaggregator.engine import decoding, verified
+from fedaggregator.engine.decoding import Layout
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.verified import BLOCK_BYTES
-from fedaggregator.errors import DamagedError, RequestRefusedError
+from fedaggregator.errors import DamagedError, RequestRefusedError, UndecodableError
+from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
-from fedcore.tensors import arithmetic, tensorfile
+from fedcore.compression.codec import MalformedEncodingError
+from fedcore.tensors import arithmetic, submodels, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore, Reader
@@ -37,8 +42,8 @@ def read_table(store: ObjectStore, key: str) -> TensorFile:
         return read_header(reader)
 
 
-def check_model(store: ObjectStore, model: ObjectRef) -> None:
-    """RequestRefusedError unless an object is a model. Its digest was checked when it came in.
+def check_model(store: ObjectStore, model: ObjectRef) -> TensorFile:
+    """The tensors of an initial model; RequestRefusedError where an object is none. Its digest was checked when it came in.
 
     Infinities and NaN are the task's own: constants such as a mask, which a fold leaves as they are. That parameters
     are finite was checked where the model was made, which knows them from buffers.
@@ -48,28 +53,59 @@ def check_model(store: ObjectStore, model: ObjectRef) -> None:
             message = f"payload.size {model.size} is not the size of what was uploaded, {reader.size}"
             raise RequestRefusedError(Refusal(code="WrongSize", message=message))
         try:
-            read_header(reader)
+            table = read_header(reader)
         except MalformedTensorFileError as error:
             text = f"the initial model is not a safetensors file: {error}"[:900]
             raise RequestRefusedError(Refusal(code="Malformed", message=text)) from error
+    if wrong := tensorfile.misnamed(table) or _no_sub_models(table):
+        raise RequestRefusedError(Refusal(code="Malformed", message=f"the initial model's metadata: {wrong}"[:900]))
+    return table
 
 
-def check_inline(payloads: Payloads, sent: Sent, data: bytes, base: TensorFile) -> None:
+def _no_sub_models(table: TensorFile) -> str:
+    """Why what it says makes no sub-models of it; empty when it does, or says nothing of any."""
+    try:
+        submodels.widths(table)
+    except MalformedTensorFileError as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a payload must be: of these tensors, encoded like that. What a codec is told, the file has to say."""
+
+    base: TensorFile
+    compression: Compression | None = None
+    width: float | None = None  # of the sub-model that these tensors are of
+
+    @property
+    def name(self) -> str:
+        """In a refusal."""
+        return "its base" if self.width is None else f"its base at the site's modelWidth {self.width}"
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The plain file."""
+        return Layout.of(self.base)
+
+
+def check_inline(payloads: Payloads, sent: Sent, data: bytes, asked: Asked) -> None:
     """RequestRefusedError unless bytes that came with a manifest are what it says, and an update of that base."""
     if len(data) == sent.ref.size and (found := hashlib.sha256(data).hexdigest()) != sent.ref.sha256:
         message = f"the content has SHA-256 {found}, not {sent.ref.sha256}"
         raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
     with payloads.held(sent, data) as reader:
-        _check(reader, base)
+        _check(reader, asked)
 
 
-def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, base: TensorFile) -> None:
+def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, asked: Asked) -> None:
     """RequestRefusedError unless the object is there and is an update of that base. Its digest was checked when it came in."""
     ref = sent.ref
     try:
         try:
             with payloads.arrived(sent) as reader:
-                _check(reader, base)
+                _check(reader, asked)
         except RequestRefusedError:
             there = ref.model_copy(update={"size": store.size(ref.key)})
             verified.check(store, there)  # else the site would be blamed for what happened to it here
@@ -79,20 +115,44 @@ def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, base: Tenso
         raise RequestRefusedError(Refusal(code="Missing", message=message)) from error
 
 
-def _check(reader: Reader, base: TensorFile) -> None:
+def _check(reader: Reader, asked: Asked) -> None:
     """RequestRefusedError with what an update does wrong."""
-    if refusal := _fault(reader, base):
+    if refusal := _fault(reader, asked):
         raise RequestRefusedError(refusal)
 
 
-def _fault(reader: Reader, base: TensorFile) -> Refusal | None:
+def _fault(reader: Reader, asked: Asked) -> Refusal | None:
     """What an update does wrong."""
     try:
         table = read_header(reader)
     except MalformedTensorFileError as error:
         return Refusal(code="Malformed", message=f"the update is not a safetensors file: {error}"[:900])
-    if different := tensorfile.difference(base, table):
-        return Refusal(code="WrongShape", message=f"the update does not fit its base: {different}"[:900])
+    if asked.compression is not None:
+        return _encoded_fault(reader, table, asked, asked.compression)
+    if different := tensorfile.difference(asked.base, table):
+        return Refusal(code="WrongShape", message=f"the update does not fit {asked.name}: {different}"[:900])
+    return _numbers_fault(reader, table)
+
+
+def _encoded_fault(reader: Reader, file: TensorFile, asked: Asked, compression: Compression) -> Refusal | None:
+    """The same of an encoded one. Its form is judged before any of it is decoded."""
+    try:
+        decoded = decoding.opened("the update", reader, file, asked.layout, compression.codec, str)
+    except MalformedEncodingError as error:
+        return Refusal(
+            code="WrongShape", message=f"the update is not {asked.name} encoded by {compression.codec}: {error}"[:900]
+        )
+    if decoded.encoding != compression.encoding:
+        message = f"the update says {decoded.encoding}, the round asks for {compression.encoding}: do as the order says"
+        return Refusal(code="Malformed", message=message)
+    try:
+        return _numbers_fault(decoded, decoded.table)
+    except UndecodableError as error:
+        (what,) = error.found.values()
+        return Refusal(code="Malformed", message=f"the update cannot be decoded: {what}"[:900])
+
+
+def _numbers_fault(reader: Reader, table: TensorFile) -> Refusal | None:
     if broken := not_finite(reader, table):
         text = f"tensor {broken!r} has NaN or infinite values: the training diverged"
         return Refusal(code="NotFinite", message=text[:900])

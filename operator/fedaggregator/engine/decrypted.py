@@ -40,6 +40,8 @@ _scratch = _Scratch()
 class DecryptedReader:
     """The plain bytes. What is wrong with them is a DamagedError that names the object."""
 
+    in_turn = True  # a chunk that two parts share is told of once
+
     def __init__(self, key: str, decryption: Decryption, stored: Reader, saw: Saw, trouble: Callable[[], str]) -> None:
         self._key, self._decryption, self._stored, self._saw = key, decryption, stored, saw
         self.trouble = trouble  # with what is stored, as who handed it in knows

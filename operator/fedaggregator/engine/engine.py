@@ -15,10 +15,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import observed, records, verified
+from fedaggregator.engine import observed, records
+from fedaggregator.engine.checking import ModelCheck
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.discarding import Discarding
-from fedaggregator.engine.folding import FoldCancelledError, strategy_rules
+from fedaggregator.engine.folding import strategy_rules
+from fedaggregator.engine.historyfile import HistoryFile
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.issues import Issues
 from fedaggregator.engine.outage import Outage
@@ -30,6 +32,7 @@ from fedaggregator.errors import (
     RequestRefusedError,
     StoreDamagedError,
     SupersededError,
+    WorkCancelledError,
     store_failed,
 )
 from fedaggregator.ports import Clock
@@ -37,9 +40,10 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, FindRound, Fold, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Fold, WriteEvaluation
 from fedcore.rounds.events import (
     Configured,
+    Encoded,
     Event,
     Heard,
     Ticked,
@@ -91,17 +95,18 @@ class Engine:
         self._outage, self.issues = Outage(clock), Issues(clock)
         self._look: asyncio.Task[None] | None = None  # at HEAD
         self.state: State
-        self._checked = False  # whether the model that is handed out was seen whole since the start
-        self._checking: asyncio.Task[None] | None = None
+        self._check = ModelCheck(self, store)
 
     async def start(self) -> None:
         """Takes HEAD and goes on from what the store holds."""
         config = self._config.first()
         layout = State(config, 0).layout
         head, tag = await self.blocking(records.take_head, self._store, layout)
-        stored = await self.blocking(records.load_log, self._store, layout, head)
-        self.interpreter = Interpreter(self._store, self._payloads, layout, head, tag)
         self._mode = modes.mode(config.strategy.name)
+        load = partial(records.load_log, looks_back=self._mode.looks_back)
+        stored = await self.blocking(load, self._store, layout, head)
+        self.interpreter = Interpreter(self._store, self._payloads, layout, head, tag)
+        self.history = HistoryFile(self._store, layout, self.clock)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
         if self.state.current is not None:  # before sites train for what could not be folded
             strategy_rules(self.state.current.plan.strategy)
@@ -119,39 +124,16 @@ class Engine:
             self.damaged({damage.key: damage.what})
         await self._perform_all(effects)
         await self.handle(Ticked(self.clock()))
-        self._spawn(self._check_at_start())
+        self._spawn(self._check.at_start())
 
     @property
     def unready(self) -> str:
         """Why sites should not be sent here yet; empty when they may."""
-        return "" if self._checked else "the model is being checked"
+        return "" if self._check.done else "the model is being checked"
 
     async def check_model(self) -> None:
-        """Reads the model that is handed out; StoreDamagedError, which ends the process, when it is not what was committed."""
-        if self._checking is None:
-            self._checking = asyncio.create_task(self._check_model())
-        try:
-            await asyncio.shield(self._checking)
-        finally:
-            if self._checking is not None and self._checking.done():
-                self._checking = None
-
-    async def _check_model(self) -> None:
-        tip = self.state.tip
-        if tip is None:
-            return
-        try:
-            await self._retried(partial(verified.check, self._store, tip.model))
-        except DamagedError as error:
-            if self.state.tip is not tip:
-                return  # a newer one was committed meanwhile, and this one may have been deleted
-            self.damaged(error.found)
-            raise self.ended(StoreDamagedError(str(error))) from error
-
-    async def _check_at_start(self) -> None:
-        if self.state.phase is not Phase.FINISHED:  # then its outcome is told whatever became of it
-            await self.check_model()
-        self._checked = True
+        """Reads what is handed out; StoreDamagedError, which ends the process, when it is not what was committed."""
+        await self._check.now()
 
     def damaged(self, found: Mapping[str, str]) -> None:
         """Tells of objects that are not what was written."""
@@ -233,7 +215,7 @@ class Engine:
                 after, effects = self._mode.step(before, event)
         await self._perform_all(effects)
         self._show(after)
-        first_heard = isinstance(event, Heard) and any(_new(before, after, client) for client in event.clients)
+        first_heard = isinstance(event, Heard) and any(observed.new(before, after, client) for client in event.clients)
         if not isinstance(event, Heard | Ticked) or effects or first_heard or after.phase is not before.phase:
             self.news.set()
 
@@ -242,16 +224,17 @@ class Engine:
         before, self.state = self.state, state
         if state.phase is Phase.FINISHED:
             self.over.set()
-        metrics.ATTEMPT.set(state.attempt)
-        metrics.ROUND.set(state.tip.round if state.tip else 0)
+        observed.shown(state)
         self.polls.shown(before, state)
+        if self.history.due(state):
+            self._spawn(self.history.written(self.blocking))
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
         """In their order; an evaluation beside the commit that binds it, and both are durable before HEAD moves."""
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold() | FindRound():
+                case Fold() | Encode() | FindRound() | FindModel():
                     self._spawn(self._answered(effect))
                 case Discard():
                     discard = partial(self.blocking, self.interpreter.discard, effect)
@@ -281,20 +264,27 @@ class Engine:
             await self._decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
 
-    async def _answered(self, order: Fold | FindRound) -> None:
+    async def _answered(self, order: Fold | Encode | FindRound | FindModel) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
-        if isinstance(order, FindRound):
+        if isinstance(order, FindRound | FindModel):
             await self._discarding.over()
         with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:
-                event = await self._retried(answer)
-            except FoldCancelledError:
+                event = await self.retried(answer)
+            except WorkCancelledError:
                 return
+            except DamagedError as error:  # of the model that was to be encoded
+                if isinstance(order, Encode) and self.state.encoding != order.what:
+                    return
+                self.damaged(error.found)
+                raise self.ended(StoreDamagedError(str(error))) from error
         if isinstance(event, UpdatesDamaged):
             self.damaged(event.found)
+        if isinstance(event, Encoded):
+            observed.encoded(event)
         await self.handle(event)
 
-    async def _retried(self, work: Callable[[], _T]) -> _T:
+    async def retried(self, work: Callable[[], _T]) -> _T:
         """In the pool; tries again while the store is full or failing, for a bounded time; then the process gives up."""
         return await self._tried(self.blocking, work)
 
@@ -391,8 +381,3 @@ class Engine:
         self._outage.worked()
         if moved:
             raise SupersededError
-
-
-def _new(before: State, after: State, client: str) -> bool:
-    """Whether a site was not heard before, or not as it is now."""
-    return planning.unheard(before, client) or before.site(client).speech != after.site(client).speech

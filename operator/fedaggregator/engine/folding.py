@@ -5,42 +5,39 @@ are read into reused buffers and written as they are made. Same inputs, same byt
 in the same pass, and so is the result: nothing is made of damaged objects, no model and no memory of numbers that are none.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle
 
-import numpy as np
-
-from fedaggregator.engine import hubstate
+from fedaggregator.engine import hubstate, scoring
+from fedaggregator.engine.blocks import Plan, blocks
 from fedaggregator.engine.payloads import Payloads, Sent
-from fedaggregator.engine.sources import Base, Source, Updates, check
-from fedaggregator.engine.spans import Span, spans, widest
-from fedaggregator.engine.verified import Request, ahead
-from fedaggregator.errors import AggregatorError, DamagedError, TooOldError
+from fedaggregator.engine.sources import Base, Updates
+from fedaggregator.engine.spans import Span, spans
+from fedaggregator.engine.verified import BLOCK_BYTES
+from fedaggregator.engine.widths import widths
+from fedaggregator.errors import AggregatorError, DamagedError, TooOldError, WorkCancelledError
 from fedapi.wire.job import StrategySettings
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE
-from fedapi.wire.store import Layout
+from fedapi.wire.site import CONTROL, UPDATE
 from fedcore.rounds.effects import Fold
-from fedcore.strategies.folding import Rules, folded
-from fedcore.strategies.strategy import Update
+from fedcore.strategies.coverage import Coverage, coverage
+from fedcore.strategies.folding import Rules
+from fedcore.strategies.strategy import Cohort, Update
 from fedcore.strategies.table import UnknownStrategyError, rules
-from fedcore.tensors import arithmetic, tensorfile
-from fedcore.tensors.arithmetic import Accumulator, Array
-from fedcore.tensors.tensorfile import ITEM_BYTES
+from fedcore.strategies.weighing import Weight, needs_gram, weighed
+from fedcore.tensors import submodels, tensorfile
+from fedcore.tensors.arithmetic import Array
+from fedcore.tensors.fragments import Turn
+from fedcore.tensors.submodels import Widths
+from fedcore.tensors.tensorfile import TensorFile
 from fedstore import many
-from fedstore.objectstore import DIGEST, ObjectStore
+from fedstore.objectstore import DIGEST, ObjectStore, Writer
 
-_THREADS, _AHEAD = 2, 3  # beside the one that computes: they read and hash; and blocks
-_THREADS_FAR, _AHEAD_FAR = 8, 8  # where each block is a request
-
-
-class FoldCancelledError(AggregatorError):
-    """The process is stopping; the fold is made anew after the restart."""
+_SUMMED_BYTES = 2 << 20  # of a sum, whose updates are not kept: what a block costs beside its bytes is less per byte
+_STACKED_BYTES, _LEAST_BYTES = 8 << 20, 64 << 10  # blocks of all updates together, and one of them
 
 
 class ModelNotFiniteError(AggregatorError):
@@ -55,70 +52,54 @@ class Result:
     hub_state: ObjectRef | None
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is read, and how it becomes the result: span by span."""
-
-    rules: Rules
-    parts: tuple[Span, ...]
-    base: Source
-    left: Source | None  # the strategy's memory as the last commit left it; none in the first round
-    terms: tuple[tuple[Fraction, Source], ...]  # in the order of the plan
-    is_far: bool  # where it is read from
-
-    @property
-    def ahead(self) -> int:
-        """Blocks that are read before they are needed; each of another file."""
-        return min(_AHEAD_FAR if self.is_far else _AHEAD, 1 + len(self.terms))
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A span of the result; valid until the next is asked for."""
-
-    span: Span
-    old: Array
-    new: Array
-    memory: Array | None
-
-
 def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
     """The next model by the plan's strategy. Where no update counts, all stays what it was.
 
     DamagedError names what is not what was accepted or committed; ModelNotFiniteError the tensor that cannot be committed;
-    TooOldError a strategy that this version does not have.
+    TooFewUpdatesError a strategy that is not defined for so few; TooOldError one that this version does not have.
     """
     unchanged = Result(order.base, order.hub_state)
     if not any(term.samples for term in order.terms):
         return unchanged
-    chosen = strategy_rules(order.strategy)
+    chosen, far = strategy_rules(order.strategy), many.is_far(store)
+
+    def go_on() -> None:
+        if cancelled():
+            raise WorkCancelledError(f"fold of round {order.round} stopped")
+
     with ExitStack() as files:
-        base = Base.opened(store, order.base, files)
+        base = Base.opened(payloads, order.base, files, Turn(order.round, order.strategy.fragments))
         header, model = tensorfile.canonical_header(base.table.tensors)
-        state = hubstate.opened(store, base, model, chosen.strategy.memory, order.hub_state, files)
-        parts = spans(model, state.names)
-        updates = Updates(payloads, base, parts)
-        terms = tuple(_counted(chosen, order, layout.uid, updates))
+        state = hubstate.opened(payloads, base, model, chosen.strategy.kept, order.hub_state, files)
+        inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
+        chosen, terms = _counted(chosen, order, layout.uid, inner)
         if not terms:
             return unchanged
-        opened = updates.opened([sent for _, sent in terms], files)
+        smaller = _sub_models(payloads, order, terms)
+        block_size = block_bytes(chosen, len(terms), is_far=far)
+        parts = spans(model, state.names, block_size, frozenset(base.asked.by_name()))
+        opened = Updates(payloads, base, parts, smaller).opened([each for _, each in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
-        plan = _Plan(chosen, parts, base.source(parts), state.source(parts), weighted, many.is_far(store))
-        writer = files.enter_context(store.writer(layout.model(order.round, DIGEST), size=model.size))
-        writer.write(header)
-        keeper = None
-        if state.table.tensors:
-            keeper = files.enter_context(store.writer(layout.hub_state(order.round, DIGEST), size=state.table.size))
-            keeper.write(state.header)
+        changing = [_beside(order, layout.uid, sent) for _, sent in terms] if chosen.strategy.absorb else []
+        changes = state.changes(payloads, changing, parts, files)
+        reach = _reach(order, model, terms, smaller)
+        plan = Plan(chosen, parts, base.source(parts), state.source(parts), weighted, changes, far, reach)
+
+        def begun(key: str, size: int, header: bytes) -> Writer:
+            made = payloads.fingerprints.noted(files.enter_context(store.writer(key, size=size)))
+            made.write(header)
+            return made
+
+        writer = begun(layout.model(order.round, DIGEST), model.size, header)
+        kept = layout.hub_state(order.round, DIGEST)
+        keeper = begun(kept, state.table.size, state.header) if state.table.tensors else None
         broken = ""
-        for block in _sound(plan, _blocks(plan, files)):
-            if cancelled():
-                raise FoldCancelledError(f"fold of round {order.round} stopped")
-            broken = broken or _fault(block)
+        for block in files.enter_context(closing(blocks(plan))):
+            go_on()
+            broken = broken or block.fault
             writer.write(block.new.data.cast("B"))
-            if keeper is not None and block.memory is not None:
+            if keeper is not None and block.memory is not None and block.memory.size:
                 keeper.write(block.memory.data.cast("B"))
-        _check(plan)
         if broken:
             raise ModelNotFiniteError(f"{broken} of round {order.round} would have NaN or infinite values")
         return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish())
@@ -132,97 +113,62 @@ def strategy_rules(settings: StrategySettings) -> Rules:
         raise TooOldError(str(error)) from error
 
 
-def _counted(rules: Rules, order: Fold, job_uid: str, updates: Updates) -> Iterator[tuple[Fraction, Sent]]:
-    """The updates and how much each counts; what counts nothing adds nothing, not even a rounding."""
-    sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in order.terms]
-    weighed = [
-        Update(term.samples, term.steps, partial(updates.blocks, each))
-        for term, each in zip(order.terms, sent, strict=True)
-    ]
-    weights = rules.strategy.weights(weighed, rules.parameters)
-    return ((weight, each) for weight, each in zip(weights, sent, strict=True) if weight)
+def _counted(
+    rules: Rules, order: Fold, job_uid: str, inner: Callable[[Sequence[Sent]], Array]
+) -> tuple[Rules, list[tuple[Weight, Sent]]]:
+    """The updates and how much each counts, and the rules for just those.
+
+    One of a site that has no samples counts nothing, whatever the strategy.
+    """
+    trained = [term for term in order.terms if term.samples]
+    sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE), term.width) for term in trained]
+    updates = tuple(Update(term.samples, term.steps, term.client, order.staleness(term)) for term in trained)
+    gram = inner(sent) if needs_gram(rules) else None
+    found = weighed(rules, Cohort(updates, gram, order.training, order.seed, order.strategy.root))
+    counted = [(weight, each) for weight, each in zip(found.weights, sent, strict=True) if weight.counts]
+    return replace(rules, groups=found.groups), counted
 
 
-def _sound(plan: _Plan, blocks: Iterator[_Block]) -> Iterator[_Block]:
-    """The same. An encrypted update tells while it is read that it is damaged: then the others are looked at, too."""
-    try:
-        yield from blocks
-    except DamagedError:
-        _check(plan)
-        raise
+def _sub_models(payloads: Payloads, order: Fold, terms: Sequence[tuple[Weight, Sent]]) -> Widths:
+    """The sub-models that updates are of; DamagedError where the initial model, by which they were taken, knows no such one."""
+    asked = {sent.width for _, sent in terms if sent.width is not None}
+    if not asked:
+        return {}
+    found = widths(payloads, order.initial)
+    for width in sorted(asked - found.keys()):
+        raise DamagedError({(order.initial or order.base).key: submodels.unknown(found, width)})
+    return {width: found[width] for width in sorted(asked)}
 
 
-def _blocks(plan: _Plan, files: ExitStack) -> Iterator[_Block]:
-    """The result, span after span."""
-    threads = files.enter_context(
-        ThreadPoolExecutor(_THREADS_FAR if plan.is_far else _THREADS, thread_name_prefix="fold")
-    )
-    views = ahead(_requests(plan), threads, plan.ahead)
-    accumulators: dict[str, Accumulator] = {}
-    most = widest(plan.parts)
-    for span in plan.parts:
-        accumulator = accumulators.get(span.dtype)
-        if accumulator is None:
-            accumulator = accumulators[span.dtype] = Accumulator.of(span.dtype, most // ITEM_BYTES[span.dtype])
-        old = arithmetic.stored(span.dtype, next(views))
-        memory = _memory(plan, span, views, old.size) if span.remembered else None
-        terms = ((weight, arithmetic.stored(span.dtype, next(views))) for weight, _ in plan.terms)
-        with np.errstate(all="ignore"):
-            new, memory = folded(plan.rules, span.dtype, old, terms, accumulator, memory)
-        for _ in terms:
-            pass  # of a rule that does not look at all of them
-        yield _Block(span, old, new, memory)
+def _reach(order: Fold, model: TensorFile, terms: Sequence[tuple[Weight, Sent]], smaller: Widths) -> Coverage | None:
+    """Where the updates reach; None where each has the whole model."""
+    shapes = {tensor.name: tensor.shape for tensor in model.tensors}
+    sent = ((weight, update.width) for weight, update in terms)
+    return coverage(shapes, sent, smaller, order.strategy.sub_models == "ZeroPadding")
 
 
-def _memory(plan: _Plan, span: Span, views: Iterator[memoryview], items: int) -> Array:
-    """What the strategy remembers of a span's items: zeros in the first round."""
-    kind, memory = arithmetic.working_type(span.dtype), plan.rules.strategy.memory
-    if plan.left is None:
-        return np.zeros((items, memory), arithmetic.stored(kind, b"").dtype)
-    return arithmetic.stored(kind, next(views)).reshape(items, memory)
+def _beside(order: Fold, job_uid: str, update: Sent) -> Sent:
+    """What the site of an update has sent beside it."""
+    term = next(term for term in order.terms if term.client == update.place.client)
+    return Sent(term.payloads[CONTROL], order.place(job_uid, term, CONTROL))
 
 
-def _requests(plan: _Plan) -> Iterator[Request]:
-    """What `_blocks` takes, in its order: of each span the base, the memory, the updates."""
-    most = widest(plan.parts)
-    memory = 2 * plan.rules.strategy.memory * most  # float32 of a bfloat16
-    ours, left = (cycle([memoryview(bytearray(size)) for _ in range(2)]) for size in (most, memory))
-    theirs = cycle([memoryview(bytearray(most)) for _ in range(plan.ahead)])
-    for index, span in enumerate(plan.parts):
-        yield Request(plan.base.reader, plan.base.places[index], next(ours))
-        if span.remembered and plan.left is not None:
-            yield Request(plan.left.reader, plan.left.places[index], next(left))
-        for _, source in plan.terms:
-            yield Request(source.reader, source.places[index], next(theirs))
+def block_bytes(rules: Rules, updates: int, *, is_far: bool) -> int:
+    """Of each file at a time: less where a rule needs all updates at once, and there are many. It decides no bits."""
+    if rules.strategy.sums:
+        return BLOCK_BYTES if is_far else _SUMMED_BYTES
+    return max(_LEAST_BYTES, min(BLOCK_BYTES, _STACKED_BYTES // updates & -64))
 
 
-def _fault(block: _Block) -> str:
-    """What has values that are no numbers: a tensor of the model, or what is remembered of it; empty when nothing has."""
-    kind, new, old, memory = block.span.dtype, block.new, block.old, block.memory
-    if name := _first(block.span, lambda part: arithmetic.as_finite(kind, new[part], old[part])):
-        return f"tensor {name!r} of the model"
-    if memory is None:
-        return ""
-    working = arithmetic.working_type(kind)
-    name = _first(block.span, lambda part: arithmetic.finite(working, memory[part]))
-    return f"what the strategy remembers of tensor {name!r} of the model" if name else ""
-
-
-def _first(span: Span, finite: Callable[[slice], bool]) -> str:
-    """The name of the first of a span's tensors that is not finite; empty when all are."""
-    if finite(slice(None)):
-        return ""
-    start = 0
-    for piece in span.pieces:
-        end = start + piece.size // ITEM_BYTES[span.dtype]
-        if not finite(slice(start, end)):
-            return piece.name
-        start = end
-    return ""
-
-
-def _check(plan: _Plan) -> None:
-    """Damaged names what the last commit left, or else all updates, that are not what was committed or accepted."""
-    committed = [source for source in (plan.base, plan.left) if source is not None]
-    check(committed)
-    check(source for _, source in plan.terms)
+def _gram(
+    payloads: Payloads,
+    base: Base,
+    parts: tuple[Span, ...],
+    go_on: Callable[[], None],
+    sent: Sequence[Sent],
+    *,
+    is_far: bool,
+) -> Array:
+    """Inner products of the updates, of the tensors that are parameters."""
+    with ExitStack() as files:
+        return scoring.gram_matrix(Updates(payloads, base, parts).opened(sent, files), parts, go_on, is_far=is_far)

@@ -1,17 +1,20 @@
 """What a strategy remembers at the hub, as an object of the store: read and written span by span beside the model.
 
 A tensor file with one tensor per parameter, named and ordered as in the model: shape (items, memory), of the type that is
-computed in. It tells parameters from buffers, too: nothing else does of a model that was folded. Called by folding.py.
+computed in. It tells parameters from buffers, too: nothing else does of a model that was folded. So a strategy that treats
+the two differently has one even where it remembers nothing: shape (items, 0). What sites send to change it has its form, too.
+Called by folding.py, and by intake.py for that form.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fedaggregator.engine import content
-from fedaggregator.engine.sources import Base, Source
+from fedaggregator.engine.payloads import Payloads, Sent
+from fedaggregator.engine.sources import Base, Places, Source
 from fedaggregator.engine.spans import Span, extents
-from fedaggregator.engine.verified import VerifiedReader, verified
+from fedaggregator.engine.verified import Checked
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
 from fedcore.tensors import arithmetic, tensorfile
@@ -25,7 +28,7 @@ class Left:
     """The file that the last commit left, open."""
 
     ref: ObjectRef
-    reader: VerifiedReader
+    reader: Checked
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,36 @@ class HubState:
         """What was left, as one of the files of a fold; None in the first round."""
         if self.left is None:
             return None
-        begins = {tensor.name: tensor.begin for tensor in self.table.tensors}
-        found = [extents(span, begins, self._factor(span)) if span.remembered else () for span in parts]
-        return Source(self.left.ref, self.left.reader, found)
+        return Source(self.left.ref, self.left.reader, self._places(self.table, parts))
+
+    def changes(
+        self, payloads: Payloads, sent: Iterable[Sent], parts: Sequence[Span], files: ExitStack
+    ) -> tuple[Source, ...]:
+        """Payloads of its form, opened; DamagedError names each that is missing or is not of that form any more."""
+        sources: list[Source] = []
+        found: dict[str, str] = {}
+        for each in sent:
+            try:
+                sources.append(self._change(payloads, each, parts, files))
+            except DamagedError as error:
+                found.update(error.found)
+        if found:
+            raise DamagedError(found)
+        return tuple(sources)
+
+    def _change(self, payloads: Payloads, sent: Sent, parts: Sequence[Span], files: ExitStack) -> Source:
+        reader = files.enter_context(payloads.accepted(sent))
+        try:
+            table = content.read_header(reader)
+        except MalformedTensorFileError as error:
+            raise DamagedError({sent.ref.key: str(error)}) from error
+        if different := tensorfile.difference(self.table, table):
+            raise DamagedError({sent.ref.key: different})
+        return Source(sent.ref, reader, self._places(table, parts))
+
+    def _places(self, table: TensorFile, parts: Sequence[Span]) -> Places:
+        begins = {tensor.name: tensor.begin for tensor in table.tensors}
+        return [extents(span, begins, self._factor(span)) if span.remembered else () for span in parts]
 
     def _factor(self, span: Span) -> int:
         """Its bytes per byte of the model."""
@@ -56,22 +86,41 @@ class HubState:
 
 
 def opened(
-    store: ObjectStore, base: Base, model: TensorFile, memory: int, ref: ObjectRef | None, files: ExitStack
+    payloads: Payloads, base: Base, model: TensorFile, kept: int | None, ref: ObjectRef | None, files: ExitStack
 ) -> HubState:
-    """The state of a strategy with so much memory, for as long as `files`. DamagedError when it is not of the model's kind."""
-    if ref is None or not memory:
-        parameters = (t.name for t in base.table.tensors if t.dtype in FLOATS and t.name not in base.table.buffers)
-        return HubState(memory, *_file(model, frozenset(parameters if memory else ()), memory), None)
-    reader = files.enter_context(verified(store, ref))
+    """The state of a strategy that keeps so many numbers per item, for as long as `files`; None: no state, no names.
+
+    DamagedError when it is not of the model's kind.
+    """
+    if kept is None:
+        return HubState(0, *_file(model, frozenset(), 0), None)
+    if ref is None:
+        return HubState(kept, *_file(model, _parameters(base.table), kept), None)
+    reader = files.enter_context(payloads.committed(ref))
     try:
         header = content.header_of(reader)
         names = frozenset(tensor.name for tensor in tensorfile.parsed(header, reader.size).tensors)
     except MalformedTensorFileError as error:
         raise DamagedError({ref.key: str(error)}) from error
-    state = HubState(memory, *_file(model, names, memory), Left(ref, reader))
+    state = HubState(kept, *_file(model, names, kept), Left(ref, reader))
     if not state.header.endswith(header) or reader.size != state.table.size:
         raise DamagedError({ref.key: "its tensors are not those of the model"})
     return state
+
+
+def form(store: ObjectStore, base: TensorFile, kept: int, ref: ObjectRef | None) -> TensorFile:
+    """The tensors of such a file: beside the model `base`, and what the last commit left, if anything.
+
+    MissingError and MalformedTensorFileError, where that cannot be read.
+    """
+    _, model = tensorfile.canonical_header(base.tensors)
+    names = _parameters(base) if ref is None else frozenset(content.read_table(store, ref.key).by_name())
+    return _file(model, names, kept)[1]
+
+
+def _parameters(base: TensorFile) -> frozenset[str]:
+    """Of an initial model, as who made it says."""
+    return frozenset(t.name for t in base.tensors if t.dtype in FLOATS and t.name not in base.buffers)
 
 
 def _file(model: TensorFile, names: frozenset[str], memory: int) -> tuple[bytes, TensorFile]:

@@ -14,6 +14,8 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Receipt, Refusal, UploadGrant
 from fedcore.rounds import initial
 from fedcore.rounds.events import InitialModelFound
+from fedcore.tensors import submodels
+from fedcore.tensors.tensorfile import TensorFile
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 
@@ -55,17 +57,23 @@ class InitialModel:
                 raise RequestRefusedError(refusal)
             if engine.state.tip is not None:
                 return Receipt(duplicate=True)
-            await self._check(manifest.payload)
-            await engine.handle_locked(InitialModelFound(engine.clock(), manifest.payload))
+            table = await self._checked(manifest.payload)
+            if (refusal := initial.unfit(engine.state, table)) is not None:
+                raise RequestRefusedError(refusal)
+            partial = bool(
+                table.frozen or table.local or submodels.widths(table)
+            )  # later ones cannot be read without it
+            await engine.handle_locked(InitialModelFound(engine.clock(), manifest.payload, partial))
         return Receipt()
 
-    async def _check(self, model: ObjectRef) -> None:
+    async def _checked(self, model: ObjectRef) -> TensorFile:
         try:
             await self._engine.under_lock(self._delivery.arrived, model)
-            await self._engine.under_lock(content.check_model, self._store, model)
+            table = await self._engine.under_lock(content.check_model, self._store, model)
             await self._engine.under_lock(self._engine.interpreter.keep_initial, model)  # not what other grants put
         except StoreError as error:
             raise self._unavailable(error) from error
+        return table
 
     def _unavailable(self, error: StoreError) -> RequestRefusedError:
         self._engine.store_failed(error)

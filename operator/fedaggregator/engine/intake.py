@@ -14,14 +14,20 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from fedaggregator import metrics, refusallog
-from fedaggregator.engine import content
+from fedaggregator.engine import content, hubstate, observed
+from fedaggregator.engine.content import Asked
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.folding import strategy_rules
 from fedaggregator.engine.payloads import Payloads, Sent
-from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
+from fedaggregator.engine.widths import widths
+from fedaggregator.errors import DamagedError, FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import storekey
+from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
+    CONTROL,
+    UPDATE,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
@@ -30,17 +36,22 @@ from fedapi.wire.site import (
     UpdateManifest,
     UploadRequest,
 )
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
-from fedcore.rounds import admission
+from fedcore.rounds import admission, evaluation_requests, heldout
 from fedcore.rounds.effects import Forget
-from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
-from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
+from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteEvaluated, SiteFailed
+from fedcore.rounds.state import State
+from fedcore.tensors import submodels
+from fedcore.tensors.fragments import TooManyFragmentsError, Turn
+from fedcore.tensors.tensorfile import MalformedTensorFileError
 from fedstore.errors import HeadMovedError, MissingError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
+_Kind = tuple[str, Compression | None, Turn]  # of a round: what decides what its updates have to be
 _T = TypeVar("_T")
-WRONG_DIGEST = "WrongDigest"  # in a failure report: the bytes of the model are not those of the order
+_DOUBTS = ("WrongDigest", "Missing")  # in a failure report: the bytes of the model are not those of the order, or gone
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
 _FATAL_REPORT = frozenset({"TooLarge", "NotFinite", "Malformed"})  # as is the same evaluation
 # Hand-ins of one site in one attempt that name what the store has not. An honest site uploads again in between.
@@ -58,7 +69,8 @@ class Intake:
 
     def __init__(self, engine: Engine, store: ObjectStore, payloads: Payloads, delivery: Delivery) -> None:
         self._engine, self._store, self._payloads, self._delivery = engine, store, payloads, delivery
-        self._base: tuple[str, TensorFile] | None = None
+        self._asked: tuple[_Kind, dict[str, Asked]] | None = None
+        self._sub_models: dict[float, Asked] = {}  # of the same: what an update of a sub-model has to be
         self._reading = asyncio.Lock()
         self._misses: dict[str, tuple[tuple[int, int], int]] = {}  # of each site, in its last attempt
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
@@ -70,7 +82,7 @@ class Intake:
             async with self._turn("update", client):
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
-                await self._judged(client, handed)
+                plain_bytes = await self._judged(client, handed)
                 _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
                 write = partial(engine.interpreter.write_manifest, content=_by_key(handed))
                 durable = (await self._durable(write, handed.envelope)).body
@@ -80,7 +92,7 @@ class Intake:
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             raise
-        metrics.UPDATES.inc()
+        observed.accepted(manifest.payloads[UPDATE], plain_bytes)
         metrics.BYTES.labels("in").inc(sum(map(len, handed.content.values())))
         return Receipt()
 
@@ -104,6 +116,12 @@ class Intake:
         engine = self._engine
         try:
             async with self._turn("evaluation", client):
+                held_out = heldout.is_held_out(engine.state, client)
+                asked = held_out or evaluation_requests.asks(engine.state, client, report)
+                if asked:
+                    receipt = await self._site_evaluation(client, report, held_out=held_out)
+                    if held_out or not admission.in_turn(engine.state, client, report):
+                        return receipt
                 if _known(admission.evaluated(engine.state, client, report)):
                     return Receipt(duplicate=True)
                 durable = await self._durable(engine.interpreter.write_report, report)
@@ -117,8 +135,21 @@ class Intake:
                 now, refusal = engine.clock(), error.refusal
                 await engine.handle(SiteFailed(now, client, report.round, NO_ATTEMPT, refusal.code, refusal.message))
             raise
-        metrics.EVALUATIONS.inc()
+        if not asked:  # else it was counted
+            metrics.EVALUATIONS.inc()
         return Receipt(duplicate=durable != report.sealed())
+
+    async def _site_evaluation(self, client: str, report: EvaluationReport, *, held_out: bool) -> Receipt:
+        """Makes that of a held-out site, or one that was asked for, durable. There is no round that it could be too late for, so it is decided once."""
+        engine = self._engine
+        if refusal := admission.site_evaluation(engine.state, client, report):
+            raise RequestRefusedError(refusal)
+        said = report.model_dump(include={"job_uid", "round", "client", "model_sha256", "samples", "metrics"})
+        record = SiteEvaluationRecord(**said, held_out=held_out, at=engine.clock())
+        durable = await self._durable(engine.interpreter.write_site_evaluation, record)
+        await engine.handle(SiteEvaluated(engine.clock(), durable))
+        metrics.EVALUATIONS.inc()
+        return Receipt(duplicate=durable != record.sealed())
 
     async def failure(self, client: str, report: FailureReport) -> Receipt:
         """Notes that a site cannot deliver."""
@@ -126,9 +157,8 @@ class Intake:
         metrics.SITE_FAILURES.inc()
         fields = {"site": client, "round": report.round, "attempt": report.attempt, "reason": report.reason}
         log.info("site failed", extra={"fields": fields})
-        if WRONG_DIGEST in f"{report.reason} {report.message}" and admission.matters(
-            self._engine.state, client, report
-        ):
+        said = f"{report.reason} {report.message}"
+        if any(doubt in said for doubt in _DOUBTS) and admission.matters(self._engine.state, client, report):
             await self._engine.check_model()  # the site may have been sent what the hub's own disk spoilt
         now = self._engine.clock()
         await self._engine.handle(SiteFailed(now, client, report.round, report.attempt, report.reason, report.message))
@@ -159,10 +189,10 @@ class Intake:
                 await engine.blocking(engine.interpreter.delete, Forget((key,)))
         _known(answer)
 
-    async def _judged(self, client: str, handed: HandedUpdate) -> None:
-        """RequestRefusedError when the content is no update, or the store does not let it be looked at now."""
+    async def _judged(self, client: str, handed: HandedUpdate) -> int:
+        """Bytes of the update as a plain file; RequestRefusedError when it is none, or the store does not let it be looked at now."""
         try:
-            await self._check_content(client, handed)
+            return await self._check_content(client, handed)
         except StoreError as error:  # also one that is unfit by now, or lost the object while it was read
             raise self._unavailable(error) from error
 
@@ -171,19 +201,20 @@ class Intake:
         self._engine.store_failed(error)
         return RequestRefusedError(Refusal(code="StoreFull", message="the store cannot take it now: send it again"))
 
-    async def _check_content(self, client: str, handed: HandedUpdate) -> None:
+    async def _check_content(self, client: str, handed: HandedUpdate) -> int:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
-        engine, base, manifest, inline = self._engine, await self._base_table(), handed.body, _by_key(handed)
+        engine, manifest, inline = self._engine, handed.body, _by_key(handed)
+        asked = await self._all_asked(client)
         try:
             for name, payload in sorted(manifest.payloads.items()):
-                ref, sent = payload.object, Sent(payload, manifest.place(name))
+                ref, sent, wanted = payload.object, Sent(payload, manifest.place(name)), asked[name]
                 if ref.key in inline:
                     self._check_granted(client, manifest, ref)
-                    others = await engine.blocking(self._inline_others, sent, inline[ref.key], base)
+                    others = await engine.blocking(self._inline_others, sent, inline[ref.key], wanted)
                     self.check_room(client, others)
                 else:
                     await self._arrived(client, manifest, ref)
-                    await engine.blocking(content.check_update, self._store, self._payloads, sent, base)
+                    await engine.blocking(content.check_update, self._store, self._payloads, sent, wanted)
         except RequestRefusedError as error:
             refusal = error.refusal
             if refusal.code == "WrongShape":
@@ -192,6 +223,7 @@ class Intake:
                 now, round_, attempt = engine.clock(), manifest.round, manifest.attempt
                 await engine.handle(SiteFailed(now, client, round_, attempt, refusal.code, refusal.message))
             raise
+        return asked[UPDATE].layout.table.size
 
     async def _arrived(self, client: str, manifest: UpdateManifest, upload: ObjectRef) -> None:
         """RequestRefusedError where the store has it not, or was asked in vain so often that it is not asked any more."""
@@ -220,9 +252,9 @@ class Intake:
         if isinstance(answer := admission.upload(self._engine.state, client, request), Refusal):
             raise RequestRefusedError(answer)
 
-    def _inline_others(self, sent: Sent, data: bytes, base: TensorFile) -> int:
+    def _inline_others(self, sent: Sent, data: bytes, asked: Asked) -> int:
         """How many other updates the site has stored, if this one is one. Blocking."""
-        content.check_inline(self._payloads, sent, data, base)
+        content.check_inline(self._payloads, sent, data, asked)
         return self.others(sent.ref)
 
     async def _durable(self, write: Callable[[_T], _T], record: _T) -> _T:
@@ -237,22 +269,45 @@ class Intake:
             self._engine.ended(error)
             raise
 
-    async def _base_table(self) -> TensorFile:
-        """The tensors of the base of the round under way, read once a round."""
-        attempt = admission.open_attempt(self._engine.state)
-        if attempt is None:
+    async def _all_asked(self, client: str) -> dict[str, Asked]:
+        """What each payload of a site in the round under way has to be: its tensors, read once a round, encoded as planned."""
+        state = self._engine.state
+        base, width = admission.asked_of(state), admission.width(state, client)
+        if base is None:
             raise RequestRefusedError(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
-        base = attempt.plan.base
+        kind = (base.sha256, admission.compression(state), admission.turn(state))
         async with self._reading:
-            if self._base is None or self._base[0] != base.sha256:
+            if self._asked is None or self._asked[0] != kind or (width is not None and width not in self._sub_models):
                 try:
-                    table = await self._engine.blocking(content.read_table, self._store, base.key)
-                except (MissingError, MalformedTensorFileError) as error:
+                    await self._engine.blocking(self._read_all_asked, state, base, kind, width)
+                except (MissingError, MalformedTensorFileError, DamagedError) as error:
                     await self._engine.check_model()
                     refusal = Refusal(code="Stopping", message="the base cannot be read: ask again")
                     raise RequestRefusedError(refusal) from error
-                self._base = (base.sha256, table)
-            return self._base[1]
+                except TooManyFragmentsError as error:
+                    raise RequestRefusedError(Refusal(code="Malformed", message=str(error))) from error
+            asked = self._asked[1] if self._asked else {}
+            return asked if width is None else asked | {UPDATE: self._sub_models[width]}
+
+    def _read_all_asked(self, state: State, base: ObjectRef, kind: _Kind, width: float | None) -> None:
+        if self._asked is None or self._asked[0] != kind:
+            tip = state.tip
+            self._asked, self._sub_models = (kind, self._read_asked(state, base, tip.hub_state if tip else None)), {}
+        if width is not None:
+            plan = state.current.plan if state.current else None
+            known, whole = widths(self._payloads, plan.initial if plan else None), self._asked[1][UPDATE]
+            if width not in known:
+                raise RequestRefusedError(Refusal(code="WrongShape", message=submodels.unknown(known, width)))
+            self._sub_models[width] = Asked(submodels.sliced(whole.base, known[width]), whole.compression, width)
+
+    def _read_asked(self, state: State, model: ObjectRef, hub_state: ObjectRef | None) -> dict[str, Asked]:
+        base = content.read_table(self._store, model.key).exchanged
+        asked = {UPDATE: Asked(admission.turn(state).of(base), admission.compression(state))}
+        if CONTROL in admission.wanted(state):
+            plan = state.current.plan if state.current else None
+            kept = strategy_rules(plan.strategy if plan else state.config.strategy).strategy.kept or 0
+            asked[CONTROL] = Asked(hubstate.form(self._store, base, kept, hub_state))
+        return asked
 
 
 def _by_key(handed: HandedUpdate) -> dict[str, bytes]:

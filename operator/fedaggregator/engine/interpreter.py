@@ -9,29 +9,34 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import earlier, folding, records
+from fedaggregator.engine import broadcast, earlier, folding, records
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
+from fedapi.wire.issues import IssueRecord
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
-from fedapi.wire.store import (
-    CloseRecord,
-    CommitRecord,
-    EvaluationRecord,
-    FailureRecord,
-    Head,
-    IssueRecord,
-    Layout,
-    PlanRecord,
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.storekey import (
+    BroadcastKey,
+    HubStateKey,
+    ManifestKey,
+    ModelKey,
+    RecordKey,
+    ReportKey,
+    StoreKey,
+    UpdateKey,
 )
-from fedapi.wire.storekey import HubStateKey, ModelKey, RecordKey, ReportKey, StoreKey
-from fedcore.rounds.closing import MODEL_NOT_FINITE
+from fedcore.rounds.closing import MODEL_NOT_FINITE, STRATEGY_FAILED, TOO_FEW_UPDATES
 from fedcore.rounds.effects import (
     Commit,
     Discard,
     Effect,
+    Encode,
+    FindModel,
     FindRound,
     Finish,
     Fold,
@@ -42,15 +47,26 @@ from fedcore.rounds.effects import (
     WriteFailure,
     WritePlan,
 )
-from fedcore.rounds.events import Folded, FoldFailed, RoundFound, RoundLost, UpdatesDamaged
-from fedcore.rounds.state import End
+from fedcore.rounds.events import (
+    Encoded,
+    Folded,
+    FoldFailed,
+    ModelFound,
+    ModelLost,
+    RoundFound,
+    RoundLost,
+    UpdatesDamaged,
+)
+from fedcore.rounds.state import End, Outgoing
+from fedcore.strategies.strategy import StrategyFailedError
+from fedcore.strategies.weighing import TooFewUpdatesError
 from fedstore import history, many
 from fedstore.errors import AlreadyExistsError, HeadMovedError, MissingError, StoreFailedError
 from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
 _TRIES = 3  # to write a record that comes and goes under somebody else's hands
-Answer = Folded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost
+Answer = Folded | Encoded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost | ModelFound | ModelLost
 
 
 class Interpreter:
@@ -61,7 +77,7 @@ class Interpreter:
         self._head, self._tag = head, tag
 
     def perform(self, effect: Effect) -> None:
-        """Makes one effect durable. A Fold and a FindRound are not performed here: they take long, and have an `answer`."""
+        """Makes one effect durable. What takes long is not performed here, and has an `answer`: Fold, Encode, FindRound."""
         match effect:
             case WritePlan():
                 self.write_plan(effect.plan)
@@ -77,7 +93,7 @@ class Interpreter:
                 self.finish(effect.end)
             case Withdraw() | Forget() | Discard():
                 self.delete(effect)
-            case Fold() | FindRound():
+            case Fold() | Encode() | FindRound() | FindModel():
                 raise TypeError("what takes long is done by `answer`")
             case _:
                 assert_never(effect)
@@ -86,16 +102,33 @@ class Interpreter:
         """The next model and what its strategy remembers, in the store."""
         return folding.fold(self._store, self._payloads, self._layout, order, cancelled)
 
-    def answer(self, order: Fold | FindRound, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
-        """What becomes of it. StoreDamagedError when what it began with is not what was committed."""
-        if isinstance(order, FindRound):
-            return earlier.sought(self._store, self._layout, self._head, order.asked, now)
+    def encode(self, what: Outgoing, cancelled: Callable[[], bool]) -> broadcast.Result:
+        """A committed model as sites get it, in the store. DamagedError when it is not what was committed."""
+        return broadcast.encode(self._store, self._payloads, self._layout, what, cancelled)
+
+    def answer(
+        self, order: Fold | Encode | FindRound | FindModel, cancelled: Callable[[], bool], now: Callable[[], float]
+    ) -> Answer:
+        """What becomes of it. StoreDamagedError, or DamagedError of an Encode, when what it began with is not what was committed."""
+        if isinstance(order, FindRound | FindModel):
+            return earlier.answer(self._store, self._layout, self._head, order, now)
+        if isinstance(order, Encode):
+            sent = self.encode(order.what, cancelled)
+            return Encoded(now(), order.what, sent.object, sent.plain_bytes, sent.reference)
+        return self._folded(order, cancelled, now)
+
+    def _folded(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
         try:
             made = self.fold(order, cancelled)
         except ModelNotFiniteError as error:
             return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
+        except TooFewUpdatesError as error:
+            return FoldFailed(now(), order.round, order.attempt, TOO_FEW_UPDATES, str(error))
+        except StrategyFailedError as error:
+            return FoldFailed(now(), order.round, order.attempt, STRATEGY_FAILED, str(error))
         except DamagedError as error:
-            if error.found.keys() & {order.base.key, *((order.hub_state.key,) if order.hub_state else ())}:
+            ours = (order.base, order.hub_state, order.initial)
+            if error.found.keys() & {ref.key for ref in ours if ref is not None}:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
@@ -150,6 +183,11 @@ class Interpreter:
         key = self._layout.evaluation_report(report.client, report.round)
         return self._first(key, report, lambda each: each.model_sha256)
 
+    def write_site_evaluation(self, record: SiteEvaluationRecord) -> SiteEvaluationRecord:
+        """What a site measured outside of training; the one that counts, which is the first of that model."""
+        key = self._layout.site_evaluation(record.client, record.round, record.model_sha256)
+        return self._first(key, record, lambda each: each.model_sha256)
+
     def keep_initial(self, model: ObjectRef) -> None:
         """Deletes all other models of round 0; HeadMovedError when another aggregator, which may have committed one, took HEAD."""
         self._check_head()
@@ -192,7 +230,7 @@ class Interpreter:
         for manifest in effect.manifests:
             for ref in manifest.objects:
                 self._store.delete(ref.key)
-            self._store.delete(self._layout.manifest(manifest.client, effect.round, effect.attempt))
+            self._store.delete(self._layout.manifest(manifest.client, manifest.round, manifest.attempt))
 
     def _first(
         self, key: str, record: _M, model: Callable[[_M], str], beside: Mapping[str, bytes] = MappingProxyType({})
@@ -253,9 +291,11 @@ class Interpreter:
 def _over(said: StoreKey, effect: Discard) -> bool:
     """Whether nobody needs an object any more after that round."""
     match said:
-        case ModelKey() | HubStateKey():
+        case ModelKey() | BroadcastKey() | HubStateKey():
             return said.round <= effect.round and said.sha256 not in effect.keep
         case ReportKey():
             return said.round < effect.round
+        case UpdateKey() | ManifestKey() if effect.unsettled is not None:
+            return said.round <= effect.round and not effect.unsettled.has(said.client, said.round)
         case _:
             return said.round <= effect.round

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
+from fedapi.wire.issues import Issue, IssueRecord, Method
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Download, Refusal, UploadGrant
-from fedapi.wire.store import CommitRecord, Issue, IssueRecord, Method
+from fedapi.wire.store import CommitRecord
 
 log = logging.getLogger(__name__)
 # Different uploads of one site in one attempt. An honest site has one, or one each time that a pod trains anew.

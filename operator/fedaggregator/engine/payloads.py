@@ -1,21 +1,23 @@
 """The files of updates, opened to be read as files of tensors: the one place that knows how a payload is kept.
 
-Made by __main__; used where an update is judged (content.py) and where it is folded (sources.py). Sizes and digests of
+Made by __main__; used where an update is judged (content.py) and where it is folded (sources.py), with what it is added to. Sizes and digests of
 references are those of the bytes that are kept; what is read, by size and offset, is the file that the site made.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fedaggregator.engine import verified
-from fedaggregator.engine.verified import Checked
+from fedaggregator.engine.fingerprints import Fingerprints
+from fedaggregator.engine.verified import Checked, Verified
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Encrypt, Payload, Refusal
+from fedcore.tensors.submodels import Widths
 from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
 
@@ -30,6 +32,7 @@ class Sent:
 
     payload: Payload
     place: Place
+    width: float | None = None  # of the sub-model that it is an update of; None: of the whole model
 
     @property
     def ref(self) -> ObjectRef:
@@ -42,7 +45,9 @@ class Payloads:
 
     def __init__(self, store: ObjectStore, job_key: bytes) -> None:
         self._store, self._job_key = store, job_key
+        self.fingerprints = Fingerprints()  # of this job's objects, updates or not
         self._told: dict[Kem, Encrypt] = {}
+        self.widths: dict[str, Widths] = {}  # of initial models that were read, by digest (widths.py)
 
     @contextmanager
     def arrived(self, sent: Sent) -> Iterator[Reader]:
@@ -59,9 +64,13 @@ class Payloads:
     @contextmanager
     def accepted(self, sent: Sent) -> Iterator[Checked]:
         """One that counts, checked again while it is read; DamagedError when it is missing or is not what was accepted."""
-        with verified.verified(self._store, sent.ref) as reader:
+        with verified.verified(self._store, sent.ref, self.fingerprints) as reader:
             kem = sent.payload.encryption
             yield self._decrypted(sent, kem, reader.unhashed, reader.saw, reader.trouble) if kem else reader
+
+    def committed(self, ref: ObjectRef) -> AbstractContextManager[Verified]:
+        """What a commit names, checked while it is read; DamagedError when it is missing."""
+        return verified.verified(self._store, ref, self.fingerprints)
 
     def encrypt(self, kem: Kem) -> Encrypt:
         """What sites are told who are to encrypt."""

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fedaggregator.errors import StoreDamagedError, SupersededError, TooOldError
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Layout, PlanRecord
-from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, StoreKey
-from fedcore.rounds import lines, recovery
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, SiteEvaluationKey, StoreKey
+from fedcore.rounds import lines, recovery, window
+from fedcore.rounds.effort import Effort
 from fedcore.rounds.recovery import Damage, Log
 from fedcore.rounds.state import Site
 from fedstore import history, many
@@ -61,16 +64,17 @@ def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> No
             raise StoreDamagedError(f"{text}: an older HEAD was put back")
 
 
-def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
-    """Everything that recovery needs."""
+def load_log(store: ObjectStore, layout: Layout, head: Head, *, looks_back: bool = False) -> Log:
+    """Everything that recovery needs. `looks_back`: updates of orders before the round under way may count, too."""
     found = sorted(history.objects(store, layout), key=_order)
-    commits, sites = _committed(store, layout, head)
+    commits, sites, effort = _committed(store, layout, head)
     tip = commits[-1] if commits else None
     reader = _Reader(store, layout.uid, head.uids(layout.uid))
     return Log(
         head=head,
         commits=tuple(commits),
         sites=sites,
+        effort=effort,
         evaluations=tuple(_evaluations(reader, found, commits, finished=head.finished is not None)),
         tip_selected=_tip_selected(reader, found, tip),
         plans=tuple(_own(layout, reader.all(_named(found, head.round + 1, PLAN), PlanRecord))),
@@ -79,12 +83,23 @@ def load_log(store: ObjectStore, layout: Layout, head: Head) -> Log:
         manifests=tuple(
             envelope.body
             for envelope in reader.all(
-                ((k, s) for k, s in found if _is(s, ManifestKey, head.round + 1)), UpdateEnvelope
+                ((k, s) for k, s in found if isinstance(s, ManifestKey) and _is_open(s, head, looks_back)),
+                UpdateEnvelope,
             )
         ),
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
+        site_evaluations=tuple(reader.all(_site_evaluations(found, commits), SiteEvaluationRecord)),
         damages=tuple(reader.damages),
     )
+
+
+def _site_evaluations(
+    found: Iterable[tuple[str, StoreKey]], commits: list[CommitRecord]
+) -> Iterator[tuple[str, SiteEvaluationKey]]:
+    """The newest evaluation of each site outside of training, of a model that is committed."""
+    models = {commit.round: commit.model.sha256 for commit in commits}
+    own = ((k, s) for k, s in found if isinstance(s, SiteEvaluationKey) and models.get(s.round) == s.model_sha256)
+    yield from {said.client: (key, said) for key, said in own}.values()  # by round: the last one stays
 
 
 def _own(layout: Layout, plans: Iterable[PlanRecord]) -> Iterator[PlanRecord]:
@@ -92,15 +107,19 @@ def _own(layout: Layout, plans: Iterable[PlanRecord]) -> Iterator[PlanRecord]:
     return (plan for plan in plans if plan.job_uid == layout.uid)
 
 
-def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[CommitRecord], Mapping[str, Site]]:
+def _committed(store: ObjectStore, layout: Layout, head: Head) -> tuple[list[CommitRecord], Mapping[str, Site], Effort]:
     """The commits, oldest first, and what sites did in all but the last: a thousand participants a round are 1.4 MiB."""
     commits: list[CommitRecord] = []
     sites: Mapping[str, Site] = {}
+    effort = Effort()
     with fatal():
         for commit, counts in lines.marked(history.links(store, layout, head), head.round):
-            sites = recovery.did_earlier(sites, commit, counts=counts) if commits else sites
-            commits.append(commit.model_copy(update={"participants": ()}) if commits else commit)
-    return commits[::-1], sites
+            if not commits:
+                commits.append(commit)
+                continue
+            sites, effort = recovery.did_earlier(sites, commit, counts=counts), effort.with_commit(commit)
+            commits.append(commit.model_copy(update={"participants": (), "missed": (), "lost_s": 0.0}))
+    return commits[::-1], sites, effort
 
 
 @contextmanager
@@ -163,7 +182,7 @@ class _Reader:
         return record
 
     def _leave_out(self, key: str, said: StoreKey, what: str) -> None:
-        client = said.client if isinstance(said, ManifestKey | ReportKey) else ""
+        client = said.client if isinstance(said, ManifestKey | ReportKey) else ""  # who sends it again when it is asked
         self.damages.append(Damage(key, what, client))
 
 
@@ -173,7 +192,7 @@ def belongs(record: Record, said: StoreKey, uids: frozenset[str]) -> bool:
     if told.pop("job_uid", None) not in (None, *uids):
         return False
     says: dict[str, object] = {"round": said.round}
-    if isinstance(said, ManifestKey | ReportKey):
+    if isinstance(said, ManifestKey | ReportKey | SiteEvaluationKey):
         says["client"] = said.client
     if isinstance(said, RecordKey | ManifestKey):
         says["attempt"] = said.attempt
@@ -228,11 +247,16 @@ def _tip_selected(reader: _Reader, found: list[tuple[str, StoreKey]], tip: Commi
     if tip is None:
         return 0
     plans = reader.all(_named(found, tip.round, PLAN), PlanRecord)
-    return max((len(plan.selected) for plan in plans if plan.attempt == tip.attempt), default=0)
+    return max((window.asked(plan) for plan in plans if plan.attempt == tip.attempt), default=0)
 
 
 def _named(found: Iterable[tuple[str, StoreKey]], round_: int, name: str) -> Iterator[tuple[str, RecordKey]]:
     return ((k, s) for k, s in found if isinstance(s, RecordKey) and (s.round, s.name) == (round_, name))
+
+
+def _is_open(said: ManifestKey, head: Head, looks_back: bool) -> bool:
+    """Whether an update may be part of the round after HEAD."""
+    return said.round == head.round + 1 or (looks_back and said.round <= head.round)
 
 
 def _is(said: StoreKey, kind: type[StoreKey], round_: int) -> bool:

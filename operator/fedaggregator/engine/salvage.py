@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from fedaggregator.engine import records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError
-from fedapi.wire.store import CommitRecord, Head, Layout, RestoreRecord
+from fedapi.wire.store import CommitRecord, Head, RestoreRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
 from fedstore import history
 from fedstore.errors import MissingError
@@ -118,7 +119,6 @@ def _is_whole(store: ObjectStore, commit: CommitRecord) -> bool:
 
 
 def _check(store: ObjectStore, commit: CommitRecord) -> None:
-    """Damaged unless what the next round begins with is whole: the model, and what the strategy remembers."""
-    for ref in (commit.model, commit.hub_state):
-        if ref is not None:
-            verified.check(store, ref)
+    """Damaged unless what the next round begins with is whole."""
+    for ref in commit.objects:
+        verified.check(store, ref)

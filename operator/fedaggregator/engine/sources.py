@@ -1,22 +1,28 @@
-"""The files that a fold reads: the base and the updates, opened, of one kind, and where each has every span.
+"""The files that a fold reads: the base and the updates, opened, of one kind, and where each has its spans.
 
 Called by folding.py. What is not what was accepted or committed is a DamagedError with all that were found.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 
-from fedaggregator.engine import content
+from fedaggregator.engine import content, decoding
+from fedaggregator.engine.decoding import Layout
 from fedaggregator.engine.payloads import Payloads, Sent
-from fedaggregator.engine.spans import Span, extents, widest
-from fedaggregator.engine.verified import Checked, Extent, gathered, verified
+from fedaggregator.engine.spans import Span, extents
+from fedaggregator.engine.spanwise import Turns
+from fedaggregator.engine.spreading import SpreadReader
+from fedaggregator.engine.verified import Checked, Extent, gathered
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
-from fedcore.tensors import arithmetic, tensorfile
-from fedcore.tensors.arithmetic import FLOATS, Array
+from fedcore.compression.codec import MalformedEncodingError
+from fedcore.tensors import submodels, tensorfile
+from fedcore.tensors.fragments import WHOLE, Turn
+from fedcore.tensors.submodels import Widths
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
-from fedstore.objectstore import ObjectStore
 
 Places = Sequence[tuple[Extent, ...]]  # of every span
 
@@ -28,22 +34,34 @@ class Source:
     ref: ObjectRef
     reader: Checked
     places: Places
+    turns: Turns = field(default_factory=Turns)
+
+    def block(self, index: int, buffer: memoryview) -> memoryview:
+        """What it has of a span, in the buffer; called in threads that have other spans under way."""
+        if not self.reader.in_turn:
+            return gathered(self.reader, self.places[index], buffer)
+        self.turns.wait(index)
+        block = gathered(self.reader, self.places[index], buffer)
+        self.turns.done(index)
+        return block
 
 
 @dataclass(frozen=True)
 class Base:
-    """The model that a round began with."""
+    """The model that a round began with: of the initial one, the tensors that travel."""
 
     ref: ObjectRef
     reader: Checked
     table: TensorFile
+    asked: TensorFile  # the same, of which the round's updates have these tensors: those of its fragment, or all
 
     @staticmethod
-    def opened(store: ObjectStore, ref: ObjectRef, files: ExitStack) -> "Base":
+    def opened(payloads: Payloads, ref: ObjectRef, files: ExitStack, turn: Turn = WHOLE) -> "Base":
         """Opens it for as long as `files`."""
-        reader = files.enter_context(verified(store, ref))
+        reader = files.enter_context(payloads.committed(ref))
         try:
-            return Base(ref, reader, content.read_header(reader))
+            table = content.read_header(reader).exchanged
+            return Base(ref, reader, table, turn.of(table))
         except MalformedTensorFileError as error:
             raise DamagedError({ref.key: str(error)}) from error
 
@@ -55,9 +73,26 @@ class Base:
 class Updates:
     """Opens updates of a base. Tables of tensors that are the same bytes are read once: sites mostly send the same."""
 
-    def __init__(self, payloads: Payloads, base: Base, parts: Sequence[Span]) -> None:
-        self._payloads, self._base, self._parts = payloads, base, parts
+    def __init__(
+        self, payloads: Payloads, base: Base, parts: Sequence[Span], widths: Widths = MappingProxyType({})
+    ) -> None:
+        self._payloads, self._base, self._parts, self._widths = payloads, base, parts, widths
         self._known: dict[tuple[int, bytes], Places] = {}
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """In which encoded updates are read."""
+        return Layout.of(self._base.asked)
+
+    @cached_property
+    def _layout_places(self) -> Places:
+        return places(self._layout.table, self._parts)
+
+    @cached_property
+    def _sub_models(self) -> dict[float, Layout]:
+        """Of the sub-models."""
+        tables = {width: submodels.sliced(self._base.asked, shapes) for width, shapes in self._widths.items()}
+        return {width: Layout.of(table) for width, table in tables.items()}
 
     def opened(self, updates: Iterable[Sent], files: ExitStack) -> list[Source]:
         """All of them; DamagedError names each that is missing or is not of the base's kind any more."""
@@ -73,38 +108,41 @@ class Updates:
             raise DamagedError(found)
         return sources
 
-    def blocks(self, sent: Sent) -> Iterator[Array]:
-        """A pass over the float tensors of one, as strategies weigh it; DamagedError at its end, when it is not whole."""
-        with ExitStack() as files:
-            source = self._opened(sent, files)
-            most = widest(self._parts)
-            buffer, wide = memoryview(bytearray(most)), arithmetic.Accumulator.of("F32", most // 2)
-            for span, place in zip(self._parts, source.places, strict=True):
-                if span.dtype in FLOATS:
-                    items = arithmetic.stored(span.dtype, gathered(source.reader, place, buffer))
-                    yield arithmetic.decoded(span.dtype, items, wide.product[: items.size])
-            check([source])
-
     def _opened(self, sent: Sent, files: ExitStack) -> Source:
         reader = files.enter_context(self._payloads.accepted(sent))
+        codec, sliced = sent.payload.codec, None if sent.width is None else self._sub_models[sent.width]
         try:
-            return Source(sent.ref, reader, self._places(content.header_of(reader), reader.size))
-        except MalformedTensorFileError as error:
+            if codec == "None" and sliced is None:
+                return Source(sent.ref, reader, self._places(content.header_of(reader), reader.size))
+            file, plain = content.read_header(reader), reader
+            if codec != "None":
+                layout = sliced or self._layout
+                plain = decoding.opened(sent.ref.key, reader, file, layout, codec, reader.trouble, reader.in_turn)
+                file = plain.table
+            if sliced is not None:
+                _check_alike(sliced.table, file)
+                plain = SpreadReader(plain, file, self._layout)
+            return Source(sent.ref, plain, self._layout_places)
+        except (MalformedTensorFileError, MalformedEncodingError) as error:
             raise DamagedError({sent.ref.key: str(error)}) from error
 
     def _places(self, header: bytes, size: int) -> Places:
         if (size, header) not in self._known:
             table = tensorfile.parsed(header, size)
-            if different := tensorfile.difference(self._base.table, table):
-                raise MalformedTensorFileError(different)
+            _check_alike(self._base.asked, table)
             self._known[size, header] = places(table, self._parts)
         return self._known[size, header]
 
 
+def _check_alike(expected: TensorFile, found: TensorFile) -> None:
+    if different := tensorfile.difference(expected, found):
+        raise MalformedTensorFileError(different)
+
+
 def places(table: TensorFile, parts: Sequence[Span]) -> Places:
-    """Where a file with these tensors has the spans."""
+    """Where a file with these tensors has the spans; nowhere, where an update has not what is not exchanged."""
     begins = {tensor.name: tensor.begin for tensor in table.tensors}
-    return [extents(span, begins) for span in parts]
+    return [extents(span, begins) if span.exchanged or span.pieces[0].name in begins else () for span in parts]
 
 
 def check(sources: Iterable[Source]) -> None:

@@ -22,15 +22,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Span:
-    """Consecutive bytes of the model, of one type, all with or all without memory at the hub."""
+    """Consecutive bytes of the model, of one type, all or none of them in the hub's state, and in the round's updates."""
 
     dtype: str
-    remembered: bool
+    remembered: bool  # of parameters, as far as the strategy tells them from buffers
     pieces: tuple[Piece, ...]
+    exchanged: bool = True  # of tensors that the round's updates have; the others stay as they are
 
     @property
     def size(self) -> int:
-        """Bytes, at most BLOCK_BYTES."""
+        """Bytes, at most those of a block."""
         return sum(piece.size for piece in self.pieces)
 
 
@@ -39,23 +40,37 @@ def widest(parts: Sequence[Span]) -> int:
     return max((span.size for span in parts), default=0)
 
 
-def spans(model: TensorFile, remembered: frozenset[str]) -> tuple[Span, ...]:
-    """The model from its first byte to its last. `remembered`: names of tensors that the hub keeps numbers of."""
+def spans(
+    model: TensorFile,
+    remembered: frozenset[str],
+    block_bytes: int = BLOCK_BYTES,
+    exchanged: frozenset[str] | None = None,
+) -> tuple[Span, ...]:
+    """The model from its first byte to its last. `remembered`: names of tensors that the hub's state has.
+
+    `exchanged`: of those that the round's updates have; None: all.
+    """
     found: list[Span] = []
     pieces: list[Piece] = []
-    kind, room = ("", False), 0
+    kind, room = ("", False, True), 0
     for tensor in model.tensors:
-        its, start, end = (tensor.dtype, tensor.name in remembered), 0, tensor.end - tensor.begin
+        its = tensor.dtype, tensor.name in remembered, exchanged is None or tensor.name in exchanged
+        start, end = 0, tensor.end - tensor.begin
         while start < end:
             if pieces and (not room or its != kind):
-                found.append(Span(*kind, tuple(pieces)))
+                found.append(_span(kind, pieces))
                 pieces = []
             if not pieces:
-                kind, room = its, BLOCK_BYTES
+                kind, room = its, block_bytes
             size = min(room, end - start)
             pieces.append(Piece(tensor.name, start, size))
             start, room = start + size, room - size
-    return (*found, Span(*kind, tuple(pieces))) if pieces else tuple(found)
+    return (*found, _span(kind, pieces)) if pieces else tuple(found)
+
+
+def _span(kind: tuple[str, bool, bool], pieces: Sequence[Piece]) -> Span:
+    dtype, remembered, exchanged = kind
+    return Span(dtype, remembered, tuple(pieces), exchanged)
 
 
 def extents(span: Span, begins: Mapping[str, int], factor: int = 1) -> tuple[Extent, ...]:

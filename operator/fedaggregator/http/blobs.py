@@ -15,10 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.fingerprints import Fingerprints
 from fedaggregator.engine.initial import INITIALIZER, InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import BodyEndedError, RequestRefusedError
-from fedaggregator.http import messages, protocol, refusals
+from fedaggregator.http import messages, protocol, ranges, refusals
 from fedaggregator.http.pace import Pace
 from fedaggregator.http.protocol import Http
 from fedaggregator.http.signedurls import UrlSigner
@@ -28,6 +29,7 @@ from fedaggregator.ports import Holder
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore.rounds import admission
+from fedcore.rounds.state import State
 from fedstore.errors import ContentMismatchError, MissingError, StoreError
 from fedstore.objectstore import ObjectStore, Reader, Writer
 
@@ -47,9 +49,10 @@ class Blobs:
         urls: UrlSigner,
         limits: Limits,
         threads: ThreadPoolExecutor,
+        fingerprints: Fingerprints,
     ) -> None:
         self._engine, self._intake, self._initial, self._threads = engine, intake, initial, threads
-        self._store, self._urls, self._limits = store, urls, limits
+        self._store, self._urls, self._limits, self._fingerprints = store, urls, limits, fingerprints
         self._transfers = Transfers(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,23 +105,25 @@ class Blobs:
             try:
                 reader = files.enter_context(self._store.reader(blob.key))
             except MissingError as error:
-                tip = self._engine.state.tip
-                if tip is not None and blob.key == tip.model.key:
+                if blob.key in _fetched(self._engine.state):
                     await self._engine.check_model()
                 raise _refused("Missing", "the object is gone: ask next") from error
+            part = ranges.asked(reader, Headers(scope=scope).get("range"))
+            sent = part or reader
             headers = [
                 (b"content-type", b"application/octet-stream"),
-                (b"content-length", str(reader.size).encode()),
+                (b"content-length", str(sent.size).encode()),
                 (b"etag", f'"{blob.sha256}"'.encode()),
-                *_connection(reader.size),
+                *([(b"content-range", part.content_range)] if part else []),
+                *_connection(sent.size),
             ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
             body = bytearray()
-            if reader.size < _LARGE:
-                body = await self._engine.blocking(_read, reader)
+            if sent.size < _LARGE:
+                body = await self._engine.blocking(_read, sent)
                 metrics.BYTES.labels("out").inc(len(body))
             else:
-                await self._sent(reader, protocol.connection(scope))
+                await self._sent(sent, protocol.connection(scope))
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _sent(self, reader: Reader, connection: Http) -> None:
@@ -153,7 +158,8 @@ class Blobs:
     def _begun(self, files: ExitStack, blob: ObjectRef) -> tuple[int, Writer]:
         """How many other updates the site has stored, and the object in the making."""
         others = self._intake.others(blob)
-        return others, files.enter_context(self._store.writer(blob.key, size=blob.size, sha256=blob.sha256))
+        writer = files.enter_context(self._store.writer(blob.key, size=blob.size, sha256=blob.sha256))
+        return others, self._fingerprints.noted(writer)
 
     async def _received(self, writer: Writer, size: int, holder: Holder, scope: Scope, receive: Receive) -> None:
         """The body, to the writer; threads take a large one from the connection as soon as its first part is there."""
@@ -186,6 +192,13 @@ class Blobs:
         """Some bytes of a body are there."""
         self._alive("PUT", holder)
         metrics.BYTES.labels("in").inc(count)
+
+
+def _fetched(state: State) -> frozenset[str]:
+    """Keys of what orders bring now."""
+    objects = state.tip.objects if state.tip is not None else ()
+    now = state.current.plan.offered if state.current is not None else ()
+    return frozenset(ref.key for ref in (*objects, *now))
 
 
 def _connection(size: int) -> list[tuple[bytes, bytes]]:

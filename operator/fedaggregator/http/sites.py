@@ -13,16 +13,9 @@ from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Identity
 from fedaggregator.requests.sites import SiteRequests
+from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
-from fedapi.wire.site import (
-    EntrustRequest,
-    EvaluationReport,
-    FailureReport,
-    HandedUpdate,
-    NextRequest,
-    RecallRequest,
-    UploadRequest,
-)
+from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, UploadRequest
 
 _M = TypeVar("_M", bound=Message)
 Post = Callable[[Request], Awaitable[Response]]

@@ -45,10 +45,8 @@ class LookedAt:
     async def look(self, key: str) -> bool:
         """Whether the key is that of an update which the open attempt waits for; it is looked at then."""
         state = self._engine.state
-        attempt, said = admission.open_attempt(state), storekey.parsed(state.layout, key)
-        if not isinstance(said, UpdateKey) or attempt is None or said.round != attempt.plan.round:
-            return False
-        if not attempt.selected(said.client) or said.client in attempt.accepted:
+        said = storekey.parsed(state.layout, key)
+        if not isinstance(said, UpdateKey) or not admission.expected(state, said.client, said.round):
             return False
         with contextlib.suppress(StoreError):  # its hand-in meets the same, and says so
             ref = await self._engine.blocking(self._look, key, said.sha256)

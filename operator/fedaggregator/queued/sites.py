@@ -20,17 +20,16 @@ from fedaggregator.queued.sessions import Sessions, Verdict
 from fedaggregator.requests.parsing import parsed
 from fedaggregator.requests.sites import SiteRequests
 from fedapi.wire import broker, statuses
+from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
 from fedapi.wire.queued import QueuedAnswer, QueuedRequest
 from fedapi.wire.site import (
     Assignment,
     Download,
-    EntrustRequest,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     NextRequest,
-    RecallRequest,
     Refusal,
     UploadRequest,
 )

@@ -11,8 +11,9 @@ from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
 from fedapi.wire import storekey
+from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EntrustAnswer, EntrustRequest, Recalled, RecallRequest, Refusal
+from fedapi.wire.site import Refusal
 from fedapi.wire.storekey import EntrustedKey
 from fedcore.rounds import entrusting
 from fedstore.objectstore import ObjectStore

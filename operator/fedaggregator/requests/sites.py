@@ -17,22 +17,22 @@ from fedaggregator.ports import Delivery, Holder
 from fedaggregator.publisher import Publisher
 from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.smallmodel import SmallModel
+from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.protocol import INLINE
 from fedapi.wire.site import (
     Assignment,
+    Delta,
     Download,
-    EntrustAnswer,
-    EntrustRequest,
+    Encoded,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     InlineUpload,
     NextRequest,
-    Recalled,
-    RecallRequest,
     Receipt,
+    Reference,
     Refusal,
     TrainOrder,
     UploadGrant,
@@ -41,6 +41,7 @@ from fedapi.wire.site import (
 from fedapi.wire.store import PlanRecord
 from fedcore.rounds import admission, assignment, planning
 from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.events import Restarted
 from fedcore.rounds.state import State
 from fedstore.errors import StoreError
 from fedstore.objectstore import DIGEST
@@ -65,6 +66,7 @@ class SiteRequests:
         self._engine, self._intake, self._publisher = engine, intake, publisher
         self._delivery, self._payloads, self._small, self._limits = delivery, payloads, small, limits
         self._entrusted = entrusted
+        self._orders: dict[str, tuple[tuple[int, int], float]] = {}  # the last of each site, and when
 
     async def admit(self, client: str, doubt: str) -> None:
         """RequestRefusedError unless the site is proven and of this job. `doubt`: why it is not proven."""
@@ -99,9 +101,18 @@ class SiteRequests:
             await self._read_small(asked)
             assigned = await self._assigned(client, asked)
             over = loop.time() >= until or gone.done()  # who hung up is not waited with: it asks again and again
+            if assigned.train is not None:
+                await self._ordered(client, assigned.train)
             if assigned.kind != "Wait" or self._engine.stopping or over:
                 return assigned
             await self._engine.polls.hold(client, asked.doing, gone, until - loop.time())
+
+    async def _ordered(self, client: str, order: TrainOrder) -> None:
+        """Notes whom an order was given, and when. Who asks for the same once more has lost what it trained."""
+        now, which = self._engine.clock(), (order.round, order.attempt)
+        before, self._orders[client] = self._orders.get(client), (which, now)
+        if before is not None and before[0] == which:
+            await self._engine.handle(Restarted(now, client, *which, now - before[1]))
 
     async def upload(self, client: str, asked: UploadRequest) -> UploadGrant:
         """Where to send an update."""
@@ -172,7 +183,8 @@ class SiteRequests:
 
     async def _assigned(self, client: str, asked: NextRequest) -> Assignment:
         state, inline = self._engine.state, INLINE in asked.features
-        last = state.site(client).committed if asked.protocol > 1 else None
+        site = state.site(client)
+        last = site.committed if asked.protocol > 1 else None
         kind = assignment.kind(state, client, asked.doing)
         return Assignment(
             kind=kind,
@@ -180,6 +192,7 @@ class SiteRequests:
             evaluate=await self._evaluate(state, client, inline) if kind == "Evaluate" else None,
             committed=(last.round, last.attempt) if last else None,
             committed_sha256=last.sha256 if last else None,
+            taken_back=asked.protocol > 1 and last is None and site.part.accepted > 0,
         )
 
     async def _train(self, state: State, client: str, inline: bool) -> TrainOrder | None:
@@ -190,20 +203,47 @@ class SiteRequests:
         return TrainOrder(
             round=plan.round,
             attempt=plan.attempt,
-            model=await self._offer(plan.base, client, inline),
+            model=await self._offer(plan.reference or plan.fetched, client, inline),
+            encoded=_encoded(plan),
+            reference=await self._reference(plan, client, inline),
             evaluate=plan.evaluate_base,
             deadline=attempt.deadline_at,
             seed=state.config.seed,
-            training=plan.training,
+            training=plan.training_of(client),
             inline=self._inline_upload(state, client, plan) if inline else None,
             encryption=self._payloads.encrypt(plan.encryption) if plan.encryption else None,
+            compression=plan.compression,
+            hub_state=await self._hub_state(state, client, plan),
+            initial=await self._initial(plan.initial, client),
         )
 
-    async def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
-        if state.tip is None:
+    async def _reference(self, plan: PlanRecord, client: str, inline: bool) -> Reference | None:
+        """That the next model may come as a delta to this one, and the delta to the one before: a site knows whether it has that."""
+        if plan.reference is None:
             return None
-        model = await self._offer(state.tip.model, client, inline)
-        return EvaluateOrder(round=state.tip.round, model=model, training=state.config.training)
+        delta, made = None, plan.broadcast
+        if made is not None and made.of is not None:
+            file = await self._offer(made.object, client, inline)
+            delta = Delta(of_sha256=made.of.sha256, encoding=made.encoding, file=file)
+        return Reference(base_sha256=plan.base.sha256, delta=delta)
+
+    async def _hub_state(self, state: State, client: str, plan: PlanRecord) -> Download | None:
+        """What the strategy keeps, for a training that needs it; nothing is kept before the first commit with updates."""
+        needed = plan.training.method is not None and plan.training.method.control_variates is not None
+        kept = state.tip.hub_state if needed and state.tip is not None else None
+        return None if kept is None else await self._offer(kept, client, inline=False)
+
+    async def _evaluate(self, state: State, client: str, inline: bool) -> EvaluateOrder | None:
+        commit = assignment.evaluated(state, client)
+        if commit is None:
+            return None
+        model = await self._offer(commit.model, client, inline)
+        training, initial = planning.training_now(state, client), await self._initial(commit.initial, client)
+        return EvaluateOrder(round=commit.round, model=model, training=training, initial=initial)
+
+    async def _initial(self, model: ObjectRef | None, client: str) -> Download | None:
+        """The file with the tensors that do not travel, which a site fetches once."""
+        return None if model is None else await self._offer(model, client, inline=False)
 
     async def _offer(self, model: ObjectRef, client: str, inline: bool) -> Download:
         """By URL always: what is in the order may get spoilt on its way."""
@@ -233,5 +273,12 @@ class SiteRequests:
 def _ordered(state: State) -> ObjectRef | None:
     """The model that orders are about."""
     if state.current is not None:
-        return state.current.plan.base
+        return state.current.plan.fetched
     return state.tip.model if state.tip is not None else None
+
+
+def _encoded(plan: PlanRecord) -> Encoded | None:
+    """How a plan's model is to be read, where it is not as it is."""
+    if plan.broadcast is None or plan.reference is not None:
+        return None
+    return Encoded(encoding=plan.broadcast.encoding, base_sha256=plan.base.sha256)

@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.asynchronous import ASYNCHRONOUS
 from fedapi.crd.backup import Backup, RestoreFrom
+from fedapi.crd.clients import Clients
+from fedapi.crd.compression import Compression
+from fedapi.crd.evaluation import EVALUATE_ONLY, Evaluation
 from fedapi.crd.events import ARRIVALS_OF_S3, Events
 from fedapi.crd.fields import (
     INT_OR_STRING,
-    LIST_TYPE,
     Decimal,
     Duration,
-    Labels,
     Name,
     ObjectMeta,
     Part,
@@ -27,13 +29,14 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
+from fedapi.crd.robust import ENOUGH_DRAWN
+from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
-from fedapi.crd.strategy import Strategy
+from fedapi.crd.strategy import FED_NOVA_TRAINING, Strategy
+from fedapi.crd.submodels import SUB_MODELS
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json
-from fedapi.wire.job import DEFAULT_MAX_SAMPLES
-from fedapi.wire.site import MAX_SAMPLES
 
 OPERATOR_CONTROLLER = "fedloom.dev/operator"
 
@@ -120,82 +123,6 @@ class Stop(Part):
     )
 
 
-class Requirement(Part):
-    """One requirement of a label selector."""
-
-    key: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Label key.")
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="Relation of key and values.")
-    values: Annotated[list[Short], Field(max_length=32, json_schema_extra={LIST_TYPE: "set"})] | None = Field(
-        None, description="Values for In and NotIn."
-    )
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-                "values are required with In and NotIn, and must be absent with Exists and DoesNotExist",
-            )
-        )
-    )
-
-
-class Selector(Part):
-    """A label selector over the FLClients of the job's namespace. An empty selector selects all."""
-
-    match_labels: Labels | None = Field(None, description="Labels that must all be equal.")
-    match_expressions: (
-        Annotated[list[Requirement], Field(max_length=16, json_schema_extra={LIST_TYPE: "atomic"})] | None
-    ) = Field(None, description="Requirements that must all hold.")
-
-
-class Clients(Part):
-    """Which sites take part."""
-
-    selector: Selector = Field(
-        default_factory=Selector, description="Labels of the FLClients that belong to the job; empty selects all."
-    )
-    policy: Literal["All", "Random"] = Field(
-        "All",
-        description="All: every eligible site in every round. Random: `perRound` or `fraction` of them, drawn by seed.",
-    )
-    per_round: int | None = Field(None, ge=1, le=100000, description="Sites drawn per round; with policy Random.")
-    fraction: Decimal | None = Field(
-        None, description="Share of the eligible sites drawn per round, over 0 and at most 1; with policy Random."
-    )
-    min_available: int = Field(
-        1,
-        ge=1,
-        le=100000,
-        description="Sites that must be connected and fit to take part before the first round begins.",
-    )
-    max_samples: int = Field(
-        DEFAULT_MAX_SAMPLES,
-        ge=1,
-        le=MAX_SAMPLES,
-        description="Samples that a site may claim for an update or an evaluation; more is refused. Updates and metrics "
-        "are weighted by them, and nobody can check them: set it near what your largest site has.",
-    )
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.policy == 'Random' ? has(self.perRound) != has(self.fraction) : !has(self.perRound) && !has(self.fraction)",
-                "policy Random needs perRound or fraction, one of them; policy All takes neither",
-            ),
-            rule(
-                "!has(self.fraction) || (double(self.fraction) > 0.0 && double(self.fraction) <= 1.0)",
-                "fraction must be over 0 and at most 1, for example '0.5'",
-                ".fraction",
-            ),
-            rule(
-                "!has(self.perRound) || self.perRound >= self.minAvailable",
-                "perRound is below minAvailable: raise perRound or lower minAvailable",
-                ".perRound",
-            ),
-        )
-    )
-
-
 class Round(Part):
     """When a round ends."""
 
@@ -215,6 +142,24 @@ class Round(Part):
     grace_after_quorum: Duration | None = Field(
         None,
         description="How long a round stays open for the other sites once quorum is reached; absent: until the deadline.",
+    )
+    over_selection: Decimal | None = Field(
+        None,
+        description="So many times the sites that `clients` asks for are selected, and the round closes when as many updates "
+        "are there as it asks for; from 1 to 10, for example '1.3'.",
+        json_schema_extra=rules(
+            rule(
+                "double(self) >= 1.0 && double(self) <= 10.0",
+                "overSelection must be from 1 to 10, for example '1.3'",
+            )
+        ),
+    )
+    max_staleness: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="With strategy FedBuff: how many commits old the model may be, when an update is in a round, that it was "
+        "trained from; older ones are refused. 20, where it is not said.",
     )
     max_failures: int = Field(
         3, ge=0, le=1000, description="Failed attempts of one round (deadline without quorum) before the job fails."
@@ -250,7 +195,12 @@ class FederatedJobSpec(Part):
     """What a user asks for. Fields that may change act at the next round."""
 
     task: Task = Field(description="What is trained.", json_schema_extra=immutable("task"))
-    rounds: int = Field(ge=1, le=100000, description="How many rounds.")
+    rounds: int = Field(
+        ge=0,
+        le=100000,
+        description="How many rounds. 0: a job that only evaluates: every selected site evaluates `task.initialModel`, and the job "
+        "ends by `round.quorum` and `round.deadline`.",
+    )
     seed: int = Field(
         0,
         ge=0,
@@ -263,6 +213,14 @@ class FederatedJobSpec(Part):
     clients: Clients = Field(default_factory=Clients, description="Which sites take part.")
     round: Round = Field(default_factory=Round, description="When a round ends.")
     training: Training = Field(default_factory=Training, description="What a site does in a round.")
+    evaluation: Evaluation | None = Field(
+        None,
+        description="Evaluations of committed models beside those of the sites that train; absent: there are none.",
+    )
+    compression: Compression | None = Field(
+        None,
+        description="How updates and models are encoded, so that fewer bytes travel; absent: they travel as they are.",
+    )
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
     storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
     backup: Backup | None = Field(
@@ -325,16 +283,59 @@ class FederatedJobSpec(Part):
                 ".round.quorum",
             ),
             rule(
+                "!has(self.round.overSelection) || (self.clients.policy != 'Poisson' && "
+                "(has(self.clients.perRound) || has(self.clients.fraction)))",
+                "overSelection goes with clients.perRound or clients.fraction, and not with policy Poisson, whose draws nothing "
+                "may change: remove it, or set another clients.policy",
+                ".round.overSelection",
+            ),
+            rule(
+                "self.strategy.name != 'FedSGD' || !has(self.clients.overrides) || "
+                "self.clients.overrides.all(each, !has(each.epochs) && !has(each.localSteps))",
+                "strategy FedSGD takes one gradient over all of a site's data per round: remove epochs and localSteps from "
+                "clients.overrides",
+                ".clients.overrides",
+            ),
+            rule(
+                "self.strategy.name != 'DiLoCo' || !has(self.clients.overrides) || "
+                "self.clients.overrides.all(each, !has(each.epochs))",
+                "strategy DiLoCo runs a number of steps at each site: set localSteps in clients.overrides in the place of epochs",
+                ".clients.overrides",
+            ),
+            rule(
+                "self.clients.policy != 'Poisson' || type(self.round.quorum) != int",
+                "policy Poisson draws how many sites take part, so no count of them can be asked for: make round.quorum a "
+                "percentage, or set another clients.policy",
+                ".round.quorum",
+            ),
+            rule(
                 "has(self.restoreFrom) == has(oldSelf.restoreFrom)",
                 "restoreFrom cannot change after creation: delete the job and create it anew",
             ),
+            rule(
+                "has(self.training.exchange) == has(oldSelf.training.exchange) && "
+                "has(self.training.localParameters) == has(oldSelf.training.localParameters)",
+                "training.exchange and training.localParameters cannot change after creation: delete the job and create it anew",
+            ),
+            rule(
+                "self.training.lifetime != 'Round' || !has(self.evaluation) || !has(self.evaluation.request)",
+                "with training.lifetime Round a site has no process when it has nothing to do in a round: remove "
+                "evaluation.request, or set training.lifetime: Job",
+                ".evaluation",
+            ),
+            *EVALUATE_ONLY,
             ARRIVALS_OF_S3,
+            *ASYNCHRONOUS,
             rule(
                 "!has(self.restoreFrom) || !has(self.task.initialModel)",
                 "restoreFrom and task.initialModel exclude each other, since both say what the job begins with: keep one",
                 ".restoreFrom",
             ),
+            *SUB_MODELS,
+            *TRAINING_RULES,
             *APART_AND_RESIDENT,
+            *ENOUGH_DRAWN,
+            FED_NOVA_TRAINING,
         )
     )
 

@@ -20,6 +20,7 @@ from fedapi.crd.fields import (
     QueueName,
     Short,
     StatusPart,
+    listed_by,
     rule,
     rules,
 )
@@ -27,7 +28,9 @@ from fedapi.crd.podfields import Resources, Tolerations
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
-from fedapi.wire.site import MAX_ENTRUSTED
+from fedapi.wire.entrusted import MAX_ENTRUSTED
+
+MAX_COUNTED = 100  # jobs that exist and count a site's rounds at a time
 
 
 class Placement(Part):
@@ -217,6 +220,18 @@ class EntrustedState(Part):
     )
 
 
+class Participation(Part):
+    """How often the site takes part."""
+
+    every_rounds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="The site is selected for at most every n-th round of a job: with 3, for none of the two rounds after one "
+        "that it was selected for. Attempts of one round are one round.",
+    )
+
+
 class FLClientSpec(Part):
     """One site."""
 
@@ -230,9 +245,9 @@ class FLClientSpec(Part):
     data: Data = Field(default_factory=Data, description="The site's own data.")
     state: State | None = Field(
         None,
-        description="A volume for what outlives a pod: checkpoints of a training, updates on their way, and the tensors that "
-        "a task keeps at the site in ctx.state. Absent: they are lost with the pod; the training of the round begins anew, "
-        "and a task that has lost its ctx.state ends with DataMissing.",
+        description="A volume for what outlives a pod: checkpoints of a training, updates on their way, and what stays "
+        "at the site: ctx.state, and the tensors of training.localParameters. Absent: they are lost with the pod; the "
+        "training of the round begins anew, and a site that has lost such state ends with DataMissing.",
     )
     entrusted_state: EntrustedState | None = Field(
         None,
@@ -243,6 +258,7 @@ class FLClientSpec(Part):
         None, description="Present: the site speaks by queue to jobs that have spec.events. Absent: over HTTPS alone."
     )
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
+    participation: Participation = Field(default_factory=Participation, description="How often the site takes part.")
 
 
 class Capability(StatusPart):
@@ -251,6 +267,32 @@ class Capability(StatusPart):
     cpu: Quantity | None = Field(None, description="Processors.")
     memory: Quantity | None = Field(None, description="Memory.")
     accelerator: Short | None = Field(None, description="Accelerators, in the site's own words.")
+
+
+class CountedJob(StatusPart):
+    """What of a job is in the counters."""
+
+    uid: Short = Field(description="metadata.uid of the FederatedJob.")
+    selected: int = Field(0, description="Rounds.", ge=0)
+    accepted: int = Field(0, description="Of those.", ge=0)
+
+
+class Participated(StatusPart):
+    """In how many rounds the site took part, over all jobs, those that were deleted included."""
+
+    selected: int = Field(0, description="Committed rounds that it was selected for.", ge=0)
+    accepted: int = Field(0, description="Of those, rounds that have its update.", ge=0)
+    failed: int = Field(0, description="Of those, rounds that have not: it failed, or came too late.", ge=0)
+    last_round: int = Field(0, description="Last round with an accepted update, of `job`.", ge=0)
+    job: Annotated[str, Field(max_length=63)] = Field("", description="The job whose rounds were counted last.")
+    counted_time: str = Field(
+        description="When they were counted; not more often than once a minute, in larger jobs once in as many minutes as the "
+        "job has hundreds of sites, and when a job ends.",
+        json_schema_extra={"format": "date-time"},
+    )
+    jobs: Annotated[list[CountedJob], Field(max_length=MAX_COUNTED, json_schema_extra=listed_by("uid"))] = Field(
+        default_factory=list, description="Jobs that exist, with what of each is counted."
+    )
 
 
 class FLClientStatus(StatusPart):
@@ -263,6 +305,9 @@ class FLClientStatus(StatusPart):
     )
     capability: Capability | None = Field(
         None, description="What the site declares, where it sends heartbeats to the registry."
+    )
+    participation: Participated | None = Field(
+        None, description="Rounds that the site was selected for. Absent before the first."
     )
     observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")
 

@@ -11,6 +11,7 @@ from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Shor
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
 MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
+MAX_COUNTED_SITES = 1000  # entries of status.participation
 # Leaves that the operator writes, as the API spells them; `backup` is the backup's, all others are the aggregator's.
 OPERATOR_LEAVES = (
     "conditions", "phase", "observedGeneration", "startTime", "completionTime", "backupsSince", "children", "sites",
@@ -57,6 +58,35 @@ class Metric(StatusPart):
     round: int = Field(description="Round of the model that was evaluated.", ge=0)
 
 
+class HeldOutStatus(StatusPart):
+    """What held-out sites measured of the newest model that any of them has evaluated."""
+
+    round: int = Field(description="Round of that model.", ge=0)
+    sites: Short = Field(description="How many held-out sites have evaluated it, of those there are, as in 2/3.")
+    metrics: Annotated[list[Metric], Field(max_length=32, json_schema_extra=listed_by("name"))] = Field(
+        default_factory=list, description="Means over those sites, weighted by their samples."
+    )
+
+
+class EvaluationStatus(StatusPart):
+    """What became of the value of spec.evaluation.request."""
+
+    round: int = Field(description="Round that was asked for.", ge=0)
+    id: Short = Field("", description="Its id, as it was asked for.")
+    state: Literal["Running", "Done", "Incomplete", "Refused"] = Field(
+        description="Running: sites are asked, or will be. Done: all have evaluated it. Incomplete: some failed, or `round.deadline` or the "
+        "job was over first. Refused: nobody was asked, and the message says why."
+    )
+    sites: Short = Field("", description="How many sites have evaluated it, of those that were asked, as in 2/3.")
+    missing: Annotated[list[Name], Field(max_length=MAX_LISTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
+        default_factory=list, description="The others (at most 100)."
+    )
+    metrics: Annotated[list[Metric], Field(max_length=32, json_schema_extra=listed_by("name"))] = Field(
+        default_factory=list, description="Means over those sites, weighted by their samples."
+    )
+    message: Text = Field("", description="Why it was refused, with the way out.")
+
+
 class BestRound(StatusPart):
     """The best evaluated round by the headline metric."""
 
@@ -69,18 +99,33 @@ class ClientStatus(StatusPart):
     """One site as the aggregator sees it."""
 
     name: Name = Field(description="Name of the FLClient.")
-    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible"] = Field(
+    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible", "HeldOut"] = Field(
         description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
         "Training, Accepted, Failed, Late: in this round. Idle: not selected. "
-        "Incompatible: its trainer does not fit the hub or the job, the message says why."
+        "Incompatible: its trainer does not fit the hub or the job, the message says why. "
+        "HeldOut: it never trains, and evaluates committed models (spec.evaluation)."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)
     rounds: int = Field(0, description="Accepted updates in committed rounds.", ge=0)
+    selected: int | None = Field(
+        None,
+        ge=0,
+        description="Committed rounds that it was selected for.",
+    )
     failures: int = Field(0, description="Failures and refusals, over all rounds.", ge=0)
     message: Text = Field(
         "", description="Reason of the last failure, or a warning, of samples that jumped for example."
     )
+
+
+class SiteParticipation(StatusPart):
+    """In how many committed rounds of this job a site took part: what the operator adds up in FLClients."""
+
+    name: Name = Field(description="Name of the FLClient.")
+    selected: int = Field(0, description="Committed rounds that it was selected for.", ge=0)
+    accepted: int = Field(0, description="Of those, rounds that have its update.", ge=0)
+    last_round: int = Field(0, description="The last of these.", ge=0)
 
 
 class SiteStatus(StatusPart):
@@ -94,6 +139,13 @@ class SiteStatus(StatusPart):
     message: Text = Field("", description="The same for a person, with the way out.")
 
 
+class InitialModelStatus(StatusPart):
+    """The initial model, where the committed one is the tensors that travel alone."""
+
+    uri: Text = Field(description="Where it is, as the committed model's.")
+    sha256: Sha256 = Field(description="SHA-256 of the file.")
+
+
 class ModelStatus(StatusPart):
     """The committed model."""
 
@@ -103,6 +155,9 @@ class ModelStatus(StatusPart):
     )
     sha256: Sha256 = Field(description="SHA-256 of the file.")
     round: int = Field(description="Round that made it; 0 is the initial model.", ge=0)
+    initial: InitialModelStatus | None = Field(
+        None, description="Where some tensors do not travel: the file with all of them, over which this model is whole."
+    )
 
 
 class RollbackStatus(StatusPart):
@@ -198,7 +253,7 @@ class FederatedJobStatus(StatusPart):
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady and StorageSafe (with a bucket), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
+        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady and StorageSafe (with a bucket), SiteStateKept (where something stays at the sites), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
         "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
@@ -227,9 +282,27 @@ class FederatedJobStatus(StatusPart):
     metrics: Annotated[list[Metric], Field(max_length=32, json_schema_extra=listed_by("name"))] | None = Field(
         None, description="Metrics of the last evaluated model."
     )
+    held_out: HeldOutStatus | None = Field(
+        None, description="Metrics of the sites that spec.evaluation holds out of training."
+    )
+    evaluation: EvaluationStatus | None = Field(
+        None, description="What became of the value of spec.evaluation.request."
+    )
     best_round: BestRound | None = Field(None, description="The best evaluated round.")
+    goodput: Decimal | None = Field(
+        None,
+        description="Share of the seconds that selected sites have trained whose updates are in committed rounds, as far as "
+        "the aggregator knows of the others; a decimal string. Absent before a site has trained.",
+    )
     clients: Annotated[list[ClientStatus], Field(max_length=MAX_LISTED, json_schema_extra=listed_by("name"))] | None = (
         Field(None, description="Sites, failing first (at most 100).")
+    )
+    participation: (
+        Annotated[list[SiteParticipation], Field(max_length=MAX_COUNTED_SITES, json_schema_extra={LIST_TYPE: "atomic"})]
+        | None
+    ) = Field(
+        None,
+        description="How often sites took part, those that were selected last first (at most 1000).",
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
     rollback: RollbackStatus | None = Field(

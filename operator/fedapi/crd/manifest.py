@@ -40,6 +40,13 @@ _CLIENT_COLUMNS = [
     _column("Accelerator", ".status.accelerators", "What the site trains on: pods x devices, or a TPU topology."),
     _column("Ready", ".status.conditions[?(@.type=='Ready')].status", "Whether the site can take part."),
     _column("Active", ".status.active", "Heard from within 5 minutes.", type_="boolean"),
+    _column(
+        "Last-Round",
+        ".status.participation.lastRound",
+        "Last round with an accepted update, of the job that was counted last.",
+        type_="integer",
+    ),
+    _column("Accepted", ".status.participation.accepted", "Rounds of all jobs that have its update.", type_="integer"),
     _AGE,
 ]
 

@@ -3,12 +3,17 @@
 Used by federatedjob.py and by the operator's rendering. What a round is, is not here.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from fedapi.crd.fields import Decimal, Duration, Part, Quantity, rule, rules
+from fedapi.crd.fields import LIST_TYPE, Decimal, Duration, Part, Quantity, immutable, rule, rules
 from fedapi.crd.podfields import PodPatch, Resources
+
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=253)]],
+    Field(min_length=1, max_length=32, json_schema_extra={LIST_TYPE: "set"}),
+]
 
 
 class Optimizer(Part):
@@ -89,6 +94,18 @@ class Training(Part):
         "the site ends with TaskInvalid. Warn: its log says so, and the same seed may give other bits.",
     )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer at the sites.")
+    exchange: Patterns | None = Field(
+        None,
+        description="Names of the model's tensors that travel, as in its state_dict(), with `*` and `?`: adapters, for "
+        "example. The others are frozen. Absent: all travel that train; parameters with requires_grad false never do.",
+        json_schema_extra=immutable("training.exchange"),
+    )
+    local_parameters: Patterns | None = Field(
+        None,
+        description="Names of the model's tensors that stay at each site and are trained there, in the same form: its head "
+        "(FedPer), or its normalization layers (FedBN). They are kept on the FLClient's state volume.",
+        json_schema_extra=immutable("training.localParameters"),
+    )
     resources: Resources | None = Field(None, description="Compute resources of a training container.")
     shared_memory: Quantity | None = Field(
         None,
@@ -104,6 +121,11 @@ class Training(Part):
                 "self.learningRateScaling == 'None' || self.batchPer == 'Rank'",
                 "learningRateScaling goes with batchPer Rank: with batchPer Site the batch does not grow with the ranks",
                 ".learningRateScaling",
+            ),
+            rule(
+                "!has(self.exchange) || !has(self.localParameters) || !self.exchange.exists(name, name in self.localParameters)",
+                "a name is in exchange and in localParameters: what travels does not stay at the site, take it out of one",
+                ".localParameters",
             ),
         )
     )

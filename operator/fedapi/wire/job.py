@@ -5,16 +5,21 @@ round. Durations are seconds here and numbers are numbers: the API's strings end
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_serializer, field_validator
 
 from fedapi.wire.ciphertext import Kem
+from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
 # API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
 MAX_SITES = 10_000
+MAX_STRATA = 100  # in one job: so many fit beside the roster, and few digits beside each name
+MAX_OVERRIDES = 10
+Policy = Literal["All", "Random", "Stratified", "ResourceAware", "Fair", "Poisson"]  # of clients.policy
+CUSTOM = "custom:"  # before the name of a strategy that is an entry point of an installed package
 DEFAULT_MAX_SAMPLES = 1_000_000_000  # clients.maxSamples: more than sites have, far less than a made-up number
 
 
@@ -25,6 +30,45 @@ class OptimizerSettings(Message):
     learning_rate: float = Field(0.01, gt=0)
     momentum: float = 0.0
     weight_decay: float = 0.0
+
+
+class Method(Message):
+    """What a strategy asks of a training beside the optimizer's steps. Each part needs a feature (wire.protocol)."""
+
+    proximal: float | None = Field(
+        None, ge=0, description="mu: gradients are those of the loss and mu / 2 * |w - base|^2 (FedProx)."
+    )
+    full_gradient: bool = Field(
+        False, description="No step is made: the update is minus the gradient of the mean loss over all data (FedSGD)."
+    )
+    control_variates: int | None = Field(
+        None,
+        ge=1,
+        description="Gradients are corrected by the site's control variate and that of all sites (SCAFFOLD): the hub's "
+        "state is the sum of the sites' controls, and this is the number of sites that it is divided by.",
+    )
+    keep_optimizer: bool = Field(
+        False, description="The optimizer's state stays at the site from one of its updates to the next (DiLoCo)."
+    )
+    fragments: int | None = Field(
+        None,
+        ge=2,
+        exclude_if=lambda value: value is None,
+        description="So many parts of the model take turns (fedcore.tensors.fragments): the update is that of the round's, and "
+        "of the others the site goes on from its own values (DiLoCo).",
+    )
+
+
+Width = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        lt=1,
+        exclude_if=lambda value: value is None,
+        description="The sub-model that a site trains, of those that the initial model names; absent: the whole model.",
+    ),
+]
+SubModels = Literal["Overlap", "ZeroPadding"]
 
 
 class TrainingSettings(Message):
@@ -42,6 +86,18 @@ class TrainingSettings(Message):
     # Newer than version 0.1, whose trainers refuse orders with fields that they do not know: only said where it says more.
     determinism: Literal["Strict", "Warn"] = Field("Strict", exclude_if=lambda value: value == "Strict")
     optimizer: OptimizerSettings = OptimizerSettings()
+    exchange: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Patterns of the tensors that travel; empty: all, but for frozen parameters.",
+    )
+    local_parameters: tuple[str, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Patterns of the tensors that stay at the site."
+    )
+    method: Method | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of the plan's strategy; absent: steps and no more."
+    )
+    model_width: Width = None
 
 
 class StopRule(Message):
@@ -53,6 +109,44 @@ class StopRule(Message):
     patience: int | None = None
 
 
+class TrainingOverride(Message):
+    """What some sites do otherwise than `training` says, as `clients.overrides` has it."""
+
+    batch_size: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    local_steps: int | None = Field(None, ge=1)
+    model_width: Width = None
+
+    def of(self, training: TrainingSettings) -> TrainingSettings:
+        """The settings of such a site. Epochs and steps exclude each other: who is given the one is not given the other."""
+        said = self.model_dump(exclude_none=True)
+        if self.epochs is not None or self.local_steps is not None:
+            said = {"epochs": None, "local_steps": None} | said
+        return training.model_copy(update=said)
+
+
+class EvaluationRequest(Message):
+    """A committed round whose model some sites are to evaluate. Each value is answered once: another `id` makes it another."""
+
+    round: Natural
+    id: Annotated[str, Field(max_length=63)] = ""
+    clients: tuple[str, ...]
+    selection: Annotated[str, Field(max_length=64)] = Field(
+        "",
+        exclude_if=lambda value: not value,
+        description="A digest of what selected the clients: of one selection who joins later is the same request.",
+    )
+
+
+class EvaluationSettings(Message):
+    """Evaluations beside those of the sites that train, as spec.evaluation has them."""
+
+    every_rounds: int = Field(
+        1, ge=1, description="Held-out sites evaluate the model of every n-th round, and the last."
+    )
+    request: EvaluationRequest | None = Field(None, exclude_if=lambda value: value is None)
+
+
 class RosterEntry(Message):
     """A site that belongs to the job. Not eligible: it takes no part in new rounds.
 
@@ -62,6 +156,46 @@ class RosterEntry(Message):
     name: str
     eligible: bool = True
     reason: str = ""
+    stratum: int | None = None  # which of the configuration's strata it is in
+    every_rounds: int = 1  # it takes part in at most every n-th round
+    override: int | None = None  # which of the configuration's overrides it trains by
+    held_out: bool = False  # it evaluates committed models and never trains: of jobs with `evaluation`
+
+    def coded(self) -> str | None:
+        """As the roster's map has it: None for nothing to say, else `reason|stratum|everyRounds|override|heldOut` as far as needed.
+
+        Few bytes, because 10,000 of them share a ConfigMap (ADR 21).
+        """
+        every = str(self.every_rounds) if self.every_rounds != 1 else ""
+        stratum, override = ("" if number is None else str(number) for number in (self.stratum, self.override))
+        facts = f"|{stratum}|{every}|{override}|{'1' if self.held_out else ''}".rstrip("|")
+        return None if self.eligible and not facts else self.reason + facts
+
+    @classmethod
+    def decoded(cls, name: str, code: str | None) -> Self:
+        """The inverse."""
+        if code is None:
+            return cls(name=name)
+        reason, *numbers = code.split("|")
+        stratum, every, override, held_out = (int(text) if text else None for text in (*numbers, "", "", "", "")[:4])
+        eligible = not reason and "|" in code
+        return cls(
+            name=name,
+            eligible=eligible,
+            reason=reason,
+            stratum=stratum,
+            every_rounds=1 if every is None else every,
+            override=override,
+            held_out=held_out is not None,
+        )
+
+
+class PreAggregation(Message):
+    """What is made of the updates before the strategy sees them: means over groups of them."""
+
+    name: Literal["NearestNeighbourMixing", "Bucketing"]
+    byzantine: int = Field(0, ge=0, description="Sites that may send anything; of NearestNeighbourMixing.")
+    bucket_size: int = Field(1, ge=1, description="Updates of a mean; of Bucketing.")
 
 
 class StrategySettings(Message):
@@ -69,6 +203,23 @@ class StrategySettings(Message):
 
     name: str = "FedAvg"
     parameters: dict[str, float] = {}
+    pre_aggregation: PreAggregation | None = Field(None, exclude_if=lambda value: value is None)
+    root: str = Field(
+        "",
+        exclude_if=lambda value: not value,
+        description="The client without whose update no round is made (FLTrust).",
+    )
+    sub_models: SubModels | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the mean is taken where some sites train sub-models; absent: none does.",
+    )
+    fragments: int | None = Field(
+        None,
+        ge=2,
+        exclude_if=lambda value: value is None,
+        description="So many parts of the model take turns: a round steps one of them (DiLoCo).",
+    )
 
 
 class RollbackTo(Message):
@@ -84,10 +235,10 @@ class JobConfig(Message):
     namespace: str
     name: str
     uid: str
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=0, description="0: nothing is trained, the sites evaluate the first model.")
     seed: int = Field(0, ge=0)
     strategy: StrategySettings = StrategySettings()
-    policy: Literal["All", "Random"] = "All"
+    policy: Policy = "All"
     per_round: int | None = None
     fraction: float | None = None
     min_available: int = 1
@@ -104,6 +255,21 @@ class JobConfig(Message):
         exclude_if=lambda value: value is None,
         description="By which sites encrypt their updates; None: they do not.",
     )
+    compression: Compression | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How sites encode their updates; None: they send them as they are.",
+    )
+    download: Encoding | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the model is encoded that sites fetch; None: they get it as it is.",
+    )
+    download_delta: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="`download` encodes what has changed since the model that sites have.",
+    )
     rollback_to: RollbackTo | None = Field(
         None, exclude_if=lambda value: value is None, description="As spec.rollbackTo says it."
     )
@@ -118,8 +284,34 @@ class JobConfig(Message):
     residency: tuple[str, ...] = Field(
         (), description="Regions where the store's bucket may be; empty: anywhere.", exclude_if=lambda value: not value
     )
+    over_selection: float | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="So many times the sites that are wanted are asked; the round closes at the count wanted.",
+    )
+    max_staleness: int | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="In asynchronous rounds: how many commits old the model may be that an update was trained from.",
+    )
+    strata: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="With policy Stratified: what the roster's numbers stand for.",
+    )
+    overrides: tuple[TrainingOverride, ...] = Field(
+        (), exclude_if=lambda value: not value, description="As clients.overrides; the roster says which is whose."
+    )
+    evaluation: EvaluationSettings | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="In jobs that have held-out sites. An aggregator that does not know the field would let those train.",
+    )
     roster: tuple[RosterEntry, ...] = Field(
-        (), description="In JSON a map of names: null where the site can take part, else the reason why not."
+        (),
+        description="In JSON a map of names: null where there is nothing to say of a site, else "
+        "`reason|stratum|everyRounds|override|heldOut`, each empty where it does not apply. A reason: why it takes no part.",
     )
 
     @field_validator("roster", mode="before")
@@ -127,11 +319,11 @@ class JobConfig(Message):
     def _of_names(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        return tuple(RosterEntry(name=n, eligible=why is None, reason=why or "") for n, why in value.items())
+        return tuple(RosterEntry.decoded(name, code) for name, code in value.items())
 
     @field_serializer("roster")
     def _by_name(self, roster: tuple[RosterEntry, ...]) -> dict[str, str | None]:
-        return {entry.name: None if entry.eligible else entry.reason for entry in roster}
+        return {entry.name: entry.coded() for entry in roster}
 
     @field_validator("strategy", mode="before")
     @classmethod

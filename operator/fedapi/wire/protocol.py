@@ -11,4 +11,28 @@ OLDEST_AT_SITE = 2  # the oldest in which this trainer can be answered
 DETERMINISM_WARN = "determinism-warn"  # training.determinism: Warn
 INLINE = "inline"  # small models come in orders, small updates go in the request that hands them in
 ENCRYPTION = "encryption"  # updates are encrypted, where the order says to whom
-FEATURES = (DETERMINISM_WARN, INLINE, ENCRYPTION)  # of this trainer
+COMPRESSION = "compression"  # updates are encoded, where the order says by which codec: Float16 to TopK (ADR 43)
+PROXIMAL = "proximal"  # the parts of wire.job.Method
+FULL_GRADIENT = "full-gradient"
+CONTROL_VARIATES = "control-variates"
+KEEP_OPTIMIZER = "keep-optimizer"
+FRAGMENTS = "fragments"
+EXCHANGE = "exchange"  # only what trains travels: orders name the initial model, which has the rest
+SUB_MODELS = "sub-models"  # a site trains a leading slice of the model, where the order says its width
+DOWNLOAD = "download"  # models come encoded, where the order says so (ADR 47)
+DELTA = "delta"  # a model may be made of the one before and an encoded delta, where the order brings one (ADR 55)
+FEATURES = (  # of this trainer
+    DETERMINISM_WARN,
+    INLINE,
+    ENCRYPTION,
+    COMPRESSION,
+    PROXIMAL,
+    FULL_GRADIENT,
+    CONTROL_VARIATES,
+    KEEP_OPTIMIZER,
+    FRAGMENTS,
+    EXCHANGE,
+    SUB_MODELS,
+    DOWNLOAD,
+    DELTA,
+)

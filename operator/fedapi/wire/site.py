@@ -33,6 +33,7 @@ from pydantic import Field, model_validator
 
 from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem, Place
+from fedapi.wire.compression import Codec, Compression, Encoding
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
@@ -53,9 +54,9 @@ MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
-MAX_ENTRUSTED = 16  # states of one site
 MAX_CA = 32 << 10  # characters of an object store's CA certificates
 UPDATE = "update"  # the payload that every strategy has: local - base
+CONTROL = "control"  # change of the site's control variate, where training.method asks for it: in the hub state's form
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
 Certificates = Annotated[  # not told to sites of protocol 1
     str | None,
@@ -65,7 +66,12 @@ Certificates = Annotated[  # not told to sites of protocol 1
         description="PEM: by which the URL's server is verified, in place of the system's roots.",
     ),
 ]
-Codec = Literal["None"]  # how tensors are made bytes; None: safetensors as they are
+
+
+def payloads(training: TrainingSettings) -> frozenset[str]:
+    """Those of an update that was trained with these settings: all of them, and no other."""
+    controlled = training.method is not None and training.method.control_variates is not None
+    return frozenset({UPDATE, CONTROL}) if controlled else frozenset({UPDATE})
 
 
 class NextRequest(Message):
@@ -104,6 +110,16 @@ class Download(Message):
     )
 
 
+Initial = Annotated[
+    Download | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="The initial model, which has the tensors that do not travel: to be kept, and put under `model`. Told in "
+        "jobs whose sites all have the feature `exchange`; without it `model` is whole, and all of it travels.",
+    ),
+]
+
+
 class InlineUpload(Message):
     """How an update that is small enough is handed in without a grant."""
 
@@ -122,12 +138,46 @@ class Encrypt(Message):
     public_key: Inline
 
 
+class Encoded(Message):
+    """That a model comes encoded: what it decodes to is what a site evaluates, trains from, and computes its update against."""
+
+    encoding: Encoding
+    base_sha256: Sha256 = Field(
+        description="Of the committed model that it was made of: updates and evaluations name it."
+    )
+
+
+class Delta(Message):
+    """A shorter way to an order's model, for who has the one before: its values and those of `file`, decoded, are added."""
+
+    of_sha256: Sha256 = Field(description="Of that model before.")
+    encoding: Encoding
+    file: Download
+
+
+class Reference(Message):
+    """That an order's model is what sites have of a committed one, and that the next may come as a delta to it: it is kept."""
+
+    base_sha256: Sha256 = Field(description="Of that committed model: updates and evaluations name it.")
+    delta: Delta | None = Field(None, exclude_if=lambda value: value is None)
+
+
 class TrainOrder(Message):
     """Take part in a round: start from `model`, which is also evaluated first when `evaluate` is set."""
 
     round: int
     attempt: int
     model: Download
+    encoded: Encoded | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How to read `model`; in jobs whose sites all have the feature `download`. Without it, it is the model.",
+    )
+    reference: Reference | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="In jobs whose sites all have the feature `delta`. Without it, `model` is the committed one.",
+    )
     evaluate: bool = Field(description="Evaluate the model (of round - 1) on local test data before training.")
     deadline: float = Field(description="Time at which the round closes, by the aggregator's clock.")
     seed: int = Field(description="spec.seed; sites derive their own by wire.seeds.")
@@ -140,6 +190,24 @@ class TrainOrder(Message):
         exclude_if=lambda value: value is None,
         description="How the update must be encrypted; in jobs whose sites all have the feature `encryption`.",
     )
+    compression: Compression | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the payload `update` must be encoded; in jobs whose sites all have the feature `compression`.",
+    )
+    hub_state: Download | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What the strategy keeps at the hub, where training.method needs it: with control variates, from the "
+        "first committed round on.",
+    )
+    initial: Initial = None
+
+    @property
+    def base_sha256(self) -> str:
+        """Digest of the committed model that the order is about."""
+        said = self.encoded or self.reference
+        return said.base_sha256 if said else self.model.sha256
 
 
 class EvaluateOrder(Message):
@@ -148,6 +216,7 @@ class EvaluateOrder(Message):
     round: int
     model: Download
     training: TrainingSettings = Field(description="The same as in a round, for its batch size.")
+    initial: Initial = None
 
 
 class Assignment(Message):
@@ -166,6 +235,11 @@ class Assignment(Message):
         None,
         exclude_if=lambda value: value is None,
         description="Of that update's payload `update`: a store that was put back has another update of the same round and attempt.",
+    )
+    taken_back: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="The job went back to a model that has none of this site's updates: it begins anew. Not told to sites of protocol 1.",
     )
 
 
@@ -192,7 +266,7 @@ class UploadGrant(Message):
 class Payload(Message):
     """One file of an update."""
 
-    codec: Codec = "None"
+    codec: Codec = Field("None", description="By which the object is encoded: a file of tensors all the same.")
     object: ObjectRef
     encryption: Kem | None = Field(
         None,
@@ -213,7 +287,9 @@ class UpdateManifest(Message):
     round: Natural
     attempt: Natural
     client: Name
-    base_sha256: Sha256 = Field(description="Digest of the model that training started from.")
+    base_sha256: Sha256 = Field(
+        description="Digest of the committed model that training started from, in the form in which the order brought it."
+    )
     payloads: dict[str, Payload] = Field(
         min_length=1, max_length=MAX_PAYLOADS, description="By name; `update` is local - base."
     )
@@ -293,37 +369,6 @@ class FailureReport(Message):
     client: Name
     reason: Annotated[str, Field(max_length=63)]
     message: Annotated[str, Field(max_length=1024)] = ""
-
-
-class RecallRequest(Message):
-    """The site has lost the state that its update left, and asks for what it entrusted."""
-
-    round: Natural
-    attempt: Natural
-    update_sha256: Sha256 = Field(description="Of the payload `update`, as the hub names what it committed last.")
-
-
-class EntrustRequest(RecallRequest):
-    """The site would entrust that state, encrypted by itself: before it hands in the update, or once that is committed."""
-
-    sha256: Sha256 = Field(description="Of what is sent, as is the size.")
-    size: int = Field(ge=1, le=MAX_EXACT)
-    keep_last: int = Field(ge=1, le=MAX_ENTRUSTED, description="How many the hub keeps; older ones are deleted.")
-
-
-class EntrustAnswer(Message):
-    """Where to put it. No grant: the hub has the state of that update, and nothing is left to do."""
-
-    grant: UploadGrant | None = Field(None, exclude_if=lambda value: value is None)
-
-
-class Recalled(Message):
-    """What the site entrusted, and of which update."""
-
-    round: Natural
-    attempt: Natural
-    update_sha256: Sha256
-    state: Download
 
 
 class Receipt(Message):

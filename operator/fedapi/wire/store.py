@@ -2,27 +2,28 @@
 
 Written by the aggregator, read by it on recovery, by the embedded runner and by `fedloom model`.
 Every object but HEAD is write-once; HEAD is replaced by compare-and-swap only. Records are sealed when they are
-written; models and updates have their digest in their key. What a key says is read by storekey.py beside this module.
+written. Where they are is in layout.py beside this module.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from bisect import bisect_left
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem
-from fedapi.wire.job import RollbackTo, StrategySettings, TrainingSettings
+from fedapi.wire.compression import Broadcast, Codec, Compression
+from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
-from fedapi.wire.site import Codec, Metrics
+from fedapi.wire.site import Metrics
+
+Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
 
 
 class Head(Record):
     """The only mutable object: which commit is the newest, and whose epoch may move it."""
 
-    epoch: int = Field(
-        ge=1, description="Grows by one whenever an aggregator starts; an older one can no longer commit."
-    )
+    epoch: int = Field(ge=1, description="Grows by one whenever an aggregator starts; an older one cannot commit.")
     round: int = Field(ge=-1, description="Last committed round; -1 before the initial model.")
     commit_key: str | None = None
     commit_sha256: Sha256 | None = None
@@ -54,10 +55,22 @@ class RestoreRecord(Record):
 class Selection(Message):
     """By which rule, and from how many sites, a plan's sites were chosen."""
 
-    policy: Literal["All", "Random"]
+    policy: Policy
     per_round: int | None = None
     fraction: float | None = None
     candidates: int = Field(ge=1)
+    over_selection: float | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Overridden(TrainingOverride):
+    """What some of a plan's sites do otherwise than its `training` says."""
+
+    clients: tuple[str, ...] = Field(description="By name.")
+
+    def holds(self, client: str) -> bool:
+        """Whether it is one of them."""
+        at = bisect_left(self.clients, client)
+        return at < len(self.clients) and self.clients[at] == client
 
 
 class Acceptance(Message):
@@ -65,6 +78,12 @@ class Acceptance(Message):
 
     grace_after_quorum_s: float | None = None
     max_samples: int = Field(ge=1)
+    max_staleness: int | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="In asynchronous rounds: commits between an update's base and this round's.",
+    )
 
 
 class PlanRecord(Record):
@@ -78,20 +97,67 @@ class PlanRecord(Record):
     attempt: int = Field(ge=1)
     epoch: int
     base: ObjectRef
+    broadcast: Broadcast | None = Field(
+        None, exclude_if=lambda value: value is None, description="How sites get the base; None: as it is."
+    )
+    reference: ObjectRef | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What sites train from, where the next model may come as a delta to it: the base, or what a delta makes.",
+    )
     selected: tuple[str, ...] = Field(description="In the order in which updates are folded.")
     selection: Selection | None = Field(None, description="Absent in plans of version 0.1.")
     strategy: StrategySettings = Field(StrategySettings(), description="FedAvg, without numbers, in version 0.1.")
-    codec: Codec = "None"
+    codec: Codec = Field("None", description="By which updates must be encoded.")
+    compression: Compression | None = Field(
+        None, exclude_if=lambda value: value is None, description="The same with its parameters; None with codec None."
+    )
     encryption: Kem | None = Field(None, description="By which updates must be encrypted; None: they must not be.")
     quorum: int | None = Field(None, ge=1, description="Updates needed.")
+    wanted: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,
+        description="With over-selection, and in asynchronous rounds: so many updates close the round.",
+    )
     acceptance: Acceptance | None = Field(
         None, description="Absent in plans of version 0.1: as the configuration has it."
     )
+    initial: Whole = None
     planned_at: float
     deadline_s: float
     evaluate_base: bool
     training: TrainingSettings
+    overrides: tuple[Overridden, ...] = Field((), exclude_if=lambda value: not value)
     image: str = ""
+
+    @property
+    def fetched(self) -> ObjectRef:
+        """What sites fetch as their model, or as the delta that makes it."""
+        return self.broadcast.object if self.broadcast else self.base
+
+    @property
+    def offered(self) -> tuple[ObjectRef, ...]:
+        """All that sites may fetch as their model."""
+        return (self.fetched,) if self.reference is None else (self.fetched, self.reference)
+
+    def training_of(self, client: str) -> TrainingSettings:
+        """What that site does in this round."""
+        own = next((each for each in self.overrides if each.holds(client)), None)
+        return own.of(self.training) if own else self.training
+
+
+class Order(Message):
+    """What an update answers: the round and attempt that its site was told, whose base it was trained from."""
+
+    round: int = Field(ge=1)
+    attempt: int = Field(ge=1)
+
+
+class Buffered(Order):
+    """An update of an asynchronous round. A site has one in a round at most."""
+
+    client: str
 
 
 class Participant(Message):
@@ -102,6 +168,16 @@ class Participant(Message):
     payloads: dict[str, Sha256] = Field(description="Digests by the name of the payload.")
     steps: int | None = None
     training_s: float = 0.0
+    sent_bytes: int | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of its payloads as they were sent: encoded and encrypted. Not known of rounds that an older version committed.",
+    )
+    order: Order | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The order that the update answers, where that is not the commit's round and attempt.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +200,13 @@ class CommitRecord(Record):
     epoch: int
     model: ObjectRef
     hub_state: ObjectRef | None = Field(None, description="What the strategy keeps at the hub after this round.")
+    initial: Whole = None
+    reference: ObjectRef | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What sites have trained from, where the next model may come as a delta to it. Nothing is lost with it: "
+        "without it the next model goes as it is.",
+    )
     participants: tuple[Participant, ...] = ()
     total_samples: int = 0
     training_metrics: Metrics = {}
@@ -133,9 +216,33 @@ class CommitRecord(Record):
     committed_at: float
     image: str = ""
     rolled_back_to: int | None = Field(None, ge=0, description="Earlier round whose model and hub state these are.")
+    missed: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Sites that were selected for this round, in any attempt, and have no update in it.",
+    )
+    lost_s: float = Field(
+        0.0,
+        ge=0,
+        exclude_if=lambda value: not value,
+        description="Seconds of training for this round that are in no model, as far as the hub knows of them.",
+    )
+    broadcast_bytes: int | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of the base as its participants fetched it, where `compression.download` encoded it.",
+    )
+    skipped: str = Field(
+        "", exclude_if=lambda value: not value, description="Why nobody took part in this round; its model is the last."
+    )
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
     )
+
+    @property
+    def objects(self) -> tuple[ObjectRef, ...]:
+        """All that one needs to go on from this commit, each once: its model, what the strategy remembers, the initial model."""
+        return tuple(dict.fromkeys(ref for ref in (self.model, self.hub_state, self.initial) if ref is not None))
 
     @model_validator(mode="after")
     def _goes_back(self) -> Self:
@@ -154,6 +261,12 @@ class EvaluationRecord(Record):
     samples: int
     clients: dict[str, Metrics] = {}
     client_samples: dict[str, int] = {}
+    held_out_missing: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Held-out sites that were to evaluate this model and had not when the round after it was committed. "
+        "One that does so later has a record of its own all the same.",
+    )
 
 
 class FailureRecord(Record):
@@ -165,12 +278,27 @@ class FailureRecord(Record):
     reason: str
     message: str
     at: float
+    missed: tuple[str, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Selected sites that had no update in it."
+    )
+    open_s: float = Field(0.0, ge=0, exclude_if=lambda value: not value, description="Seconds since its plan.")
+    lost_s: float = Field(
+        0.0,
+        ge=0,
+        exclude_if=lambda value: not value,
+        description="Seconds of training, as far as the hub knows of them.",
+    )
+    dropped: tuple[Buffered, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="In asynchronous rounds: accepted updates that count no more, because no model came of them.",
+    )
 
 
 class CloseRecord(Record):
-    """close.json of an attempt that closed without an update of every selected site: only `accepted` is folded.
+    """close.json of an attempt that closed without an update of every selected site, or for which one trained in vain.
 
-    Durable before the fold, so that an update which arrives while a restarted aggregator recovers changes nothing.
+    Only `accepted` is folded. Durable before the fold, so that an update which arrives while a restarted aggregator recovers changes nothing.
     """
 
     job_uid: str
@@ -179,125 +307,11 @@ class CloseRecord(Record):
     accepted: tuple[str, ...]
     reason: str
     at: float
-
-
-Method = Literal["GET", "PUT"]
-
-
-class Issue(Message):
-    """An object that URLs were made for, and whom for."""
-
-    method: Method
-    object: ObjectRef
-    holders: dict[str, float] = Field(description="`SITE/ROUND/ATTEMPT`: when the newest URL for it expires.")
-
-
-class IssueRecord(Record):
-    """issues.json beside a commit: what was issued since the one before it, or since the aggregator's start. Never a URL."""
-
-    job_uid: str
-    round: int
-    attempt: int
-    since: float
-    until: float
-    issues: tuple[Issue, ...]
-    omitted: int = Field(0, description="How many more there were.")
-
-
-UPDATE_SUFFIX = ".safetensors"
-ENCRYPTED_SUFFIX = ".enc"  # after the other
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Keys of one job's objects, relative to the store's root."""
-
-    namespace: str
-    name: str
-    uid: str
-
-    @property
-    def _job(self) -> str:
-        return f"{self.namespace}/{self.name}-{self.uid}"
-
-    @property
-    def head(self) -> str:
-        """Key of HEAD."""
-        return f"control/{self._job}/HEAD.json"
-
-    @property
-    def restored(self) -> str:
-        """Key of the record that a restore leaves."""
-        return f"control/{self._job}/restored.json"
-
-    def inside(self, key: str) -> str | None:
-        """A key without the job: `models/000007-….safetensors`; None when it is another job's."""
-        kind, found, rest = key.partition(f"/{self._job}/")
-        return f"{kind}/{rest}" if found and "/" not in kind else None
-
-    def at(self, inside: str) -> str:
-        """The inverse: where that is in this job's store."""
-        kind, _, rest = inside.partition("/")
-        return f"{kind}/{self._job}/{rest}"
-
-    def attempt(self, round_: int, epoch: int, attempt: int) -> str:
-        """Prefix of the records of one attempt by one aggregator."""
-        return f"control/{self._job}/rounds/{round_:06d}/e{epoch}-a{attempt}"
-
-    def record(self, round_: int, epoch: int, attempt: int, name: str) -> str:
-        """Key of a record of that attempt."""
-        return f"{self.attempt(round_, epoch, attempt)}/{name}"
-
-    def rounds(self) -> str:
-        """Prefix of all rounds."""
-        return f"control/{self._job}/rounds"
-
-    def round(self, round_: int) -> str:
-        """Prefix of one round: every attempt by every epoch."""
-        return f"{self.rounds()}/{round_:06d}"
-
-    def models(self) -> str:
-        """Prefix of all models."""
-        return f"models/{self._job}"
-
-    def model(self, round_: int, sha256: str) -> str:
-        """Key of a model."""
-        return f"{self.models()}/{round_:06d}-{sha256}{UPDATE_SUFFIX}"
-
-    def hub_states(self) -> str:
-        """Prefix of what strategies remember at the hub."""
-        return f"hubstate/{self._job}"
-
-    def hub_state(self, round_: int, sha256: str) -> str:
-        """Key of what a strategy remembers after a round."""
-        return f"{self.hub_states()}/{round_:06d}-{sha256}{UPDATE_SUFFIX}"
-
-    def all_updates(self) -> str:
-        """Prefix of all clients' updates."""
-        return f"updates/{self._job}"
-
-    def updates(self, client: str) -> str:
-        """Prefix of one client's updates: a department can be isolated by it."""
-        return f"{self.all_updates()}/{client}"
-
-    def update(self, client: str, round_: int, sha256: str, *, encrypted: bool = False) -> str:
-        """Key of an update."""
-        suffix = UPDATE_SUFFIX + (ENCRYPTED_SUFFIX if encrypted else "")
-        return f"{self.updates(client)}/client_{client}_round_{round_}-{sha256}{suffix}"
-
-    def manifest(self, client: str, round_: int, attempt: int) -> str:
-        """Key of one client's accepted manifest: write-once, so an update counts once per round and attempt."""
-        return f"{self.updates(client)}/client_{client}_round_{round_}-a{attempt}.manifest.json"
-
-    def evaluation_report(self, client: str, round_: int) -> str:
-        """Key of one client's evaluation of a model."""
-        return f"{self.updates(client)}/client_{client}_round_{round_}.evaluation.json"
-
-    def entrusted(self, client: str) -> str:
-        """Prefix of the states that one client has entrusted."""
-        return f"checkpoints/{self._job}/{client}"
-
-    def entrusted_state(self, client: str, round_: int, attempt: int, update_sha256: str, sha256: str) -> str:
-        """Key of a state, encrypted by its site: that which the update of this digest has left."""
-        name = f"client_{client}_round_{round_}-a{attempt}-{update_sha256}-{sha256}"
-        return f"{self.entrusted(client)}/{name}{UPDATE_SUFFIX}{ENCRYPTED_SUFFIX}"
+    lost_s: float = Field(
+        0.0, ge=0, exclude_if=lambda value: not value, description="Seconds trained in vain in this attempt, as above."
+    )
+    buffer: tuple[Buffered, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="In asynchronous rounds: the accepted updates, in the order in which they are folded.",
+    )

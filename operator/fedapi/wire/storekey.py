@@ -6,8 +6,9 @@ A key that is none of these is a foreign file (a README, what a file system leav
 import re
 from dataclasses import dataclass
 
+from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Layout
+from fedapi.wire.store import CommitRecord
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class RecordKey:
 @dataclass(frozen=True)
 class ModelKey:
     """A model."""
+
+    round: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BroadcastKey:
+    """A model as sites get it from a round on."""
 
     round: int
     sha256: str
@@ -64,6 +73,15 @@ class ReportKey:
 
 
 @dataclass(frozen=True)
+class SiteEvaluationKey:
+    """What a site measured of a model outside of training."""
+
+    round: int
+    client: str
+    model_sha256: str
+
+
+@dataclass(frozen=True)
 class EntrustedKey:
     """A site's state, as it entrusted it: of which of its updates, and what its bytes must be."""
 
@@ -74,12 +92,24 @@ class EntrustedKey:
     sha256: str
 
 
-StoreKey = RecordKey | ModelKey | HubStateKey | UpdateKey | ManifestKey | ReportKey | EntrustedKey
+StoreKey = (
+    RecordKey
+    | SiteEvaluationKey
+    | ModelKey
+    | BroadcastKey
+    | HubStateKey
+    | UpdateKey
+    | ManifestKey
+    | ReportKey
+    | EntrustedKey
+)
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(
     rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues)\.json)"
 )
+_SITE_EVALUATION = re.compile(rf"{_ROUND}/sites/([^/]+)/{_SHA256}/{re.escape(SITE_EVALUATION)}")
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
+_BROADCAST = re.compile(rf"{_ROUND}-{_SHA256}\.broadcast\.safetensors")
 _SENT = re.compile(
     rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors(\.enc)?|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
 )
@@ -102,10 +132,8 @@ def job_of(key: str) -> Layout | None:
 
 def here(layout: Layout, commit: CommitRecord) -> CommitRecord:
     """A commit with its objects where they are in this store: one that was restored names those of the job that made it."""
-    moved = {"model": _moved(layout, commit.model)}
-    if commit.hub_state is not None:
-        moved["hub_state"] = _moved(layout, commit.hub_state)
-    return commit.model_copy(update=moved)
+    named = {name: getattr(commit, name) for name in ("model", "hub_state", "initial", "reference")}
+    return commit.model_copy(update={name: _moved(layout, ref) for name, ref in named.items() if ref is not None})
 
 
 def _moved(layout: Layout, ref: ObjectRef) -> ObjectRef:
@@ -118,7 +146,9 @@ def parsed(layout: Layout, key: str) -> StoreKey | None:
     """What a key of this job says; None when it is no object of ours."""
     found = (
         _record(layout, key)
+        or _site_evaluation(layout, key)
         or _model(layout, key)
+        or _broadcast(layout, key)
         or _hub_state(layout, key)
         or _sent(layout, key)
         or _entrusted(layout, key)
@@ -131,9 +161,19 @@ def _record(layout: Layout, key: str) -> RecordKey | None:
     return RecordKey(int(found[1]), int(found[2]), int(found[3]), found[4]) if found else None
 
 
+def _site_evaluation(layout: Layout, key: str) -> SiteEvaluationKey | None:
+    found = _SITE_EVALUATION.fullmatch(key.removeprefix(f"{layout.rounds()}/"))
+    return SiteEvaluationKey(int(found[1]), found[2], found[3]) if found else None
+
+
 def _model(layout: Layout, key: str) -> ModelKey | None:
     found = _MODEL.fullmatch(key.removeprefix(f"{layout.models()}/"))
     return ModelKey(int(found[1]), found[2]) if found else None
+
+
+def _broadcast(layout: Layout, key: str) -> BroadcastKey | None:
+    found = _BROADCAST.fullmatch(key.removeprefix(f"{layout.models()}/"))
+    return BroadcastKey(int(found[1]), found[2]) if found else None
 
 
 def _hub_state(layout: Layout, key: str) -> HubStateKey | None:
@@ -161,8 +201,12 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
     match found:
         case RecordKey():
             key = layout.record(found.round, found.epoch, found.attempt, found.name)
+        case SiteEvaluationKey():
+            key = layout.site_evaluation(found.client, found.round, found.model_sha256)
         case ModelKey():
             key = layout.model(found.round, found.sha256)
+        case BroadcastKey():
+            key = layout.broadcast(found.round, found.sha256)
         case HubStateKey():
             key = layout.hub_state(found.round, found.sha256)
         case UpdateKey():

@@ -7,9 +7,11 @@ The content of an update is judged elsewhere (fedcore.tensors.tensorfile and the
 import math
 
 from fedapi.printable import fit_for_a_name
-from fedapi.wire.ciphertext import stored_bytes
+from fedapi.wire.ciphertext import Kem, stored_bytes
+from fedapi.wire.compression import Compression, codec
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
+    CONTROL,
     MAX_METRIC,
     MAX_METRIC_NAME,
     UPDATE,
@@ -19,9 +21,12 @@ from fedapi.wire.site import (
     Refusal,
     UpdateManifest,
     UploadRequest,
+    payloads,
 )
-from fedcore.rounds import claims
+from fedcore.rounds import claims, evaluation_requests, heldout, training, window
+from fedcore.rounds.compatibility import COUNTS_STEPS
 from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.tensors.fragments import WHOLE, Turn
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors
 UPLOADS = 3  # objects of one site in one round, and one more for each attempt that failed
@@ -40,8 +45,33 @@ def open_attempt(state: State) -> Attempt | None:
     return state.current if state.phase is Phase.COLLECTING else None
 
 
+def asked_of(state: State) -> ObjectRef | None:
+    """A model of which an update may come now: that of the round that takes updates; None: none may."""
+    if window.is_asynchronous(state.config):
+        return state.tip.model if state.tip and window.takes_updates(state) else None
+    current = open_attempt(state)
+    return current.plan.base if current else None
+
+
+def expected(state: State, client: str, round_: int) -> bool:
+    """Whether an update of a site for an order of that round is waited for."""
+    if client in state.accepted:
+        return False
+    if window.is_asynchronous(state.config):
+        return window.refusal(state, client, round_, 1) is None
+    current = open_attempt(state)
+    return current is not None and round_ == current.plan.round and current.selected(client)
+
+
+def _kem(state: State) -> Kem | None:
+    """How updates are to be encrypted."""
+    return state.current.plan.encryption if state.current else state.config.encryption
+
+
 def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
     """Whether (round, attempt) of a site is not what is being collected from it."""
+    if window.is_asynchronous(state.config):
+        return window.refusal(state, client, round_, attempt)
     current = open_attempt(state)
     if current is None:
         return Refusal(code="StaleRound", message=f"no round takes updates now (round {state.round} is next)")
@@ -59,8 +89,7 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
 def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
     """Whether nothing that a site may upload for an attempt can count: a grant lives no longer than this is None."""
     refusal = misplaced(state, client, round_, attempt) or stranger(state, client)
-    current = open_attempt(state)
-    if refusal is None and current is not None and client in current.accepted:
+    if refusal is None and client in state.accepted:
         return Refusal(code="Duplicate", message=_TAKEN.format(client, round_))
     return refusal
 
@@ -68,10 +97,9 @@ def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | 
 def upload(state: State, client: str, request: UploadRequest) -> Refusal | ObjectRef:
     """Where an announced update goes, or why it does not."""
     refusal = unwanted(state, client, request.round, request.attempt)
-    current = open_attempt(state)
-    if refusal is not None or current is None:
+    if refusal is not None or (base := asked_of(state)) is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
-    kem, limit = current.plan.encryption, current.plan.base.size + EXTRA_BYTES
+    kem, limit = _kem(state), _largest(state, base) + EXTRA_BYTES
     if kem is not None:
         limit = stored_bytes(limit, kem)
     if request.size > limit:
@@ -81,9 +109,36 @@ def upload(state: State, client: str, request: UploadRequest) -> Refusal | Objec
     return ObjectRef(key=key, sha256=request.sha256, size=request.size)
 
 
+def width(state: State, client: str) -> float | None:
+    """Of which sub-model a site's update has to be; None: of the whole model."""
+    return state.current.plan.training_of(client).model_width if state.current else None
+
+
+def compression(state: State) -> Compression | None:
+    """How the payload `update` is to be encoded."""
+    return state.current.plan.compression if state.current else state.config.compression
+
+
+def turn(state: State) -> Turn:
+    """Which part of the model the payload `update` is of."""
+    plan = state.current.plan if state.current else None
+    return Turn(plan.round, plan.strategy.fragments) if plan else WHOLE
+
+
+def wanted(state: State) -> frozenset[str]:
+    """Names of the payloads that an update has."""
+    return payloads(state.current.plan.training if state.current else training.settings(state.config))
+
+
+def _largest(state: State, base: ObjectRef) -> int:
+    """Bytes of tensors that a payload may have: controls of 16-bit parameters have 32."""
+    return base.size * (2 if CONTROL in wanted(state) else 1)
+
+
 def crowded(state: State, client: str, others: int) -> Refusal | None:
-    """Whether a site that has stored so many other updates in a round may store one more. Honest ones store one."""
-    limit = UPLOADS + state.attempt - 1
+    """Whether a site that has stored so many other payloads in a round may store one more. Honest ones store one of each."""
+    each = len(wanted(state))
+    limit = each * (UPLOADS + state.attempt - 1)
     if others < limit:
         return None
     message = f"site {client!r} has stored {others} updates in this round, of which one can count: train no other"
@@ -99,13 +154,14 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     if before is not None:
         return before
     misplacement = misplaced(state, client, manifest.round, manifest.attempt)
-    current = open_attempt(state)
-    if misplacement is not None or current is None:
+    if misplacement is not None:
         return misplacement
-    if manifest.base_sha256 != current.plan.base.sha256:
+    if manifest.base_sha256 != window.base_sha256(state, manifest.round):
         message = f"base_sha256 {manifest.base_sha256} is not the base of round {manifest.round}: ask next"
         return Refusal(code="WrongBase", message=message)
-    excess = _unfit_payloads(state, current, manifest) or claims.excessive(current.max_samples, manifest.samples)
+    most = state.current.max_samples if state.current else state.config.max_samples
+    excess = _unfit_payloads(state, manifest) or claims.excessive(most, manifest.samples)
+    excess = excess or _unfit_steps(state, manifest)
     return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
@@ -125,6 +181,26 @@ def evaluated(state: State, client: str, report: EvaluationReport) -> Refusal | 
     return state.reports.get(client) or excess or _unfit_numbers({}, report.metrics)
 
 
+def site_evaluation(state: State, client: str, report: EvaluationReport) -> Refusal | None:
+    """Whether a report outside of training is not taken. It may be late: any committed model is one that it was told to evaluate."""
+    identity = _impostor(state, client, report.client, report.job_uid)
+    if identity is not None:
+        return identity
+    if report.round >= len(state.history):
+        return Refusal(code="StaleRound", message=f"round {report.round} is not committed: ask next")
+    if not heldout.is_committed(state, report.round, report.model_sha256):
+        return Refusal(code="WrongBase", message=f"model_sha256 is not the model of round {report.round}: ask next")
+    excess = claims.excessive(state.config.max_samples, report.samples)
+    return excess or _unfit_numbers({}, report.metrics)
+
+
+def in_turn(state: State, client: str, report: EvaluationReport) -> bool:
+    """Whether a report is also one of those that a round, or the last step, has from the sites that train."""
+    attempt = state.current
+    asked = state.phase is Phase.EVALUATING or (attempt is not None and attempt.selected(client))
+    return asked and state.tip is not None and report.round == state.tip.round
+
+
 def failed(state: State, client: str, report: FailureReport) -> Refusal | None:
     """Whether a failure report does not belong here."""
     return _impostor(state, client, report.client, report.job_uid)
@@ -132,9 +208,14 @@ def failed(state: State, client: str, report: FailureReport) -> Refusal | None:
 
 def matters(state: State, client: str, report: FailureReport) -> bool:
     """Whether a failure changes what is waited for: a site that failed already is not listened to again."""
-    if state.phase is Phase.EVALUATING:
+    if evaluation_requests.open_for(state, client) and not report.attempt:
+        return True
+    if state.phase is Phase.EVALUATING or heldout.is_held_out(state, client):
         return client not in state.excused
     current = open_attempt(state)
+    if window.is_asynchronous(state.config):
+        waits = current is not None and client in current.pending
+        return waits and window.refusal(state, client, report.round, report.attempt) is None
     return (
         current is not None
         and (report.round, report.attempt) == (current.plan.round, current.plan.attempt)
@@ -144,11 +225,10 @@ def matters(state: State, client: str, report: FailureReport) -> bool:
 
 def _taken_before(state: State, manifest: UpdateManifest) -> Refusal | UpdateManifest | None:
     """An update counts once per round and attempt: same nonce, same answer; another one is refused."""
-    attempt = state.current
-    if attempt is None or (attempt.plan.round, attempt.plan.attempt) != (manifest.round, manifest.attempt):
+    taken = state.accepted.get(manifest.client)
+    if taken is None or (taken.round, taken.attempt) != (manifest.round, manifest.attempt):
         return None
-    taken = attempt.accepted.get(manifest.client)
-    if taken is None or taken.nonce == manifest.nonce:
+    if taken.nonce == manifest.nonce:
         return taken
     return Refusal(code="Duplicate", message=_TAKEN.format(manifest.client, manifest.round))
 
@@ -161,23 +241,41 @@ def _impostor(state: State, client: str, claimed: str, job_uid: str) -> Refusal 
     return None
 
 
-def _unfit_payloads(state: State, current: Attempt, manifest: UpdateManifest) -> Refusal | None:
+def _unfit_payloads(state: State, manifest: UpdateManifest) -> Refusal | None:
     """Whether its files are not those that the plan asks for, as it asks for them, or not where their grants put them."""
-    kem = current.plan.encryption
-    if manifest.payloads.keys() != {UPDATE}:
+    kem = _kem(state)
+    if manifest.payloads.keys() != (needed := wanted(state)):
         named = ", ".join(sorted(name[:MAX_METRIC_NAME] for name in manifest.payloads))
-        return Refusal(code="Malformed", message=f"payloads are {named}: send {UPDATE!r} and no other")
+        message = f"payloads are {named}: send {' and '.join(map(repr, sorted(needed)))} and no other"
+        return Refusal(code="Malformed", message=message)
     for name, payload in manifest.payloads.items():
         if payload.encryption != kem:
             asked = f"round {manifest.round} asks for {kem}" if kem else f"round {manifest.round} asks for none"
             said = f"is encrypted by {payload.encryption}" if payload.encryption else "is not encrypted"
             return Refusal(code="Malformed", message=f"payloads.{name} {said}, {asked}: do as the order says")
+        asked = codec(compression(state)) if name == UPDATE else "None"
+        if payload.codec != asked:
+            message = f"payloads.{name}.codec is {payload.codec}, round {manifest.round} asks for {asked}: do as the order says"
+            return Refusal(code="Malformed", message=message)
         sha256 = payload.object.sha256
         expected = state.layout.update(manifest.client, manifest.round, sha256, encrypted=kem is not None)
         if payload.object.key != expected:
             message = f"payloads.{name}.object.key must be {expected!r}: use the object of the grant"
             return Refusal(code="Malformed", message=message)
     return None
+
+
+def _unfit_steps(state: State, manifest: UpdateManifest) -> Refusal | None:
+    """Whether an update does not say what its strategy weighs it by, or says what cannot be."""
+    plan = state.current.plan if state.current else None
+    name = (plan.strategy if plan else state.config.strategy).name
+    if name not in COUNTS_STEPS or manifest.samples == 0:
+        return None
+    if manifest.steps:
+        told = plan.training_of(manifest.client) if plan else state.config.training
+        return claims.impossible(told, manifest.samples, manifest.steps)
+    message = f"strategy {name} needs the optimizer steps of an update, steps is {manifest.steps}: return TrainResult(…, steps=…)"
+    return Refusal(code="Malformed", message=message)
 
 
 def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:

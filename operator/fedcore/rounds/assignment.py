@@ -5,6 +5,8 @@ Called by the long poll, which adds the URLs, and by the engine, which wakes the
 
 from typing import Literal
 
+from fedapi.wire.store import CommitRecord
+from fedcore.rounds import evaluation_requests, heldout, window
 from fedcore.rounds.state import Attempt, Phase, State
 
 Kind = Literal["Train", "Evaluate", "Wait", "Drop", "Done"]
@@ -18,18 +20,31 @@ def kind(state: State, client: str, doing: tuple[int, int] | None) -> Kind:
         return "Drop"
     if _may_train(state, client):
         return "Train" if doing is None else "Wait"
-    return "Evaluate" if _may_evaluate(state, client) else "Wait"
+    if _may_evaluate(state, client) or heldout.wanted(state, client) or evaluation_requests.open_for(state, client):
+        return "Evaluate"
+    return "Wait"
+
+
+def evaluated(state: State, client: str) -> CommitRecord | None:
+    """The round whose model a site is told to evaluate: the last, or the one that was asked for."""
+    if _may_evaluate(state, client) or heldout.wanted(state, client):
+        return state.tip
+    asked = evaluation_requests.open_for(state, client)
+    return asked.commit if asked else None
 
 
 def concerned(before: State, after: State) -> frozenset[str] | None:
     """The sites for which the wait may be over in the new state; None: all. Who only has to wait now is left out."""
-    if before.phase is not after.phase or before.roster is not after.roster:
+    if before.phase is not after.phase or before.roster is not after.roster or before.requested is not after.requested:
         return None
     was, now = before.current, after.current
     if was is not now and (was is None or now is None or _stages(was) != _stages(now)):
         return None
     failed = was.failed.keys() ^ now.failed.keys() if was and now and was.failed is not now.failed else frozenset()
-    return frozenset(failed | (before.excused ^ after.excused))
+    taken = frozenset[str]()
+    if window.is_asynchronous(after.config) and before.accepted is not after.accepted:
+        taken = frozenset(before.accepted.keys() ^ after.accepted.keys())
+    return frozenset(failed | taken | (before.excused ^ after.excused))
 
 
 def _stages(attempt: Attempt) -> tuple[int, int, int, bool]:
@@ -49,6 +64,8 @@ def _may_evaluate(state: State, client: str) -> bool:
 
 def _wanted(state: State, client: str, doing: tuple[int, int]) -> bool:
     """Whether work on (round, attempt) still counts, or counted already in the attempt under way."""
+    if window.is_asynchronous(state.config):
+        return window.refusal(state, client, *doing) is None
     attempt = state.current
     if attempt is None or (attempt.plan.round, attempt.plan.attempt) != doing:
         return False

@@ -1,11 +1,13 @@
-"""How many samples a site says it has: its weight, and so its power. Pure; called by admission, machine and recovery.
+"""What a site says of itself that its update is weighed by, and so its power. Pure; called by admission, machine and recovery.
 
-Nobody can check the number. It is bounded by clients.maxSamples, and a jump between rounds is told in the status; who
-relies on it assumes that most of the weight is honest (docs/concepts.md).
+Nobody can check the numbers. Samples are bounded by clients.maxSamples, and a jump between rounds is told in the status; optimizer
+steps are bounded by what the plan lets so many samples make. Who relies on them assumes that most of the weight is honest
+(docs/concepts.md).
 """
 
 from dataclasses import replace
 
+from fedapi.wire.job import TrainingSettings
 from fedapi.wire.site import MAX_SAMPLES, Refusal, UpdateManifest
 from fedcore.rounds.state import Site, State
 
@@ -20,6 +22,20 @@ def excessive(most: int, samples: int) -> Refusal | None:
         message = f"samples is {samples}, clients.maxSamples of the job is {most}: send what is true, or raise it"
         return Refusal(code="TooLarge", message=message)
     return None
+
+
+def impossible(training: TrainingSettings, samples: int, steps: int) -> Refusal | None:
+    """Whether so many optimizer steps are more than a site that does as it was told can have made."""
+    if training.local_steps is not None:
+        most, why = training.local_steps, f"training.localSteps is {training.local_steps}"
+    else:
+        epochs, batch = training.epochs or 1, training.batch_size
+        most = epochs * -(-samples // batch)
+        why = f"training.epochs is {epochs}, and {samples} samples are {most // epochs} batches of {batch}"
+    if steps <= most:
+        return None
+    message = f"steps is {steps}, but {why}: make no more steps than {most}, or change that field"
+    return Refusal(code="Malformed", message=message)
 
 
 def taken(state: State, manifest: UpdateManifest) -> Site:

@@ -1,23 +1,31 @@
 """When an attempt is over, and what becomes of it: fold, or try again, or give up. Pure; called by machine and recovery."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from fedapi.wire.store import CloseRecord, FailureRecord
-from fedcore.rounds.effects import Effect, Fold, Term, WriteClose, WriteFailure
+from fedapi.wire.seeds import derived
+from fedapi.wire.site import UpdateManifest
+from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
+from fedcore.rounds import effort, window
+from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import Attempt, End, Phase, State
 
 Verdict = Literal["Open", "Fold", "Fail"]
-QUORUM_NOT_REACHED, MODEL_NOT_FINITE = "QuorumNotReached", "ModelNotFinite"  # why attempts fail
+# Why attempts fail.
+QUORUM_NOT_REACHED, MODEL_NOT_FINITE, TOO_FEW_UPDATES = "QuorumNotReached", "ModelNotFinite", "TooFewUpdates"
+STRATEGY_FAILED = "StrategyFailed"
 
 
 def verdict(attempt: Attempt, now: float) -> Verdict:
     """Whether the attempt is over. Quorum reached is never undone; without it only time or despair ends it."""
-    reached = len(attempt.accepted) >= attempt.quorum
+    reached = attempt.enough(attempt.accepted)
+    if reached and len(attempt.accepted) >= attempt.wanted:
+        return "Fold"
     over = not attempt.pending or now >= attempt.deadline_at
     if reached:
         return "Fold" if over or _grace_over(attempt, now) else "Open"
-    hopeless = len(attempt.accepted) + len(attempt.pending) < attempt.quorum
+    hopeless = not attempt.enough(attempt.accepted.keys() | attempt.pending)
     return "Fail" if over or hopeless else "Open"
 
 
@@ -48,8 +56,14 @@ def closed(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         case "Fold":
             return _decided(state, attempt, now)
         case "Fail":
-            return failed(state, attempt, QUORUM_NOT_REACHED, _shortfall(attempt, now), now)
+            return failed(state, attempt, QUORUM_NOT_REACHED, shortfall(attempt, now), now)
     return state, ()
+
+
+def without(state: State, attempt: Attempt, failed: Mapping[str, str], now: float) -> Attempt:
+    """The attempt in which these sites, which it waited for, have failed, and why; what they have trained is lost."""
+    lost_s = attempt.lost_s + _at_it_s(state, attempt, failed, now)
+    return replace(attempt, failed={**attempt.failed, **failed}, lost_s=lost_s)
 
 
 def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, ...]]:
@@ -63,9 +77,19 @@ def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, 
 def _fold(state: State, attempt: Attempt) -> Fold:
     """The fold of a closed attempt, as it was planned."""
     plan, manifests = attempt.plan, (attempt.accepted[client] for client in attempt.closed or ())
-    terms = tuple(Term(m.client, m.payloads, m.samples, m.steps) for m in manifests)
+    terms = tuple(
+        Term(m.client, m.payloads, m.samples, m.steps, _origin(m, plan), plan.training_of(m.client).model_width)
+        for m in manifests
+    )
     hub_state = state.tip.hub_state if state.tip else None
-    return Fold(plan.round, plan.attempt, plan.base, plan.strategy, terms, hub_state)
+    seed = derived(state.config.seed, "aggregation", plan.round, plan.attempt)
+    return Fold(plan.round, plan.attempt, plan.base, plan.strategy, terms, hub_state, plan.training, seed, plan.initial)
+
+
+def _origin(manifest: UpdateManifest, plan: PlanRecord) -> Origin | None:
+    """The order that an update answers, where it is not that of the plan."""
+    said = Origin(manifest.round, manifest.attempt, manifest.base_sha256)
+    return None if said == Origin(plan.round, plan.attempt, plan.base.sha256) else said
 
 
 def _grace_over(attempt: Attempt, now: float) -> bool:
@@ -74,24 +98,54 @@ def _grace_over(attempt: Attempt, now: float) -> bool:
 
 def _decided(state: State, attempt: Attempt, now: float) -> tuple[State, tuple[Effect, ...]]:
     names = tuple(client for client in attempt.plan.selected if client in attempt.accepted)
-    state, effects = after_closing(state, replace(attempt, closed=names))
-    if names != attempt.plan.selected:
-        reason = "Deadline" if now >= attempt.deadline_at else "Quorum"
+    lost_s = attempt.lost_s + _at_it_s(state, attempt, attempt.pending, now)
+    state, effects = after_closing(state, replace(attempt, closed=names, lost_s=lost_s))
+    if lost_s or names != attempt.plan.selected:
         plan = attempt.plan
         close = CloseRecord(
-            job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, accepted=names, reason=reason, at=now
+            job_uid=plan.job_uid,
+            round=plan.round,
+            attempt=plan.attempt,
+            accepted=names,
+            reason=why(attempt, now),
+            at=now,
+            lost_s=lost_s,
         )
         effects = (WriteClose(close), *effects)
     return state, effects
 
 
+def why(attempt: Attempt, now: float) -> str:
+    """Why it closes."""
+    if now >= attempt.deadline_at:
+        return "Deadline"
+    return "Wanted" if len(attempt.accepted) >= attempt.wanted else "Quorum"
+
+
+def _at_it_s(state: State, attempt: Attempt, clients: Iterable[str], now: float) -> float:
+    """Seconds that these have trained for the attempt so far, as far as the hub knows: those that were heard since its plan."""
+    planned_at = attempt.plan.planned_at
+    at_it = (client for client in clients if (state.site(client).heard_at or 0.0) >= planned_at)
+    return sum(max(0.0, now - attempt.anew.get(client, planned_at)) for client in at_it)
+
+
 def failed(state: State, attempt: Attempt, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state after an attempt that comes to nothing: the round is planned afresh, or the job is given up."""
-    plan = attempt.plan
+    plan, open_s = attempt.plan, max(0.0, now - attempt.plan.planned_at)
+    unfinished_s = _at_it_s(state, attempt, attempt.pending, now) if attempt.closed is None else 0.0
     failure = FailureRecord(
-        job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, reason=reason, message=message[:900], at=now
+        job_uid=plan.job_uid,
+        round=plan.round,
+        attempt=plan.attempt,
+        reason=reason,
+        message=message[:900],
+        at=now,
+        missed=tuple(client for client in plan.selected if client not in attempt.accepted),
+        open_s=open_s,
+        lost_s=attempt.lost_s + unfinished_s + effort.trained_s(attempt.accepted, open_s),
     )
-    state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1)
+    void = (*state.void, failure)
+    state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)
     return out_of_attempts(state, failure, now), (WriteFailure(failure),)
 
 
@@ -113,13 +167,16 @@ def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:
     return replace(state, end=End("Failed", failure.reason, text[:1024], now))
 
 
-def _shortfall(attempt: Attempt, now: float) -> str:
+def shortfall(attempt: Attempt, now: float) -> str:
+    """What an attempt lacked, and whose."""
     plan = attempt.plan
     late = now >= attempt.deadline_at
     how = "had" if late else "was closed early, because quorum was out of reach: it had"
     unfinished = "no update before the deadline" if late else "was not waited for"
-    counts = f"{len(attempt.accepted)} of {len(plan.selected)} updates, {attempt.quorum} were needed"
+    counts = f"{len(attempt.accepted)} of {window.asked(plan)} updates, {attempt.quorum} were needed"
     text = f"round {plan.round} {how} {counts}"
+    if (root := plan.strategy.root) and root not in attempt.accepted:
+        text = f"{text}, and the update of the root client {root!r} is needed"
     troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
     troubles += [f"{client}: {unfinished}" for client in sorted(attempt.pending)]
     return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text

@@ -1,23 +1,25 @@
 """From a folded model to the commit and what comes after it: the next round, the last evaluation, the end. Pure."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Participant, Rollback
-from fedcore.rounds import evaluation, lines, planning
+from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
+from fedcore.rounds import broadcasting, evaluateonly, evaluation, heldout, lines, participation, window
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
+from fedcore.rounds.participation import Participation
 from fedcore.rounds.state import Attempt, Closing, Contribution, Decided, End, Kept, Phase, State
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
 
 
-def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Effect, ...]]:
-    """Commit 0: the model that training starts from."""
+def initial(state: State, model: ObjectRef, now: float, partial: bool = False) -> tuple[State, tuple[Effect, ...]]:
+    """Commit 0: the model that training starts from. `partial`: it has tensors that do not travel, so all later need it."""
     if state.tip is not None:
         return state, ()
     commit = CommitRecord(
@@ -26,6 +28,7 @@ def initial(state: State, model: ObjectRef, now: float) -> tuple[State, tuple[Ef
         attempt=0,
         epoch=state.epoch,
         model=model,
+        initial=model if partial else None,
         planned_at=now,
         committed_at=now,
         image=state.config.image,
@@ -43,9 +46,14 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
     measured = evaluation.final(state)
     commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
-    state = _with_participants(with_tip(state, commit, measured, len(attempt.plan.selected)), attempt)
-    discard = Discard(commit.round, kept_objects(state))
-    return after_commit(state, folded.now), (*effects, Commit(commit), discard)
+    state = _with_contributions(with_tip(state, commit, measured, window.asked(attempt.plan)), attempt)
+    state = after_commit(broadcasting.superseded(state, attempt.plan), folded.now)
+    return state, (*effects, Commit(commit), discard(state, commit))
+
+
+def discard(state: State, commit: CommitRecord, plans: Iterable[PlanRecord] = ()) -> Discard:
+    """What goes once that commit, which the state has, is durable. `plans`: of the round after it."""
+    return Discard(commit.round, kept_objects(state) | broadcasting.kept(state, plans), window.unsettled(state))
 
 
 def after_commit(state: State, now: float) -> State:
@@ -55,13 +63,21 @@ def after_commit(state: State, now: float) -> State:
     end = _success(state, state.tip.round, now)
     if end is None:
         return state
-    expected = state.roster.eligible.intersection(p.client for p in state.tip.participants)
+    expected = state.roster.eligible.intersection(_last_participants(state, state.tip)) | heldout.at_hand(state)
     return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
+
+
+def _last_participants(state: State, tip: CommitRecord) -> Iterable[str]:
+    """Who took part in the last round that anybody took part in."""
+    if not tip.skipped:
+        return (each.client for each in tip.participants)
+    last = max((site.part.last_round for site in state.sites.values()), default=0)
+    return (client for client, site in state.sites.items() if site.part.last_round == last)
 
 
 def _evaluation_s(state: State) -> float:
     """How long the last step waits. With lifetime Round the sites must get their pools first, as for a round."""
-    if state.tip is None or planning.by_round(state):
+    if state.tip is None or state.config.lifetime == "Round":
         return state.config.deadline_s
     took = state.tip.committed_at - state.tip.planned_at  # no site has trained for longer, whatever it says
     longest = max((min(p.training_s, took) for p in state.tip.participants), default=0.0)
@@ -69,28 +85,33 @@ def _evaluation_s(state: State) -> float:
 
 
 def kept_objects(state: State) -> frozenset[str]:
-    """Digests of the models and hub states that stay, by storage.history.keep. Called with the new tip in the state."""
+    """Digests of the models and hub states that stay, by storage.history.keep. Called with the new tip in the state.
+
+    An initial model that others are whole over stays with any of them.
+    """
     keep = state.config.history_keep
     first = 0 if keep is None else len(state.history) - max(keep, _LAST)
     rounds = _needed(state) | set(range(max(0, first), len(state.history)))
     kept = [state.history[round_] for round_ in rounds]
-    return frozenset(digest for entry in kept for digest in (entry.model, entry.hub_state) if digest)
+    return frozenset(digest for entry in kept for digest in entry.objects)
 
 
 def _needed(state: State) -> set[int]:
-    """Rounds that stay whatever is asked for: the best, those of which it is not known, and one that is gone back to."""
+    """Rounds that stay whatever is asked for: the best, those of which it is not known, what is gone back to or evaluated."""
     scores = evaluation.counting(state)
     best = evaluation.best(state.config.stop, scores)
     unmeasured = {score.round for score in scores if not score.metrics}  # any of them may be the best
     sought = {state.seeking.asked.round} if state.seeking else set()
-    return unmeasured | sought | ({best.round} if best else set())
+    asked = state.requested
+    evaluated = {asked.asked.round} if asked and not asked.over else set()
+    return unmeasured | sought | evaluated | ({best.round} if best else set())
 
 
 def _success(state: State, round_: int, now: float) -> End | None:
     stopped = evaluation.stop_reason(state.config.stop, evaluation.counting(state), partial(lines.steps, state))
     if stopped is not None and round_ > 0:
         return End("Succeeded", *stopped, now)
-    if round_ < (last := lines.last_round(state)):
+    if evaluateonly.applies(state) or round_ < (last := lines.last_round(state)):
         return None
     return End("Succeeded", "RoundsCompleted", f"{round_} of {last} rounds are committed", now)
 
@@ -104,7 +125,9 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         epoch=state.epoch,
         model=folded.model,
         hub_state=folded.hub_state,
-        participants=tuple(map(_participant, manifests)),
+        initial=state.tip.initial if state.tip else None,
+        reference=attempt.plan.reference,
+        participants=tuple(_participant(m, attempt.plan) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -112,8 +135,22 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         planned_at=attempt.plan.planned_at,
         committed_at=folded.now,
         image=attempt.plan.image,
+        missed=missed(state, attempt.closed or ()),
+        lost_s=state.spent_s,
+        broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
         rollbacks=recorded(state),
     ).sealed()
+
+
+def missed(state: State, took_part: Iterable[str]) -> tuple[str, ...]:
+    """Sites that were selected for the round under way, in any attempt, and have no update in it."""
+    earlier = {client for failure in state.void for client in failure.missed}
+    attempt = state.current
+    if attempt is None:
+        now: Iterable[str] = ()
+    else:  # in asynchronous rounds who is not done yet goes on
+        now = attempt.failed if window.is_asynchronous(state.config) else attempt.plan.selected
+    return tuple(sorted(earlier.union(now).difference(took_part)))
 
 
 def recorded(state: State) -> tuple[Rollback, ...]:
@@ -129,19 +166,23 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(manifest: UpdateManifest) -> Participant:
+def _participant(manifest: UpdateManifest, plan: PlanRecord) -> Participant:
+    order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
         samples=manifest.samples,
         payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
         steps=manifest.steps,
         training_s=manifest.training_s,
+        sent_bytes=sum(ref.size for ref in manifest.objects),
+        order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
     )
 
 
 def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | None, selected: int) -> State:
     """The state with one more commit, between two rounds."""
     history = (*state.history, Kept.of(commit))
+    state = with_part(state, participation.with_newer(parts(state, commit), commit))
     return replace(
         state,
         phase=Phase.WAITING,
@@ -152,6 +193,9 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         decided=settled(state, commit),
         tip_selected=selected,
         attempt=1,
+        void=(),
+        skip=None,
+        effort=state.effort.with_commit(commit),
         current=None,
         reports={},
         excused=frozenset(),
@@ -159,11 +203,20 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
     )
 
 
-def _with_participants(state: State, attempt: Attempt) -> State:
-    sites = {client: state.site(client) for client in attempt.closed or ()}
-    made = {client: _contribution(attempt.accepted[client]) for client in sites}
+def parts(state: State, commit: CommitRecord) -> dict[str, Participation]:
+    """What those that were selected for a commit's round have done, as far as the state knows."""
+    return {client: state.site(client).part for client in participation.selected(commit)}
+
+
+def with_part(state: State, found: Mapping[str, Participation]) -> State:
+    """The state with what these sites did in committed rounds."""
+    return state.with_sites({client: replace(state.site(client), part=part) for client, part in found.items()})
+
+
+def _with_contributions(state: State, attempt: Attempt) -> State:
+    made = {client: _contribution(attempt.accepted[client]) for client in attempt.closed or ()}
     return state.with_sites(
-        {client: replace(site, rounds=site.rounds + 1, committed=made[client]) for client, site in sites.items()}
+        {client: replace(state.site(client), committed=contribution) for client, contribution in made.items()}
     )
 
 

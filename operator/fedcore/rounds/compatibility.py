@@ -6,11 +6,30 @@ Asked by planning (whom to select), machine (whom not to wait for), the site rou
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedapi.wire.job import JobConfig
-from fedapi.wire.protocol import DETERMINISM_WARN, ENCRYPTION, OLDEST_AT_HUB, PROTOCOL
+from fedapi.wire.compression import Encoding
+from fedapi.wire.job import JobConfig, Method, TrainingSettings
+from fedapi.wire.protocol import (
+    COMPRESSION,
+    CONTROL_VARIATES,
+    DELTA,
+    DETERMINISM_WARN,
+    DOWNLOAD,
+    ENCRYPTION,
+    EXCHANGE,
+    FRAGMENTS,
+    FULL_GRADIENT,
+    KEEP_OPTIMIZER,
+    OLDEST_AT_HUB,
+    PROTOCOL,
+    PROXIMAL,
+    SUB_MODELS,
+)
 from fedapi.wire.store import PlanRecord
+from fedcore.rounds import training
 
 Work = PlanRecord | JobConfig  # what says what a site is to do: in a round its plan
+COUNTS_STEPS = frozenset({"FedNova"})  # strategies for which an update that does not say its optimizer steps is none
+SAYS_STEPS = 2  # the protocol since which trainers say them
 _REBUILD = "build its task image with a trainer of this hub's version"
 
 
@@ -23,9 +42,14 @@ class Speech:
     features: frozenset[str] = frozenset()
 
 
-def misfit(speech: Speech | None, work: Work) -> str:
-    """Why a site cannot be given such work, with the way out; empty when it can, or has not spoken yet."""
-    return stranger(speech) or (_unable(speech, work) if speech else "")
+def misfit(
+    speech: Speech | None, work: Work, *, partial: bool = False, training: TrainingSettings | None = None
+) -> str:
+    """Why a site cannot be given such work, with the way out; empty when it can, or has not spoken yet.
+
+    `partial`: the job's models need the initial one; of a round, its plan says so. `training`: what the site itself is to do.
+    """
+    return stranger(speech) or (_unable(speech, work, partial, training or work.training) if speech else "")
 
 
 def stranger(speech: Speech | None) -> str:
@@ -40,17 +64,57 @@ def stranger(speech: Speech | None) -> str:
     return ""
 
 
-def _unable(speech: Speech, work: Work) -> str:
-    lacks = [(what, other) for feature, what, other in _needs(work) if feature not in speech.features]
+def _unable(speech: Speech, work: Work, partial: bool, own: TrainingSettings) -> str:
+    lacks = [(what, other) for feature, what, other in _needs(work, partial, own) if feature not in speech.features]
+    if work.strategy.name in COUNTS_STEPS and speech.protocol < SAYS_STEPS:
+        lacks.append((f"strategy.name {work.strategy.name}, which needs the sites' optimizer steps", "take another"))
     if not lacks:
         return ""
     named, others = (", ".join(texts) for texts in zip(*lacks, strict=True))
     return f"its trainer (protocol {speech.protocol}) cannot do {named}: {_REBUILD}, or {others}"
 
 
-def _needs(work: Work) -> Iterator[tuple[str, str, str]]:
+def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[str, str, str]]:
     """Features that work needs: each with its field and value, and with what does without."""
+    if partial or (isinstance(work, PlanRecord) and work.initial is not None):
+        what = (
+            "tensors that do not travel (frozen parameters, training.exchange, training.localParameters), or sub-models"
+        )
+        yield EXCHANGE, what, "make the job anew with a task that freezes none and without these fields"
+    if own.model_width is not None:
+        yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
     if work.training.determinism == "Warn":
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:
         yield ENCRYPTION, "storage.clientEncryption", "switch that off"
+    if work.compression is not None:
+        yield COMPRESSION, f"compression.codec {work.compression.codec}", "set it to None"
+    if (encoding := _download(work)) is not None:
+        yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
+    if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
+        yield DELTA, "compression.download.delta true", "remove compression.download"
+    method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
+    if method is not None:
+        yield from _method_needs(work.strategy.name, method)
+
+
+def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str]]:
+    """The same of the strategy's part at the sites."""
+    asked = {
+        PROXIMAL: method.proximal is not None,
+        FULL_GRADIENT: method.full_gradient,
+        CONTROL_VARIATES: method.control_variates is not None,
+        KEEP_OPTIMIZER: method.keep_optimizer,
+    }
+    if method.fragments is not None:
+        yield FRAGMENTS, f"strategy.diLoCo.fragments {method.fragments}", "set it to 1"
+    for feature, needed in asked.items():
+        if needed:
+            yield feature, f"strategy.name {strategy} ({feature})", "make the job anew with another strategy"
+
+
+def _download(work: Work) -> Encoding | None:
+    """How the model comes, where none comes otherwise."""
+    if isinstance(work, PlanRecord):
+        return work.broadcast.encoding if work.broadcast and not work.broadcast.of else None
+    return None if work.download_delta else work.download

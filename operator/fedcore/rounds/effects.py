@@ -4,14 +4,14 @@ Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-me
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedapi.wire.ciphertext import Place
-from fedapi.wire.job import RollbackTo, StrategySettings
+from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
-from fedcore.rounds.state import End
+from fedcore.rounds.state import End, Outgoing
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ class WriteFailure:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The order that an update of an asynchronous round answers, and the model that it was trained from."""
+
+    round: int
+    attempt: int
+    base_sha256: str
+
+
+@dataclass(frozen=True)
 class Term:
     """One site's part in a fold: its files, and what a strategy may weigh them by."""
 
@@ -43,6 +52,8 @@ class Term:
     payloads: Mapping[str, Payload]
     samples: int
     steps: int | None  # unknown from trainers of version 0.1
+    origin: Origin | None = None  # where it answers another order than that of the fold
+    width: float | None = None  # of the sub-model that was trained; None: the whole model
 
 
 @dataclass(frozen=True)
@@ -55,17 +66,32 @@ class Fold:
     strategy: StrategySettings
     terms: tuple[Term, ...]  # in plan order
     hub_state: ObjectRef | None = None  # what the strategy kept after the last commit
+    training: TrainingSettings = field(default_factory=TrainingSettings)  # of the plan
+    seed: int = 0  # of this attempt, for a strategy that draws
+    initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
 
     def place(self, job_uid: str, term: Term, payload: str) -> Place:
         """What a payload of a term was made for."""
+        origin = term.origin or Origin(self.round, self.attempt, self.base.sha256)
         return Place(
             job_uid=job_uid,
-            round=self.round,
-            attempt=self.attempt,
+            round=origin.round,
+            attempt=origin.attempt,
             client=term.client,
-            base_sha256=self.base.sha256,
+            base_sha256=origin.base_sha256,
             payload=payload,
         )
+
+    def staleness(self, term: Term) -> int:
+        """How many commits are between the model that an update was trained from and the one that it is added to."""
+        return self.round - term.origin.round if term.origin else 0
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Encode a committed model for the way down, and answer with `Encoded`."""
+
+    what: Outgoing
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,13 @@ class FindRound:
     """See whether a committed round can be gone back to, and answer with `RoundFound` or `RoundLost`."""
 
     asked: RollbackTo
+
+
+@dataclass(frozen=True)
+class FindModel:
+    """See whether the model of a committed round is there, and who has evaluated it: `ModelFound` or `ModelLost`."""
+
+    asked: EvaluationRequest
 
 
 @dataclass(frozen=True)
@@ -114,11 +147,24 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Unsettled:
+    """Updates that may yet be part of a model: of orders from `since` on, and after the last that it has of their site."""
+
+    since: int
+    folded: Mapping[str, int]  # by site: the round of that order
+
+    def has(self, client: str, round_: int) -> bool:
+        """Whether a site's update for an order of that round is one."""
+        return round_ >= self.since and round_ > self.folded.get(client, 0)
+
+
+@dataclass(frozen=True)
 class Discard:
-    """Delete what nobody needs: updates of any site up to `round`, all models and hub states up to it but `keep`."""
+    """Delete what nobody needs: updates of any site up to `round`, all models, encoded or not, and hub states up to it but `keep`."""
 
     round: int
     keep: frozenset[str]  # their SHA-256
+    unsettled: Unsettled | None = None  # in asynchronous rounds: which updates stay all the same
 
 
 Effect = (
@@ -126,7 +172,9 @@ Effect = (
     | WriteClose
     | WriteFailure
     | Fold
+    | Encode
     | FindRound
+    | FindModel
     | Withdraw
     | Forget
     | WriteEvaluation

@@ -3,10 +3,11 @@
 The hub cannot read what it keeps: it is encrypted by the site. So all that can be said is whose, of which update and how large.
 """
 
+from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EntrustRequest, RecallRequest, Refusal
+from fedapi.wire.site import Refusal
 from fedapi.wire.storekey import EntrustedKey
-from fedcore.rounds import admission
+from fedcore.rounds import admission, window
 from fedcore.rounds.state import Contribution, State
 
 MODELS = 4  # a state may be so many times the model: residuals, controls, personal layers and moments of an optimizer
@@ -36,6 +37,8 @@ def committed(state: State, client: str, update: RecallRequest | EntrustedKey) -
 
 def needed(state: State, client: str, update: EntrustedKey) -> bool:
     """Whether that is the site's last committed update, or may be the next: of two tries of an attempt either may be taken."""
+    if window.is_asynchronous(state.config) and window.refusal(state, client, update.round, update.attempt) is None:
+        return True
     plan = state.current.plan if state.current else None
     of_the_next = plan is not None and (update.round, update.attempt) == (plan.round, plan.attempt)
     return of_the_next or committed(state, client, update)

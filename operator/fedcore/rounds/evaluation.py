@@ -13,6 +13,7 @@ from fedapi.wire.job import StopRule
 from fedapi.wire.message import MAX_EXACT
 from fedapi.wire.site import MAX_METRICS, EvaluationReport, Metrics
 from fedapi.wire.store import EvaluationRecord
+from fedcore.rounds import heldout
 from fedcore.rounds.state import Score, State
 
 PREFERRED = "accuracy"
@@ -68,6 +69,7 @@ def record(state: State) -> EvaluationRecord | None:
         samples=total(r.samples for r in reports.values()),
         clients={client: r.metrics for client, r in reports.items()},
         client_samples={client: r.samples for client, r in reports.items()},
+        held_out_missing=tuple(sorted(heldout.due(state) - heldout.done(state))),
     )
 
 

@@ -6,12 +6,13 @@ Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedapi.wire.job import JobConfig, RollbackTo
+from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.state import Contribution
+from fedcore.rounds.state import Contribution, Outgoing
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class InitialModelFound:
 
     now: float
     model: ObjectRef
+    partial: bool = False  # some of its tensors do not travel
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,30 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """A site that was given its order so many seconds ago asks for it again: what it has trained since is lost."""
+
+    now: float
+    client: str
+    round: int
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """A site's evaluation of the last model is durable."""
 
     now: float
     report: EvaluationReport
+
+
+@dataclass(frozen=True)
+class SiteEvaluated:
+    """A site's evaluation of a committed model, outside of training, is durable."""
+
+    now: float
+    record: SiteEvaluationRecord
 
 
 @dataclass(frozen=True)
@@ -117,6 +138,26 @@ class UpdatesDamaged:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A model is in the store as sites get it."""
+
+    now: float
+    what: Outgoing
+    object: ObjectRef | None  # None: it goes as it is
+    plain_bytes: int  # of the same tensors as they are
+    reference: ObjectRef | None = None  # what a delta makes
+
+
+@dataclass(frozen=True)
+class BroadcastLost:
+    """What sites of that attempt fetch is damaged, and cannot be made again: what the delta was taken from is lost, too."""
+
+    now: float
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class RoundFound:
     """The model of a committed round is there and whole, and so is what its strategy remembers."""
 
@@ -135,6 +176,26 @@ class RoundLost:
     message: str
 
 
+@dataclass(frozen=True)
+class ModelFound:
+    """The model of a committed round is whole, and these sites have evaluated it outside of training."""
+
+    now: float
+    asked: EvaluationRequest
+    commit: CommitRecord  # without who took part
+    records: tuple[SiteEvaluationRecord, ...]
+
+
+@dataclass(frozen=True)
+class ModelLost:
+    """It is not; these sites have evaluated it before."""
+
+    now: float
+    asked: EvaluationRequest
+    message: str
+    records: tuple[SiteEvaluationRecord, ...] = ()
+
+
 Event = (
     Ticked
     | Configured
@@ -142,11 +203,17 @@ Event = (
     | Heard
     | Accepted
     | Evaluated
+    | SiteEvaluated
     | SiteFailed
     | Refused
+    | Restarted
     | Folded
     | FoldFailed
     | UpdatesDamaged
+    | Encoded
+    | BroadcastLost
     | RoundFound
     | RoundLost
+    | ModelFound
+    | ModelLost
 )

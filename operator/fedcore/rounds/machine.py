@@ -4,25 +4,44 @@ Called by fedaggregator.engine, which makes the effects durable in their order b
 Each event is first taken into the state, then whatever has become due happens: close, end, evaluate, plan.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
 from fedapi.printable import visible
 from fedapi.wire.site import UpdateManifest
-from fedcore.rounds import claims, closing, committing, evaluation, planning, reopening, rollback
+from fedcore.rounds import (
+    broadcasting,
+    claims,
+    closing,
+    committing,
+    evaluateonly,
+    evaluation,
+    evaluation_requests,
+    heldout,
+    planning,
+    reopening,
+    rollback,
+)
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
     Accepted,
+    BroadcastLost,
     Configured,
+    Encoded,
     Evaluated,
     Event,
     Folded,
     FoldFailed,
     Heard,
     InitialModelFound,
+    ModelFound,
+    ModelLost,
     Refused,
+    Restarted,
     RoundFound,
     RoundLost,
+    SiteEvaluated,
     SiteFailed,
     Ticked,
     UpdatesDamaged,
@@ -30,13 +49,14 @@ from fedcore.rounds.events import (
 from fedcore.rounds.state import Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
+_Found = Encoded | BroadcastLost | RoundFound | RoundLost | ModelFound | ModelLost
 _LONGEST = 1024  # characters of a text in the status
 
 
 def step(state: State, event: Event) -> Step:
     """The next state, and what must become durable before it is shown."""
-    state, effects = _taken(state, event)
-    state, more = _due(state, event.now)
+    state, effects = taken(state, event)
+    state, more = due(state, event.now, following)
     return state, (*effects, *more)
 
 
@@ -46,10 +66,11 @@ def wakes_at(state: State) -> float | None:
         return closing.ends_at(state.current)
     if state.phase is Phase.EVALUATING and state.closing is not None:
         return state.closing.until
-    return None
+    return state.skip.at if state.skip and state.phase is Phase.WAITING else None
 
 
-def _taken(state: State, event: Event) -> Step:
+def taken(state: State, event: Event) -> Step:
+    """The state with that event in it."""
     effects: tuple[Effect, ...] = ()
     match event:
         case Ticked():
@@ -57,42 +78,51 @@ def _taken(state: State, event: Event) -> Step:
         case Configured():
             state = replace(state, config=event.config)
         case InitialModelFound():
-            state, effects = committing.initial(state, event.model, event.now)
+            state, effects = committing.initial(state, event.model, event.now, event.partial)
         case Heard():
             state = _heard(state, event)
         case Accepted():
             state = _accepted(state, event.manifest, event.now)
-        case Evaluated():
+        case Evaluated() | SiteEvaluated():
             state = _evaluated(state, event)
-        case SiteFailed():
-            state = _site_failed(state, event)
-        case Refused():
-            state = _troubled(state, event.client, _told(f"{event.reason}: {event.message}"))
-        case Folded() | FoldFailed() | UpdatesDamaged() | RoundFound() | RoundLost():
+        case SiteFailed() | Restarted() | Refused():
+            state = _in_trouble(state, event)
+        case (
+            Folded()
+            | FoldFailed()
+            | UpdatesDamaged()
+            | Encoded()
+            | BroadcastLost()
+            | RoundFound()
+            | RoundLost()
+            | ModelFound()
+            | ModelLost()
+        ):
             state, effects = _answered(state, event)
         case _:
             assert_never(event)
     return state, effects
 
 
-def _due(state: State, now: float) -> Step:
+def due(state: State, now: float, following: Callable[[State, float], Step]) -> Step:
     """What must happen now: phase after phase, until nothing changes."""
     effects: tuple[Effect, ...] = ()
     while True:
-        following, more = _next(state, now)
+        after, more = following(state, now)
         effects = (*effects, *more)
-        if following is state:
+        if after is state:
             return state, effects
-        state = following
+        state = after
 
 
-def _next(state: State, now: float) -> Step:
-    going_back = rollback.due(state, now)
-    if going_back[0] is not state:
-        return going_back
+def following(state: State, now: float) -> Step:
+    """The next thing that must happen; the same state when there is none."""
+    asked_for = by_request(state, now)
+    if asked_for[0] is not state:
+        return asked_for
     match state.phase:
         case Phase.COLLECTING:
-            return closing.closed(_without_lost(state), now)
+            return closing.closed(without_lost(state, now), now)
         case Phase.WAITING:
             return _finished(state) if state.end else planning.planned(committing.after_commit(state, now), now)
         case Phase.EVALUATING:
@@ -102,35 +132,47 @@ def _next(state: State, now: float) -> Step:
     assert_never(state.phase)
 
 
-def _without_lost(state: State) -> State:
+def by_request(state: State, now: float) -> Step:
+    """What the job's manifest asks for at once: to go back, or to evaluate an earlier round."""
+    going_back = rollback.due(state, now)
+    return (
+        going_back
+        if going_back[0] is not state
+        else evaluation_requests.due(state, now, lambda: committing.kept_objects(state))
+    )
+
+
+def without_lost(state: State, now: float) -> State:
     """The state in which nobody waits for lost sites; found anew whatever happens, a restart included."""
     attempt = state.current
     lost = state.roster.lost(attempt.pending) if attempt else {}
     if attempt is None or not lost:
         return state
-    state = replace(state, current=replace(attempt, failed={**attempt.failed, **lost}))
+    state = replace(state, current=closing.without(state, attempt, lost, now))
     for client, reason in lost.items():
-        state = _troubled(state, client, state.site(client).message or reason)
+        state = troubled(state, client, state.site(client).message or reason)
     return state
 
 
 def _heard(state: State, event: Heard) -> State:
+    if state.skip is not None and any(planning.returns(state, client, event.now) for client in event.clients):
+        state = replace(state, skip=None)
     sites = {client: replace(state.site(client), heard_at=event.now) for client in event.clients}
     said = {client: replace(sites[client], speech=speech) for client, speech in event.speeches.items()}
     state = state.with_sites({**sites, **said})
     for client in said:
-        state = _without_misfit(state, client)
+        state = _without_misfit(state, client, event.now)
     return state
 
 
-def _without_misfit(state: State, client: str) -> State:
+def _without_misfit(state: State, client: str, now: float) -> State:
     """The state in which nobody waits for a site that cannot do, or not understand, what it is wanted for."""
     why, attempt = planning.misfit(state, client), state.current
     if why and state.phase is Phase.EVALUATING:
         return replace(state, excused=state.excused | {client})
     if not why or state.phase is not Phase.COLLECTING or attempt is None or client not in attempt.pending:
         return state
-    return _troubled(replace(state, current=replace(attempt, failed={**attempt.failed, client: why})), client, why)
+    return troubled(replace(state, current=closing.without(state, attempt, {client: why}, now)), client, why)
 
 
 def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
@@ -144,12 +186,14 @@ def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
         return state
     accepted = {**attempt.accepted, manifest.client: manifest}
     failed = {client: why for client, why in attempt.failed.items() if client != manifest.client}
-    reached = attempt.quorum_at is None and len(accepted) >= attempt.quorum
+    reached = attempt.quorum_at is None and attempt.enough(accepted)
     attempt = replace(attempt, accepted=accepted, failed=failed, quorum_at=now if reached else attempt.quorum_at)
     return replace(state, current=attempt).with_site(manifest.client, claims.taken(state, manifest))
 
 
-def _evaluated(state: State, event: Evaluated) -> State:
+def _evaluated(state: State, event: Evaluated | SiteEvaluated) -> State:
+    if isinstance(event, SiteEvaluated):
+        return evaluation_requests.answered(heldout.evaluated(state, event.record), event.record)
     report = event.report
     if state.tip is None or state.end is not None or state.phase is Phase.FINISHED:
         return state
@@ -159,9 +203,10 @@ def _evaluated(state: State, event: Evaluated) -> State:
 
 
 def _site_failed(state: State, event: SiteFailed) -> State:
-    text = _told(f"{event.reason}: {event.message}" if event.message else event.reason)
-    if state.phase is Phase.EVALUATING:
-        return replace(_troubled(state, event.client, text), excused=state.excused | {event.client})
+    text = told(f"{event.reason}: {event.message}" if event.message else event.reason)
+    state = evaluation_requests.failed(state, event.client, event.round, event.attempt)
+    if state.phase is Phase.EVALUATING or heldout.is_held_out(state, event.client):
+        return replace(troubled(state, event.client, text), excused=state.excused | {event.client})
     attempt = state.current
     if state.phase is not Phase.COLLECTING or attempt is None:
         return state
@@ -169,26 +214,48 @@ def _site_failed(state: State, event: SiteFailed) -> State:
     current = (event.round, event.attempt) == (plan.round, plan.attempt)
     if not current or event.client not in attempt.pending:
         return state
-    attempt = replace(attempt, failed={**attempt.failed, event.client: text})
-    return _troubled(replace(state, current=attempt), event.client, text)
+    attempt = closing.without(state, attempt, {event.client: text}, event.now)
+    return troubled(replace(state, current=attempt), event.client, text)
 
 
-def _troubled(state: State, client: str, text: str) -> State:
+def _in_trouble(state: State, event: SiteFailed | Restarted | Refused) -> State:
+    """What went wrong at a site."""
+    match event:
+        case SiteFailed():
+            return _site_failed(state, event)
+        case Restarted():
+            return _restarted(state, event)
+        case Refused():
+            return troubled(state, event.client, told(f"{event.reason}: {event.message}"))
+
+
+def _restarted(state: State, event: Restarted) -> State:
+    attempt = state.current
+    if state.phase is not Phase.COLLECTING or attempt is None or event.client not in attempt.pending:
+        return state
+    if (event.round, event.attempt) != (attempt.plan.round, attempt.plan.attempt):
+        return state
+    lost_s, anew = attempt.lost_s + event.seconds, {**attempt.anew, event.client: event.now}
+    return replace(state, current=replace(attempt, lost_s=lost_s, anew=anew))
+
+
+def troubled(state: State, client: str, text: str) -> State:
+    """The state that counts one more failure of a site."""
     site = state.site(client)
     return state.with_site(
         client, replace(site, failures=site.failures + 1, message=text[:_LONGEST], failed_round=state.round)
     )
 
 
-def _told(text: str) -> str:
+def told(text: str) -> str:
     """Words of a site, as the status and records may hold them."""
     return visible(text)[:_LONGEST]
 
 
-def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost) -> Step:
+def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found) -> Step:
     """What became of an effect that takes long."""
-    if isinstance(event, RoundFound | RoundLost):
-        return rollback.answered(state, event), ()
+    if isinstance(event, _Found):
+        return _found(state, event), ()
     attempt = state.current
     if attempt is None or (event.round, event.attempt) != (attempt.plan.round, attempt.plan.attempt):
         return state, ()
@@ -201,16 +268,29 @@ def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | RoundF
             return reopening.reopened(state, event.found, event.now)
 
 
+def _found(state: State, event: _Found) -> State:
+    """What was made or looked for beside the rounds."""
+    match event:
+        case Encoded():
+            return broadcasting.encoded(state, event)
+        case BroadcastLost():
+            return broadcasting.lost(state, event)
+        case RoundFound() | RoundLost():
+            return rollback.answered(state, event)
+        case ModelFound() | ModelLost():
+            return evaluation_requests.found(state, event)
+
+
 def _evaluation_closed(state: State, now: float) -> Step:
     if state.closing is None or state.tip is None:
         return state, ()
-    waiting = state.closing.expected - state.reports.keys() - state.excused
-    if waiting & state.roster.eligible and now < state.closing.until:
+    waiting = state.closing.expected - state.reports.keys() - state.excused - heldout.done(state)
+    if waiting & (state.roster.eligible | state.roster.held_out) and now < state.closing.until:
         return state, ()
     measured = evaluation.final(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()
     scores = evaluation.scored(state.scores, measured)
-    end = replace(state.closing.end, at=now)
+    end = replace(known, at=now) if (known := state.closing.end) else evaluateonly.ended(state, state.closing, now)
     state, more = _finished(replace(state, scores=scores, end=end, closing=None))
     return state, (*effects, *more)
 

@@ -6,9 +6,10 @@ named in OTHERS; an asynchronous strategy, whose updates are folded as they come
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from fedapi.wire.job import JobConfig
-from fedcore.rounds import machine, recovery
+from fedcore.rounds import asynchronous, machine, recovery, resuming, window
 from fedcore.rounds.events import Event
 from fedcore.rounds.machine import Step
 from fedcore.rounds.recovery import Log
@@ -22,10 +23,14 @@ class Mode:
     recovered: Callable[[JobConfig, Log, float], Step]
     step: Callable[[State, Event], Step]
     wakes_at: Callable[[State], float | None]
+    looks_back: bool = False  # whether updates of earlier orders may be accepted and in no model yet
 
 
 SYNCHRONOUS = Mode(recovery.recovered, machine.step, machine.wakes_at)
-OTHERS: Mapping[str, Mode] = {}  # by the strategy's name
+ASYNCHRONOUS = Mode(
+    partial(recovery.recovered, resumed=resuming.resumed), asynchronous.step, machine.wakes_at, looks_back=True
+)
+OTHERS: Mapping[str, Mode] = dict.fromkeys(window.ASYNCHRONOUS, ASYNCHRONOUS)  # by the strategy's name
 
 
 def mode(strategy: str) -> Mode:

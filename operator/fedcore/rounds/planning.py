@@ -5,16 +5,20 @@ one that fell silent may not. With lifetime Round a site has no process until it
 and no plan waits for anybody to connect.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
-from fedapi.wire.job import JobConfig
-from fedapi.wire.store import Acceptance, PlanRecord, Selection
-from fedcore.rounds import compatibility
+from fedapi.wire.compression import codec
+from fedapi.wire.job import JobConfig, TrainingSettings
+from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
+from fedcore.rounds import broadcasting, compatibility, evaluateonly, participation, skipping, training, window
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
+from fedcore.selection.candidates import Candidate
+from fedcore.strategies import table
 
 
 def connected(state: State, now: float) -> tuple[str, ...]:
@@ -23,10 +27,19 @@ def connected(state: State, now: float) -> tuple[str, ...]:
 
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
-    """Eligible sites that were heard lately or never."""
+    """Eligible sites that were heard lately or never, or whose update is here."""
     if by_round(state):
         return tuple(state.roster.eligible)
-    return tuple(n for n in state.roster.eligible if state.site(n).heard_at is None or _active(state, n, now))
+    return tuple(
+        n
+        for n in state.roster.eligible
+        if n in state.carried or state.site(n).heard_at is None or _active(state, n, now)
+    )
+
+
+def returns(state: State, client: str, now: float) -> bool:
+    """Whether a site that is heard from now could not be reached before."""
+    return not by_round(state) and state.site(client).heard_at is not None and not _active(state, client, now)
 
 
 def by_round(state: State) -> bool:
@@ -46,14 +59,15 @@ def missing_sites(state: State, now: float) -> int:
 
     The first attempt waits until they are connected; a later one goes on without a silent site, not without a lost one.
     """
-    waits = state.attempt == 1 and not by_round(state)
-    fit = connected(state, now) if waits else _able(state)
-    unconnected = state.config.min_available - len(fit) if state.round == 1 else 0
-    unreachable = choice.least(state.config) - len(reachable(state, now))
-    return max(0, unconnected, unreachable)
+    unconnected = state.config.min_available - len(_fit(state, now)) if state.round == 1 else 0
+    within, root = reachable(state, now), state.config.strategy.root
+    unreachable = choice.least(state.config) - len(within)
+    return max(0, unconnected, unreachable, int(bool(root) and root not in within))
 
 
-def _able(state: State) -> tuple[str, ...]:
+def _fit(state: State, now: float) -> tuple[str, ...]:
+    if state.attempt == 1 and not by_round(state):
+        return connected(state, now)
     return tuple(n for n in state.roster.eligible if by_round(state) or not misfit(state, n))
 
 
@@ -69,7 +83,10 @@ def misfit(state: State, client: str) -> str:
     if state.phase is Phase.FINISHED:
         return compatibility.stranger(speech)
     takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
-    return compatibility.misfit(speech, attempt.plan if attempt and takes_part else state.config)
+    if attempt and takes_part:
+        return compatibility.misfit(speech, attempt.plan, training=attempt.plan.training_of(client))
+    partial = state.tip is not None and state.tip.initial is not None
+    return compatibility.misfit(speech, state.config, partial=partial, training=training_now(state, client))
 
 
 def _too_few_came(state: State) -> bool:
@@ -78,15 +95,74 @@ def _too_few_came(state: State) -> bool:
 
 
 def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
-    """The state with a new attempt, when one can begin."""
-    if state.phase is not Phase.WAITING or state.tip is None or _too_few_came(state) or missing_sites(state, now):
+    """The state with a new attempt, when one can begin; or after a round that nobody takes part in."""
+    if state.phase is Phase.WAITING and state.skip is not None and state.skip.stands(state, now):
         return state, ()
-    candidates = reachable(state, now)
-    chosen = choice.selected(state.config, candidates, state.round, state.attempt)
-    if not chosen:
-        return state, ()
-    plan = _plan(state, chosen, len(candidates), now)
+    if state.phase is not Phase.WAITING or state.tip is None:
+        return _calm(state), ()
+    if evaluateonly.applies(state):
+        return _calm(state) if _waits(state, now) else evaluateonly.begun(state, now), ()
+    state, effects = broadcasting.due(state)  # while that is done, sites come
+    return (state, effects) if effects else _begun(state, now)
+
+
+def _waits(state: State, now: float) -> bool:
+    """Whether sites must come first."""
+    return _too_few_came(state) or missing_sites(state, now) > 0 or not reachable(state, now)
+
+
+def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
+    if not broadcasting.is_ready(state) or _waits(state, now):
+        return _calm(state), ()
+    names = reachable(state, now)
+    due, least = _due(state, names), choice.least(state.config)
+    if len(due) < least or choice.rootless(state.config, due):
+        awaited = len(_due(state, state.roster.eligible)) >= least
+        return skipping.skipped(state, skipping.NOBODY_DUE, now, awaited=awaited)
+    chosen = choice.selected(state.config, due, state.round, state.attempt)
+    if len(chosen) < table.fewest(state.config.strategy):  # a draw of Poisson, which nothing may enlarge
+        return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
+    plan = _plan(state, chosen, len(due), now)
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
+
+
+def _calm(state: State) -> State:
+    """The state in which no round waits to be skipped."""
+    return state if state.skip is None else replace(state, skip=None)
+
+
+def _due(state: State, names: Iterable[str]) -> list[Candidate]:
+    """Those of some sites that are due by their participation.everyRounds, as a policy sees them."""
+    strata, found, void = state.config.strata, [], _void(state)
+    for name in names:
+        entry, part = state.roster.by_name[name], state.site(name).part
+        if name not in state.carried and part.last_selected and state.round - part.last_selected < entry.every_rounds:
+            continue
+        for open_s in void.get(name, ()):
+            part = participation.in_vain(part, state.round, open_s)
+        stratum = strata[entry.stratum] if entry.stratum is not None and entry.stratum < len(strata) else ""
+        found.append(
+            Candidate(
+                name=name,
+                stratum=stratum,
+                turn=part.turn,
+                last_round=part.last_round,
+                training_s=part.training_s,
+                missed=part.missed,
+                missed_round=part.missed_round,
+                missed_s=part.missed_s,
+            )
+        )
+    return found
+
+
+def _void(state: State) -> Mapping[str, list[float]]:
+    """Sites that missed attempts of this round which came to nothing, and how long each of those was open."""
+    found: dict[str, list[float]] = {}
+    for failure in state.void:
+        for client in failure.missed:
+            found.setdefault(client, []).append(failure.open_s)
+    return found
 
 
 def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
@@ -95,40 +171,80 @@ def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
     return Attempt(
         plan=plan,
         quorum=plan.quorum or quorum_count(state.config.quorum, len(plan.selected)),
+        wanted=plan.wanted or len(plan.selected),
         grace_s=acceptance.grace_after_quorum_s,
         max_samples=acceptance.max_samples,
         deadline_at=now + plan.deadline_s,
+        max_staleness=acceptance.max_staleness,
     )
 
 
 def _acceptance(config: JobConfig) -> Acceptance:
-    return Acceptance(grace_after_quorum_s=config.grace_after_quorum_s, max_samples=config.max_samples)
+    return Acceptance(
+        grace_after_quorum_s=config.grace_after_quorum_s,
+        max_samples=config.max_samples,
+        max_staleness=window.max_staleness(config),
+    )
 
 
 def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) -> PlanRecord:
     config = state.config
     if state.tip is None:
         raise ValueError("a round needs a committed model")
+    wanted = len(chosen)
+    if config.over_selection:
+        wanted = choice.wanted(config, candidates) + bool(config.strategy.root)  # who is trusted comes beside the draw
+    if window.is_asynchronous(config):
+        wanted = window.buffer_size(config, len(chosen))
     return PlanRecord(
         job_uid=config.uid,
         round=state.round,
         attempt=state.attempt,
         epoch=state.epoch,
         base=state.tip.model,
+        broadcast=broadcasting.broadcast(state),
+        reference=broadcasting.reference(state),
+        initial=state.tip.initial,
         selected=chosen,
         selection=Selection(
-            policy=config.policy, per_round=config.per_round, fraction=config.fraction, candidates=candidates
+            policy=config.policy,
+            per_round=config.per_round,
+            fraction=config.fraction,
+            candidates=candidates,
+            over_selection=config.over_selection,
         ),
         strategy=config.strategy,
+        codec=codec(config.compression),
+        compression=config.compression,
         encryption=config.encryption,
-        quorum=quorum_count(config.quorum, len(chosen)),
+        quorum=max(quorum_count(config.quorum, min(wanted, len(chosen))), table.fewest(config.strategy)),
+        wanted=wanted if wanted < len(chosen) else None,
         acceptance=_acceptance(config),
         planned_at=now,
         deadline_s=config.deadline_s,
         evaluate_base=True,
-        training=config.training,
+        training=training.settings(config),
+        overrides=_overrides(state, chosen),
         image=config.image,
     )
+
+
+def _overrides(state: State, chosen: Iterable[str]) -> tuple[Overridden, ...]:
+    """What some of the chosen sites, which are sorted, do otherwise."""
+    whose: dict[int, list[str]] = {}
+    for client in chosen:
+        number = state.roster.by_name[client].override
+        if number is not None and number < len(state.config.overrides):
+            whose.setdefault(number, []).append(client)
+    return tuple(Overridden(clients=tuple(whose[n]), **state.config.overrides[n].model_dump()) for n in sorted(whose))
+
+
+def training_now(state: State, client: str) -> TrainingSettings:
+    """What a site outside of a round is told: the configuration's, with what it does otherwise."""
+    entry, others = state.roster.by_name.get(client), state.config.overrides
+    if entry is None or entry.override is None or entry.override >= len(others):
+        return state.config.training
+    return others[entry.override].of(state.config.training)
 
 
 def _active(state: State, client: str, now: float) -> bool:

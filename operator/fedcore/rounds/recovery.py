@@ -5,23 +5,29 @@ close and failures are what was under way. The hub's own downtime counts for not
 What of that is damaged is left out: what was not committed is decided, or sent, again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
 from fedapi.wire.site import EvaluationReport, UpdateManifest
-from fedapi.wire.store import (
-    CloseRecord,
-    CommitRecord,
-    EvaluationRecord,
-    FailureRecord,
-    Head,
-    Participant,
-    PlanRecord,
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
+from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Participant, PlanRecord
+from fedcore.rounds import (
+    broadcasting,
+    claims,
+    closing,
+    committing,
+    evaluation,
+    heldout,
+    lines,
+    participation,
+    planning,
 )
-from fedcore.rounds import claims, closing, committing, evaluation, lines, planning
-from fedcore.rounds.effects import Discard, Effect, Forget
+from fedcore.rounds.effects import Effect, Forget
+from fedcore.rounds.effort import Effort
 from fedcore.rounds.state import Attempt, Contribution, End, Kept, Phase, Score, Site, State
+
+Recovered = tuple[State, tuple[Effect, ...]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Log:
     head: Head
     commits: tuple[CommitRecord, ...] = ()  # reachable from HEAD, oldest first
     sites: Mapping[str, Site] = field(default_factory=dict)  # what they did in those whose participants are left out
+    effort: Effort = field(default_factory=Effort)  # and how long they have trained for those
     evaluations: tuple[EvaluationRecord, ...] = ()  # bound by those commits; last, that of HEAD's model if finished
     tip_selected: int = 0
     plans: tuple[PlanRecord, ...] = ()  # of the round after HEAD, any epoch
@@ -47,11 +54,14 @@ class Log:
     closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
     manifests: tuple[UpdateManifest, ...] = ()  # of that round
     reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
+    site_evaluations: tuple[SiteEvaluationRecord, ...] = ()  # outside of training, the newest of each site
     damages: tuple[Damage, ...] = ()
 
 
-def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Effect, ...]]:
-    """The state to go on from; a fold that was under way is begun anew."""
+def recovered(
+    config: JobConfig, log: Log, now: float, resumed: Callable[[State, Log, float], Recovered] | None = None
+) -> Recovered:
+    """The state to go on from; a fold that was under way is begun anew. `resumed`: what becomes of the round under way."""
     state = _history(State(config=config, epoch=log.head.epoch), log)
     tidy = (*_sent_again(log), *_leftovers(state, log))
     if log.head.finished is not None:
@@ -62,6 +72,7 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
     state = replace(
         state,
         attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
+        void=tuple(sorted(log.failures, key=lambda record: record.attempt)),
         reports=_on_tip(state, log),
     )
     if failed_attempts:
@@ -69,7 +80,7 @@ def recovered(config: JobConfig, log: Log, now: float) -> tuple[State, tuple[Eff
     state = committing.after_commit(state, now)
     if state.phase is not Phase.WAITING or state.end is not None:
         return state, tidy
-    state, effects = _resumed(state, log, now)
+    state, effects = (resumed or _resumed)(state, log, now)
     return state, (*tidy, *effects)
 
 
@@ -88,7 +99,7 @@ def _leftovers(state: State, log: Log) -> tuple[Effect, ...]:
     """What the last commit made superfluous, and a process that died did not delete."""
     if state.tip is None or len(log.commits) < 2:
         return ()
-    return (Discard(state.tip.round, committing.kept_objects(state)),)
+    return (committing.discard(state, state.tip, log.plans),)
 
 
 def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
@@ -97,7 +108,7 @@ def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
 
 
 def _history(state: State, log: Log) -> State:
-    state = replace(state, tip_selected=log.tip_selected, sites=log.sites)
+    state = replace(state, tip_selected=log.tip_selected, sites=log.sites, effort=log.effort)
     measured = {record.round: record for record in log.evaluations}
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:
@@ -108,9 +119,12 @@ def _history(state: State, log: Log) -> State:
             tip_sha256=log.head.commit_sha256,
             history=(*state.history, Kept.of(commit)),
             decided=committing.settled(state, commit),
+            effort=state.effort.with_commit(commit),
         )
         state = _with_participants(state, commit)
     state = replace(state, line=lines.line(state.history))
+    for record in sorted(log.site_evaluations, key=lambda each: each.round):
+        state = heldout.evaluated(state, record)
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
     for damage in log.damages:
@@ -121,18 +135,24 @@ def _history(state: State, log: Log) -> State:
 
 
 def _with_participants(state: State, commit: CommitRecord) -> State:
-    sites = {p.client: replace(_site(p, commit), rounds=state.site(p.client).rounds + 1) for p in commit.participants}
-    return state.with_sites(sites)
+    """With what sites did in a commit after all others that are known."""
+    made = {p.client: _site(p, commit) for p in commit.participants}
+    found = participation.with_newer(committing.parts(state, commit), commit)
+    return committing.with_part(state.with_sites(made), found)
 
 
 def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool) -> Mapping[str, Site]:
     """What sites did in some commits, with one that was before those. `counts`: its updates are in the last model."""
     found = {}
+    known = {client: sites[client].part for client in participation.selected(commit) if client in sites}
+    parts = participation.with_older(known, commit)
     for participant in commit.participants:
         here = _site(participant, commit)
         site = sites.get(participant.client) or replace(here, committed=None)
         made = site.committed or (here.committed if counts else None)
-        found[participant.client] = replace(site, rounds=site.rounds + 1, committed=made)
+        found[participant.client] = replace(site, committed=made)
+    for client, part in parts.items():
+        found[client] = replace(found.get(client) or sites.get(client) or Site(), part=part)
     return {**sites, **found}
 
 
@@ -152,12 +172,13 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     plan = newest_plan(log, state.attempt)
     if plan is None or state.tip is None or plan.base.sha256 != state.tip.model.sha256:
         return state, ()
+    state = broadcasting.resumed(state, plan)
     attempt = _with_manifests(planning.attempt_of(state, plan, now), log, now)
     state = state.with_sites({client: claims.taken(state, manifest) for client, manifest in attempt.accepted.items()})
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
-    return closing.after_closing(state, replace(attempt, closed=close.accepted))
+    return closing.after_closing(state, replace(attempt, closed=close.accepted, lost_s=close.lost_s))
 
 
 def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:
@@ -168,4 +189,4 @@ def _with_manifests(attempt: Attempt, log: Log, now: float) -> Attempt:
         if (m.round, m.attempt, m.base_sha256) == (plan.round, plan.attempt, plan.base.sha256)
         and attempt.selected(m.client)
     }
-    return replace(attempt, accepted=accepted, quorum_at=now if len(accepted) >= attempt.quorum else None)
+    return replace(attempt, accepted=accepted, quorum_at=now if attempt.enough(accepted) else None)

@@ -22,14 +22,19 @@ def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State,
     attempt = state.current
     if state.phase is not Phase.FOLDING or attempt is None:
         return state, ()
-    damaged = {client: m for client, m in attempt.accepted.items() if _troubles(m, found)}
-    state = _told(state, damaged, found)
-    withdraw = Withdraw(attempt.plan.round, attempt.plan.attempt, tuple(damaged.values()))
+    spoilt = damaged(attempt, found)
+    state = told(state, spoilt, found)
+    withdraw = Withdraw(attempt.plan.round, attempt.plan.attempt, tuple(spoilt.values()))
     if planning.by_round(state) or attempt.reopened >= state.config.max_failures:
         text = f"accepted updates of round {attempt.plan.round} are damaged: {'; '.join(sorted(found.values()))}"
         state, effects = closing.failed(state, attempt, UPDATE_DAMAGED, text, now)
         return state, (*effects, withdraw)
-    return replace(state, phase=Phase.COLLECTING, current=_without(attempt, damaged, now)), (withdraw,)
+    return replace(state, phase=Phase.COLLECTING, current=_without(attempt, spoilt, now)), (withdraw,)
+
+
+def damaged(attempt: Attempt, found: Mapping[str, str]) -> dict[str, UpdateManifest]:
+    """The accepted updates that are, by site."""
+    return {client: manifest for client, manifest in attempt.accepted.items() if _troubles(manifest, found)}
 
 
 def _troubles(manifest: UpdateManifest, found: Mapping[str, str]) -> list[str]:
@@ -37,22 +42,22 @@ def _troubles(manifest: UpdateManifest, found: Mapping[str, str]) -> list[str]:
     return [found[ref.key] for ref in manifest.objects if ref.key in found]
 
 
-def _without(attempt: Attempt, damaged: Mapping[str, UpdateManifest], now: float) -> Attempt:
+def _without(attempt: Attempt, spoilt: Mapping[str, UpdateManifest], now: float) -> Attempt:
     """The attempt as if these were never sent. Its deadline begins anew: the hub's own trouble takes nobody's time."""
-    accepted = {client: manifest for client, manifest in attempt.accepted.items() if client not in damaged}
+    accepted = {client: manifest for client, manifest in attempt.accepted.items() if client not in spoilt}
     return replace(
         attempt,
         accepted=accepted,
         closed=None,
         reopened=attempt.reopened + 1,
         deadline_at=now + attempt.plan.deadline_s,
-        quorum_at=now if len(accepted) >= attempt.quorum else None,
+        quorum_at=now if attempt.enough(accepted) else None,
     )
 
 
-def _told(state: State, damaged: Mapping[str, UpdateManifest], found: Mapping[str, str]) -> State:
+def told(state: State, spoilt: Mapping[str, UpdateManifest], found: Mapping[str, str]) -> State:
     """The state in which the sites' entries say it. It is no failure of theirs."""
-    for client, manifest in damaged.items():
+    for client, manifest in spoilt.items():
         what = "; ".join(_troubles(manifest, found))
         text = f"its update of round {manifest.round} was damaged in the store: {what}"
         state = state.with_site(client, replace(state.site(client), message=text[:1024]))

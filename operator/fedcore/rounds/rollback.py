@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
-from fedcore.rounds import committing, evaluation
-from fedcore.rounds.effects import Commit, Discard, Effect, FindRound, WriteEvaluation
+from fedcore.rounds import committing, effort, evaluation
+from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
 
@@ -68,10 +68,10 @@ def _rolled_back(state: State, seeking: Seeking, to: CommitRecord, now: float) -
         return state, ()
     commit = _commit(state, seeking.asked, to, measured, now)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
-    state = committing.with_tip(replace(state, seeking=None), commit, measured, 0)
+    state = committing.with_tip(replace(state, seeking=None, carried={}), commit, measured, 0)
     made = {client: replace(site, committed=seeking.made.get(client)) for client, site in state.sites.items()}
-    discard = Discard(commit.round, committing.kept_objects(state))
-    return state.with_sites(made), (*effects, Commit(commit), discard)
+    state = state.with_sites(made)
+    return state, (*effects, Commit(commit), committing.discard(state, commit))
 
 
 def _commit(
@@ -85,11 +85,14 @@ def _commit(
         epoch=state.epoch,
         model=to.model,
         hub_state=to.hub_state,
+        initial=to.initial,
         evaluation_sha256=measured.digest() if measured else None,
         previous_sha256=state.tip_sha256,
         planned_at=now,
         committed_at=now,
         image=to.image,
         rolled_back_to=to.round,
+        lost_s=state.spent_s
+        + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
     ).sealed()

@@ -1,5 +1,7 @@
 """The sites of a job, found by name: what the configuration's roster says, indexed once per configuration. Pure.
 
+Everything that is about rounds goes by `eligible`, which has no held-out site; those are looked at in heldout.py alone.
+
 Held by the state, so that no request and no event looks through all sites.
 """
 
@@ -18,15 +20,18 @@ class Roster:
     entries: tuple[RosterEntry, ...] = ()  # as configured
     by_name: Mapping[str, RosterEntry] = field(default_factory=dict)
     eligible: frozenset[str] = frozenset()  # may take part in new rounds
+    held_out: frozenset[str] = frozenset()  # evaluate committed models and take part in no round
     staying: frozenset[str] = frozenset()  # may end the work that they have
 
     @classmethod
     def of(cls, entries: tuple[RosterEntry, ...]) -> "Roster":
         """The index of these entries."""
         by_name = {entry.name: entry for entry in entries}
-        eligible = frozenset(entry.name for entry in entries if entry.eligible)
+        able = [entry for entry in entries if entry.eligible]
+        eligible = frozenset(entry.name for entry in able if not entry.held_out)
+        held_out = frozenset(entry.name for entry in able if entry.held_out)
         staying = frozenset(entry.name for entry in entries if entry.eligible or entry.reason in _KEEPS_PLACE)
-        return cls(entries, by_name, eligible, staying)
+        return cls(entries, by_name, eligible, held_out, staying)
 
     def lost(self, clients: Iterable[str]) -> dict[str, str]:
         """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""

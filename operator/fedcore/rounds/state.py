@@ -4,16 +4,22 @@ Read by every module of this package, by the HTTP routes (what to answer) and by
 All times are seconds since the epoch as the shell's clock gave them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from fedapi.wire.job import JobConfig, RollbackTo
+from fedapi.wire.compression import Broadcast, Encoding
+from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
+from fedapi.wire.layout import Layout
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
-from fedapi.wire.store import CommitRecord, Layout, Participant, PlanRecord
+from fedapi.wire.siteevaluation import SiteEvaluationRecord
+from fedapi.wire.store import CommitRecord, FailureRecord, Participant, PlanRecord
 from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.effort import Effort
+from fedcore.rounds.participation import NONE, Participation
 from fedcore.rounds.roster import Roster
 
 
@@ -38,7 +44,8 @@ class Contribution:
     @staticmethod
     def of(commit: CommitRecord, participant: Participant) -> "Contribution":
         """A participant's."""
-        return Contribution(commit.round, commit.attempt, participant.payloads.get(UPDATE))
+        order = participant.order or commit
+        return Contribution(order.round, order.attempt, participant.payloads.get(UPDATE))
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,16 @@ class Site:
     speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
-    rounds: int = 0  # accepted updates in committed rounds
+    part: Participation = NONE  # in committed rounds
     committed: Contribution | None = None  # the last of them
     failures: int = 0
     message: str = ""  # of the last failure or warning
     failed_round: int = 0  # round of the last failure
+
+    @property
+    def rounds(self) -> int:
+        """Accepted updates in committed rounds."""
+        return self.part.accepted
 
 
 _UNKNOWN = Site()
@@ -71,12 +83,16 @@ class Attempt:
 
     plan: PlanRecord
     quorum: int  # updates needed
+    wanted: int  # updates that close it
     grace_s: float | None
     max_samples: int  # what one site may claim
     deadline_at: float
+    max_staleness: int | None = None  # in asynchronous rounds: how many commits old an update's base may be
     accepted: Mapping[str, UpdateManifest] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)  # site -> reason, this attempt
     quorum_at: float | None = None
+    lost_s: float = 0.0  # trained in vain by sites that failed, began anew, or came too late
+    anew: Mapping[str, float] = field(default_factory=dict)  # sites that began anew, and when
     closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
     reopened: int = 0  # how often, by this process, because accepted updates were damaged
 
@@ -84,6 +100,11 @@ class Attempt:
     def pending(self) -> frozenset[str]:
         """Selected sites that have neither delivered nor failed."""
         return _as_set(self.plan.selected).difference(self.accepted, self.failed)
+
+    def enough(self, accepted: Collection[str]) -> bool:
+        """Whether these updates are a quorum; of a strategy that trusts one client, with that one's."""
+        root = self.plan.strategy.root
+        return len(accepted) >= self.quorum and (not root or root in accepted)
 
     def selected(self, client: str) -> bool:
         """Whether the plan names that site."""
@@ -101,17 +122,25 @@ class Score:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a committed round left: SHA-256 of its model, and of what its strategy remembers."""
+    """What a committed round left: SHA-256 of its model, of all that it needs, and of what its strategy remembers."""
 
     model: str
     hub_state: str | None
     rolled_back_to: int | None = None
+    skipped: bool = False
+    initial: str | None = None
 
     @staticmethod
     def of(commit: CommitRecord) -> "Kept":
         """What that commit names."""
         hub_state = commit.hub_state.sha256 if commit.hub_state else None
-        return Kept(commit.model.sha256, hub_state, commit.rolled_back_to)
+        initial = commit.initial.sha256 if commit.initial else None
+        return Kept(commit.model.sha256, hub_state, commit.rolled_back_to, bool(commit.skipped), initial)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """SHA-256 of all that one needs to go on from there."""
+        return tuple(digest for digest in (self.model, self.hub_state, self.initial) if digest is not None)
 
 
 @dataclass(frozen=True)
@@ -133,6 +162,54 @@ class Seeking:
 
 
 @dataclass(frozen=True)
+class Outgoing:
+    """A committed model that is to be encoded for the way down: the same bytes whenever that is done."""
+
+    round: int  # the first whose sites get it
+    model: ObjectRef
+    encoding: Encoding
+    seed: int
+    reference: ObjectRef | None = None  # the model that sites have: its change since then is what is encoded
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was made of a committed model."""
+
+    what: Outgoing
+    broadcast: (
+        Broadcast | None
+    )  # None: it goes as it is, since a delta is not smaller, or there is nothing to take it from
+    reference: ObjectRef | None = None  # what the delta makes
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A round that nobody takes part in, and that is too early to skip; with what that was found from, besides the sites."""
+
+    at: float  # when it may be skipped
+    config: JobConfig
+    carried: Mapping[str, UpdateManifest]
+
+    def stands(self, state: "State", now: float) -> bool:
+        """Whether a look at all sites would find the same: a site that comes back ends it (machine)."""
+        return now < self.at and self.config is state.config and self.carried is state.carried
+
+
+@dataclass(frozen=True)
+class Requested:
+    """A value of spec.evaluation.request that is being answered, or was."""
+
+    asked: EvaluationRequest
+    commit: CommitRecord | None = None  # of that round, once its model was seen whole; without who took part
+    records: Mapping[str, SiteEvaluationRecord] = field(default_factory=dict)  # of that model, by site
+    failed: frozenset[str] = frozenset()  # sites that cannot
+    until: float = 0.0
+    over: bool = False  # nobody is waited for any more
+    refused: str = ""  # why nothing was done
+
+
+@dataclass(frozen=True)
 class End:
     """That training finished, and how."""
 
@@ -148,7 +225,7 @@ class Closing:
 
     expected: frozenset[str]  # sites that it waits for
     until: float
-    end: End  # how the job ends afterwards
+    end: End | None  # how the job ends afterwards; None: that is found from the evaluation (evaluateonly)
 
 
 @dataclass(frozen=True)
@@ -164,9 +241,19 @@ class State:
     line: frozenset[int] | None = None  # rounds whose updates are in the tip's model; None: all of them
     tip_selected: int = 0  # sites selected in its round
     attempt: int = 1  # of the round after `tip`
+    void: tuple[FailureRecord, ...] = ()  # attempts of that round that came to nothing
+    skip: Skip | None = None  # of that round, if nobody takes part in it
+    effort: Effort = field(default_factory=Effort)  # seconds of training
+    encoding: Outgoing | None = None  # which model is being encoded
+    sent: Sent | None = None  # the last that was
     current: Attempt | None = None
+    carried: Mapping[str, UpdateManifest] = field(default_factory=dict)  # asynchronous: accepted for the next attempt
     reports: Mapping[str, EvaluationReport] = field(default_factory=dict)  # on the tip's model, by site
     excused: frozenset[str] = frozenset()  # sites that cannot evaluate the tip's model
+    requested: Requested | None = None
+    site_evaluations: Mapping[str, SiteEvaluationRecord] = field(
+        default_factory=dict
+    )  # by held-out site its newest evaluation
     scores: tuple[Score, ...] = ()
     closing: Closing | None = None
     decided: tuple[Decided, ...] = ()  # oldest first
@@ -185,9 +272,19 @@ class State:
         return self.tip.round + 1 if self.tip else 0
 
     @property
+    def spent_s(self) -> float:
+        """Seconds trained in vain for the round under way, all attempts."""
+        return sum(failure.lost_s for failure in self.void) + (self.current.lost_s if self.current else 0.0)
+
+    @property
     def layout(self) -> Layout:
         """Keys of this job's objects."""
         return Layout(self.config.namespace, self.config.name, self.config.uid)
+
+    @property
+    def accepted(self) -> Mapping[str, UpdateManifest]:
+        """Updates that are accepted and in no model yet, by site."""
+        return self.current.accepted if self.current else self.carried
 
     def site(self, client: str) -> Site:
         """What is known of a site; empty for a new one."""

@@ -15,4 +15,6 @@ def optimize(base: Array, update: Array, memory: Array, parameters: Parameters) 
     return base + number(parameters["learning_rate"]) * velocity, velocity[:, None]
 
 
-STRATEGY = Strategy("FedAvgM", fedavg.weights, frozenset({"momentum", "learning_rate"}), optimize=optimize, memory=1)
+STRATEGY = Strategy(
+    "FedAvgM", fedavg.weights, frozenset({"momentum", "learning_rate"}), optimize=optimize, memory=1, itemwise=True
+)

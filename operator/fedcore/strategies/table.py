@@ -1,17 +1,20 @@
 """STRATEGIES: every strategy that a job can name. Pure.
 
-A module beside this one that has a STRATEGY is an entry: a new strategy is a new module, and nothing here changes.
+A module beside this one that has a STRATEGY is an entry: a new strategy is a new module, and nothing here changes. Those of
+other packages are looked up when they are asked for (custom.py).
 """
 
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.job import CUSTOM, StrategySettings
 from fedapi.wire.message import UPGRADE
 from fedcore import strategies
+from fedcore.strategies import custom
 from fedcore.strategies.folding import Rules
-from fedcore.strategies.strategy import Strategy
+from fedcore.strategies.strategy import Strategy, StrategyFailedError
+from fedcore.strategies.weighing import least
 
 
 class UnknownStrategyError(ValueError):
@@ -31,13 +34,39 @@ STRATEGIES: Mapping[str, Strategy] = {strategy.name: strategy for strategy in _f
 
 def rules(settings: StrategySettings) -> Rules:
     """The strategy that a configuration or a plan names. UnknownStrategyError where this version has none such."""
-    strategy, given = STRATEGIES.get(settings.name), settings.parameters.keys()
-    if strategy is None:
-        known = ", ".join(sorted(STRATEGIES))
-        raise UnknownStrategyError(f"strategy {settings.name!r} is none of this version's ({known}): {UPGRADE}")
+    strategy, given = _named(settings.name), settings.parameters.keys()
     if given != strategy.parameters:
         theirs, ours = (", ".join(sorted(names)) or "no numbers" for names in (given, strategy.parameters))
         raise UnknownStrategyError(
             f"strategy {strategy.name} is given {theirs}, this version's takes {ours}: {UPGRADE}"
         )
-    return Rules(strategy, settings.parameters)
+    if settings.pre_aggregation is not None and not strategy.mixable:
+        raise UnknownStrategyError(f"strategy {strategy.name} takes no pre-aggregation in this version: {UPGRADE}")
+    if settings.sub_models and not strategy.itemwise:
+        raise UnknownStrategyError(f"strategy {strategy.name} takes no sub-models in this version: {UPGRADE}")
+    if bool(settings.root) != strategy.rooted:
+        which = "needs a root client" if strategy.rooted else "takes no root client"
+        raise UnknownStrategyError(f"strategy {strategy.name} {which} in this version: {UPGRADE}")
+    if settings.fragments is not None and not strategy.divisible:
+        raise UnknownStrategyError(f"strategy {strategy.name} takes no fragments in this version: {UPGRADE}")
+    return Rules(strategy, settings.parameters, settings.pre_aggregation)
+
+
+def _named(name: str) -> Strategy:
+    if name.startswith(CUSTOM):
+        try:
+            return custom.strategy(name.removeprefix(CUSTOM))
+        except custom.NotInstalledError as error:
+            raise UnknownStrategyError(str(error)) from error
+    if name not in STRATEGIES:
+        known = ", ".join(sorted(STRATEGIES))
+        raise UnknownStrategyError(f"strategy {name!r} is none of this version's ({known}): {UPGRADE}")
+    return STRATEGIES[name]
+
+
+def fewest(settings: StrategySettings) -> int:
+    """Updates that a round needs by its strategy; 1 where this version has none such, which is refused elsewhere."""
+    try:
+        return least(rules(settings))
+    except (UnknownStrategyError, StrategyFailedError):
+        return 1

@@ -1,17 +1,20 @@
-"""Block arithmetic of floats: stored items to working blocks and back, and the weighted sum. Pure numpy.
+"""Block arithmetic of floats: stored items to working blocks and back, and the weighted sum. Pure.
 
-Float32 multiply and add are each correctly rounded (IEEE 754) and run element by element in a fixed order, so the bits
-depend neither on block size nor on threads or CPU kernel; no BLAS and no fused multiply-add is used.
+Float32 multiply and add are each correctly rounded (IEEE 754) and run element by element in a fixed order, by numpy or
+by the compiled loops of kernels.py, so the bits depend neither on block size nor on threads or CPU kernel; no BLAS and no
+fused multiply-add is used.
 Called by fedcore.strategies; integers have rules of their own (integers.py).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedcore.tensors import kernels
 
 Array = NDArray[Any]
 Terms = Iterable[tuple[Fraction, Array]]  # weight and block, each valid until the next is asked for
@@ -27,10 +30,11 @@ FLOATS = ("F64", "F32", *_NARROW)
 
 @dataclass(frozen=True)
 class Accumulator:
-    """Two reusable blocks: the sum of weighted updates, and one product."""
+    """Two reusable blocks: the sum of weighted updates, and one product. And a block per update, for rules that need all."""
 
     total: Array
     product: Array
+    rows: dict[tuple[str, int], Array] = field(default_factory=dict)
 
     @staticmethod
     def of(dtype: str, items: int) -> "Accumulator":
@@ -40,7 +44,25 @@ class Accumulator:
 
     def first(self, items: int) -> "Accumulator":
         """The same for a block of fewer items."""
-        return Accumulator(self.total[:items], self.product[:items])
+        return Accumulator(self.total[:items], self.product[:items], self.rows)
+
+    def row(self, use: str, index: int) -> Array:
+        """A block of the same length, for one update and one use. It is made once, and kept from block to block of a tensor."""
+        found = self.rows.get((use, index))
+        if found is None or found.size < self.total.size:
+            found = self.rows[use, index] = np.empty_like(self.total)
+        return found[: self.total.size]
+
+
+@dataclass(frozen=True)
+class Summable:
+    """Terms that know a shorter way to their sum than one after the other in memory. The bits are the same."""
+
+    terms: Terms
+    sum_to: Callable[[Array], None]  # makes a total of float32 the sum of weight * block of all, and leaves none
+
+    def __iter__(self) -> Iterator[tuple[Fraction, Array]]:
+        return iter(self.terms)
 
 
 def working_type(dtype: str) -> str:
@@ -78,10 +100,12 @@ def encoded(dtype: str, items: Array) -> Array:
 def weighted_sum(terms: Terms, accumulator: Accumulator) -> Array:
     """sum(weight * block), term after term, in the accumulator's total."""
     total, product = accumulator.total, accumulator.product
+    if isinstance(terms, Summable) and total.dtype == np.dtype("f4"):
+        terms.sum_to(total)
+        return total
     total.fill(0)
     for weight, block in terms:
-        np.multiply(block, product.dtype.type(float(weight)), out=product)
-        np.add(total, product, out=total)
+        kernels.add_scaled(total, block, float(weight), product)
     return total
 
 
@@ -91,6 +115,8 @@ def finite(dtype: str, items: Array) -> bool:
         return True
     if dtype == "BF16":
         return not bool(np.any((items & 0x7F80) == 0x7F80))
+    if dtype == "F32":
+        return kernels.finite_f32(items)
     return bool(np.isfinite(items).all())
 
 

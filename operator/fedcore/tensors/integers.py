@@ -1,8 +1,8 @@
-"""Averages of integers, exact: base + sum(weight * (local - base)), rounded once, half to even. Called by arithmetic.py.
+"""Averages of integers, exact: base + sum(weight * (local - base)), rounded once, half to even; and medians.
 
 An update of an integer tensor is local - base modulo 2^bits: it tells the local value, whatever the distance. Weights
 are fractions, so the sum is one of integers over a common denominator: in int64 while that surely holds it, which is
-always so for 8 and 16 bits, else in Python's integers. Pure.
+always so for 8 and 16 bits, else in Python's integers. Rules of fedcore.strategies. Pure.
 """
 
 import math
@@ -31,6 +31,15 @@ def averaged(base: Array, terms: Iterable[tuple[Fraction, Array]]) -> Array:
             total, distance = total.astype(object), distance.astype(object)
         total, scale = total * (common // scale) + distance * factor, common
     return _within(base, _rounded(total, scale)) if bound else base
+
+
+def median(base: Array, terms: Iterable[tuple[Fraction, Array]]) -> Array:
+    """The median of the local values, whatever their weights; of an even count the lower of the two: a value that a site has."""
+    local = [np.add(base, update) for _, update in terms]
+    if not local:
+        return base
+    middle: Array = np.partition(np.stack(local), (len(local) - 1) // 2, axis=0)[(len(local) - 1) // 2]
+    return middle
 
 
 def _distance(base: Array, update: Array) -> Array:

@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedapi.jsonvalue import Json
@@ -17,6 +17,7 @@ PREFIX_BYTES = 8
 MAX_HEADER_BYTES = 8 << 20
 MAX_RANK = 16
 METADATA = "fedloom"  # key of what Fedloom says in a header's metadata: a JSON object, as a string
+KINDS = ("buffers", "frozen", "local")  # of tensors that it names in an initial model's
 ITEM_BYTES: Mapping[str, int] = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1,
@@ -51,7 +52,17 @@ class TensorFile:
 
     size: int
     tensors: tuple[Tensor, ...]
-    buffers: frozenset[str] = frozenset()  # no parameters, as who made an initial model says in its metadata
+    # As who made an initial model says in its metadata:
+    buffers: frozenset[str] = frozenset()  # no parameters
+    frozen: frozenset[str] = frozenset()  # trained by nobody: every site has them from the initial model
+    local: frozenset[str] = frozenset()  # of each site its own, and those of the initial model before it has any
+    said: Json = field(default_factory=dict, compare=False)  # all that Fedloom says there
+
+    @property
+    def exchanged(self) -> "TensorFile":
+        """The same file, of which the tensors that travel are looked at alone: what updates, folds and later models hold."""
+        stay = self.frozen | self.local
+        return replace(self, tensors=tuple(t for t in self.tensors if t.name not in stay)) if stay else self
 
     def by_name(self) -> dict[str, Tensor]:
         """Tensors by their name."""
@@ -83,7 +94,9 @@ def parsed(header: bytes, file_size: int) -> TensorFile:
         position = tensor.end
     if position != file_size:
         raise MalformedTensorFileError(f"tensors end at byte {position}, the file at {file_size}")
-    return TensorFile(file_size, tuple(tensors), _buffers(table.get("__metadata__")))
+    said = _said(table.get("__metadata__"))
+    buffers, frozen, local = (_named(said, kind) for kind in KINDS)
+    return TensorFile(file_size, tuple(tensors), buffers, frozen, local, said)
 
 
 def canonical_header(tensors: Iterable[Tensor], metadata: str | None = None) -> tuple[bytes, TensorFile]:
@@ -111,6 +124,18 @@ def header(tensors: Iterable[Tensor], metadata: str | None = None) -> tuple[byte
     return struct.pack("<Q", len(body)) + body, parsed(body, PREFIX_BYTES + len(body) + position)
 
 
+def misnamed(table: TensorFile) -> str:
+    """What is wrong with the tensors that a model says do not travel; empty when nothing is."""
+    both, unknown = table.frozen & table.local, (table.frozen | table.local) - table.by_name().keys()
+    if both:
+        return f"tensor {min(both)[:64]!r} is frozen and local: it is one of them"
+    if unknown:
+        return f"tensor {min(unknown)[:64]!r} is said to stay where it is, and is not there"
+    if table.tensors and not table.exchanged.tensors:
+        return "no tensor is left that travels: sites would have nothing to send"
+    return ""
+
+
 def difference(base: TensorFile, update: TensorFile) -> str:
     """What of names, dtypes and shapes differs; empty when nothing does."""
     ours, theirs = base.by_name(), update.by_name()
@@ -134,13 +159,17 @@ def _json_object(header: bytes) -> Json:
     return table
 
 
-def _buffers(metadata: Any) -> frozenset[str]:
+def _said(metadata: Any) -> Json:
     if not isinstance(metadata, dict) or METADATA not in metadata:
-        return frozenset()
+        return {}
     said = metadata[METADATA]
-    names = _json_object(said.encode("utf-8", "surrogatepass")).get("buffers", []) if isinstance(said, str) else None
+    return _json_object(said.encode("utf-8", "surrogatepass")) if isinstance(said, str) else {KINDS[0]: None}
+
+
+def _named(said: Json, kind: str) -> frozenset[str]:
+    names = said.get(kind, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise MalformedTensorFileError(f"metadata {METADATA!r} is no JSON object with a list of names as buffers")
+        raise MalformedTensorFileError(f"metadata {METADATA!r} is no JSON object with a list of names as {kind}")
     return frozenset(names)
 
 
@@ -154,6 +183,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> Json:
 def _tensor(name: str, entry: Any, start: int) -> Tensor:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise MalformedTensorFileError(f"tensor {name[:64]!r} needs exactly dtype, shape and data_offsets")
+    if not _is_text(name):
+        raise MalformedTensorFileError(
+            f"tensor {name[:64]!r} has a name that is no Unicode text, and cannot be written"
+        )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise MalformedTensorFileError(
@@ -168,6 +201,15 @@ def _tensor(name: str, entry: Any, start: int) -> Tensor:
             f"tensor {name[:64]!r} has {offsets[1] - offsets[0]} bytes, its shape needs others"
         )
     return Tensor(name, dtype, tuple(shape), start + offsets[0], start + offsets[1])
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can name half a character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _naturals(values: Any) -> bool:

@@ -3,7 +3,7 @@
 Called by reconcile.py. Parsed sites are remembered by resourceVersion: a hundred jobs look at the same sites.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +15,8 @@ from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
-from fedoperator.decide.decision import Key, Observed, ObservedClient, Refused, Settings
+from fedoperator.decide import participation
+from fedoperator.decide.decision import JobCount, Key, Observed, ObservedClient, Refused, Settings
 from fedoperator.site_registry import SiteRegistry
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Observer:
         self._settings = settings
         self._jobset = jobset
         self._sites: dict[str, tuple[str, FLClient | None]] = {}
+        self._counted: dict[str, tuple[str, participation.JobCounts]] = {}  # by the uid of a job, at a resourceVersion
 
     def job(self, body: Json, secrets: frozenset[str], refused: tuple[Refused, ...] = ()) -> Observed:
         """Everything that a decision about this FederatedJob depends on; also what a deleted namesake left."""
@@ -63,7 +65,17 @@ class Observer:
             refused=refused,
             registered=self._registry.known(namespace, name) if self._registry else None,
             registry_away=self._registry is not None and self._registry.away(),
+            jobs=tuple(self._counts(namespace, name)),
         )
+
+    def _counts(self, namespace: str, client: str) -> Iterator[JobCount]:
+        """What the jobs of a namespace count of a site, by the jobs' names."""
+        for body in sorted(self._cache.every(names.JOB_KIND, namespace), key=lambda job: str(job["metadata"]["name"])):
+            uid, version = body["metadata"]["uid"], body["metadata"]["resourceVersion"]
+            known = self._counted.get(uid)
+            if known is None or known[0] != version:
+                known = self._counted[uid] = version, participation.counts(body)
+            yield known[1].of(client)
 
     def _clients(self, namespace: str) -> tuple[FLClient, ...]:
         sites = (self._site(body) for body in self._cache.every(names.CLIENT_KIND, namespace))
@@ -80,9 +92,10 @@ class Observer:
             self._sites[uid] = known
         return known[1]
 
-    def forget_client(self, uid: str) -> None:
-        """The FLClient is gone."""
+    def forget(self, uid: str) -> None:
+        """The FLClient, or the job, is gone."""
         self._sites.pop(uid, None)
+        self._counted.pop(uid, None)
 
 
 def _by_name(objects: Iterable[Json]) -> tuple[Json, ...]:

@@ -13,6 +13,7 @@ from fedapi import names, outcome
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient, FLClientStatus, Pool
 from fedapi.outcome import Exit
+from fedoperator.decide import participation
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.decision import Decision, ObservedClient
 from fedoperator.decide.facts import Fact, clipped, instant
@@ -156,17 +157,19 @@ def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
         active=client.status.active if _unknowable(observed, heard, now) else active,
         accelerators=client.status.accelerators if observed.invalid else accelerators(client.spec.pool),
         capability=observed.registered.capability if observed.registered else client.status.capability,
+        participation=participation.counted(observed.client.status.participation, observed.jobs, now),
         observed_generation=generation,
     )
 
 
-def _due(observed: ObservedClient, heard: datetime | None) -> Iterator[datetime]:
+def _due(observed: ObservedClient, heard: datetime | None, now: datetime) -> Iterator[datetime]:
     """When the clock alone changes the status."""
     if heard:
         yield from (heard + ACTIVE, heard + KNOWN)
     for pod in _pods(observed):
         if pod.ready_since and pod.ended is None:
             yield pod.ready_since + SETTLED
+    yield from participation.due(observed.client.status.participation, observed.jobs, now)
 
 
 def decide_client(observed: ObservedClient, now: datetime) -> Decision:
@@ -174,7 +177,7 @@ def decide_client(observed: ObservedClient, now: datetime) -> Decision:
     if observed.client.metadata.deletion_timestamp:
         return Decision()
     new = _status(observed, now)
-    ahead = [(at - now).total_seconds() for at in _due(observed, _heard(observed)) if at > now]
+    ahead = [(at - now).total_seconds() for at in _due(observed, _heard(observed), now) if at > now]
     return Decision(
         objects=() if observed.invalid else (site_lease(observed.client),),
         status=None if new == observed.client.status else new.dump(),

@@ -89,6 +89,11 @@ class JobContext:
         """The job's status as it was observed."""
         return self.observed.job.status
 
+    @cached_property
+    def trainees(self) -> tuple[Site, ...]:
+        """Those of the sites that train: rounds are made of them."""
+        return tuple(site for site in self.sites if not site.held_out)
+
     @property
     def started(self) -> datetime | None:
         """When the job was first acted on."""

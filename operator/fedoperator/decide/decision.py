@@ -104,6 +104,19 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class JobCount:
+    """What a job says of the rounds of a site."""
+
+    uid: str
+    name: str
+    final: bool  # it will not say more
+    selected: int = 0
+    accepted: int = 0
+    last_round: int = 0
+    named: int = 1  # sites that it names
+
+
+@dataclass(frozen=True)
 class ObservedClient:
     """Everything that a decision about one FLClient may depend on."""
 
@@ -114,3 +127,4 @@ class ObservedClient:
     refused: tuple[Refused, ...] = ()  # what the shell could not write when it last tried: its Lease
     registered: Registered | None = None
     registry_away: bool = False  # there is a registry, and nobody knows what it would say now
+    jobs: tuple[JobCount, ...] = ()  # that count its rounds

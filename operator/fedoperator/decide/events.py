@@ -28,6 +28,7 @@ _FALSE: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.ACCEPTED: ("Warning", EventReason.REFUSED),
     ConditionType.QUORUM_REACHED: ("Warning", EventReason.QUORUM_MISSED),
     ConditionType.OBJECTS_APPLIED: ("Warning", EventReason.OBJECT_REFUSED),
+    ConditionType.SITE_STATE_KEPT: ("Warning", EventReason.SITE_STATE_AT_RISK),
 }
 _BACK: Mapping[str, tuple[_Type, EventReason]] = {
     ConditionType.SUSPENDED: ("Normal", EventReason.RESUMED),

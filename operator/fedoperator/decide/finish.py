@@ -61,8 +61,8 @@ def _restore_failed(context: JobContext) -> Ending | None:
 
 
 def _no_sites_left(context: JobContext) -> Ending | None:
-    """Every site failed for good. A barred one may come back: while there is one, nothing is over."""
-    found = [(site, failures.site_failure(context, site.name)) for site in context.sites]
+    """Every site that trains failed for good. A barred one may come back: while there is one, nothing is over."""
+    found = [(site, failures.site_failure(context, site.name)) for site in context.trainees]
     broken = [(site.name, trouble) for site, trouble in found if trouble and not site.barred]
     if not broken or len(broken) < len(found):
         return None

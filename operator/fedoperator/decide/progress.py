@@ -85,43 +85,63 @@ def _stuck(context: JobContext) -> Trouble | None:
 
 def _able(context: JobContext) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
-    free = (site.name for site in context.sites if not site.barred or context.in_round(site.name))
+    free = (site.name for site in context.trainees if not site.barred or context.in_round(site.name))
     fit = (name for name in free if name not in context.lacking_jobset)
     return sum(failures.site_failure(context, name) is None and early.training(context, name) is None for name in fit)
 
 
-def _quorum_above(context: JobContext) -> Fact | None:
-    """That a quorum which is a count can never be reached with the sites that match and are not paused or barred."""
+def _out_of_reach(context: JobContext) -> Fact | None:
+    """That what the strategy needs, or a quorum which is a count, can never be reached with the sites that match and are not paused or barred."""
     quorum = context.spec.round.quorum
-    fit = sum(not site.barred or context.in_round(site.name) for site in context.sites)
+    fit = sum(not site.barred or context.in_round(site.name) for site in context.trainees)
+    least = context.spec.strategy.fewest()
+    if max(fit, 1) < least:
+        message = (
+            f"strategy {context.spec.strategy.name} needs {least} sites, {fit} of {len(context.trainees)} matching sites can "
+            "take part: add or unpause sites, or lower its byzantine"
+        )
+        return Fact("False", Reason.TOO_FEW_SITES, message)
+    root = context.spec.strategy.root
+    if root and all(site.name != root or (site.barred and not context.in_round(root)) for site in context.trainees):
+        message = (
+            f"no round is made without strategy.flTrust.rootClient {root!r}, which is no matching site that can take part: "
+            "add or unpause it, or let the selector find it"
+        )
+        return Fact("False", Reason.TOO_FEW_SITES, message)
     if not out_of_reach(quorum, fit):
         return None
     message = (
-        f"round.quorum is {quorum}, above the {fit} of {len(context.sites)} matching sites that can take part:"
+        f"round.quorum is {quorum}, above the {fit} of {len(context.trainees)} matching sites that can take part:"
         " lower it, give a percentage, or add or unpause sites"
     )
     return Fact("False", Reason.TOO_FEW_SITES, message)
 
 
 def _needed(context: JobContext) -> tuple[int, str]:
-    """How many sites the aggregator wants before it plans a round, and the field that says so."""
-    quorum, least = context.spec.round.quorum, context.spec.clients.min_available
-    return (quorum, "round.quorum") if isinstance(quorum, int) and quorum > least else (least, "clients.minAvailable")
+    """How many sites the aggregator wants before it plans a round, and what says so."""
+    spec = context.spec
+    quorum = spec.round.quorum if isinstance(spec.round.quorum, int) else 0
+    asked = [
+        (spec.clients.min_available, f"clients.minAvailable is {spec.clients.min_available}"),
+        (quorum, f"round.quorum is {quorum}"),
+        (least := spec.strategy.fewest(), f"strategy {spec.strategy.name} needs {least}"),
+    ]
+    return max(asked, key=lambda each: each[0])
 
 
 def _too_few(context: JobContext) -> Fact | None:
     """That no further round is planned before a site that has failed for good is mended."""
-    able, (needed, field) = _able(context), _needed(context)
+    able, (needed, said) = _able(context), _needed(context)
     if able >= needed:
         return None
-    message = f"{able} of {len(context.sites)} sites can take part, {field} is {needed}: see status.sites"
+    message = f"{able} of {len(context.trainees)} sites can take part, {said}: see status.sites"
     return Fact("False", Reason.TOO_FEW_SITES, message)
 
 
 def _training(context: JobContext) -> Fact:
     if _able(context) == 0:
         return Fact(
-            "False", Reason.TOO_FEW_SITES, f"none of {len(context.sites)} sites can take part: see status.sites"
+            "False", Reason.TOO_FEW_SITES, f"none of {len(context.trainees)} sites can take part: see status.sites"
         )
     open_ = context.status.round is not None and context.status.round.selected  # its updates may be there already
     return (None if open_ else _too_few(context)) or Fact("True", Reason.TRAINING, "rounds are under way")
@@ -146,14 +166,14 @@ def _standing_still(context: JobContext, aggregator: Fact) -> Fact | None:
         return Fact("False", aggregator.reason, aggregator.message)
     if context.status.trouble:
         return Fact("False", Reason.STORE_FAILING, context.status.trouble)
-    return _quorum_above(context)
+    return _out_of_reach(context)
 
 
 def progress_fact(context: JobContext, aggregator: Fact) -> Fact:
     """The Progressing condition."""
     if context.spec.suspend:
         return Fact("False", Reason.SUSPEND_REQUESTED, "spec.suspend is true")
-    if not context.sites:
+    if not context.trainees:
         return Fact("False", Reason.NO_MATCHING_SITES, "no site takes part: see the Accepted condition")
     if still := _standing_still(context, aggregator):
         return still

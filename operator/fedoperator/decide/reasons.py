@@ -36,6 +36,10 @@ class ConditionType(Word):
         "StorageSafe",
         "Absent with a volume, else whether the bucket is set up as `fedloom storage check` asks.",
     )
+    SITE_STATE_KEPT = (
+        "SiteStateKept",
+        "Absent where nothing stays at the sites by the spec, else whether it outlives their pods.",
+    )
     QUEUES_READY = "QueuesReady", "Absent without events, else whether the aggregator can use the job's queues."
     RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
     BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
@@ -74,6 +78,7 @@ class Reason(Word):
     INVALID_SPEC = "InvalidSpec", "The spec cannot be read by this version of the operator."
     NO_MATCHING_SITES = "NoMatchingSites", "No FLClient of the namespace has the labels that the selector asks for."
     TOO_MANY_SITES = "TooManySites", "The selector matches more than the 10,000 sites that one job can have."
+    TOO_MANY_STRATA = "TooManyStrata", "clients.stratified tells more than 100 strata of sites apart."
     # AggregatorReady.
     READY = "Ready", "Ready."
     STARTING = "Starting", "Pods are being made or are not ready yet."
@@ -99,6 +104,9 @@ class Reason(Word):
     NOT_ACCEPTED = "NotAccepted", "The job is not accepted; see the Accepted condition."
     # StorageReady; its other reasons are Ready, Starting, Finished, StoreFailing, and those of exit codes.
     CREDENTIALS_MISSING = "CredentialsMissing", "The Secret with the store's credentials is missing."
+    # SiteStateKept; its other reason is Finished.
+    SITE_STATE_KEPT = "SiteStateKept", "What stays at the sites is on a volume, or is entrusted to the hub."
+    SITE_STATE_AT_RISK = "SiteStateAtRisk", "Sites without spec.state lose with their pod what the job needs at them."
     # StorageSafe; its other reason is Finished. Of several that are missing the first of these is told.
     PUBLIC_ACCESS_ALLOWED = "PublicAccessAllowed", "The bucket does not keep the public out."
     OUTSIDE_RESIDENCY = "OutsideResidency", "The bucket is in none of the regions of storage.residency."
@@ -217,6 +225,7 @@ class EventReason(Word):
     QUEUE_TROUBLE = "QueueTrouble", "The queues cannot be used; rounds go on over HTTPS."
     STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."
     STORAGE_SAFE = "StorageSafe", "The bucket is set up as `fedloom storage check` asks."
+    SITE_STATE_AT_RISK = "SiteStateAtRisk", "Sites lose with their pod what the job needs at them."
     STORAGE_UNSAFE = "StorageUnsafe", "A setting of the bucket is missing: what the message names."
     RESTORED = "Restored", "The store holds the backup that the job begins with."
     BACKUP_UNHEALTHY = "BackupUnhealthy", "A backup failed, is empty, shrunken or late, or was not found right."

@@ -1,4 +1,7 @@
-"""Policy: what became of spec.rollbackTo, which the aggregator decides, as a condition and as an event for each value."""
+"""Policy: what became of spec.rollbackTo, which the aggregator decides, as a condition and as an event for each value.
+
+After the end of the job there is no aggregator: what is asked for then is refused here.
+"""
 
 from collections.abc import Sequence
 
@@ -9,15 +12,23 @@ from fedoperator.decide.facts import Fact, clipped
 from fedoperator.decide.reasons import ConditionType, EventReason, Reason
 
 
-def rolled_back_fact(context: JobContext) -> Fact | None:
+def rolled_back_fact(context: JobContext, *, ended: bool = False) -> Fact | None:
     """The RolledBack condition; None where nothing was asked for yet. It stays, as the model of the earlier round does."""
-    told = context.status.rollback
+    told, wish = context.status.rollback, context.spec.rollback_to
+    if ended and wish and (told is None or (told.round, told.id) != (wish.round, wish.id)):
+        asked = _asked(wish.round, wish.id)
+        over = f"the job has ended: `fedloom model pull` gives the model of round {wish.round}, and a new job goes on from it"
+        return Fact("False", Reason.ROLLBACK_REFUSED, clipped(f"{asked}: {over}"))
     if told is None:
         return None
-    asked = f"rollbackTo round {told.round}{f' ({told.id})' if told.id else ''}"
+    asked = _asked(told.round, told.id)
     if told.result == "Done":
         return Fact("True", Reason.ROLLED_BACK, clipped(f"{asked}: {told.message}"))
     return Fact("False", Reason.ROLLBACK_REFUSED, clipped(f"{asked}: {told.message}"))
+
+
+def _asked(round_: int, id_: str) -> str:
+    return f"rollbackTo round {round_}{f' ({id_})' if id_ else ''}"
 
 
 def rollback_events(old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:

@@ -1,19 +1,44 @@
-"""Policy: the sites that the aggregator is told of, and whether it waits for each. Carried by its ConfigMap."""
+"""Policy: the sites that the aggregator is told of, carried by its ConfigMap.
 
+Of each: whether it waits for it, and what it must know to select and to instruct it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from fedapi.crd.clients import Override
+from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.job import RosterEntry
 from fedoperator.decide import early
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.failures import rest, site_failure
 from fedoperator.decide.reasons import Reason
-from fedoperator.decide.sites import Site
+from fedoperator.decide.sites import Site, evaluating, matches
+from fedoperator.decide.strata import strata, stratum
 from fedoperator.desired.config import config_map
 
 
-def _entry(context: JobContext, site: Site) -> RosterEntry:
+def _entry(context: JobContext, site: Site, strata: Mapping[str, int]) -> RosterEntry:
     """A site in the aggregator's roster. One that cannot run, for good or until it has rested, is not waited for."""
     reason = _missed(context, site) or site.barred or _out_of_order(context, site.name)
-    return RosterEntry(name=site.name, eligible=not reason, reason=reason)
+    clients = context.spec.clients
+    return RosterEntry(
+        name=site.name,
+        eligible=not reason,
+        reason=reason,
+        stratum=strata.get(stratum(clients.stratified, site.client))
+        if clients.stratified and not site.held_out
+        else None,
+        every_rounds=site.client.spec.participation.every_rounds,
+        override=_override(clients.overrides or (), site.client),
+        held_out=site.held_out,
+    )
+
+
+def _override(overrides: Sequence[Override], client: FLClient) -> int | None:
+    """The first that selects the site."""
+    labels = client.metadata.labels
+    return next((number for number, each in enumerate(overrides) if matches(each.selector, labels)), None)
 
 
 def _missed(context: JobContext, site: Site) -> str:
@@ -35,9 +60,13 @@ def _out_of_order(context: JobContext, client: str) -> str:
 
 def roster(context: JobContext) -> tuple[RosterEntry, ...]:
     """The job's sites as the aggregator is told of them."""
-    return tuple(_entry(context, site) for site in context.sites)
+    numbers = {name: number for number, name in enumerate(strata(context))}
+    return tuple(_entry(context, site, numbers) for site in context.sites)
 
 
 def config_maps(context: JobContext) -> tuple[JsonView, ...]:
     """The aggregator's configuration, with the roster in it."""
-    return (config_map(context.observed.job, roster(context)),)
+    evaluation = context.spec.evaluation
+    request = evaluation.request if evaluation else None
+    asked = evaluating(request, context.sites) if request else ()
+    return (config_map(context.observed.job, roster(context), strata(context), asked),)

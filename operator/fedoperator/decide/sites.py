@@ -1,8 +1,10 @@
-"""Policy: which sites belong to a job (label selector, at most 10,000), and which of them may take part in new rounds."""
+"""Policy: which sites belong to a job (label selectors, at most 10,000), which of them may take part in new rounds, which only evaluate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedapi.crd.federatedjob import Requirement, Selector
+from fedapi.crd.clients import Requirement, Selector
+from fedapi.crd.evaluation import EvaluationRequest
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient
 from fedapi.wire.job import MAX_SITES
@@ -16,6 +18,7 @@ class Site:
 
     client: FLClient
     barred: str = ""
+    held_out: bool = False  # it evaluates committed models and trains in no round
 
     @property
     def name(self) -> str:
@@ -57,23 +60,46 @@ def barred(client: FLClient) -> str:
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
 
 
+def held_out(observed: Observed, client: FLClient) -> bool:
+    """Whether a site evaluates and does not train, whatever clients.selector says."""
+    evaluation = observed.job.spec.evaluation
+    selector = evaluation.held_out.selector if evaluation and evaluation.held_out else None
+    return selector is not None and matches(selector, client.metadata.labels)
+
+
+def evaluating(request: EvaluationRequest, chosen: Sequence[Site]) -> tuple[str, ...]:
+    """The sites that a round's evaluation is asked of, as they are now. A name that is none of the job's is missing for ever."""
+    if request.clients is not None:
+        return tuple(request.clients)
+    labels = {site.name: site.client.metadata.labels for site in chosen}
+    return tuple(name for name in labels if request.selector is None or matches(request.selector, labels[name]))
+
+
+def trainees(observed: Observed) -> tuple[Site, ...]:
+    """Those of the job's sites that train."""
+    return tuple(site for site in sites(observed) if not site.held_out)
+
+
 def out_of_reach(quorum: int | str, able: int) -> bool:
     """Whether so many sites can never be the quorum. A percentage is of those that are selected, so it always can."""
     return isinstance(quorum, int) and quorum > able
 
 
 def selected(observed: Observed) -> tuple[FLClient, ...]:
-    """What the selector finds, the oldest first. A site that is being deleted no longer belongs to the job."""
+    """What the selectors find, the oldest first. A site that is being deleted no longer belongs to the job."""
     selector = observed.job.spec.clients.selector
     found = (
         client
         for client in observed.clients
-        if not client.metadata.deletion_timestamp and matches(selector, client.metadata.labels)
+        if not client.metadata.deletion_timestamp
+        and (matches(selector, client.metadata.labels) or held_out(observed, client))
     )
     return tuple(sorted(found, key=lambda client: (client.metadata.creation_timestamp or "", client.metadata.name)))
 
 
 def sites(observed: Observed) -> tuple[Site, ...]:
     """The job's sites by name: of too many the oldest, so that a newcomer never pushes another one out."""
-    found = (Site(client, barred(client)) for client in selected(observed)[:MAX_SITES])
+    found = (
+        Site(client, barred(client), held_out=held_out(observed, client)) for client in selected(observed)[:MAX_SITES]
+    )
     return tuple(sorted(found, key=lambda site: site.name))

@@ -13,6 +13,7 @@ from fedoperator.decide import (
     queues_ready,
     refused,
     restoring,
+    site_state,
     storage_ready,
     storage_safe,
 )
@@ -60,18 +61,19 @@ def _facts(context: JobContext, ending: Ending | None) -> Mapping[str, Fact]:
         Type.PROGRESSING: progress,
         Type.SUSPENDED: suspended,
         **({Type.QUEUE_ADMITTED: queue} if queue else {}),
-        **_of_stores(context),
+        **_of_what_is_kept(context),
         **({Type.OBJECTS_APPLIED: blocked} if (blocked := refused.objects_fact(context)) else {}),
-        **({Type.ROLLED_BACK: back} if (back := rolled_back_fact(context)) else {}),
+        **({Type.ROLLED_BACK: back} if (back := rolled_back_fact(context, ended=ending is not None)) else {}),
         **_end_facts(ending),
     }
 
 
-def _of_stores(context: JobContext) -> Mapping[str, Fact]:
-    """What a job that keeps nothing in a bucket, has no queues, was not restored or has no backup does not have."""
+def _of_what_is_kept(context: JobContext) -> Mapping[str, Fact]:
+    """What a job does not have that keeps nothing in a bucket or at its sites, has no queues or backup, or was not restored."""
     found = {
         Type.STORAGE_READY: storage_ready.fact(context),
         Type.STORAGE_SAFE: storage_safe.fact(context),
+        Type.SITE_STATE_KEPT: site_state.fact(context),
         Type.QUEUES_READY: queues_ready.fact(context),
         Type.RESTORED: restoring.fact(context),
         Type.BACKUP_HEALTHY: backup_health.fact(context),

@@ -3,10 +3,12 @@
 It stops nobody. What may not be asked is unknown, never missing; what was found long ago is unknown, too.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from fedapi.crd.job_status import StorageFinding, StorageStatus, Topic
+from fedapi.crd.storage import Storage
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, clipped, instant
 from fedoperator.decide.reasons import Reason
@@ -40,7 +42,9 @@ def fact(context: JobContext) -> Fact | None:
     if context.now > _late(told):
         since = f"the aggregator looks once a day while it runs, and last did at {told.checked_time}"
         return Fact("Unknown", Reason.CHECK_OVERDUE, since)
-    return _judged(told, frozenset(context.spec.storage.may_lack or ()), uri(bucket, ""))
+    return _judged(
+        told, frozenset(context.spec.storage.may_lack or ()), uri(bucket, ""), _command(context.spec.storage)
+    )
 
 
 def due(context: JobContext) -> Iterator[datetime]:
@@ -53,11 +57,20 @@ def _late(told: StorageStatus) -> datetime:
     return instant(told.checked_time) + OVERDUE
 
 
-def _judged(told: StorageStatus, may_lack: frozenset[str], where: str) -> Fact:
+def _command(storage: Storage) -> str:
+    """What tells more of this bucket, as it is typed: with its endpoint and key, and with what the job asks of it."""
+    place = storage.bucket.location().text() if storage.bucket else ""
+    options = [("--region", each) for each in storage.residency or ()]
+    options += [("--may-lack", each) for each in storage.may_lack or ()]
+    words = ["fedloom", "storage", "check", place, *(word for option in options for word in option)]
+    return shlex.join(words)
+
+
+def _judged(told: StorageStatus, may_lack: frozenset[str], where: str, command: str) -> Fact:
     found = [each for each in told.findings if each.requirement not in may_lack]
     missing = sorted((each for each in found if each.state == "Missing"), key=lambda each: _ORDER.index(each.topic))
     unknown = [each for each in found if each.state == "Unknown"]
-    way_out = f"see `fedloom storage check {where}`"
+    way_out = f"see `{command}`"
     if missing:
         message = f"{where} does not meet: {_listed(missing)}; {way_out}"
         return Fact("False", _MISSING[missing[0].topic], clipped(message))

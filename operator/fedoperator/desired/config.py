@@ -3,20 +3,29 @@
 The aggregator reads the mounted file anew before every plan; a change never restarts it.
 """
 
+import hashlib
 import json
 
 from fedapi import names
+from fedapi.crd import evaluation as api
+from fedapi.crd.clients import Clients
+from fedapi.crd.evaluation import Evaluation
 from fedapi.crd.federatedjob import FederatedJob, Stop
+from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.jsonvalue import Json
 from fedapi.wire.job import (
+    EvaluationRequest,
+    EvaluationSettings,
     JobConfig,
     OptimizerSettings,
+    PreAggregation,
     RollbackTo,
     RosterEntry,
     StopRule,
     StrategySettings,
+    TrainingOverride,
     TrainingSettings,
 )
 from fedoperator.desired import store_place
@@ -31,6 +40,19 @@ def _stop(stop: Stop | None) -> StopRule | None:
     if stop is None:
         return None
     return StopRule(metric=stop.metric, goal=stop.goal, target=_number(stop.target), patience=stop.patience)
+
+
+def _strategy(strategy: Strategy, clients: Clients) -> StrategySettings:
+    pre = strategy.pre_aggregation
+    mixing = pre and PreAggregation(name=pre.name, byzantine=pre.byzantine or 0, bucket_size=pre.bucket_size or 1)
+    return StrategySettings(
+        name=strategy.entry,
+        parameters=strategy.parameters(),
+        pre_aggregation=mixing,
+        root=strategy.root,
+        sub_models=(strategy.sub_models or "Overlap") if clients.widths else None,
+        fragments=strategy.fragments,
+    )
 
 
 def _training(training: Training) -> TrainingSettings:
@@ -53,11 +75,43 @@ def _training(training: Training) -> TrainingSettings:
             momentum=_number(optimizer.momentum) or 0.0,
             weight_decay=_number(optimizer.weight_decay) or 0.0,
         ),
+        exchange=tuple(training.exchange or ()),
+        local_parameters=tuple(training.local_parameters or ()),
     )
 
 
-def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
-    """What the aggregator needs to know of a job. Durations in seconds, decimal strings as floats."""
+def _overrides(clients: Clients) -> tuple[TrainingOverride, ...]:
+    return tuple(
+        TrainingOverride(
+            batch_size=each.batch_size, epochs=each.epochs, local_steps=each.local_steps, model_width=each.width
+        )
+        for each in clients.overrides or ()
+    )
+
+
+def _evaluation(evaluation: Evaluation | None, asked: tuple[str, ...]) -> EvaluationSettings | None:
+    if evaluation is None:
+        return None
+    request = evaluation.request and _request(evaluation.request, asked)
+    every_rounds = evaluation.held_out.every_rounds if evaluation.held_out else 1
+    return EvaluationSettings(every_rounds=every_rounds, request=request)
+
+
+def _request(request: api.EvaluationRequest, asked: tuple[str, ...]) -> EvaluationRequest:
+    selection = ""
+    if request.clients is None:
+        selector = request.selector.model_dump_json() if request.selector else "all"
+        selection = hashlib.sha256(selector.encode()).hexdigest()
+    return EvaluationRequest(round=request.round, id=request.id, clients=asked, selection=selection)
+
+
+def job_config(
+    job: FederatedJob, roster: tuple[RosterEntry, ...], strata: tuple[str, ...] = (), asked: tuple[str, ...] = ()
+) -> JobConfig:
+    """What the aggregator needs to know of a job. Durations in seconds, decimal strings as floats.
+
+    `strata`: what the roster's numbers of them stand for. `asked`: the sites of spec.evaluation.request.
+    """
     identity, spec = Identity.of(job), job.spec
     grace = spec.round.grace_after_quorum
     return JobConfig(
@@ -66,7 +120,7 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         uid=identity.uid,
         rounds=spec.rounds,
         seed=spec.seed,
-        strategy=StrategySettings(name=spec.strategy.name, parameters=spec.strategy.parameters()),
+        strategy=_strategy(spec.strategy, spec.clients),
         policy=spec.clients.policy,
         per_round=spec.clients.per_round,
         fraction=_number(spec.clients.fraction),
@@ -74,6 +128,8 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         quorum=spec.round.quorum,
         deadline_s=seconds(spec.round.deadline),
         grace_after_quorum_s=None if grace is None else seconds(grace),
+        max_staleness=spec.round.max_staleness,
+        over_selection=_number(spec.round.over_selection),
         max_failures=spec.round.max_failures,
         max_samples=spec.clients.max_samples,
         stop=_stop(spec.stop),
@@ -84,15 +140,23 @@ def job_config(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> JobConfig:
         history_keep=keep if isinstance(keep := spec.storage.history.keep, int) else None,
         store_uri=store_place.uri(spec.storage.bucket, identity.claim),
         encryption=spec.storage.encrypted_by,
+        compression=spec.compression.told() if spec.compression else None,
+        download=spec.compression.told_download() if spec.compression else None,
+        download_delta=bool(spec.compression and spec.compression.download and spec.compression.download.delta),
         residency=tuple(spec.storage.residency or ()),
+        strata=strata,
+        overrides=_overrides(spec.clients),
+        evaluation=_evaluation(spec.evaluation, asked),
         roster=roster,
     )
 
 
-def config_map(job: FederatedJob, roster: tuple[RosterEntry, ...]) -> Json:
+def config_map(
+    job: FederatedJob, roster: tuple[RosterEntry, ...], strata: tuple[str, ...] = (), asked: tuple[str, ...] = ()
+) -> Json:
     """The ConfigMap with the JobConfig as JSON, sorted so that the same job gives the same bytes."""
     identity = Identity.of(job)
-    text = json.dumps(job_config(job, roster).model_dump(mode="json"), sort_keys=True, indent=1)
+    text = json.dumps(job_config(job, roster, strata, asked).model_dump(mode="json"), sort_keys=True, indent=1)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

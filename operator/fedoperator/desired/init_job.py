@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, InitialModel
+from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, InitialModel
 from fedapi.crd.podfields import PodAdditions, Resources
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
@@ -99,6 +99,16 @@ def _given_environment(given: InitialModel) -> dict[str, str]:
     return {names.ENV_IMPORT_FILE: there, names.ENV_IMPORT_SHA256: given.sha256}
 
 
+def _told(spec: FederatedJobSpec) -> dict[str, str]:
+    """Which tensors travel, which stay at the sites, and which sub-models there are, where the job says so: the initial model says it."""
+    said = {
+        names.ENV_EXCHANGE: spec.training.exchange,
+        names.ENV_LOCAL_PARAMETERS: spec.training.local_parameters,
+        names.ENV_WIDTHS: spec.clients.widths,
+    }
+    return {name: json.dumps(values) for name, values in said.items() if values}
+
+
 def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: str = "") -> Json:
     """The Job that makes round 0's model. The aggregator's placement applies, the training resources do not: no GPU."""
     identity, spec = Identity.of(spec_job, keys), spec_job.spec
@@ -115,6 +125,7 @@ def init_job(spec_job: FederatedJob, hub: HubImage, cluster_domain: str, keys: s
         args=("init",),
         env=task_environment(spec_job)
         | {names.ENV_INIT_DIR: names.PATH_INIT}
+        | _told(spec)
         | (_given_environment(given) if given else {}),
         user_env=patch.variables() if patch else {},
         mounts=(made, replace(_IMPORT, read_only=True)) if fetching else (made,),

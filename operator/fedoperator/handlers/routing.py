@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
+from fedoperator.decide import participation
 from fedoperator.desired.ownership import owner_of
 from fedoperator.queueing import WorkKey
 
@@ -21,6 +22,8 @@ def keys_of(body: Json, cache: Cache) -> Iterator[WorkKey]:
         for job in cache.every(names.JOB_KIND, namespace):
             yield WorkKey(namespace, names.JOB_KIND, job["metadata"]["name"])
         return
+    if kind == names.JOB_KIND and (body.get("status") or {}).get("outcome"):  # what it says of its sites is final
+        yield from (WorkKey(namespace, names.CLIENT_KIND, client) for client in participation.counts(body).by_site)
     owner = owner_of(body)
     jobs, clients = {labels.get(names.LABEL_JOB)}, {labels.get(names.LABEL_CLIENT)} if kind in _OF_SITES else set()
     if owner:  # its labels may have been taken off by hand

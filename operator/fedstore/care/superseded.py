@@ -7,8 +7,9 @@ which of them counts is the job's to say and may change, and every one whose eva
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import EvaluationRecord, Layout
+from fedapi.wire.store import EvaluationRecord
 from fedstore import history, many
 from fedstore.history import Committed, Readable
 

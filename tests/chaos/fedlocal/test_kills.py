@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, ranks, running, site, until
+from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, ranks, site, until
+from tests.processes import running
 
 SITES = (site("north"), site("south", LAB_HOLD="2"))
 

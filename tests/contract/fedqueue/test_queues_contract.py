@@ -261,6 +261,27 @@ def test_a_held_sqs_message_stays_hidden_as_long_as_its_receiver_lives(moto, tmp
     asyncio.run(story())
 
 
+def test_what_reaches_a_poll_that_was_cancelled_is_delivered_to_others(moto, tmp_path, name):
+    """Its thread waits on: an aggregator that hands over to another would hide the first question from it."""
+    where, keys = Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys")
+
+    async def story():
+        first, second = (SqsQueues(where, keys, hidden_s=12 * 3600) for _ in range(2))
+        await first.make(name)
+        polling = asyncio.create_task(first.receive(name, 20.0))
+        await asyncio.sleep(
+            0.5
+        )  # the poll most likely is at the broker by now; if not, the message is the second's anyway
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await second.send(name, "news")
+        assert await received(second, name, 1) == ["news"]
+        await first.close()
+        await second.close()
+
+    asyncio.run(story())
+
+
 def test_confirmed_messages_survive_a_killed_broker_and_both_ends_go_on(tmp_path, name):
     async def story(server):
         place = Place(rabbit_place(server), None, Broker())

@@ -1,4 +1,4 @@
-"""A task whose pace a test chooses: linear regression on data that every site makes from its own seed."""
+"""A task whose pace a test chooses: linear regression, in one layer or two, on data that every site makes from its own seed."""
 
 import time
 
@@ -8,17 +8,21 @@ from fedtrainer import Data, DataMissingError, Task
 
 
 class Paced(Task):
-    def __init__(self, seconds="0", need="", diverge=""):
+    def __init__(self, seconds="0", need="", diverge="", inputs=8, hidden=0):
         self.seconds, self.need, self.diverge = float(seconds), need, diverge
+        self.inputs, self.hidden = inputs, hidden
 
-    def model(self):
-        return torch.nn.Linear(8, 1)
+    def model(self, width=1.0):
+        if not self.hidden:
+            return torch.nn.Linear(self.inputs, 1)
+        hidden = round(self.hidden * width)
+        return torch.nn.Sequential(torch.nn.Linear(self.inputs, hidden), torch.nn.Linear(hidden, 1))
 
     def data(self, site):
         if self.need and site.name == self.need:
             raise DataMissingError(f"{site.data_dir / 'patients.csv'} is not there")
         generator = torch.Generator().manual_seed(site.seed % 2**31)
-        inputs = torch.randn(64, 8, generator=generator)
+        inputs = torch.randn(64, self.inputs, generator=generator) * (8 / self.inputs) ** 0.5
         targets = inputs.sum(dim=1, keepdim=True) + 0.1 * torch.randn(64, 1, generator=generator)
         return Data((inputs[:48], targets[:48]), (inputs[48:], targets[48:]))
 

@@ -1,14 +1,24 @@
 """One message of each kind in the form of this version, and where its golden file is."""
 
-from fedapi.wire.job import JobConfig, OptimizerSettings, RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedapi.wire.compression import Compression, Encoding
+from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
+from fedapi.wire.job import (
+    JobConfig,
+    Method,
+    OptimizerSettings,
+    RosterEntry,
+    StopRule,
+    StrategySettings,
+    TrainingSettings,
+)
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
+    Delta,
     Download,
+    Encoded,
     Encrypt,
-    EntrustAnswer,
-    EntrustRequest,
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
@@ -16,9 +26,8 @@ from fedapi.wire.site import (
     InlineUpload,
     NextRequest,
     Payload,
-    Recalled,
-    RecallRequest,
     Receipt,
+    Reference,
     Refusal,
     TrainOrder,
     UpdateManifest,
@@ -30,6 +39,7 @@ A, B = "a" * 64, "b" * 64
 UID = "0b9ab7a2-6a3c-4b0e-9a5e-1f2d3c4b5a69"
 KEY = f"updates/ns/heart-{UID}/oslo/client_oslo_round_7-{B}.safetensors"
 UPDATE = ObjectRef(key=KEY, sha256=B, size=123)
+CONTROL = UPDATE.model_copy(update={"key": KEY.replace(B, A), "sha256": A})
 MODEL = Download(url="https://hub:8443/v1/blobs/models/x?exp=1", sha256=A, size=99, expires_at=1800.5)
 TRAINING = TrainingSettings(
     epochs=None, local_steps=50, batch_size=16, batch_per="Rank", gradient_accumulation_steps=2,
@@ -74,6 +84,12 @@ INLINE_TO_HUB: dict[str, Message] = {
     "updates-encrypted": HandedUpdate(body=MANIFEST.model_copy(update={"payloads": {"update": ENCRYPTED}})),
 }
 INLINE_TO_HUB |= {
+    "updates-control": HandedUpdate(
+        body=MANIFEST.model_copy(update={"payloads": {**MANIFEST.payloads, "control": Payload(object=CONTROL)}})
+    ),
+    "updates-encoded": HandedUpdate(
+        body=MANIFEST.model_copy(update={"payloads": {"update": Payload(codec="TopK", object=UPDATE)}})
+    ),
     "entrust": EntrustRequest(round=7, attempt=2, update_sha256=A, sha256=B, size=123, keep_last=2),
     "recall": RecallRequest(round=7, attempt=2, update_sha256=A),
 }
@@ -93,6 +109,49 @@ INLINE_TO_SITE: dict[str, Message] = {
     ),
 }
 INLINE_TO_SITE |= {
+    "train-scaffold": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={"training": TRAINING.model_copy(update={"method": Method(control_variates=4)}), "hub_state": MODEL}
+        ),
+    ),
+    "train-fedprox": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={"training": TRAINING.model_copy(update={"method": Method(proximal=0.01, keep_optimizer=True)})}
+        ),
+    ),
+    "train-narrow": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(update={"initial": MODEL, "training": TRAINING.model_copy(update={"model_width": 0.5})}),
+    ),
+    "train-taken-back": Assignment(kind="Train", train=ORDER, taken_back=True),
+    "train-fragments": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={"training": TRAINING.model_copy(update={"method": Method(keep_optimizer=True, fragments=4)})}
+        ),
+    ),
+    "train-partial": Assignment(kind="Train", train=ORDER.model_copy(update={"initial": MODEL})),
+    "train-encoded": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(update={"compression": Compression(codec="TopK", fraction=0.01, error_feedback=True)}),
+    ),
+    "train-download": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(update={"encoded": Encoded(encoding=Encoding(codec="Int8"), base_sha256=A)}),
+    ),
+    "train-reference": Assignment(kind="Train", train=ORDER.model_copy(update={"reference": Reference(base_sha256=A)})),
+    "train-delta": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={
+                "reference": Reference(
+                    base_sha256=A, delta=Delta(of_sha256=B, encoding=Encoding(codec="Int4"), file=MODEL)
+                )
+            }
+        ),
+    ),
     "entrusted": EntrustAnswer(),
     "entrust-grant": EntrustAnswer(grant=TO_SITE["grant"]),
     "recalled": Recalled(round=7, attempt=2, update_sha256=A, state=MODEL),

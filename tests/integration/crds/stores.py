@@ -215,6 +215,12 @@ STORES = [
         WHOLE | {"restoreFrom": SOURCE, "task": WHOLE["task"] | {"initialModel": INITIAL}},
         ["spec.restoreFrom", "restoreFrom and task.initialModel exclude each other", "keep one"],
     ),
+    (
+        "spec",
+        WHOLE | {"restoreFrom": SOURCE},
+        WHOLE | {"restoreFrom": SOURCE, "rounds": 0},
+        ["spec.rounds", "rounds 0 evaluates task.initialModel, which restoreFrom excludes"],
+    ),
     (RESTORE, SOURCE | {"publicKey": "0" * 64}, SOURCE | {"publicKey": "0"}, ["spec.restoreFrom.publicKey"]),
     (RESTORE, SOURCE | {"round": 0}, SOURCE | {"backup": "../heart"}, ["spec.restoreFrom.backup"]),
 ]

@@ -7,11 +7,14 @@ import pytest
 
 from fedapi import names
 from fedapi.crd.manifest import definitions
+from fedcli.cluster import connect
+from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
-from tests.integration.crds import queues
+from tests.integration.crds import clients, queues
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
+from tests.integration.crds.strategies import OWN, OWN_NAME, STRATEGIES
 from tests.integration.fedoperator.kit import job, site
 
 pytestmark = pytest.mark.apiserver
@@ -52,7 +55,7 @@ TABLE = [
     ),
     (JOB, "spec.task.args", {"n": 3, "s": "x"}, {"n": 1.5}, ["spec.task.args.n"]),
     (JOB, "spec.task.args", {str(n): n for n in range(32)}, {str(n): n for n in range(33)}, ["spec.task.args", "32"]),
-    (JOB, "spec.rounds", 1, 0, ["spec.rounds", "greater than or equal to 1"]),
+    (JOB, "spec.rounds", 0, -1, ["spec.rounds", "greater than or equal to 0"]),
     (JOB, "spec.rounds", 100000, 100001, ["spec.rounds", "100000"]),
     (JOB, "spec.rounds", 3, "three", ["spec.rounds", "integer"]),
     (JOB, "spec.rollbackTo", {"round": 3, "id": "x" * 63}, {"round": 3, "id": "x" * 64}, ["spec.rollbackTo.id", "63"]),
@@ -89,6 +92,58 @@ TABLE = [
         {"name": "FedAvgM", "fedAvgM": {"learningRate": "0.5"}},
         {"name": "FedAvgM", "fedAvgM": {"learningRate": "0"}},
         ["spec.strategy.fedAvgM.learningRate", "the server's learningRate must be over 0"],
+    ),
+    (JOB, "spec.compression.codec", "Int8", "Zstd", ["spec.compression.codec", "Zstd", "Float16"]),
+    (
+        JOB,
+        "spec.compression.download",
+        {"codec": "Int8"},
+        {"codec": "Zstd"},
+        ["spec.compression.download.codec", "Zstd", "Float16"],
+    ),
+    (
+        JOB,
+        "spec.compression.download",
+        {"codec": "Int4", "delta": True},
+        {"codec": "Int4"},
+        ["spec.compression.download.codec", "codecs Int4 and TopK are of changes"],
+    ),
+    (
+        JOB,
+        "spec.compression.download",
+        {"codec": "TopK", "topK": {}, "delta": True},
+        {"codec": "TopK", "delta": True},
+        ["spec.compression.download.topK", "codec TopK needs topK"],
+    ),
+    (JOB, "spec.compression.download", {"codec": "BFloat16"}, {}, ["spec.compression.download.codec", "Required"]),
+    (
+        JOB,
+        "spec.compression",
+        {"codec": "TopK", "topK": {}},
+        {"codec": "TopK"},
+        ["spec.compression.topK", "codec TopK needs topK, and no other takes it: write topK: {}"],
+    ),
+    (JOB, "spec.compression", {"codec": "Int4"}, {"codec": "Int4", "topK": {}}, ["no other takes it"]),
+    (
+        JOB,
+        "spec.compression",
+        {"codec": "TopK", "topK": {"fraction": "0.5"}},
+        {"codec": "TopK", "topK": {"fraction": "0.51"}},
+        ["spec.compression.topK.fraction", "over 0 and at most 0.5", "'0.01'"],
+    ),
+    (
+        JOB,
+        "spec.compression",
+        {"codec": "TopK", "topK": {"fraction": "1e-4"}},
+        {"codec": "TopK", "topK": {"fraction": "0"}},
+        ["spec.compression.topK.fraction", "over 0"],
+    ),
+    (
+        JOB,
+        "spec.compression",
+        {"codec": "Int8", "errorFeedback": True},
+        {"errorFeedback": True},
+        ["spec.compression.errorFeedback", "goes with a codec", "set compression.codec, or remove it"],
     ),
     (
         JOB,
@@ -170,6 +225,13 @@ TABLE = [
         {"localSteps": 5, "epochs": 1},
         ["spec.training", "exclude each other", "keep one"],
     ),
+    (
+        JOB,
+        "spec.training",
+        {"exchange": ["adapter.*"], "localParameters": ["head.*"]},
+        {"exchange": ["adapter.*", "head.*"], "localParameters": ["head.*"]},
+        ["spec.training.localParameters", "a name is in exchange and in localParameters", "take it out of one"],
+    ),
     (JOB, "spec.training.batchSize", 1, 0, ["spec.training.batchSize"]),
     (JOB, "spec.training.optimizer", {"learningRate": "1e-4"}, {"learningRate": "0"}, ["learningRate must be over 0"]),
     (
@@ -240,9 +302,13 @@ TABLE = [
     *((SITE, "spec.pool", *case) for case in POOLS),
     *((JOB, path, *case) for path, *case in TRAINING),
     *((JOB, path, *case) for path, *case in STORES),
+    *((JOB, *case) for case in STRATEGIES),
     *((JOB, *case) for case in queues.OF_JOBS),
     *((SITE, *case) for case in queues.OF_SITES),
-    *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in HOSTILE),
+    *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in (*HOSTILE, *clients.CLIENTS)),
+    *((changed(JOB, "spec.clients", clients.DRAWN), *case) for case in clients.OVER),
+    *((changed(JOB, "spec.evaluation", {"request": {"round": 1}}), *case) for case in clients.OF_ROUNDS),
+    *((changed(JOB, "spec.clients", {"policy": "Poisson", "fraction": "0.5"}), *case) for case in clients.POISSON),
 ]
 
 
@@ -285,15 +351,27 @@ def test_unknown_fields_are_named(api, base, path):
 
 
 OTHERS = changed(JOB, "spec.managedBy", "example.com/other")  # no operator acts on it
-FULL_JOB = changed(OTHERS, "metadata.name", "kept")
+TRAVELS = {"exchange": ["adapter.*"], "localParameters": ["head.*"]}
+NARROW = [{"selector": {"matchLabels": {"size": "small"}}, "modelWidth": "0.5"}]
+FULL_JOB = changed(changed(OTHERS, "metadata.name", "kept"), "spec.training", TRAVELS)
+FULL_JOB = changed(FULL_JOB, "spec.clients.overrides", NARROW)
 
 IMMUTABLE = [
     ("spec.task.entrypoint", "other:task", "task cannot change"),
     ("spec.task.args", {"n": 4}, "task cannot change"),
     ("spec.seed", 8, "seed cannot change"),
+    ("spec.rounds", 0, "whether rounds is 0 cannot change"),
     ("spec.storage.volume.size", "20Gi", "storage.volume cannot change"),
     ("spec.strategy", {"name": "FedAvgM", "fedAvgM": {}}, "strategy.name cannot change"),
     ("spec.managedBy", "example.com/third", "managedBy cannot change"),
+    ("spec.training.exchange", ["*"], "training.exchange cannot change"),
+    ("spec.training.localParameters", ["norm.*"], "training.localParameters cannot change"),
+    ("spec.training.localParameters", None, "training.exchange and training.localParameters cannot change"),
+    (
+        "spec.clients.overrides",
+        [*NARROW, {"selector": {}, "modelWidth": "0.25"}],
+        "a new modelWidth cannot be asked for",
+    ),
 ]
 MUTABLE = [
     ("spec.rounds", 9),
@@ -302,7 +380,9 @@ MUTABLE = [
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
     ("spec.clients.minAvailable", 2),
+    ("spec.clients.overrides", [{"selector": {}, "modelWidth": "0.50", "batchSize": 4}]),
     ("spec.clients.maxSamples", 5000),
+    ("spec.evaluation", {"heldOut": {"selector": {"matchLabels": {"role": "validation"}}, "everyRounds": 5}}),
     ("spec.ttlSecondsAfterFinished", 60),
     ("spec.storage.history.keep", 3),
 ]
@@ -314,6 +394,17 @@ def kept(api):
     body = api.create(FULL_JOB)
     yield body
     api.delete("FederatedJob", NAMESPACE, "kept")
+
+
+def test_a_request_of_the_command_line_takes_the_place_of_the_one_before(api):
+    api.create(changed(FULL_JOB, "metadata.name", "asked"))
+    cluster = connect(api.cluster.kubeconfig, None, NAMESPACE)
+    for sites, selector in (("a, b", None), (None, "role=validation,tier=1"), (None, None)):
+        asked = request(2, sites, selector, "x")
+        cluster.patch_job("asked", {"spec": {"evaluation": {"request": asked}}})
+        found = cluster.job("asked")["spec"]["evaluation"]["request"]
+        assert found == {name: value for name, value in asked.items() if value is not None}
+    api.delete("FederatedJob", NAMESPACE, "asked")
 
 
 def updated(api, kept, path, value):
@@ -328,9 +419,9 @@ def test_identity_cannot_change(api, kept, path, value, words):
 
 
 def in_bucket(path):
-    """A job with storage in the bucket that the path is about (azure where it is about none), made from a backup."""
+    """A job with storage in the bucket that the path is about (azure where it is about none), made from a backup, by a strategy of its own."""
     cloud = next((cloud for cloud in BUCKETS if f".{cloud}." in path), "azure")
-    spec = {"storage": {cloud: BUCKETS[cloud]}, "restoreFrom": SOURCE}
+    spec = {"storage": {cloud: BUCKETS[cloud]}, "restoreFrom": SOURCE, "strategy": OWN}
     return changed(changed(OTHERS, "metadata.name", f"in-{cloud}"), "spec", OTHERS["spec"] | spec)
 
 
@@ -342,7 +433,7 @@ def bucketed(api):
         api.delete("FederatedJob", NAMESPACE, f"in-{cloud}")
 
 
-@pytest.mark.parametrize(("path", "value", "words"), FIXED)
+@pytest.mark.parametrize(("path", "value", "words"), [*FIXED, OWN_NAME])
 def test_where_objects_are_cannot_change(api, bucketed, path, value, words):
     with pytest.raises(RefusedError, match=f"{words} after creation: delete the job and create it anew"):
         updated(api, bucketed(path), path, value)
@@ -399,7 +490,9 @@ def messages(node):
 def test_every_rule_is_in_the_table():
     """A rule whose words no case of this page quotes is a rule that nobody has seen at work."""
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
-    quotes = {word for case in TABLE for word in case[4] if " " in word} | {words for *_, words in (*IMMUTABLE, *FIXED)}
+    quotes = {word for case in TABLE for word in case[4] if " " in word} | {
+        words for *_, words in (*IMMUTABLE, *FIXED, OWN_NAME)
+    }
     told = {message for schema in schemas for message in messages(schema)}
     unseen = {message for message in told if not any(quote in message for quote in quotes)}
     assert unseen == set()

@@ -30,6 +30,7 @@ from fedapi.outcome import Exit
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.encryption import Recipient
 from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.seeds import derived
@@ -46,7 +47,7 @@ from fedapi.wire.site import (
     UploadGrant,
     UploadRequest,
 )
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.store import CommitRecord, Head
 from fedapi.wire.tokens import init_token, site_token
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
@@ -380,7 +381,7 @@ class Site:
             "round": order.round,
             "attempt": order.attempt,
             "client": self.client,
-            "base_sha256": order.model.sha256,
+            "base_sha256": order.base_sha256,
             "payloads": {"update": self.payload(order, sent)},
             "samples": self.samples,
             "metrics": {"loss": 0.5},
@@ -394,13 +395,13 @@ class Site:
         ref = sent.object if isinstance(sent, UploadGrant) else sent
         return Payload(object=ref, encryption=order.encryption.kem if order.encryption else None)
 
-    def encrypted(self, order: TrainOrder, data: bytes) -> bytes:
+    def encrypted(self, order: TrainOrder, data: bytes, payload: str = "update") -> bytes:
         """As the order asks for it."""
         if order.encryption is None:
             return data
         place = Place(
             job_uid=self.job.config.uid, round=order.round, attempt=order.attempt, client=self.client,
-            base_sha256=order.model.sha256, payload="update",
+            base_sha256=order.base_sha256, payload=payload,
         )  # fmt: skip
         to = Recipient(order.encryption.kem, order.encryption.public_key)
         return b"".join(bytes(part) for part in to.encryption(place, os.urandom(32)).encrypted([data]))
@@ -425,28 +426,45 @@ class Site:
         )  # fmt: skip
         self.post("failures", report).raise_for_status()
 
-    def upload(self, order: TrainOrder, data: bytes) -> httpx.Response:
+    def upload(self, order: TrainOrder, data: bytes, **beside: bytes) -> httpx.Response:
         """With the manifest, or by grant and PUT before it where that is too large; the answer to the manifest."""
-        if order.inline is not None and len(data) <= order.inline.max_bytes:
-            ref = order.inline.object(hashlib.sha256(data).hexdigest(), len(data))
-            return self.post("updates", self.manifest(order, ref, content={"update": data}))
-        return self.put(order, data)
+        files = {"update": data, **beside}
+        if order.inline is not None and sum(map(len, files.values())) <= order.inline.max_bytes:
+            refs = {n: order.inline.object(hashlib.sha256(each).hexdigest(), len(each)) for n, each in files.items()}
+            payloads = {name: self.payload(order, ref) for name, ref in refs.items()}
+            return self.post("updates", self.manifest(order, refs["update"], payloads=payloads, content=files))
+        return self.put(order, data, **beside)
 
-    def put(self, order: TrainOrder, data: bytes) -> httpx.Response:
+    def put(self, order: TrainOrder, data: bytes, **beside: bytes) -> httpx.Response:
         """By grant and PUT, whatever its size."""
-        grant = self.grant(order, data)
-        answer = self.at(grant).put(grant.url, content=data, headers=grant.headers)
-        if answer.status_code != 412:  # it is there already
-            answer.raise_for_status()
-        return self.post("updates", self.manifest(order, grant))
+        grants = {}
+        for name, each in {"update": data, **beside}.items():
+            grant = grants[name] = self.grant(order, each)
+            answer = self.at(grant).put(grant.url, content=each, headers=grant.headers)
+            if answer.status_code != 412:  # it is there already
+                answer.raise_for_status()
+        payloads = {name: self.payload(order, grant) for name, grant in grants.items()}
+        return self.post("updates", self.manifest(order, grants["update"], payloads=payloads))
 
     def take_part(self, order: TrainOrder) -> httpx.Response:
         base = self.download(order.model)
         if order.evaluate:
-            self.evaluate(order.round - 1, order.model)
+            self.evaluate(order.round - 1, order.model.model_copy(update={"sha256": order.base_sha256}))
         update = self.train_function(load(base), self.client, order)
         self.trained.append((order.round, order.attempt))
-        return self.upload(order, self.encrypted(order, save(update)))
+        beside = {}
+        if order.training.method is not None and order.training.method.control_variates:
+            beside["control"] = self.encrypted(order, save(self.control(update, order)), "control")
+        return self.upload(order, self.encrypted(order, save(update)), **beside)
+
+    def control(self, update: Tensors, order: TrainOrder) -> Tensors:
+        """The change of a control, rows of one number for each float tensor; of what the hub told of its state, too."""
+        told = load(self.download(order.hub_state)) if order.hub_state else {}
+        floats = {name: value.ravel() for name, value in update.items() if value.dtype.kind == "f"}
+        rows = {
+            name: value.astype(np.promote_types(value.dtype, np.float32))[:, None] / 2 for name, value in floats.items()
+        }
+        return {name: value - told[name] / 4 if told else value for name, value in rows.items()}
 
     def step(self, wait_s: float = 5.0) -> str:
         """Asks once and does what it is told; the kind of the assignment."""
@@ -481,9 +499,9 @@ class Site:
         return thread
 
 
-def run_sites(job: JobFolder, timeout_s: float = PATIENCE_S, **values) -> list[Site]:
+def run_sites(job: JobFolder, timeout_s: float = PATIENCE_S, *, kind: type[Site] = Site, **values) -> list[Site]:
     """All sites of the roster until Done."""
-    sites = [Site(job, entry.name, samples=10 + 5 * i, **values) for i, entry in enumerate(job.config.roster)]
+    sites = [kind(job, entry.name, samples=10 + 5 * i, **values) for i, entry in enumerate(job.config.roster)]
     threads = [site.start() for site in sites]
     for thread, site in zip(threads, sites, strict=True):
         thread.join(timeout_s)

@@ -24,7 +24,7 @@ def rewritten(data: bytes, **changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "words", "repaired"),
     [
-        ({"strategy": {"name": "FedYogi"}}, "strategy 'FedYogi' is none of this version's (FedAvg, FedAvgM)", Exit.OK),
+        ({"strategy": {"name": "FedMagic"}}, "strategy 'FedMagic' is none of this version's (Bulyan, DiLoCo, F", Exit.OK),
         ({"codec": "Zstd"}, "plan.json: it is no PlanRecord of this version: codec: Input should be 'None'", Exit.TOO_OLD),
     ],
     ids=["strategy", "codec"],

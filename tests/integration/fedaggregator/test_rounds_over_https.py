@@ -248,3 +248,21 @@ def test_the_hub_never_loads_torch_or_pickle_of_sites():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(root)}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_parts_of_a_model(tmp_path):
+    """One range with both ends, small or moved by threads, on one connection; all else is answered with the whole."""
+    large = {"layer.weight": np.arange(1 << 20, dtype=np.float32)}
+    job = JobFolder(tmp_path, config(("a",), rounds=1), model=large)
+    with Aggregator(job).ready():
+        site = Site(job, "a")
+        model = site.next(10.0).train.model
+        whole = site.download(model)
+        for begin, end in ((0, 1), (8, 4096), (1000, 3 << 20), (len(whole) - 7, len(whole)), (0, len(whole))):
+            part = site.http.get(model.url, headers={"range": f"bytes={begin}-{end - 1}"})
+            assert part.status_code == 206
+            assert part.content == whole[begin:end]
+            assert part.headers["content-range"] == f"bytes {begin}-{end - 1}/{len(whole)}"
+        for asked in ("bytes=5-", f"bytes=0-{len(whole)}", "bytes=1-2,4-5", "lines=0-1"):
+            answer = site.http.get(model.url, headers={"range": asked})
+            assert (answer.status_code, answer.content == whole) == (200, True)

@@ -7,7 +7,7 @@ import pytest
 
 from fedapi import names
 from fedapi.outcome import Exit
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup import manifest
 from fedbackup.manifest import Evidence
 from fedstore.opening import open_store
@@ -133,17 +133,23 @@ def _model(backups: Backups, job: JobFolder) -> str:
 def test_an_empty_store_is_no_backup(backups, tmp_path):
     empty = JobFolder(tmp_path / "empty", config(CLIENTS), model=None)
     code, log = backups.run("create", empty)
+    assert code == Exit.OK, "a schedule may come before the first commit: no Job fails for that"
+    assert "nothing to back up yet" in log
+    code, evaluated, log = backups.verify(empty, ACCURACY)
+    assert (code, evaluated) == (Exit.OK, Exit.OK)
+    assert "nothing to verify yet" in log
+    assert not (tmp_path / "facts.json").exists(), "nothing is told of what was not made"
+    assert list(open_store(backups.place).keys("backups/")) == []
+
+
+def test_a_store_that_is_empty_once_there_was_a_backup_is_a_failure(job, backups, tmp_path):
+    assert backups.run("create", job)[0] == Exit.OK
+    code, log = backups.run("create", JobFolder(tmp_path / "empty", config(CLIENTS), model=None))
     assert code == Exit.NOT_BACKED_UP
     assert "nothing was archived" in log
     assert backups.facts()["failures"][0]["reason"] == "NothingCommitted"
     assert "nothing was archived" in (tmp_path / "termination.log").read_text()
-    assert list(open_store(backups.place).keys("backups/")) == []
-    before = backups.facts()
-    code, evaluated, log = backups.verify(empty, ACCURACY)
-    assert (code, evaluated) == (Exit.OK, Exit.OK)
-    assert "nothing to verify yet" in log
-    assert backups.facts() == before
-    assert list(open_store(backups.place).keys("backups/")) == []
+    assert len(backups.of(job).names()) == 1
 
 
 def test_backups_that_were_made_and_are_gone_are_no_beginning(job, backups):

@@ -27,14 +27,14 @@ def document(kind, name, **spec):
     return {"apiVersion": "fedloom.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def job(**spec):
+def job(name=JOB, **spec):
     defaults = {
         "task": {"entrypoint": "lab:task", "image": "none"},
         "rounds": 3,
         "seed": 3,
         "training": {"optimizer": {"learningRate": "0.1"}},
     }
-    return document("FederatedJob", JOB, **(defaults | spec))
+    return document("FederatedJob", name, **(defaults | spec))
 
 
 SITES = (site("north"), site("south"))
@@ -141,11 +141,3 @@ def command_line(pid):
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
-
-
-def running(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

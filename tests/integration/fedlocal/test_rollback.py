@@ -27,3 +27,6 @@ def test_a_stopped_run_goes_back_by_its_manifest_and_says_so(tmp_path):
     assert [line.split()[0] for line in listed[1:]] == list("0123456")
     assert "back to 1" in listed[4]
     assert listed[4].split()[-1] == listed[2].split()[-1], "the same model"
+    (tmp_path / "manifests.yaml").write_text(yaml.safe_dump_all([job(rounds=4, rollbackTo={"round": 2}), *SITES]))
+    code, output = lab.run()
+    assert (code, "spec.rollbackTo: the job has ended" in output) == (2, True), output

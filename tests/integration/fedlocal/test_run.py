@@ -119,7 +119,7 @@ WITH_DATA = document("FLClient", "north", provider="AWS", data=VOLUME)
         ((job(), WITH_DATA), "spec.data.volumes[0].persistentVolumeClaim.claimName: the folder {folder}/volumes/north-rows is not there"),
         ((job(clients={"minAvailable": 2}), site("north")), "spec.clients.minAvailable: is 2, but 1 of 1 selected sites can take part"),
         ((job(clients={"selector": {"matchLabels": {"a": "b"}}}), site("north")), "spec.clients.selector: matches none of the 1 FLClients"),
-        ((job(rounds=0), site("north")), "spec.rounds: is 0"),
+        ((job(rounds=-1), site("north")), "spec.rounds: is -1"),
         ((site("north"),), "no FederatedJob"),
     ],
 )  # fmt: skip

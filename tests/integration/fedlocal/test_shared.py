@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from fedlocal.memory import SPARE_TRAINERS
-from tests.integration.fedlocal.runs import Lab, descendants, finish, job, running, site
+from tests.integration.fedlocal.runs import Lab, descendants, finish, job, site
+from tests.processes import running
 
 NAMES = ("ada", "ben", "cleo", "dora", "emil", "fay")
 LENIENT = {"quorum": 2, "graceAfterQuorum": "1s", "deadline": "2m"}

@@ -270,6 +270,9 @@ class OperatorProcess:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except urllib.error.URLError:
+            self.alive()  # whoever asks an operator that has ended would wait for it in vain
+            raise
 
     def metric(self, name: str) -> float:
         """Sum of a metric's samples whose line begins with the name."""
@@ -277,7 +280,7 @@ class OperatorProcess:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def wait_ready(self) -> "OperatorProcess":
-        until(lambda: self.alive() and self.http("/readyz")[0] == 200)
+        until(lambda: self.http("/readyz")[0] == 200)
         return self
 
     def acting(self) -> bool:

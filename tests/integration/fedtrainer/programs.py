@@ -16,6 +16,8 @@ from typing import Any
 from unittest import mock
 
 from fedapi import names
+from fedstore import history
+from fedstore.opening import open_store
 from fedtrainer.__main__ import main
 from fedtrainer.ring.slot import Slot
 from tests.integration.fedaggregator.harness import UID
@@ -37,6 +39,12 @@ def end_all() -> None:
         process.kill()
         process.wait()
         process.close()
+
+
+def models(hub: Hub) -> list[str]:
+    """Digests of what the job has committed, round by round."""
+    store = open_store(hub.job.extra_env[names.ENV_STORE])
+    return [each.record.model.sha256 for each in history.committed(store, hub.job.layout)]
 
 
 @dataclass

@@ -5,41 +5,13 @@ import hashlib
 import pytest
 from safetensors.numpy import load
 
-from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.ciphertext import KEMS
-from fedstore import history
-from fedstore.opening import open_store
 from tests.integration.fedaggregator.harness import JOB_KEY
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
+from tests.integration.fedtrainer.programs import Site, models
 from tests.integration.protocol.application import Hub
 from tests.integration.protocol.faults import Answer, Changed
 from tests.unit.fedapi.wire.test_encryption import decrypted
-
-
-@pytest.fixture
-def made(tmp_path):
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
-
-
-def models(hub: Hub) -> list[str]:
-    store = open_store(hub.job.extra_env[names.ENV_STORE])
-    return [each.record.model.sha256 for each in history.committed(store, hub.job.layout)]
 
 
 def put(hub: Hub) -> list[bytes]:

@@ -13,8 +13,8 @@ from fedstore import history
 from fedstore.opening import open_store
 from tests.integration.fedaggregator.buckets import Reached, job_in
 from tests.integration.fedaggregator.harness import Aggregator
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
-from tests.integration.protocol.application import UID, Hub
+from tests.integration.fedtrainer.programs import Site
+from tests.integration.protocol.application import UID
 from tests.integration.protocol.faults import Answer, Changed, Cut
 from tests.waiting import until
 
@@ -22,23 +22,8 @@ ONCE = {"FEDLOOM_LIFETIME": "Round"}
 
 
 @pytest.fixture
-def made(tmp_path):
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **{"rounds": 3, "lifetime": "Round"} | values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
+def job_values():
+    return {"rounds": 3, "lifetime": "Round"}
 
 
 def entrusting(folder, hub, secret="5" * 64, client="site-a", **env):
@@ -207,6 +192,28 @@ def test_a_state_that_was_there_before_is_entrusted_when_the_site_begins_to(tmp_
     site.env[names.ENV_STATE_KEY_DIR] = key
     assert site.call("train", "Steered").code == 0
     assert [said.round for said in kept(hub)] == [1, 2]
+
+
+def test_another_key_is_told_at_the_start_and_the_next_state_is_entrusted_by_it(tmp_path, made):
+    """A typo, say: found while the state is still there, and not when it is lost."""
+    hub = made()
+    site = entrusting(tmp_path / "site", hub, FEDLOOM_ENTRUST_EVERY_ROUNDS="10")
+    hub.give(site.initial_model())
+    assert site.call("train", "Steered").code == 0
+    assert [said.round for said in kept(hub)] == [1]
+    until(lambda: hub.job.status()["round"]["current"] == 2)
+    (site.folder / "keys" / names.FILE_STATE_KEY).write_text("6" * 64)
+    ended = site.call("train", "Steered")
+    assert ended.code == 0, ended.log
+    assert "state.key is another than the one by which the site entrusted its state last" in ended.log
+    assert [said.round for said in kept(hub)] == [1, 2], "every tenth round would leave the site with nothing to read"
+    until(lambda: hub.job.status()["round"]["current"] == 3)
+    lose(site)
+    log = run(hub, site)
+    assert "of round 2 was lost here: goes on with what it had entrusted to the hub" in log, (
+        "by the key that it has now"
+    )
+    assert "is another than the one" not in log
 
 
 def test_by_a_bucket(tmp_path, made, minio):

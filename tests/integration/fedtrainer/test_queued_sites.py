@@ -27,8 +27,7 @@ from fedqueue.sealing import Seal
 from fedstore import history
 from fedstore.opening import open_store
 from tests.integration.fedaggregator.harness import UID
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
-from tests.integration.protocol.application import Hub
+from tests.integration.fedtrainer.programs import Site, models
 from tests.servers import rabbitmq as rabbit_server
 from tests.waiting import PATIENCE_S, until
 
@@ -84,16 +83,8 @@ async def removed(queues, place):
 
 
 @pytest.fixture
-def made(tmp_path):
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **{"rounds": 2} | values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
+def job_values():
+    return {"rounds": 2}
 
 
 @pytest.fixture
@@ -107,18 +98,6 @@ def queued(made, place):
         return hub
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
-
-
-def models(hub):
-    store = open_store(hub.job.extra_env[names.ENV_STORE])
-    return [each.record.model.sha256 for each in history.committed(store, hub.job.layout)]
 
 
 def asked_over_https(hub):

@@ -5,33 +5,13 @@ import signal
 import pytest
 
 from fedapi.outcome import Exit
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
-from tests.integration.protocol.application import UID, Hub
+from tests.integration.fedtrainer.programs import Site
+from tests.integration.protocol.application import UID
 from tests.integration.protocol.faults import Answer
 from tests.ports import free_port
 from tests.waiting import until
 
 LONG = {"epochs": 100, "batch_size": 8}
-
-
-@pytest.fixture
-def made(tmp_path):
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
 
 
 def slow(tmp_path, hub):

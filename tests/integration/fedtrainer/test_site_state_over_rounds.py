@@ -10,30 +10,15 @@ from fedapi.outcome import Exit
 from fedapi.wire.job import RollbackTo
 from fedstore import history
 from fedstore.opening import open_store
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
-from tests.integration.protocol.application import UID, Hub
+from tests.integration.fedtrainer.programs import Site
+from tests.integration.protocol.application import UID
 from tests.integration.protocol.faults import Answer, Cut, Delay
 from tests.waiting import until
 
 
 @pytest.fixture
-def made(tmp_path):
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **{"rounds": 3} | values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
+def job_values():
+    return {"rounds": 3}
 
 
 def started(tmp_path, hub, **env):
@@ -149,13 +134,13 @@ def test_a_lost_state_is_told_and_never_begun_anew(tmp_path, made):
     assert [f["reason"] for f in hub.failures] == ["UpdateRefused", "DataMissing"]
 
 
-def until_round_2(tmp_path, made):
-    """Two rounds are committed, and the site was lost when it handed in the third update."""
-    hub = made()
+def until_round(last, tmp_path, made):
+    """So many rounds are committed, and the site was lost when it handed in the next update."""
+    hub = made(rounds=last + 1)
     site = started(tmp_path, hub, FEDLOOM_PATIENCE_S="0.2")
-    hub.line.plan("updates", Delay(0), Delay(0), *[Answer(503)] * 50)
+    hub.line.plan("updates", *[Delay(0)] * last, *[Answer(503)] * 50)
     assert site.call("train", "Counts").code == Exit.AGGREGATOR_LOST
-    assert counted(hub) == RIGHT[:2]
+    assert counted(hub) == RIGHT[:last]
     return hub, site
 
 
@@ -166,7 +151,7 @@ def rolled_back(hub, round_):
 
 
 def test_a_site_goes_back_with_a_rollback_by_one_of_its_updates(tmp_path, made):
-    hub, site = until_round_2(tmp_path, made)
+    hub, site = until_round(2, tmp_path, made)
     rolled_back(hub, 1)
     ended = site.call("train", "Counts")
     assert ended.code == 0, ended.log
@@ -175,11 +160,34 @@ def test_a_site_goes_back_with_a_rollback_by_one_of_its_updates(tmp_path, made):
 
 
 def test_a_rollback_by_more_is_the_person_s_as_after_a_repair(tmp_path, made):
-    hub, site = until_round_2(tmp_path, made)
-    rolled_back(hub, 0)
+    hub, site = until_round(3, tmp_path, made)
+    rolled_back(hub, 1)
     ended = site.call("train", "Counts")
     assert ended.code == Exit.DATA_MISSING
     assert "go on with an empty state by making the file" in ended.reason + ended.log
     (site.folder / "state" / UID / "site-a" / "state" / "reset").touch()
     assert site.call("train", "Counts").code == 0
-    assert counted(hub) == [*RIGHT[:2], (4, 1.0), (5, 2.0), (6, 3.0)]
+    assert counted(hub) == [*RIGHT, (5, 1.0), (6, 2.0), (7, 3.0)]
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_a_site_begins_anew_where_the_job_goes_back_to_before_its_first_update(tmp_path, made, last):
+    """The aggregator knows of its updates, and that none counts: no state is the right one. It says so after a restart, too."""
+    hub, site = until_round(last, tmp_path, made)
+    rolled_back(hub, 0)
+    hub.restart()
+    ended = site.call("train", "Counts")
+    assert ended.code == 0, ended.log
+    again = [(last + 2 + n, float(n + 1)) for n in range(last + 1)]
+    assert counted(hub) == [*RIGHT[:last], *again], "what was given up is not counted"
+
+
+def test_a_site_whose_aggregator_has_lost_its_store_does_not_begin_anew(tmp_path, made):
+    """Its aggregator names no update either, but knows of none."""
+    hub = made(rounds=1)
+    site = started(tmp_path, hub)
+    assert site.call("train", "Counts").code == 0
+    site.hub = made()
+    site.hub.give(site.initial_model())
+    ended = site.call("train", "Counts")
+    assert (ended.code, "of no round" in ended.log) == (Exit.DATA_MISSING, True)

@@ -9,23 +9,14 @@ from pathlib import Path
 import pytest
 
 from fedapi.outcome import Exit
-from tests.integration.fedtrainer.programs import HERE, ROOT, Site, end_all
-from tests.integration.protocol.application import Hub
+from tests.integration.fedtrainer.programs import HERE, ROOT, Site
 
 IMPORT, INVALID, FAILED = Exit.TASK_IMPORT, Exit.TASK_INVALID, Exit.TASK_FAILED
 
 
 @pytest.fixture
-def hub(tmp_path):
-    hub = Hub(tmp_path / "hub")
-    yield hub
-    hub.close()
-
-
-@pytest.fixture
 def entrypoint(tmp_path, monkeypatch):
     """Makes a module with these lines after the usual imports; its task is `Own`, if it has one."""
-    monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
@@ -40,7 +31,6 @@ def entrypoint(tmp_path, monkeypatch):
     yield make
     for name in set(sys.modules) & {"own_task", "tiny_task"} - before:
         del sys.modules[name]
-    end_all()
 
 
 def path_of(folder: Path) -> dict[str, str]:

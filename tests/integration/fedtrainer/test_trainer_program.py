@@ -9,39 +9,10 @@ import pytest
 from fedapi import names
 from fedapi.outcome import Exit
 from fedtrainer.agent import checkpoint_store
-from tests.integration.fedtrainer.programs import HERE, Site, end_all
-from tests.integration.protocol.application import UID, Hub
+from tests.integration.fedtrainer.programs import Site
+from tests.integration.protocol.application import UID
 from tests.integration.protocol.faults import Answer
 from tests.waiting import until
-
-
-@pytest.fixture
-def hub(tmp_path):
-    """A job of one round."""
-    hub = Hub(tmp_path / "hub")
-    yield hub
-    hub.close()
-
-
-@pytest.fixture
-def made(tmp_path):
-    """Jobs that differ from it."""
-    hubs = []
-
-    def make(**values):
-        hubs.append(Hub(tmp_path / f"hub{len(hubs)}", **values))
-        return hubs[-1]
-
-    yield make
-    for hub in hubs:
-        hub.close()
-
-
-@pytest.fixture(autouse=True)
-def tasks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(HERE))
-    yield
-    end_all()
 
 
 @pytest.mark.parametrize("inline", [True, False])

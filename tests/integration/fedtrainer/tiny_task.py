@@ -193,6 +193,35 @@ class Counts(Tiny):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Wide(Counts):
+    """Has parameters that are worth a codec, and counts in its state beside."""
+
+    def model(self):
+        return torch.nn.Sequential(torch.nn.Linear(4, 600), torch.nn.BatchNorm1d(600), torch.nn.Linear(600, 2))
+
+
+class WideAlone(Wide):
+    """The same with no state of its own."""
+
+    def train(self, model, data, settings, ctx):
+        result = Tiny.train(self, model, data, settings, ctx)
+        self.round = ctx.site.round
+        self.kill("train")
+        return result
+
+    def evaluate(self, model, data, settings, ctx):
+        self.kill("evaluate")
+        return EvalResult(4, {"n": 0.0})
+
+
+class Backboned(Tiny):
+    """Most of its parameters are frozen."""
+
+    def model(self):
+        backbone = torch.nn.Linear(4, 600).requires_grad_(False)
+        return torch.nn.Sequential(backbone, torch.nn.ReLU(), torch.nn.Linear(600, 2))
+
+
 class Steered(Counts):
     """What its state holds is in every later model, as controls and residuals are."""
 

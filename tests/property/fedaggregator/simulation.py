@@ -13,7 +13,7 @@ from fedapi.wire.job import JobConfig, RosterEntry
 from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import admission, modes
-from fedcore.rounds.effects import FindRound, Fold
+from fedcore.rounds.effects import Encode, FindRound, Fold
 from fedcore.rounds.events import (
     Accepted,
     Evaluated,
@@ -95,10 +95,10 @@ class Hub:
     def start(self) -> None:
         layout = State(self.config, 0).layout
         head, tag = records.take_head(self.store, layout)
-        log = records.load_log(self.store, layout, head)
+        self.mode = modes.mode(self.config.strategy.name)
+        log = records.load_log(self.store, layout, head, looks_back=self.mode.looks_back)
         self.named += [damage.key for damage in log.damages]
         self.interpreter = Interpreter(self.store, Payloads(self.store, bytes(32)), layout, head, tag)
-        self.mode = modes.mode(self.config.strategy.name)
         self.state, effects = self.mode.recovered(self.config, log, self.now)
         self._perform(effects)
         if self.state.tip is None:
@@ -109,16 +109,16 @@ class Hub:
 
     def handle(self, event: Event) -> None:
         after, effects = self.mode.step(self.state, event)
-        pending = [e for e in effects if isinstance(e, Fold | FindRound)]
+        pending = [e for e in effects if isinstance(e, Fold | Encode | FindRound)]
         for effect in effects:
-            if not isinstance(effect, Fold | FindRound):
+            if not isinstance(effect, Fold | Encode | FindRound):
                 self.interpreter.perform(effect)
         self.state = after
         self._perform(tuple(pending))
 
     def _perform(self, effects) -> None:
         for effect in effects:
-            if isinstance(effect, Fold | FindRound):
+            if isinstance(effect, Fold | Encode | FindRound):
                 answer = self.interpreter.answer(effect, lambda: False, lambda: self.now)
                 if isinstance(answer, UpdatesDamaged):
                     self.named += list(answer.found)
@@ -135,6 +135,7 @@ class Hub:
         if attempt is None or client not in attempt.plan.selected:
             return "NotAsked"
         plan = attempt.plan
+        assert hashlib.sha256(self.store.get(plan.fetched.key)).hexdigest() == plan.fetched.sha256, "it can be fetched"
         data, samples = update_of(client, plan.round)
         sha256 = hashlib.sha256(data).hexdigest()
         payload = self.store.put_once(self.state.layout.update(client, plan.round, sha256), data)

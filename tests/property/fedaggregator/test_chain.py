@@ -195,8 +195,8 @@ def test_a_whole_record_that_only_a_newer_version_can_read_is_neither_damage_nor
 def test_a_strategy_of_another_version_is_not_folded_with_ours():
     hub = begun()
     rounds(hub, 1)
-    rewrite("/plan.json", strategy={"name": "FedYogi"})(hub)
+    rewrite("/plan.json", strategy={"name": "FedMagic"})(hub)
     again = begun(hub.store)
     again.deliver("a")
-    with pytest.raises(TooOldError, match="strategy 'FedYogi' is none of this version's"):
+    with pytest.raises(TooOldError, match="strategy 'FedMagic' is none of this version's"):
         again.deliver("b")

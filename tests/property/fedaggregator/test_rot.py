@@ -7,7 +7,7 @@ import pytest
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire import storekey
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedapi.wire.storekey import ManifestKey, ModelKey, RecordKey, ReportKey, UpdateKey
 from fedcore.rounds.events import Ticked
 from fedcore.rounds.state import Phase

@@ -1,8 +1,12 @@
 """Whatever the order of arrival and wherever the process is killed: the same commits, each once, each update once."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedapi.wire.compression import Encoding
+from fedapi.wire.storekey import BroadcastKey
+from fedstore import history
 from tests.property.fedaggregator.simulation import Hub, job
 
 CLIENTS = ("a", "b", "c")
@@ -60,11 +64,19 @@ def test_order_and_crashes_change_nothing(order, crashes, lifetime):
     assert hub.state.end.reason == "RoundsCompleted"
 
 
-def test_a_crash_at_every_single_write():
-    hub = run(list(CLIENTS), [])
+@pytest.mark.parametrize("download", [None, Encoding(codec="Int8")])
+def test_a_crash_at_every_single_write(download):
+    """However sites get a model: the same updates make the same one, and nothing of the way down is left over."""
+    config = job(CLIENTS, download=download)
+    hub = run(list(CLIENTS), [], config)
+    assert digests(hub) == REFERENCE
     for position in range(hub.store.writes):
         for before in (True, False):
-            assert digests(run(list(CLIENTS), [(position, before)])) == REFERENCE, (position, before)
+            hub = run(list(CLIENTS), [(position, before)], config)
+            assert digests(hub) == REFERENCE, (position, before)
+            hub.start()
+            left = [said for _, said in history.objects(hub.store, hub.state.layout) if isinstance(said, BroadcastKey)]
+            assert left == [], (position, before)
 
 
 @RELAXED

@@ -14,7 +14,7 @@ from fedapi.names import API_VERSION
 from fedtrainer import Task
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/job.yaml"))
+FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/sites.yaml"))
 
 
 def module(path: Path):
@@ -25,21 +25,36 @@ def module(path: Path):
 
 
 def documents(folder: Path):
-    return [body for name in ("job.yaml", "sites.yaml") for body in yaml.safe_load_all((folder / name).read_text())]
+    return [body for path in sorted(folder.glob("*.yaml")) for body in yaml.safe_load_all(path.read_text())]
 
 
 def test_the_examples_are_there():
-    assert [folder.name for folder in FOLDERS] == ["fashion-mnist", "heart-disease", "two-rings"]
+    assert [folder.name for folder in FOLDERS] == [
+        "adapters", "fashion-mnist", "heart-disease", "topologies", "two-rings",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_manifests(folder):
     bodies = documents(folder)
     assert {body["apiVersion"] for body in bodies} == {API_VERSION}
-    (job,) = (FederatedJob.parse(body) for body in bodies if body["kind"] == "FederatedJob")
+    jobs = [FederatedJob.parse(body) for body in bodies if body["kind"] == "FederatedJob"]
     clients = [FLClient.parse(body) for body in bodies if body["kind"] == "FLClient"]
-    assert all(client.metadata.labels.items() >= job.spec.clients.selector.match_labels.items() for client in clients)
-    assert job.spec.clients.min_available == len({client.metadata.name for client in clients})
+    taken = {job.metadata.name: selected(job, clients) for job in jobs}
+    assert {job.metadata.name: job.spec.clients.min_available for job in jobs} == {n: len(s) for n, s in taken.items()}
+    assert set().union(*taken.values()) == {client.metadata.name for client in clients}
+    for job in jobs:
+        check_task(folder, job)
+
+
+def selected(job, clients):
+    """Names of the job's sites."""
+    wanted = job.spec.clients.selector.match_labels.items()
+    return {client.metadata.name for client in clients if client.metadata.labels.items() >= wanted}
+
+
+def check_task(folder, job):
+    """It can be made, and the image has it."""
     name, factory = job.spec.task.entrypoint.split(":")
     task = getattr(module(folder / f"{name}.py"), factory)(**job.spec.task.args)
     assert isinstance(task, Task)

@@ -66,3 +66,16 @@ def test_a_hub_that_is_no_server_is_told(tmp_path):
     with pytest.raises(FatalError, match="aggregator_url") as told:
         handin._hub(settings)
     assert told.value.code == Exit.BAD_SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"code": "Malformed", "message": "the model has 4 layers"}', "the model has 4 layers"),
+        (b"<html>too large</html>", "HTTP 422 <html>too large</html>"),
+    ],
+)
+def test_a_refused_model_is_told_in_the_hubs_own_words(content, said):
+    with pytest.raises(FatalError) as told:
+        handin._check("POST", 422, content)
+    assert str(told.value) == f"the aggregator does not take the initial model: {said}"

@@ -5,8 +5,9 @@ import pytest
 from fedaggregator.status import status
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.wire.site import MAX_METRIC
-from fedcore.rounds import machine
+from fedcore.rounds import committing, machine
 from fedcore.rounds.events import Heard, Refused
+from fedcore.rounds.participation import Participation
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
 
@@ -80,3 +81,18 @@ def test_status_lists_at_most_100_clients_failing_first():
     assert len(shown["clients"]) == 100
     assert shown["clients"][0]["name"] == "s149"
     assert len(shown["round"]["selected"]) == 100
+
+
+def test_participation_names_those_that_were_selected_last_however_many_sites_there_are():
+    clients = [f"s{i:04d}" for i in range(1200)]
+    state = rules.collecting(clients)
+    assert [each["name"] for each in status(state)["participation"]] == clients[:1000]
+    parts = {"s1199": Participation(2, 1, last_round=1, missed_round=3), "s1100": Participation(1, 1, last_round=2)}
+    shown = status(committing.with_part(state, parts))
+    FederatedJobStatus.model_validate(shown)
+    assert len(shown["participation"]) == 1000
+    assert shown["participation"][:3] == [
+        {"name": "s1199", "selected": 2, "accepted": 1, "lastRound": 1},
+        {"name": "s1100", "selected": 1, "accepted": 1, "lastRound": 2},
+        {"name": "s0000", "selected": 0, "accepted": 0, "lastRound": 0},
+    ]

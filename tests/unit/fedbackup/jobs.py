@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup.archive import Archive
 from fedbackup.create import Maker, Policy
 from fedbackup.freezing import Thaw

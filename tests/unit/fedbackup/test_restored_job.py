@@ -4,7 +4,7 @@ import pytest
 
 from fedaggregator.engine.salvage import repaired
 from fedapi.wire.job import RollbackTo, StrategySettings
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedbackup.freezing import Thaw
 from fedbackup.verify import Demand, Verifier
 from fedstore import history

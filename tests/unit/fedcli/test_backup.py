@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from fedapi import names
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedcli.commands import app
 from fedcli.errors import CommandError
 from fedlocal.errors import BadInputError

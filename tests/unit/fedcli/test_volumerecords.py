@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fedapi import names
-from fedapi.wire.store import Layout
+from fedapi.wire.layout import Layout
 from fedcli import volumerecords
 from fedcli.errors import CommandError
 from fedcli.volumerecords import VolumeRecords, printing
@@ -17,8 +17,8 @@ LAYOUT = Layout("lab", "hearts-b", "11111111-2222-3333-4444-555555555555")
 COMMIT = f"{LAYOUT.attempt(1, 1, 1)}/commit.json"
 
 
-def printed(folder):
-    words = [word.replace(names.PATH_STORE, str(folder)) for word in printing("commit.json")[1:]]
+def printed(folder, *named):
+    words = [word.replace(names.PATH_STORE, str(folder)) for word in printing(*(named or ["commit.json"]))[1:]]
     return subprocess.run([sys.executable, *words], capture_output=True, check=True).stdout
 
 

@@ -9,6 +9,8 @@ from fedapi import names
 from fedlocal.errors import BadInputError
 from fedlocal.manifests import load
 from fedlocal.validation import checked
+from tests.integration.crds import clients
+from tests.integration.crds.asynchronous import ASYNCHRONOUS
 from tests.integration.crds.hostile import HOSTILE
 
 JOB = {
@@ -57,14 +59,14 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec", None, "spec: is missing"),
         (JOB, "spec.rounds", None, "spec.rounds: is required"),
         (JOB, "spec.rounds", "3", "spec.rounds: is '3': Input should be a valid integer"),
-        (JOB, "spec.rounds", 0, "spec.rounds: is 0: Input should be greater than or equal to 1"),
+        (JOB, "spec.rounds", -1, "spec.rounds: is -1: Input should be greater than or equal to 0"),
         (JOB, "spec.traning", {}, "spec.traning: unknown field, did you mean training?"),
         (JOB, "spec.training.optimizer.lr", "1", "spec.training.optimizer.lr: unknown field"),
         (JOB, "spec.training.optimizer.learningrate", "1", "did you mean learningRate?"),
         (JOB, "spec.training.optimizer", {"learningRate": 0.1}, "learningRate: is 0.1, but must be a string: put it in quotes"),
         (JOB, "spec.task.entrypoint", "no-colon", "spec.task.entrypoint: is 'no-colon', but must match"),
         (JOB, "spec.task.args", {"rate": 0.5}, "spec.task.args.rate: is 0.5, but must be an integer or a string"),
-        (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg' or 'FedAvgM'"),
+        (JOB, "spec.strategy.name", "FedBest", "spec.strategy.name: is 'FedBest', but must be 'FedAvg', 'FedAvgM', "),
         (JOB, "spec.stop", {"metric": "loss"}, "spec.stop: stop needs target or patience"),
         (JOB, "spec.clients.policy", "Random", "spec.clients: policy Random needs perRound or fraction"),
         (JOB, "spec.clients", {"policy": "Random", "fraction": "1.5"}, "spec.clients.fraction: fraction must be over 0 and at most 1, for example '0.5' (it is '1.5')"),
@@ -92,7 +94,7 @@ def test_refused_with_field_value_and_way_out(tmp_path, body, path, value, said)
 
 
 def test_everything_wrong_is_told_at_once(tmp_path):
-    text = refusals(tmp_path, changed(JOB, "spec.rounds", 0), changed(SITE, "spec.provider", "x"), SITE, SITE)
+    text = refusals(tmp_path, changed(JOB, "spec.rounds", -1), changed(SITE, "spec.provider", "x"), SITE, SITE)
     assert len(text.splitlines()) == 4
     assert "metadata.name: is there twice" in text
 
@@ -137,10 +139,27 @@ def test_defaults_are_filled_in_and_other_kinds_are_noted(tmp_path, kind):
     assert "Namespace/ns: ignored" in found.notes[0]
 
 
-@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: f"{case[1]}={case[3]!r}"[:80])
+@pytest.mark.parametrize("case", [*HOSTILE, *clients.CLIENTS], ids=lambda case: f"{case[1]}={case[3]!r}"[:80])
 def test_what_an_author_must_not_reach_is_refused_as_by_the_api_server(case):
     kind, path, good, bad, words = case
-    body = JOB if kind == names.JOB_KIND else SITE
+    judged(JOB if kind == names.JOB_KIND else SITE, path, good, bad, words)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "case"),
+    [(clients.DRAWN, case) for case in clients.OVER]
+    + [({"policy": "Poisson", "fraction": "0.5"}, case) for case in clients.POISSON],
+)
+def test_rounds_of_jobs_that_draw_their_sites(drawn, case):
+    judged(changed(JOB, "spec.clients", drawn), *case)
+
+
+@pytest.mark.parametrize("case", ASYNCHRONOUS, ids=lambda case: f"{case[0]}={case[2]!r}"[-80:])
+def test_what_asynchronous_rounds_go_with(case):
+    judged(JOB, *case)
+
+
+def judged(body, path, good, bad, words):
     assert checked(changed(body, path, good))[1] == []
     said = "; ".join(f"{where}: {what}" for where, what in checked(changed(body, path, bad))[1])
     assert said

@@ -47,6 +47,26 @@ def test_what_cannot_change_on_a_cluster_cannot_change_here(tmp_path, path, valu
         intake.stored(request(tmp_path, changed(JOB, path, value)))
 
 
+def test_a_rollback_of_a_run_that_has_ended_is_refused_with_the_way_out(tmp_path):
+    """Once: what was decided while the run went on stays in the manifest and refuses nothing."""
+    back = changed(JOB, "spec.rollbackTo", {"round": 2, "id": "bad data"})
+    asked = request(tmp_path, back)
+    before = intake.stored(request(tmp_path, JOB))
+    ended = before | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    statefolder.write_json(asked.state.record, ended)
+    with pytest.raises(BadInputError) as told:
+        intake.stored(asked)
+    assert "spec.rollbackTo: the job has ended, and only one that trains goes back: remove rollbackTo" in str(
+        told.value
+    )
+    assert f"`fedloom model pull {asked.name} --workdir {asked.workdir} --round 2 -o FILE`" in str(told.value)
+    for going in (before, before | {"status": ended["status"] | {"rollback": {"round": 2, "id": "bad data"}}}):
+        statefolder.write_json(asked.state.record, going)
+        assert intake.stored(asked)["spec"]["rollbackTo"]["round"] == 2
+    statefolder.write_json(asked.state.record, ended)
+    assert intake.stored(request(tmp_path, JOB))["status"] == ended["status"]
+
+
 def test_a_broken_record_and_a_second_run_are_named(tmp_path):
     state = request(tmp_path, JOB).state
     state.keys.mkdir(parents=True)

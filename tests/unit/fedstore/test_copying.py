@@ -5,8 +5,8 @@ import hashlib
 
 import pytest
 
+from fedapi.wire.layout import Layout
 from fedapi.wire.store import Head as HeadRecord
-from fedapi.wire.store import Layout
 from fedstore import copying
 from fedstore.disk import DiskStore
 from fedstore.errors import CopyRefusedError, HistoryDamagedError, MissingError

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fedapi.wire.site import Refusal
 from fedtrainer.agent.patience import RetryError
-from fedtrainer.errors import DroppedError, LinkExpiredError, RefusedError, RejectedError, TrainerError
+from fedtrainer.errors import DroppedError, GoneError, LinkExpiredError, RefusedError, RejectedError, TrainerError
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9_.-]{1,64})</Code>")  # the rest of what stores say may hold what is signed
 
@@ -37,6 +37,8 @@ def of_store(status: int, body: bytes) -> TrainerError | None:
         return None
     found = _CODE.search(body)
     message = f"the object store answers HTTP {status} {found[1].decode() if found else ''}".rstrip()
+    if status in (404, 410):
+        return GoneError(message)
     return RetryError(message) if status in (408, 409, 429) or status >= 500 else LinkExpiredError(message)
 
 

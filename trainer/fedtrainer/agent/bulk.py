@@ -7,7 +7,10 @@ import hashlib
 import http.client
 import logging
 import ssl
+from collections.abc import Iterable, Iterator
+from functools import partial
 from http.client import HTTPResponse
+from io import FileIO
 from pathlib import Path
 
 from fedapi.wire.site import Download, UploadGrant
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 256 << 10  # read, hashed and written while it is in the CPU's cache
 THERE_ALREADY = 412  # if-none-match
+PARTIAL_CONTENT = 206  # a range, as it was asked for
 BAD_DOWNLOADS = 3  # downloads with wrong bytes before the site says so
 LONGEST_REFUSAL_BYTES = 64 << 10
 
@@ -51,6 +55,14 @@ class Bulk:
         path.unlink(missing_ok=True)
         raise RejectedError("WrongDigest", f"{name}'s bytes have SHA-256 {found}, the order says {what.sha256}")
 
+    def fill(self, what: Download, path: Path, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Fetches these ranges of an object into their places in a file; False where its server gives whole objects alone."""
+        with path.open("r+b", buffering=0) as file:
+            return all(
+                persist("downloading a part of the model", partial(self._part, what, file, *each), self._patience)
+                for each in ranges
+            )
+
     def upload(self, path: Path, grant: UploadGrant) -> None:
         """Sends a file, once: LinkExpiredError and RetryError both call for a new grant, since a refusal in mid-body can get lost.
 
@@ -70,22 +82,39 @@ class Bulk:
         """SHA-256 of what came; the file holds it."""
         response = self._stream.send("GET", what.url, {}, ca=what.ca)
         self._check(response, what.url)
-        digest, left = hashlib.sha256(), what.size
+        digest = hashlib.sha256()
+        with path.open("wb", buffering=0) as file:
+            for block in self._body(response, what.size):
+                digest.update(block)
+                overwriting.put(file, block)
+        return digest.hexdigest()
+
+    def _part(self, what: Download, file: FileIO, begin: int, end: int) -> bool:
+        response = self._stream.send("GET", what.url, {"range": f"bytes={begin}-{end - 1}"}, ca=what.ca)
+        self._check(response, what.url)
+        if response.status != PARTIAL_CONTENT:
+            self._stream.close()
+            return False
+        file.seek(begin)
+        for block in self._body(response, end - begin):
+            overwriting.put(file, block)
+        return True
+
+    def _body(self, response: HTTPResponse, size: int) -> Iterator[memoryview]:
+        """What an answer brings, block after block; more than it should, as far as is needed to see that."""
+        left = size
         try:
-            with path.open("wb", buffering=0) as file:
-                while left >= 0 and (count := response.readinto(self._block)):
-                    digest.update(self._block[:count])
-                    overwriting.put(file, self._block[:count])
-                    left -= count
+            while left >= 0 and (count := response.readinto(self._block)):
+                yield self._block[:count]
+                left -= count
         except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
             self._stream.close()
             raise RetryError(f"{type(error).__name__}: {error}") from error
         if left > 0:
             self._stream.close()
-            raise RetryError(f"{left} of {what.size} bytes are missing")
+            raise RetryError(f"{left} of {size} bytes are missing")
         if left < 0:
             self._stream.close()
-        return digest.hexdigest()
 
     def _read_off(self, response: HTTPResponse) -> None:
         """The rest of an answer that says that all is well; what is long, or breaks off, ends the connection."""

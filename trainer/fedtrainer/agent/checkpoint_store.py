@@ -1,9 +1,12 @@
 """What the site keeps on its state volume while it works on an order. Called by work.py.
 
     <state>/<job uid>/<client>/model-<sha256>.safetensors       the downloaded model
+    <state>/<job uid>/<client>/initial-<sha256>.safetensors     the initial model, where it has tensors that do not travel
+    <state>/<job uid>/<client>/hubstate-<sha256>.safetensors    what the strategy keeps at the hub, where a training needs it
     <state>/<job uid>/<client>/<round>-<attempt>-<base>/        one order
         checkpoint.safetensors  state of an unfinished training (training/progress.py)
-        update.safetensors      the finished update, as it is sent: encrypted in jobs where that is asked for …
+        update.safetensors      the finished update, as it is sent: encoded and encrypted in jobs where that is asked for …
+        control.safetensors     … and a payload beside it, in jobs whose strategy has one …
         finished.json           … and what its manifest says, and of which order; written last, by rename
     <state>/<job uid>/<client>/spare/                           files of a small order that is over, for the next one
     <state>/<job uid>/<client>/state/                           the site's state (training/state_files.py)
@@ -16,6 +19,7 @@ None of this deletes a site's state. A site's folder is locked by the process th
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -23,11 +27,12 @@ import re
 import secrets
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fedapi.wire.ciphertext import Kem
-from fedapi.wire.site import TrainOrder
+from fedapi.wire.compression import Codec
+from fedapi.wire.site import UPDATE, TrainOrder
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training import overwriting
@@ -55,7 +60,9 @@ class Finished:
     training_s: float
     nonce: str
     steps: int | None = None  # unknown where the task has a `train` of its own that does not say it
-    encryption: Kem | None = None  # by which the file is encrypted
+    encryption: Kem | None = None  # by which the files are encrypted
+    beside: dict[str, tuple[str, int]] = field(default_factory=dict)  # further payloads: SHA-256 and size
+    codec: Codec = "None"  # by which the update is encoded
 
 
 class Folder:
@@ -63,10 +70,14 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.update = path / "update.safetensors"
+        self.update = self.payload(UPDATE)
+
+    def payload(self, name: str) -> Path:
+        """The file of a payload."""
+        return self.path / f"{name}.safetensors"
 
     def finished(self) -> Finished | None:
-        """What an earlier process finished for this order, if its file is whole (the aggregator checks its digest).
+        """What an earlier process finished for this order, if its files are whole (the aggregator checks their digests).
 
         After a power cut, files that were written over can have their new names and their old bytes.
         """
@@ -75,9 +86,11 @@ class Folder:
             if said.pop("order", "") != self.path.name:
                 return None
             finished = Finished(**said)
-            return finished if self.update.stat().st_size == finished.size else None
+            sizes = {UPDATE: finished.size, **{name: int(size) for name, (_, size) in finished.beside.items()}}
+            whole = all(self.payload(name).stat().st_size == size for name, size in sizes.items())
         except (OSError, ValueError, TypeError):
             return None
+        return finished if whole else None
 
     def finish(self, finished: Finished) -> None:
         """Keeps a finished update; its training state is not needed any more."""
@@ -130,8 +143,29 @@ class CheckpointStore:
 
     def model(self, sha256: str) -> Path:
         """Where the model of an order belongs; models of other orders are deleted, or there to be written over."""
-        path = self._root / f"model-{sha256}.safetensors"
-        for other in self._root.glob("model-*.safetensors"):
+        return self._downloaded("model", sha256)
+
+    def next_model(self, sha256: str) -> Path:
+        """The same path, while models of other orders stay."""
+        return self._root / f"model-{sha256}.safetensors"
+
+    def hub_state(self, sha256: str) -> Path:
+        """The same of what a strategy keeps at the hub."""
+        return self._downloaded("hubstate", sha256)
+
+    def initial(self, sha256: str) -> Path:
+        """Where an initial model belongs that later ones need: it stays from order to order, and from process to process."""
+        path = self._root / f"initial-{sha256}.safetensors"
+        for other in self._root.glob("initial-*"):
+            if other != path:
+                other.unlink(missing_ok=True)
+        return path
+
+    def _downloaded(self, kind: str, sha256: str) -> Path:
+        path = self._root / f"{kind}-{sha256}.safetensors"
+        for unfinished in self._root.glob(f"{kind}-*.partial"):
+            unfinished.unlink(missing_ok=True)
+        for other in self._root.glob(f"{kind}-*.safetensors"):
             if other == path:
                 continue
             if other.stat().st_size <= SMALL_BYTES and not path.exists():
@@ -157,10 +191,11 @@ class CheckpointStore:
         with contextlib.suppress(FileNotFoundError):  # asked by the watch of a training whose job has just ended
             os.utime(self._root)
 
-    def leave(self) -> None:
-        """The process ends and the job goes on: models are downloaded again by whoever comes next."""
-        for path in self._root.glob("model-*.safetensors"):
-            path.unlink(missing_ok=True)
+    def leave(self, kept: Path | None = None) -> None:
+        """The process ends and the job goes on: models are downloaded again by whoever comes next, but for one that is to stay."""
+        for path in (*self._root.glob("model-*.safetensors"), *self._root.glob("hubstate-*.safetensors")):
+            if path != kept:
+                path.unlink(missing_ok=True)
         shutil.rmtree(self._spare, ignore_errors=True)
 
     def clear(self) -> None:
@@ -172,6 +207,15 @@ class CheckpointStore:
     def close(self) -> None:
         """Another process of the site may work here."""
         os.close(self._lock)
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file is there, with these bytes: after a power cut it may have others."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
 
 
 def new_nonce() -> str:

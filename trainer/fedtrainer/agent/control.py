@@ -7,18 +7,15 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import (
     Assignment,
-    EntrustAnswer,
-    EntrustRequest,
     EvaluationReport,
     FailureReport,
     HandedUpdate,
     NextRequest,
-    Recalled,
-    RecallRequest,
     Receipt,
     UploadGrant,
     UploadRequest,

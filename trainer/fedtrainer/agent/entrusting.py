@@ -11,8 +11,10 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
+from fedapi import names
+from fedapi.jsonvalue import Json
 from fedapi.wire.ciphertext import CiphertextError
-from fedapi.wire.site import EntrustRequest, Recalled, RecallRequest
+from fedapi.wire.entrusted import EntrustRequest, Recalled, RecallRequest
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.patience import Patience, RetryError, persist
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 ENTRUST_S = 60.0  # that a training waits for a hub that does not take the state
 _SPOILT = ("WrongDigest", "WrongSize")  # on its way: what was encrypted is right
 _PASSING = "entrusted.safetensors.enc"  # in the site's folder: on its way to the hub, or back
-_MARK = "entrusted.json"  # beside the state: which update's was entrusted last
+_MARK = "entrusted.json"  # beside the state: which update's was entrusted last, and by which key
 
 
 class Entrusting:
@@ -41,6 +43,17 @@ class Entrusting:
         self._tried: Committed | None = None  # to entrust
         self._asked: set[Committed] = set()  # for what was lost
         self._why = ""
+        self._warn_of_another_key()
+
+    def _warn_of_another_key(self) -> None:
+        """At the start: a key that was changed by mistake would else be found when the state is lost."""
+        by = self._last().get("key", self._cipher.fingerprint)
+        if by != self._cipher.fingerprint:
+            log.warning(
+                "%s is another than the one by which the site entrusted its state last: what was entrusted before cannot be "
+                "read by it, and the next state is entrusted by it; unless that is meant, put back the one before",
+                names.FILE_STATE_KEY,
+            )
 
     def settle(self, committed: Committed | None) -> str:
         """After the hub has said what it committed last. Why that update's state, where it is lost, cannot be had; else empty."""
@@ -64,14 +77,22 @@ class Entrusting:
             self._entrust(file)
 
     def _is_due(self, file: StateFile) -> bool:
-        """After so many rounds; also another attempt, when the hub went back, and when nobody knows."""
-        last = -1
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads((self._files.folder / _MARK).read_bytes())
+        """After so many rounds; also another attempt, when the hub went back, with another key, and when nobody knows."""
+        said, last = self._last(), -1
+        with suppress(ValueError, KeyError, TypeError):
             if said["update"] == file.update_sha256:
-                return False
+                return False  # by another key, too: the hub keeps one state of an update
+            if said.get("key", self._cipher.fingerprint) != self._cipher.fingerprint:
+                return True
             last = int(said["round"])
         return last < 0 or not last < file.update[0] < last + self._settings.entrust_every_rounds
+
+    def _last(self) -> Json:
+        """What was entrusted last; empty where nobody knows."""
+        with suppress(OSError, ValueError):
+            said = json.loads((self._files.folder / _MARK).read_bytes())
+            return said if isinstance(said, dict) else {}
+        return {}
 
     def _entrust(self, file: StateFile) -> None:
         if not self._is_due(file):
@@ -116,7 +137,7 @@ class Entrusting:
     def _mark(self, file: StateFile) -> None:
         """Lost or damaged, it costs one more upload."""
         with suppress(OSError):
-            said = {"round": file.update[0], "update": file.update_sha256}
+            said = {"round": file.update[0], "update": file.update_sha256, "key": self._cipher.fingerprint}
             (self._files.folder / _MARK).write_text(json.dumps(said))
 
     def _recall(self, committed: Committed, update_sha256: str) -> None:

@@ -51,7 +51,7 @@ class Follower:
     def _act(self, order: Order) -> None:
         match order:
             case Load():
-                self._session.load(None)
+                self._session.load(None, training=order.training)
                 self._data = self._session.data(order.round)
             case Evaluate():
                 self._session.evaluate(self._data, order.round, order.training, _never)

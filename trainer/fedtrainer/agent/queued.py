@@ -69,6 +69,7 @@ class QueuedTransport:
         self._waiting: set[_Waiting] = set()
         self._session, self._numbers = "", itertools.count(1)
         self._again_at = 0.0
+        self._asking_again: asyncio.Task[None] | None = None  # until it begins to
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="queues", daemon=True)
         self._thread.start()
@@ -102,8 +103,15 @@ class QueuedTransport:
     def _run(self) -> None:
         try:
             self._loop.run_forever()
+            self._loop.run_until_complete(self._hung_up())
         finally:
             self._loop.close()
+
+    async def _hung_up(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _asked(self, waiting: _Waiting) -> None:
         for other in self._waiting:
@@ -147,7 +155,7 @@ class QueuedTransport:
             return
         waiting = next((each for each in self._waiting if answer.to in each.sent), None)
         if answer.kind == "Restarted":
-            await self._ask_again()
+            self._ask_again()
         elif waiting is None:
             return
         elif answer.kind == "Answer":
@@ -155,14 +163,19 @@ class QueuedTransport:
                 waiting.answer.set_result((answer.status, answer.body.encode()))
         elif waiting.sent[answer.to] == self._session:  # else it has been asked again in a newer one
             self._session, self._numbers, self._again_at = answer.session, itertools.count(1), 0.0
-            await self._ask_again()
+            if self._asking_again is not None:
+                self._asking_again.cancel()
+                self._asking_again = None
+            self._ask_again()
 
-    async def _ask_again(self) -> None:
+    def _ask_again(self) -> None:
         """Everything that waits. Not in a hot loop: who may write into the queue may repeat what makes us do so."""
-        now = self._loop.time()
-        if now < self._again_at:
-            return
-        self._again_at = now + AGAIN_S
+        if self._asking_again is None:
+            self._asking_again = self._loop.create_task(self._asked_again())
+
+    async def _asked_again(self) -> None:
+        await asyncio.sleep(self._again_at - self._loop.time())
+        self._asking_again, self._again_at = None, self._loop.time() + AGAIN_S
         for waiting in tuple(self._waiting):
             await self._send(waiting)
 

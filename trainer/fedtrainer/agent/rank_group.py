@@ -3,12 +3,13 @@
 Messages are JSON over the rendezvous, which signs them. A site of one rank has no rendezvous and tells nobody.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message
 from fedtrainer.errors import RingBrokenError
@@ -29,6 +30,7 @@ class Load(Message):
 
     kind: Literal["Load"] = "Load"
     round: int
+    training: TrainingSettings
 
 
 class Evaluate(Message):
@@ -107,10 +109,19 @@ class RankGroup:
     def __init__(self, rendezvous: "Rendezvous | None", ring: "Ring", session: "Session") -> None:
         self._rendezvous, self._ring, self._session = rendezvous, ring, session
 
-    def load(self, path: Path, round_: int, state: "OrderState") -> Data:
-        """The model of a file, the site's state, and the data of a round."""
-        self._tell(Load(round=round_))
-        self._session.load(path, state)
+    def load(
+        self,
+        path: Path,
+        round_: int,
+        state: "OrderState",
+        training: TrainingSettings,
+        hub_state: Path | None = None,
+        initial: Path | None = None,
+        encoding: Encoding | None = None,
+    ) -> Data:
+        """The model of a file, over that of another where it is not whole; the site's state and the hub's; the data of a round."""
+        self._tell(Load(round=round_, training=training))
+        self._session.load(path, state, hub_state, initial, training, encoding)
         return self._session.data(round_)
 
     def evaluate(
@@ -128,11 +139,12 @@ class RankGroup:
         folder: Path,
         stopped: Callable[[], bool],
         keep: "Callable[[Trained], object]",
-        encryption: "Encryption | None",
+        encryption: "Mapping[str, Encryption]",
+        compression: Compression | None,
     ) -> "Trained":
-        """Session.train. Rank 0 alone writes, and encrypts, the update."""
+        """Session.train. Rank 0 alone writes, encodes and encrypts what is sent."""
         self._tell(Train(round=round_, training=training))
-        return self._session.train(data, round_, training, folder, stopped, keep, encryption)
+        return self._session.train(data, round_, training, folder, stopped, keep, encryption, compression)
 
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""

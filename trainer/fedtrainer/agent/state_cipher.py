@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,6 +60,11 @@ class StateCipher:
             text = f"spec.entrustedState.keySecretRef: {names.FILE_STATE_KEY} has {len(secret)} bytes, not {LEAST_SECRET} to {MOST_SECRET}"
             raise BadSettingsError(f"{text}: make it by `openssl rand -hex 32`")
         return cls(secret)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells this secret from another, to the site alone; nothing can be learnt of the secret by it."""
+        return hkdf(self._secret, b"fedloom entrusted state: which key", KEY_ID_BYTES).hex()
 
     def encrypt(self, plain: Path, place: Place, target: Path) -> tuple[str, int]:
         """Writes a file's ciphertext; SHA-256 and size of that. No two calls use the same key."""

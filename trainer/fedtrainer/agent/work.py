@@ -10,9 +10,11 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
+from fedapi.wire.compression import codec
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
     UPDATE,
@@ -35,6 +37,7 @@ from fedtrainer.agent.control import Control
 from fedtrainer.agent.entrusting import Entrusting
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
+from fedtrainer.agent.models import Models
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
@@ -44,6 +47,7 @@ from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
     DivergedError,
     DroppedError,
+    GoneError,
     LinkExpiredError,
     RejectedError,
     SkipError,
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
@@ -108,8 +113,10 @@ class Agent:
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
-        self._last = ""  # last order, and how often it came in a row
-        self._repeats = 0
+        self._taken_back = False  # whether the job went back to before the site's first
+        self._models = Models(bulk, checkpoints)
+        self._last = ""  # last order, how often it came in a row, and since when
+        self._repeats, self._since = 0, 0.0
 
     def run(self) -> None:
         """Says hello first, then loads the task, so that the aggregator counts the site while torch is imported."""
@@ -143,6 +150,7 @@ class Agent:
     def _settle(self, answer: Assignment) -> None:
         """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
         self._committed = Committed(answer.committed, answer.committed_sha256) if answer.committed else None
+        self._taken_back = answer.taken_back
         self._checkpoints.state.promote(self._committed)
         if answer.train is not None:
             self._checkpoints.state.discard((answer.train.round, answer.train.attempt))
@@ -161,7 +169,7 @@ class Agent:
             self._checkpoints.clear()
         else:
             log.info("done: this Job lives for one round")
-            self._checkpoints.leave()
+            self._checkpoints.leave(self._models.kept)
 
     def _group(self, order: TrainOrder | None = None) -> RankGroup:
         """The ranks; the first call loads torch and the task, and a failure is reported for `order`."""
@@ -189,12 +197,25 @@ class Agent:
         self._last = order
         if self._repeats:
             time.sleep(pause_s(self._repeats))
+        else:
+            self._since = time.monotonic()
+
+    def _is_lost(self, error: LinkExpiredError) -> bool:
+        """Whether to tell the hub that its store does not give what it orders: a first order may be of a round that is over.
+
+        A store without the right to list says of what is gone what it says of a URL that is over.
+        """
+        gone = isinstance(error, GoneError) and self._repeats + 1 >= BAD_ORDERS
+        return gone or (self._repeats > 0 and time.monotonic() - self._since > self._settings.patience_s)
 
     def _train(self, order: TrainOrder) -> bool:
         folder = self._checkpoints.order(order)
         try:
             self._deliver(order, folder)
         except LinkExpiredError as error:
+            if self._is_lost(error):
+                self._report(order, "UpdateRefused", RejectedError("Missing", str(error)))
+                return True
             log.info("round %d: %s; asks for a new order", order.round, error)
             return False
         except DroppedError as error:
@@ -211,7 +232,7 @@ class Agent:
     def _deliver(self, order: TrainOrder, folder: Folder) -> None:
         """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
         finished, kem = folder.finished(), order.encryption.kem if order.encryption else None
-        if finished is not None and finished.encryption == kem:
+        if finished is not None and (finished.encryption, finished.codec) == (kem, codec(order.compression)):
             log.info("round %d: hands in the update of an earlier process", order.round)
             try:
                 self._hand_in(order, folder, finished)
@@ -225,7 +246,7 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
-        data = self._loaded(order.model, order.round, (order.round, order.attempt))
+        data = self._loaded(order, (order.round, order.attempt), order.hub_state)
         group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []
 
@@ -240,6 +261,8 @@ class Agent:
                 nonce,
                 trained.steps,
                 order.encryption.kem if order.encryption else None,
+                {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
+                codec(order.compression),
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
@@ -249,28 +272,45 @@ class Agent:
         with Watch(self._control, order, self._checkpoints.touch) as watch:
             if order.evaluate:
                 result = group.evaluate(data, order.round - 1, order.training, watch.dropped)
-                self._send_evaluation(order.round - 1, order.model, result)
+                self._send_evaluation(order.round - 1, order.base_sha256, result)
             with termination.deferred():  # a training that ends just now is kept as finished
-                return keep(
-                    group.train(data, order.round, order.training, folder.path, watch.dropped, keep, encryption)
+                trained = group.train(
+                    data,
+                    order.round,
+                    order.training,
+                    folder.path,
+                    watch.dropped,
+                    keep,
+                    encryption,
+                    order.compression,
                 )
+                return keep(trained)
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
-        inline, content = order.inline, {}
+        inline = order.inline
+        files = {UPDATE: (finished.sha256, finished.size), **finished.beside}
         if self._entrusting is not None:
             self._entrusting.staged((order.round, order.attempt), finished.sha256)
-        if inline is not None and finished.size <= inline.max_bytes:
-            payload = inline.object(finished.sha256, finished.size)
-            content = {UPDATE: folder.update.read_bytes()}
+        if inline is not None and sum(size for _, size in files.values()) <= inline.max_bytes:
+            objects = {name: inline.object(sha256, size) for name, (sha256, size) in files.items()}
+            content = {name: folder.payload(name).read_bytes() for name in files}
         else:
-            payload = self._uploaded(order, finished, folder)
+            objects = {name: self._uploaded(order, *file, folder.payload(name)) for name, file in files.items()}
+            content = {}
         manifest = UpdateManifest(
             job_uid=self._settings.job_uid,
             round=order.round,
             attempt=order.attempt,
             client=self._settings.client,
-            base_sha256=order.model.sha256,
-            payloads={UPDATE: Payload(codec="None", object=payload, encryption=finished.encryption)},
+            base_sha256=order.base_sha256,
+            payloads={
+                name: Payload(
+                    codec=finished.codec if name == UPDATE else "None",
+                    object=object_,
+                    encryption=finished.encryption,
+                )
+                for name, object_ in objects.items()
+            },
             samples=finished.samples,
             steps=finished.steps,
             metrics=finished.metrics,
@@ -281,13 +321,13 @@ class Agent:
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
         folder.discard()
 
-    def _uploaded(self, order: TrainOrder, finished: Finished, folder: Folder) -> ObjectRef:
-        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=finished.sha256, size=finished.size)
+    def _uploaded(self, order: TrainOrder, sha256: str, size: int, path: Path) -> ObjectRef:
+        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=sha256, size=size)
 
         def once() -> ObjectRef:
             grant = self._control.grant(request)
             try:
-                self._bulk.upload(folder.update, grant)
+                self._bulk.upload(path, grant)
             except LinkExpiredError as error:
                 raise RetryError(str(error)) from error
             return grant.object
@@ -296,10 +336,13 @@ class Agent:
 
     def _evaluate(self, order: EvaluateOrder) -> bool:
         try:
-            data = self._loaded(order.model, order.round)
+            data = self._loaded(order)
             result = self._group().evaluate(data, order.round, order.training, lambda: False)
-            self._send_evaluation(order.round, order.model, result)
+            self._send_evaluation(order.round, order.model.sha256, result)
         except LinkExpiredError as error:
+            if self._is_lost(error):
+                self._report(order, "EvaluationRefused", RejectedError("Missing", str(error)))
+                return True
             log.info("evaluation of round %d: %s; asks for a new order", order.round, error)
             return False
         except SkipError as error:
@@ -308,13 +351,13 @@ class Agent:
                 self._report(order, "EvaluationRefused", error)
         return True
 
-    def _send_evaluation(self, round_: int, model: Download, result: EvalResult | None) -> None:
+    def _send_evaluation(self, round_: int, model_sha256: str, result: EvalResult | None) -> None:
         result = result or EvalResult(0)  # a site without test data has nothing to say, but must not be waited for
         report = EvaluationReport(
             job_uid=self._settings.job_uid,
             round=round_,
             client=self._settings.client,
-            model_sha256=model.sha256,
+            model_sha256=model_sha256,
             samples=result.samples,
             metrics=dict(result.metrics),
         )
@@ -323,13 +366,17 @@ class Agent:
         except (DroppedError, RejectedError) as error:  # not worth the training that follows
             log.warning("the evaluation of round %d was not taken: %s", round_, error)
 
-    def _loaded(self, model: Download, round_: int, update: Update | None = None) -> Data:
-        """Every rank has the model of an order and the site's state; its data of the round."""
-        path = self._checkpoints.model(model.sha256)
-        self._bulk.download(model, path)
-        return self._group().load(
-            path, round_, OrderState(self._checkpoints.state, self._committed, update, self._why_lost)
-        )
+    def _loaded(
+        self, order: TrainOrder | EvaluateOrder, update: Update | None = None, hub_state: Download | None = None
+    ) -> Data:
+        """Every rank has the model of an order, the site's state and the hub's; its data of the round."""
+        path, initial = self._models.of(order)
+        of_hub = None if hub_state is None else self._checkpoints.hub_state(hub_state.sha256)
+        if hub_state is not None and of_hub is not None:
+            self._bulk.download(hub_state, of_hub, "the strategy's state at the hub")
+        own = OrderState(self._checkpoints.state, self._committed, update, self._why_lost, self._taken_back)
+        encoded = order.encoded.encoding if isinstance(order, TrainOrder) and order.encoded else None
+        return self._group().load(path, order.round, own, order.training, of_hub, initial, encoded)
 
     def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
         """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""

@@ -55,8 +55,10 @@ def same_model(ring: Ring, ranks: Ranks, state: Mapping[str, torch.Tensor]) -> N
         )
 
 
-def same_result(ring: Ring, ranks: Ranks, model: torch.nn.Module, samples: int) -> None:
-    """TaskInvalid, at every rank, when a training has left ranks with unlike parameters or samples."""
+def same_result(
+    ring: Ring, ranks: Ranks, model: torch.nn.Module, samples: int, gradients: Mapping[str, torch.Tensor]
+) -> None:
+    """TaskInvalid, at every rank, when a training has left ranks with unlike parameters, gradients or samples."""
     if ranks.size == 1:
         return
     found = operations.each_rank(ring, float(samples))
@@ -65,13 +67,25 @@ def same_result(ring: Ring, ranks: Ranks, model: torch.nn.Module, samples: int) 
             f"train() returned {found[other[0]]:.0f} samples at {ranks.named(other[:1])} and {found[0]:.0f} at "
             f"{ranks.named([0])}: return the samples of the whole site at every rank"
         )
-    values = tensors.on_host(dict(model.named_parameters()))
+    means = {f"mean gradient of {name}": values for name, values in gradients.items()}
+    values = tensors.on_host({**dict(model.named_parameters()), **means})
     found = operations.each_rank(ring, number_of(map(tensors.bytes_of, (values[name] for name in sorted(values)))))
     if other := [rank for rank, value in enumerate(found) if value != found[0]]:
         raise TaskInvalidError(
             f"train() left other parameters at {ranks.named(other)} than at {ranks.named([0])}: with several ranks "
             "train() must use ctx.parallel, or leave training to the default"
         )
+
+
+def unmoved(model: torch.nn.Module, entries: Mapping[str, str], base: Mapping[str, torch.Tensor]) -> None:
+    """TaskInvalid when a training that was to give a gradient alone has moved a parameter."""
+    values = tensors.on_host(dict(model.named_parameters()))
+    for entry, name in entries.items():
+        if name in values and not torch.equal(values[name], base[entry]):
+            raise TaskInvalidError(
+                f"train() has moved parameter {name!r}, and the job's strategy takes one gradient at the model that was "
+                "received: call ctx.correct(optimizer, samples) before each optimizer.step(), or leave training to the default"
+            )
 
 
 def settle(ring: Ring, model: torch.nn.Module) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fedtrainer.ring.gradients import GradientSync
     from fedtrainer.ring.port import Ring
+    from fedtrainer.training.methods.method import Method
     from fedtrainer.training.parallel import Parallel
     from fedtrainer.training.site_state import SiteState
 
@@ -85,6 +86,7 @@ class Context:
     stopped: Callable[[], bool]
     ring: "Ring"
     state: "SiteState"  # tensors of this site since its last committed update; to be set in a training
+    method: "Method"  # what the job's strategy asks of this training
     ranks: Ranks = field(default_factory=Ranks)
     syncs: "list[GradientSync]" = field(default_factory=list)  # made for this training
 
@@ -104,6 +106,14 @@ class Context:
         from fedtrainer.training.parallel import Parallel  # noqa: PLC0415 - torch is loaded late
 
         return Parallel(self, model)
+
+    def correct(self, optimizer: "torch.optim.Optimizer", samples: int) -> None:
+        """What the job's strategy does to the gradients of a step: call it after backward, before optimizer.step().
+
+        `samples`: of the whole batch, all ranks together. It may change gradients, or take them away (FedSGD): the optimizer's
+        step then moves nothing. With a strategy that has no part at the site it does nothing.
+        """
+        self.method.correct(optimizer, samples)
 
     def sync(self, model: "torch.nn.Module") -> "GradientSync":
         """What averages the gradients of a model, until this training ends."""

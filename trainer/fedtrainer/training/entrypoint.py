@@ -8,9 +8,10 @@ import torch
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.seeds import derived
 from fedtrainer.errors import TaskImportError, TaskInvalidError
-from fedtrainer.training import state
+from fedtrainer.training import state, submodels
 from fedtrainer.training.border import task_code
 from fedtrainer.training.seeding import seed_everything
+from fedtrainer.training.submodels import WHOLE
 from fedtrainer.training.task import Task
 
 
@@ -33,11 +34,12 @@ def load(entrypoint: str, args: JsonView, seed: int) -> Task:
     return task
 
 
-def model_of(task: Task, seed: int) -> torch.nn.Module:
-    """The task's model, initialized from the job's seed and checked."""
+def model_of(task: Task, seed: int, width: float = WHOLE) -> torch.nn.Module:
+    """The task's model, at a width, initialized from the job's seed and checked."""
+    given = submodels.arguments(task, width)
     seed_everything(derived(seed, "model"))
     with task_code("model()"):
-        model = task.model()
+        model = task.model(**given)
         if not isinstance(model, torch.nn.Module):
             raise TaskInvalidError(f"model() returned a {type(model).__name__}: return a torch.nn.Module")
     with task_code("model()", lambda words: TaskInvalidError(f"what model() returned cannot be read: {words}")):

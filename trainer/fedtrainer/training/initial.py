@@ -1,17 +1,19 @@
 """Round 0: writes the initial model, which the aggregator commits first. Called by `init` in __main__."""
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 from fedapi import names
 from fedapi.jsonvalue import JsonView
+from fedapi.wire.job import TrainingSettings
+from fedcore.tensors.submodels import Shapes
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
-from fedtrainer.training import entrypoint, seeding, state, tensors
+from fedtrainer.training import entrypoint, exchange, seeding, state, submodels, tensors
 from fedtrainer.training.border import task_code
+from fedtrainer.training.exchange import Exchange
 from fedtrainer.training.given import GivenModel
 from fedtrainer.training.task import Task
 
@@ -19,9 +21,19 @@ log = logging.getLogger(__name__)
 
 
 def write_initial_model(
-    spec: str, args: JsonView, seed: int, threads: int, folder: Path, given: GivenModel | None = None
+    spec: str,
+    args: JsonView,
+    seed: int,
+    threads: int,
+    folder: Path,
+    given: GivenModel | None = None,
+    training: TrainingSettings = exchange.OF_ALL,
+    widths: Iterable[float] = (),
 ) -> None:
-    """Builds the model from entrypoint, arguments and seed, gives it what is given; writes it once, durably, by rename."""
+    """Builds the model from entrypoint, arguments and seed, gives it what is given; writes it once, durably, by rename.
+
+    `training`: for its patterns of tensors that travel, and of those that stay. `widths`: of the sub-models that sites may train.
+    """
     path = folder / names.INIT_MODEL_FILE
     if path.exists():
         log.info("%s is there already", path)
@@ -30,6 +42,9 @@ def write_initial_model(
     task = entrypoint.load(spec, args, seed)
     model = entrypoint.model_of(task, seed)
     first = model.state_dict()
+    entries = state.parameters(model, first)
+    found = exchange.exchange(first, entries, exchange.trained(model, entries), training)
+    narrow = {width: _narrow(task, seed, width, first, found, training) for width in widths}
     _check_repeatable(task, seed, first)
     if given is not None:
         given.load_into(model)
@@ -37,22 +52,28 @@ def write_initial_model(
         state.check(first)
     state.check_finite(model)
     try:
-        written = tensors.write(path, first, metadata=_metadata(model, first), sync=True)
+        said = exchange.metadata(found, first.keys() - entries.keys(), narrow)
+        written = tensors.write(path, first, metadata=said, sync=True)
     except OSError as error:
         raise BadSettingsError(f"initial model: {path} is not writable ({error.strerror})") from error
     log.info("wrote %s: %d bytes, sha256 %s", path, written.size, written.sha256)
 
 
-def _metadata(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> str | None:
-    """Names what of the state is no parameter, for strategies that step parameters; nothing where all of it is one.
-
-    A parameter is known by its name, since a state_dict() of the task's own may give copies; under another name, as of a
-    tied or renamed one, by its memory.
-    """
-    named = dict(model.named_parameters(remove_duplicate=False))
-    memory = {parameter.data_ptr() for parameter in named.values()}
-    buffers = sorted(name for name, tensor in state.items() if name not in named and tensor.data_ptr() not in memory)
-    return json.dumps({"buffers": buffers}) if buffers else None
+def _narrow(
+    task: Task, seed: int, width: float, whole: Mapping[str, torch.Tensor], found: Exchange, training: TrainingSettings
+) -> Shapes:
+    """Which tensors of a sub-model are smaller. TaskInvalidError where it is none, or other tensors of it train."""
+    model = entrypoint.model_of(task, seed, width)
+    its = model.state_dict()
+    shapes = submodels.smaller(whole, its, width)
+    entries = state.parameters(model, its)
+    same = exchange.exchange(its, entries, exchange.trained(model, entries), training)
+    if other := sorted((same.frozen ^ found.frozen) | (same.local ^ found.local)):
+        raise TaskInvalidError(
+            f"model(width={width}) freezes tensor {other[0]!r} where model() does not, or the other way round: what trains is the "
+            "same at every width"
+        )
+    return shapes
 
 
 def _check_repeatable(task: Task, seed: int, first: Mapping[str, torch.Tensor]) -> None:

@@ -53,7 +53,8 @@ def train(task: "Task", model: torch.nn.Module, data: Data, settings: TrainingSe
         return TrainResult(0, steps=0)
     model.train()
     training = _Training(task, model, part, settings, ctx, samples)
-    return TrainResult(samples, {"train_loss": training.run()}, training.steps)
+    counted = training.usable if ctx.method.full_gradient else samples  # a gradient weighs what it is of
+    return TrainResult(counted, {"train_loss": training.run()}, training.steps)
 
 
 class _Training:
@@ -63,8 +64,8 @@ class _Training:
         self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
     ) -> None:
         self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
-        self._usable = usable(settings, samples, ctx.ranks.size, ctx.ring.multiple, fit.least_samples(model))
-        self._schedule = Schedule.of(settings, self._usable, ctx.ranks.size)
+        self.usable = usable(settings, samples, ctx.ranks.size, ctx.ring.multiple, fit.least_samples(model))
+        self._schedule = Schedule.of(settings, self.usable, ctx.ranks.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
         self._steps = Steps(task, model, settings, ctx)
 
@@ -90,7 +91,7 @@ class _Training:
     def _epoch(self, epoch: int, first: int, losses: Losses) -> float:
         schedule = self._schedule
         order = shuffled(self._part, self._ctx.epoch_generator(epoch))
-        batches = order[: self._usable].split(schedule.batch)
+        batches = order[: self.usable].split(schedule.batch)
         for step in range(first, schedule.steps_of(epoch)):
             self._ctx.seed_step(epoch, step)
             number_ = epoch * schedule.per_epoch + step

@@ -17,10 +17,11 @@ from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import agreement, tensors
 from fedtrainer.training.context import Position
+from fedtrainer.training.methods.method import NOTHING, Counts, Method
 
 log = logging.getLogger(__name__)
 
-BUFFERS = "buffers"  # of all ranks, beside names with the prefix `model.` or `optimizer.`
+BUFFERS = "buffers"  # of all ranks, beside names with the prefix `model.`, `optimizer.` or `method.`
 
 Scalars = dict[str, dict[str, Any]]  # index of the parameter -> name -> number or None
 
@@ -28,8 +29,15 @@ Scalars = dict[str, dict[str, Any]]  # index of the parameter -> name -> number 
 class Checkpoints:
     """Keeps a training's state in `path`, at most once in `every_s` seconds. Ranks without a path get rank 0's."""
 
-    def __init__(self, path: Path | None, every_s: float, ring: Ring) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        every_s: float,
+        ring: Ring,
+        method: Method = NOTHING,
+        frozen: frozenset[str] = frozenset(),  # tensors of the model that a training leaves as they are
+    ) -> None:
+        self._path, self._method, self._frozen = path, method, frozen
         self._every_s = every_s
         self._ring = ring
         self._last = time.monotonic()
@@ -44,8 +52,11 @@ class Checkpoints:
             kept = tensors.empty(rest["forms"])
         operations.broadcast_tensors(self._ring, kept)
         try:
-            model.load_state_dict({k.removeprefix("model."): v for k, v in kept.items() if k.startswith("model.")})
+            values = {k.removeprefix("model."): v for k, v in kept.items() if k.startswith("model.")}
+            model.load_state_dict(values, strict=not self._frozen)
             optimizer.load_state_dict(_joined(kept, rest["scalars"], optimizer))
+            own = {k.removeprefix("method."): v for k, v in kept.items() if k.startswith("method.")}
+            self._method.restore(Counts(*rest.get("method", ())), own)
             if BUFFERS in kept:
                 agreement.restore_buffers(self._ring, model, kept[BUFFERS])
         except Exception:
@@ -77,9 +88,13 @@ class Checkpoints:
         if self._path is None:
             return
         kept, scalars = _split(optimizer)
-        kept |= {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        trains = {name: tensor for name, tensor in model.state_dict().items() if name not in self._frozen}
+        kept |= {f"model.{name}": tensor for name, tensor in trains.items()}
+        kept |= {f"method.{name}": tensor for name, tensor in self._method.kept().items()}
         kept = tensors.on_host(kept) | ({} if buffers is None else {BUFFERS: buffers})
         rest = {**position._asdict(), "scalars": scalars}
+        if self._method.wanted:
+            rest["method"] = self._method.counts
         tensors.write(self._path, kept, metadata=json.dumps(rest), sync=True)
         self._last = time.monotonic()
 

@@ -4,37 +4,62 @@ Called by fedtrainer.agent with values and paths, at every rank of the site with
 path for it gets from rank 0, or leaves to it. The only place that calls the user's Task.
 """
 
+import json
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
 
 from fedapi.jsonvalue import JsonView
+from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
+from fedapi.wire.site import UPDATE
 from fedtrainer import termination
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
-from fedtrainer.training import agreement, entrypoint, metrics, seeding, site_state, state, tensors
+from fedtrainer.training import (
+    agreement,
+    decoding,
+    entrypoint,
+    exchange,
+    fragments,
+    metrics,
+    seeding,
+    site_state,
+    state,
+    submodels,
+    tensors,
+)
 from fedtrainer.training.batches import size
 from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
+from fedtrainer.training.encoding import Encoder
+from fedtrainer.training.methods import method as methods
+from fedtrainer.training.methods.method import NOTHING, Method
+from fedtrainer.training.methods.part import Made
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
+from fedtrainer.training.submodels import WHOLE
 
 if TYPE_CHECKING:
     from fedapi.wire.encryption import Encryption
 
-CHECKPOINT_FILE, UPDATE_FILE = "checkpoint.safetensors", "update.safetensors"
+log = logging.getLogger(__name__)
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+LOCAL = "local"  # part of the site's state: the tensors of the model that stay here
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,12 @@ class Trained:
     metrics: dict[str, float]
     training_s: float
     steps: int | None = None
+    beside: Mapping[str, tensors.Written] = field(default_factory=dict)  # further payloads, each `payload_file(name)`
+
+
+def payload_file(name: str) -> str:
+    """Name of the file of a payload."""
+    return f"{name}.safetensors"
 
 
 class Session:
@@ -70,25 +101,77 @@ class Session:
         workers = operations.each_rank(ring, float(spec.worker))
         self._ranks = Ranks(ring.rank, ring.size, tuple(map(int, workers)))
         self._task = entrypoint.load(spec.entrypoint, spec.task_args, spec.seed)
-        self._model = entrypoint.model_of(self._task, spec.seed)
-        with task_code("model()"):
-            self._model.to(ring.device)
-        agreement.same_model(ring, self._ranks, self._model.state_dict())
+        self._make(WHOLE)
         self._base: dict[str, torch.Tensor] = {}
+        self._exchange = exchange.ALL
         self._order: OrderState | None = None
+        self._hub_state: Path | None = None
         self._state = site_state.SiteState({})
 
-    def load(self, path: Path | None, order: OrderState | None = None) -> None:
-        """Takes the model of a file, already verified, as base, and the site's state; without them, those of rank 0."""
-        ours = self._model.state_dict()
+    def _make(self, width: float) -> None:
+        """The model at a width, the same at every rank."""
+        self._width, self._model = width, entrypoint.model_of(self._task, self._spec.seed, width)
+        self._initial = ""  # which initial model all ranks have the frozen tensors of, in the shapes of the model
+        self._entries = state.parameters(self._model, self._model.state_dict())
+        self._trains = exchange.trained(self._model, self._entries)
+        with task_code("model()"):
+            self._model.to(self._ring.device)
+        agreement.same_model(self._ring, self._ranks, self._model.state_dict())
+
+    def load(
+        self,
+        path: Path | None,
+        order: OrderState | None = None,
+        hub_state: Path | None = None,
+        initial: Path | None = None,
+        training: TrainingSettings = exchange.OF_ALL,
+        encoding: Encoding | None = None,
+    ) -> None:
+        """Takes the model of a file, already verified, as base, the site's state and the hub's; without them, those of rank 0.
+
+        `initial`: where the model is the tensors that travel alone, the file with the others. `training`: at every rank; the
+        model becomes that of its width. `encoding`: of the file: what it decodes to is the base.
+        """
+        if (width := training.model_width or WHOLE) != self._width:
+            self._make(width)
+        ours, known = self._model.state_dict(), self._initial
+        if path is not None and width != WHOLE:
+            submodels.agreed(ours, width, initial)
+        self._exchange = self._exchanged(initial, training)
+        held = (
+            {name: self._base[name] for name in self._exchange.frozen}
+            if self._initial and known == self._initial
+            else {}
+        )
         if path is not None:
-            base = tensors.read(path)
+            model = decoding.model(path, encoding, initial, ours, self._exchange) if encoding else tensors.read(path)
+            base = exchange.joined(initial, model, self._exchange, ours) if initial else model
             entrypoint.check_alike(ours, base)
         else:
-            base = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in ours.items()}
-        operations.broadcast_tensors(self._ring, base)
-        self._base, self._order = base, order
+            base = {n: torch.empty(t.shape, dtype=t.dtype) for n, t in ours.items() if n not in held}
+        operations.broadcast_tensors(self._ring, {name: t for name, t in base.items() if name not in held})
+        base |= held
+        self._base, self._order, self._hub_state = base, order, hub_state
         self._state = site_state.opened(order, self._ring)
+        if self._exchange.local and (own := self._state.part(LOCAL)):
+            submodels.check_own(ours, own)
+            entrypoint.check_alike({name: ours[name] for name in self._exchange.local}, own, "the site's state")
+            self._base = base | own
+
+    def _exchanged(self, initial: Path | None, training: TrainingSettings) -> exchange.Exchange:
+        """Which tensors travel, at every rank; what does not train has no gradient from here on."""
+        names = self._model.state_dict().keys()
+        own = exchange.exchange(names, self._entries, self._trains, training)
+        self._initial = operations.broadcast_text(self._ring, initial.name if initial is not None else "")
+        if not self._initial:
+            exchange.told(own, training)
+            return exchange.ALL
+        if initial is not None:
+            exchange.agreed(own, initial)
+        parameters = dict(self._model.named_parameters())
+        for entry in own.frozen & self._entries.keys():
+            parameters[self._entries[entry]].requires_grad_(False)
+        return own
 
     def data(self, round_: int) -> Data:
         """This site's data for a round. DataDiffers when it is not the same at all ranks.
@@ -111,7 +194,7 @@ class Session:
         if data.test is None:
             return None
         self._reset()
-        ctx = self._context(round_, "evaluate", None, settings, stopped)
+        ctx = self._context(round_, "evaluate", None, settings, stopped, NOTHING)
         with preserved(self._model):
             return self._evaluated(data, settings, ctx)
 
@@ -123,15 +206,18 @@ class Session:
         folder: Path | None,
         stopped: Callable[[], bool],
         keep: Callable[[Trained], object] = lambda _: None,
-        encryption: "Encryption | None" = None,
+        encryption: "Mapping[str, Encryption]" = MappingProxyType({}),
+        compression: Compression | None = None,
     ) -> Trained:
-        """Trains from the base and writes folder/update.safetensors. Dropped when `stopped`, DivergedError on NaN.
+        """Trains from the base and writes folder/update.safetensors, and other payloads beside it, each encrypted by its own.
+
+        DroppedError when `stopped`, DivergedError on NaN.
 
         SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks. `keep` is
         called once the update is written: what ends the evaluation that follows does not undo the training.
         """
         with termination.deferred():
-            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption)
+            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption, compression)
             keep(trained)
             local = self._local_metrics(data, trained.samples, settings, ctx)
             return replace(trained, metrics=metrics.with_extras(trained.metrics, local))
@@ -143,10 +229,19 @@ class Session:
         settings: TrainingSettings,
         folder: Path | None,
         stopped: Callable[[], bool],
-        encryption: "Encryption | None",
+        encryption: "Mapping[str, Encryption]",
+        compression: Compression | None,
     ) -> tuple[Trained, Context]:
-        self._reset()
-        ctx = self._context(round_, "train", folder, settings, stopped)
+        own = self._state.copy()
+        entries = {entry: name for entry, name in self._entries.items() if self._exchange.travels(entry)}
+        travels = {name: value for name, value in self._base.items() if self._exchange.travels(name)}
+        sent = fragments.sent(travels, entries, settings, round_)
+        held = {name: value for name, value in travels.items() if name not in sent}
+        self._reset(fragments.begun(travels, own) if held or own.has(fragments.OWN) else {})
+        method = methods.opened(settings.method, self._model, entries, self._base, own, self._state_of_hub(settings))
+        if method.full_gradient:  # as the hub's rules of the job have it
+            settings = settings.model_copy(update={"epochs": 1, "local_steps": None})
+        ctx = self._context(round_, "train", folder, settings, stopped, method, own)
         ctx.epoch_generator(0)
         started = time.monotonic()
         with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
@@ -157,29 +252,87 @@ class Session:
                 )
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
             steps = metrics.steps(result.steps, "train()")
+            method.check(samples, steps)
         training_s = time.monotonic() - started
-        agreement.same_result(self._ring, self._ranks, self._model, samples)
+        agreement.same_result(self._ring, self._ranks, self._model, samples, method.kept())
         agreement.settle(self._ring, self._model)
-        file = self._written(folder, encryption)
-        site_state.stage(self._order, ctx.state, file.sha256)
-        return Trained(file, samples, found, training_s, steps), ctx
+        if method.full_gradient:
+            agreement.unmoved(self._model, entries, self._base)
+            steps = 1
+        encoder = None
+        if folder is not None and compression is not None:
+            encoder = self._encoder(compression, round_, own.residuals)
+        file, beside = self._written(folder, encryption, method.finish(), encoder, sent)
+        if encoder is not None:
+            own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
+        values = self._model.state_dict() if held or self._exchange.local else {}
+        if self._exchange.local:
+            own.keep(LOCAL, {name: values[name] for name in self._exchange.local})
+        fragments.keep(held, values, own)
+        site_state.stage(self._order, own, file.sha256)
+        return Trained(file, samples, found, training_s, steps, beside), ctx
 
-    def _written(self, folder: Path | None, encryption: "Encryption | None") -> tensors.Written:
-        """Rank 0 writes the update, and tells the others when there is none to be had."""
-        file, diverged = tensors.Written("", 0), ""
+    def _encoder(self, compression: Compression, round_: int, before: Mapping[str, torch.Tensor]) -> Encoder:
+        """Of this round's update. What earlier ones have left unsent begins anew where it is lost: that biases nothing."""
+        if compression.error_feedback and not before and self._order is not None and self._order.committed:
+            log.warning("round %d: nothing is there of what earlier updates left unsent: begins with nothing", round_)
+        parameters = frozenset(name for name, _ in self._model.named_parameters(remove_duplicate=False))
+        seed = derived(self._spec.seed, "rounding", self._spec.client, round_)
+        return Encoder(compression, seed, parameters, before)
+
+    def _state_of_hub(self, settings: TrainingSettings) -> Mapping[str, torch.Tensor] | None:
+        """What the strategy keeps at the hub, at every rank; None where the order has none, or the training needs none."""
+        if settings.method is None or settings.method.control_variates is None:
+            return None
+        found = tensors.read(self._hub_state) if self._hub_state else None
+        if self._ring.size > 1:
+            forms = None if found is None else {name: tensors.form(tensor) for name, tensor in found.items()}
+            forms = json.loads(operations.broadcast_text(self._ring, json.dumps(forms)))
+            if forms is None:
+                return None
+            found = tensors.empty(forms) if found is None else found
+            operations.broadcast_tensors(self._ring, found)
+        return found
+
+    def _written(
+        self,
+        folder: Path | None,
+        encryption: "Mapping[str, Encryption]",
+        made: Made,
+        encoder: Encoder | None,
+        sent: frozenset[str],
+    ) -> tuple[tensors.Written, dict[str, tensors.Written]]:
+        """Rank 0 writes the payloads, the update of those tensors, and tells the others when there are none to be had."""
+        file, beside, diverged = tensors.Written("", 0), dict[str, tensors.Written](), ""
         if folder is not None:
             with task_code("state_dict()"):
                 trained = self._model.state_dict()
                 state.check(trained)
                 local = tensors.on_host(trained)
             entrypoint.check_alike(local, self._base)
+            exchange.check_kept(self._exchange, local, self._base)
+            base = {name: self._base[name] for name in sent}
+            kept = {name: value for name, value in local.items() if name not in sent | self._exchange.frozen}
             try:
-                file = tensors.write_delta(folder / UPDATE_FILE, local, self._base, encryption)
+                tensors.check_finite(kept, self._base)
+                for name, values in made.payloads.items():
+                    beside[name] = tensors.write_beside(folder / payload_file(name), values, encryption.get(name))
+                update = folder / payload_file(UPDATE)
+                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder=encoder)
             except DivergedError as error:
                 diverged = str(error)
         if diverged := operations.broadcast_text(self._ring, diverged):
             raise DivergedError(diverged)
-        return file
+        if encoder is not None:
+            plain, codec = tensors.plain_size({name: self._base[name] for name in sent}), encoder.compression.codec
+            log.info(
+                "%s: the update is %d bytes instead of %d, %.2f times smaller",
+                codec,
+                file.encoded,
+                plain,
+                plain / file.encoded,
+            )
+        return file, beside
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
         """The local model on local test data, where that costs less than the training did."""
@@ -218,18 +371,27 @@ class Session:
             content = agreement.content_of((data.train, data.test))
         agreement.same_data(self._ring, self._ranks, sizes, content)
 
-    def _reset(self) -> None:
+    def _reset(self, own: Mapping[str, torch.Tensor] = MappingProxyType({})) -> None:
+        """`own`: of some tensors, in place of the base's."""
         with task_code("load_state_dict()"):
-            self._model.load_state_dict(self._base)
+            self._model.load_state_dict({**self._base, **own})
 
     def _site(self, round_: int) -> Site:
         spec = self._spec
         return Site(spec.client, spec.data_dir, dict(os.environ), derived(spec.seed, "site", spec.client), round_)
 
     def _context(
-        self, round_: int, purpose: str, folder: Path | None, settings: TrainingSettings, stopped: Callable[[], bool]
+        self,
+        round_: int,
+        purpose: str,
+        folder: Path | None,
+        settings: TrainingSettings,
+        stopped: Callable[[], bool],
+        method: Method,
+        own: site_state.SiteState | None = None,
     ) -> Context:
         seed = derived(self._spec.seed, purpose, self._spec.client, round_)
         path = folder / CHECKPOINT_FILE if folder is not None else None
-        progress = Checkpoints(path, settings.checkpoint_every_s, self._ring)
-        return Context(self._site(round_), seed, progress, stopped, self._ring, self._state.copy(), self._ranks)
+        progress = Checkpoints(path, settings.checkpoint_every_s, self._ring, method, self._exchange.frozen)
+        own = self._state.copy() if own is None else own
+        return Context(self._site(round_), seed, progress, stopped, self._ring, own, method, self._ranks)

@@ -39,6 +39,19 @@ def check_finite(model: torch.nn.Module) -> None:
             )
 
 
+def parameters(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Names of parameters, by the entries of a state_dict() that hold them; what is not here is a buffer. Of a model on the CPU.
+
+    A parameter is known by its name, since a state_dict() of the task's own may give copies; under another name, as of a
+    tied or renamed one, by its memory.
+    """
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    named = {n: first[id(p)] for n, p in model.named_parameters(remove_duplicate=False)}
+    memory = {parameter.data_ptr(): first[id(parameter)] for parameter in model.parameters()}
+    found = {entry: named.get(entry) or memory.get(tensor.data_ptr()) for entry, tensor in state.items()}
+    return {entry: name for entry, name in found.items() if name is not None}
+
+
 def _check_name(name: object) -> None:
     """Of what a file of tensors can hold."""
     try:

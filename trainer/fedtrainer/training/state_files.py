@@ -146,6 +146,7 @@ class OrderState:
     committed: Committed | None  # whose state the order starts from
     update: Update | None = None  # whose state it stages; an evaluation stages none
     why_lost: str = ""  # what is to be said where that state is not there
+    taken_back: bool = False  # the hub knows of the site's updates, and that none is in the model: it begins anew
 
 
 def _sync(folder: Path) -> None:

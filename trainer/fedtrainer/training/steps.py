@@ -37,6 +37,10 @@ class Steps:
         device = torch.device(ctx.device).type
         if settings.mixed_precision == "Float16" and device == "xla":
             raise BadSettingsError("training.mixedPrecision Float16 is not for TPU: use BFloat16")
+        if settings.mixed_precision == "Float16" and ctx.method.averages:
+            raise BadSettingsError(
+                "training.mixedPrecision Float16 leaves steps out, whose gradients the job's strategy needs: use BFloat16"
+            )
         self.optimizer = optimizer_of(settings.optimizer, model)
         self._task, self._model, self._ctx = task, model, ctx
         self._parts = settings.gradient_accumulation_steps
@@ -66,7 +70,7 @@ class Steps:
                 self._backward(loss, len(piece) * ranks.size / len(batch))
             found.append((len(piece) / len(batch), loss.detach()))
         flags = self._sync.finish()
-        self._update(rate)
+        self._update(rate, len(batch))
         losses.add(found)
         return flags
 
@@ -88,9 +92,12 @@ class Steps:
             loss = loss * weight
         self._scaler.scale(loss).backward()
 
-    def _update(self, rate: float) -> None:
+    def _update(self, rate: float, samples: int) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if self._ctx.method.wanted:
+            self._scaler.unscale_(self.optimizer)  # a step that overflowed stays one that is left out
+            self._ctx.correct(self.optimizer, samples)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self._ctx.ring.flush()

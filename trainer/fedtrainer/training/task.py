@@ -18,7 +18,10 @@ class Task:
     """What is trained. Write `model` and `data`; change the rest where the defaults do not fit."""
 
     def model(self) -> "torch.nn.Module":
-        """The model, freshly initialized. Every call gives the same names and shapes."""
+        """The model, freshly initialized. Every call gives the same names and shapes.
+
+        Write `model(self, width: float = 1.0)` where sites may train sub-models: leading slices of the tensors of width 1.
+        """
         raise NotImplementedError("a Task needs model(): return a torch.nn.Module")
 
     def data(self, site: Site) -> Data:

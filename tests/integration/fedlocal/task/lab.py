@@ -24,10 +24,12 @@ def drawn():
 
 
 class Lab(Task):
-    def __init__(self):
-        self.shift = drawn()
+    def __init__(self, width=0):
+        self.width, self.shift = width, drawn()
 
     def model(self):
+        if self.width:
+            return torch.nn.Sequential(torch.nn.Linear(4, self.width), torch.nn.ReLU(), torch.nn.Linear(self.width, 1))
         return torch.nn.Linear(4, 1)
 
     def data(self, site):
@@ -51,7 +53,7 @@ class Lab(Task):
         return super().train(model, data, settings, ctx)
 
 
-def task():
+def task(width=0):
     if os.environ.get("LAB_MODE") == "never":
         time.sleep(3600)
-    return Lab()
+    return Lab(width)

@@ -17,14 +17,6 @@ ROOT = HERE.parents[3]
 TOKEN = "ab" * 32
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 @dataclass
 class Pool:
     """A site of `workers` pods."""

@@ -10,7 +10,8 @@ from fedapi.wire.tokens import hkdf
 from fedtrainer.launch import generations as g
 from fedtrainer.launch.client import Client
 from fedtrainer.launch.messages import TOKEN_INFO, JoinRequest, Place
-from tests.integration.fedtrainer.launch.pool import TOKEN, Pool, alive, free_port
+from tests.integration.fedtrainer.launch.pool import TOKEN, Pool, free_port
+from tests.processes import running
 from tests.waiting import PATIENCE_S, until
 
 
@@ -37,7 +38,7 @@ def test_four_workers_form_a_generation_and_finish(pools):
     assert len({r["store_port"] for r in ranks}) == 1
     pool.finish(pods)
     assert "[rank 5] works" in pool.log(2)
-    assert not any(alive(r["pid"]) for r in ranks)
+    assert not any(running(r["pid"]) for r in ranks)
 
 
 def test_a_killed_rank_ends_its_pod_and_the_others_form_again_with_its_successor(pools):
@@ -49,7 +50,7 @@ def test_a_killed_rank_ends_its_pod_and_the_others_form_again_with_its_successor
     assert pool.reason(1).read_text() == "rank 2 of worker 1 ended with signal 9\n"
     pods[1] = pool.start(1)
     pool.generation(2, 4)
-    assert not any(alive(rank["pid"]) for rank in first)
+    assert not any(running(rank["pid"]) for rank in first)
     pool.order(1, "12 no data at /data/x.csv")  # a second fault, with a reason, at worker 0
     assert pods[0].wait(PATIENCE_S) == Exit.DATA_MISSING
     assert pool.reason(0).read_text() == "no data at /data/x.csv\n"
@@ -64,7 +65,7 @@ def test_killed_launchers_take_their_ranks_along_and_are_joined_again(pools):
     for number, worker in ((1, 0), (2, 1)):
         ranks = pool.generation(number, 2)
         pods[worker].kill()
-        until(lambda ranks=ranks: not any(alive(rank["pid"]) for rank in ranks))
+        until(lambda ranks=ranks: not any(running(rank["pid"]) for rank in ranks))
         assert pods[1 - worker].poll() is None
         pods[worker] = pool.start(worker)
     pool.generation(3, 2)

@@ -57,6 +57,23 @@ def delivered(bucket, clock=None):
     return made
 
 
+def test_a_model_and_what_goes_with_it_have_a_url_each_for_all_sites():
+    bucket = Bucket()
+    delivery = delivered(bucket)
+    refs = [bucket.put_once(f"models/{n}-{DIGEST}", bytes([n])) for n in range(12)]
+
+    async def both(site, *pair):
+        return [(await delivery.offer(ref, Holder(site))).sha256 for ref in pair]
+
+    with asyncio.Runner() as runner:
+        for round_ in range(6):
+            pair = refs[2 * round_ : 2 * round_ + 2]
+            for site in range(10):
+                assert runner.run(both(f"site-{site}", *pair)) == [ref.sha256 for ref in pair]
+            assert bucket.signed == 2 * (round_ + 1)
+    assert len(delivery._offered) <= 4, "of rounds before nothing is kept"
+
+
 def test_one_url_of_a_model_is_made_for_all_sites_and_anew_before_it_is_old():
     bucket, clock = Bucket(), Clock()
     delivery = delivered(bucket, clock)

@@ -11,7 +11,7 @@ from fedapi.outcome import Exit
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
 OTHERS = [
-    ({"name": "FedYogi"}, "strategy 'FedYogi' is none of this version's (FedAvg, FedAvgM)"),
+    ({"name": "FedMagic"}, "strategy 'FedMagic' is none of this version's (Bulyan, DiLoCo, F"),
     ({"name": "FedAvgM", "parameters": {"momentum": 0.9}}, "FedAvgM is given momentum, this version's takes learning_rate, mom"),
     ({"name": "FedAvg", "parameters": {"clip": 1.0}}, "FedAvg is given clip, this version's takes no numbers"),
 ]  # fmt: skip

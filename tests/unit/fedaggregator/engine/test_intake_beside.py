@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from fedaggregator import metrics
 from fedaggregator.clock import steady_clock
@@ -19,7 +20,7 @@ from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
-from fedapi.wire.job import RollbackTo
+from fedapi.wire.job import RollbackTo, RosterEntry, TrainingOverride
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import HandedUpdate, Payload, Refusal, UpdateManifest
@@ -50,20 +51,27 @@ class SlowStore(MemoryStore):
 
 
 @contextlib.asynccontextmanager
-async def collecting(tmp_path, store, threads=None, **values):
-    """An engine that collects round 1 of sites a and b, and its intake."""
-    (tmp_path / "job.json").write_text(rules.config("ab", **values).model_dump_json())
+async def collecting(tmp_path, store, threads=None, config=None, initial=None, **values):
+    """An engine that collects round 1 of sites a and b, and its intake. `initial`: a model that later ones need."""
+    (tmp_path / "job.json").write_text((config or rules.config("ab", **values)).model_dump_json())
     with threads or ThreadPoolExecutor(4) as pool:
-        config = ConfigFile(tmp_path / "job.json", "uid")
-        engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, 1.0)
+        engine = Engine(
+            store,
+            Payloads(store, bytes(32)),
+            ConfigFile(tmp_path / "job.json", "uid"),
+            steady_clock(),
+            pool,
+            1.0,
+        )
         await engine.start()
         others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
         running = asyncio.create_task(engine.run(*others))
         try:
             async with asyncio.timeout(30):
                 with store.writer(engine.state.layout.model(0, DIGEST)) as writer:
-                    writer.write(save({"w": np.zeros(4, np.float32)}))
-                    await engine.handle(InitialModelFound(engine.clock(), writer.finish()))
+                    writer.write(initial or save({"w": np.zeros(4, np.float32)}))
+                    found = InitialModelFound(engine.clock(), writer.finish(), partial=initial is not None)
+                    await engine.handle(found)
                 for site in "ab":
                     await engine.heard(site)
                 assert engine.state.phase is Phase.COLLECTING
@@ -354,5 +362,64 @@ def test_the_store_is_not_asked_without_end_for_what_a_site_never_uploads(tmp_pa
             assert metrics.REFUSALS.labels("Busy")._value.get() == before + 5
             with pytest.raises(RequestRefusedError, match="not uploaded"):
                 await beside.update("b", envelope(engine, store, "b"))  # another site is asked for
+
+    asyncio.run(run())
+
+
+def narrow_update(engine: Engine, site: str, rows: int) -> HandedUpdate:
+    """With the update in the message."""
+    data = save({"w": np.ones(rows, np.float32)})
+    handed = envelope(engine, MemoryStore(), site)
+    ref = ObjectRef(
+        key=engine.state.layout.update(site, 1, found := hashlib.sha256(data).hexdigest()), sha256=found, size=len(data)
+    )
+    body = handed.body.model_copy(update={"payloads": {"update": Payload(object=ref)}})
+    return HandedUpdate(body=body, content={"update": data})
+
+
+def test_an_update_has_the_shape_of_its_site_s_sub_model(tmp_path):
+    """Site a trains half of the model, b all of it; the initial model says what half is."""
+
+    async def run():
+        store = SlowStore("nobody")
+        roster = (RosterEntry(name="a", override=0), RosterEntry(name="b"))
+        config = rules.config("ab").model_copy(
+            update={"roster": roster, "overrides": (TrainingOverride(model_width=0.5),)}
+        )
+        said = {"fedloom": json.dumps({"widths": {"0.5": {"w": [2]}}})}
+        async with collecting(
+            tmp_path, store, config=config, initial=save({"w": np.zeros(4, np.float32)}, said)
+        ) as both:
+            engine, intake = both
+            with pytest.raises(
+                RequestRefusedError, match=r"modelWidth 0\.5: tensor 'w' is F32\[4\], the base has F32\[2\]"
+            ):
+                await intake.update("a", narrow_update(engine, "a", 4))
+            assert "a: WrongShape" in engine.state.void[0].message, "it would only send it again"
+            with pytest.raises(
+                RequestRefusedError, match=r"fit its base: tensor 'w' is F32\[2\], the base has F32\[4\]"
+            ):
+                await intake.update("b", narrow_update(engine, "b", 2))
+
+    asyncio.run(run())
+
+
+def test_a_narrow_and_a_whole_update_make_the_model_in_which_they_overlap(tmp_path):
+    async def run():
+        store = SlowStore("nobody")
+        roster = (RosterEntry(name="a", override=0), RosterEntry(name="b"))
+        config = rules.config("ab").model_copy(
+            update={"roster": roster, "overrides": (TrainingOverride(model_width=0.5),)}
+        )
+        said = {"fedloom": json.dumps({"widths": {"0.5": {"w": [2]}}})}
+        async with collecting(
+            tmp_path, store, config=config, initial=save({"w": np.zeros(4, np.float32)}, said)
+        ) as both:
+            engine, intake = both
+            for site, rows in (("a", 2), ("b", 4)):
+                assert not (await intake.update(site, narrow_update(engine, site, rows))).duplicate
+            await shown(engine, lambda: engine.state.tip.round == 1)
+            assert load(store.get(engine.state.tip.model.key))["w"].tolist() == [1.0] * 4
+            assert engine.state.tip.initial is not None
 
     asyncio.run(run())

@@ -19,11 +19,10 @@ def table(seed: int) -> tensorfile.TensorFile:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_spans_cover_the_model(seed, monkeypatch):
-    monkeypatch.setattr(spans, "BLOCK_BYTES", 4096)
+def test_spans_cover_the_model(seed):
     model = table(seed)
     kept = frozenset(tensor.name for tensor in model.tensors if int(tensor.name[1:]) % 2)
-    found = spans.spans(model, kept)
+    found = spans.spans(model, kept, 4096)
     begins = {tensor.name: tensor.begin for tensor in model.tensors}
     kinds = {tensor.name: (tensor.dtype, tensor.name in kept) for tensor in model.tensors}
     position = model.tensors[0].begin

@@ -1,4 +1,4 @@
-"""The seams of a fold, each with a strategy of this test: weights by content, a rule over all updates at once, memory."""
+"""The seams of a fold, each with a strategy of this test: weights by inner products, buffers apart, all updates at once, memory."""
 
 import json
 import struct
@@ -11,14 +11,15 @@ from safetensors.numpy import load, save
 from fedaggregator.engine.folding import ModelNotFiniteError, fold
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.job import OptimizerSettings, StrategySettings, TrainingSettings
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, Payload
-from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold, Term
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Strategy
 from fedcore.strategies.table import STRATEGIES
+from fedcore.strategies.weighing import TooFewUpdatesError
 from fedcore.tensors import tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError
 from fedstore.memory import MemoryStore
@@ -76,7 +77,7 @@ def register(monkeypatch):
     return put
 
 
-def median(terms, accumulator):
+def median(terms, accumulator, _parameters):
     stacked = np.stack([block.copy() for _, block in terms])
     accumulator.total[:] = np.median(stacked, axis=0)
     return accumulator.total
@@ -94,25 +95,133 @@ def test_a_rule_over_all_updates_at_once_stacks_the_stream(register):
     assert (model["mask"] == base["mask"]).all()
 
 
-def within(updates, parameters):
-    """Leaves out updates whose norm is over a limit: two passes over the files, of one block each."""
-    norms = [sum(float(np.square(block, dtype=np.float64).sum()) for block in update.blocks()) for update in updates]
-    return tuple(Fraction(norm <= parameters["limit"] ** 2) for norm in norms)
+def within(cohort, parameters):
+    """Leaves out updates whose norm is over a limit."""
+    return tuple(Fraction(bool(square <= parameters["limit"] ** 2)) for square in np.diag(cohort.inner_products))
 
 
-def test_weights_may_come_from_what_is_in_the_updates(register):
-    name = register(Strategy("Within", within, frozenset({"limit"})))
+def test_weights_may_come_from_inner_products_of_what_is_in_the_updates(register):
+    name = register(Strategy("Within", within, frozenset({"limit"}), gram=True))
     job = Round()
     base = load(job.store.get(job.base.key))
     terms = [job.term(1), job.term(2, big=np.full(600_000, 50, np.float32)), job.term(3)]
     model = job.fold(name, *terms, limit=2000.0)
     assert np.array_equal(model["big"], base["big"] + (tensors(1)["big"] + tensors(3)["big"]))
+    state = load(job.store.get(job.hub_state.key))
+    assert {tensor: values.shape[1:] for tensor, values in state.items()} == dict.fromkeys(PARAMETERS, (0,))
+    model, state = job.base, job.hub_state
     assert job.fold(name, *terms, limit=1e-9).keys() == base.keys()
-    assert job.base.key == LAYOUT.model(1, job.base.sha256), "no update counts: the model stays"
+    assert (job.base, job.hub_state) == (model, state), "no update counts: the model stays"
+
+
+def test_inner_products_are_of_parameters_in_every_round(register):
+    """A buffer, whose values have another scale, is no part of the distance; the folded model does not say which it is."""
+    seen = []
+
+    def looking(cohort, parameters):
+        seen.append(cohort.inner_products.copy())
+        return fedavg.weights(cohort, parameters)
+
+    name = register(Strategy("Looking", looking, gram=True))
+    job = Round()
+    for round_ in (1, 2):
+        seen.clear()
+        far = np.full(5, 1e6 * round_, np.float32)
+        job.fold(name, *(job.term(10 * round_ + seed, running_mean=far) for seed in range(4)))
+        updates = [tensors(10 * round_ + seed) for seed in range(4)]
+        flat = [
+            np.concatenate([u[tensor].astype(np.float64).ravel() for tensor in sorted(PARAMETERS)]) for u in updates
+        ]
+        exact = np.array(flat) @ np.array(flat).T
+        assert np.allclose(seen[0], exact, rtol=1e-5, atol=1e-5 * exact.max())
+        assert seen[0].tobytes() == seen[1].tobytes(), "of the second fold of the same round"
+
+
+def test_the_seed_and_the_plan_s_training_reach_a_strategy(register):
+    seen = []
+
+    def looking(cohort, parameters):
+        seen.append((cohort.seed, cohort.training.optimizer.momentum, [(u.client, u.steps) for u in cohort.updates]))
+        return fedavg.weights(cohort, parameters)
+
+    register(Strategy("Looking", looking))
+    job = Round()
+    order = Fold(
+        1, 1, job.base, StrategySettings(name="Looking"), (job.term(1), job.term(2, samples=0)), None,
+        TrainingSettings(optimizer=OptimizerSettings(momentum=0.5)), 77,
+    )  # fmt: skip
+    fold(job.store, Payloads(job.store, bytes(32)), LAYOUT, order, lambda: False)
+    assert seen == [(77, 0.5, [("site-1", None)])]
+
+
+def first_alone(cohort, _parameters):
+    return tuple(Fraction(index == 0) for index in range(len(cohort.updates)))
+
+
+def test_buffers_and_integers_may_count_otherwise_than_parameters(register):
+    """In every round: the file at the hub says which is which, though it holds no number."""
+    name = register(Strategy("Apart", first_alone, buffers=fedavg.weights))
+    job = Round()
+    for round_ in (1, 2, 3):
+        base = load(job.store.get(job.base.key))
+        seeds = (10 * round_, 10 * round_ + 1)
+        model = job.fold(name, job.term(seeds[0], samples=1), job.term(seeds[1], samples=3))
+        first, second = (tensors(seed) for seed in seeds)
+        for tensor in ("big", "wide", "bias"):
+            assert np.array_equal(model[tensor], base[tensor] + first[tensor]), tensor
+        mean = np.float32(0.25) * first["running_mean"] + np.float32(0.75) * second["running_mean"]
+        assert np.array_equal(model["running_mean"], base["running_mean"] + mean)
+        assert np.array_equal(model["count"], base["count"] + np.rint(first["count"] / 4 + 0.75 * second["count"]))
+        assert job.hub_state is not None
+
+
+def test_a_strategy_without_memory_may_step_by_itself(register):
+    """To parameters alone: a buffer gets the mean as it is."""
+
+    def half(base, update, memory, _parameters):
+        return base + np.float32(0.5) * update, memory
+
+    name = register(Strategy("Half", fedavg.weights, optimize=half))
+    job = Round()
+    for round_ in (1, 2):
+        base = load(job.store.get(job.base.key))
+        model = job.fold(name, job.term(round_))
+        update = tensors(round_)
+        assert np.array_equal(model["bias"], base["bias"] + np.float32(0.5) * update["bias"])
+        assert np.array_equal(model["running_mean"], base["running_mean"] + update["running_mean"])
+
+
+def test_memory_begins_with_the_numbers_of_its_strategy(register):
+    name = register(
+        Strategy("Begins", fedavg.weights, frozenset({"rate"}), memory=2, start=lambda given: (3.0, given["rate"]))
+    )
+    job = Round()
+    job.fold(name, job.term(1), rate=0.25)
+    for values in load(job.store.get(job.hub_state.key)).values():
+        assert (values == [3.0, 0.25]).all()
+
+
+def largest(base, terms):
+    return np.max([base + update for _, update in terms], axis=0)
+
+
+def test_integers_have_a_rule_of_their_strategy(register):
+    name = register(Strategy("Largest", fedavg.weights, integers=largest))
+    job = Round()
+    base = load(job.store.get(job.base.key))["count"]
+    model = job.fold(name, *(job.term(seed) for seed in (1, 2, 3)))
+    assert np.array_equal(model["count"], base + np.max([tensors(seed)["count"] for seed in (1, 2, 3)], axis=0))
+
+
+def test_fewer_updates_than_a_strategy_is_defined_for_are_told(register):
+    name = register(Strategy("Three", fedavg.weights, least=lambda _: 3))
+    job = Round()
+    with pytest.raises(TooFewUpdatesError, match="strategy Three needs 3 updates with samples, 2 came"):
+        job.fold(name, job.term(1), job.term(2), job.term(3, samples=0))
 
 
 def test_an_update_that_is_damaged_while_it_is_weighed_is_named(register):
-    name = register(Strategy("Within", within, frozenset({"limit"})))
+    name = register(Strategy("Within", within, frozenset({"limit"}), gram=True))
     job = Round()
     terms = [job.term(1), job.term(2)]
     key = terms[1].payloads[UPDATE].object.key

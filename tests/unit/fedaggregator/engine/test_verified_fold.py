@@ -13,14 +13,14 @@ from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
 from fedapi.wire.job import StrategySettings
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Payload
-from fedapi.wire.store import Layout
 from fedcore.rounds.effects import Fold, Term
 from fedstore.memory import MemoryStore
 
 LAYOUT = Layout("ns", "job", "uid")
-KIND = {"float32": "F32", "int64": "I64"}
+KIND = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
 def tensors(seed: int) -> dict[str, np.ndarray]:

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from fedaggregator.queued.arrivals import LookedAt, keys
+from fedapi.wire.job import StrategySettings
+from fedapi.wire.layout import Layout
 from fedapi.wire.location import S3
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import Layout
 from fedcore.rounds.state import Phase
 from fedstore.memory import MemoryStore
 
@@ -61,7 +62,8 @@ def test_a_hint_never_deletes_what_may_be_put_right_meanwhile():
 
     layout, bucket = Layout("ns", "job", "uid"), Bucket()
     attempt = SimpleNamespace(plan=SimpleNamespace(round=1), selected=lambda _: True, accepted={})
-    state = SimpleNamespace(layout=layout, phase=Phase.COLLECTING, current=attempt)
+    config = SimpleNamespace(strategy=StrategySettings())
+    state = SimpleNamespace(layout=layout, phase=Phase.COLLECTING, current=attempt, accepted={}, config=config)
     looked = LookedAt(delivery := Delivery(), bucket, SimpleNamespace(state=state, blocking=blocking))
     for number, content in enumerate((b"wrong", b"right")):
         key = layout.update("berlin", 1, sha256 := str(number) * 64)

@@ -12,7 +12,7 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.requests.entrusted import EntrustedStates
-from fedapi.wire.site import EntrustRequest, RecallRequest
+from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedcore.rounds import entrusting
 from fedcore.rounds.state import Contribution
 from fedstore.memory import MemoryStore

@@ -1,8 +1,9 @@
 """A history that was restored under another job: what its commits name is found in the new store, and nothing else moves."""
 
 from fedapi.wire import storekey
+from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head, Layout
+from fedapi.wire.store import CommitRecord, Head
 
 OLD = Layout("lab", "heart-disease", "0b5c1f9e-0000-4000-8000-000000000001")
 NEW = Layout("other", "heart", "0b5c1f9e-0000-4000-8000-000000000002")
@@ -22,6 +23,10 @@ def test_what_a_restored_commit_names_is_in_the_new_store():
     assert found.model.key == NEW.model(7, DIGEST)
     assert found.hub_state.key == NEW.hub_state(7, DIGEST)
     assert found.job_uid == OLD.uid, "who made it stays"
+    partial = commit(OLD.model(7, DIGEST)).model_copy(
+        update={"initial": found.model.model_copy(update={"key": OLD.model(0, DIGEST)})}
+    )
+    assert storekey.here(NEW, partial).initial.key == NEW.model(0, DIGEST)
 
 
 def test_a_jobs_own_commit_stays_as_it_is():

@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 
 from fedaggregator.status import status
-from fedapi.wire.job import TrainingSettings
-from fedapi.wire.protocol import ENCRYPTION, FEATURES, OLDEST_AT_SITE, PROTOCOL
-from fedcore.rounds import assignment, machine, planning
+from fedapi.wire.compression import Compression
+from fedapi.wire.job import Method, StrategySettings, TrainingSettings
+from fedapi.wire.protocol import COMPRESSION, ENCRYPTION, FEATURES, FRAGMENTS, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.store import PlanRecord
+from fedcore.rounds import admission, assignment, machine, planning
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import WriteFailure, WritePlan
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound
 from fedcore.rounds.state import End, Phase, State
-from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, config, kinds, ref
+from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, collecting, config, kinds, manifest, ref
 
 OLD, TODAY = Speech(), Speech(PROTOCOL, OLDEST_AT_SITE, frozenset(FEATURES))
 NEWER, MUCH_NEWER = Speech(PROTOCOL + 1, PROTOCOL, frozenset()), Speech(PROTOCOL + 2, PROTOCOL + 1, frozenset(FEATURES))
@@ -50,6 +52,76 @@ def test_encryption_is_asked_of_those_alone_who_can_do_it():
     state, effects = heard(state, "a", without, 12.0)
     assert kinds(effects) == [WriteFailure, WritePlan], "the plan under way decides, and then the configuration"
     assert (state.current.plan.attempt, state.current.plan.encryption) == (2, None)
+
+
+AT_SITES = [
+    ("FedProx", {"mu": 0.1}, "proximal", {"proximal": 0.1}),
+    ("FedSGD", {"learning_rate": 0.1}, "full-gradient", {"full_gradient": True}),
+    ("SCAFFOLD", {"learning_rate": 1.0}, "control-variates", {"control_variates": 2}),
+    ("DiLoCo", {"learning_rate": 0.7, "momentum": 0.9}, "keep-optimizer", {"keep_optimizer": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "numbers", "feature", "asked"), AT_SITES, ids=[row[0] for row in AT_SITES])
+def test_a_strategy_with_a_part_at_the_sites_is_planned_so_and_asked_of_those_alone_who_can(
+    name, numbers, feature, asked
+):
+    wanted = config("ab", strategy=StrategySettings(name=name, parameters=numbers))
+    without = replace(TODAY, features=TODAY.features - {feature})
+    assert misfit(TODAY, wanted) == misfit(without, config()) == ""
+    assert f"cannot do strategy.name {name} ({feature}): build its task image" in misfit(without, wanted)
+    state = machine.step(State(wanted, epoch=1), InitialModelFound(1.0, ref(A)))[0]
+    for client in "ab":
+        state, _ = heard(state, client, TODAY)
+    assert state.current.plan.training.method == Method(**asked)
+    assert state.config.training.method is None
+    stored = PlanRecord.stored(state.current.plan.sealed().canonical())
+    assert feature in misfit(without, stored), "the plan says it, too"
+
+
+def test_fragments_are_asked_of_those_alone_who_can_hold_them_back():
+    without = replace(TODAY, features=TODAY.features - {FRAGMENTS})
+    numbers = {"learning_rate": 0.7, "momentum": 0.9}
+    whole, divided = (StrategySettings(name="DiLoCo", parameters=numbers, fragments=count) for count in (None, 3))
+    assert misfit(TODAY, config(strategy=divided)) == misfit(without, config(strategy=whole)) == ""
+    assert "cannot do strategy.diLoCo.fragments 3: build its task image" in misfit(without, config(strategy=divided))
+    assert misfit(without, config(strategy=divided)).endswith("or set it to 1")
+    state = machine.step(State(config("a", strategy=divided), epoch=1), InitialModelFound(1.0, ref(A)))[0]
+    state, _ = heard(state, "a", TODAY)
+    assert state.current.plan.training.method == Method(keep_optimizer=True, fragments=3)
+    assert "fragments" not in Method(keep_optimizer=True).model_dump(), "plans of others are what they were"
+
+
+NOVA = StrategySettings(name="FedNova")
+
+
+def test_a_strategy_that_counts_optimizer_steps_takes_no_trainer_that_does_not_say_them():
+    assert misfit(TODAY, config(strategy=NOVA)) == misfit(OLD, config()) == ""
+    assert "cannot do strategy.name FedNova, which needs the sites' optimizer steps: build" in misfit(
+        OLD, config(strategy=NOVA)
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "samples", "refused"), [(None, 5, True), (0, 5, True), (1, 5, False), (None, 0, False)]
+)
+def test_an_update_that_does_not_say_its_steps_is_refused_where_they_count(steps, samples, refused):
+    for strategy in (NOVA, StrategySettings()):
+        state = collecting("ab", strategy=strategy)
+        answer = admission.update(state, "a", manifest(state, "a", samples, steps=steps))
+        assert (answer is not None) is (refused and strategy is NOVA)
+        assert answer is None or "strategy FedNova needs the optimizer steps of an update" in answer.message
+
+
+def test_a_codec_is_asked_of_those_alone_who_have_it():
+    without = replace(TODAY, features=TODAY.features - {COMPRESSION})
+    wanted = config(compression=Compression(codec="Int4"))
+    assert misfit(TODAY, wanted) == misfit(without, config()) == ""
+    words = (
+        "cannot do compression.codec Int4: build its task image with a trainer of this hub's version, or set it to None"
+    )
+    assert words in misfit(without, wanted)
+    assert "compression.codec Int4" in misfit(OLD, wanted)
 
 
 def heard(state: State, client: str, speech: Speech, now: float = 10.0):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fedapi.wire.compression import Compression
 from fedapi.wire.job import JobConfig, StrategySettings
 from fedapi.wire.site import UpdateEnvelope
 from fedapi.wire.store import CloseRecord, CommitRecord, Head, PlanRecord
@@ -9,6 +10,7 @@ from fedcore.rounds import admission, recovery
 from fedcore.rounds.recovery import Log
 from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, collecting, manifest
 
+INT8 = Compression(codec="Int8")
 CHANGED = {
     "strategy": StrategySettings(name="Another", parameters={"momentum": 0.9}),
     "grace_after_quorum_s": 1.0,
@@ -37,6 +39,25 @@ def test_a_restart_after_a_changed_spec_folds_what_was_planned():
     again, (fold,) = restarted(state, state.current.plan, closes=(close,))
     assert fold == effects[0]
     assert (again.current.quorum, again.current.grace_s, again.current.max_samples) == (2, 30.0, 1000)
+
+
+def test_a_codec_is_what_was_planned():
+    state = collecting("ab", compression=INT8)
+    assert (state.current.plan.codec, state.current.plan.compression) == ("Int8", INT8)
+    changed = {"compression": Compression(codec="TopK", fraction=0.1, error_feedback=True)}
+    state = replace(state, config=state.config.model_copy(update=changed))
+    said = manifest(state, "a")
+    encoded = {name: payload.model_copy(update={"codec": "Int8"}) for name, payload in said.payloads.items()}
+    assert admission.update(state, "a", said.model_copy(update={"payloads": encoded})) is None
+    refused = admission.update(state, "a", said)
+    assert refused.code == "Malformed"
+    assert refused.message == "payloads.update.codec is None, round 1 asks for Int8: do as the order says"
+
+
+def test_a_plan_without_codec_says_what_it_said_before():
+    plan = collecting("ab").current.plan
+    assert "compression" not in plan.model_dump(mode="json")
+    assert plan.codec == "None"
 
 
 def test_what_a_site_may_claim_is_what_was_planned():

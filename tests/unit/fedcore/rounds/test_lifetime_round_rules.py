@@ -10,6 +10,7 @@ from fedcore.rounds.effects import Commit, Discard, Finish, WriteFailure, WriteP
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound, Ticked
 from fedcore.rounds.state import Phase, State
 from fedcore.selection import choice
+from fedcore.selection.candidates import Candidate
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
 
@@ -59,7 +60,7 @@ def test_a_site_that_never_comes_is_the_deadlines():
     ],
 )
 def test_a_round_takes_as_many_sites_as_the_status_can_name(values, sites, count):
-    names = [f"s{i:04}" for i in range(sites)]
+    names = [Candidate(f"s{i:04}") for i in range(sites)]
     chosen = choice.selected(rules.config(lifetime="Round", **values), names, 1, 1)
     assert len(chosen) == count
     assert len(choice.selected(rules.config(), names, 1, 1)) == sites

@@ -14,9 +14,20 @@ from fedapi.wire.site import EvaluationReport, Payload, UpdateManifest, UploadRe
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import admission, assignment, closing, evaluation, machine, planning
 from fedcore.rounds.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
-from fedcore.rounds.events import Accepted, Configured, Evaluated, Folded, Heard, InitialModelFound, SiteFailed, Ticked
+from fedcore.rounds.events import (
+    Accepted,
+    Configured,
+    Evaluated,
+    Folded,
+    FoldFailed,
+    Heard,
+    InitialModelFound,
+    SiteFailed,
+    Ticked,
+)
 from fedcore.rounds.state import Phase, Score, State
 from fedcore.selection import choice
+from fedcore.selection.candidates import Candidate
 from fedcore.strategies.table import STRATEGIES
 from fedoperator.decide.reasons import Reason
 from fedstore.memory import MemoryStore
@@ -78,7 +89,7 @@ def kinds(effects) -> list[type]:
     ],
 )
 def test_how_many_are_selected(values, candidates, count):
-    names = [f"s{i}" for i in range(candidates)]
+    names = [Candidate(f"s{i}") for i in range(candidates)]
     chosen = choice.selected(config(**values), names, 1, 1)
     assert len(chosen) == count
     assert list(chosen) == sorted(set(chosen))
@@ -86,9 +97,9 @@ def test_how_many_are_selected(values, candidates, count):
 
 
 def test_selection_is_fair_and_depends_on_seed_round_and_attempt():
-    names = [f"s{i}" for i in range(10)]
+    names = [Candidate(f"s{i}") for i in range(10)]
     drawn = [choice.selected(config(policy="Random", per_round=2, seed=9), names, r, 1) for r in range(1, 301)]
-    counts = [sum(name in chosen for chosen in drawn) for name in names]
+    counts = [sum(each.name in chosen for chosen in drawn) for each in names]
     assert min(counts) > 30
     assert max(counts) < 95
     random = config(policy="Random", per_round=5)
@@ -197,7 +208,46 @@ def test_all_accepted_folds_at_once_in_plan_order_weighted_by_samples():
 
 
 def test_every_strategy_that_a_job_can_name_is_there():
-    assert set(STRATEGIES) == set(Strategy.model_fields["name"].annotation.__args__)
+    assert {*STRATEGIES, "Custom"} == set(Strategy.model_fields["name"].annotation.__args__)
+
+
+KRUM = StrategySettings(name="Krum", parameters={"byzantine": 1})
+
+
+def test_a_round_waits_for_as_many_sites_as_its_strategy_needs():
+    state = State(config("abcde", strategy=KRUM, min_available=1), epoch=1)
+    state, _ = machine.step(state, InitialModelFound(10.0, ref(A)))
+    state, _ = machine.step(state, Heard(10.0, tuple("abcde")))
+    assert state.current.plan.selected == tuple("abcde")
+    gone = config("abcde", strategy=KRUM)
+    gone = gone.model_copy(update={"roster": (*gone.roster[:4], RosterEntry(name="e", eligible=False))})
+    state, _ = machine.step(State(gone, epoch=1), InitialModelFound(10.0, ref(A)))
+    state, _ = machine.step(state, Heard(10.0, tuple("abcd")))
+    assert (state.phase, state.current) == (Phase.WAITING, None)
+
+
+@pytest.mark.parametrize(("quorum", "needed"), [("20%", 5), (2, 5), ("100%", 6), (6, 6)])
+def test_no_quorum_is_below_what_the_strategy_needs(quorum, needed):
+    state = collecting("abcdef", strategy=KRUM, quorum=quorum, grace_after_quorum_s=0.0)
+    assert state.current.plan.quorum == state.current.quorum == needed
+    for client in "abcd":
+        state, effects = accept(state, client)
+        assert effects == ()
+
+
+def test_no_draw_is_below_what_the_strategy_needs():
+    values = {"policy": "Random", "per_round": 2, "strategy": KRUM}
+    assert len(collecting("abcdefg", **values).current.plan.selected) == 5
+
+
+def test_too_few_updates_with_samples_fail_the_attempt_and_it_is_tried_again():
+    state = collecting("abcde", strategy=KRUM, max_failures=3)
+    for client in "abcde":
+        state, effects = accept(state, client, samples=0 if client == "e" else 5)
+    assert state.phase is Phase.FOLDING
+    state, effects = machine.step(state, FoldFailed(30.0, 1, 1, closing.TOO_FEW_UPDATES, "4 came"))
+    assert kinds(effects) == [WriteFailure, WritePlan]
+    assert (effects[0].failure.reason, state.attempt) == ("TooFewUpdates", 2)
 
 
 def test_zero_samples_leave_the_model_alone():

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from fedapi.wire.job import RosterEntry, StopRule
+from fedapi.wire.job import RosterEntry, StopRule, StrategySettings, TrainingSettings
 from fedapi.wire.site import EvaluationReport
-from fedapi.wire.store import Head
+from fedapi.wire.store import Head, Overridden
 from fedcore.rounds import admission, claims, evaluation, machine, recovery
 from fedcore.rounds.effects import Commit, WriteFailure, WritePlan
 from fedcore.rounds.events import Configured, Evaluated, Folded, FoldFailed, UpdatesDamaged
@@ -172,3 +172,37 @@ def test_answers_to_a_fold_that_is_over_change_nothing():
     for event in (FoldFailed(30.0, 1, 2, "ModelNotFinite", ""), UpdatesDamaged(30.0, 2, 1, {})):
         after, effects = machine.step(state, event)
         assert (after.phase, effects) == (Phase.FOLDING, ())
+
+
+NOVA = StrategySettings(name="FedNova")
+EPOCHS = TrainingSettings(epochs=3, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("training", "samples", "most", "words"),
+    [
+        (EPOCHS, 9, 9, "training.epochs is 3, and 9 samples are 3 batches of 4: make no more steps than 9"),
+        (EPOCHS, 8, 6, "and 8 samples are 2 batches of 4"),
+        (EPOCHS, 1, 3, "and 1 samples are 1 batches of 4"),
+        (TrainingSettings(epochs=None, local_steps=7), 1, 7, "training.localSteps is 7: make no more steps than 7"),
+    ],
+)
+def test_a_site_cannot_have_made_more_steps_than_its_order_allows(training, samples, most, words):
+    state = collecting("ab", strategy=NOVA, training=training)
+    assert admission.update(state, "a", manifest(state, "a", samples, steps=most)) is None
+    refusal = admission.update(state, "a", manifest(state, "a", samples, steps=most + 1))
+    assert refusal.code == "Malformed"
+    assert f"steps is {most + 1}, but training." in refusal.message
+    assert words in refusal.message
+    other = collecting("ab", training=training)
+    assert admission.update(other, "a", manifest(other, "a", samples, steps=most + 1)) is None, "nobody weighs by them"
+
+
+def test_its_own_override_says_how_many():
+    state = collecting("ab", strategy=NOVA, training=EPOCHS)
+    overridden = (Overridden(clients=("a",), local_steps=20),)
+    plan = state.current.plan.model_copy(update={"overrides": overridden})
+    state = replace(state, current=replace(state.current, plan=plan))
+    assert admission.update(state, "a", manifest(state, "a", 8, steps=20)) is None
+    assert "training.localSteps is 20" in admission.update(state, "a", manifest(state, "a", 8, steps=21)).message
+    assert "training.epochs is 3" in admission.update(state, "b", manifest(state, "b", 8, steps=7)).message

@@ -8,7 +8,7 @@ import pytest
 
 from fedcore.strategies import folding
 from fedcore.strategies.folding import Rules
-from fedcore.strategies.strategy import Update
+from fedcore.strategies.strategy import Cohort, Update
 from fedcore.strategies.table import STRATEGIES
 from fedcore.tensors import arithmetic
 
@@ -25,7 +25,7 @@ def fold(dtype, base, terms):
 
 
 def weights(samples):
-    return FEDAVG.weights([Update(n, None, lambda: iter(())) for n in samples], {})
+    return FEDAVG.weights(Cohort(tuple(Update(n, None) for n in samples)), {})
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_the_reference_library_reads_what_we_write():
         (raw(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'), "twice"),
         (raw({"a": 7}), "needs exactly"),
         (raw({"a": entry(extra=1)}, bytes(8)), "needs exactly"),
+        (raw({"half \ud800": entry()}, bytes(8)), "no Unicode text"),
         (raw({"a": entry(dtype="F31")}, bytes(8)), "dtype"),
         (raw({"a": entry(dtype=["F32"])}, bytes(8)), "dtype"),
         (raw({"a": entry(shape=(-2,))}, bytes(8)), "shape"),

@@ -75,3 +75,11 @@ def test_a_job_that_has_started_goes_on_with_its_oldest_sites(three):
     assert s.condition(decision, "Accepted")[:2] == ("False", Reason.TOO_MANY_SITES)
     roster = JobConfig.model_validate_json(_config(decision)).roster
     assert [entry.name for entry in roster] == ["b", "c", "d"]
+
+
+def test_a_job_that_holds_every_site_out_has_none_to_train():
+    evaluation = {"heldOut": {"selector": {"matchLabels": {"role": "v"}}}}
+    decision = decide(s.observe(s.job(evaluation=evaluation), clients=(s.site("a", {"role": "v"}),)), s.NOW)
+    status, reason, message = s.condition(decision, "Accepted")
+    assert (status, reason) == ("False", Reason.NO_MATCHING_SITES)
+    assert "spec.evaluation.heldOut.selector holds all 1 sites out" in message

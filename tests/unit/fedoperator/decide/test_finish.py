@@ -47,6 +47,10 @@ def test_no_sites_left():
     assert [o["spec"]["replicas"] for o in decision.objects] == [0]
     assert decision.suspend == {init["metadata"]["name"]: True}
     assert decision.status["completionTime"] == "2026-11-22T12:00:00Z"
+    held_out = (*s.TWO_SITES, s.site("watch", {"role": "v"}))  # one that only evaluates makes no round
+    job = s.job(s.in_round(), evaluation={"heldOut": {"selector": {"matchLabels": {"role": "v"}}}})
+    decision = decide(s.observe(job, clients=held_out, children=children, pods=tuple(pods)), s.NOW)
+    assert s.condition(decision, "Failed")[:2] == ("True", Reason.NO_SITES_LEFT)
 
 
 @pytest.mark.parametrize(

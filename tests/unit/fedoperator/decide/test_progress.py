@@ -23,6 +23,28 @@ def test_a_quorum_above_the_sites_that_can_take_part_is_named(paused):
     assert f"round.quorum is 3, above the 2 of {len(sites)} matching sites that can take part: lower it" in message
 
 
+KRUM = {"name": "Krum", "krum": {"byzantine": 1}}
+
+
+def test_a_strategy_that_needs_more_sites_is_named_before_a_round():
+    sites = [s.site(name) for name in "abcd"]
+    value, reason, message = progressing(*sites, strategy=KRUM)
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert message.startswith("strategy Krum needs 5 sites, 4 of 4 matching sites can take part: add or unpause sites")
+    assert progressing(*sites, s.site("e"), strategy=KRUM)[0] == "True"
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_root_client_that_cannot_take_part_is_named_before_a_round(paused):
+    strategy = {"name": "FLTrust", "flTrust": {"rootClient": "hub"}}
+    sites = [s.site("a"), s.site("b")]
+    others = [s.site("hub", paused=True)] if paused else []
+    value, reason, message = progressing(*sites, *others, strategy=strategy)
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert message.startswith("no round is made without strategy.flTrust.rootClient 'hub', which is no matching site")
+    assert progressing(*sites, s.site("hub"), strategy=strategy)[0] == "True"
+
+
 @pytest.mark.parametrize("quorum", [2, "100%"])
 def test_a_quorum_that_can_be_reached_holds_nothing_up(quorum):
     assert progressing(s.site("a"), s.site("b"), round={"quorum": quorum})[0] == "True"
@@ -41,6 +63,18 @@ def test_a_site_that_failed_for_good_is_waited_for_in_vain(status, spec, field):
     assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
     assert message.startswith("1 of 2 sites can take part, ")
     assert message.endswith(f"{field} is 2: see status.sites")
+
+
+def test_a_strategy_waits_in_vain_for_a_site_that_failed_for_good():
+    names = "abcde"
+    job = s.job(s.in_round(), strategy=KRUM)
+    sites = [s.site(name) for name in names]
+    observed = s.observe(job, sites)
+    children = s.live_children(observed)
+    s.failed(children[Key("Job", s.job_name(observed, "c"))], "exit code 12")
+    value, reason, message = s.condition(decide(s.observe(job, sites, children=children), s.NOW), "Progressing")
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert message == "4 of 5 sites can take part, strategy Krum needs 5: see status.sites"
 
 
 def test_a_round_under_way_may_have_the_update_of_a_site_that_failed_since():

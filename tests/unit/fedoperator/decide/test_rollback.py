@@ -5,6 +5,7 @@ from fedoperator.desired.config import job_config
 from tests.unit.fedoperator import samples as s
 
 DONE = {"round": 3, "id": "bad data", "result": "Done", "committed": 8, "message": "round 8 has the model of round 3"}
+OUTCOME = {"result": "Succeeded", "reason": "RoundsCompleted", "message": "", "time": "2026-11-22T12:00:00Z"}
 REFUSED = {"round": 9, "result": "Refused", "message": "round 9 is not committed: choose one of 0 to 7"}
 
 
@@ -42,3 +43,16 @@ def test_the_aggregator_is_told_what_was_asked():
     made = job_config(s.job(rollbackTo={"round": 3, "id": "bad data"}), ()).rollback_to
     assert (made.round, made.id) == (3, "bad data")
     assert job_config(s.job(rollbackTo={"round": 0}), ()).rollback_to.id == ""
+
+
+def test_what_is_asked_of_a_job_that_has_ended_is_refused_and_what_was_done_before_stays():
+    ended = s.in_round() | {"outcome": OUTCOME}
+    asked = s.job(ended, rollbackTo={"round": 3})
+    found = decide(s.observe(asked, children=s.live_children(s.observe())), s.NOW)
+    words = "rollbackTo round 3: the job has ended: `fedloom model pull` gives the model of round 3, and a new job goes on from it"
+    assert s.condition(found, "RolledBack") == ("False", "RollbackRefused", words)
+    assert ("RollbackRefused", words) in [(e.reason, e.message) for e in found.events]
+    again = decide(s.observe(s.job(dict(found.status) | ended, rollbackTo={"round": 3})), s.NOW)
+    assert "RollbackRefused" not in [e.reason for e in again.events], "once"
+    done = s.job(ended | {"rollback": DONE}, rollbackTo={"round": 3, "id": "bad data"})
+    assert s.condition(decide(s.observe(done), s.NOW), "RolledBack")[:2] == ("True", "RolledBack")

@@ -1,5 +1,9 @@
 """Policy roster: which sites the aggregator waits for."""
 
+import pytest
+
+from fedapi import names
+from fedapi.wire.job import JobConfig
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
@@ -19,3 +23,39 @@ def test_paused_and_unready_sites_are_told_to_the_aggregator():
         "d": (True, ""),  # the condition is about an older generation
         "e": (True, ""),
     }  # fmt: skip
+
+
+HELD_OUT = {"heldOut": {"selector": {"matchLabels": {"role": "validation"}}, "everyRounds": 2}}
+
+
+def test_held_out_sites_are_told_to_the_aggregator_and_are_in_no_stratum():
+    clients = (
+        s.site("a"),
+        s.site("v", labels={"role": "validation"}),
+        s.site("w", {"role": "validation"}, paused=True),
+    )
+    stratified = {"policy": "Stratified", "perRound": 1, "stratified": {"fields": ["Region"]}}
+    decision = decide(s.observe(s.job(evaluation=HELD_OUT, clients=stratified), clients=clients), s.NOW)
+    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
+    told = JobConfig.model_validate_json(text)
+    assert {entry.name: (entry.held_out, entry.eligible, entry.stratum) for entry in told.roster} == {
+        "a": (False, True, 0), "v": (True, True, None), "w": (True, False, None),
+    }  # fmt: skip
+    assert told.evaluation.every_rounds == 2
+
+
+@pytest.mark.parametrize(
+    ("who", "asked"),
+    [
+        ({}, ("a", "v", "w")),
+        ({"clients": ["w", "gone"]}, ("w", "gone")),  # of one that is not there the answer is missing
+        ({"selector": HELD_OUT["heldOut"]["selector"]}, ("v", "w")),
+    ],
+)
+def test_whom_an_evaluation_is_asked_of(who, asked):
+    clients = (s.site("a"), s.site("v", {"role": "validation"}), s.site("w", {"role": "validation"}))
+    job = s.job(evaluation=HELD_OUT | {"request": {"round": 4, "id": "x", **who}})
+    decision = decide(s.observe(job, clients=clients), s.NOW)
+    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
+    request = JobConfig.model_validate_json(text).evaluation.request
+    assert (request.round, request.id, request.clients) == (4, "x", asked)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from fedapi.crd.federatedjob import Selector
+from fedapi.crd.clients import Selector
+from fedoperator.decide import sites
 from fedoperator.decide.sites import matches
+from tests.unit.fedoperator import samples as s
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,19 @@ from fedoperator.decide.sites import matches
 )
 def test_selector_follows_kubernetes(selector, labels, expected):
     assert matches(Selector.model_validate(selector), labels) is expected
+
+
+def test_a_held_out_site_belongs_to_the_job_whatever_the_clients_selector_says():
+    clients = (
+        s.site("a", {"team": "x"}),
+        s.site("b", {"team": "x", "role": "v"}),
+        s.site("c", {"role": "v"}),
+        s.site("d"),
+    )
+    job = s.job(
+        clients={"selector": {"matchLabels": {"team": "x"}}},
+        evaluation={"heldOut": {"selector": {"matchLabels": {"role": "v"}}}},
+    )
+    observed = s.observe(job, clients=clients)
+    assert [(site.name, site.held_out) for site in sites.sites(observed)] == [("a", False), ("b", True), ("c", True)]
+    assert [site.name for site in sites.trainees(observed)] == ["a"]

@@ -1,9 +1,11 @@
 """StorageSafe: what the aggregator found of the bucket's settings, of which nothing that is unknown is ever missing."""
 
+import shlex
 from datetime import timedelta
 
 import pytest
 
+from fedapi.wire import location
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
@@ -56,6 +58,19 @@ def test_what_is_missing_weighs_most_then_what_is_unknown(found, expected):
 def test_what_the_job_may_lack_is_not_held_against_it():
     allowed = S3 | {"mayLack": ["access is logged", "superseded models become cold"]}
     assert s.condition(decided([LOGS, CANNOT], storage=allowed), "StorageSafe")[:2] == ("True", "Safe")
+
+
+def test_the_way_out_can_be_typed_as_it_is():
+    s3 = S3["s3"] | {"endpoint": "https://minio.lab:9000", "kmsKeyID": "key 1"}
+    asked = {"s3": s3, "residency": ["eu-central-1"], "mayLack": ["access is logged"]}
+    message = s.condition(decided([VERSIONS, LOGS], storage=asked), "StorageSafe")[2]
+    command = message.partition("`")[2].partition("`")[0]
+    fedloom, storage, check, where, *options = shlex.split(command)
+    assert (fedloom, storage, check) == ("fedloom", "storage", "check")
+    assert location.parsed(where) == location.S3(
+        "fedloom-models", "hospital", "eu-central-1", "https://minio.lab:9000", "key 1"
+    )
+    assert options == ["--region", "eu-central-1", "--may-lack", "access is logged"]
 
 
 def test_what_was_found_long_ago_is_unknown_and_the_clock_says_when():

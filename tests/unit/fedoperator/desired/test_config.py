@@ -8,7 +8,7 @@ import pytest
 from fedapi import names, outcome
 from fedapi.crd.fields import Decimal, Part
 from fedapi.crd.strategy import Strategy
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.job import MAX_OVERRIDES, MAX_STRATA, JobConfig, RosterEntry
 from fedoperator.decide.reasons import Reason
 from fedoperator.desired import config
 from fedoperator.desired.config import config_map, job_config
@@ -49,6 +49,15 @@ def test_numbers_are_those_of_the_field_that_is_set():
     assert Two().parameters() == {}
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, None), ({"fragments": 1}, None), ({"fragments": 4}, 4)])
+def test_fragments_are_no_number_of_the_strategy_and_one_is_none(given, expected):
+    """So a job without them has the configuration, and plans, that it had before there were any."""
+    training = {"localSteps": 5, "optimizer": {"name": "AdamW"}}
+    made = job_config(s.job(strategy={"name": "DiLoCo", "diLoCo": given}, training=training), ()).strategy
+    assert (made.fragments, made.parameters) == (expected, {"momentum": 0.9, "learning_rate": 0.7})
+    assert ("fragments" in made.model_dump()) is (expected is not None)
+
+
 @pytest.mark.parametrize(("keep", "expected"), [(None, None), ("All", None), (7, 7)])
 def test_what_history_keeps(keep, expected):
     job = samples.job(**({} if keep is None else {"storage": {"history": {"keep": keep}}}))
@@ -69,7 +78,32 @@ def test_the_configuration_fits_a_config_map():
     assert JobConfig.model_validate_json(made["data"][names.CONFIG_FILE]).roster == roster
 
 
-@pytest.mark.parametrize("entry", [RosterEntry(name="a"), RosterEntry(name="a", eligible=False, reason="Paused")])
+def test_it_fits_with_all_that_may_be_said_of_a_site():
+    facts = {"stratum": MAX_STRATA - 1, "every_rounds": 100, "override": MAX_OVERRIDES - 1}
+    roster = tuple(RosterEntry(name=name, eligible=False, reason=REASON, **facts) for name in s.LONG)
+    strata = tuple(f"{number:03}".ljust(253, "x") for number in range(MAX_STRATA))
+    override = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "batchSize": 1000,
+        "localSteps": 1000,
+        "modelWidth": "0.333333333",
+    }
+    made = config_map(s.job(clients={"overrides": [override] * MAX_OVERRIDES}), roster, strata)
+    assert len(made["data"][names.CONFIG_FILE].encode()) < CONFIG_MAP
+    assert JobConfig.model_validate_json(made["data"][names.CONFIG_FILE]).roster == roster
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        RosterEntry(name="a"),
+        RosterEntry(name="a", eligible=False, reason="Paused"),
+        RosterEntry(name="a", eligible=False),
+        RosterEntry(name="a", stratum=0),
+        RosterEntry(name="a", override=3),
+        RosterEntry(name="a", eligible=False, reason="NotReady", stratum=12, every_rounds=5, override=0),
+    ],
+)
 def test_a_roster_comes_back_as_it_was(entry):
     config = JobConfig.model_validate_json(config_map(s.job(), (entry,))["data"][names.CONFIG_FILE])
     assert config.roster == (entry,)
@@ -91,3 +125,13 @@ def test_a_bucket_is_told_by_its_place_its_regions_and_how_updates_are_encrypted
     assert not {"residency", "encryption"} & plain.model_dump(mode="json").keys(), (
         "older aggregators refuse what they do not know"
     )
+
+
+def test_sub_models_are_told_by_their_width_and_how_they_are_averaged():
+    every = {"selector": {}}
+    told = job_config(s.job(clients={"overrides": [every | {"modelWidth": "0.50"}, every | {"modelWidth": "1"}]}), ())
+    assert [each.model_width for each in told.overrides] == [0.5, None]
+    assert told.strategy.sub_models == "Overlap"
+    padded = s.job(clients={"overrides": [every | {"modelWidth": "0.5"}]}, strategy={"subModels": "ZeroPadding"})
+    assert job_config(padded, ()).strategy.sub_models == "ZeroPadding"
+    assert job_config(s.job(clients={"overrides": [every | {"modelWidth": "1.0"}]}), ()).strategy.sub_models is None

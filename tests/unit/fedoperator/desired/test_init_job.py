@@ -73,3 +73,14 @@ def test_an_initial_model_of_the_image_is_not_fetched():
 def test_another_initial_model_is_another_job():
     made = {init_job(given(uri=uri), m.HUB, m.DOMAIN)["metadata"]["name"] for uri in ("/a", "/b", "https://a/b")}
     assert len(made | {init_job(s.job(), m.HUB, m.DOMAIN)["metadata"]["name"]}) == 4
+
+
+def test_the_init_step_is_told_the_widths_of_all_sub_models():
+    widths = [{"selector": {}, "modelWidth": width} for width in ("0.5", "1", "0.25", "0.50")]
+    made = {
+        name: init_job(s.job(**spec), m.HUB, m.DOMAIN)
+        for name, spec in {"narrow": {"clients": {"overrides": widths}}, "whole": {}}.items()
+    }
+    said = {name: environment(each["spec"]["template"]["spec"]["initContainers"][0]) for name, each in made.items()}
+    assert said["narrow"][names.ENV_WIDTHS] == "[0.25, 0.5]"
+    assert names.ENV_WIDTHS not in said["whole"]

@@ -142,3 +142,14 @@ def test_the_file_of_a_small_model_is_the_next_ones_and_a_large_one_is_deleted(t
         second.write_bytes(b"m" * (SMALL_BYTES + 1))
         assert not keep.model("3" * 64).exists()
         assert not second.exists()
+
+
+def test_a_model_that_the_next_one_may_be_made_of_stays(tmp_path):
+    with closing(store(tmp_path)) as keep:
+        first, second = (keep.next_model(digit * 64) for digit in "ab")
+        for path in (first, second):
+            path.write_bytes(b"model")
+        keep.leave(second)
+        assert list(keep._root.iterdir()) == [second]
+        keep.leave()
+        assert list(keep._root.iterdir()) == []

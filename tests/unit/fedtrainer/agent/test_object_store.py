@@ -17,7 +17,7 @@ from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.patience import Patience, RetryError
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
-from fedtrainer.errors import AggregatorLostError, LinkExpiredError
+from fedtrainer.errors import AggregatorLostError, GoneError, LinkExpiredError
 from fedtrainer.settings import HubSettings
 from tests.integration.fedaggregator.harness import certificates
 
@@ -139,7 +139,7 @@ def test_a_model_that_breaks_off_is_asked_for_again(tmp_path, store, ca, bulk, g
     [
         (403, EXPIRED, LinkExpiredError, "HTTP 403 AccessDenied"),
         (400, b"<Error><Code>ExpiredToken</Code></Error>", LinkExpiredError, "HTTP 400 ExpiredToken"),
-        (404, b"", LinkExpiredError, "HTTP 404"),
+        (404, b"", GoneError, "HTTP 404"),
         (401, b"no XML \xff", LinkExpiredError, "HTTP 401"),
         (413, b"<Code>" + b"x" * 100 + b"</Code>", LinkExpiredError, "HTTP 413"),
         (307, b"", LinkExpiredError, "HTTP 307"),
@@ -168,6 +168,23 @@ def test_a_model_is_fetched_by_the_ca_that_the_hub_tells(tmp_path, store, ca, bu
         AggregatorLostError, match="CERTIFICATE_VERIFY_FAILED"
     ):  # the kept connection is not taken for it
         bulk.download(other, tmp_path / "model")
+
+
+def test_ranges_of_a_model_go_to_their_places(tmp_path, store, ca, bulk):
+    what = Download(url=store.url, sha256=SHA256, size=len(DATA), expires_at=1.0, ca=ca)
+    (tmp_path / "model").write_bytes(bytes(20))
+    store.answers = [(206, b"abc"), (206, b"defgh")]
+    assert bulk.fill(what, tmp_path / "model", [(1, 4), (10, 15)])
+    assert (tmp_path / "model").read_bytes() == b"\0abc" + bytes(6) + b"defgh" + bytes(5)
+    assert [dict(headers)["range"] for _, headers, _ in store.seen] == ["bytes=1-3", "bytes=10-14"]
+    store.answers = [(200, DATA)]
+    assert not bulk.fill(what, tmp_path / "model", [(1, 4)]), "a store that gives whole objects alone"
+    store.answers = [(403, EXPIRED)]
+    with pytest.raises(LinkExpiredError, match="AccessDenied"):
+        bulk.fill(what, tmp_path / "model", [(1, 4)])
+    store.answers, store.missing = [(206, b"ab")] * 5, 1
+    with pytest.raises(AggregatorLostError, match="1 of 3 bytes are missing"):
+        bulk.fill(what, tmp_path / "model", [(1, 4)])
 
 
 @pytest.mark.parametrize("ca", ["no certificate", "\N{SNOWMAN}"])

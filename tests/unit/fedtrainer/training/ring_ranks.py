@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedapi.wire.job import TrainingSettings
+from fedapi.wire.site import UPDATE
 from fedtrainer import termination
 from fedtrainer.errors import RingBrokenError, SkipError, StopError, Terminated
 from fedtrainer.ring import operations
@@ -14,7 +15,7 @@ from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.slot import Slot
 from fedtrainer.training.initial import write_initial_model
-from fedtrainer.training.session import Session, Spec
+from fedtrainer.training.session import Session, Spec, payload_file
 from fedtrainer.training.tensors import on_host, read
 from tests.ports import free_port
 from tests.preloaded import forked
@@ -32,6 +33,8 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)  # numpy arrays, after the order
+    sent: dict[str, Any] = field(default_factory=dict)  # by payload, as rank 0 has written it
+    broadcast: int = 0  # bytes between the ranks when the order's model was loaded
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,15 @@ class Script:
     drop_after: int = 1_000_000  # questions of rank 0 whether its work is still wanted
     env: dict[str, str] = field(default_factory=dict)
     entrypoint: str = ENTRYPOINT
+    hub_state: Path | None = None
+    partial: bool = False  # some of the model's tensors do not travel
+    widths: tuple[float, ...] = ()  # of its sub-models
 
     def task_args(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.args} if self.kind else self.args
 
     def model(self) -> Path:
-        write_initial_model(self.entrypoint, self.task_args(), 7, 1, self.folder)
+        write_initial_model(self.entrypoint, self.task_args(), 7, 1, self.folder, widths=self.widths)
         return self.folder / "model.safetensors"
 
 
@@ -95,16 +101,39 @@ def _rank(script: Script, slot: Slot, pipe: Any) -> None:
 
 def _work(script: Script, ring: Any, rank: int) -> list[Outcome]:
     outcomes: list[Outcome] = []
+    ring = Counted(ring)
     try:
         spec = Spec(script.entrypoint, script.task_args(), 7, 1, "site-a", script.folder / "data", rank)
         session = Session(spec, ring)
         for round_, settings in enumerate(script.orders, 1):
-            session.load(script.model() if rank == 0 else None)
+            ring.bytes = 0
+            if rank == 0:
+                model = script.model()
+                initial = model if script.partial else None
+                session.load(model, hub_state=script.hub_state, initial=initial, training=settings)
+            else:
+                session.load(None, training=settings)
+            loaded = ring.bytes
             folder = script.folder / f"round-{round_}" if rank == 0 else None
             outcomes.append(_order(session, round_, settings, folder, _questions(script.drop_after, rank)))
+            outcomes[-1].broadcast = loaded
     except (StopError, RingBrokenError, Terminated) as error:
         outcomes.append(Outcome(type(error).__name__, str(error)))
     return outcomes
+
+
+class Counted:
+    """A ring that notes the bytes of its broadcasts."""
+
+    def __init__(self, ring: Any) -> None:
+        self._ring, self.bytes = ring, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ring, name)
+
+    def broadcast(self, tensor: Any) -> None:
+        self.bytes += tensor.numel() * tensor.element_size()
+        self._ring.broadcast(tensor)
 
 
 def _order(
@@ -121,8 +150,14 @@ def _order(
     model = {name: tensor.numpy().copy() for name, tensor in on_host(session._model.state_dict()).items()}
     outcome = Outcome("", "", trained.samples, trained.metrics, dict(evaluated.metrics), model)
     if folder is not None:
-        assert read(folder / "update.safetensors").keys() == model.keys()
+        outcome.sent = {each: _read(folder / payload_file(each)) for each in (UPDATE, *trained.beside)}
+        travelling = session._exchange.travels
+        assert outcome.sent[UPDATE].keys() == {name for name in model if travelling(name)}
     return outcome
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return {name: tensor.numpy().copy() for name, tensor in read(path).items()}
 
 
 def _questions(drop_after: int, rank: int) -> Callable[[], bool]:

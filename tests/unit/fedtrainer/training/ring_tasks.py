@@ -43,6 +43,15 @@ class Norm(Cnn):
         )
 
 
+class Backboned(Cnn):
+    """Most of its parameters are frozen."""
+
+    def model(self, width=1.0):
+        hidden = round(500 * width)
+        backbone = torch.nn.Linear(36, hidden).requires_grad_(False)
+        return torch.nn.Sequential(torch.nn.Flatten(), backbone, torch.nn.ReLU(), torch.nn.Linear(hidden, 3))
+
+
 class Masked(Norm):
     """Also a constant of infinities, and a metric of each rank's own."""
 
@@ -110,6 +119,35 @@ class Own(Cnn):
                 optimizer.step()
                 ctx.check()
         return TrainResult(len(targets), {"train_loss": parallel.mean(loss.item() * factor)})
+
+
+class OwnCorrected(Cnn):
+    """A loop of its own that lets a strategy have its part."""
+
+    def train(self, model, data, settings, ctx):
+        inputs, targets = data.train
+        optimizer = torch.optim.SGD(model.parameters(), lr=settings.optimizer.learning_rate)
+        parallel = ctx.parallel(model)
+        model.train()
+        for epoch in range(settings.epochs):
+            for index in torch.randperm(len(targets), generator=ctx.epoch_generator(epoch)).split(settings.batch_size):
+                mine, factor = parallel.share(index)
+                optimizer.zero_grad()
+                parallel.backward(self.loss(model(inputs[mine]), targets[mine]) * factor)
+                ctx.correct(optimizer, len(index))
+                optimizer.step()
+        return TrainResult(len(targets))
+
+
+class OwnAlone(Cnn):
+    """One that forgets the other ranks, with a strategy that moves no parameter."""
+
+    def train(self, model, data, settings, ctx):
+        inputs, targets = data.train
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        self.loss(model(inputs + rank()), targets).backward()
+        ctx.correct(optimizer, len(targets))
+        return TrainResult(len(targets))
 
 
 class Reclaimed(Norm):

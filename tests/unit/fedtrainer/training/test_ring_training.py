@@ -2,9 +2,11 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fedapi.wire.job import TrainingSettings
 from fedtrainer import termination
@@ -12,6 +14,7 @@ from fedtrainer.errors import Terminated
 from fedtrainer.ring.join import join
 from fedtrainer.ring.slot import Slot
 from fedtrainer.training.session import Session, Spec
+from fedtrainer.training.tensors import read, write
 from tests.unit.fedtrainer.training.ring_ranks import Script, alone, site
 
 TORCH = Slot(size=2, collective="TorchDistributed")
@@ -67,6 +70,45 @@ def test_ranks_over_shares_equal_one_process_over_whole_batches(tmp_path, slot, 
             assert rank.samples == 26, "the site's samples, once"
             assert rank.evaluation == pytest.approx(expected.evaluation, rel=1e-6)
             assert rank.metrics == pytest.approx(expected.metrics, abs=1e-5)
+
+
+METHODS = [
+    {"proximal": 0.5},
+    {"full_gradient": True},
+    {"control_variates": 3},
+    {"keep_optimizer": True},
+    {"control_variates": 3, "proximal": 0.5},
+]
+
+
+@pytest.mark.parametrize("kind", ["Cnn", "OwnCorrected"])
+def test_ranks_do_for_a_strategy_what_one_process_does(tmp_path, kind):
+    orders = tuple(settings(method=method, epochs=1 if "full_gradient" in method else 2) for method in METHODS)
+    model = read(Script(tmp_path, "Cnn", ()).model())
+    rows = {
+        name: torch.randn(tensor.numel(), 1, generator=torch.Generator().manual_seed(1))
+        for name, tensor in model.items()
+    }
+    write(tmp_path / "hub", rows)
+    script = Script(tmp_path / "one", kind, orders, hub_state=tmp_path / "hub")
+    whole, ranks = alone(script), site(replace(script, folder=tmp_path / "two"), TORCH)
+    assert all(not outcome.error for found in ranks for outcome in found), [f[-1].message for f in ranks]
+    for method, expected, first, second in zip(METHODS, whole, *ranks, strict=True):
+        assert distance(first, second) == 0, (method, "ranks end alike")
+        assert (
+            expected.sent.keys()
+            == first.sent.keys()
+            == ({"update", "control"} if "control_variates" in method else {"update"})
+        )
+        for payload, values in expected.sent.items():
+            for name, sent in values.items():
+                assert np.abs(first.sent[payload][name] - sent).max() < 1e-5, (method, payload, name)
+                assert np.abs(sent).max() > 1e-4, (method, payload, name)
+
+
+def test_ranks_that_forget_each_other_give_unlike_gradients_and_are_told(tmp_path):
+    (first, _) = site(Script(tmp_path, "OwnAlone", (settings(method={"full_gradient": True}, epochs=1),)), TORCH)
+    assert (first[0].error, "ctx.parallel" in first[0].message) == ("TaskInvalidError", True)
 
 
 def test_gradient_accumulation_equals_a_whole_batch(tmp_path):
@@ -204,3 +246,30 @@ def test_a_rank_that_must_go_leaves_a_checkpoint_and_the_training_goes_on_with_t
     again = site(script, TORCH)
     assert distance(again[0][0], whole[0][0]) == 0
     assert again[0][0].metrics["train_loss"] == pytest.approx(whole[0][0].metrics["train_loss"])
+
+
+def test_ranks_train_the_sub_model_of_each_order_with_its_part_of_the_frozen_backbone(tmp_path):
+    """Also after orders of another width, as of a process that serves several sites."""
+    orders = tuple(settings(model_width=width) for width in (0.5, 0.5, None, 0.5))
+    script = Script(tmp_path / "ring", "Backboned", orders, partial=True, widths=(0.5,))
+    one = alone(replace(script, folder=tmp_path / "alone"))
+    assert [each.sent["update"]["3.weight"].shape for each in one] == [(3, 250), (3, 250), (3, 500), (3, 250)]
+    for outcomes in site(script, TORCH):
+        assert [each.error for each in outcomes] == [""] * 4
+        assert [each.model["1.weight"].shape for each in outcomes] == [(250, 36), (250, 36), (500, 36), (250, 36)]
+        assert max(map(distance, outcomes, one)) < 1e-5
+
+
+def test_a_frozen_backbone_goes_to_the_other_ranks_once(tmp_path):
+    """They are in step with rank 0, so all of them still have it, and train with it: the same model as one rank alone makes."""
+    script = Script(tmp_path / "ring", "Backboned", (settings(),) * 3, partial=True)
+    whole = sum(tensor.nbytes for tensor in read(script.model()).values())
+    ranks = site(script, TORCH)
+    assert [[bool(each.error) for each in outcomes] for outcomes in ranks] == [[False] * 3] * 2
+    for outcomes in ranks:
+        first, *later = (each.broadcast for each in outcomes)
+        assert first >= whole
+        assert all(size < whole / 4 for size in later), later
+    one = alone(replace(script, folder=tmp_path / "alone"))
+    for outcomes in ranks:
+        assert max(map(distance, outcomes, one)) < 1e-5

@@ -224,6 +224,46 @@ def test_a_state_that_cannot_be_had_is_an_error_for_who_asks_and_a_person_may_re
     assert names(files) == ["current-000004-1"]
 
 
+def kept_part(files, committed, update, value):
+    """A training whose method keeps what may begin anew."""
+    order = OrderState(files, committed, update)
+    state = opened(order, RING)
+    before = state.part("optimizer", renewable=True)
+    state.keep("optimizer", {"n": torch.tensor(float(value))}, renewable=True)
+    stage(order, state, digest(value))
+    return float(before["n"]) if before else None
+
+
+@pytest.mark.parametrize(("happened", "committed", "words"), LOST)
+def test_what_may_begin_anew_does_so_with_a_warning_and_nothing_else_does(files, caplog, happened, committed, words):
+    trained(files, None, (1, 1), 1)
+    files.promote(FIRST)
+    happened(files.newest().path)
+    assert kept_part(files, committed, (4, 1), 7) is None
+    assert words in caplog.text
+    files.promote(made((4, 1), 7))
+    caplog.clear()
+    assert kept_part(files, made((4, 1), 7), (5, 1), 8) == 7
+    files.promote(made((5, 1), 8))
+    assert not caplog.records, "it is there again"
+    with pytest.raises(SiteStateError):  # the task's is not: a file of its own does not hide it
+        value(files, made((5, 1), 8))
+
+
+def test_a_site_of_which_no_update_counts_any_more_begins_anew(files):
+    trained(files, None, (1, 1), 1)
+    files.promote(FIRST)
+    trained(files, FIRST, (2, 1), 2)
+    files.promote(made((2, 1), 2))
+    order = OrderState(files, None, (4, 1), taken_back=True)
+    state = opened(order, RING)
+    assert "n" not in state
+    stage(order, state, digest(4))
+    files.promote(made((4, 1), 4))
+    assert value(files, made((4, 1), 4)) is None
+    assert value(files, made((2, 1), 2)) == 2, "the job may go forward again to what was given up"
+
+
 def test_what_a_state_holds(files):
     state = SiteState({})
     weights = torch.nn.Linear(2, 2).weight

@@ -12,6 +12,7 @@ from fedtrainer import Context, Data, Site, Task
 from fedtrainer.errors import DivergedError, DroppedError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.batches import shuffled, take
+from fedtrainer.training.methods.method import NOTHING
 from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.site_state import SiteState
 from fedtrainer.training.steps import optimizer_of
@@ -36,7 +37,7 @@ class Counting(Task):
 def context(path: Path, stopped=lambda: False) -> Context:
     ring = SingleRing("cpu")
     progress = Checkpoints(path / "checkpoint.safetensors", 0.0, ring)
-    return Context(Site("a", path, {}, 1, 1), 5, progress, stopped, ring, SiteState({}))
+    return Context(Site("a", path, {}, 1, 1), 5, progress, stopped, ring, SiteState({}), NOTHING)
 
 
 def model() -> torch.nn.Module:

@@ -1,0 +1,66 @@
+"""The pass over all updates of a round that a robust rule needs before it can weigh them: their Gram matrix. Blocking.
+
+All updates are read in lockstep, a block of each at a time; everything that a rule wants to know (norms, distances, angles)
+follows from the n x n inner products. Called by folding.py. What is read is verified, as in the fold itself.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+
+import numpy as np
+
+from fedaggregator.engine.sources import Source, check
+from fedaggregator.engine.spans import Span, spans, widest
+from fedaggregator.engine.verified import Request, ahead
+from fedaggregator.errors import DamagedError
+from fedcore.tensors import arithmetic, gram
+from fedcore.tensors.arithmetic import Array
+from fedcore.tensors.tensorfile import ITEM_BYTES, TensorFile
+
+_BLOCK_BYTES = 256 << 10  # of each update; a constant, for blocks of the Gram matrix are part of what decides its bits
+_THREADS, _AHEAD = 2, 4
+_THREADS_FAR, _AHEAD_FAR = 8, 8  # where each block is a request
+
+
+def parts(model: TensorFile, parameters: frozenset[str]) -> tuple[Span, ...]:
+    """In which pieces the float parameters are gone through."""
+    return tuple(span for span in spans(model, parameters, _BLOCK_BYTES) if span.remembered)
+
+
+def gram_matrix(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callable[[], None], *, is_far: bool) -> Array:
+    """Inner products of open updates. DamagedError names all that are not what was accepted; `go_on` may raise, too."""
+    found = np.zeros((len(sources), len(sources)))
+    try:
+        with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
+            depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
+            for rows in _rows(sources, spans_, ahead(_requests(sources, spans_, depth), threads, depth)):
+                go_on()
+                gram.added(found, rows)
+    except DamagedError:
+        check(sources)  # an encrypted update tells it while it is read: the others are looked at, too
+        raise
+    check(sources)
+    return found
+
+
+def _rows(sources: Sequence[Source], spans_: Sequence[Span], views: Iterator[memoryview]) -> Iterator[Array]:
+    """A block of all updates at a time, one row each; valid until the next."""
+    rows: dict[str, Array] = {}
+    most = widest(spans_)
+    for span in spans_:
+        kind, items = arithmetic.working_type(span.dtype), span.size // ITEM_BYTES[span.dtype]
+        if kind not in rows:
+            widest_items = most // (8 if kind == "F64" else 2)
+            rows[kind] = np.empty((len(sources), widest_items), arithmetic.stored(kind, b"").dtype)
+        block = rows[kind][:, :items]
+        for row in block:
+            row[...] = arithmetic.decoded(span.dtype, arithmetic.stored(span.dtype, next(views)), row)
+        yield block
+
+
+def _requests(sources: Sequence[Source], spans_: Sequence[Span], depth: int) -> Iterator[Request]:
+    buffers = cycle([memoryview(bytearray(widest(spans_))) for _ in range(depth)])
+    for index in range(len(spans_)):
+        for source in sources:
+            yield Request(source.reader, source.places[index], next(buffers))
