@@ -3,7 +3,7 @@
 An object is written to a temporary file, synced, and linked to its name: link(2) fails where the name exists, so
 objects are write-once, and nobody sees half of one. HEAD is replaced under a lock: compare, sync, rename, sync of the
 folder. Files of deleted small objects are written over for new ones (spare.py). What a killed process left in the temporary folder
-is removed by `clean`.
+is removed by `clean`; a writer that lives, of whatever process, has a lock on its file (locks.py).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fedapi.wire.message import ObjectRef
-from fedstore import writeback
+from fedstore import locks, writeback
 from fedstore.announced import Content
 from fedstore.errors import (
     AlreadyExistsError,
@@ -76,7 +76,7 @@ class DiskWriter:
         with _typed_errors(ref.key):
             self.sync()
             self._store.link(self._path, ref.key, ref.sha256)
-        self._forget()
+        self._named()
         return ref
 
     def sync(self) -> None:
@@ -88,7 +88,7 @@ class DiskWriter:
     def name(self, ref: ObjectRef) -> list[Path]:
         """Gives it its name; the folders that are to be synced, that of the name first."""
         made = self._store.name(self._path, ref.key, ref.sha256)
-        self._forget()
+        self._named()
         return made
 
     def checked(self) -> ObjectRef:
@@ -98,6 +98,11 @@ class DiskWriter:
     def close(self) -> None:
         """Forgets the temporary file; a finished object keeps its own name."""
         os.close(self._fd)
+        self._forget()
+
+    def _named(self) -> None:
+        """It may be deleted, and its file be written over, before this one is closed."""
+        locks.release(self._fd)
         self._forget()
 
     def _forget(self) -> None:
@@ -151,22 +156,24 @@ class DiskStore:
         self._spare = SpareFiles(self._root / _SPARE)
 
     def clean(self, below: Iterable[str] = ("",)) -> None:
-        """Removes what killed writers left, whatever it was to be, and spare files. A writer of another process that still lives fails, nothing else."""
+        """Removes what killed writers left, whatever it was to be, and spare files. A writer that lives keeps its own, in other processes too."""
         del below
         with _typed_errors(str(self._root)):
             left = [*(self._root / _TEMPORARY).iterdir(), *self._spare.left()]
         for path in left:
-            with contextlib.suppress(OSError):
-                path.unlink()
+            locks.remove(path)
 
     def temporary(self) -> Path:
         """A name for a new temporary file."""
         return self._root / _TEMPORARY / secrets.token_hex(16)
 
     def empty_file(self) -> tuple[Path, int]:
-        """A new temporary file, open."""
-        path = self.temporary()
-        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        """A new temporary file, open and locked."""
+        while True:
+            path = self.temporary()
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            if locks.taken(fd):
+                return path, fd
 
     def small_file(self) -> tuple[Path, int]:
         """One for a small object, which may hold the bytes of a deleted one."""
@@ -337,13 +344,13 @@ class DiskStore:
             os.close(fd)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        temporary = self.temporary()
+        temporary, fd = self.empty_file()
         try:
-            with temporary.open("xb") as file:
+            with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+                temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedstore import locks
+
 SMALL_BYTES = 4 << 10  # an object of one block
 MOST = 4096  # files: 16 MiB
 
@@ -32,13 +34,13 @@ class SpareFiles:
         self._lock = threading.Lock()
 
     def taken(self) -> tuple[Path, int] | None:
-        """A file and its descriptor, to be written from the beginning; it may be longer than what is written."""
+        """A file and its descriptor, locked, to be written from the beginning; it may be longer than what is written."""
         with self._lock:
             path = self._spare.pop() if self._spare else None
             self._count -= path is not None
         with contextlib.suppress(FileNotFoundError):
-            if path is not None:
-                return path, os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if path is not None and locks.taken(fd := os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)):
+                return path, fd
         return None
 
     def kept(self, path: Path) -> bool:

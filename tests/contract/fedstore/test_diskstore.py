@@ -69,6 +69,33 @@ def test_leftovers_of_killed_writers_are_cleaned(tmp_path):
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 
+def test_a_writer_that_lives_keeps_its_file_when_another_process_cleans(tmp_path):
+    store, other = DiskStore(tmp_path), DiskStore(tmp_path)
+    with store.writer("a/new") as writer:
+        writer.write(b"half")
+        other.clean()
+        writer.write(b"whole")
+        writer.finish()
+    assert store.get("a/new") == b"halfwhole"
+    store.delete("a/new")
+    store.put_once("a/between", b"x")
+    with store.writer("a/again", size=3) as writer:
+        other.clean()
+        writer.write(b"new")
+        writer.finish()
+    assert store.get("a/again") == b"new"
+
+
+def test_what_is_deleted_before_its_writer_is_closed_makes_room_at_once(tmp_path):
+    store = DiskStore(tmp_path)
+    with store.writer("a", size=3) as writer:
+        writer.write(b"old")
+        writer.finish()
+        store.delete("a")
+        store.put_once("between", b"x")
+        assert store.get(store.put_once("b", b"new").key) == b"new"
+
+
 def test_links_do_not_lead_out(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
