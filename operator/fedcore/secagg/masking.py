@@ -2,7 +2,7 @@
 
 A keystream's bytes are uniform on the ring as they are, four to an item, little endian. A key makes one mask, from counter 0 on,
 and is never used again. All masks are added to a block while it is in the processor's cache. One thread: the cipher holds
-Python's lock, so more threads of one process are not faster.
+Python's lock, so more threads of one process are slower.
 """
 
 from collections.abc import Iterable
