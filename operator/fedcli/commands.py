@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, console, evaluate, history, issued, registry
+from fedcli import backup, console, evaluate, history, issued, modelcard, registry
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -171,6 +171,7 @@ def rounds(
 
 
 app.command("history")(history.history)
+model_app.command("card")(modelcard.card)
 app.command("evaluate")(evaluate.evaluate)
 
 
