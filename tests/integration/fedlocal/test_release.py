@@ -38,8 +38,8 @@ def test_the_model_is_handed_out_when_enough_have_approved_it(tmp_path):
     told = json.loads(card)
     assert (told["model_sha256"], told["rounds"]) == (lab.digest(), 2)
     assert [(each["name"], each["samples"], each["rounds"]) for each in told["sites"]] == [
-        ("north", 48, 2),
-        ("south", 48, 2),
+        ("north", 32, 2),
+        ("south", 32, 2),
     ]
     (stored,) = lab.state.glob("claims/*/control/*/*/model-card.json")
     assert stored.read_text() == card, "the aggregator keeps the same"
