@@ -29,6 +29,8 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
+from fedapi.crd.release import SAME as SAME_RELEASE
+from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
@@ -240,6 +242,10 @@ class FederatedJobSpec(Part):
         description="Queues by which the aggregator and the sites speak, beside HTTPS. Models and updates over 64 KiB go by "
         "URL all the same: with a bucket a site needs the bucket and the queue alone, with a volume it reaches the aggregator.",
     )
+    release: Release | None = Field(
+        None,
+        description="Who has to approve the final model before `fedloom model pull` hands it out; absent: nobody.",
+    )
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(
         None,
@@ -323,6 +329,7 @@ class FederatedJobSpec(Part):
                 "evaluation.request, or set training.lifetime: Job",
                 ".evaluation",
             ),
+            SAME_RELEASE,
             *EVALUATE_ONLY,
             ARRIVALS_OF_S3,
             *ASYNCHRONOUS,

@@ -10,7 +10,7 @@ from fedapi.crd.manifest import definitions
 from fedcli.cluster import connect
 from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
-from tests.integration.crds import clients, queues
+from tests.integration.crds import clients, queues, release
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
@@ -304,6 +304,7 @@ TABLE = [
     *((JOB, path, *case) for path, *case in STORES),
     *((JOB, *case) for case in STRATEGIES),
     *((JOB, *case) for case in queues.OF_JOBS),
+    *((JOB, *case) for case in release.OF_JOBS),
     *((SITE, *case) for case in queues.OF_SITES),
     *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in (*HOSTILE, *clients.CLIENTS)),
     *((changed(JOB, "spec.clients", clients.DRAWN), *case) for case in clients.OVER),
@@ -355,11 +356,13 @@ TRAVELS = {"exchange": ["adapter.*"], "localParameters": ["head.*"]}
 NARROW = [{"selector": {"matchLabels": {"size": "small"}}, "modelWidth": "0.5"}]
 FULL_JOB = changed(changed(OTHERS, "metadata.name", "kept"), "spec.training", TRAVELS)
 FULL_JOB = changed(FULL_JOB, "spec.clients.overrides", NARROW)
+FULL_JOB = changed(FULL_JOB, "spec.release", release.RELEASE)
 
 IMMUTABLE = [
     ("spec.task.entrypoint", "other:task", "task cannot change"),
     ("spec.task.args", {"n": 4}, "task cannot change"),
     ("spec.seed", 8, "seed cannot change"),
+    *release.IMMUTABLE,
     ("spec.rounds", 0, "whether rounds is 0 cannot change"),
     ("spec.storage.volume.size", "20Gi", "storage.volume cannot change"),
     ("spec.strategy", {"name": "FedAvgM", "fedAvgM": {}}, "strategy.name cannot change"),
@@ -376,6 +379,7 @@ IMMUTABLE = [
 MUTABLE = [
     ("spec.rounds", 9),
     ("spec.suspend", True),
+    ("spec.release.approvals", [release.APPROVAL]),
     ("spec.rollbackTo", {"round": 1, "id": "bad data"}),
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
