@@ -5,7 +5,7 @@ that comes to nothing costs nothing. It is of one site: whatever the site's data
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedapi.wire.privacy import Mechanism, Privacy
 from fedapi.wire.store import CommitRecord
@@ -21,17 +21,18 @@ class Account:
 
     squares: float = 0.0  # the sum of 1 / z^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
+    last: float | None = None  # z of the last release
 
     def with_commit(self, commit: CommitRecord) -> "Account":
         """After one more commit."""
         if commit.privacy is not None:
             return self.charged(commit.privacy.noise_multiplier)
         trained = commit.round > 0 and not commit.skipped and commit.rolled_back_to is None
-        return Account(self.squares, self.unprotected + 1) if trained else self
+        return replace(self, unprotected=self.unprotected + 1) if trained else self
 
     def charged(self, noise_multiplier: float) -> "Account":
         """After one release with noise of so many times the clip norm."""
-        return Account(self.squares + noise_multiplier**-2, self.unprotected)
+        return replace(self, squares=self.squares + noise_multiplier**-2, last=noise_multiplier)
 
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
