@@ -36,7 +36,8 @@ JOBS = {
     "TopK": {"compression": TOP},
     "FedAdam and TopK": strategy("FedAdam", **ADAM) | {"compression": TOP},
     "noise": strategy("FedAvgM", momentum=0.9, learning_rate=0.5) | {"privacy": CENTRAL},
-    "noise by layers": {"privacy": CENTRAL.model_copy(update={"clipping": "PerLayer"})},
+    "noise by layers": strategy("FedAvgM", momentum=0.9, learning_rate=0.5)
+    | {"privacy": CENTRAL.model_copy(update={"clipping": "PerLayer"})},
 }
 PAYLOAD = r"client_b_round_2-[0-9a-f]{64}"
 MANIFEST = ("after the manifest", f"{INTERPRETER}.write_manifest", "after", 3)
