@@ -2,13 +2,14 @@
 
 import csv
 import io
+import json
 import subprocess
 
 import pytest
 
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
-PRIVATE = {"mode": "Central", "clipNorm": "5", "noiseMultiplier": "1.0", "targetEpsilon": "7", "delta": "1e-5"}
+PRIVATE = {"mode": "Central", "clipNorm": "5", "noiseMultiplier": "1.0", "targetEpsilon": "7", "delta": "0.00001"}
 
 
 @pytest.fixture
@@ -21,7 +22,10 @@ def lab(tmp_path):
 def test_rounds_are_charged_for_until_the_budget_is_spent(lab):
     code, output = lab.run()
     assert code == 0, output
-    assert "PrivacyBudgetSpent" in output
+    assert lab.result()["rounds"] == 2
+    status = json.loads((lab.state / "aggregator-status.json").read_text())
+    assert status["outcome"]["reason"] == "PrivacyBudgetSpent"
+    assert status["privacy"]["epsilon"] == "6.5730"
     told = subprocess.run(lab.command("history", JOB, "-o", "csv"), capture_output=True, text=True, check=True).stdout
     epsilons = [row["epsilon"] for row in csv.DictReader(io.StringIO(told))]
     assert epsilons[0] == ""
