@@ -30,8 +30,8 @@ from fedapi.crd.fields import (
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
 from fedapi.crd.privacy import PRIVATE, Privacy
-from fedapi.crd.release import Release
 from fedapi.crd.release import SAME as SAME_RELEASE
+from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
