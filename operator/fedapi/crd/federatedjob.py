@@ -29,6 +29,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
+from fedapi.crd.privacy import PRIVATE, Privacy
 from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
@@ -223,6 +224,10 @@ class FederatedJobSpec(Part):
         None,
         description="How updates and models are encoded, so that fewer bytes travel; absent: they travel as they are.",
     )
+    privacy: Privacy | None = Field(
+        None,
+        description="What may be told of a site by what the job releases; absent: nothing bounds it.",
+    )
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
     storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
     backup: Backup | None = Field(
@@ -339,6 +344,7 @@ class FederatedJobSpec(Part):
                 ".restoreFrom",
             ),
             *SUB_MODELS,
+            *PRIVATE,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
             *ENOUGH_DRAWN,

@@ -13,6 +13,7 @@ from fedoperator.errors import RefusedError
 from tests.integration.crds import clients, queues, release
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
+from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
 from tests.integration.crds.strategies import OWN, OWN_NAME, STRATEGIES
 from tests.integration.fedoperator.kit import job, site
@@ -422,6 +423,18 @@ def test_identity_cannot_change(api, kept, path, value, words):
         updated(api, kept, path, value)
 
 
+@pytest.mark.parametrize(("path", "value", "words"), FIXED_PRIVACY)
+def test_what_an_epsilon_is_of_cannot_change(api, path, value, words):
+    body = api.create(job(NAMESPACE, "private", **PRIVATE_SPEC))
+    try:
+        with pytest.raises(RefusedError, match=f"{words} after creation"):
+            updated(api, body, path, value)
+        raised = updated(api, body, "spec.privacy.differentialPrivacy.targetEpsilon", "3")
+        assert raised["spec"]["privacy"]["differentialPrivacy"]["targetEpsilon"] == "3"
+    finally:
+        api.delete("FederatedJob", NAMESPACE, "private")
+
+
 def in_bucket(path):
     """A job with storage in the bucket that the path is about (azure where it is about none), made from a backup, by a strategy of its own."""
     cloud = next((cloud for cloud in BUCKETS if f".{cloud}." in path), "azure")
@@ -495,7 +508,7 @@ def test_every_rule_is_in_the_table():
     """A rule whose words no case of this page quotes is a rule that nobody has seen at work."""
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
     quotes = {word for case in TABLE for word in case[4] if " " in word} | {
-        words for *_, words in (*IMMUTABLE, *FIXED, OWN_NAME)
+        words for *_, words in (*IMMUTABLE, *FIXED, *FIXED_PRIVACY, OWN_NAME)
     }
     told = {message for schema in schemas for message in messages(schema)}
     unseen = {message for message in told if not any(quote in message for quote in quotes)}
