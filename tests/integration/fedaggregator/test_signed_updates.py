@@ -10,7 +10,15 @@ from safetensors.numpy import load, save
 from fedapi.wire import statement
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.signing import signed, verifies
-from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, Payload, Refusal
+from fedapi.wire.site import (
+    EvaluationReport,
+    FailureReport,
+    HandedUpdate,
+    NextRequest,
+    Payload,
+    Refusal,
+    UpdateEnvelope,
+)
 from tests.integration.fedaggregator.harness import (
     PATIENCE_S,
     SPEAKS,
@@ -237,3 +245,17 @@ def test_a_restart_verifies_again_what_was_accepted(tmp_path, change):
     assert [p.samples for p in job.commits()[1].participants] == [10, 15]
     assert site.trained == ([(1, 1)] if change is None else [(1, 1), (1, 1)])
     assert ("damaged object" in log) == (change is not None)
+
+
+def test_what_somebody_planted_in_the_store_makes_room_for_what_the_site_signed(tmp_path):
+    """Who can write the store and has no key writes a manifest before the site's own comes."""
+    job = JobFolder(tmp_path, config(("a", "b"), rounds=1, identities=IDENTITIES))
+    with Aggregator(job).ready():
+        site, other = SigningSite(job, "a", OURS, samples=10), Site(job, "b", samples=15)
+        other.next(0.0)
+        order = site.next().train
+        forged = UpdateEnvelope(body=handed(site, order, samples=900).body)
+        job.store.put_once(job.layout.manifest("a", 1, 1), signed(THIEFS, forged).sealed().canonical())
+        finish(job, site, other)
+    assert proven(job) == [(1, "a")]
+    assert [p.samples for p in job.commits()[1].participants] == [10, 15]
