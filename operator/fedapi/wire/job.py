@@ -12,6 +12,7 @@ from pydantic import Field, field_serializer, field_validator
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
+from fedapi.wire.privacy import Privacy
 from fedapi.wire.signature import SiteKey
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
@@ -314,6 +315,11 @@ class JobConfig(Message):
         exclude_if=lambda value: not value,
         description="Keys of the sites that have some, and must sign. In JSON codes, as SiteKey has them. An aggregator that does "
         "not know the field would take what is not signed.",
+    )
+    privacy: Privacy | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.differentialPrivacy. An aggregator that does not know the field would add no noise.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

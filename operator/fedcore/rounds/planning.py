@@ -15,6 +15,7 @@ from fedapi.wire.job import JobConfig, TrainingSettings
 from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
 from fedcore.rounds import (
     broadcasting,
+    budget,
     compatibility,
     evaluateonly,
     participation,
@@ -236,6 +237,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         evaluate_base=True,
         training=training.settings(config),
         overrides=_overrides(state, chosen),
+        privacy=budget.mechanism(state, wanted),
         image=config.image,
     )
 

@@ -160,6 +160,7 @@ def job_config(
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),
         identities=dict(identities),
+        privacy=spec.privacy.differential_privacy.told() if spec.privacy else None,
         roster=roster,
     )
 
