@@ -23,7 +23,11 @@ POINTS = [
     (f"{INTERPRETER}.write_commit", "after", "3"),
     (f"{INTERPRETER}.move_head", "after", "3"),
 ]
-FEDBUFF = {"strategy": StrategySettings(name="FedBuff", parameters={"buffer_size": 2.0})}
+FEDBUFF = {
+    "strategy": StrategySettings(
+        name="FedBuff", parameters={"buffer_size": 2.0, "learning_rate": 1.0, "staleness_exponent": 0.5}
+    )
+}
 
 
 def proven(job: JobFolder) -> list[list[str]]:
