@@ -136,7 +136,7 @@ class SharingLauncher:
 
     async def start(self, command: Command) -> Process:
         """A site that shares, or a process."""
-        if command.arguments != ("train",) or not can_share(command.env):
+        if command.arguments != ("train",) or not can_share(command.env) or _certified(command.env):
             return await self.own.start(command)
         if not self._open:
             self._open = True
@@ -156,6 +156,11 @@ class SharingLauncher:
             self._contexts[ca] = ssl.create_default_context(cadata=ca.decode())
         site, url = env[names.ENV_CLIENT], env[names.ENV_AGGREGATOR_URL]
         return Questions(url, site, credentials, self._contexts[ca], self._handshakes)
+
+
+def _certified(env: Mapping[str, str]) -> bool:
+    """Whether a site shows a certificate: then its connections are its own."""
+    return (Path(env[names.ENV_CREDENTIALS_DIR]) / names.FILE_TLS_CERT).exists()
 
 
 def _seconds(env: Mapping[str, str], name: str, field_: str) -> float:

@@ -196,8 +196,7 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
 def shown(scope: Any) -> Shown:
     """What a request and its connection show of who makes it."""
     connection = scope.get("state", {}).get("connection")
-    session = connection.transport.get_extra_info("ssl_object") if connection is not None else None
-    certificate = session.getpeercert(binary_form=True) if session is not None else None
+    certificate = cast(Tls, connection.transport).certificate if connection is not None else None
     return Shown(scope["method"], scope["path"], Headers(scope=scope), certificate)
 
 

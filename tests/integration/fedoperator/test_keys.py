@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedapi import names
+from fedoperator.certificates import RENEWED_AFTER
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.desired.secret_requests import SecretRequest
-from fedoperator.key_material import RENEWED_AFTER
 from tests.integration.fedoperator.kit import SYSTEM, complete, consortium, operator, rest, until
 from tests.integration.fedoperator.kit import job as kit_job
 
@@ -100,7 +100,7 @@ def test_when_a_certificate_ends_is_asked_of_its_live_secret(api, namespace):
     (told,) = (answer for answer in answers if answer["kind"] != "Secret")
     assert told["kind"] == "PartialObjectMetadata"
     assert "data" not in told
-    now += RENEWED_AFTER + timedelta(days=1)
+    now += RENEWED_AFTER
     again.make(request, namespace, "uid", old_job)
     after = api.get("Secret", namespace, request.name)
     assert {name for name in after["data"] if after["data"][name] != before["data"][name]} == {"tls.crt", "tls.key"}
