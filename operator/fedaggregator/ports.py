@@ -50,6 +50,9 @@ class Holder:
         return cls(client, int(round_), int(attempt))
 
 
+INITIALIZER = Holder("@init")  # the init step; no FLClient can have that name
+
+
 class Identity(Protocol):
     """Who makes a request."""
 

@@ -20,18 +20,28 @@ from fedapi.wire.tokens import heartbeat_token, init_token, job_key, registry_ke
 from fedoperator.certificates import Authority, authority_certificate, client_certificate, pem, server_certificate
 
 FILE_MASTER, FILE_CA_KEY, FILE_ID = "master.key", "ca.key", "id"  # of the master Secret, beside names.FILE_CA
+FILE_NEXT_CA_KEY, FILE_NEXT_CA, FILE_PREVIOUS_CA, FILE_CA_CHANGED = (
+    "next-ca.key",
+    "next-ca.crt",
+    "previous-ca.crt",
+    "ca-changed",
+)
 
 Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The installation's master key and CA. Its repr shows none of them."""
+    """The installation's master key and CA, and another CA while the one replaces the other (ca_rotation.py). Its repr shows none."""
 
     master: bytes = field(repr=False)
     ca_key: bytes = field(repr=False)  # PEM
     ca_cert: bytes = field(repr=False)  # PEM
     id: str = ""  # public; tells these keys from others. Empty for keys of the first version, which had none
+    next_ca_key: bytes = field(default=b"", repr=False)  # PEM
+    next_ca_cert: bytes = field(default=b"", repr=False)  # PEM; trusted, and will issue certificates
+    previous_ca_cert: bytes = field(default=b"", repr=False)  # PEM; trusted, and has issued certificates
+    ca_changed: str = ""  # when one of the last three last changed, ISO 8601
 
     @classmethod
     def generated(cls, now: datetime) -> Self:
@@ -47,7 +57,14 @@ class Keys:
         if absent:
             raise ValueError(f"the master Secret lacks {', '.join(absent)}")
         keys = cls(
-            files[FILE_MASTER], files[FILE_CA_KEY], files[names.FILE_CA], files.get(FILE_ID, b"").decode().strip()
+            files[FILE_MASTER],
+            files[FILE_CA_KEY],
+            files[names.FILE_CA],
+            files.get(FILE_ID, b"").decode().strip(),
+            next_ca_key=files.get(FILE_NEXT_CA_KEY, b""),
+            next_ca_cert=files.get(FILE_NEXT_CA, b""),
+            previous_ca_cert=files.get(FILE_PREVIOUS_CA, b""),
+            ca_changed=files.get(FILE_CA_CHANGED, b"").decode().strip(),
         )
         if len(keys.master) != 32:
             raise ValueError(f"{FILE_MASTER} must have 32 bytes, not {len(keys.master)}")
@@ -57,7 +74,19 @@ class Keys:
     def files(self) -> Files:
         """The files of the master Secret."""
         files = {FILE_MASTER: self.master, FILE_CA_KEY: self.ca_key, names.FILE_CA: self.ca_cert}
-        return files | ({FILE_ID: self.id.encode()} if self.id else {})
+        others = {
+            FILE_ID: self.id.encode(),
+            FILE_NEXT_CA_KEY: self.next_ca_key,
+            FILE_NEXT_CA: self.next_ca_cert,
+            FILE_PREVIOUS_CA: self.previous_ca_cert,
+            FILE_CA_CHANGED: self.ca_changed.encode(),
+        }
+        return files | {name: content for name, content in others.items() if content}
+
+    @property
+    def trusted(self) -> bytes:
+        """Certificates of all CAs that are trusted, PEM."""
+        return self.ca_cert + self.next_ca_cert + self.previous_ca_cert
 
     def authority(self) -> Authority:
         """CA key and certificate; ValueError when they cannot be read."""
@@ -105,4 +134,4 @@ def _shown(keys: Keys, subject: str, now: datetime) -> Files:
 
 def _tls(keys: Keys, made: tuple[bytes, bytes]) -> Files:
     certificate, key = made
-    return {names.FILE_TLS_CERT: certificate, names.FILE_TLS_KEY: key, names.FILE_CA: keys.ca_cert}
+    return {names.FILE_TLS_CERT: certificate, names.FILE_TLS_KEY: key, names.FILE_CA: keys.trusted}

@@ -6,13 +6,16 @@ outlive its certificate, so the end is looked at with each request: whoever was 
 
 from collections.abc import Callable
 
-from fedaggregator.engine.initial import INITIALIZER
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.ports import Clock, Holder, Identity, Shown
+from fedaggregator.ports import INITIALIZER, Clock, Holder, Identity, Shown
 from fedapi.wire import subjects
 from fedapi.wire.site import Refusal
 
 _SKEW_S = 300.0  # that clocks may differ
+_NONE = (
+    "clients.certificates is Required, and the connection shows no certificate: the site needs tls.crt and tls.key of its "
+    "Secret, and a trainer of this version"
+)
 
 
 class Certified:
@@ -37,8 +40,7 @@ class Certified:
     def _certificate_doubt(self, subject: str, shown: Shown) -> str:
         certificate = shown.certificate
         if certificate is None:
-            needed = "clients.certificates is Required, and the connection shows no certificate"
-            return f"{needed}: the Secret of the site holds tls.crt and tls.key" if self._required() else ""
+            return _NONE if self._required() else ""
         if subject not in certificate.subjects:
             return f"the certificate is not of {subject}, but of {', '.join(certificate.subjects) or 'nobody'}"[:300]
         if certificate.ends + _SKEW_S < self._clock():

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from fedaggregator import metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.fingerprints import Fingerprints
-from fedaggregator.engine.initial import INITIALIZER, InitialModel
+from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import BodyEndedError, RequestRefusedError
 from fedaggregator.http import messages, protocol, ranges, refusals
@@ -25,7 +25,7 @@ from fedaggregator.http.protocol import Http
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Holder, Identity
+from fedaggregator.ports import INITIALIZER, Holder, Identity
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore.rounds import admission

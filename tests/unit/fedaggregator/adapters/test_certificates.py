@@ -4,9 +4,8 @@ import pytest
 
 from fedaggregator.adapters.certificates import Certified
 from fedaggregator.adapters.tokens import Tokens
-from fedaggregator.engine.initial import INITIALIZER
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.ports import ClientCertificate, Holder, Shown
+from fedaggregator.ports import INITIALIZER, ClientCertificate, Holder, Shown
 from fedapi.wire import subjects
 from fedapi.wire.tokens import init_token, site_token
 
