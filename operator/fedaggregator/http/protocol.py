@@ -211,6 +211,7 @@ def connection(scope: Any) -> Http:
 def proved(scope: Any, site: str, by: str) -> None:
     """Notes that the connection of a request is that site's, and by what it was proven."""
     connection = scope.get("state", {}).get("connection")
-    accesslog.note(client=site, identity=by)
+    shown = connection is not None and cast(Tls, connection.transport).certificate is not None
+    accesslog.note(client=site, identity=f"{by}+Certificate" if shown else by)
     if connection is not None:
         connection.proved(site)

@@ -117,6 +117,7 @@ def test_wrong_certificates_are_refused_and_told(tmp_path):
     assert f'connections_ended_total{{reason="Certificate"}} {float(len(UNFIT))}' in metrics
     lines = [json.loads(line) for line in aggregator.log().splitlines() if '"Certificate"' in line]
     assert [line["reason"] for line in lines] == [words for _, words in UNFIT.values()]
+    assert "Token+Certificate" in aggregator.log(), "the access log says by what"
     assert "PRIVATE" not in aggregator.log()
 
 
