@@ -11,6 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from fedaggregator import allocator, bucketcheck, jsonlog, metrics, solewriter
+from fedaggregator.adapters.certificates import Certified
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -132,14 +133,20 @@ async def _serve(
     delivery = Recorded(delivery, engine.issues)
     delivery = running.looked_at(settings, delivery, store, engine)
     intake = Intake(engine, store, payloads, delivery)
-    initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
+    initial = InitialModel(engine, store, delivery)
+    identity = Certified(
+        Tokens(secrets.job_key),
+        settings.job_uid,
+        lambda: engine.state.config.certificates == "Required",
+        engine.clock,
+    )
     small = SmallModel(engine, store, limits.inline_bytes)
     entrusted = EntrustedStates(engine, store, delivery)
     requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
-    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints)
-    certificate = Certificate(secrets.certificate, secrets.private_key)
+    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints, identity)
+    certificate = Certificate(secrets.certificate, secrets.private_key, secrets.ca)
     app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
     https = server(app, settings.host, settings.port, certificate, limits)
     loop = asyncio.get_running_loop()

@@ -89,6 +89,15 @@ class Cluster:
         with _errors(f"Secret {self.namespace}/{name}"):
             return self._plain(client.CoreV1Api(self.api).read_namespaced_secret, name)
 
+    def patch_secret(self, name: str, patch: Json) -> None:
+        """Changes a Secret by a merge patch: null takes a file away."""
+        core = client.CoreV1Api(self.api)
+        with _errors(f"Secret {self.namespace}/{name}"):
+            core.patch_namespaced_secret(
+                name, self.namespace, patch,
+                _content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT_S,
+            )  # fmt: skip
+
     def config_map(self, name: str) -> Json:
         """A ConfigMap."""
         with _errors(f"ConfigMap {self.namespace}/{name}"):

@@ -24,6 +24,7 @@ RESULTS = OUT / "results.json"
 GOALS = {
     "round_overhead_embedded_s": 0.03,
     "round_100mb_two_sites_s": TimesPeer(2.0),
+    "trust_cost_ratio": 0.15,
     "round_100mb_two_sites_s3_s": TimesPeer(2.0),
     "round_100mb_two_sites_s3_rss_mib": 256.0,
     "embedded_100_sites_round_s": 10.0,
