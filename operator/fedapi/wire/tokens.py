@@ -43,6 +43,11 @@ def backup_seed(job_key_: bytes) -> bytes:
     return hkdf(job_key_, b"fedloom backup signature")
 
 
+def ledger_seed(job_key_: bytes) -> bytes:
+    """The Ed25519 private key, 32 bytes, that signs one job's ledger."""
+    return hkdf(job_key_, b"fedloom ledger signature")
+
+
 def registry_key(master: bytes) -> bytes:
     """The 32-byte key of the registry, from the operator's master key."""
     return hkdf(master, b"fedloom registry")
