@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, console, evaluate, history, issued, ledger, registry
+from fedcli import backup, console, evaluate, history, issued, ledger, registry, withdraw
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -173,6 +173,7 @@ def rounds(
 
 app.command("history")(history.history)
 app.command("evaluate")(evaluate.evaluate)
+app.command("withdraw")(withdraw.withdraw)
 
 
 @app.command("result")

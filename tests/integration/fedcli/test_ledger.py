@@ -4,11 +4,13 @@ import json
 import shutil
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from fedapi.wire.tokens import ledger_seed
 from fedcli.errors import CommandError
 from fedcli.ledger import app
+from fedcli.withdraw import withdraw
 from fedcore.ledger.note import Signer
 from fedlocal.errors import BadInputError
 from tests.integration.fedaggregator.harness import JOB_KEY, Aggregator, JobFolder, close_clients, config, run_sites
@@ -37,8 +39,8 @@ def key(job):
     return str(Signer(job.layout.ledger_origin, ledger_seed(JOB_KEY)).verifier)
 
 
-def ran(*words):
-    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=True)
+def ran(*words, of=app):
+    done = CliRunner().invoke(of, [*map(str, words)], catch_exceptions=True)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -125,3 +127,19 @@ def test_what_cannot_be_proved(job, copy):
         ran("prove", *where, "--since", "9999")
     with pytest.raises(BadInputError, match="give one of"):
         ran("prove", *where)
+
+
+def test_a_withdrawal_names_the_entries_of_the_sites_updates(job, copy):
+    where = ("--store", f"file:{copy}", "--public-key", key(job))
+    withdrawing = typer.Typer()
+    withdrawing.command()(withdraw)
+    said = json.loads(ran("--site", "a", "--json", *where, of=withdrawing))
+    assert (said["backTo"], said["undone"], said["others"], said["kept"]) == (0, [1], {"b": 1}, True)
+    lines = [json.loads(line) for line in ran("export", *where).splitlines()]
+    told = lines[said["updates"][0]["entry"]]
+    assert (told["kind"], told["client"], told["payloads"]) == ("accepted", "a", said["updates"][0]["payloads"])
+    assert "going back to round 0 undoes 1 rounds" in ran("--site", "a", *where, of=withdrawing)
+    with pytest.raises(BadInputError, match="give --site"):
+        ran(*where, of=withdrawing)
+    with pytest.raises(BadInputError, match="--apply changes a job on a cluster"):
+        ran("--site", "a", "--apply", *where, of=withdrawing)
