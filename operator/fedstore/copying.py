@@ -125,8 +125,8 @@ def _must_be_past(job: Layout, there: Head, head: HeadRecord, chain: set[str | N
 
 def _objects(source: ObjectStore, target: ObjectStore, job: Layout, found: Head, *, verify: bool) -> Iterator[Copied]:
     """All but HEAD and the history, several at a time. What is wrong is told for all of them, once the others are copied."""
-    # The history is made anew of the records; that, and the ledger's checkpoint, are never written once.
-    own = frozenset((job.head, job.history, job.ledger(CHECKPOINT)))
+    # What is derived is made anew of the records; that, and the ledger's checkpoint, are never written once.
+    own = frozenset((job.head, *job.derived, job.ledger(CHECKPOINT)))
     keys = [key for kind in CLASSES for key in source.keys(job_prefix(job, kind)) if key not in own and is_key(key)]
     wrong: dict[str, str] = {}
 

@@ -15,6 +15,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
+from fedapi.wire.privacy import Charge, Mechanism
 from fedapi.wire.site import Metrics
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
@@ -136,6 +137,11 @@ class PlanRecord(Record):
     evaluate_base: bool
     training: TrainingSettings
     overrides: tuple[Overridden, ...] = Field((), exclude_if=lambda value: not value)
+    privacy: Mechanism | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How updates are clipped and what noise is added; None: neither.",
+    )
     image: str = ""
 
     @property
@@ -249,6 +255,11 @@ class CommitRecord(Record):
         None,
         exclude_if=lambda value: value is None,
         description="The ledger as it was then, which is durable before this record counts. Absent where an older version committed.",
+    )
+    privacy: Charge | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What its model tells of one site at most; None: nothing bounds it, or nothing new is released.",
     )
 
     @property
