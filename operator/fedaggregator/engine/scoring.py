@@ -4,8 +4,9 @@ All updates are read in lockstep, a block of each at a time; everything that a r
 follows from the n x n inner products. Called by folding.py. What is read is verified, as in the fold itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import cycle
 
 import numpy as np
@@ -18,23 +19,22 @@ from fedcore.tensors import arithmetic, gram
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import ITEM_BYTES, TensorFile
 
-_BLOCK_BYTES = 256 << 10  # of each update; a constant, for blocks of the Gram matrix are part of what decides its bits
+BLOCK_BYTES = 256 << 10  # of each update; a constant, for blocks of the Gram matrix are part of what decides its bits
 _THREADS, _AHEAD = 2, 4
 _THREADS_FAR, _AHEAD_FAR = 8, 8  # where each block is a request
 
 
 def parts(model: TensorFile, parameters: frozenset[str]) -> tuple[Span, ...]:
     """In which pieces the float parameters are gone through."""
-    return tuple(span for span in spans(model, parameters, _BLOCK_BYTES) if span.remembered)
+    return tuple(span for span in spans(model, parameters, BLOCK_BYTES) if span.remembered)
 
 
 def gram_matrix(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callable[[], None], *, is_far: bool) -> Array:
     """Inner products of open updates. DamagedError names all that are not what was accepted; `go_on` may raise, too."""
     found = np.zeros((len(sources), len(sources)))
     try:
-        with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
-            depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
-            for rows in _rows(sources, spans_, ahead(_requests(sources, spans_, depth), threads, depth)):
+        with closing(views(sources, spans_, is_far=is_far)) as read:
+            for rows in _rows(sources, spans_, read):
                 go_on()
                 gram.added(found, rows)
     except DamagedError:
@@ -42,6 +42,13 @@ def gram_matrix(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callab
         raise
     check(sources)
     return found
+
+
+def views(sources: Sequence[Source], spans_: Sequence[Span], *, is_far: bool) -> Generator[memoryview]:
+    """What each update has of each span, span after span, read ahead; each valid until the next is asked for."""
+    depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
+    with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
+        yield from ahead(_requests(sources, spans_, depth), threads, depth)
 
 
 def _rows(sources: Sequence[Source], spans_: Sequence[Span], views: Iterator[memoryview]) -> Iterator[Array]:

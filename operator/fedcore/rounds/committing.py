@@ -8,7 +8,7 @@ from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
-from fedcore.rounds import broadcasting, evaluateonly, evaluation, heldout, lines, participation, window
+from fedcore.rounds import anomalies, broadcasting, evaluateonly, evaluation, heldout, lines, participation, window
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
@@ -44,6 +44,8 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
     if state.phase is not Phase.FOLDING or attempt is None or tip is None:
         return state, ()
     measured = evaluation.final(state)
+    attempt = anomalies.without(attempt, folded.judged, folded.now)
+    state = anomalies.told(replace(state, current=attempt), folded.judged, attempt.plan.round)
     commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_contributions(with_tip(state, commit, measured, window.asked(attempt.plan)), attempt)
@@ -127,7 +129,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         hub_state=folded.hub_state,
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
-        participants=tuple(_participant(m, attempt.plan) for m in manifests),
+        participants=tuple(_participant(m, attempt.plan, folded.judged.norm_of(m.client)) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -138,6 +140,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         missed=missed(state, attempt.closed or ()),
         lost_s=state.spent_s,
         broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
+        anomalies=anomalies.recorded(state, folded.judged),
         rollbacks=recorded(state),
     ).sealed()
 
@@ -166,7 +169,7 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(manifest: UpdateManifest, plan: PlanRecord) -> Participant:
+def _participant(manifest: UpdateManifest, plan: PlanRecord, norm: float | None) -> Participant:
     order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
@@ -175,6 +178,7 @@ def _participant(manifest: UpdateManifest, plan: PlanRecord) -> Participant:
         steps=manifest.steps,
         training_s=manifest.training_s,
         sent_bytes=sum(ref.size for ref in manifest.objects),
+        norm=norm,
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
     )
 
@@ -196,6 +200,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         void=(),
         skip=None,
         effort=state.effort.with_commit(commit),
+        anomalies=state.anomalies.with_newer(commit.round, commit.committed_at, commit.anomalies),
         current=None,
         reports={},
         excused=frozenset(),

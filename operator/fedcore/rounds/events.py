@@ -11,6 +11,7 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord
+from fedcore.anomalies.record import UNJUDGED, Judged
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import Contribution, Outgoing
 
@@ -114,6 +115,7 @@ class Folded:
     attempt: int
     model: ObjectRef
     hub_state: ObjectRef | None = None
+    judged: Judged = UNJUDGED
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class FoldFailed:
     attempt: int
     reason: str
     message: str
+    judged: Judged = UNJUDGED
 
 
 @dataclass(frozen=True)
