@@ -15,7 +15,12 @@ def told(lab, *words):
 
 
 def test_a_broken_site_is_suspended_and_told_of(tmp_path):
-    spec = {"rounds": 3, "anomalies": {"action": "Suspend"}, "round": {"quorum": "60%"}}
+    spec = {
+        "rounds": 3,
+        "anomalies": {"action": "Suspend"},
+        "round": {"quorum": "60%"},
+        "compression": {"codec": "Int8"},
+    }
     lab = Lab.of(tmp_path, job(**spec), *SITES)
     code, output = lab.run()
     assert code == 0, output
