@@ -37,6 +37,12 @@ ANOMALIES = (
         ".anomalies",
     ),
     rule(
+        "!has(self.anomalies) || !has(self.privacy)",
+        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon accounts for: remove it, "
+        "or privacy; clipNorm bounds what an update can do",
+        ".anomalies",
+    ),
+    rule(
         "!has(self.anomalies) || self.rounds > 0",
         "rounds 0 trains nothing, so that there is no update to judge: remove anomalies",
         ".anomalies",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fedapi.crd.anomalies import AnomaliesStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
+from fedapi.crd.privacy import PrivacyStatus
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
 MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
@@ -312,6 +313,9 @@ class FederatedJobStatus(StatusPart):
         None, description="Anomalous updates, where spec.anomalies looks for them."
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
+    privacy: PrivacyStatus | None = Field(
+        None, description="What the committed models tell of one site at most, with spec.privacy."
+    )
     rollback: RollbackStatus | None = Field(
         None, description="What became of the value of spec.rollbackTo that was decided last."
     )

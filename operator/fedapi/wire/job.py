@@ -13,6 +13,7 @@ from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
+from fedapi.wire.privacy import Privacy
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
 # API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
@@ -311,6 +312,11 @@ class JobConfig(Message):
     )
     anomalies: AnomalySettings | None = Field(
         None, exclude_if=lambda value: value is None, description="How updates are judged; None: they are not."
+    )
+    privacy: Privacy | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.differentialPrivacy. An aggregator that does not know the field would add no noise.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

@@ -95,6 +95,7 @@ def _fold(state: State, attempt: Attempt) -> Fold:
         seed=seed,
         initial=plan.initial,
         judging=anomalies.judging(state, attempt),
+        privacy=plan.privacy,
     )
 
 

@@ -10,6 +10,7 @@ from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.rounds.state import End, Outgoing
@@ -79,6 +80,7 @@ class Fold:
     training: TrainingSettings = field(default_factory=TrainingSettings)  # of the plan
     seed: int = 0  # of this attempt, for a strategy that draws
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
+    privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
     judging: Judging | None = None  # None: all updates count
 
     def without(self, clients: Collection[str]) -> "Fold":

@@ -19,6 +19,7 @@ from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord, FailureRecord, Participant, PlanRecord
 from fedcore.anomalies import record
 from fedcore.anomalies.record import Record
+from fedcore.privacy.account import Account
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effort import Effort
 from fedcore.rounds.participation import NONE, Participation
@@ -247,6 +248,7 @@ class State:
     skip: Skip | None = None  # of that round, if nobody takes part in it
     effort: Effort = field(default_factory=Effort)  # seconds of training
     anomalies: Record = record.NONE  # of committed rounds
+    account: Account = field(default_factory=Account)  # what all commits have told of a site
     encoding: Outgoing | None = None  # which model is being encoded
     sent: Sent | None = None  # the last that was
     current: Attempt | None = None

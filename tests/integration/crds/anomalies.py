@@ -41,6 +41,14 @@ ANOMALIES = [
         },
         "which are of other fragments: remove it, or strategy.diLoCo.fragments",
     ),
+    without(
+        {
+            "privacy": {
+                "differentialPrivacy": {"mode": "Central", "clipNorm": "1", "noiseMultiplier": "1", "delta": "1e-5"}
+            }
+        },
+        "leaves some out by what they are, which no epsilon accounts for: remove it, or privacy",
+    ),
     (
         "spec",
         WHOLE | {"rounds": 0, "task": WHOLE["task"]},

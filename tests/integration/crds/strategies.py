@@ -2,6 +2,7 @@
 
 from tests.integration.crds.anomalies import ANOMALIES
 from tests.integration.crds.asynchronous import ASYNCHRONOUS
+from tests.integration.crds.privacy import PRIVACY
 
 STRATEGY = "spec.strategy"
 WHOLE = {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 3}
@@ -247,6 +248,7 @@ STRATEGIES = [
     at_sites("DiLoCo", "diLoCo", H_STEPS, {"optimizer": {"name": "AdamW"}}, "training.localSteps, for example 500"),
     *ANOMALIES,
     *ASYNCHRONOUS,
+    *PRIVACY,
 ]
 OWN = {"name": "Custom", "custom": {"name": "mine"}}
 OWN_NAME = ("spec.strategy.custom.name", "other", "strategy.custom.name cannot change")
