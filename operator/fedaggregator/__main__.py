@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, bucketcheck, jsonlog, metrics, solewriter
+from fedaggregator import allocator, bucketcheck, jsonlog, ledgerstatus, metrics, solewriter
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -44,7 +44,7 @@ from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.layout import Layout
-from fedapi.wire.tokens import blob_key
+from fedapi.wire.tokens import blob_key, ledger_seed
 from fedstore import many
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
@@ -91,7 +91,9 @@ async def serve(settings: Settings, limits: Limits) -> None:
     layout = Layout(settings.namespace, settings.job, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     payloads = Payloads(store, secrets.job_key)
-    engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
+    retry_s, ledger = _store_retry_s(settings, store), ledger_seed(secrets.job_key)
+    engine = Engine(store, payloads, config, steady_clock(), pool, retry_s, ledger)
+    sink = _sink(settings)
     look = bucketcheck.look_at(settings.store, settings.store_credentials_dir, config.first().residency)
     check = BucketCheck(look, engine.news.set, engine.clock) if look else None
     checking = asyncio.create_task(check.run()) if check else None
@@ -101,8 +103,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
         ):  # to become the one writer, and recovery, may take their time
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
-            await engine.start()
-            await _serve(engine, store, payloads, settings, limits, secrets, check)
+            await engine.start(await ledgerstatus.told(sink))
+            await _serve(engine, store, payloads, settings, limits, secrets, sink, check)
     finally:
         if checking is not None:
             checking.cancel()
@@ -120,10 +122,11 @@ async def _serve(
     settings: Settings,
     limits: Limits,
     secrets: Credentials,
+    sink: StatusSink,
     check: BucketCheck | None,
 ) -> None:
     """Serves sites from a state that is recovered."""
-    publisher = Publisher(engine, _sink(settings), check)
+    publisher = Publisher(engine, sink, check)
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     delivery: Delivery = SignedUrls(urls, store, engine.clock)
     if is_bucket := isinstance(store, PresigningStore):
@@ -153,6 +156,7 @@ async def _serve(
     finally:
         engine.stop()
         await https.stopped(serving)
+        await engine.ledger.over(engine.under_lock)
         await publishing
         await engine.history.over()
         transfers.shutdown(cancel_futures=True)

@@ -71,6 +71,9 @@ class StatusSink(Protocol):
     def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
 
+    def last(self) -> JsonView:
+        """The status of this very job as it is there; empty where there is none."""
+
     def heard(self, client: str, ago_s: float) -> None:
         """Renews the heartbeat of a site that was heard from so many seconds ago."""
 

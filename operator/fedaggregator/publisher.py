@@ -86,7 +86,7 @@ class Publisher:
         began_s = time.thread_time()
         queues = "; ".join(filter(None, self._queue_troubles.values()))
         storage = self._bucket.found if self._bucket else None
-        now = status(self._engine.state, self._engine.trouble, queues, storage)
+        now = status(self._engine.state, self._engine.trouble, queues, storage, self._engine.ledger.status())
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -13,6 +13,7 @@ from typing import Any
 from fedapi.crd import job_status as api
 from fedapi.crd.anomalies import MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, SuspendedSite
 from fedapi.crd.fields import DECIMAL_PATTERN
+from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
@@ -25,7 +26,11 @@ _LARGE, _FURTHEST = 1e9, 9.99999e99
 
 
 def status(
-    state: State, trouble: str = "", queue_trouble: str = "", storage: api.StorageStatus | None = None
+    state: State,
+    trouble: str = "",
+    queue_trouble: str = "",
+    storage: api.StorageStatus | None = None,
+    ledger: LedgerStatus | None = None,
 ) -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
     scores = evaluation.settled(state)
@@ -47,6 +52,7 @@ def status(
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
+        ledger=ledger,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 

@@ -71,6 +71,8 @@ GOALS = {
     "int8_encode_gbs": AtLeast(0.8),
     "int8_fold_gbs": AtLeast(5.0),
     "topk_encode_gbs": AtLeast(0.5),
+    "ledger_entries_per_s": AtLeast(3000.0),
+    "ledger_verify_100k_s": 2.0,
     "secagg_mask_gbs": AtLeast(0.8),
     "secagg_unmask_s": 3.0,
     "secagg_100_sites_s": 30.0,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fedapi.crd.anomalies import AnomaliesStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
+from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
@@ -327,5 +328,6 @@ class FederatedJobStatus(StatusPart):
         None, description="What is wrong with the queues of spec.events; rounds go on over HTTPS."
     )
     storage: StorageStatus | None = Field(None, description="What the bucket's settings lack, looked at once a day.")
+    ledger: LedgerStatus | None = Field(None, description="The ledger of what happened, as far as it is durable.")
     # Backup.
     backup: BackupStatus | None = Field(None, description="The newest backup, and the newest one that was proved.")

@@ -96,4 +96,5 @@ def _commit(
         + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
         anomalies=anomalies.recorded(state),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
+        ledger=state.ledger,
     ).sealed()
