@@ -50,6 +50,12 @@ UPDATE_RATIO = Gauge(
     "How many times smaller the last accepted update was than without codec, encryption included.",
     registry=REGISTRY,
 )
+ANOMALIES = Counter(
+    "fedloom_aggregator_anomalies",
+    "Anomalous updates, by what is anomalous first (NormAboveOthers, NormAboveOwn, LayerAboveOthers, AgainstOthers) and action.",
+    ["reason", "action"],
+    registry=REGISTRY,
+)
 EVALUATIONS = Counter("fedloom_aggregator_evaluations_accepted", "Evaluation reports accepted.", registry=REGISTRY)
 REFUSALS = Counter(
     "fedloom_aggregator_refusals",

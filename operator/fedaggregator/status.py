@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedapi.crd import job_status as api
+from fedapi.crd.anomalies import MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, SuspendedSite
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
+from fedcore.anomalies.record import Noted
 from fedcore.rounds import closing, evaluation, heldout, lines, planning, window
+from fedcore.rounds.anomalies import incomparable
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -43,6 +46,7 @@ def status(
         goodput=_goodput(state),
         clients=_clients(state),
         participation=_participation(state),
+        anomalies=_anomalies(state),
         model=_model(state),
         privacy=_privacy(state),
         rollback=_rollback(state),
@@ -180,7 +184,11 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
     failed = state.current is not None and name in state.current.failed
-    return not (failed or planning.misfit(state, name)), state.site(name).failures == 0, name
+    return (
+        not (failed or planning.misfit(state, name) or name in state.roster.suspended),
+        state.site(name).failures == 0,
+        name,
+    )
 
 
 def _client(state: State, name: str) -> api.ClientStatus:
@@ -210,6 +218,8 @@ def _client_state(state: State, name: str) -> Any:
     attempt = state.current
     if planning.misfit(state, name):
         return "Incompatible"
+    if name in state.roster.suspended:
+        return "Suspended"
     if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
     if heldout.is_held_out(state, name) and (state.config.lifetime == "Round" or not planning.unheard(state, name)):
@@ -227,6 +237,32 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
     if attempt.closed is not None and not window.is_asynchronous(state.config):
         return "Late"
     return "Waiting" if planning.unheard(state, name) else "Training"
+
+
+def _anomalies(state: State) -> AnomaliesStatus | None:
+    """What the records of the rounds say, where anomalies are looked for."""
+    if state.config.anomalies is None:
+        return None
+    known, suspended = state.known_anomalies, sorted(state.roster.suspended)
+    return AnomaliesStatus(
+        total=known.total,
+        recent=[_anomaly(noted) for noted in known.recent],
+        suspended=[SuspendedSite(name=name, round=known.suspended[name].round) for name in suspended][:MAX_SUSPENDED],
+        message=incomparable(state.tip),
+    )
+
+
+def _anomaly(noted: Noted) -> AnomalyStatus:
+    anomaly = noted.anomaly
+    return AnomalyStatus(
+        client=anomaly.client,
+        round=noted.round,
+        attempt=anomaly.attempt,
+        action=anomaly.action,
+        reasons=[fact.kind for fact in anomaly.facts],
+        message=anomaly.text[:1024],
+        time=time_text(noted.at),
+    )
 
 
 def _model(state: State) -> api.ModelStatus | None:

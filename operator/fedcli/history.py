@@ -121,9 +121,9 @@ def as_csv(rows: list[Row]) -> str:
     columns = sorted({name for each in measured for name in each})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*_PLAIN, "participants", "missed", "failed_attempts", *map(_as_text, columns)))
+    writer.writerow((*_PLAIN, "participants", "missed", "failed_attempts", "anomalies", *map(_as_text, columns)))
     for row, each in zip(rows, measured, strict=True):
-        counts = (len(row.participants), len(row.missed), len(row.failed_attempts))
+        counts = (len(row.participants), len(row.missed), len(row.failed_attempts), len(row.anomalies))
         plain = (getattr(row, name) for name in _PLAIN)
         writer.writerow((*plain, *counts, *(each.get(name) for name in columns)))
     return out.getvalue()
@@ -136,6 +136,7 @@ def _as_text(name: str) -> str:
 
 
 def _metrics(row: Row) -> Iterator[tuple[str, float]]:
+    yield from ((f"norm[{site}]", norm) for site, norm in row.norms.items())
     for scope, measured in (("", row.evaluation), ("held_out.", row.held_out), ("requested.", row.requested)):
         for name, value in measured.metrics.items() if measured else ():
             yield f"{scope}{name}", value

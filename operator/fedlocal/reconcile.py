@@ -16,6 +16,7 @@ from fedlocal import configmaps, cron, key_store, pods, workloads
 from fedlocal.cluster import Cluster
 from fedlocal.seen import Parsed, Seen
 from fedlocal.statefolder import StateFolder
+from fedoperator.decide import anomalies
 from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import Decision, Event, Key, Observed, ObservedClient, Settings
 from fedoperator.decide.job import decide
@@ -74,13 +75,17 @@ class Reconciler:
         lease, mine = self.cluster.objects.get(Key("Lease", names.site_lease_name(name))), pods_of.get(name, [])
         job = self.cluster.objects[self.job]
         ended = job if job["status"].get("outcome") else None  # what it says of the site is final
+        told = (job["status"].get("anomalies") or {}).get("recent")
         return self._seen.unless_same(
-            Key(names.CLIENT_KIND, name), (body, lease, ended, *mine), lambda: self._decided(name, body, lease, mine)
+            Key(names.CLIENT_KIND, name),
+            (body, lease, ended, told, *mine),
+            lambda: self._decided(name, body, lease, mine),
         )
 
     def _decided(self, name: str, body: Json, lease: Json | None, mine: list[Json]) -> float | None:
         count = counts(self.cluster.objects[self.job]).of(name)
-        observed = ObservedClient(FLClient.parse(body), lease, tuple(mine), jobs=(count,))
+        told = tuple(anomalies.told(self.cluster.objects[self.job], name))
+        observed = ObservedClient(FLClient.parse(body), lease, tuple(mine), jobs=(count,), anomalies=told)
         decision = decide_client(observed, self.cluster.now())
         self._carry_out(decision)
         if decision.status is not None:

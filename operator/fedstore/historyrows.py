@@ -57,6 +57,8 @@ class Row:
     bytes_down: int
     rolled_back_to: int | None
     skipped: str
+    anomalies: Mapping[str, str]  # by site what is anomalous about its update, in any attempt
+    norms: Mapping[str, float]  # lengths of updates in the round, by site, where they are judged
     training: Metrics  # as the sites' trainings report them, weighted by their samples
     evaluation: Measured | None  # by the sites that train
     held_out: Measured | None  # by those that are held out
@@ -182,6 +184,8 @@ def _row(
         bytes_down=len(sent) * fetched,
         rolled_back_to=commit.rolled_back_to,
         skipped=commit.skipped,
+        anomalies={each.client: each.text for each in commit.anomalies},
+        norms={each.client: each.norm for each in commit.participants[:most] if each.norm is not None},
         training=commit.training_metrics,
         evaluation=None if record is None else _trained(record, most),
         held_out=_apart([each for each in others if each.held_out], missing, most),

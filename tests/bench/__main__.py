@@ -41,6 +41,7 @@ GOALS = {
     "goodput_failures": AtLeast(0.88),
     "fedbuff_vs_sync": AtLeast(3.0),
     "median_vs_flower": AtLeast(10.0),
+    "anomalies_cost_ratio": 1.25,
     "round_1000_sites_s": 10.0,
     "round_cpu_growth": 4.8,
     "aggregator_rss_mib_1000_sites": 400.0,

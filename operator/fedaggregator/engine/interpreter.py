@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import broadcast, earlier, folding, records
+from fedaggregator.engine import broadcast, earlier, folding, judging, records
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
@@ -30,7 +30,8 @@ from fedapi.wire.storekey import (
     StoreKey,
     UpdateKey,
 )
-from fedcore.rounds.closing import MODEL_NOT_FINITE, STRATEGY_FAILED, TOO_FEW_UPDATES
+from fedcore.anomalies.record import UNJUDGED
+from fedcore.rounds.closing import MODEL_NOT_FINITE, QUORUM_NOT_REACHED, STRATEGY_FAILED, TOO_FEW_UPDATES
 from fedcore.rounds.effects import (
     Commit,
     Discard,
@@ -118,21 +119,26 @@ class Interpreter:
         return self._folded(order, cancelled, now)
 
     def _folded(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
+        judged = UNJUDGED
         try:
-            made = self.fold(order, cancelled)
+            judged = judging.judged(self._store, self._payloads, self._layout, order, cancelled)
+            left = order.without(judged.excluded)
+            if shortfall := left.shortfall(judged.excluded):
+                return FoldFailed(now(), order.round, order.attempt, QUORUM_NOT_REACHED, shortfall, judged)
+            made = self.fold(left, cancelled)
         except ModelNotFiniteError as error:
-            return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error))
+            return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error), judged)
         except TooFewUpdatesError as error:
-            return FoldFailed(now(), order.round, order.attempt, TOO_FEW_UPDATES, str(error))
+            return FoldFailed(now(), order.round, order.attempt, TOO_FEW_UPDATES, str(error), judged)
         except StrategyFailedError as error:
-            return FoldFailed(now(), order.round, order.attempt, STRATEGY_FAILED, str(error))
+            return FoldFailed(now(), order.round, order.attempt, STRATEGY_FAILED, str(error), judged)
         except DamagedError as error:
             ours = (order.base, order.hub_state, order.initial)
             if error.found.keys() & {ref.key for ref in ours if ref is not None}:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
-        return Folded(now(), order.round, order.attempt, made.model, made.hub_state)
+        return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""

@@ -1,9 +1,11 @@
 """Metrics and log lines of what the engine does. Called by the engine; decides nothing."""
 
 import logging
+from collections.abc import Iterable
 
 from fedaggregator import metrics
 from fedapi import names
+from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.site import Payload
 from fedcore.rounds import planning
 from fedcore.rounds.effects import Commit, Effect, WriteFailure
@@ -72,6 +74,7 @@ def durable(effect: Effect) -> None:
             metrics.ROUNDS_SKIPPED.labels(commit.skipped).inc()
             told("skipped", round=commit.round, reason=commit.skipped)
         case Commit(commit):
+            _anomalous(commit.round, (each for each in commit.anomalies if each.attempt == commit.attempt))
             metrics.ROUND_SECONDS.observe(commit.committed_at - commit.planned_at)
             told(
                 "committed",
@@ -82,10 +85,17 @@ def durable(effect: Effect) -> None:
                 whole_model_bytes=(commit.initial or commit.model).size,
             )
         case WriteFailure(failure):
+            _anomalous(failure.round, failure.anomalies)
             metrics.ATTEMPT_FAILURES.inc()
             told("attempt failed", round=failure.round, attempt=failure.attempt, reason=failure.message)
         case _:
             told(type(effect).__name__)
+
+
+def _anomalous(round_: int, anomalies: Iterable[Anomaly]) -> None:
+    for each in anomalies:
+        metrics.ANOMALIES.labels(each.facts[0].kind, each.action).inc()
+        told("anomalous update", round=round_, client=each.client, action=each.action, norm=each.norm, reason=each.text)
 
 
 def told(message: str, **fields: object) -> None:

@@ -1,12 +1,13 @@
-"""The pass over all updates of a round that is needed before they can be weighed. Blocking; called by folding.py.
+"""The pass over all updates of a round that is needed before they can be weighed. Blocking; called by folding.py and judging.py.
 
 All updates are read in lockstep, a block of each at a time. Everything that a robust rule wants to know (norms, distances, angles)
 follows from the n x n inner products; clipping for privacy needs the squares of each tensor, to all digits. What is read is
 verified, as in the fold itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -21,14 +22,14 @@ from fedcore.tensors import arithmetic, gram
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import ITEM_BYTES, TensorFile
 
-_BLOCK_BYTES = 256 << 10  # of each update; a constant, for blocks of the Gram matrix are part of what decides its bits
+BLOCK_BYTES = 256 << 10  # of each update; a constant, for blocks of the Gram matrix are part of what decides its bits
 _THREADS, _AHEAD = 2, 4
 _THREADS_FAR, _AHEAD_FAR = 8, 8  # where each block is a request
 
 
 def parts(model: TensorFile, parameters: frozenset[str]) -> tuple[Span, ...]:
     """In which pieces the float parameters are gone through."""
-    return tuple(span for span in spans(model, parameters, _BLOCK_BYTES) if span.remembered)
+    return tuple(span for span in spans(model, parameters, BLOCK_BYTES) if span.remembered)
 
 
 def gram_matrix(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callable[[], None], *, is_far: bool) -> Array:
@@ -76,16 +77,21 @@ def _passed(
 ) -> None:
     """Gives blocks of all updates to `add`, span after span."""
     try:
-        with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
-            depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
-            views = ahead(_requests(sources, spans_, depth), threads, depth)
-            for span, rows in zip(spans_, _rows(sources, spans_, views), strict=True):
+        with closing(views(sources, spans_, is_far=is_far)) as read:
+            for span, rows in zip(spans_, _rows(sources, spans_, read), strict=True):
                 go_on()
                 add(span, rows)
     except DamagedError:
         check(sources)  # an encrypted update tells it while it is read: the others are looked at, too
         raise
     check(sources)
+
+
+def views(sources: Sequence[Source], spans_: Sequence[Span], *, is_far: bool) -> Generator[memoryview]:
+    """What each update has of each span, span after span, read ahead; each valid until the next is asked for."""
+    depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
+    with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
+        yield from ahead(_requests(sources, spans_, depth), threads, depth)
 
 
 def _rows(sources: Sequence[Source], spans_: Sequence[Span], views: Iterator[memoryview]) -> Iterator[Array]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.anomalies import ANOMALIES, Anomalies
 from fedapi.crd.asynchronous import ASYNCHRONOUS
 from fedapi.crd.backup import Backup, RestoreFrom
 from fedapi.crd.clients import Clients
@@ -220,6 +221,10 @@ class FederatedJobSpec(Part):
         None,
         description="Evaluations of committed models beside those of the sites that train; absent: there are none.",
     )
+    anomalies: Anomalies | None = Field(
+        None,
+        description="When an update is anomalous, and what is done about it; absent: none is looked for, and no site is suspended.",
+    )
     compression: Compression | None = Field(
         None,
         description="How updates and models are encoded, so that fewer bytes travel; absent: they travel as they are.",
@@ -338,6 +343,7 @@ class FederatedJobSpec(Part):
             *EVALUATE_ONLY,
             ARRIVALS_OF_S3,
             *ASYNCHRONOUS,
+            *ANOMALIES,
             rule(
                 "!has(self.restoreFrom) || !has(self.task.initialModel)",
                 "restoreFrom and task.initialModel exclude each other, since both say what the job begins with: keep one",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field
 
 from fedapi import names
+from fedapi.crd.anomalies import SiteAnomalies
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
     Conditions,
@@ -316,6 +317,9 @@ class FLClientStatus(StatusPart):
     )
     participation: Participated | None = Field(
         None, description="Rounds that the site was selected for. Absent before the first."
+    )
+    anomalies: SiteAnomalies | None = Field(
+        None, description="Its last anomalous updates (at most 10), of all jobs with spec.anomalies, newest first."
     )
     observed_generation: int | None = Field(None, ge=0, description="metadata.generation that the conditions describe.")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedapi.crd.anomalies import AnomaliesStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
@@ -101,11 +102,14 @@ class ClientStatus(StatusPart):
     """One site as the aggregator sees it."""
 
     name: Name = Field(description="Name of the FLClient.")
-    state: Literal["Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible", "HeldOut"] = Field(
+    state: Literal[
+        "Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible", "HeldOut", "Suspended"
+    ] = Field(
         description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
         "Training, Accepted, Failed, Late: in this round. Idle: not selected. "
         "Incompatible: its trainer does not fit the hub or the job, the message says why. "
-        "HeldOut: it never trains, and evaluates committed models (spec.evaluation)."
+        "HeldOut: it never trains, and evaluates committed models (spec.evaluation). "
+        "Suspended: an update of it was anomalous (spec.anomalies); it is selected again once `anomalies.readmit` names it."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)
@@ -255,7 +259,7 @@ class FederatedJobStatus(StatusPart):
     conditions: Conditions | None = Field(
         None,
         description="Accepted, AggregatorReady, QuorumReached, Progressing, Suspended, QueueAdmitted (where a queue "
-        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady and StorageSafe (with a bucket), SiteStateKept (where something stays at the sites), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
+        "admits training Jobs), RolledBack (with spec.rollbackTo), StorageReady and StorageSafe (with a bucket), SiteStateKept (where something stays at the sites), UpdatesSound (with spec.anomalies), QueuesReady (with spec.events), BackupHealthy (with spec.backup), Restored (with "
         "spec.restoreFrom), Complete, Failed.",
     )
     phase: Short | None = Field(None, description="One word for the eye; nothing reads it back.")
@@ -305,6 +309,9 @@ class FederatedJobStatus(StatusPart):
     ) = Field(
         None,
         description="How often sites took part, those that were selected last first (at most 1000).",
+    )
+    anomalies: AnomaliesStatus | None = Field(
+        None, description="Anomalous updates, where spec.anomalies looks for them."
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
     privacy: PrivacyStatus | None = Field(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_serializer, field_validator
 
+from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
@@ -315,6 +316,9 @@ class JobConfig(Message):
         None,
         exclude_if=lambda value: value is None,
         description="In jobs that have held-out sites. An aggregator that does not know the field would let those train.",
+    )
+    anomalies: AnomalySettings | None = Field(
+        None, exclude_if=lambda value: value is None, description="How updates are judged; None: they are not."
     )
     identities: dict[str, tuple[SiteKey, ...]] = Field(
         {},

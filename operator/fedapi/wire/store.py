@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
+from fedapi.wire.anomalies import Anomaly, AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
@@ -133,6 +134,9 @@ class PlanRecord(Record):
         None, description="Absent in plans of version 0.1: as the configuration has it."
     )
     initial: Whole = None
+    anomalies: AnomalySettings | None = Field(
+        None, exclude_if=lambda value: value is None, description="By what its updates are judged; None: they are not."
+    )
     planned_at: float
     deadline_s: float
     evaluate_base: bool
@@ -186,6 +190,9 @@ class Participant(Message):
         None,
         exclude_if=lambda value: value is None,
         description="Of its payloads as they were sent: encoded and encrypted. Not known of rounds that an older version committed.",
+    )
+    norm: float | None = Field(
+        None, ge=0, exclude_if=lambda value: value is None, description="Its Euclidean length, where it was judged."
     )
     order: Order | None = Field(
         None,
@@ -254,6 +261,11 @@ class CommitRecord(Record):
     skipped: str = Field(
         "", exclude_if=lambda value: not value, description="Why nobody took part in this round; its model is the last."
     )
+    anomalies: tuple[Anomaly, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Anomalous updates for this round, in any attempt. One whose action is not Warn is in no model.",
+    )
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
     )
@@ -321,6 +333,9 @@ class FailureRecord(Record):
         (),
         exclude_if=lambda value: not value,
         description="In asynchronous rounds: accepted updates that count no more, because no model came of them.",
+    )
+    anomalies: tuple[Anomaly, ...] = Field(
+        (), exclude_if=lambda value: not value, description="Anomalous updates of it."
     )
 
 

@@ -7,7 +7,8 @@ from typing import Literal
 from fedapi.wire.seeds import derived
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
-from fedcore.rounds import effort, window
+from fedcore.anomalies.record import UNJUDGED, Judged
+from fedcore.rounds import anomalies, effort, window
 from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import Attempt, End, Phase, State
 
@@ -84,16 +85,17 @@ def _fold(state: State, attempt: Attempt) -> Fold:
     hub_state = state.tip.hub_state if state.tip else None
     seed = derived(state.config.seed, "aggregation", plan.round, plan.attempt)
     return Fold(
-        plan.round,
-        plan.attempt,
-        plan.base,
-        plan.strategy,
-        terms,
-        hub_state,
-        plan.training,
-        seed,
-        plan.initial,
-        plan.privacy,
+        round=plan.round,
+        attempt=plan.attempt,
+        base=plan.base,
+        strategy=plan.strategy,
+        terms=terms,
+        hub_state=hub_state,
+        training=plan.training,
+        seed=seed,
+        initial=plan.initial,
+        judging=anomalies.judging(state, attempt),
+        privacy=plan.privacy,
     )
 
 
@@ -140,7 +142,9 @@ def _at_it_s(state: State, attempt: Attempt, clients: Iterable[str], now: float)
     return sum(max(0.0, now - attempt.anew.get(client, planned_at)) for client in at_it)
 
 
-def failed(state: State, attempt: Attempt, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+def failed(
+    state: State, attempt: Attempt, reason: str, message: str, now: float, judged: Judged = UNJUDGED
+) -> tuple[State, tuple[Effect, ...]]:
     """The state after an attempt that comes to nothing: the round is planned afresh, or the job is given up."""
     plan, open_s = attempt.plan, max(0.0, now - attempt.plan.planned_at)
     unfinished_s = _at_it_s(state, attempt, attempt.pending, now) if attempt.closed is None else 0.0
@@ -151,23 +155,29 @@ def failed(state: State, attempt: Attempt, reason: str, message: str, now: float
         reason=reason,
         message=message[:900],
         at=now,
-        missed=tuple(client for client in plan.selected if client not in attempt.accepted),
+        missed=tuple(client for client in plan.selected if client not in attempt.accepted or client in judged.excluded),
         open_s=open_s,
         lost_s=attempt.lost_s + unfinished_s + effort.trained_s(attempt.accepted, open_s),
+        anomalies=judged.anomalies,
     )
     void = (*state.void, failure)
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)
     return out_of_attempts(state, failure, now), (WriteFailure(failure),)
 
 
-def fold_failed(state: State, reason: str, message: str, now: float) -> tuple[State, tuple[Effect, ...]]:
+def fold_failed(
+    state: State, reason: str, message: str, now: float, judged: Judged = UNJUDGED
+) -> tuple[State, tuple[Effect, ...]]:
     """The state after a fold whose result cannot be committed; the model before it stays."""
     attempt = state.current
     if state.phase is not Phase.FOLDING or attempt is None:
         return state, ()
+    if judged.excluded:
+        state = anomalies.told(state, judged, attempt.plan.round)
+        return failed(state, attempt, reason, message, now, judged)
     text = f"{reason}: {message}"[:1024]
     state = state.with_sites({client: replace(state.site(client), message=text) for client in attempt.closed or ()})
-    return failed(state, attempt, reason, message, now)
+    return failed(state, attempt, reason, message, now, judged)
 
 
 def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:

@@ -9,6 +9,7 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
 from fedcore.rounds import (
+    anomalies,
     broadcasting,
     budget,
     evaluateonly,
@@ -55,6 +56,8 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
     if state.phase is not Phase.FOLDING or attempt is None or tip is None:
         return state, ()
     measured = evaluation.final(state)
+    attempt = anomalies.without(attempt, folded.judged, folded.now)
+    state = anomalies.told(replace(state, current=attempt), folded.judged, attempt.plan.round)
     commit = _commit(state, attempt, folded, measured)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = _with_contributions(with_tip(state, commit, measured, window.asked(attempt.plan)), attempt)
@@ -140,7 +143,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         hub_state=folded.hub_state,
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
-        participants=tuple(_participant(state, m, attempt.plan) for m in manifests),
+        participants=tuple(_participant(state, m, attempt.plan, folded.judged.norm_of(m.client)) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -151,6 +154,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         missed=missed(state, attempt.closed or ()),
         lost_s=state.spent_s,
         broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
+        anomalies=anomalies.recorded(state, folded.judged),
         rollbacks=recorded(state),
         ledger=state.ledger,
         privacy=budget.charge(state, attempt.plan),
@@ -181,7 +185,7 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord) -> Participant:
+def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, norm: float | None) -> Participant:
     order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
@@ -190,6 +194,7 @@ def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord) -> Pa
         steps=manifest.steps,
         training_s=manifest.training_s,
         sent_bytes=sum(ref.size for ref in manifest.objects),
+        norm=norm,
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
         signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
     )
@@ -212,6 +217,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         void=(),
         skip=None,
         effort=state.effort.with_commit(commit),
+        anomalies=state.anomalies.with_newer(commit.round, commit.committed_at, commit.anomalies),
         account=state.account.with_commit(commit),
         current=None,
         reports={},

@@ -3,9 +3,10 @@
 Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-memory interpreter in tests).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
+from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import ObjectRef
@@ -58,6 +59,15 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Judging:
+    """By what the updates of a fold are judged, before it is made of those that count."""
+
+    settings: AnomalySettings
+    usual: Mapping[str, tuple[float, ...]]  # lengths of the last updates of each site
+    quorum: int  # updates without which there is no model
+
+
+@dataclass(frozen=True)
 class Fold:
     """Make the next model by the plan's strategy, and answer with `Folded`, `FoldFailed` or `UpdatesDamaged`."""
 
@@ -71,6 +81,25 @@ class Fold:
     seed: int = 0  # of this attempt, for a strategy that draws
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
     privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
+    judging: Judging | None = None  # None: all updates count
+
+    def without(self, clients: Collection[str]) -> "Fold":
+        """The fold of the other updates."""
+        return (
+            replace(self, terms=tuple(term for term in self.terms if term.client not in clients)) if clients else self
+        )
+
+    def shortfall(self, excluded: Collection[str]) -> str:
+        """Why there is no model without those that were left out; empty: there is."""
+        if not excluded or self.judging is None:
+            return ""
+        named, root = ", ".join(sorted(excluded)), self.strategy.root
+        text = f"round {self.round} left out anomalous updates of {named}"
+        if len(self.terms) < self.judging.quorum:
+            return f"{text}: {len(self.terms)} are left, {self.judging.quorum} were needed"
+        if root and all(term.client != root for term in self.terms):
+            return f"{text}: that of the root client {root!r} is needed"
+        return ""
 
     def place(self, job_uid: str, term: Term, payload: str) -> Place:
         """What a payload of a term was made for."""

@@ -12,6 +12,7 @@ from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord
+from fedcore.anomalies.record import UNJUDGED, Judged
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.state import Contribution, Outgoing
 
@@ -116,6 +117,7 @@ class Folded:
     attempt: int
     model: ObjectRef
     hub_state: ObjectRef | None = None
+    judged: Judged = UNJUDGED
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class FoldFailed:
     attempt: int
     reason: str
     message: str
+    judged: Judged = UNJUDGED
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found
         case Folded():
             return committing.committed(state, event)
         case FoldFailed():
-            return closing.fold_failed(state, event.reason, event.message, event.now)
+            return closing.fold_failed(state, event.reason, event.message, event.now, event.judged)
         case UpdatesDamaged():
             return reopening.reopened(state, event.found, event.now)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fedapi.wire.store import CommitRecord
 
 RECENT = 3  # trainings of a site that are remembered
+USUAL = 20  # lengths of updates: what is usual is their median
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Participation:
     missed_round: int = 0  # the last round at all that it was selected for in vain
     missed_s: float = 0.0  # how long those since its last update were open, at most
     training_s: tuple[float, ...] = ()  # of its last updates, newest first
+    norms: tuple[tuple[int, float], ...] = ()  # round and length of those that were judged and are not anomalous, too
 
     @property
     def last_selected(self) -> int:
@@ -41,7 +43,7 @@ Known = Mapping[str, Participation]
 
 def with_newer(known: Known, commit: CommitRecord) -> dict[str, Participation]:
     """Those of a commit after all that are known."""
-    found = {}
+    found, norms = {}, _norms(commit)
     for client, training_s in trainings(commit):
         before = known.get(client, NONE)
         found[client] = replace(
@@ -52,6 +54,7 @@ def with_newer(known: Known, commit: CommitRecord) -> dict[str, Participation]:
             missed=0,
             missed_s=0.0,
             training_s=(training_s, *before.training_s)[:RECENT],
+            norms=(*norms.get(client, ()), *before.norms)[:USUAL],
         )
     for client in commit.missed:
         before = known.get(client, NONE)
@@ -61,7 +64,7 @@ def with_newer(known: Known, commit: CommitRecord) -> dict[str, Participation]:
 
 def with_older(known: Known, commit: CommitRecord) -> dict[str, Participation]:
     """Those of a commit before all that are known."""
-    found = {}
+    found, norms = {}, _norms(commit)
     for client, training_s in trainings(commit):
         after = known.get(client, NONE)
         found[client] = replace(
@@ -70,6 +73,7 @@ def with_older(known: Known, commit: CommitRecord) -> dict[str, Participation]:
             accepted=after.accepted + 1,
             last_round=after.last_round or commit.round,
             training_s=(*after.training_s, training_s)[:RECENT],
+            norms=(*after.norms, *norms.get(client, ()))[:USUAL],
         )
     for client in commit.missed:
         after = known.get(client, NONE)
@@ -97,6 +101,16 @@ def trainings(commit: CommitRecord) -> Iterable[tuple[str, float]]:
     """Who took part, and how long each trained: no site for longer than the round took, whatever it says."""
     took = open_s(commit)
     return ((each.client, min(each.training_s, took)) for each in commit.participants)
+
+
+def _norms(commit: CommitRecord) -> Mapping[str, tuple[tuple[int, float], ...]]:
+    """The lengths of a commit's updates by which the next ones are judged."""
+    out = {anomaly.client for anomaly in commit.anomalies}
+    return {
+        each.client: ((commit.round, each.norm),)
+        for each in commit.participants
+        if each.norm is not None and each.client not in out
+    }
 
 
 def open_s(commit: CommitRecord) -> float:

@@ -217,6 +217,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         broadcast=broadcasting.broadcast(state),
         reference=broadcasting.reference(state),
         initial=state.tip.initial,
+        anomalies=config.anomalies,
         selected=chosen,
         selection=Selection(
             policy=config.policy,

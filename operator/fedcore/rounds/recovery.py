@@ -122,6 +122,7 @@ def _history(state: State, log: Log) -> State:
             history=(*state.history, Kept.of(commit)),
             decided=committing.settled(state, commit),
             effort=state.effort.with_commit(commit),
+            anomalies=state.anomalies.with_newer(commit.round, commit.committed_at, commit.anomalies),
             account=state.account.with_commit(commit),
         )
         state = _with_participants(state, commit)

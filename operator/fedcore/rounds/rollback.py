@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
-from fedcore.rounds import committing, effort, evaluation
+from fedcore.rounds import anomalies, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
@@ -94,6 +94,7 @@ def _commit(
         rolled_back_to=to.round,
         lost_s=state.spent_s
         + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
+        anomalies=anomalies.recorded(state),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
         ledger=state.ledger,
     ).sealed()

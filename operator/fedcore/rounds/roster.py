@@ -22,16 +22,17 @@ class Roster:
     eligible: frozenset[str] = frozenset()  # may take part in new rounds
     held_out: frozenset[str] = frozenset()  # evaluate committed models and take part in no round
     staying: frozenset[str] = frozenset()  # may end the work that they have
+    suspended: frozenset[str] = frozenset()  # their updates were anomalous: they get no new work
 
     @classmethod
-    def of(cls, entries: tuple[RosterEntry, ...]) -> "Roster":
+    def of(cls, entries: tuple[RosterEntry, ...], suspended: frozenset[str] = frozenset()) -> "Roster":
         """The index of these entries."""
         by_name = {entry.name: entry for entry in entries}
         able = [entry for entry in entries if entry.eligible]
-        eligible = frozenset(entry.name for entry in able if not entry.held_out)
+        eligible = frozenset(entry.name for entry in able if not entry.held_out) - suspended
         held_out = frozenset(entry.name for entry in able if entry.held_out)
         staying = frozenset(entry.name for entry in entries if entry.eligible or entry.reason in _KEEPS_PLACE)
-        return cls(entries, by_name, eligible, held_out, staying)
+        return cls(entries, by_name, eligible, held_out, staying, suspended)
 
     def lost(self, clients: Iterable[str]) -> dict[str, str]:
         """Those of some sites that will send nothing more, and why: they left the job, or their processes ended."""

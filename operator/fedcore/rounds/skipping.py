@@ -8,7 +8,7 @@ after 1, 2, 4 … seconds, at most the round's deadline; where a site is due tha
 from dataclasses import replace
 
 from fedapi.wire.store import CommitRecord
-from fedcore.rounds import committing, evaluation
+from fedcore.rounds import anomalies, committing, evaluation
 from fedcore.rounds.effects import Commit, Effect, WriteEvaluation
 from fedcore.rounds.state import Skip, State
 
@@ -46,6 +46,7 @@ def skipped(state: State, reason: str, now: float, *, awaited: bool = False) -> 
         missed=committing.missed(state, ()),
         lost_s=state.spent_s,
         skipped=reason,
+        anomalies=anomalies.recorded(state),
         rollbacks=committing.recorded(state),
         ledger=state.ledger,
     ).sealed()

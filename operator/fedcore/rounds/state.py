@@ -18,6 +18,8 @@ from fedapi.wire.signature import Signed
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import Anchor, CommitRecord, FailureRecord, Participant, PlanRecord
+from fedcore.anomalies import record
+from fedcore.anomalies.record import Record
 from fedcore.privacy.account import Account
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effort import Effort
@@ -246,6 +248,7 @@ class State:
     void: tuple[FailureRecord, ...] = ()  # attempts of that round that came to nothing
     skip: Skip | None = None  # of that round, if nobody takes part in it
     effort: Effort = field(default_factory=Effort)  # seconds of training
+    anomalies: Record = record.NONE  # of committed rounds
     account: Account = field(default_factory=Account)  # what all commits have told of a site
     encoding: Outgoing | None = None  # which model is being encoded
     sent: Sent | None = None  # the last that was
@@ -270,8 +273,17 @@ class State:
     roster: Roster = field(default=Roster(), repr=False, compare=False)  # follows `config`
 
     def __post_init__(self) -> None:
-        if self.roster.entries is not self.config.roster:
-            object.__setattr__(self, "roster", Roster.of(self.config.roster))
+        barred = self.known_anomalies.barred(self.config.anomalies)
+        if self.roster.entries is not self.config.roster or self.roster.suspended != barred:
+            object.__setattr__(self, "roster", Roster.of(self.config.roster, barred))
+
+    @property
+    def known_anomalies(self) -> Record:
+        """Those of committed rounds, and of attempts of the one under way that came to nothing."""
+        found = self.anomalies
+        for failure in self.void:
+            found = found.with_newer(failure.round, failure.at, failure.anomalies)
+        return found
 
     @property
     def round(self) -> int:

@@ -6,6 +6,8 @@ To add one: write the C function, declare it in `_SIGNATURES`, give it its numpy
 """
 
 import ctypes
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-INTERFACE = 3  # as kernels.c has it
+INTERFACE = 4  # as kernels.c has it
 READ = np.dtype([("offset", "u8"), ("file", "i4"), ("weight", "f4"), ("sums", "u8", 2)])  # `struct term` of kernels.c
+_LANES = 16  # of a sum of squares
 _Sums = ctypes.c_uint64 * 2
 _BYTES, _COUNT, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "interface": ([], _INT),
     "add_scaled_f32": ([_BYTES, _BYTES, ctypes.c_float, _COUNT], None),
     "add_scaled_f64": ([_BYTES, _BYTES, ctypes.c_double, _COUNT], None),
+    "squares_f32": ([_BYTES, _COUNT, _BYTES], None),
     "finite_f32": ([_BYTES, _COUNT], _INT),
     "rank_f32": ([_BYTES, _COUNT, _BYTES, _COUNT, _COUNT], None),
     "fingerprint": ([_BYTES, _COUNT, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_void_p], None),
@@ -55,6 +59,19 @@ def add_scaled(total: Array, block: Array, weight: float, product: Array) -> Non
         return
     np.multiply(block, product.dtype.type(weight), out=product)
     np.add(total, product, out=total)
+
+
+def squares(items: Array) -> float:
+    """The sum of squares of float32 or float64 items, as float64: of 16 sums, to each of which every 16th item goes."""
+    sums = np.zeros(_LANES)
+    if AVAILABLE and items.dtype == np.dtype("f4") and _plain(items):
+        _FUNCTIONS["squares_f32"](_address(items), items.size, _address(sums))
+    else:
+        padded = np.zeros((-(-items.size // _LANES), _LANES))
+        padded.reshape(-1)[: items.size] = items
+        with np.errstate(over="ignore"):
+            sums = np.add.reduce(np.multiply(padded, padded, out=padded), axis=0)  # row after row
+    return reduce(add, sums.tolist(), 0.0)  # `sum` compensates in newer Pythons, and not in older ones
 
 
 def finite_f32(items: Array) -> bool:

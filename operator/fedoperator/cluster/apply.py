@@ -32,7 +32,15 @@ log = logging.getLogger(__name__)
 SOON_S = 2.0  # until an object that is in the way is looked at again: it is going, or the watch is behind
 OWNED_STATUS = {
     names.JOB_KIND: OPERATOR_LEAVES,
-    names.CLIENT_KIND: ("conditions", "active", "accelerators", "capability", "participation", "observedGeneration"),
+    names.CLIENT_KIND: (
+        "conditions",
+        "active",
+        "accelerators",
+        "capability",
+        "participation",
+        "anomalies",
+        "observedGeneration",
+    ),
 }
 _STATUS_KEYS = {"conditions": "type", "sites": "name"}
 

@@ -15,7 +15,7 @@ from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
-from fedoperator.decide import participation
+from fedoperator.decide import anomalies, participation
 from fedoperator.decide.decision import JobCount, Key, Observed, ObservedClient, Refused, Settings
 from fedoperator.site_registry import SiteRegistry
 
@@ -66,6 +66,9 @@ class Observer:
             registered=self._registry.known(namespace, name) if self._registry else None,
             registry_away=self._registry is not None and self._registry.away(),
             jobs=tuple(self._counts(namespace, name)),
+            anomalies=tuple(
+                each for job in self._cache.every(names.JOB_KIND, namespace) for each in anomalies.told(job, name)
+            ),
         )
 
     def _counts(self, namespace: str, client: str) -> Iterator[JobCount]:

@@ -13,7 +13,7 @@ from fedapi import names, outcome
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient, FLClientStatus, Pool
 from fedapi.outcome import Exit
-from fedoperator.decide import participation
+from fedoperator.decide import anomalies, participation
 from fedoperator.decide.conditions import conditions
 from fedoperator.decide.decision import Decision, ObservedClient
 from fedoperator.decide.facts import Fact, clipped, instant
@@ -158,6 +158,7 @@ def _status(observed: ObservedClient, now: datetime) -> FLClientStatus:
         accelerators=client.status.accelerators if observed.invalid else accelerators(client.spec.pool),
         capability=observed.registered.capability if observed.registered else client.status.capability,
         participation=participation.counted(observed.client.status.participation, observed.jobs, now),
+        anomalies=anomalies.of_site(observed.client.status.anomalies, observed.anomalies),
         observed_generation=generation,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from fedapi.crd.anomalies import SiteAnomaly
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import Capability, FLClient
 from fedapi.jsonvalue import JsonView
@@ -128,3 +129,4 @@ class ObservedClient:
     registered: Registered | None = None
     registry_away: bool = False  # there is a registry, and nobody knows what it would say now
     jobs: tuple[JobCount, ...] = ()  # that count its rounds
+    anomalies: tuple[SiteAnomaly, ...] = ()  # that jobs tell of it

@@ -10,6 +10,7 @@ from datetime import datetime
 from fedapi.crd.federatedjob import OPERATOR_CONTROLLER
 from fedapi.crd.job_status import FederatedJobStatus
 from fedoperator.decide import (
+    anomalies,
     backup_health,
     backups,
     children,
@@ -125,6 +126,7 @@ def _events(old: FederatedJobStatus, new: FederatedJobStatus) -> tuple[Event, ..
     return (
         *condition_events(old.conditions, now),
         *rollback_events(old.conditions, now),
+        *anomalies.events(old.anomalies, old.conditions, now),
         *site_events(old.sites, new.sites),
     )
 

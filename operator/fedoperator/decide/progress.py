@@ -1,7 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
-from fedoperator.decide import early, failures, pending, podless, refused, store
+from fedoperator.decide import anomalies, early, failures, pending, podless, refused, store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, Trouble
 from fedoperator.decide.reasons import Reason
@@ -86,14 +86,18 @@ def _stuck(context: JobContext) -> Trouble | None:
 def _able(context: JobContext) -> int:
     """Sites that can take part in a round, or still do: a site that is paused finishes the round under way."""
     free = (site.name for site in context.trainees if not site.barred or context.in_round(site.name))
-    fit = (name for name in free if name not in context.lacking_jobset)
+    out = context.lacking_jobset | anomalies.suspended(context)
+    fit = (name for name in free if name not in out)
     return sum(failures.site_failure(context, name) is None and early.training(context, name) is None for name in fit)
 
 
 def _out_of_reach(context: JobContext) -> Fact | None:
     """That what the strategy needs, or a quorum which is a count, can never be reached with the sites that match and are not paused or barred."""
     quorum = context.spec.round.quorum
-    fit = sum(not site.barred or context.in_round(site.name) for site in context.trainees)
+    suspended = anomalies.suspended(context)
+    fit = sum(
+        (not site.barred or context.in_round(site.name)) and site.name not in suspended for site in context.trainees
+    )
     least = context.spec.strategy.fewest()
     if max(fit, 1) < least:
         message = (

@@ -40,6 +40,10 @@ class ConditionType(Word):
         "SiteStateKept",
         "Absent where nothing stays at the sites by the spec, else whether it outlives their pods.",
     )
+    UPDATES_SOUND = (
+        "UpdatesSound",
+        "Absent without spec.anomalies, else whether the newest updates are not anomalous, and no site is suspended.",
+    )
     QUEUES_READY = "QueuesReady", "Absent without events, else whether the aggregator can use the job's queues."
     RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
     BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
@@ -108,6 +112,16 @@ class Reason(Word):
     # SiteStateKept; its other reason is Finished.
     SITE_STATE_KEPT = "SiteStateKept", "What stays at the sites is on a volume, or is entrusted to the hub."
     SITE_STATE_AT_RISK = "SiteStateAtRisk", "Sites without spec.state lose with their pod what the job needs at them."
+    # UpdatesSound; its other reasons are NoRoundYet and Finished.
+    NO_ANOMALIES = "NoAnomalies", "No update of the newest round is anomalous, and no site is suspended."
+    ANOMALOUS_UPDATES = (
+        "AnomalousUpdates",
+        "An update of the newest round is anomalous; the message says whose and why.",
+    )
+    SITES_SUSPENDED = (
+        "SitesSuspended",
+        "Sites are suspended because of anomalous updates, until somebody readmits them.",
+    )
     # StorageSafe; its other reason is Finished. Of several that are missing the first of these is told.
     PUBLIC_ACCESS_ALLOWED = "PublicAccessAllowed", "The bucket does not keep the public out."
     OUTSIDE_RESIDENCY = "OutsideResidency", "The bucket is in none of the regions of storage.residency."
@@ -227,6 +241,7 @@ class EventReason(Word):
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    ANOMALOUS_UPDATES = "AnomalousUpdates", "Updates of a round are anomalous: whose, why, and what was done about it."
     QUEUE_TROUBLE = "QueueTrouble", "The queues cannot be used; rounds go on over HTTPS."
     STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."
     STORAGE_SAFE = "StorageSafe", "The bucket is set up as `fedloom storage check` asks."

@@ -7,6 +7,7 @@ from datetime import datetime
 from fedapi.crd.job_status import OPERATOR_LEAVES, Children, FederatedJobStatus, SiteStatus
 from fedapi.jsonvalue import JsonView
 from fedoperator.decide import (
+    anomalies,
     backup_health,
     backups,
     queues,
@@ -75,6 +76,7 @@ def _of_what_is_kept(context: JobContext) -> Mapping[str, Fact]:
         Type.STORAGE_READY: storage_ready.fact(context),
         Type.STORAGE_SAFE: storage_safe.fact(context),
         Type.SITE_STATE_KEPT: site_state.fact(context),
+        Type.UPDATES_SOUND: anomalies.fact(context),
         Type.QUEUES_READY: queues_ready.fact(context),
         Type.RESTORED: restoring.fact(context),
         Type.BACKUP_HEALTHY: backup_health.fact(context),

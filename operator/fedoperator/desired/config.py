@@ -157,6 +157,7 @@ def job_config(
         download=spec.compression.told_download() if spec.compression else None,
         download_delta=bool(spec.compression and spec.compression.download and spec.compression.download.delta),
         residency=tuple(spec.storage.residency or ()),
+        anomalies=spec.anomalies.told() if spec.anomalies else None,
         strata=strata,
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
-from fedoperator.decide import participation
+from fedoperator.decide import anomalies, participation
 from fedoperator.desired.ownership import owner_of
 from fedoperator.queueing import WorkKey
 
@@ -24,6 +24,8 @@ def keys_of(body: Json, cache: Cache) -> Iterator[WorkKey]:
         return
     if kind == names.JOB_KIND and (body.get("status") or {}).get("outcome"):  # what it says of its sites is final
         yield from (WorkKey(namespace, names.CLIENT_KIND, client) for client in participation.counts(body).by_site)
+    if kind == names.JOB_KIND:
+        yield from (WorkKey(namespace, names.CLIENT_KIND, client) for client in anomalies.sites(body))
     owner = owner_of(body)
     jobs, clients = {labels.get(names.LABEL_JOB)}, {labels.get(names.LABEL_CLIENT)} if kind in _OF_SITES else set()
     if owner:  # its labels may have been taken off by hand

@@ -1,5 +1,6 @@
 """Strategies that a job may and may not ask for: (path, accepted, refused, words of the refusal)."""
 
+from tests.integration.crds.anomalies import ANOMALIES
 from tests.integration.crds.asynchronous import ASYNCHRONOUS
 from tests.integration.crds.privacy import PRIVACY
 
@@ -245,6 +246,7 @@ STRATEGIES = [
     ),
     at_sites("DiLoCo", "diLoCo", H_STEPS, {"localSteps": 5}, "set training.optimizer.name to AdamW"),
     at_sites("DiLoCo", "diLoCo", H_STEPS, {"optimizer": {"name": "AdamW"}}, "training.localSteps, for example 500"),
+    *ANOMALIES,
     *ASYNCHRONOUS,
     *PRIVACY,
 ]

@@ -50,7 +50,11 @@ class Lab(Task):
         while held and not (MARKS / f"go-{ctx.site.round}").exists():
             ctx.check()
             time.sleep(0.02)
-        return super().train(model, data, settings, ctx)
+        result = super().train(model, data, settings, ctx)
+        with torch.no_grad():  # of a site that is broken
+            for parameter in model.parameters():
+                parameter.mul_(float(os.environ.get("LAB_TIMES", "1")))
+        return result
 
 
 def task(width=0):

@@ -3,7 +3,9 @@
 import contextlib
 import ctypes
 import os
+from functools import reduce
 from itertools import pairwise
+from operator import add
 
 import numpy as np
 import pytest
@@ -225,3 +227,15 @@ def test_ranks_have_the_bits_of_numpy(count, size, without):
     assert compiled == [np.sort(rows, axis=0)[rank].tobytes() for rank in sorted(wanted)]
     without()
     assert ranked() == compiled
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sums_of_squares_have_the_bits_of_their_definition(size, without):
+    block = np.nan_to_num(values("<f4", size)[0], nan=1.0, posinf=2.0, neginf=-2.0)
+    lanes = [0.0] * 16
+    for at, item in enumerate(block.astype("f8").tolist()):
+        lanes[at % 16] += item * item
+    expected = reduce(add, lanes, 0.0)
+    assert kernels.squares(block) == kernels.squares(block.astype("f8")) == expected
+    without()
+    assert kernels.squares(block) == expected

@@ -1,0 +1,1 @@
+"""Which updates of a round are anomalous: their lengths and directions, and the facts that follow. Pure."""

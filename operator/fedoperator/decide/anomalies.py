@@ -1,0 +1,93 @@
+"""Policy: anomalous updates, which the aggregator judges: a condition and events of the job, and the history of a site.
+
+An FLClient keeps the last ones of all jobs, those that were deleted included.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from fedapi.crd.anomalies import MAX_OF_SITE, AnomaliesStatus, SiteAnomaly
+from fedapi.crd.fields import Condition, find
+from fedapi.jsonvalue import JsonView
+from fedoperator.decide.context import JobContext
+from fedoperator.decide.decision import Event
+from fedoperator.decide.facts import Fact, clipped
+from fedoperator.decide.reasons import ConditionType, EventReason, Reason
+
+_SHOWN, _LONGEST = 10, 600  # sites in a message, and characters of its first part
+
+
+def fact(context: JobContext) -> Fact | None:
+    """The UpdatesSound condition; None: nothing is judged."""
+    if context.spec.anomalies is None:
+        return None
+    told, round_ = context.status.anomalies, context.status.round
+    if told is None or round_ is None:
+        return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
+    last = last_of(told)
+    if told.recent and told.recent[0].round >= max(1, round_.committed):
+        return Fact("False", Reason.ANOMALOUS_UPDATES, last)
+    if told.suspended:
+        return Fact("False", Reason.SITES_SUSPENDED, clipped(f"{last}; {_suspended(told)}"))
+    if round_.committed == 0:
+        return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
+    said = told.message or "no update of the newest round is anomalous"
+    return Fact("True", Reason.NO_ANOMALIES, clipped(f"{last}; {said}" if last else said))
+
+
+def last_of(told: AnomaliesStatus | None) -> str:
+    """What is anomalous in the last round, or attempt of one, in which something is; empty where nothing ever was."""
+    if told is None or not told.recent:
+        return ""
+    newest = told.recent[0]
+    last = [each for each in told.recent if (each.round, each.attempt) == (newest.round, newest.attempt)]
+    named = "; ".join(f"site {each.client}, round {each.round} ({each.action}): {each.message}" for each in last)
+    return f"the last of {told.total} anomalous updates: {named}"[:_LONGEST]
+
+
+def _suspended(told: AnomaliesStatus) -> str:
+    named = ", ".join(f"{each.name} (round {each.round})" for each in told.suspended[:_SHOWN])
+    more = f" and {len(told.suspended) - _SHOWN} more" if len(told.suspended) > _SHOWN else ""
+    return f"suspended are {named}{more}: look into it, then name each in spec.anomalies.readmit with its round"
+
+
+def suspended(context: JobContext) -> frozenset[str]:
+    """Sites that the aggregator selects no more."""
+    told = context.status.anomalies
+    return frozenset(each.name for each in told.suspended) if told and context.spec.anomalies else frozenset()
+
+
+def events(told: AnomaliesStatus | None, old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:
+    """One for each round with anomalous updates, or for several that came since the last look: the condition says what was told."""
+    before, after, last = (
+        find(old or (), ConditionType.UPDATES_SOUND),
+        find(new, ConditionType.UPDATES_SOUND),
+        last_of(told),
+    )
+    if after is None or not last or (before is not None and last in before.message):
+        return []
+    return [Event("Warning", EventReason.ANOMALOUS_UPDATES, last)]
+
+
+def sites(job: JsonView) -> tuple[str, ...]:
+    """Sites of which a FederatedJob, as the API has it, tells anomalies."""
+    return tuple(dict.fromkeys(each["client"] for each in _recent(job)))
+
+
+def told(job: JsonView, client: str) -> Iterator[SiteAnomaly]:
+    """What it tells of one."""
+    metadata = job["metadata"]
+    for each in _recent(job):
+        if each["client"] == client:
+            said = {key: value for key, value in each.items() if key != "client"}
+            yield SiteAnomaly.model_validate({**said, "job": metadata["name"][:63], "uid": metadata["uid"]})
+
+
+def _recent(job: JsonView) -> Sequence[JsonView]:
+    return ((job.get("status") or {}).get("anomalies") or {}).get("recent") or ()
+
+
+def of_site(old: Sequence[SiteAnomaly] | None, new: Sequence[SiteAnomaly]) -> list[SiteAnomaly] | None:
+    """The history of a site with what jobs tell of it: each once, newest first."""
+    known = {(each.uid, each.round, each.attempt): each for each in (*new, *(old or ()))}
+    found = sorted(known.values(), key=lambda each: (each.time, each.round, each.attempt, each.uid), reverse=True)
+    return found[:MAX_OF_SITE] or None
