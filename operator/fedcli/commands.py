@@ -28,6 +28,7 @@ from fedcli import (
     registry,
     release,
     releasegate,
+    site,
     withdraw,
 )
 from fedcli import result as results
@@ -56,6 +57,7 @@ app.add_typer(issued.app, name="storage")
 app.add_typer(backup.app, name="backup")
 app.add_typer(registry.app, name="registry")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(site.app, name="site")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]

@@ -19,7 +19,16 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 def page(card: Card) -> str:
     """The page."""
-    parts = (_head(card), _model(card), _training(card), _sites(card), _metrics(card), _settings(card), _limits())
+    parts = (
+        _head(card),
+        _model(card),
+        _training(card),
+        _sites(card),
+        _metrics(card),
+        _settings(card),
+        _bound(card),
+        _limits(),
+    )
     return "\n\n".join(filter(None, ("\n".join(part) for part in parts))) + "\n"
 
 
@@ -123,6 +132,15 @@ def _flat(prefix: str, said: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield from _flat(f"{prefix}{name}.", value)
         elif value not in (None, "", [], ()):
             yield _text(f"{prefix}{name}"), _text(value if isinstance(value, str) else json.dumps(value))
+
+
+def _bound(card: Card) -> Iterable[str]:
+    """Nothing, where the commits bind nothing beside."""
+    if card.bound:
+        yield "## Privacy and ledger"
+        yield "As the newest commit that says it has it."
+        yield ""
+        yield from _table(("of the commit", "value"), _flat("", card.bound))
 
 
 def _limits() -> Iterable[str]:

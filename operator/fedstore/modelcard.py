@@ -20,6 +20,7 @@ from fedstore.historyrows import Measured, Row
 
 FORMAT = "fedloom.dev/model-card/v1"
 PLAN, RESTORED = "plan.json", "restored.json"
+_BOUND = ("privacy", "ledger")  # of a commit; what a rollback took back has been told and spent all the same
 RECORDS = (*historyrows.RECORDS, PLAN, RESTORED)  # names of those that a card is made of
 
 
@@ -73,6 +74,7 @@ class Card:
     held_out: Measurement | None
     images: tuple[str, ...]
     restored_from: str  # the backup's manifest
+    bound: Mapping[str, Any]  # what the commits bind beside rounds, the newest that says it: privacy, ledger
     commit_sha256: str  # the head of the chain of commits, by which every record here is bound
 
     def text(self) -> str:
@@ -116,6 +118,7 @@ def card(store: Readable, layout: Layout) -> Card:
         held_out=held_out,
         images=tuple(sorted(made.images)),
         restored_from=_restored_from(store, layout, head),
+        bound={name: said for name, said in made.bound.items() if name != "privacy" or not made.unbounded},
         commit_sha256=head.commit_sha256 or "",
     )
 
@@ -132,6 +135,8 @@ class _Made:
         self.images: set[str] = set()
         self.rounds = self.skipped = self.taken_back = 0
         self.planned: CommitRecord | None = None  # the last with updates in the model
+        self.bound: dict[str, Any] = {}
+        self.unbounded = False  # a round, taken back or not, had no noise: then no epsilon is of all models
         self._back_to: int | None = None
 
     def add(self, commit: CommitRecord) -> None:
@@ -139,6 +144,10 @@ class _Made:
         if not hasattr(self, "newest"):
             self.newest = commit
         self.oldest = commit
+        for name in _BOUND:
+            if name not in self.bound and (said := getattr(commit, name, None)) is not None:
+                self.bound[name] = said.model_dump(mode="json", exclude_none=True)
+        self.unbounded |= bool(commit.participants) and commit.privacy is None
         if self._back_to is not None and commit.round > self._back_to:
             self.taken_back += bool(commit.participants)
             return
@@ -173,7 +182,9 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
     except NewerRecordError as error:
         raise NewerRecordError(f"{key}: {error}") from error
     told = plan.model_dump(
-        mode="json", exclude_none=True, include={"strategy", "selection", "training", "compression", "quorum"}
+        mode="json",
+        exclude_none=True,
+        include={"strategy", "selection", "training", "compression", "quorum", "privacy"},
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}
 

@@ -9,6 +9,7 @@ import pytest
 from fedapi.wire.job import EvaluationSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import Charge
 from fedapi.wire.store import CommitRecord, Head, Participant, PlanRecord
 from fedcli.volumerecords import VolumeRecords
 from fedstore import cardpage, history, modelcard
@@ -112,6 +113,34 @@ def test_what_a_rollback_took_back_is_not_in_the_model():
     assert "2 rounds were taken back" in cardpage.page(card)
 
 
+def test_what_is_spent_is_what_the_newest_charge_says_although_its_round_was_taken_back():
+    store, layout = MemoryStore(), LAYOUT
+    numbers = {"mode": "Central", "clip_norm": 1.0, "noise_multiplier": 2.0, "delta": 1e-5}
+    spent = [Charge(**numbers, epsilon=epsilon) for epsilon in (1.5, 2.25)]
+    commits = [
+        commit(layout, 0),
+        commit(layout, 1, "a", privacy=spent[0]),
+        commit(layout, 2, "a", privacy=spent[1]),
+        commit(layout, 3, rolled_back_to=1),
+    ]
+    put(store, layout, commits)
+    card = modelcard.card(store, layout)
+    assert (card.rounds, card.bound["privacy"]["epsilon"], card.bound["privacy"]["unit"]) == (1, 2.25, "Site")
+    page = cardpage.page(card)
+    assert "| privacy.epsilon | 2.25 |" in page.replace("\\", "")
+    assert "| privacy.adjacency | ZeroOut |" in page.replace("\\", "")
+
+
+def test_a_round_without_noise_leaves_no_epsilon_that_holds():
+    """A job with privacy was restored as one without."""
+    store, layout = MemoryStore(), LAYOUT
+    spent = Charge(mode="Central", clip_norm=1.0, noise_multiplier=2.0, delta=1e-5, epsilon=1.5)
+    put(store, layout, [commit(layout, 0), commit(layout, 1, "a", privacy=spent), commit(layout, 2, "a")])
+    card = modelcard.card(store, layout)
+    assert "privacy" not in card.bound
+    assert "epsilon" not in cardpage.page(card)
+
+
 def test_a_plan_is_told_as_it_is():
     done = ran(hub())
     plan = _commits(done)[-1]
@@ -171,7 +200,7 @@ CARD = modelcard.Card(
     initial_sha256="", began="2026-01-01T00:00:00Z", committed="2026-01-02T03:04:00Z", rounds=2, skipped=0, taken_back=0,
     sites=(Site("berlin", 2, 1, 2, 30),), missed={"berlin": 1},
     settings={"strategy": {"name": "FedAvg", "parameters": {"mu": 0.1}}, "compression": None},
-    evaluation=Measurement(2, {"a|b <i>\n#": 0.5}, 12, 1), held_out=None, images=("task:1",), restored_from="",
+    evaluation=Measurement(2, {"a|b <i>\n#": 0.5}, 12, 1), held_out=None, images=("task:1",), restored_from="", bound={},
     commit_sha256="cc",
 )  # fmt: skip
 
