@@ -104,7 +104,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
         ):  # to become the one writer, and recovery, may take their time
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
-            await engine.start(await ledgerstatus.told(sink))
+            await engine.start(await ledgerstatus.told(sink, layout.ledger_origin))
             await _serve(engine, store, payloads, settings, limits, secrets, sink, check)
     finally:
         if checking is not None:

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 _TRIES, _PAUSE_S = 5, 1.0
 
 
-async def told(sink: StatusSink) -> Anchor | None:
-    """Entries and root; None where the status does not have them."""
+async def told(sink: StatusSink, origin: str) -> Anchor | None:
+    """Entries and root; None where the status does not have them, or has those of another job of that name."""
     for tried in range(_TRIES):
         try:
             said = (await asyncio.to_thread(sink.last)).get("ledger")
@@ -25,13 +25,13 @@ async def told(sink: StatusSink) -> Anchor | None:
             reason = str(error)
             await asyncio.sleep(_PAUSE_S * (tried + 1 < _TRIES))
             continue
-        return _anchor(said)
+        return _anchor(said, origin)
     log.warning("the ledger is not compared with the status", extra={"fields": {"reason": reason}})
     return None
 
 
-def _anchor(said: object) -> Anchor | None:
-    if not isinstance(said, dict):
+def _anchor(said: object, origin: str) -> Anchor | None:
+    if not isinstance(said, dict) or not str(said.get("publicKey")).startswith(f"{origin}+"):
         return None
     try:
         return Anchor(size=said.get("size"), root=said.get("root"))

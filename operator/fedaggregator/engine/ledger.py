@@ -220,8 +220,9 @@ class Ledger:
 
     def tidy(self) -> None:
         """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start."""
-        size, prefix = self.durable.checkpoint.size, self._layout.ledger("tile/")
+        size, prefix = self.durable.checkpoint.size, self._layout.ledger("")
         needed = {self._layout.ledger(each.path) for each in ledgers.all_tiles(size)}
         with contextlib.suppress(StoreError):
-            many.delete(self._store, [key for key in self._store.keys(prefix) if key not in needed])
+            found = [key for key in self._store.keys(f"{prefix}tile/") if tiles.is_path(key.removeprefix(prefix))]
+            many.delete(self._store, [key for key in found if key not in needed])
         self.durable = replace(self.durable, partial=tuple(ledgers.partial_tiles(size)))

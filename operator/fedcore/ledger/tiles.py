@@ -4,6 +4,7 @@ A tile of level n holds nodes of level 8n. One that is not full yet has its widt
 path, until it is full, so no file is ever changed.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ PARTIAL = ".p/"  # in the path of a tile that is not full, before its width
 Edge = tuple[tuple[bytes, ...], ...]  # by level: hashes of the tile that is not full, none where there is none
 MAX_ENTRY_BYTES = (1 << 16) - 1  # a bundle tells lengths in two bytes
 MAX_SIZE = 1 << 53  # leaves: every reader of JSON has the number
+
+
+_PATH = re.compile(r"tile/(?:entries|\d{1,2})/(?:x\d{3}/)*\d{3}(?:\.p/\d{1,3})?")
 
 
 class MalformedTileError(ValueError):
@@ -47,6 +51,11 @@ class Tile:
     def is_partial(self) -> bool:
         """Whether a wider one comes after it."""
         return self.width < WIDTH
+
+
+def is_path(path: str) -> bool:
+    """Whether it is that of a tile or a bundle, of whatever size: other files are left alone."""
+    return _PATH.fullmatch(path) is not None
 
 
 def tile(size: int, level: int | None, index: int) -> Tile:

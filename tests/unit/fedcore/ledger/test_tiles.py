@@ -22,6 +22,9 @@ from fedcore.ledger.tiles import MalformedTileError, Tile
 )
 def test_paths(tile, path):
     assert tile.path == path
+    assert tiles.is_path(path)
+    assert not tiles.is_path(f"{path}.txt")
+    assert not tiles.is_path(f"x{path}")
 
 
 def test_the_files_of_seventy_thousand_entries():
