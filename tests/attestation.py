@@ -9,6 +9,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -44,7 +45,7 @@ def ear(evidence: dict, *, status: str = "affirming", key=KEY, now: float | None
     return jwt.encode(claims | more, key, algorithm="ES256")
 
 
-class _Server:
+class Server:
     """One server in a thread, gone when the test is."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
@@ -55,10 +56,10 @@ class _Server:
                 pass
 
             def do_GET(self):
-                self._answer(ours.answer(self.path, b""))
+                self._answer(ours.answer(self.path, b"", self.headers))
 
             def do_POST(self):
-                self._answer(ours.answer(self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+                self._answer(ours.answer(self.path, self.rfile.read(int(self.headers["Content-Length"])), self.headers))
 
             def _answer(self, said: tuple[int, bytes]):
                 self.send_response(said[0])
@@ -73,7 +74,7 @@ class _Server:
         self._thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self._thread.start()
 
-    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+    def answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class _Server:
         self._thread.join()
 
 
-class FakeAgent(_Server):
+class FakeAgent(Server):
     """The guest's agent. `stale`: it gives the first evidence again, whatever the nonce."""
 
     def __init__(self, measurement: str = MEASUREMENT) -> None:
@@ -94,7 +95,7 @@ class FakeAgent(_Server):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/aa/evidence"
 
-    def answer(self, path: str, _body: bytes) -> tuple[int, bytes]:
+    def answer(self, path: str, _body: bytes, _headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         if self.down:
             return 500, b"no device"
         (report_data,) = parse_qs(urlsplit(path).query)["runtime_data"]
@@ -102,7 +103,7 @@ class FakeAgent(_Server):
         return 200, json.dumps(report(self.asked[0] if self.stale else report_data, self.measurement)).encode()
 
 
-class FakeVerifier(_Server):
+class FakeVerifier(Server):
     """Affirms what fake hardware reports, if its report data are those that were asked about.
 
     `garbage`: what it answers in place of an EAR. `down`: HTTP 503. `status`, `key`: of its EAR. `careless`: it does not compare.
@@ -117,7 +118,7 @@ class FakeVerifier(_Server):
         self.asked: list[dict] = []
         super().__init__(context)
 
-    def answer(self, _path: str, body: bytes) -> tuple[int, bytes]:
+    def answer(self, _path: str, body: bytes, _headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         self.asked.append(json.loads(body))
         if self.down:
             return 503, b"starting"

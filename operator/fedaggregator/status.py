@@ -21,7 +21,11 @@ _LARGE, _FURTHEST = 1e9, 9.99999e99
 
 
 def status(
-    state: State, trouble: str = "", queue_trouble: str = "", storage: api.StorageStatus | None = None
+    state: State,
+    trouble: str = "",
+    queue_trouble: str = "",
+    storage: api.StorageStatus | None = None,
+    attestation: api.AttestationStatus | None = None,
 ) -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
     scores = evaluation.settled(state)
@@ -41,6 +45,7 @@ def status(
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
+        attestation=attestation,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 

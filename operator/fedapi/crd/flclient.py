@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field
 
 from fedapi import names
+from fedapi.crd.confidential import Requires
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
     Conditions,
@@ -257,6 +258,7 @@ class FLClientSpec(Part):
     events: SiteEvents | None = Field(
         None, description="Present: the site speaks by queue to jobs that have spec.events. Absent: over HTTPS alone."
     )
+    requires: Requires | None = Field(None, description="What the site demands of the jobs that it takes part in.")
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
     participation: Participation = Field(default_factory=Participation, description="How often the site takes part.")
 
