@@ -73,7 +73,7 @@ def main() -> int:
     try:
         settings, limits = Settings(), Limits()
         termination_log = settings.termination_log
-        jsonlog.configure(settings.log_level)
+        jsonlog.configure(settings.log_level, namespace=settings.namespace, job=settings.job, uid=settings.job_uid)
         log.info("settings", extra={"fields": settings.model_dump(mode="json")})
         limits = within_open_files(limits)
         log.info("limits", extra={"fields": limits.model_dump(mode="json")})

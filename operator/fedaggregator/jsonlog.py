@@ -2,11 +2,13 @@
 
 import logging
 
+from fedaggregator import accesslog
 from fedapi import jsonlog
 
 
-def configure(level: str) -> None:
-    """Sets up the root logger."""
+def configure(level: str, **of: str) -> None:
+    """Sets up the root logger, and the access log, each record of which has `of`."""
+    accesslog.configure(**of)
     jsonlog.configure(level.upper())
     logging.getLogger("uvicorn.error").addFilter(jsonlog.Budget())  # a client may be able to repeat what it tells
     for noisy in ("uvicorn.error", "uvicorn.access"):

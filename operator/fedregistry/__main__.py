@@ -42,7 +42,7 @@ def main() -> int:
     """Runs until SIGTERM; the exit code is one of fedapi.outcome."""
     try:
         settings = Settings()
-        jsonlog.configure(settings.log_level)
+        jsonlog.configure(settings.log_level, registry=settings.table)
         log.info("settings", extra={"fields": settings.model_dump(mode="json")})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, within_open_files(Limits())))

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from fedaggregator import refusallog
+from fedaggregator import accesslog, refusallog
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.limits import Limits
@@ -62,22 +62,24 @@ class Routes:
 
     async def heartbeat(self, request: Request) -> Response:
         """Takes in a heartbeat."""
+        accesslog.note(action="heartbeat")
         shown = request.headers.get("authorization", "")
         if not looks_like_one(shown):
             raise _refusal("Unauthorized", "there is no token of a site: send Authorization: Bearer TOKEN")
         said = await messages.received(request.receive, Heartbeat, self._limits, MESSAGE_BYTES)
         if doubt := self._tokens.site_doubt(said.client_id, shown):
             raise _refusal("Unauthorized", doubt)
-        protocol.proved(request.scope, said.client_id)
+        protocol.proved(request.scope, said.client_id, "Token")
         now = self._clock()
         await self._written(said, now)
         return messages.sent(Heard(time=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")))
 
     async def sites(self, request: Request) -> Response:
         """All sites."""
+        accesslog.note(action="sites")
         if doubt := self._tokens.reader_doubt(request.headers.get("authorization", "")):
             raise _refusal("Unauthorized", doubt)
-        protocol.proved(request.scope, "reader")
+        protocol.proved(request.scope, "reader", "Token")
         found = self._readings.sites()
         if found is None:
             raise _refusal("Busy", "the table was not read lately: ask again")
@@ -115,5 +117,6 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     metrics.REFUSALS.labels("NoRoute").inc()
+    accesslog.note(outcome="NoRoute")
     refusallog.note("refused", code="NoRoute", reason=f"{request.method} {request.scope['path']}")
     return PlainTextResponse(f"there are POST {wire.HEARTBEAT} and GET {wire.SITES}", status)

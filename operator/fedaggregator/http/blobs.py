@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from fedaggregator import metrics
+from fedaggregator import accesslog, metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.fingerprints import Fingerprints
 from fedaggregator.engine.initial import INITIALIZER, InitialModel
@@ -58,10 +58,13 @@ class Blobs:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET or PUT."""
         method, holder = scope["method"], Holder("")
+        accesslog.note(action="upload" if method == "PUT" else "download")
         try:
             blob, holder = self._checked(method, scope["path_params"]["key"], scope["query_string"])
+            if holder.round:
+                accesslog.concerns(holder)
             self._alive(method, holder)
-            protocol.proved(scope, holder.client)
+            protocol.proved(scope, holder.client, "SignedUrl")
             async with self._transfers.turn(method, holder.client):
                 await (
                     self._put(blob, holder, scope, receive, send) if method == "PUT" else self._get(blob, scope, send)
@@ -132,7 +135,9 @@ class Blobs:
             async with connection.taken(self._threads) as bulk, aclosing(bulk.sent(reader)) as counts:
                 async for count in counts:
                     metrics.BYTES.labels("out").inc(count)
+                    accesslog.moved(bytes_out=count)
         except BodyEndedError as error:
+            accesslog.note(outcome=accesslog.GONE)
             connection.end(stalled=error.stalled)
 
     async def _put(self, blob: ObjectRef, holder: Holder, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,6 +188,7 @@ class Blobs:
                 await self._engine.blocking(_write, writer, part)
                 async with aclosing(bulk.received(writer, size - len(part), connection.answer)) as counts:
                     async for count in counts:
+                        accesslog.moved(bytes_in=count)
                         self._came(holder, count)
         except BodyEndedError as error:
             pace = Pace(self._limits.stall_s, self._limits.least_bytes_per_s)

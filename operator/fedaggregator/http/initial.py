@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fedaggregator import accesslog
 from fedaggregator.engine.initial import INITIALIZER, InitialModel
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
@@ -47,7 +48,8 @@ class InitialRoutes:
 
     async def _message(self, request: Request, model: type[_M]) -> _M:
         """What the init Job, which is proven first, says."""
+        accesslog.note(action=f"initial-{request.url.path.rpartition('/')[2]}")
         if doubt := self._identity.init_doubt(protocol.shown(request.scope)):
             raise RequestRefusedError(Refusal(code="Unauthorized", message=doubt))
-        protocol.proved(request.scope, INITIALIZER.client)
+        protocol.proved(request.scope, INITIALIZER.client, "Token")
         return await messages.received(request.receive, model, self._limits)

@@ -17,7 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from fedaggregator import metrics, refusallog
+from fedaggregator import accesslog, metrics, refusallog
+from fedaggregator.accesslog import Call
 from fedaggregator.errors import BodyEndedError
 from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.tls import Tls
@@ -184,6 +185,8 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
         metrics.REFUSALS.labels("Malformed").inc()
         kind, name = cast(Tls, self.transport).holder
         refusallog.note("refused", code="Malformed", reason=message, **{kind: name})
+        remote = getattr(self, "client", None) or ("",)
+        accesslog.write(Call("HTTPS", str(remote[0]), "", "", outcome="Malformed", status=status.value))
         if self.cycle is not None and not self.cycle.response_complete:
             cast(Tls, self.transport).abort()
             return
@@ -206,8 +209,9 @@ def connection(scope: Any) -> Http:
     return cast(Http, scope["state"]["connection"])
 
 
-def proved(scope: Any, site: str) -> None:
-    """Notes that the connection of a request is that site's."""
+def proved(scope: Any, site: str, by: str) -> None:
+    """Notes that the connection of a request is that site's, and by what it was proven."""
     connection = scope.get("state", {}).get("connection")
+    accesslog.note(client=site, identity=by)
     if connection is not None:
         connection.proved(site)

@@ -4,7 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from fedaggregator import metrics, refusallog
+from fedaggregator import accesslog, metrics, refusallog
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedapi.wire import version1
 from fedapi.wire.protocol import PROTOCOL
@@ -18,6 +18,7 @@ def answer(refusal: Refusal, protocol: int = PROTOCOL) -> Response:
     The connection is closed, since a body may not have been read.
     """
     status = STATUS[refusal.code]
+    accesslog.note(outcome=refusal.code)
     headers = {"connection": "close"} | ({"retry-after": "1"} if status == 503 else {})
     if protocol == 1:
         refusal = Refusal.model_validate({"code": version1.code(refusal.code), "message": refusal.message})
@@ -41,6 +42,7 @@ async def no_route(request: Request, error: Exception) -> Response:
     status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
     code = "NoRoute" if status in (404, 405) else f"HTTP{status}"
     metrics.REFUSALS.labels(code).inc()
+    accesslog.note(outcome=code)
     refusallog.note("refused", code=code, reason=f"{request.method} {request.scope['path']}")
     headers = error.headers if isinstance(error, HTTPException) else None
     return PlainTextResponse(detail, status, headers)

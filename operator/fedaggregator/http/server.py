@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from fedaggregator.http.access import Access
 from fedaggregator.http.addresses import addresses
 from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.connections import Connections
@@ -76,14 +77,14 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
 def server(app: Starlette, host: str, port: int, certificate: Certificate, limits: Limits) -> Server:
     """A server that is ready to `serve()`."""
     config = uvicorn.Config(
-        app,
+        Access(app),
         host=addresses(host),
         port=port,
         http="httptools",
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=False,  # it would log blob URLs, which are authorizations
+        access_log=False,  # it would log blob URLs, which are authorizations; access.py does not
         server_header=False,
         proxy_headers=False,
     )

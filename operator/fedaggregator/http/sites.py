@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from fedaggregator import accesslog
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.limits import Limits
@@ -42,14 +43,15 @@ class SiteRoutes:
             "attest": self._taking(AttestationRequest, sites.attest),
         }
         return [
-            Route(f"/v1/sites/{{client}}/{name}", self._readable(post), methods=["POST"])
+            Route(f"/v1/sites/{{client}}/{name}", self._readable(name, post), methods=["POST"])
             for name, post in posts.items()
         ]
 
-    def _readable(self, post: Post) -> Post:
+    def _readable(self, name: str, post: Post) -> Post:
         """The same route, whose refusals a site of version 0.1 can read."""
 
         async def route(request: Request) -> Response:
+            accesslog.note(action=name)
             try:
                 return await post(request)
             except RequestRefusedError as error:
@@ -63,7 +65,9 @@ class SiteRoutes:
         asked = await self._message(request, client, NextRequest)
         gone = asyncio.ensure_future(messages.gone(request.receive))
         try:
-            return messages.sent(await self._sites.next(client, asked, gone))
+            assigned = await self._sites.next(client, asked, gone)
+            accesslog.concerns(assigned.train or assigned.evaluate)
+            return messages.sent(assigned)
         finally:
             gone.cancel()
 
@@ -75,7 +79,9 @@ class SiteRoutes:
         async def post(request: Request) -> Response:
             client = await self._proven(request)
             await self._sites.heard(client)
-            return messages.sent(await take(client, await self._message(request, client, model, most_bytes)))
+            message = await self._message(request, client, model, most_bytes)
+            accesslog.concerns(message)
+            return messages.sent(await take(client, message))
 
         return post
 
@@ -91,5 +97,5 @@ class SiteRoutes:
         """The site that asks, proven and of this job."""
         client = str(request.path_params["client"])
         await self._sites.admit(client, self._identity.doubt(client, protocol.shown(request.scope)))
-        protocol.proved(request.scope, client)
+        protocol.proved(request.scope, client, "Token")
         return client

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from fedaggregator import metrics
+from fedaggregator import accesslog, metrics
+from fedaggregator.accesslog import Call
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedaggregator.publisher import Publisher
@@ -178,6 +179,7 @@ class QueuedSites:
             reason = str(error) if isinstance(error, ForgedError) else f"no request: {error.error_count()} faults"
             metrics.QUEUE_DROPPED.labels("Forged").inc()
             await self._requests.refused("", Refusal(code="Unauthorized", message=f"in the queue: {reason}"))
+            accesslog.write(Call("Queue", "", "", "", outcome="Unauthorized", bytes_in=len(body)))
             return None
         verdict = self._sessions.verdict(client, request.session, request.number)
         if verdict is Verdict.FRESH:
@@ -187,6 +189,7 @@ class QueuedSites:
             await self._tried(client, QueuedAnswer(kind="Session", to=envelope.nonce, session=session))
         else:
             metrics.QUEUE_DROPPED.labels("Replayed").inc()
+            accesslog.write(_call(_Asked(client, envelope.nonce, request.path, request.body), outcome="Replayed"))
         return None
 
     async def _next(self, asked: _Asked) -> None:
@@ -203,7 +206,9 @@ class QueuedSites:
 
     async def _assigned(self, asked: _Asked, gone: "asyncio.Future[None]") -> Message:
         await self._requests.admit(asked.client, "")
-        return fitting(await self._requests.next(asked.client, parsed(asked.body.encode(), NextRequest), gone))
+        assigned = await self._requests.next(asked.client, parsed(asked.body.encode(), NextRequest), gone)
+        accesslog.concerns(assigned.train or assigned.evaluate)
+        return fitting(assigned)
 
     async def _taken(self, asked: _Asked) -> Message:
         model, take = self._takes[asked.path]
@@ -214,20 +219,28 @@ class QueuedSites:
         except RequestRefusedError as error:
             await self._requests.refused(asked.client, error.refusal)
             raise
+        accesslog.concerns(message)
         return await take(asked.client, message)
 
     async def _answered(
         self, asked: _Asked, work: Awaitable[Message], gone: "asyncio.Future[None] | None" = None
     ) -> None:
         try:
-            answer = QueuedAnswer(to=asked.nonce, body=(await work).model_dump_json())
-        except RequestRefusedError as error:
-            status, body = statuses.STATUS[error.refusal.code], error.refusal.model_dump_json()
-            answer = QueuedAnswer(to=asked.nonce, status=status, body=body)
+            with accesslog.call(_call(asked)) as call:
+                answer = await self._answer(asked, work)
+                call.status, call.bytes_out = answer.status, len(answer.body)
         except FatalError:
             return  # the process ends: the site is told when the next begins
         if gone is None or not gone.done():
             await self._tried(asked.client, answer)
+
+    async def _answer(self, asked: _Asked, work: Awaitable[Message]) -> QueuedAnswer:
+        try:
+            return QueuedAnswer(to=asked.nonce, body=(await work).model_dump_json())
+        except RequestRefusedError as error:
+            accesslog.note(outcome=error.refusal.code)
+            status, body = statuses.STATUS[error.refusal.code], error.refusal.model_dump_json()
+            return QueuedAnswer(to=asked.nonce, status=status, body=body)
 
     async def _tried(self, client: str, answer: QueuedAnswer) -> None:
         """As long as its site waits for it."""
@@ -277,6 +290,13 @@ class QueuedSites:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a message of the queue", exc_info=error)
+
+
+def _call(asked: _Asked, outcome: str = "") -> Call:
+    """As the access log has it: its seal proves the site."""
+    made = Call("Queue", "", "", "", asked.path, asked.client, "Seal", outcome=outcome)
+    made.bytes_in = len(asked.body)
+    return made
 
 
 def fitting(assigned: Assignment) -> Assignment:

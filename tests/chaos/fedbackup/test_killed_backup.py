@@ -67,9 +67,8 @@ def test_a_restore_killed_at(tmp_path, job, undisturbed, point):
 def test_two_at_once_are_both_good(tmp_path, job):
     backups = Backups(tmp_path)
     both = [backups.start("create", job, **{names.ENV_BACKUP_KEEP_LAST: "2"}) for _ in range(2)]
-    for process in both:
-        _, log = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == Exit.OK, log
+    logs = [process.communicate(timeout=PATIENCE_S)[1] for process in both]
+    assert [process.returncode for process in both] == [Exit.OK, Exit.OK], logs
     made = backups.of(job).names()
     assert len(made) == 2
     for name in made:

@@ -52,6 +52,27 @@ def test_a_heartbeat_is_acknowledged_and_its_site_known(registry, http, moto):
     assert int(stored["ExpiryTime"]["N"]) == int(float(stored["LastSeen"]["N"])) + 24 * 3600
 
 
+def test_each_call_is_in_the_access_log_and_no_token(registry, http):
+    registry.heartbeat(http, "hospitals/logged")
+    registry.heartbeat(http, "hospitals/logged", token="f" * 64)
+    registry.sites(http)
+    lines = until(lambda: _access(registry) if any(each["action"] == "sites" for each in _access(registry)) else None)
+    told = {(each["action"], each.get("client"), each["outcome"], each["status"]) for each in lines}
+    assert {
+        ("heartbeat", "hospitals/logged", "Done", 200),
+        ("heartbeat", None, "Unauthorized", 401),
+        ("sites", "reader", "Done", 200),
+    } <= told
+    assert {each["registry"] for each in lines} == {registry.table}
+    secrets = (heartbeat_token(KEY, "hospitals/logged"), reader_token(KEY), KEY.hex(), "f" * 64)
+    assert [secret for secret in secrets if secret in registry.log] == []
+
+
+def _access(registry):
+    lines = registry.log.rpartition("\n")[0].splitlines()  # the last may be in the making
+    return [json.loads(line) for line in lines if '"fedloom.access"' in line and '"action"' in line]
+
+
 def test_a_site_that_floods_costs_one_write(registry, http):
     before = registry.metric('fedloom_registry_heartbeats_total{result="Written"}')
     for _ in range(50):

@@ -1,17 +1,24 @@
 """The job's queues over a broker in memory: one that lacks some, loses one, or is away when the job is over."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 
+from fedaggregator import accesslog
+from fedaggregator.errors import RequestRefusedError
 from fedaggregator.queued import sites
 from fedaggregator.queued.sites import QueuedSites
 from fedapi.wire import broker
+from fedapi.wire.queued import QueuedRequest
+from fedapi.wire.site import Receipt, Refusal, UploadRequest
+from fedapi.wire.tokens import site_token
 from fedcore.rounds.state import Phase
 from fedqueue.errors import QueueMissingError
 from fedqueue.memory import Broker, MemoryQueues
+from fedqueue.sealing import Seal
 
 UID, SITES = "uid", [f"site-{number:02}" for number in range(40)]
 HUB = broker.hub_queue("fedloom", UID)
@@ -126,3 +133,51 @@ def test_a_job_that_is_deleted_before_its_end_leaves_none_either(deleted):
         assert set(where.queues) == ({other, other + broker.DEAD} if deleted else before)
 
     asyncio.run(story())
+
+
+class Requests:
+    """Takes an upload of round 1, and refuses those of others."""
+
+    evaluation = failure = entrust = recall = update = None
+
+    async def admit(self, _client, _doubt):
+        """Everybody."""
+
+    async def heard(self, _client):
+        """Nothing."""
+
+    async def refused(self, _client, _refusal):
+        """Nothing."""
+
+    async def upload(self, _client, asked):
+        if asked.round != 1:
+            raise RequestRefusedError(Refusal(code="StaleRound", message="it is over"))
+        return Receipt(accepted=True)
+
+
+def test_each_call_by_queue_is_in_the_access_log(monkeypatch):
+    seal, written = Seal(site_token(b"key", SITES[0]), UID, SITES[0]), []
+    monkeypatch.setattr(accesslog, "write", lambda made, _seconds=0.0: written.append(made))
+
+    async def story():
+        hub = queued(queues := MemoryQueues(Broker()))
+        hub._requests, hub._takes["uploads"] = Requests(), (UploadRequest, Requests().upload)
+        session = hub._sessions.offered(SITES[0])
+        async with running(hub):
+            await until(lambda: len(hub._made) == len(SITES))
+            for number, round_, fresh in ((1, 1, True), (2, 9, True), (2, 9, False)):
+                body = UploadRequest(round=round_, attempt=1, sha256="0" * 64, size=1).model_dump_json()
+                request = QueuedRequest(session=session, number=number, path="uploads", body=body)
+                await queues.send(HUB, seal.sealed("to hub", request.model_dump_json().encode()).model_dump_json())
+                await until(lambda most=number + (not fresh): len(written) == most)
+            await queues.send(HUB, json.dumps({"no": "envelope"}))
+            await until(lambda: len(written) == 4)
+
+    asyncio.run(story())
+    told = [(each.transport, each.action, each.client, each.identity, each.round, each.outcome) for each in written]
+    assert told == [
+        ("Queue", "uploads", SITES[0], "Seal", 1, ""),
+        ("Queue", "uploads", SITES[0], "Seal", 9, "StaleRound"),
+        ("Queue", "uploads", SITES[0], "Seal", None, "Replayed"),
+        ("Queue", "", "", "", None, "Unauthorized"),
+    ]
