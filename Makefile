@@ -7,7 +7,7 @@ CLUSTER := $(PYTHON) -m tests.cluster
 PLATFORM := $(if $(FEDLOOM_KUBECONFIG),cluster-clients,cluster-tools)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help python install generate check test test-gpu test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools s3 cluster-down images wheel clean
+.PHONY: help python install generate check audit test test-gpu test-long test-repeat demo demo-cluster readme bench cluster cluster-tools cluster-clients store-tools s3 cluster-down images wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ check: install ## lint, types, import contracts, unit tests: under a minute
 	$(BIN)/mypy operator trainer tools tests/cluster
 	$(BIN)/lint-imports
 	$(RUN) -m pytest -q -n 2 tests/unit tests/repo
+
+audit: install ## known vulnerabilities of the pinned packages (asks osv.dev; 1: some, 3: it could not be asked)
+	$(RUN) -m tools.audit
 
 test: ## everything needed to trust a change, the real cluster included, from nothing
 	@env --default-signal=INT bash tools/test_all.sh

@@ -81,6 +81,11 @@ GOODPUT = Gauge(
     "Share of the seconds that selected sites have trained whose updates are in committed rounds.",
     registry=REGISTRY,
 )
+PRIVACY_EPSILON = Gauge(
+    "fedloom_aggregator_privacy_epsilon",
+    "Epsilon of one site that all committed rounds have spent, at the delta of spec.privacy; 0 in jobs without it.",
+    registry=REGISTRY,
+)
 ROUNDS_SKIPPED = Counter(
     "fedloom_aggregator_rounds_skipped",
     "Rounds that nobody took part in, by reason: EmptyDraw, SmallDraw, NobodyDue.",

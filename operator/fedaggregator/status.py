@@ -12,6 +12,7 @@ from typing import Any
 
 from fedapi.crd import job_status as api
 from fedapi.crd.fields import DECIMAL_PATTERN
+from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
 from fedcore.rounds import closing, evaluation, heldout, lines, planning, window
@@ -42,6 +43,7 @@ def status(
         clients=_clients(state),
         participation=_participation(state),
         model=_model(state),
+        privacy=_privacy(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
@@ -236,6 +238,25 @@ def _model(state: State) -> api.ModelStatus | None:
 
 def _uri(state: State, model: ObjectRef) -> str:
     return f"{state.config.store_uri}/{model.key}" if state.config.store_uri else model.key
+
+
+def _privacy(state: State) -> PrivacyStatus | None:
+    asked, account = state.config.privacy, state.account
+    if asked is None or account.unprotected:
+        return None
+    return PrivacyStatus(
+        mode=asked.mode,
+        unit="Site",
+        epsilon=_rounded_up(account.epsilon(asked.delta)),
+        delta=_decimal(asked.delta),
+        target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
+        noise_multiplier=None if account.last is None else _decimal(account.last),
+    )
+
+
+def _rounded_up(value: float) -> str:
+    """With 4 digits after the point, and never less than it is; but for what binary fractions make of the last."""
+    return f"{math.ceil(value * 1e4 - 1e-6) / 1e4:.4f}"
 
 
 def _rollback(state: State) -> api.RollbackStatus | None:

@@ -16,7 +16,9 @@ from fedapi.jsonvalue import Json
 from fedapi.wire import location
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedcli import releasegate
 from fedcli.errors import CommandError
+from fedcli.releasegate import Gate
 from fedcli.storeerrors import CREDENTIALS, told
 from fedstore import history, wholemodel
 from fedstore.errors import HeadMovedError
@@ -34,6 +36,7 @@ class Bucket:
     store: ObjectStore
     layout: Layout
     place: AnyBucket
+    gate: Gate | None = None
 
     def rounds(self) -> list[Committed]:
         """The committed rounds, oldest first."""
@@ -45,8 +48,15 @@ class Bucket:
         found = self.rounds()
         with told(self.where, CREDENTIALS):
             commit = history.of_round(found, round_)
+            self.check_released(commit.model)
             fetched = partial(fetch, self.store)
             return wholemodel.pulled(fetched, commit.model, commit.initial, target, exchanged_alone=exchanged_alone)
+
+    def check_released(self, model: ObjectRef) -> None:
+        """CommandError where its release was asked for, and is not there."""
+        if self.gate is not None:
+            card = self.store.head(self.layout.card)
+            self.gate.check(model, card.data if card else None)
 
     def initial_model(self, model: ObjectRef) -> Json:
         """A model as a job's task.initialModel: how it was encrypted and who else writes there is nothing to a reader."""
@@ -85,4 +95,5 @@ def bucket_of(job: Json, credentials: Path | None) -> Bucket | None:
     where = place.location().text()
     with told(where, CREDENTIALS):
         store = open_store(where, credentials)
-    return Bucket(where, store, Layout(metadata["namespace"], metadata["name"], metadata["uid"]), place)
+    layout = Layout(metadata["namespace"], metadata["name"], metadata["uid"])
+    return Bucket(where, store, layout, place, releasegate.of_job(job))

@@ -61,6 +61,15 @@ class Cluster:
             )
         return found
 
+    def jobs(self) -> list[Json]:
+        """All FederatedJobs of the namespace."""
+        custom = client.CustomObjectsApi(self.api)
+        with _errors(f"FederatedJobs of {self.namespace}"):
+            found: list[Json] = custom.list_namespaced_custom_object(
+                names.GROUP, names.VERSION, self.namespace, names.JOB_PLURAL, _request_timeout=REQUEST_TIMEOUT_S
+            )["items"]
+        return found
+
     def patch_job(self, name: str, patch: Json) -> None:
         """Changes a FederatedJob by a merge patch: null takes a field away."""
         custom = client.CustomObjectsApi(self.api)

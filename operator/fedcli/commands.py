@@ -6,6 +6,7 @@ Exit codes of `run`: 0 Complete, 1 Failed, 2 bad input (nothing was done), 130 i
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,8 @@ from rich.table import Table
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
-from fedcli import backup, console, evaluate, history, issued, registry
+from fedapi.wire.message import ObjectRef
+from fedcli import backup, console, evaluate, history, issued, modelcard, registry, release, releasegate
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -171,6 +173,9 @@ def rounds(
 
 
 app.command("history")(history.history)
+model_app.command("card")(modelcard.card)
+for _command in (release.approver, release.approve, release.reject):
+    model_app.command(_command.__name__)(_command)
 app.command("evaluate")(evaluate.evaluate)
 
 
@@ -223,7 +228,9 @@ def pull(
         raise CommandError(f"{target}: the folder {target.parent} does not exist: make it, or give another --output")
     results.check_writable(target, "--output")
     if workdir is not None:
-        digest = records.copy_model(records.state_of(workdir, job), target, round_, exchanged_alone=exchanged)
+        state = records.state_of(workdir, job)
+        check = partial(_check_released, state)
+        digest = records.copy_model(state, target, round_, exchanged_alone=exchanged, check=check)
     else:
         from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
         from fedcli.cluster import connect  # noqa: PLC0415
@@ -234,6 +241,14 @@ def pull(
         else:
             digest = modelreader.pull_model(cluster, str(job), target, round_, credentials, exchanged_alone=exchanged)
     console.out().print(printable(f"{target}: {target.stat().st_size} bytes, SHA-256 {digest}"), markup=False)
+
+
+def _check_released(state: StateFolder, model: ObjectRef) -> None:
+    gate = releasegate.of_job(records.job_of(state), state.root)
+    if gate is not None:
+        store, layout = records.opened(state)
+        card = store.head(layout.card)
+        gate.check(model, card.data if card else None)
 
 
 @model_app.command("list")

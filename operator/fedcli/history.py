@@ -101,7 +101,18 @@ def _of(measured: Measured | None, metric: str) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-_PLAIN = ("round", "time", "seconds", "model_sha256", "samples", "bytes_up", "bytes_down", "rolled_back_to", "skipped")
+_PLAIN = (
+    "round",
+    "time",
+    "seconds",
+    "model_sha256",
+    "samples",
+    "bytes_up",
+    "bytes_down",
+    "rolled_back_to",
+    "skipped",
+    "epsilon",
+)
 
 
 def as_csv(rows: list[Row]) -> str:

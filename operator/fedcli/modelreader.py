@@ -18,6 +18,7 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError, ObjectRef
+from fedcli import releasegate
 from fedcli.bucketreader import bucket_of
 from fedcli.cluster import Cluster
 from fedcli.errors import ClusterError, CommandError
@@ -60,11 +61,13 @@ def pull_model(
 
     `exchanged_alone`: of a model of which a part travels, that part.
     """
-    if bucket := bucket_of(cluster.job(job), credentials):
+    body = cluster.job(job)
+    if bucket := bucket_of(body, credentials):
         return bucket.pull(target, round_, exchanged_alone=exchanged_alone)
     claim, last = _last(cluster, job)
     with _reader(cluster, reader_pod(claim, _place(cluster, job))) as pod:
         model, initial = last if round_ is None else _of_round(cluster, pod, round_)
+        _check_released(cluster, pod, body, model)
         return _pulled(cluster, pod, model, initial, target, exchanged_alone)
 
 
@@ -72,8 +75,28 @@ def pull_from_claim(
     cluster: Cluster, claim: str, image: str, target: Path, round_: int | None = None, *, exchanged_alone: bool = False
 ) -> str:
     """The same of a volume, whose job may be deleted."""
+    _require_no_gate(cluster, claim)
     with _reader(cluster, reader_pod(claim, Place(image))) as pod:
         return _pulled(cluster, pod, *_of_round(cluster, pod, round_), target, exchanged_alone)
+
+
+def _check_released(cluster: Cluster, pod: str, body: Json, model: ObjectRef) -> None:
+    gate = releasegate.of_job(body)
+    if gate is not None:
+        with VolumeRecords.of(cluster.output(pod, printing(releasegate.CARD))) as found:
+            card = found.head(found.layout.card)
+        gate.check(model, card.data if card else None)
+
+
+def _require_no_gate(cluster: Cluster, claim: str) -> None:
+    """CommandError where the volume is that of a job whose model has to be approved: its approvals are in the job."""
+    for body in cluster.jobs():
+        if body["spec"].get("release") and _claim_of(body) == claim:
+            name = body["metadata"]["name"]
+            raise CommandError(
+                f"--claim {claim}: it is the store of {name}, whose model has to be approved (spec.release): "
+                f"`fedloom model pull {name}` looks at that"
+            )
 
 
 def _pulled(
@@ -104,6 +127,7 @@ def initial_model(job: Json, round_: int, credentials: Path | None = None) -> Js
         raise CommandError(f"the model of {metadata['name']} is on a volume, which no other job reads: {way_out}")
     with told(bucket.where, CREDENTIALS):
         commit = history.of_round(bucket.rounds(), round_)
+        bucket.check_released(commit.model)
     if commit.initial is not None:
         raise CommandError(
             f"the model of round {round_} is a part of the whole one, the rest does not travel: {way_out}"
@@ -197,12 +221,16 @@ def _require_nobody_else(job: Json) -> None:
 
 def _claim(cluster: Cluster, body: Json) -> str:
     """The volume claim of a job's store."""
-    claim = ((body.get("status") or {}).get("children") or {}).get("volumeClaim")
+    claim = _claim_of(body)
     if not claim:
         raise CommandError(
             f"FederatedJob {cluster.namespace}/{body['metadata']['name']} has no volume claim yet: its store holds nothing"
         )
-    return str(claim)
+    return claim
+
+
+def _claim_of(body: Json) -> str:
+    return str(((body.get("status") or {}).get("children") or {}).get("volumeClaim") or "")
 
 
 def _place(cluster: Cluster, job: str) -> Place:

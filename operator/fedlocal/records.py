@@ -4,7 +4,7 @@ Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom st
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,12 +127,25 @@ def _store(state: StateFolder) -> tuple[Layout, Place | None]:
     return layout, Place(str(found)) if found else None
 
 
-def copy_model(state: StateFolder, target: Path, round_: int | None = None, *, exchanged_alone: bool = False) -> str:
+def job_of(state: StateFolder) -> Json:
+    """The job as it is recorded, with its status."""
+    return _record(state)
+
+
+def copy_model(
+    state: StateFolder,
+    target: Path,
+    round_: int | None = None,
+    *,
+    exchanged_alone: bool = False,
+    check: Callable[[ObjectRef], None] = lambda _: None,
+) -> str:
     """Copies the last committed model, or that of a round, and returns the copy's SHA-256; the model's is checked on the way.
 
-    `exchanged_alone`: of a model of which a part travels, that part.
+    `exchanged_alone`: of a model of which a part travels, that part. `check` is asked before, and raises what it has against it.
     """
     model, initial = _last(state) if round_ is None else _of_round(state, round_)
+    check(model)
     _, place = _store(state)
     source = f"{place.where if place else state.root}: {model.key}"
     try:

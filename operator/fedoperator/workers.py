@@ -90,5 +90,5 @@ class Workers:
             return "error"
         self._queue.succeeded(key)
         if again_s is not None:
-            self._queue.add(key, min(again_s, self._resync_s * random.uniform(1 - _JITTER, 1 + _JITTER)))  # noqa: S311
+            self._queue.add(key, min(again_s, self._resync_s * random.uniform(1 - _JITTER, 1 + _JITTER)))  # noqa: S311 - it spreads load, and keeps no secret
         return "ok"

@@ -28,7 +28,7 @@ class Backups:
         await asyncio.to_thread(self.note_recovery)
         while True:
             await asyncio.to_thread(self.look)
-            await asyncio.sleep(LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311 - it spreads load, and keeps no secret
 
     def note_recovery(self) -> None:
         """Whether the table can be recovered to a point in time; what may not be asked is not claimed."""

@@ -109,7 +109,7 @@ def _must_be_past(job: Layout, there: Head, head: HeadRecord, chain: set[str | N
 
 def _objects(source: ObjectStore, target: ObjectStore, job: Layout, found: Head, *, verify: bool) -> Iterator[Copied]:
     """All but HEAD and the history, several at a time. What is wrong is told for all of them, once the others are copied."""
-    own = frozenset((job.head, job.history))  # the history is made anew of the records, and is never written once
+    own = frozenset((job.head, *job.derived))  # what is derived is made anew of the records, and is never written once
     keys = [key for kind in CLASSES for key in source.keys(job_prefix(job, kind)) if key not in own and is_key(key)]
     wrong: dict[str, str] = {}
 

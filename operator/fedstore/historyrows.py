@@ -61,6 +61,9 @@ class Row:
     evaluation: Measured | None  # by the sites that train
     held_out: Measured | None  # by those that are held out
     requested: Measured | None  # by sites that train, because it was asked for
+    epsilon: float | None = (
+        None  # of one site, at spec.privacy's delta, spent up to this round; of rounds that spent something
+    )
 
     def line(self) -> str:
         """As a line of JSON: the same row gives the same bytes."""
@@ -183,6 +186,7 @@ def _row(
         evaluation=None if record is None else _trained(record, most),
         held_out=_apart([each for each in others if each.held_out], missing, most),
         requested=_apart([each for each in others if not each.held_out], (), most),
+        epsilon=commit.privacy.epsilon if commit.privacy else None,
     )
 
 

@@ -70,6 +70,11 @@ GOALS = {
     "int8_encode_gbs": AtLeast(0.8),
     "int8_fold_gbs": AtLeast(5.0),
     "topk_encode_gbs": AtLeast(0.5),
+    "secagg_mask_gbs": AtLeast(0.8),
+    "secagg_unmask_s": 3.0,
+    "secagg_100_sites_s": 30.0,
+    "secagg_upload_ratio": 1.05,
+    "secagg_vs_flower": AtLeast(5.0),
 }
 
 

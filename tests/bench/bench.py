@@ -18,6 +18,7 @@ from tests.bench import (
     hostile,
     many_sites,
     ring_speed,
+    secagg_speed,
     site_registry,
     store_speed,
 )
@@ -79,6 +80,16 @@ class Bench:
     def ring_speed(self) -> ring_speed.Speed:
         """Two ranks beside one and beside torch's own."""
         return ring_speed.measured()
+
+    @cached_property
+    def secure_sum(self) -> secagg_speed.Speed:
+        """10 sites with 25 M values, one of whom is lost."""
+        return secagg_speed.measured(10, 7, 2, 25_000_000, 1)
+
+    @cached_property
+    def secure_sum_100(self) -> secagg_speed.Speed:
+        """100 sites with 1 M values, 10 of whom are lost."""
+        return secagg_speed.measured(100, 85, 10, 1_000_000, 10)
 
     @cached_property
     def store_speed(self) -> store_speed.Speed:

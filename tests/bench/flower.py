@@ -9,7 +9,9 @@ from typing import Any
 from tests.bench import environments
 
 VERSION = "1.42.0"
-APP, MEDIAN = (Path(__file__).parent / "peers" / name for name in ("flower_app.py", "flower_median.py"))
+APP, MEDIAN, MASKS = (
+    Path(__file__).parent / "peers" / name for name in ("flower_app.py", "flower_median.py", "flower_masks.py")
+)
 TIMEOUT_S = 900
 _QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -23,6 +25,11 @@ def median(sites: int, items: int, repeats: int) -> tuple[list[float], list[floa
     """Seconds of each of its FedMedian's aggregations of updates that numpy's generator draws by their number, and its first values."""
     found = _printed(MEDIAN, sites, items, repeats)
     return found["seconds"], found["sample"]
+
+
+def masks(count: int, items: int, repeats: int) -> list[float]:
+    """Seconds of each turn in which its SecAgg+ adds so many masks to an update."""
+    return [float(seconds) for seconds in _printed(MASKS, count, items, repeats)["seconds"]]
 
 
 def _printed(script: Path, *numbers: int) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from fedaggregator.engine import sources, spanwise
 from fedaggregator.engine.direct import Direct
+from fedaggregator.engine.private import Noise
 from fedaggregator.engine.sources import Source
 from fedaggregator.engine.spans import Span, widest
 from fedaggregator.engine.verified import Request, ahead
@@ -49,6 +50,7 @@ class Plan:
     changes: tuple[Source, ...]  # of the memory, by the sites of the terms; none where a strategy absorbs none
     is_far: bool  # where it is read from
     coverage: Coverage | None = None  # where the updates reach; None: all of them everywhere
+    noise: Noise | None = None  # that is added to the sums of parameters
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -60,6 +62,11 @@ class Plan:
     def in_turn(self) -> tuple[Source, ...]:
         """Those that are read by one thread at a time."""
         return tuple(source for source in self.sources if source.reader.in_turn)
+
+    @property
+    def by_tensor(self) -> bool:
+        """Whether an update counts differently from tensor to tensor."""
+        return any(weight.tensors is not None for weight, _ in self.terms)
 
     def remembers(self, span: Span) -> bool:
         """Whether the last commit left numbers of a span's items."""
@@ -95,7 +102,7 @@ def _check(plan: Plan) -> None:
 
 def _near(plan: Plan) -> Iterator[Block]:
     rooms = [(_Room(plan, 1), _Accumulators(plan)) for _ in range(_THREADS + 1)]  # one is being written
-    summed = plan.terms if plan.rules.strategy.sums else ()
+    summed = plan.terms if plan.rules.strategy.sums and not plan.by_tensor else ()
     direct = Direct([source for _, source in summed], [weight for weight, _ in summed])
     try:
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="fold") as threads:
@@ -183,7 +190,8 @@ def _computed(plan: Plan, span: Span, reads: Reads, accumulators: _Accumulators,
     terms = _terms(plan, span, reads, direct)
     with np.errstate(all="ignore"):
         reach = _covered(plan.coverage, span) if plan.coverage is not None else None
-        new, memory = folded(plan.rules, span.dtype, old, terms, accumulators.of(span.dtype), memory, reach)
+        noise = plan.noise.of(span) if plan.noise is not None else None
+        new, memory = folded(plan.rules, span.dtype, old, terms, accumulators.of(span.dtype), memory, reach, noise)
     for _ in terms:
         pass  # of a rule that does not look at all of them
     if plan.rules.strategy.absorb is not None and plan.changes and memory is not None:
@@ -204,7 +212,7 @@ def _absorbed(absorb: Absorb, plan: Plan, span: Span, reads: Reads, memory: Arra
 
 def _terms(plan: Plan, span: Span, reads: Reads, direct: SumTo) -> Summable:
     """What each update has of a span, and how much it counts there; what counts nothing adds nothing, not even a rounding."""
-    shares = [weight.parameters if span.remembered else weight.others for weight, _ in plan.terms]
+    shares = [_share(weight, span) for weight, _ in plan.terms]
     left = iter(shares)
 
     def each() -> Iterator[tuple[Fraction, Array]]:
@@ -223,6 +231,12 @@ def _terms(plan: Plan, span: Span, reads: Reads, direct: SumTo) -> Summable:
 
     terms = each()
     return Summable(terms, sum_to)
+
+
+def _share(weight: Weight, span: Span) -> Fraction:
+    if not span.remembered:
+        return weight.others
+    return weight.parameters if weight.tensors is None else weight.tensors[span.pieces[0].name]
 
 
 def _covered(coverage: Coverage, span: Span) -> Covered | None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fedaggregator.engine import hubstate, scoring
+from fedaggregator.engine import hubstate, private, scoring
 from fedaggregator.engine.blocks import Plan, blocks
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.sources import Base, Updates
@@ -21,6 +21,7 @@ from fedaggregator.errors import AggregatorError, DamagedError, TooOldError, Wor
 from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import CONTROL, UPDATE
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.coverage import Coverage, coverage
@@ -59,7 +60,7 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
     TooFewUpdatesError a strategy that is not defined for so few; TooOldError one that this version does not have.
     """
     unchanged = Result(order.base, order.hub_state)
-    if not any(term.samples for term in order.terms):
+    if order.privacy is None and not any(term.samples for term in order.terms):
         return unchanged
     chosen, far = strategy_rules(order.strategy), many.is_far(store)
 
@@ -70,20 +71,30 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
     with ExitStack() as files:
         base = Base.opened(payloads, order.base, files, Turn(order.round, order.strategy.fragments))
         header, model = tensorfile.canonical_header(base.table.tensors)
-        state = hubstate.opened(payloads, base, model, chosen.strategy.kept, order.hub_state, files)
-        inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
-        chosen, terms = _counted(chosen, order, layout.uid, inner)
-        if not terms:
+        state = hubstate.opened(payloads, base, model, _kept(chosen, order), order.hub_state, files)
+        exchanged = frozenset(base.asked.by_name())
+        if (done := order.privacy) is not None:
+            exchanged &= state.names  # what is no parameter is not told at all: it stays as it is
+            looked = partial(_looked, payloads, base, scoring.parts(model, exchanged), go_on, is_far=far)
+            terms, noise = (
+                _clipped(order, done, layout.uid, looked),
+                private.drawn(payloads, layout, order, done, model),
+            )
+        else:
+            inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
+            (chosen, terms), noise = _counted(chosen, order, layout.uid, inner), None
+        if not terms and noise is None:
             return unchanged
         smaller = _sub_models(payloads, order, terms)
         block_size = block_bytes(chosen, len(terms), is_far=far)
-        parts = spans(model, state.names, block_size, frozenset(base.asked.by_name()))
+        by_layer = done is not None and done.clipping == "PerLayer"
+        parts = spans(model, state.names, block_size, exchanged, apart=by_layer)
         opened = Updates(payloads, base, parts, smaller).opened([each for _, each in terms], files)
         weighted = tuple((weight, source) for (weight, _), source in zip(terms, opened, strict=True))
         changing = [_beside(order, layout.uid, sent) for _, sent in terms] if chosen.strategy.absorb else []
         changes = state.changes(payloads, changing, parts, files)
         reach = _reach(order, model, terms, smaller)
-        plan = Plan(chosen, parts, base.source(parts), state.source(parts), weighted, changes, far, reach)
+        plan = Plan(chosen, parts, base.source(parts), state.source(parts), weighted, changes, far, reach, noise)
 
         def begun(key: str, size: int, header: bytes) -> Writer:
             made = payloads.fingerprints.noted(files.enter_context(store.writer(key, size=size)))
@@ -129,6 +140,24 @@ def _counted(
     return replace(rules, groups=found.groups), counted
 
 
+def _kept(rules: Rules, order: Fold) -> int | None:
+    """Numbers per item in the hub's file. With privacy there always is one: it tells parameters, which alone are released."""
+    if order.privacy is None:
+        return rules.strategy.kept
+    private.check(rules)
+    return rules.strategy.kept or 0
+
+
+def _clipped(
+    order: Fold, done: Mechanism, job_uid: str, looked: Callable[[Sequence[Sent]], scoring.Squares]
+) -> list[tuple[Weight, Sent]]:
+    """The updates and how much of each counts, so that none counts more than its share."""
+    trained = [term for term in order.terms if term.samples]
+    sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in trained]
+    found = private.weights(done, looked(sent), len(sent))
+    return [(weight, each) for weight, each in zip(found, sent, strict=True) if weight.counts]
+
+
 def _sub_models(payloads: Payloads, order: Fold, terms: Sequence[tuple[Weight, Sent]]) -> Widths:
     """The sub-models that updates are of; DamagedError where the initial model, by which they were taken, knows no such one."""
     asked = {sent.width for _, sent in terms if sent.width is not None}
@@ -172,3 +201,17 @@ def _gram(
     """Inner products of the updates, of the tensors that are parameters."""
     with ExitStack() as files:
         return scoring.gram_matrix(Updates(payloads, base, parts).opened(sent, files), parts, go_on, is_far=is_far)
+
+
+def _looked(
+    payloads: Payloads,
+    base: Base,
+    parts: tuple[Span, ...],
+    go_on: Callable[[], None],
+    sent: Sequence[Sent],
+    *,
+    is_far: bool,
+) -> scoring.Squares:
+    """Squares of the updates, tensor by tensor, of those that are released."""
+    with ExitStack() as files:
+        return scoring.squares(Updates(payloads, base, parts).opened(sent, files), parts, go_on, is_far=is_far)

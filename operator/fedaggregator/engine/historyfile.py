@@ -1,6 +1,6 @@
-"""The job's history as one file of JSON lines beside HEAD: for whoever reads the store with tools of their own.
+"""The job's history as one file of JSON lines beside HEAD, and at the end its model card: for whoever reads the store with tools of their own.
 
-Used by the engine. It is derived from the records by fedstore.historyrows, so nothing is lost with it: a process that dies leaves
+Used by the engine. Both are derived from the records (fedstore.historyrows, fedstore.modelcard), so nothing is lost with it: a process that dies leaves
 an older one, and the next writes it anew. Written as the job grows by a tenth, at most once a minute and never for more than a share
 of the time, and at the end.
 """
@@ -16,7 +16,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedcore.rounds.state import Phase, State
-from fedstore import historyrows
+from fedstore import cardpage, historyrows, modelcard
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
 from fedstore.historyrows import Row
 from fedstore.objectstore import ObjectStore
@@ -39,6 +39,7 @@ class HistoryFile:
         self._evaluations: Mapping[str, SiteEvaluationRecord] | None = None  # the same, at the end
         self._not_before, self._retry_at = clock() + _EVERY_S, 0.0
         self._one = asyncio.Lock()
+        self._over = False  # so that there is a card to be written
         self._ends_at: float | None = None  # what is being written is given up then
 
     def due(self, state: State) -> bool:
@@ -48,7 +49,7 @@ class HistoryFile:
         last = over and (rounds != self._rounds or state.site_evaluations is not self._evaluations)
         if not (rounds and (grown or last)) or self._clock() < self._retry_at:
             return False
-        self._rounds, self._evaluations = rounds, state.site_evaluations if over else None
+        self._rounds, self._evaluations, self._over = rounds, state.site_evaluations if over else None, over
         return True
 
     async def written(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
@@ -80,10 +81,16 @@ class HistoryFile:
         """From the records as they are now. Blocking."""
         newest_first = historyrows.newest_first(self._store, self._layout, MOST_SITES)
         lines = [self._line(row) for row in newest_first]  # a row's objects are many times larger
-        data = b"".join(reversed(lines))
-        found = self._store.head(self._layout.history)
+        self._replaced(self._layout.history, b"".join(reversed(lines)))
+        if self._over:
+            card = modelcard.card(self._store, self._layout)
+            self._replaced(self._layout.card, card.text().encode())
+            self._replaced(self._layout.card_page, cardpage.page(card).encode())
+
+    def _replaced(self, key: str, data: bytes) -> None:
+        found = self._store.head(key)
         if found is None or found.data != data:
-            self._store.replace_head(self._layout.history, data, found.tag if found else None)
+            self._store.replace_head(key, data, found.tag if found else None)
 
     def _line(self, row: Row) -> bytes:
         if self._ends_at is not None and self._clock() > self._ends_at:

@@ -54,6 +54,8 @@ def shown(state: State) -> None:
     if state.tip is not None:
         metrics.MODEL_BYTES.set(state.tip.model.size)
         metrics.WHOLE_MODEL_BYTES.set((state.tip.initial or state.tip.model).size)
+    if (asked := state.config.privacy) is not None:
+        metrics.PRIVACY_EPSILON.set(state.account.epsilon(asked.delta))
     metrics.TRAINING_SECONDS.labels("committed").set(state.effort.useful_s)
     metrics.TRAINING_SECONDS.labels("lost").set(state.effort.lost_s + state.spent_s)
     share = state.effort.goodput(state.spent_s)

@@ -17,6 +17,7 @@ from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Encrypt, Payload, Refusal
+from fedapi.wire.tokens import noise_key
 from fedcore.tensors.submodels import Widths
 from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader
@@ -71,6 +72,10 @@ class Payloads:
     def committed(self, ref: ObjectRef) -> AbstractContextManager[Verified]:
         """What a commit names, checked while it is read; DamagedError when it is missing."""
         return verified.verified(self._store, ref, self.fingerprints)
+
+    def noise_key(self, drawn_for: bytes) -> bytes:
+        """Of the noise of a sum of this job's updates."""
+        return noise_key(self._job_key, drawn_for)
 
     def encrypt(self, kem: Kem) -> Encrypt:
         """What sites are told who are to encrypt."""

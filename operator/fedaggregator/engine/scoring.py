@@ -1,11 +1,13 @@
-"""The pass over all updates of a round that a robust rule needs before it can weigh them: their Gram matrix. Blocking.
+"""The pass over all updates of a round that is needed before they can be weighed. Blocking; called by folding.py.
 
-All updates are read in lockstep, a block of each at a time; everything that a rule wants to know (norms, distances, angles)
-follows from the n x n inner products. Called by folding.py. What is read is verified, as in the fold itself.
+All updates are read in lockstep, a block of each at a time. Everything that a robust rule wants to know (norms, distances, angles)
+follows from the n x n inner products; clipping for privacy needs the squares of each tensor, to all digits. What is read is
+verified, as in the fold itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
@@ -14,6 +16,7 @@ from fedaggregator.engine.sources import Source, check
 from fedaggregator.engine.spans import Span, spans, widest
 from fedaggregator.engine.verified import Request, ahead
 from fedaggregator.errors import DamagedError
+from fedcore.privacy import clipping
 from fedcore.tensors import arithmetic, gram
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import ITEM_BYTES, TensorFile
@@ -31,17 +34,58 @@ def parts(model: TensorFile, parameters: frozenset[str]) -> tuple[Span, ...]:
 def gram_matrix(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callable[[], None], *, is_far: bool) -> Array:
     """Inner products of open updates. DamagedError names all that are not what was accepted; `go_on` may raise, too."""
     found = np.zeros((len(sources), len(sources)))
+    _passed(sources, spans_, go_on, lambda _span, rows: gram.added(found, rows), is_far=is_far)
+    return found
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The squared norm of each tensor of each update: names, and a row of values for each update."""
+
+    names: tuple[str, ...]
+    values: Array
+
+
+def squares(sources: Sequence[Source], spans_: Sequence[Span], go_on: Callable[[], None], *, is_far: bool) -> Squares:
+    """Those of open updates, with all digits of float64; errors as above."""
+    columns = {
+        name: at for at, name in enumerate(dict.fromkeys(piece.name for span in spans_ for piece in span.pieces))
+    }
+    found = np.zeros((len(sources), len(columns)))
+
+    def add(span: Span, rows: Array) -> None:
+        start, item = 0, ITEM_BYTES[span.dtype]
+        for piece in span.pieces:
+            end = start + piece.size // item
+            for index, row in enumerate(rows):
+                found[index, columns[piece.name]] += clipping.squared(row[start:end])
+            start = end
+
+    if sources:
+        _passed(sources, spans_, go_on, add, is_far=is_far)
+    return Squares(tuple(columns), found)
+
+
+def _passed(
+    sources: Sequence[Source],
+    spans_: Sequence[Span],
+    go_on: Callable[[], None],
+    add: Callable[[Span, Array], None],
+    *,
+    is_far: bool,
+) -> None:
+    """Gives blocks of all updates to `add`, span after span."""
     try:
         with ThreadPoolExecutor(_THREADS_FAR if is_far else _THREADS, thread_name_prefix="score") as threads:
             depth = min(_AHEAD_FAR if is_far else _AHEAD, len(sources))
-            for rows in _rows(sources, spans_, ahead(_requests(sources, spans_, depth), threads, depth)):
+            views = ahead(_requests(sources, spans_, depth), threads, depth)
+            for span, rows in zip(spans_, _rows(sources, spans_, views), strict=True):
                 go_on()
-                gram.added(found, rows)
+                add(span, rows)
     except DamagedError:
         check(sources)  # an encrypted update tells it while it is read: the others are looked at, too
         raise
     check(sources)
-    return found
 
 
 def _rows(sources: Sequence[Source], spans_: Sequence[Span], views: Iterator[memoryview]) -> Iterator[Array]:

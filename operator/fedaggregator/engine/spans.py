@@ -45,10 +45,12 @@ def spans(
     remembered: frozenset[str],
     block_bytes: int = BLOCK_BYTES,
     exchanged: frozenset[str] | None = None,
+    *,
+    apart: bool = False,
 ) -> tuple[Span, ...]:
     """The model from its first byte to its last. `remembered`: names of tensors that the hub's state has.
 
-    `exchanged`: of those that the round's updates have; None: all.
+    `exchanged`: of those that the round's updates have; None: all. `apart`: no span has parts of two tensors.
     """
     found: list[Span] = []
     pieces: list[Piece] = []
@@ -57,7 +59,7 @@ def spans(
         its = tensor.dtype, tensor.name in remembered, exchanged is None or tensor.name in exchanged
         start, end = 0, tensor.end - tensor.begin
         while start < end:
-            if pieces and (not room or its != kind):
+            if pieces and (not room or its != kind or (apart and not start)):
                 found.append(_span(kind, pieces))
                 pieces = []
             if not pieces:

@@ -30,6 +30,9 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
+from fedapi.crd.privacy import PRIVATE, Privacy
+from fedapi.crd.release import SAME as SAME_RELEASE
+from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
@@ -227,6 +230,10 @@ class FederatedJobSpec(Part):
         None,
         description="How updates and models are encoded, so that fewer bytes travel; absent: they travel as they are.",
     )
+    privacy: Privacy | None = Field(
+        None,
+        description="What may be told of a site by what the job releases; absent: nothing bounds it.",
+    )
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
     storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
     backup: Backup | None = Field(
@@ -245,6 +252,10 @@ class FederatedJobSpec(Part):
         None,
         description="Queues by which the aggregator and the sites speak, beside HTTPS. Models and updates over 64 KiB go by "
         "URL all the same: with a bucket a site needs the bucket and the queue alone, with a volume it reaches the aggregator.",
+    )
+    release: Release | None = Field(
+        None,
+        description="Who has to approve the final model before `fedloom model pull` hands it out; absent: nobody.",
     )
     suspend: bool = Field(False, description="True frees all pods and keeps the state; false goes on from there.")
     ttl_seconds_after_finished: int | None = Field(
@@ -329,6 +340,7 @@ class FederatedJobSpec(Part):
                 "evaluation.request, or set training.lifetime: Job",
                 ".evaluation",
             ),
+            SAME_RELEASE,
             *EVALUATE_ONLY,
             ARRIVALS_OF_S3,
             *ASYNCHRONOUS,
@@ -338,6 +350,7 @@ class FederatedJobSpec(Part):
                 ".restoreFrom",
             ),
             *SUB_MODELS,
+            *PRIVATE,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
             SEALED_TO_THE_GUEST,

@@ -157,7 +157,7 @@ class Condition(StatusPart):
     )
 
 
-Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=listed_by("type"))]
+Conditions = Annotated[list[Condition], Field(max_length=24, json_schema_extra=listed_by("type"))]
 
 
 class ObjectMeta(StatusPart):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
+from fedapi.crd.privacy import PrivacyStatus
 from fedapi.wire.attestation import Tee
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
@@ -320,6 +321,9 @@ class FederatedJobStatus(StatusPart):
         description="How often sites took part, those that were selected last first (at most 1000).",
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
+    privacy: PrivacyStatus | None = Field(
+        None, description="What the committed models tell of one site at most, with spec.privacy."
+    )
     rollback: RollbackStatus | None = Field(
         None, description="What became of the value of spec.rollbackTo that was decided last."
     )

@@ -12,6 +12,7 @@ from pydantic import Field, field_serializer, field_validator
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
+from fedapi.wire.privacy import Privacy
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
 # API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
@@ -307,6 +308,11 @@ class JobConfig(Message):
         None,
         exclude_if=lambda value: value is None,
         description="In jobs that have held-out sites. An aggregator that does not know the field would let those train.",
+    )
+    privacy: Privacy | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.differentialPrivacy. An aggregator that does not know the field would add no noise.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

@@ -35,6 +35,21 @@ class Layout:
         return f"control/{self._job}/history.jsonl"
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """Keys of what is made anew of the records whenever it is lost."""
+        return self.history, self.card, self.card_page
+
+    @property
+    def card(self) -> str:
+        """Key of the finished job's model card as JSON: derived, and replaced as HEAD is."""
+        return f"control/{self._job}/model-card.json"
+
+    @property
+    def card_page(self) -> str:
+        """Key of the same for people, as Markdown."""
+        return f"control/{self._job}/model-card.md"
+
+    @property
     def restored(self) -> str:
         """Key of the record that a restore leaves."""
         return f"control/{self._job}/restored.json"

@@ -15,6 +15,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
+from fedapi.wire.privacy import Charge, Mechanism
 from fedapi.wire.site import Metrics
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
@@ -129,6 +130,11 @@ class PlanRecord(Record):
     evaluate_base: bool
     training: TrainingSettings
     overrides: tuple[Overridden, ...] = Field((), exclude_if=lambda value: not value)
+    privacy: Mechanism | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How updates are clipped and what noise is added; None: neither.",
+    )
     image: str = ""
 
     @property
@@ -237,6 +243,11 @@ class CommitRecord(Record):
     )
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
+    )
+    privacy: Charge | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What its model tells of one site at most; None: nothing bounds it, or nothing new is released.",
     )
 
     @property

@@ -43,6 +43,11 @@ def backup_seed(job_key_: bytes) -> bytes:
     return hkdf(job_key_, b"fedloom backup signature")
 
 
+def noise_key(job_key_: bytes, drawn_for: bytes) -> bytes:
+    """The 32-byte key of the noise of one sum; `drawn_for` names the sum, so that no other has the same noise."""
+    return hkdf(job_key_, b"fedloom noise\0" + drawn_for)
+
+
 def registry_key(master: bytes) -> bytes:
     """The 32-byte key of the registry, from the operator's master key."""
     return hkdf(master, b"fedloom registry")

@@ -83,7 +83,18 @@ def _fold(state: State, attempt: Attempt) -> Fold:
     )
     hub_state = state.tip.hub_state if state.tip else None
     seed = derived(state.config.seed, "aggregation", plan.round, plan.attempt)
-    return Fold(plan.round, plan.attempt, plan.base, plan.strategy, terms, hub_state, plan.training, seed, plan.initial)
+    return Fold(
+        plan.round,
+        plan.attempt,
+        plan.base,
+        plan.strategy,
+        terms,
+        hub_state,
+        plan.training,
+        seed,
+        plan.initial,
+        plan.privacy,
+    )
 
 
 def _origin(manifest: UpdateManifest, plan: PlanRecord) -> Origin | None:

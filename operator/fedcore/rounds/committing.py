@@ -8,7 +8,7 @@ from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
-from fedcore.rounds import broadcasting, evaluateonly, evaluation, heldout, lines, participation, window
+from fedcore.rounds import broadcasting, budget, evaluateonly, evaluation, heldout, lines, participation, window
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
@@ -111,8 +111,10 @@ def _success(state: State, round_: int, now: float) -> End | None:
     stopped = evaluation.stop_reason(state.config.stop, evaluation.counting(state), partial(lines.steps, state))
     if stopped is not None and round_ > 0:
         return End("Succeeded", *stopped, now)
-    if evaluateonly.applies(state) or round_ < (last := lines.last_round(state)):
+    if evaluateonly.applies(state):
         return None
+    if round_ < (last := lines.last_round(state)):
+        return budget.end(state, now)
     return End("Succeeded", "RoundsCompleted", f"{round_} of {last} rounds are committed", now)
 
 
@@ -139,6 +141,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         lost_s=state.spent_s,
         broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
         rollbacks=recorded(state),
+        privacy=budget.charge(state, attempt.plan),
     ).sealed()
 
 
@@ -196,6 +199,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         void=(),
         skip=None,
         effort=state.effort.with_commit(commit),
+        account=state.account.with_commit(commit),
         current=None,
         reports={},
         excused=frozenset(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.rounds.state import End, Outgoing
@@ -69,6 +70,7 @@ class Fold:
     training: TrainingSettings = field(default_factory=TrainingSettings)  # of the plan
     seed: int = 0  # of this attempt, for a strategy that draws
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
+    privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
 
     def place(self, job_uid: str, term: Term, payload: str) -> Place:
         """What a payload of a term was made for."""

@@ -13,7 +13,7 @@ from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
 from fedapi.wire.job import JobConfig, TrainingSettings
 from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
-from fedcore.rounds import broadcasting, compatibility, evaluateonly, participation, skipping, training, window
+from fedcore.rounds import broadcasting, budget, compatibility, evaluateonly, participation, skipping, training, window
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
@@ -225,6 +225,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         evaluate_base=True,
         training=training.settings(config),
         overrides=_overrides(state, chosen),
+        privacy=budget.mechanism(state, wanted),
         image=config.image,
     )
 

@@ -120,6 +120,7 @@ def _history(state: State, log: Log) -> State:
             history=(*state.history, Kept.of(commit)),
             decided=committing.settled(state, commit),
             effort=state.effort.with_commit(commit),
+            account=state.account.with_commit(commit),
         )
         state = _with_participants(state, commit)
     state = replace(state, line=lines.line(state.history))

@@ -17,6 +17,7 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord, FailureRecord, Participant, PlanRecord
+from fedcore.privacy.account import Account
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effort import Effort
 from fedcore.rounds.participation import NONE, Participation
@@ -244,6 +245,7 @@ class State:
     void: tuple[FailureRecord, ...] = ()  # attempts of that round that came to nothing
     skip: Skip | None = None  # of that round, if nobody takes part in it
     effort: Effort = field(default_factory=Effort)  # seconds of training
+    account: Account = field(default_factory=Account)  # what all commits have told of a site
     encoding: Outgoing | None = None  # which model is being encoded
     sent: Sent | None = None  # the last that was
     current: Attempt | None = None

@@ -35,11 +35,12 @@ def folded(
     accumulator: Accumulator,
     memory: Array | None = None,
     covered: Covered | None = None,
+    noise: Array | None = None,
 ) -> tuple[Array, Array | None]:
     """The new items, stored as the base's are, and the new memory. No memory: a buffer, to which what was combined is added.
 
     Terms may be left over: a rule need not look at all of them. `covered`: where some terms have 0 because their sites have no
-    such items.
+    such items. `noise`: what is added to the sum of parameters, in float64, before it is rounded once.
     """
     if dtype == "BOOL":
         return base, memory
@@ -49,6 +50,8 @@ def folded(
     decoded = terms if dtype == working_type(dtype) else _decoded(dtype, terms, room.product)
     given = means(decoded, rules.groups, room) if rules.groups else decoded
     combined = rules.strategy.combine(given, room, rules.parameters)
+    if noise is not None:
+        combined = np.add(combined, noise, out=combined)
     old = arithmetic.decoded(dtype, base, room.product)
     if covered is not None:
         combined = covered.averaged(combined, old)

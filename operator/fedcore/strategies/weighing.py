@@ -3,7 +3,7 @@
 Called by the engine's fold before it reads a block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -24,11 +24,12 @@ class Weight:
 
     parameters: Fraction
     others: Fraction  # float buffers and integers
+    tensors: Mapping[str, Fraction] | None = None  # parameters by name, where each counts by itself
 
     @property
     def counts(self) -> bool:
         """Whether it has any part in the round."""
-        return bool(self.parameters or self.others)
+        return bool(self.parameters or self.others or (self.tensors and any(self.tensors.values())))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class ConditionType(Word):
     QUEUES_READY = "QueuesReady", "Absent without events, else whether the aggregator can use the job's queues."
     RESTORED = "Restored", "Absent without restoreFrom, else whether the store holds the backup that it names."
     BACKUP_HEALTHY = "BackupHealthy", "Absent without backup, else whether the newest backups were made and restored."
+    RELEASED = "Released", "Absent without spec.release, else whether the final model was approved."
     OBJECTS_APPLIED = "ObjectsApplied", "Absent, or False when an object that the job needs cannot be written."
 
 
@@ -141,6 +142,10 @@ class Reason(Word):
     RESTORING = "Restoring", "A Job puts the backup into the store; the aggregator starts when that is done."
     RESTORED = "Restored", "The store holds what was in the backup."
     RESTORE_FAILED = "RestoreFailed", "The restore Job failed and left no pod that tells why."
+    # Released; NotFinished, too.
+    APPROVED = "Approved", "As many approvers as spec.release asks for have signed for the final model."
+    WAITING_FOR_APPROVAL = "WaitingForApproval", "The final model is there, and approvals of it are missing."
+    RELEASE_REJECTED = "ReleaseRejected", "An approver has rejected the final model."
     # BackupHealthy.
     NO_BACKUP_YET = "NoBackupYet", "No backup has been made, and none is late."
     BACKUP_FAILED = "BackupFailed", "The last backup failed."

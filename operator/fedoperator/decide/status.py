@@ -12,6 +12,7 @@ from fedoperator.decide import (
     queues,
     queues_ready,
     refused,
+    released,
     restoring,
     site_state,
     storage_ready,
@@ -77,6 +78,7 @@ def _of_what_is_kept(context: JobContext) -> Mapping[str, Fact]:
         Type.QUEUES_READY: queues_ready.fact(context),
         Type.RESTORED: restoring.fact(context),
         Type.BACKUP_HEALTHY: backup_health.fact(context),
+        Type.RELEASED: released.fact(context),
     }
     return {type_: fact for type_, fact in found.items() if fact is not None}
 

@@ -147,6 +147,7 @@ def job_config(
         strata=strata,
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),
+        privacy=spec.privacy.differential_privacy.told() if spec.privacy else None,
         roster=roster,
     )
 

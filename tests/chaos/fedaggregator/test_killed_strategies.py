@@ -12,6 +12,7 @@ from safetensors.numpy import load
 
 from fedapi.wire.compression import Compression, codec
 from fedapi.wire.job import StrategySettings
+from fedapi.wire.privacy import Privacy
 from tests.chaos.fedaggregator.restarted import run_killed
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites
 from tests.unit.fedcore.compression.coding import file_of, sent
@@ -20,6 +21,7 @@ CLIENTS = ("a", "b")
 INTERPRETER = "fedaggregator.engine.interpreter:Interpreter"
 BY_URL = {"FEDLOOM_HTTP_INLINE_BYTES": "0"}
 TOP = Compression(codec="TopK", fraction=0.05, error_feedback=True)
+CENTRAL = Privacy(mode="Central", clip_norm=1.0, target_epsilon=5.0, delta=1e-5)
 ADAM = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "tau": 0.001}
 
 
@@ -33,6 +35,9 @@ JOBS = {
     "SCAFFOLD": strategy("SCAFFOLD", learning_rate=0.5),
     "TopK": {"compression": TOP},
     "FedAdam and TopK": strategy("FedAdam", **ADAM) | {"compression": TOP},
+    "noise": strategy("FedAvgM", momentum=0.9, learning_rate=0.5) | {"privacy": CENTRAL},
+    "noise by layers": strategy("FedAvgM", momentum=0.9, learning_rate=0.5)
+    | {"privacy": CENTRAL.model_copy(update={"clipping": "PerLayer"})},
 }
 PAYLOAD = r"client_b_round_2-[0-9a-f]{64}"
 MANIFEST = ("after the manifest", f"{INTERPRETER}.write_manifest", "after", 3)
@@ -50,6 +55,8 @@ POINTS = {
     "SCAFFOLD": (BETWEEN, BOTH, MANIFEST, FOLD, ABSORBED, MEMORY, COMMIT, HEAD),
     "TopK": (ONE, MANIFEST, FOLD, COMMIT, HEAD),
     "FedAdam and TopK": (FOLD, MEMORY),
+    "noise": (MANIFEST, FOLD, MEMORY, COMMIT, HEAD),  # a second draw would tell the first one's sum
+    "noise by layers": (FOLD,),
 }
 CALLS = [
     *(pytest.param(name, [*map(str, p[1:])], {}, id=f"{name}: {p[0]}") for name in POINTS for p in POINTS[name]),

@@ -1,6 +1,7 @@
 """Strategies that a job may and may not ask for: (path, accepted, refused, words of the refusal)."""
 
 from tests.integration.crds.asynchronous import ASYNCHRONOUS
+from tests.integration.crds.privacy import PRIVACY
 
 STRATEGY = "spec.strategy"
 WHOLE = {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 3}
@@ -245,6 +246,7 @@ STRATEGIES = [
     at_sites("DiLoCo", "diLoCo", H_STEPS, {"localSteps": 5}, "set training.optimizer.name to AdamW"),
     at_sites("DiLoCo", "diLoCo", H_STEPS, {"optimizer": {"name": "AdamW"}}, "training.localSteps, for example 500"),
     *ASYNCHRONOUS,
+    *PRIVACY,
 ]
 OWN = {"name": "Custom", "custom": {"name": "mine"}}
 OWN_NAME = ("spec.strategy.custom.name", "other", "strategy.custom.name cannot change")

@@ -10,9 +10,10 @@ from fedapi.crd.manifest import definitions
 from fedcli.cluster import connect
 from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
-from tests.integration.crds import clients, confidential, queues
+from tests.integration.crds import clients, confidential, queues, release
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
+from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
 from tests.integration.crds.strategies import OWN, OWN_NAME, STRATEGIES
 from tests.integration.fedoperator.kit import job, site
@@ -303,7 +304,7 @@ TABLE = [
     *((JOB, path, *case) for path, *case in TRAINING),
     *((JOB, path, *case) for path, *case in STORES),
     *((JOB, *case) for case in STRATEGIES),
-    *((JOB, *case) for case in (*queues.OF_JOBS, *confidential.OF_JOBS)),
+    *((JOB, *case) for case in (*queues.OF_JOBS, *release.OF_JOBS, *confidential.OF_JOBS)),
     *((SITE, *case) for case in (*queues.OF_SITES, *confidential.OF_SITES)),
     *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in (*HOSTILE, *clients.CLIENTS)),
     *((changed(JOB, "spec.clients", clients.DRAWN), *case) for case in clients.OVER),
@@ -355,11 +356,13 @@ TRAVELS = {"exchange": ["adapter.*"], "localParameters": ["head.*"]}
 NARROW = [{"selector": {"matchLabels": {"size": "small"}}, "modelWidth": "0.5"}]
 FULL_JOB = changed(changed(OTHERS, "metadata.name", "kept"), "spec.training", TRAVELS)
 FULL_JOB = changed(FULL_JOB, "spec.clients.overrides", NARROW)
+FULL_JOB = changed(FULL_JOB, "spec.release", release.RELEASE)
 
 IMMUTABLE = [
     ("spec.task.entrypoint", "other:task", "task cannot change"),
     ("spec.task.args", {"n": 4}, "task cannot change"),
     ("spec.seed", 8, "seed cannot change"),
+    *release.IMMUTABLE,
     ("spec.rounds", 0, "whether rounds is 0 cannot change"),
     ("spec.storage.volume.size", "20Gi", "storage.volume cannot change"),
     ("spec.strategy", {"name": "FedAvgM", "fedAvgM": {}}, "strategy.name cannot change"),
@@ -376,6 +379,7 @@ IMMUTABLE = [
 MUTABLE = [
     ("spec.rounds", 9),
     ("spec.suspend", True),
+    ("spec.release.approvals", [release.APPROVAL]),
     ("spec.rollbackTo", {"round": 1, "id": "bad data"}),
     ("spec.training.epochs", 2),
     ("spec.round.deadline", "2h"),
@@ -416,6 +420,18 @@ def updated(api, kept, path, value):
 def test_identity_cannot_change(api, kept, path, value, words):
     with pytest.raises(RefusedError, match=f"{words} after creation: delete the job and create it anew"):
         updated(api, kept, path, value)
+
+
+@pytest.mark.parametrize(("path", "value", "words"), FIXED_PRIVACY)
+def test_what_an_epsilon_is_of_cannot_change(api, path, value, words):
+    body = api.create(job(NAMESPACE, "private", **PRIVATE_SPEC))
+    try:
+        with pytest.raises(RefusedError, match=f"{words} after creation"):
+            updated(api, body, path, value)
+        raised = updated(api, body, "spec.privacy.differentialPrivacy.targetEpsilon", "3")
+        assert raised["spec"]["privacy"]["differentialPrivacy"]["targetEpsilon"] == "3"
+    finally:
+        api.delete("FederatedJob", NAMESPACE, "private")
 
 
 def in_bucket(path):
@@ -491,7 +507,7 @@ def test_every_rule_is_in_the_table():
     """A rule whose words no case of this page quotes is a rule that nobody has seen at work."""
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
     quotes = {word for case in TABLE for word in case[4] if " " in word} | {
-        words for *_, words in (*IMMUTABLE, *FIXED, OWN_NAME)
+        words for *_, words in (*IMMUTABLE, *FIXED, *FIXED_PRIVACY, OWN_NAME)
     }
     told = {message for schema in schemas for message in messages(schema)}
     unseen = {message for message in told if not any(quote in message for quote in quotes)}

@@ -39,10 +39,14 @@ class Node:
     pods: tuple = ()
     commands: tuple = ()
     namespace: str = "hearts"
+    uid: str = "u"
 
     def job(self, name):
-        metadata = {"name": name, "namespace": self.namespace, "uid": "u"}
+        metadata = {"name": name, "namespace": self.namespace, "uid": self.uid}
         return {"metadata": metadata, "spec": self.job_spec or {}, "status": self.job_status}
+
+    def jobs(self):
+        return [self.job("study-a")]
 
     def deployment(self, name):
         spec = {"containers": [{"image": "hub:1", "imagePullPolicy": "Never"}], "nodeSelector": {"disk": "fast"}}

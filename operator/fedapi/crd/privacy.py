@@ -1,0 +1,131 @@
+"""`spec.privacy` of a FederatedJob, the rules of what it goes with, and `status.privacy`. Used by federatedjob.py and job_status.py.
+
+The arithmetic is in fedcore.privacy; docs/privacy.md says what is promised.
+"""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
+from fedapi.wire import privacy as wire
+
+# Sums of updates, whatever the hub's optimizer makes of them: then the bound of one update bounds what all that follows tells.
+SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
+
+
+class DifferentialPrivacy(Part):
+    """Noise that hides whether a site took part: each update is clipped, and noise is added to their sum."""
+
+    mode: Literal["Central"] = Field(
+        description="Who adds the noise. Central: the aggregator, once, to the sum of the clipped updates; it sees the updates, and "
+        "what it releases is private."
+    )
+    clip_norm: Decimal = Field(
+        description="C: the Euclidean norm that a site's update has at most; longer ones are scaled down. A decimal string over 0, "
+        "near the norm that updates of your task have."
+    )
+    clipping: Literal["Flat", "PerLayer"] = Field(
+        "Flat",
+        description="Flat: the update as a whole is scaled to clipNorm. PerLayer: each tensor by itself, to clipNorm / "
+        "sqrt(number of tensors), so that one large tensor does not take the room of the others.",
+    )
+    noise_multiplier: Decimal | None = Field(
+        None,
+        description="z: the noise of the sum has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
+        "for over `rounds`. A decimal string over 0.",
+    )
+    target_epsilon: Decimal | None = Field(
+        None,
+        description="The epsilon (of one site, at `delta`) that all rounds together may spend. A round that would pass it is not "
+        "run: the job ends with PrivacyBudgetSpent. A decimal string over 0.",
+    )
+    delta: Decimal = Field(
+        description="The delta of every epsilon: over 0 and at most 0.1, well below 1 / number of sites. A decimal string.",
+        json_schema_extra=immutable("privacy.differentialPrivacy.delta"),
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.noiseMultiplier) || has(self.targetEpsilon)",
+                "differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise: set one, or both",
+            ),
+            rule("double(self.clipNorm) > 0.0", "clipNorm must be over 0, for example '1.0'", ".clipNorm"),
+            rule(
+                "!has(self.noiseMultiplier) || (double(self.noiseMultiplier) >= 0.01 && double(self.noiseMultiplier) <= 1000000.0)",
+                "noiseMultiplier must be from 0.01, which hides next to nothing, to 1000000: for example '1.0'",
+                ".noiseMultiplier",
+            ),
+            rule(
+                "!has(self.targetEpsilon) || (double(self.targetEpsilon) >= 0.001 && double(self.targetEpsilon) <= 1000.0)",
+                "targetEpsilon must be from 0.001 to 1000, above which nothing is promised: for example '8'",
+                ".targetEpsilon",
+            ),
+            rule(
+                "double(self.delta) >= 1e-15 && double(self.delta) <= 0.1",
+                "delta must be from 1e-15 to 0.1, for example '1e-5'",
+                ".delta",
+            ),
+        )
+    )
+
+    def told(self) -> wire.Privacy:
+        """As the aggregator is told."""
+        noise, target = self.noise_multiplier, self.target_epsilon
+        return wire.Privacy(
+            mode=self.mode,
+            clip_norm=float(self.clip_norm),
+            clipping=self.clipping,
+            noise_multiplier=None if noise is None else float(noise),
+            target_epsilon=None if target is None else float(target),
+            delta=float(self.delta),
+        )
+
+
+class Privacy(Part):
+    """What may be told of a site by what the job releases."""
+
+    differential_privacy: DifferentialPrivacy = Field(
+        description="A bound, accounted round by round, on what the models tell of one site."
+    )
+
+
+PRIVATE = (  # rules of a FederatedJob's spec
+    rule(
+        "has(self.privacy) == has(oldSelf.privacy)",
+        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the job and create "
+        "it anew",
+    ),
+    rule(
+        f"!has(self.privacy) || self.strategy.name in {list(SUMS)}",
+        f"privacy.differentialPrivacy goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
+        "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
+        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
+        ".strategy",
+    ),
+    rule(
+        "!has(self.privacy) || !has(self.clients.overrides) || "
+        "self.clients.overrides.all(each, !has(each.modelWidth) || double(each.modelWidth) >= 1.0)",
+        "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with privacy remove "
+        "modelWidth from clients.overrides",
+        ".clients.overrides",
+    ),
+)
+
+
+class PrivacyStatus(StatusPart):
+    """What the committed models tell of one site at most. Written by the aggregator."""
+
+    mode: Literal["Central"] = Field(description="Who adds the noise.")
+    unit: Literal["Site"] = Field(
+        description="Whose privacy epsilon is: Site, all data of one FLClient, by its update being in the sums or not."
+    )
+    epsilon: Decimal = Field(
+        description="Spent by all committed rounds together, those that were rolled back included; rounded up, a decimal string."
+    )
+    delta: Decimal = Field(description="The delta of it; a decimal string.")
+    target_epsilon: Decimal | None = Field(None, description="What may be spent, as spec.privacy says it.")
+    noise_multiplier: Decimal | None = Field(
+        None, description="z of the last committed round that released something; a decimal string."
+    )

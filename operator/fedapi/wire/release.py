@@ -1,0 +1,107 @@
+"""What an approver signs, and whether enough of them have: the release of a job's final model. Pure.
+
+Read by the operator (the condition Released) and by whatever hands the model out (`fedloom model pull`). An approval names the
+model, its card and the job's uid, so that it says nothing of another model, of another card, or of a job made anew under the name.
+It loads the `cryptography` package, so nothing beside it imports it.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+PURPOSE = "fedloom.dev/release/v1"  # so that a signature of this key for anything else is none of this
+Decision = Literal["Approve", "Reject"]
+
+
+class Approver(NamedTuple):
+    """Who may approve, by an Ed25519 key: 32 bytes in base64."""
+
+    name: str
+    public_key: str
+
+
+class Approval(NamedTuple):
+    """What one of them signed."""
+
+    approver: str
+    decision: str
+    model_sha256: str
+    card_sha256: str
+    signature: str
+
+
+class Verdict(NamedTuple):
+    """Whether the model is released, and why not. `notes`: approvals that do not count, and why."""
+
+    state: Literal["Approved", "Rejected", "Waiting"]
+    message: str
+    cards: frozenset[str] = frozenset()  # digests of the cards that were approved by enough
+    notes: tuple[str, ...] = ()
+
+
+def statement(job_uid: str, said: Approval) -> bytes:
+    """Canonical JSON (RFC 8785) of what is signed."""
+    return rfc8785.dumps(
+        {
+            "purpose": PURPOSE,
+            "jobUid": job_uid,
+            "approver": said.approver,
+            "decision": said.decision,
+            "modelSHA256": said.model_sha256,
+            "cardSHA256": said.card_sha256,
+        }
+    )
+
+
+def signed(key: Ed25519PrivateKey, job_uid: str, said: Approval) -> Approval:
+    """The same with its signature."""
+    return said._replace(signature=base64.b64encode(key.sign(statement(job_uid, said))).decode())
+
+
+def verdict(
+    approvers: Sequence[Approver], required: int, approvals: Iterable[Approval], job_uid: str, model_sha256: str
+) -> Verdict:
+    """Of the model of that digest. One rejection keeps it back; approvals count by approver, and together for one card."""
+    keys = {each.name: each.public_key for each in approvers}
+    notes: list[str] = []
+    of_card: dict[str, set[str]] = {}
+    rejected: set[str] = set()
+    for each in approvals:
+        if doubt := _doubt(keys.get(each.approver), each, job_uid, model_sha256):
+            notes.append(f"the decision of {each.approver!r} does not count: {doubt}")
+        elif each.decision == "Reject":
+            rejected.add(each.approver)
+        else:
+            of_card.setdefault(each.card_sha256, set()).add(each.approver)
+    if rejected:
+        return Verdict("Rejected", f"rejected by {', '.join(sorted(rejected))}", notes=tuple(notes))
+    cards = frozenset(card for card, names in of_card.items() if len(names) >= required)
+    if cards:
+        names = sorted(set().union(*(of_card[card] for card in cards)))
+        return Verdict("Approved", f"approved by {', '.join(names)}", cards, tuple(notes))
+    have = max(map(len, of_card.values()), default=0)
+    return Verdict("Waiting", f"{have} of {required} approvals of model {model_sha256}", notes=tuple(notes))
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """A key's public half, as a job names it."""
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def _doubt(public_key: str | None, said: Approval, job_uid: str, model_sha256: str) -> str:
+    """Why it does not count; empty when it does."""
+    if public_key is None:
+        return "spec.release.approvers has nobody of that name"
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
+        key.verify(base64.b64decode(said.signature, validate=True), statement(job_uid, said))
+    except (InvalidSignature, binascii.Error, ValueError):
+        return "the signature is not that of the approver's key, for this job"
+    if said.decision not in {"Approve", "Reject"}:
+        return f"{said.decision!r} is no decision"
+    return "" if said.model_sha256 == model_sha256 else f"it is about model {said.model_sha256}"

@@ -1,0 +1,177 @@
+"""`fedloom model approver`, `approve`, `reject`: signed decisions on the release of a job's final model. Beside commands.py.
+
+A private key stays in its file on the approver's machine. Exit codes: 0, 1 it could not be done, 2 bad input.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from fedapi.jsonvalue import Json
+from fedapi.printable import printable
+from fedapi.wire import release
+from fedapi.wire.release import Approval, Decision
+from fedcli import console, jobrecords, releasegate
+from fedcli.errors import CommandError
+from fedcli.jobrecords import ContextOption, CredentialsOption, KubeconfigOption, NamespaceOption, WorkdirOption
+from fedcli.releasegate import Gate
+from fedlocal import records
+from fedlocal.errors import BadInputError
+
+KeyOption = Annotated[Path, typer.Option("--key", help="File of the approver's Ed25519 private key (PEM).")]
+ApproverOption = Annotated[str, typer.Option("--approver", help="Name in spec.release.approvers.")]
+JobArgument = Annotated[str, typer.Argument(help="Name of the FederatedJob.")]
+
+
+def approver(
+    name: Annotated[str, typer.Argument(help="Name of the approver, as the job shall call him.")],
+    key: KeyOption,
+) -> None:
+    """Makes an approver's key unless the file is there, and prints what to put into spec.release.approvers."""
+    if not key.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    typer.echo(f"- name: {json.dumps(name)}\n  publicKey: {release.public_text(_key(key))}")
+
+
+def approve(
+    job: JobArgument,
+    who: ApproverOption,
+    key: KeyOption,
+    workdir: WorkdirOption = None,
+    credentials: CredentialsOption = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Approves the final model, and its card as it is in the store. Read it first: `fedloom model card`."""
+    where = jobrecords.Where(namespace, kubeconfig, context)
+    _decided("Approve", job, who, key, workdir, credentials, where)
+
+
+def reject(
+    job: JobArgument,
+    who: ApproverOption,
+    key: KeyOption,
+    workdir: WorkdirOption = None,
+    credentials: CredentialsOption = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Rejects the final model: it is kept back, whoever else approves. A later approval by the same approver replaces that."""
+    where = jobrecords.Where(namespace, kubeconfig, context)
+    _decided("Reject", job, who, key, workdir, credentials, where)
+
+
+class _Place(NamedTuple):
+    """A job, wherever it is, and where its approvals go."""
+
+    body: Json
+    card: bytes | None
+    beside: Path | None
+
+
+def _decided(
+    decision: Decision,
+    job: str,
+    who: str,
+    key_file: Path,
+    workdir: Path | None,
+    credentials: Path | None,
+    where: jobrecords.Where,
+) -> None:
+    with _place(job, workdir, credentials, where) as place:
+        gate = releasegate.of_job(place.body, place.beside)
+        if gate is None:
+            raise BadInputError(f"{job} has no spec.release: nobody has to approve its model")
+        model = _final(place.body)
+        if place.card is None:
+            raise CommandError(f"{job}: there is no model card in the store yet: wait for the end of the job")
+        card = releasegate.card_digest(place.card, gate.uid, model)
+        key = _key(key_file)
+        _require_its_key(gate, who, key)
+        made = release.signed(key, gate.uid, Approval(who, decision, model, card, ""))
+        after = _put(place, gate, made, where)
+    said = after.verdict(model)
+    for line in (f"{who}: {decision} model {model}, card {card}", f"{job}: {said.message}", *said.notes):
+        console.out().print(printable(line), markup=False)
+
+
+@contextmanager
+def _place(job: str, workdir: Path | None, credentials: Path | None, where: jobrecords.Where) -> Iterator[_Place]:
+    if workdir is not None:
+        state = records.state_of(workdir, job)
+        store, layout = records.opened(state)
+        found = store.head(layout.card)
+        yield _Place(records.job_of(state), found.data if found else None, state.root)
+        return
+    from fedcli import modelreader  # noqa: PLC0415 - the Kubernetes client takes a second to load
+    from fedcli.cluster import connect  # noqa: PLC0415
+
+    cluster = connect(where.kubeconfig, where.context, where.namespace)
+    with modelreader.records(cluster, job, (releasegate.CARD,), credentials) as (readable, at):
+        there = readable.head(at.card)
+    yield _Place(cluster.job(job), there.data if there else None, None)
+
+
+def _final(body: Json) -> str:
+    status = body.get("status") or {}
+    if "outcome" not in status or not status.get("model"):
+        raise CommandError(f"{body['metadata']['name']} is not finished: there is no final model to decide on")
+    return str(status["model"]["sha256"])
+
+
+def _require_its_key(gate: Gate, who: str, key: Ed25519PrivateKey) -> None:
+    known = {each.name: each.public_key for each in gate.approvers}
+    if known.get(who) != release.public_text(key):
+        names = ", ".join(sorted(known))
+        raise BadInputError(f"--key is not that of approver {who!r} in spec.release.approvers (there are: {names})")
+
+
+def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> Gate:
+    """The approval among the others, in the place of an earlier one of the same approver."""
+    mine = {
+        "approver": made.approver, "decision": made.decision, "modelSHA256": made.model_sha256,
+        "cardSHA256": made.card_sha256, "signature": made.signature,
+    }  # fmt: skip
+    others = [each.dump() for each in gate.asked.approvals if each.approver != made.approver]
+    approvals = sorted([*others, mine], key=lambda each: str(each["approver"]))
+    if place.beside is not None:
+        new = place.beside / f".{releasegate.LOCAL_APPROVALS}"
+        new.write_text(json.dumps(approvals, indent=1) + "\n")
+        new.replace(place.beside / releasegate.LOCAL_APPROVALS)
+    else:
+        from fedcli.cluster import connect  # noqa: PLC0415
+
+        metadata = place.body["metadata"]
+        patch = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"release": {"approvals": approvals}},
+        }
+        connect(where.kubeconfig, where.context, where.namespace).patch_job(metadata["name"], patch)
+    return Gate(gate.name, gate.uid, gate.asked.model_validate({**gate.asked.dump(), "approvals": approvals}))
+
+
+def _key(file: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(file.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BadInputError(f"--key: {file} cannot be read as a private key without a password: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadInputError(f"--key: {file} is no Ed25519 key: make one with `fedloom model approver`")
+    return key

@@ -1,0 +1,201 @@
+"""The hub's side of secure aggregation: a state machine, values in, values out. Pure; called by the aggregator's engine.
+
+Each phase collects what sites say (advertised, shared, masked, consented, opened) and is closed by the function that makes the
+next message to them (participants, deliveries, survivors, request), or the masks of the sum. The caller makes the new state
+durable before it sends or acknowledges. What a site says twice is no error; what it says differently, or late, is refused; a
+phase that closes with too few fails the attempt (AttemptFailedError). Masked updates are not in here: the caller adds them up.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from fedapi.wire.message import Message, Record, Sha256
+from fedapi.wire.secagg import (
+    Advertisement,
+    Consent,
+    Delivery,
+    Names,
+    Opening,
+    Participants,
+    Shares,
+    SiteName,
+    SurvivorSet,
+    Terms,
+    UnmaskRequest,
+)
+from fedcore.secagg import agreement, keys, rebuilding
+from fedcore.secagg.agreement import View
+from fedcore.secagg.errors import AttemptFailedError, RefusedError
+from fedcore.secagg.masking import Mask
+
+_Value = TypeVar("_Value")
+
+
+class HubState(Record):
+    """All that was said in an attempt. No secret of a site is in it before the openings are."""
+
+    terms: Terms
+    advertisements: dict[SiteName, Advertisement] = {}
+    participants: Participants | None = None
+    shares: dict[SiteName, Shares] = {}
+    sharers: Names | None = None
+    masked_sha256: dict[SiteName, Sha256] = {}
+    survivors: SurvivorSet | None = None
+    consents: dict[SiteName, Consent] = {}
+    request: UnmaskRequest | None = None
+    openings: dict[SiteName, Opening] = {}
+
+
+def advertised(state: HubState, said: Advertisement) -> HubState:
+    """Takes an advertisement."""
+    agreement.check_advertisement(state.terms, state.terms.context(), said)
+    others = {key for each in state.advertisements.values() if each.site != said.site for key in _public(each)}
+    if others & set(_public(said)):
+        raise RefusedError(f"site {said.site!r} advertises a key of another site")
+    return _with(state, "advertisements", said.site, said, closed=state.participants is not None)
+
+
+def participants(state: HubState) -> tuple[HubState, Participants]:
+    """Closes advertising: what every participant is told."""
+    if state.participants is None:
+        _enough(state.terms, state.advertisements, "advertisements")
+        said = tuple(state.advertisements[name] for name in sorted(state.advertisements))
+        state = state.model_copy(update={"participants": Participants(advertisements=said)})
+    return state, _reached(state.participants)
+
+
+def shared(state: HubState, said: Shares) -> HubState:
+    """Takes a site's encrypted shares."""
+    seen = _seen(state)
+    if said.site not in seen.said or said.participants_sha256 != seen.fingerprint:
+        raise RefusedError(f"site {said.site!r} shares as a participant of another attempt")
+    if set(said.sealed) != set(seen.ring.neighbours(said.site)):
+        raise RefusedError(f"site {said.site!r} did not share with its neighbours, all and no others")
+    return _with(state, "shares", said.site, said, closed=state.sharers is not None)
+
+
+def deliveries(state: HubState) -> tuple[HubState, dict[str, Delivery]]:
+    """Closes sharing: what each sharer is told."""
+    seen = _seen(state)
+    if state.sharers is None:
+        _present(seen, state.shares, "sharers")
+        state = state.model_copy(update={"sharers": tuple(sorted(state.shares))})
+    sharers = _reached(state.sharers)
+    return state, {
+        name: Delivery(
+            sharers=sharers,
+            sealed={
+                each: state.shares[each].sealed[name] for each in seen.ring.neighbours(name) if each in state.shares
+            },
+        )
+        for name in sharers
+    }
+
+
+def masked(state: HubState, site: str, sha256: str) -> HubState:
+    """Takes note that a site's masked update is there, whole and durable."""
+    if site not in _reached(state.sharers):
+        raise RefusedError(f"site {site!r} did not share")
+    return _with(state, "masked_sha256", site, sha256, closed=state.survivors is not None)
+
+
+def survivors(state: HubState) -> tuple[HubState, SurvivorSet]:
+    """Closes masking: whose updates are summed."""
+    if state.survivors is None:
+        seen = _seen(state)
+        _present(seen, state.masked_sha256, "masked updates")
+        found = SurvivorSet(
+            participants_sha256=seen.fingerprint,
+            sharers=_reached(state.sharers),
+            survivors=dict(sorted(state.masked_sha256.items())),
+        )
+        state = state.model_copy(update={"survivors": found})
+    return state, _reached(state.survivors)
+
+
+def consented(state: HubState, said: Consent) -> HubState:
+    """Takes a site's signature over the survivor set."""
+    found = _reached(state.survivors)
+    message = agreement.consent_bytes(state.terms.context(), found)
+    if said.site not in found.survivors or not keys.signed(state.terms.roster[said.site], said.signature, message):
+        raise RefusedError(f"site {said.site!r} did not sign this survivor set")
+    return _with(state, "consents", said.site, said, closed=state.request is not None)
+
+
+def request(state: HubState) -> tuple[HubState, UnmaskRequest]:
+    """Closes the consistency round: what every survivor is asked for."""
+    if state.request is None:
+        found = _reached(state.survivors)
+        _enough(state.terms, state.consents, "consents")
+        asked = UnmaskRequest(
+            seeds_of=tuple(sorted(found.survivors)),
+            mask_keys_of=tuple(name for name in found.sharers if name not in found.survivors),
+            consents=tuple(state.consents[name] for name in sorted(state.consents)),
+        )
+        state = state.model_copy(update={"request": asked})
+    return state, _reached(state.request)
+
+
+def opened(state: HubState, said: Opening) -> HubState:
+    """Takes the shares that a survivor holds."""
+    asked, seen = _reached(state.request), _seen(state)
+    if said.site not in asked.seeds_of:
+        raise RefusedError(f"site {said.site!r} is no survivor")
+    rebuilding.check(seen.ring, asked, said)
+    return _with(state, "openings", said.site, said, closed=False)
+
+
+def masks(state: HubState) -> list[Mask]:
+    """What is left of masks in the sum of the survivors' updates, the other way round: applied, they leave the sum itself."""
+    asked, seen = _reached(state.request), _seen(state)
+    _enough(state.terms, state.openings, "openings")
+    seeds = rebuilding.seeds(seen, asked.seeds_of, state.openings)
+    lost = rebuilding.mask_keys(seen, asked.mask_keys_of, state.openings)
+    own = [seen.bond.self_mask(seed).inverse() for seed in seeds.values()]
+    return own + [mask for gone, secret in lost.items() for mask in _unmatched(seen, gone, secret, asked.seeds_of)]
+
+
+def _unmatched(seen: View, gone: str, secret: bytes, stayed: Iterable[str]) -> list[Mask]:
+    """The masks that survivors made with a site whose own update is not there, the other way round."""
+    left = sorted(set(seen.ring.neighbours(gone)) & set(stayed))
+    return [seen.bond.mirrored(name, seen.said[name].mask_key, gone, secret).inverse() for name in left]
+
+
+def _seen(state: HubState) -> View:
+    return agreement.view(state.terms, _reached(state.participants))
+
+
+def _public(said: Advertisement) -> tuple[bytes, bytes]:
+    return said.mask_key, said.share_key
+
+
+def _with(state: HubState, phase: str, site: str, said: Message | str, *, closed: bool) -> HubState:
+    before: Mapping[str, Message | str] = getattr(state, phase)
+    if site in before:
+        if before[site] != said:
+            raise RefusedError(f"site {site!r} said something else before")
+        return state
+    if closed:
+        raise RefusedError(f"site {site!r} is too late: the phase is over")
+    return state.model_copy(update={phase: {**before, site: said}})
+
+
+def _reached(value: _Value | None) -> _Value:
+    if value is None:
+        raise RefusedError("it is too early: the phase before is not over")
+    return value
+
+
+def _enough(terms: Terms, found: Mapping[str, object], what: str) -> None:
+    _or_fails(lambda: agreement.enough(terms, len(found), what))
+
+
+def _present(seen: View, found: Iterable[str], what: str) -> None:
+    _or_fails(lambda: agreement.check_present(seen, found, what))
+
+
+def _or_fails(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except RefusedError as error:
+        raise AttemptFailedError(str(error)) from error

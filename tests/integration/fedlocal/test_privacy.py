@@ -1,0 +1,43 @@
+"""`fedloom run` of a job with a privacy budget: it says what was spent, and it ends where the budget does."""
+
+import csv
+import io
+import json
+import subprocess
+
+import pytest
+
+from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
+
+PRIVATE = {"mode": "Central", "clipNorm": "5", "noiseMultiplier": "1.0", "targetEpsilon": "7", "delta": "0.00001"}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab.of(tmp_path / "lab", job(rounds=9, privacy={"differentialPrivacy": PRIVATE}), *SITES)
+    yield lab
+    lab.close()
+
+
+def test_rounds_are_charged_for_until_the_budget_is_spent(lab):
+    code, output = lab.run()
+    assert code == 0, output
+    assert lab.result()["rounds"] == 2
+    status = json.loads((lab.state / "aggregator-status.json").read_text())
+    assert status["outcome"]["reason"] == "PrivacyBudgetSpent"
+    assert status["privacy"]["epsilon"] == "6.5730"
+    told = subprocess.run(lab.command("history", JOB, "-o", "csv"), capture_output=True, text=True, check=True).stdout
+    epsilons = [row["epsilon"] for row in csv.DictReader(io.StringIO(told))]
+    assert epsilons[0] == ""
+    assert [float(epsilon) for epsilon in epsilons[1:]] == pytest.approx([4.3771781, 6.5729701], abs=1e-5)
+
+
+def test_a_strategy_that_chooses_is_refused_before_anything_runs(tmp_path):
+    spec = {"privacy": {"differentialPrivacy": PRIVATE}, "strategy": {"name": "Median"}}
+    lab = Lab.of(tmp_path / "lab", job(**spec), *SITES)
+    try:
+        code, output = lab.run()
+    finally:
+        lab.close()
+    assert code != 0
+    assert "goes with strategies that add up updates" in output

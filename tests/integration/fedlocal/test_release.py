@@ -1,0 +1,58 @@
+"""A local run of a job whose model has to be approved: the card, the decisions, and what pull says, by the real commands."""
+
+import json
+import stat
+import subprocess
+
+from tests.integration.fedlocal.runs import SITES, Lab, job
+
+
+def fedloom(lab, *words):
+    command = lab.command(*words)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=lab.folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+def approver(folder, name):
+    """What a new approver gives the author of the job."""
+    lab = Lab.of(folder)
+    done = subprocess.run(
+        [*lab.command("model", "approver")[:-2], name, "--key", f"{name}.pem"],
+        check=True, capture_output=True, text=True, cwd=folder,
+    )  # fmt: skip
+    assert stat.S_IMODE((folder / f"{name}.pem").stat().st_mode) == 0o600
+    key = done.stdout.split("publicKey: ")[1].strip()
+    return {"name": name, "publicKey": key}
+
+
+def test_the_model_is_handed_out_when_enough_have_approved_it(tmp_path):
+    release = {"approvers": [approver(tmp_path, "ann"), approver(tmp_path, "bob")], "required": 2}
+    lab = Lab.of(tmp_path, job(rounds=2, release=release), *SITES)
+    code, output = lab.run()
+    assert code == 0, output
+    pull = ("model", "pull", "lab", "-o", "m.safetensors")
+    code, output = fedloom(lab, *pull)
+    assert (code, "is not released (spec.release): 0 of 2 approvals" in output) == (1, True), output
+    code, card = fedloom(lab, "model", "card", "lab", "--output", "json")
+    assert code == 0, card
+    told = json.loads(card)
+    assert (told["model_sha256"], told["rounds"]) == (lab.digest(), 2)
+    assert [(each["name"], each["samples"], each["rounds"]) for each in told["sites"]] == [
+        ("north", 32, 2),
+        ("south", 32, 2),
+    ]
+    (stored,) = lab.state.glob("claims/*/control/*/*/model-card.json")
+    assert stored.read_text() == card, "the aggregator keeps the same"
+    page = fedloom(lab, "model", "card", "lab")[1]
+    assert (stored.with_suffix(".md").read_text(), page.startswith("# Model card: lab")) == (page, True)
+    wrong = fedloom(lab, "model", "approve", "lab", "--approver", "bob", "--key", "ann.pem")
+    assert (wrong[0], "--key is not that of approver" in wrong[1]) == (2, True)
+    assert fedloom(lab, "model", "approve", "lab", "--approver", "ann", "--key", "ann.pem")[0] == 0
+    code, output = fedloom(lab, "model", "reject", "lab", "--approver", "bob", "--key", "bob.pem")
+    assert (code, "rejected by bob" in output) == (0, True)
+    assert "rejected by bob" in fedloom(lab, *pull)[1]
+    assert fedloom(lab, "model", "approve", "lab", "--approver", "bob", "--key", "bob.pem")[0] == 0
+    code, output = fedloom(lab, *pull)
+    assert code == 0, output
+    code, output = fedloom(lab, *pull, "--round", "1")
+    assert (code, "it is about model" in output) == (1, True), "another model of the job was approved by nobody"
