@@ -102,7 +102,7 @@ class Attested:
         )
         headers = {"Authorization": f"Bearer {self._settings.token().get_secret_value()}"}
         body = AttestationRequest(nonce=nonce).model_dump_json().encode()
-        status, content, certificate = _post(server, path, body, headers, self._trust.hub)
+        status, content, certificate = _post(server, path, body, headers, self._trust.of(server))
         refused = answers.error(status, content)
         if isinstance(refused, LinkExpiredError):
             text = f"the aggregator gives no evidence ({refused})"
