@@ -17,7 +17,7 @@ from rich.table import Table
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire.message import ObjectRef
-from fedcli import backup, console, evaluate, history, issued, modelcard, registry, release, releasegate
+from fedcli import backup, console, evaluate, history, issued, modelcard, registry, release, releasegate, site
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -43,6 +43,7 @@ app.add_typer(store_app, name="store")
 app.add_typer(issued.app, name="storage")
 app.add_typer(backup.app, name="backup")
 app.add_typer(registry.app, name="registry")
+app.add_typer(site.app, name="site")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]

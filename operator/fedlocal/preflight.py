@@ -25,6 +25,7 @@ from fedoperator.decide.decision import Event, Key, Observed
 from fedoperator.decide.sites import out_of_reach, selected, sites, trainees
 from fedoperator.desired import hub_pod
 from fedoperator.desired.pool import Shape
+from fedoperator.desired.site_key import secret_name
 from fedoperator.desired.training_job import training_job
 
 NAMED_SITES = 8  # with the same note, a line each
@@ -223,9 +224,14 @@ def _missing_other_secrets(request: Request, observed: Observed) -> Iterator[Pro
             secret = (document.body["spec"].get(part) or {}).get(field) or {}
             if part != "events" or events is not None:
                 asked.append((document.where, f"spec.{part}.{field}.name", secret.get("name", "")))
+        if document.body["spec"].get("identity"):
+            asked.append((document.where, "spec.identity", secret_name(document.body["metadata"]["name"])))
     for where, field, name in asked:
         if name and name not in request.manifests.secrets:
-            text = f"is {name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there"
+            says = "needs" if field == "spec.identity" else "is"
+            text = (
+                f"{says} {name!r}, and no Secret of that name is in {request.manifests.folder}: put its manifest there"
+            )
             yield Problem(where, field, text)
 
 

@@ -20,6 +20,7 @@ from fedtrainer.agent import answers
 from fedtrainer.agent.control import ANSWER_S, not_understood, question
 from fedtrainer.agent.link import LONGEST_ANSWER_BYTES
 from fedtrainer.agent.patience import RetryError, pause_s
+from fedtrainer.agent.signing import said_features
 from fedtrainer.errors import AggregatorLostError, LinkExpiredError, RejectedError
 
 CONNECT_S = 30.0  # longer than a site's own: a thousand of them connect at the same time
@@ -35,6 +36,7 @@ class Questions:
     context: ssl.SSLContext
     handshakes: asyncio.Semaphore  # bounds how many connections are being made at once
     patience_s: float = 0.0
+    signing_key_dir: Path | None = None  # of the key by which the site signs
     _link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def next(self, wait_s: float) -> tuple[Assignment, str]:
@@ -60,7 +62,9 @@ class Questions:
         self._link = None
 
     async def _once(self, wait_s: float) -> tuple[Assignment, str]:
-        request = self._request(question(wait_s).model_dump_json().encode())
+        request = self._request(
+            question(wait_s, features=said_features(self.signing_key_dir)).model_dump_json().encode()
+        )
         kept = self._link is not None
         try:
             async with asyncio.timeout(ANSWER_S + wait_s):

@@ -155,7 +155,8 @@ class SharingLauncher:
         if ca not in self._contexts:
             self._contexts[ca] = ssl.create_default_context(cadata=ca.decode())
         site, url = env[names.ENV_CLIENT], env[names.ENV_AGGREGATOR_URL]
-        return Questions(url, site, credentials, self._contexts[ca], self._handshakes)
+        key = Path(folder) if (folder := env.get(names.ENV_SIGNING_KEY_DIR)) else None
+        return Questions(url, site, credentials, self._contexts[ca], self._handshakes, signing_key_dir=key)
 
 
 def _seconds(env: Mapping[str, str], name: str, field_: str) -> float:

@@ -118,7 +118,7 @@ def card(store: Readable, layout: Layout) -> Card:
         held_out=held_out,
         images=tuple(sorted(made.images)),
         restored_from=_restored_from(store, layout, head),
-        bound=made.bound,
+        bound={name: said for name, said in made.bound.items() if name != "privacy" or not made.unbounded},
         commit_sha256=head.commit_sha256 or "",
     )
 
@@ -136,6 +136,7 @@ class _Made:
         self.rounds = self.skipped = self.taken_back = 0
         self.planned: CommitRecord | None = None  # the last with updates in the model
         self.bound: dict[str, Any] = {}
+        self.unbounded = False  # a round, taken back or not, had no noise: then no epsilon is of all models
         self._back_to: int | None = None
 
     def add(self, commit: CommitRecord) -> None:
@@ -146,6 +147,7 @@ class _Made:
         for name in _BOUND:
             if name not in self.bound and (said := getattr(commit, name, None)) is not None:
                 self.bound[name] = said.model_dump(mode="json", exclude_none=True)
+        self.unbounded |= bool(commit.participants) and commit.privacy is None
         if self._back_to is not None and commit.round > self._back_to:
             self.taken_back += bool(commit.participants)
             return

@@ -94,6 +94,7 @@ def sites():
         ]
         entrusted = {"keySecretRef": {"name": "fedloom-state-key-a"}}
         spec = {"provider": "GCP", "pool": pool, "data": {"volumes": volumes}, "entrustedState": entrusted}
+        spec |= {"identity": {"keys": [{"publicKey": "A" * 43 + "="}]}}
         return FLClient.parse({"metadata": metadata, "spec": spec})
 
     gpu = {"accelerator": "GPU", "resourceName": "nvidia.com/gpu", "count": 2}
@@ -231,6 +232,9 @@ OTHERS = [
     ("job", f"{POD}.volumes.0", {"name": "credentials", "secret": {"secretName": "fedloom-store-a"}}, "called fedloom-store-"),
     ("deployment", f"{POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-state-key-a"}}, "called fedloom-state-key-"),
     ("cron", f"{CRON_POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-state-key-a"}}, "called fedloom-state-key-"),
+    ("deployment", f"{POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-site-key-a"}}, "and fedloom-site-key-"),
+    ("deployment", f"{POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-site-key-a-0123abcd"}}, "and fedloom-site-key-"),
+    ("cron", f"{CRON_POD}.volumes.0", {"name": "config", "secret": {"secretName": "fedloom-site-key-a"}}, "and fedloom-site-key-"),
     ("secret", "type", "kubernetes.io/service-account-token", "of type Opaque alone"),
     ("secret", "metadata.name", "db", "of Fedloom's names"),
     ("lease", "metadata.name", "kube-scheduler", "the heartbeats of sites, and those of jobs, alone"),

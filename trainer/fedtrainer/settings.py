@@ -255,6 +255,11 @@ class TrainerSettings(HubSettings):
         validation_alias=names.ENV_STATE_DIR,
         description="Checkpoints, updates not yet acknowledged, and the state that the task keeps.",
     )
+    signing_key_dir: Path | None = Field(
+        None,
+        validation_alias=names.ENV_SIGNING_KEY_DIR,
+        description="Folder with signing.key, by which the site signs its updates and reports; absent: it signs nothing.",
+    )
     state_key_dir: Path | None = Field(
         None,
         validation_alias=names.ENV_STATE_KEY_DIR,

@@ -103,7 +103,7 @@ class Engine:
         layout = State(config, 0).layout
         head, tag = await self.blocking(records.take_head, self._store, layout)
         self._mode = modes.mode(config.strategy.name)
-        load = partial(records.load_log, looks_back=self._mode.looks_back)
+        load = partial(records.load_log, looks_back=self._mode.looks_back, keys=config.identities)
         stored = await self.blocking(load, self._store, layout, head)
         self.interpreter = Interpreter(self._store, self._payloads, layout, head, tag)
         self.history = HistoryFile(self._store, layout, self.clock)

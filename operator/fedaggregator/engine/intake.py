@@ -22,7 +22,7 @@ from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.widths import widths
 from fedaggregator.errors import DamagedError, FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
-from fedapi.wire import storekey
+from fedapi.wire import statement, storekey
 from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import (
@@ -33,14 +33,16 @@ from fedapi.wire.site import (
     HandedUpdate,
     Receipt,
     Refusal,
+    UpdateEnvelope,
     UpdateManifest,
     UploadRequest,
 )
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
-from fedcore.rounds import admission, evaluation_requests, heldout
+from fedcore.rounds import admission, evaluation_requests, heldout, signatures
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteEvaluated, SiteFailed
+from fedcore.rounds.signatures import Shown
 from fedcore.rounds.state import State
 from fedcore.tensors import submodels
 from fedcore.tensors.fragments import TooManyFragmentsError, Turn
@@ -80,13 +82,15 @@ class Intake:
         engine, manifest = self._engine, handed.body
         try:
             async with self._turn("update", client):
+                self._check_signed(client, statement.shown(handed), partial(statement.of_update, manifest))
                 if _known(admission.update(engine.state, client, manifest)):
                     return Receipt(duplicate=True)
                 plain_bytes = await self._judged(client, handed)
                 _known(admission.update(engine.state, client, manifest))  # the round may have closed meanwhile
-                write = partial(engine.interpreter.write_manifest, content=_by_key(handed))
-                durable = (await self._durable(write, handed.envelope)).body
-                await self._accepted(client, manifest, durable)
+                write = partial(engine.interpreter.write_manifest, content=_by_key(handed), proven=self._is_proven)
+                envelope = await self._durable(write, handed.envelope)
+                durable = envelope.body
+                await self._accepted(client, manifest, envelope)
                 if durable != manifest:  # one that another process took before: it counts, this one does not
                     return Receipt(duplicate=_known(admission.update(engine.state, client, manifest)))
         except RequestRefusedError as error:
@@ -116,6 +120,7 @@ class Intake:
         engine = self._engine
         try:
             async with self._turn("evaluation", client):
+                self._check_signed(client, statement.shown(report), partial(statement.of_report, report))
                 held_out = heldout.is_held_out(engine.state, client)
                 asked = held_out or evaluation_requests.asks(engine.state, client, report)
                 if asked:
@@ -144,7 +149,9 @@ class Intake:
         engine = self._engine
         if refusal := admission.site_evaluation(engine.state, client, report):
             raise RequestRefusedError(refusal)
-        said = report.model_dump(include={"job_uid", "round", "client", "model_sha256", "samples", "metrics"})
+        said = report.model_dump(
+            include={"job_uid", "round", "client", "model_sha256", "samples", "metrics", "signature", "key_id"}
+        )
         record = SiteEvaluationRecord(**said, held_out=held_out, at=engine.clock())
         durable = await self._durable(engine.interpreter.write_site_evaluation, record)
         await engine.handle(SiteEvaluated(engine.clock(), durable))
@@ -153,6 +160,7 @@ class Intake:
 
     async def failure(self, client: str, report: FailureReport) -> Receipt:
         """Notes that a site cannot deliver."""
+        self._check_signed(client, statement.shown(report), partial(statement.of_report, report))
         _known(admission.failed(self._engine.state, client, report))
         metrics.SITE_FAILURES.inc()
         fields = {"site": client, "round": report.round, "attempt": report.attempt, "reason": report.reason}
@@ -171,17 +179,35 @@ class Intake:
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 
+    def _check_signed(self, client: str, shown: Shown, stated: Callable[[], bytes]) -> None:
+        """RequestRefusedError unless a site that has keys has signed what it says, before anything of it is looked at."""
+        if not (known := signatures.keys(self._engine.state, client)):
+            return
+        try:
+            text = stated()
+        except ValueError:  # numbers that no canonical JSON has: refused where they are looked at, by its own name
+            raise RequestRefusedError(Refusal(code="NotFinite", message="send finite numbers, and sign them")) from None
+        refusal = signatures.refusal(known, client, shown, text, self._engine.clock())
+        if refusal is not None:
+            raise RequestRefusedError(refusal)
+
+    def _is_proven(self, envelope: UpdateEnvelope) -> bool:
+        """Whether an update that is durable already is its site's."""
+        known = signatures.keys(self._engine.state, envelope.body.client)
+        return not (known and signatures.doubt(known, statement.shown(envelope), statement.of_update(envelope.body)))
+
     def _turn(self, what: str, client: str) -> asyncio.Lock:
         """Held while a site sends something of that kind."""
         return self._turns.setdefault((what, client), asyncio.Lock())
 
-    async def _accepted(self, client: str, manifest: UpdateManifest, durable: UpdateManifest) -> None:
+    async def _accepted(self, client: str, manifest: UpdateManifest, envelope: UpdateEnvelope) -> None:
         """Takes an update whose manifest is durable. One that is refused after all must not count after a restart."""
-        engine = self._engine
+        engine, durable = self._engine, envelope.body
+        signed = statement.signed(envelope) if signatures.keys(engine.state, client) else None
         async with engine.lock:
             answer = admission.update(engine.state, client, manifest)
             if answer is None:
-                await engine.handle_locked(Accepted(engine.clock(), durable))
+                await engine.handle_locked(Accepted(engine.clock(), durable, signed))
                 return
         if isinstance(answer, Refusal) and durable == manifest:
             key = engine.state.layout.manifest(client, manifest.round, manifest.attempt)

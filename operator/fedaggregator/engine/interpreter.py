@@ -171,12 +171,18 @@ class Interpreter:
         self._replace_head(self._head.model_copy(update=update))
 
     def write_manifest(
-        self, envelope: UpdateEnvelope, content: Mapping[str, bytes] = MappingProxyType({})
+        self,
+        envelope: UpdateEnvelope,
+        content: Mapping[str, bytes] = MappingProxyType({}),
+        proven: Callable[[UpdateEnvelope], bool] = lambda _: True,
     ) -> UpdateEnvelope:
-        """An accepted update's envelope, and by key what came with it; the one that counts, if another was durable before."""
+        """An accepted update's envelope, and by key what came with it; the one that counts, if another was durable before.
+
+        One that is not `proven` to be its site's counts for nothing, as one of another model.
+        """
         manifest = envelope.body
         key = self._layout.manifest(manifest.client, manifest.round, manifest.attempt)
-        return self._first(key, envelope, lambda each: each.body.base_sha256, content)
+        return self._first(key, envelope, lambda each: each.body.base_sha256 if proven(each) else "", content)
 
     def write_report(self, report: EvaluationReport) -> EvaluationReport:
         """A site's evaluation; the one that counts."""

@@ -9,16 +9,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from fedaggregator.errors import StoreDamagedError, SupersededError, TooOldError
+from fedapi.wire import statement
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
+from fedapi.wire.signature import Signed, SiteKey
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, SiteEvaluationKey, StoreKey
-from fedcore.rounds import lines, recovery, window
+from fedcore.rounds import lines, recovery, signatures, window
 from fedcore.rounds.effort import Effort
 from fedcore.rounds.recovery import Damage, Log
 from fedcore.rounds.state import Site
@@ -64,12 +67,24 @@ def check_newest(store: ObjectStore, layout: Layout, head: Head, tag: str) -> No
             raise StoreDamagedError(f"{text}: an older HEAD was put back")
 
 
-def load_log(store: ObjectStore, layout: Layout, head: Head, *, looks_back: bool = False) -> Log:
-    """Everything that recovery needs. `looks_back`: updates of orders before the round under way may count, too."""
+def load_log(
+    store: ObjectStore,
+    layout: Layout,
+    head: Head,
+    *,
+    looks_back: bool = False,
+    keys: Mapping[str, tuple[SiteKey, ...]] = MappingProxyType({}),
+) -> Log:
+    """Everything that recovery needs. `looks_back`: updates of orders before the round under way may count, too.
+
+    `keys`: of the sites that have some. What such a site did not sign is not what was written.
+    """
     found = sorted(history.objects(store, layout), key=_order)
     commits, sites, effort = _committed(store, layout, head)
     tip = commits[-1] if commits else None
-    reader = _Reader(store, layout.uid, head.uids(layout.uid))
+    reader = _Reader(store, layout.uid, head.uids(layout.uid), keys)
+    open_ = ((k, s) for k, s in found if isinstance(s, ManifestKey) and _is_open(s, head, looks_back))
+    envelopes = tuple(reader.all(open_, UpdateEnvelope))
     return Log(
         head=head,
         commits=tuple(commits),
@@ -80,13 +95,8 @@ def load_log(store: ObjectStore, layout: Layout, head: Head, *, looks_back: bool
         plans=tuple(_own(layout, reader.all(_named(found, head.round + 1, PLAN), PlanRecord))),
         failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
         closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
-        manifests=tuple(
-            envelope.body
-            for envelope in reader.all(
-                ((k, s) for k, s in found if isinstance(s, ManifestKey) and _is_open(s, head, looks_back)),
-                UpdateEnvelope,
-            )
-        ),
+        manifests=tuple(envelope.body for envelope in envelopes),
+        signed=reader.signed,
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),
         site_evaluations=tuple(reader.all(_site_evaluations(found, commits), SiteEvaluationRecord)),
         damages=tuple(reader.damages),
@@ -149,6 +159,8 @@ class _Reader:
     store: ObjectStore
     uid: str
     uids: frozenset[str]  # that records may say
+    keys: Mapping[str, tuple[SiteKey, ...]]  # of the sites that have some
+    signed: dict[tuple[str, int, int], Signed] = field(default_factory=dict)  # signatures of updates that were read
     damages: list[Damage] = field(default_factory=list)
 
     def all(self, keys: Iterable[tuple[str, StoreKey]], model: type[_M]) -> Iterator[_M]:
@@ -179,7 +191,26 @@ class _Reader:
         if not belongs(record, said, self.uids):
             self._leave_out(key, said, "what it says belongs to another key")
             return None
+        if why := self._doubt(record, data):
+            self._leave_out(key, said, why)
+            return None
         return record
+
+    def _doubt(self, record: Record, data: bytes) -> str:
+        """Why a record is not its site's, which has keys; empty when it is, and of an update its signature is kept."""
+        report = record.report if isinstance(record, SiteEvaluationRecord) else record
+        if not isinstance(report, UpdateEnvelope | EvaluationReport):
+            return ""
+        client = report.body.client if isinstance(report, UpdateEnvelope) else report.client
+        if not (known := self.keys.get(client, ())):
+            return ""
+        if isinstance(report, EvaluationReport):
+            return signatures.doubt(known, statement.shown(report), statement.of_report(report))
+        body, sha256 = report.body, statement.stored_body_sha256(data)
+        why = signatures.doubt(known, statement.shown(report), statement.of_update(body, sha256))
+        if not why and (signed := statement.signed(report, sha256)):
+            self.signed[client, body.round, body.attempt] = signed
+        return why
 
     def _leave_out(self, key: str, said: StoreKey, what: str) -> None:
         client = said.client if isinstance(said, ManifestKey | ReportKey) else ""  # who sends it again when it is asked

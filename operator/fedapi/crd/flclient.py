@@ -25,6 +25,7 @@ from fedapi.crd.fields import (
     rule,
     rules,
 )
+from fedapi.crd.identity import KEPT, Identity
 from fedapi.crd.podfields import Resources, Tolerations
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
@@ -261,6 +262,13 @@ class FLClientSpec(Part):
     requires: Requires | None = Field(None, description="What the site demands of the jobs that it takes part in.")
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
     participation: Participation = Field(default_factory=Participation, description="How often the site takes part.")
+    identity: Identity | None = Field(
+        None,
+        description="Present: the site signs what it sends, and nothing is taken from it that is not signed. Absent: its token is "
+        "enough. It cannot be removed.",
+    )
+
+    model_config = ConfigDict(json_schema_extra=rules(KEPT))
 
 
 class Capability(StatusPart):

@@ -13,6 +13,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
 from fedapi.wire.privacy import Privacy
+from fedapi.wire.signature import SiteKey
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
 # API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
@@ -309,6 +310,12 @@ class JobConfig(Message):
         exclude_if=lambda value: value is None,
         description="In jobs that have held-out sites. An aggregator that does not know the field would let those train.",
     )
+    identities: dict[str, tuple[SiteKey, ...]] = Field(
+        {},
+        exclude_if=lambda value: not value,
+        description="Keys of the sites that have some, and must sign. In JSON codes, as SiteKey has them. An aggregator that does "
+        "not know the field would take what is not signed.",
+    )
     privacy: Privacy | None = Field(
         None,
         exclude_if=lambda value: value is None,
@@ -319,6 +326,20 @@ class JobConfig(Message):
         description="In JSON a map of names: null where there is nothing to say of a site, else "
         "`reason|stratum|everyRounds|override|heldOut`, each empty where it does not apply. A reason: why it takes no part.",
     )
+
+    @field_validator("identities", mode="before")
+    @classmethod
+    def _of_codes(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: tuple(SiteKey.decoded(each) if isinstance(each, str) else each for each in keys)
+            for name, keys in value.items()
+        }
+
+    @field_serializer("identities")
+    def _codes(self, identities: dict[str, tuple[SiteKey, ...]]) -> dict[str, list[str]]:
+        return {name: [key.coded() for key in keys] for name, keys in identities.items()}
 
     @field_validator("roster", mode="before")
     @classmethod

@@ -48,6 +48,7 @@ from fedapi.wire.message import (
     Sha256,
 )
 from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
 MAX_METRICS = 32  # of one report
 MAX_METRIC_NAME = 63  # characters
@@ -326,7 +327,8 @@ class UpdateEnvelope(Record):
     said_only: ClassVar[bool] = True
 
     body: UpdateManifest
-    signature: str | None = Field(None, max_length=1024, description="Over the body's canonical bytes; none yet.")
+    signature: SignatureText | None = Field(None, description="Of the site, over its statement (wire.statement).")
+    key_id: SaidKeyId = None
 
     @model_validator(mode="before")
     @classmethod
@@ -347,11 +349,13 @@ class HandedUpdate(UpdateEnvelope):
     @property
     def envelope(self) -> UpdateEnvelope:
         """What is kept of it."""
-        return UpdateEnvelope(body=self.body, signature=self.signature)
+        return UpdateEnvelope(body=self.body, signature=self.signature, key_id=self.key_id)
 
 
 class EvaluationReport(Record):
-    """Metrics of a global model on the site's own test data."""
+    """Metrics of a global model on the site's own test data. The signature is beside the rest, which it signs."""
+
+    said_only: ClassVar[bool] = True
 
     job_uid: Name
     round: Natural
@@ -359,10 +363,14 @@ class EvaluationReport(Record):
     model_sha256: Sha256
     samples: Natural
     metrics: Metrics
+    signature: SaidSignature = None
+    key_id: SaidKeyId = None
 
 
 class FailureReport(Message):
-    """The site cannot deliver in this round (training diverged, data unreadable, …)."""
+    """The site cannot deliver in this round (training diverged, data unreadable, …). Signed as an evaluation is."""
+
+    said_only: ClassVar[bool] = True
 
     job_uid: Name
     round: Natural
@@ -370,6 +378,8 @@ class FailureReport(Message):
     client: Name
     reason: Annotated[str, Field(max_length=63)]
     message: Annotated[str, Field(max_length=1024)] = ""
+    signature: SaidSignature = None
+    key_id: SaidKeyId = None
 
 
 class Receipt(Message):
@@ -385,6 +395,6 @@ class Refusal(Message):
     code: Literal[
         "Unauthorized", "NotInJob", "StaleRound", "StaleAttempt", "NotSelected", "WrongBase", "WrongDigest", "WrongSize",
         "WrongShape", "NotFinite", "TooLarge", "Malformed", "Expired", "Missing", "Duplicate", "StoreFull", "Stopping",
-        "Busy", "TooSlow", "Incomplete", "Incompatible",
+        "Busy", "TooSlow", "Incomplete", "Incompatible", "Unsigned", "UnknownKey", "RevokedKey", "WrongSignature",
     ]  # fmt: skip
     message: str

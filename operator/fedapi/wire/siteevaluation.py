@@ -6,7 +6,8 @@ Written by the aggregator, read by it on recovery and by fedstore's reader of hi
 from pydantic import Field
 
 from fedapi.wire.message import Record, Sha256
-from fedapi.wire.site import Metrics
+from fedapi.wire.signature import SaidKeyId, SaidSignature
+from fedapi.wire.site import EvaluationReport, Metrics
 
 
 class SiteEvaluationRecord(Record):
@@ -23,3 +24,12 @@ class SiteEvaluationRecord(Record):
     metrics: Metrics
     held_out: bool = Field(description="Whether the site has trained in no round of this job.")
     at: float
+    signature: SaidSignature = None
+    key_id: SaidKeyId = None
+
+    @property
+    def report(self) -> EvaluationReport:
+        """What the site said, as it signed it."""
+        return EvaluationReport.model_validate(
+            self.model_dump(include=set(EvaluationReport.model_fields) - {"checksum"})
+        )

@@ -14,6 +14,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "TooLarge": 413,
         "WrongDigest": 422, "WrongSize": 422, "WrongShape": 422, "NotFinite": 422, "Malformed": 422,
         "Incompatible": 422,
+        "Unsigned": 422, "UnknownKey": 422, "RevokedKey": 422, "WrongSignature": 422,
         "StoreFull": 503, "Stopping": 503, "Busy": 503,
     }
 )  # fmt: skip

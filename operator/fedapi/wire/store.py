@@ -16,6 +16,7 @@ from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256
 from fedapi.wire.privacy import Charge, Mechanism
+from fedapi.wire.signature import Signed
 from fedapi.wire.site import Metrics
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
@@ -183,6 +184,11 @@ class Participant(Message):
         None,
         exclude_if=lambda value: value is None,
         description="The order that the update answers, where that is not the commit's round and attempt.",
+    )
+    signed: Signed | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The site's signature (wire.statement), where the site has a key.",
     )
 
     @model_validator(mode="before")

@@ -6,7 +6,12 @@ And what is answered to such a trainer, which refuses what it does not know.
 
 from fedapi.jsonvalue import Json, JsonView
 
-_CODES = {"Incompatible": "Malformed", "Incomplete": "Malformed", "Busy": "Stopping", "TooSlow": "Stopping"}
+_CODES = {
+    "Incompatible": "Malformed",
+    "Incomplete": "Malformed",
+    "Busy": "Stopping",
+    "TooSlow": "Stopping",
+} | dict.fromkeys(("Unsigned", "UnknownKey", "RevokedKey", "WrongSignature"), "Malformed")
 
 
 def code(code_: str) -> str:

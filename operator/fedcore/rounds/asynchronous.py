@@ -10,7 +10,18 @@ from dataclasses import replace
 
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import Buffered, CloseRecord, FailureRecord
-from fedcore.rounds import claims, closing, committing, effort, heldout, machine, planning, reopening, window
+from fedcore.rounds import (
+    claims,
+    closing,
+    committing,
+    effort,
+    heldout,
+    machine,
+    planning,
+    reopening,
+    signatures,
+    window,
+)
 from fedcore.rounds.effects import Effect, Forget, Withdraw, WriteClose, WriteFailure
 from fedcore.rounds.events import Accepted, Event, Folded, FoldFailed, SiteFailed, UpdatesDamaged
 from fedcore.rounds.machine import Step
@@ -27,7 +38,7 @@ def step(state: State, event: Event) -> Step:
 def _taken(state: State, event: Event) -> Step:
     match event:
         case Accepted():
-            return _accepted(state, event.manifest, event.now), ()
+            return _accepted(signatures.noted(state, event), event.manifest, event.now), ()
         case SiteFailed() if state.phase is not Phase.EVALUATING and not heldout.is_held_out(state, event.client):
             return _site_failed(state, event), ()
         case Folded() | FoldFailed() | UpdatesDamaged():

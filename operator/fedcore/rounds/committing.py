@@ -8,7 +8,17 @@ from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
-from fedcore.rounds import broadcasting, budget, evaluateonly, evaluation, heldout, lines, participation, window
+from fedcore.rounds import (
+    broadcasting,
+    budget,
+    evaluateonly,
+    evaluation,
+    heldout,
+    lines,
+    participation,
+    signatures,
+    window,
+)
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
@@ -129,7 +139,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         hub_state=folded.hub_state,
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
-        participants=tuple(_participant(m, attempt.plan) for m in manifests),
+        participants=tuple(_participant(state, m, attempt.plan) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -169,7 +179,7 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(manifest: UpdateManifest, plan: PlanRecord) -> Participant:
+def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord) -> Participant:
     order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
@@ -179,6 +189,7 @@ def _participant(manifest: UpdateManifest, plan: PlanRecord) -> Participant:
         training_s=manifest.training_s,
         sent_bytes=sum(ref.size for ref in manifest.objects),
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
+        signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
     )
 
 
@@ -186,7 +197,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
     """The state with one more commit, between two rounds."""
     history = (*state.history, Kept.of(commit))
     state = with_part(state, participation.with_newer(parts(state, commit), commit))
-    return replace(
+    state = replace(
         state,
         phase=Phase.WAITING,
         tip=commit,
@@ -205,6 +216,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         excused=frozenset(),
         scores=evaluation.scored(state.scores, measured),
     )
+    return replace(state, signed=signatures.left(state, commit)) if state.signed else state
 
 
 def parts(state: State, commit: CommitRecord) -> dict[str, Participation]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord
@@ -54,6 +55,7 @@ class Accepted:
 
     now: float
     manifest: UpdateManifest
+    signed: Signed | None = None  # by its site, where that has a key
 
 
 @dataclass(frozen=True)

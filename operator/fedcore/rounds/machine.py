@@ -22,6 +22,7 @@ from fedcore.rounds import (
     planning,
     reopening,
     rollback,
+    signatures,
 )
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
@@ -82,7 +83,7 @@ def taken(state: State, event: Event) -> Step:
         case Heard():
             state = _heard(state, event)
         case Accepted():
-            state = _accepted(state, event.manifest, event.now)
+            state = _accepted(signatures.noted(state, event), event.manifest, event.now)
         case Evaluated() | SiteEvaluated():
             state = _evaluated(state, event)
         case SiteFailed() | Restarted() | Refused():

@@ -13,7 +13,17 @@ from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
 from fedapi.wire.job import JobConfig, TrainingSettings
 from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
-from fedcore.rounds import broadcasting, budget, compatibility, evaluateonly, participation, skipping, training, window
+from fedcore.rounds import (
+    broadcasting,
+    budget,
+    compatibility,
+    evaluateonly,
+    participation,
+    signatures,
+    skipping,
+    training,
+    window,
+)
 from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.selection import choice
@@ -84,9 +94,11 @@ def misfit(state: State, client: str) -> str:
         return compatibility.stranger(speech)
     takes_part = attempt is not None and (client in attempt.pending or client in attempt.accepted)
     if attempt and takes_part:
-        return compatibility.misfit(speech, attempt.plan, training=attempt.plan.training_of(client))
-    partial = state.tip is not None and state.tip.initial is not None
-    return compatibility.misfit(speech, state.config, partial=partial, training=training_now(state, client))
+        why = compatibility.misfit(speech, attempt.plan, training=attempt.plan.training_of(client))
+    else:
+        partial = state.tip is not None and state.tip.initial is not None
+        why = compatibility.misfit(speech, state.config, partial=partial, training=training_now(state, client))
+    return why or signatures.keyless(state, client)
 
 
 def _too_few_came(state: State) -> bool:

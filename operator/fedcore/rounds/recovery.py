@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
+from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Participant, PlanRecord
@@ -53,6 +54,7 @@ class Log:
     failures: tuple[FailureRecord, ...] = ()  # of that round
     closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
     manifests: tuple[UpdateManifest, ...] = ()  # of that round
+    signed: Mapping[tuple[str, int, int], Signed] = field(default_factory=dict)  # their signatures, by site and order
     reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
     site_evaluations: tuple[SiteEvaluationRecord, ...] = ()  # outside of training, the newest of each site
     damages: tuple[Damage, ...] = ()
@@ -108,7 +110,7 @@ def newest_plan(log: Log, attempt: int) -> PlanRecord | None:
 
 
 def _history(state: State, log: Log) -> State:
-    state = replace(state, tip_selected=log.tip_selected, sites=log.sites, effort=log.effort)
+    state = replace(state, tip_selected=log.tip_selected, sites=log.sites, effort=log.effort, signed=log.signed)
     measured = {record.round: record for record in log.evaluations}
     for commit in log.commits:
         if commit.evaluation_sha256 is not None and state.tip is not None:

@@ -14,6 +14,7 @@ from fedapi.wire.compression import Broadcast, Encoding
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.signature import Signed
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord, FailureRecord, Participant, PlanRecord
@@ -250,6 +251,9 @@ class State:
     sent: Sent | None = None  # the last that was
     current: Attempt | None = None
     carried: Mapping[str, UpdateManifest] = field(default_factory=dict)  # asynchronous: accepted for the next attempt
+    signed: Mapping[tuple[str, int, int], Signed] = field(
+        default_factory=dict
+    )  # by site, round and attempt: signatures of updates that are in no commit yet
     reports: Mapping[str, EvaluationReport] = field(default_factory=dict)  # on the tip's model, by site
     excused: frozenset[str] = frozenset()  # sites that cannot evaluate the tip's model
     requested: Requested | None = None

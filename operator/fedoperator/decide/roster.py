@@ -16,6 +16,7 @@ from fedoperator.decide.reasons import Reason
 from fedoperator.decide.sites import Site, evaluating, matches
 from fedoperator.decide.strata import strata, stratum
 from fedoperator.desired.config import config_map
+from fedoperator.desired.site_key import public_keys
 
 
 def _entry(context: JobContext, site: Site, strata: Mapping[str, int]) -> RosterEntry:
@@ -69,4 +70,5 @@ def config_maps(context: JobContext) -> tuple[JsonView, ...]:
     evaluation = context.spec.evaluation
     request = evaluation.request if evaluation else None
     asked = evaluating(request, context.sites) if request else ()
-    return (config_map(context.observed.job, roster(context), strata(context), asked),)
+    keys = {site.name: found for site in context.sites if (found := public_keys(site.client))}
+    return (config_map(context.observed.job, roster(context), strata(context), asked, keys),)

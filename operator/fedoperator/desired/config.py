@@ -5,6 +5,8 @@ The aggregator reads the mounted file anew before every plan; a change never res
 
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fedapi import names
 from fedapi.crd import evaluation as api
@@ -28,6 +30,7 @@ from fedapi.wire.job import (
     TrainingOverride,
     TrainingSettings,
 )
+from fedapi.wire.signature import SiteKey
 from fedoperator.desired import store_place
 from fedoperator.desired.identity import Identity
 
@@ -105,12 +108,21 @@ def _request(request: api.EvaluationRequest, asked: tuple[str, ...]) -> Evaluati
     return EvaluationRequest(round=request.round, id=request.id, clients=asked, selection=selection)
 
 
+Identities = Mapping[str, tuple[SiteKey, ...]]
+NO_KEYS: Identities = MappingProxyType({})
+
+
 def job_config(
-    job: FederatedJob, roster: tuple[RosterEntry, ...], strata: tuple[str, ...] = (), asked: tuple[str, ...] = ()
+    job: FederatedJob,
+    roster: tuple[RosterEntry, ...],
+    strata: tuple[str, ...] = (),
+    asked: tuple[str, ...] = (),
+    identities: Identities = NO_KEYS,
 ) -> JobConfig:
     """What the aggregator needs to know of a job. Durations in seconds, decimal strings as floats.
 
-    `strata`: what the roster's numbers of them stand for. `asked`: the sites of spec.evaluation.request.
+    `strata`: what the roster's numbers of them stand for. `asked`: the sites of spec.evaluation.request. `identities`: keys of those
+    sites that have some.
     """
     identity, spec = Identity.of(job), job.spec
     grace = spec.round.grace_after_quorum
@@ -147,17 +159,24 @@ def job_config(
         strata=strata,
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),
+        identities=dict(identities),
         privacy=spec.privacy.differential_privacy.told() if spec.privacy else None,
         roster=roster,
     )
 
 
 def config_map(
-    job: FederatedJob, roster: tuple[RosterEntry, ...], strata: tuple[str, ...] = (), asked: tuple[str, ...] = ()
+    job: FederatedJob,
+    roster: tuple[RosterEntry, ...],
+    strata: tuple[str, ...] = (),
+    asked: tuple[str, ...] = (),
+    identities: Identities = NO_KEYS,
 ) -> Json:
     """The ConfigMap with the JobConfig as JSON, sorted so that the same job gives the same bytes."""
     identity = Identity.of(job)
-    text = json.dumps(job_config(job, roster, strata, asked).model_dump(mode="json"), sort_keys=True, indent=1)
+    text = json.dumps(
+        job_config(job, roster, strata, asked, identities).model_dump(mode="json"), sort_keys=True, indent=1
+    )
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from fedapi.crd.manifest import definitions
 from fedcli.cluster import connect
 from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
-from tests.integration.crds import clients, confidential, queues, release
+from tests.integration.crds import clients, confidential, identities, queues, release
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
@@ -305,7 +306,7 @@ TABLE = [
     *((JOB, path, *case) for path, *case in STORES),
     *((JOB, *case) for case in STRATEGIES),
     *((JOB, *case) for case in (*queues.OF_JOBS, *release.OF_JOBS, *confidential.OF_JOBS)),
-    *((SITE, *case) for case in (*queues.OF_SITES, *confidential.OF_SITES)),
+    *((SITE, *case) for case in (*queues.OF_SITES, *identities.OF_SITES, *confidential.OF_SITES)),
     *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in (*HOSTILE, *clients.CLIENTS)),
     *((changed(JOB, "spec.clients", clients.DRAWN), *case) for case in clients.OVER),
     *((changed(JOB, "spec.evaluation", {"request": {"round": 1}}), *case) for case in clients.OF_ROUNDS),
@@ -469,6 +470,23 @@ def test_a_volume_that_was_written_out_may_be_left_out(api, kept):
     assert written_out["spec"]["storage"]["volume"]["size"] == "10Gi"
 
 
+@pytest.mark.parametrize(("before", "after", "words"), identities.CHANGES)
+def test_keys_of_a_site_come_and_go_and_a_revocation_stays(api, before, after, words):
+    body = api.create(changed(changed(SITE, "metadata.name", "keyed"), "spec.identity", before))
+    path = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.CLIENT_PLURAL}/keyed"
+    try:
+        put = partial(
+            api.connection.request, "PUT", path, changed(body, "spec.identity", after), query={"dryRun": "All"}
+        )
+        if words:
+            with pytest.raises(RefusedError, match=words):
+                put()
+        else:
+            put()
+    finally:
+        api.delete("FLClient", NAMESPACE, "keyed")
+
+
 @pytest.mark.parametrize(("path", "value"), MUTABLE)
 def test_everything_else_may_change(api, kept, path, value):
     found = updated(api, kept, path, value)
@@ -507,7 +525,14 @@ def test_every_rule_is_in_the_table():
     """A rule whose words no case of this page quotes is a rule that nobody has seen at work."""
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
     quotes = {word for case in TABLE for word in case[4] if " " in word} | {
-        words for *_, words in (*IMMUTABLE, *FIXED, *FIXED_PRIVACY, OWN_NAME)
+        words
+        for *_, words in (
+            *IMMUTABLE,
+            *FIXED,
+            *FIXED_PRIVACY,
+            OWN_NAME,
+            *(case for case in identities.CHANGES if case[-1]),
+        )
     }
     told = {message for schema in schemas for message in messages(schema)}
     unseen = {message for message in told if not any(quote in message for quote in quotes)}

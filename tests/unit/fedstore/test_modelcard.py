@@ -131,6 +131,16 @@ def test_what_is_spent_is_what_the_newest_charge_says_although_its_round_was_tak
     assert "| privacy.adjacency | ZeroOut |" in page.replace("\\", "")
 
 
+def test_a_round_without_noise_leaves_no_epsilon_that_holds():
+    """A job with privacy was restored as one without."""
+    store, layout = MemoryStore(), LAYOUT
+    spent = Charge(mode="Central", clip_norm=1.0, noise_multiplier=2.0, delta=1e-5, epsilon=1.5)
+    put(store, layout, [commit(layout, 0), commit(layout, 1, "a", privacy=spent), commit(layout, 2, "a")])
+    card = modelcard.card(store, layout)
+    assert "privacy" not in card.bound
+    assert "epsilon" not in cardpage.page(card)
+
+
 def test_a_plan_is_told_as_it_is():
     done = ran(hub())
     plan = _commits(done)[-1]

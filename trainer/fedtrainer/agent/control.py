@@ -22,6 +22,7 @@ from fedapi.wire.site import (
 )
 from fedtrainer.agent import answers
 from fedtrainer.agent.patience import Patience, RetryError, persist
+from fedtrainer.agent.signing import Signer
 from fedtrainer.agent.transport import Transport
 from fedtrainer.errors import BadSettingsError, LinkExpiredError, RejectedError
 from fedtrainer.settings import TrainerSettings
@@ -38,7 +39,7 @@ class Control:
     def __init__(self, transport: Transport, settings: TrainerSettings) -> None:
         self._transport = transport
         self._address = f"{settings.aggregator_url.rstrip('/')}/v1/sites/{settings.client}"
-        self._patience = Patience(settings.patience_s)
+        self._patience, self._signer = Patience(settings.patience_s), Signer(settings)
 
     def next(self, wait_s: float) -> Assignment:
         """What to do; held by the aggregator for up to `wait_s`, or for as long as the transport lets it."""
@@ -54,14 +55,15 @@ class Control:
 
     def update(self, update: HandedUpdate) -> Receipt:
         """Hands in an update that was put, or comes with it; durable once answered."""
-        return self._persist("handing in the update", "updates", update, Receipt)
+        return self._persist("handing in the update", "updates", self._signer.signed(update), Receipt)
 
     def evaluation(self, report: EvaluationReport) -> Receipt:
         """Metrics of a global model."""
-        return self._persist("reporting the evaluation", "evaluations", report, Receipt)
+        return self._persist("reporting the evaluation", "evaluations", self._signer.signed(report), Receipt)
 
     def failure(self, report: FailureReport) -> Receipt:
         """That this site cannot deliver; tried for a short while only."""
+        report = self._signer.signed(report)
         short = Patience(min(self._patience.total_s, FAILURE_PATIENCE_S))
         return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
 
@@ -74,7 +76,7 @@ class Control:
         return self._post("recall", request, Recalled)
 
     def _next(self, wait_s: float, doing: tuple[int, int] | None = None) -> Assignment:
-        request = question(self._transport.held_s(wait_s), doing)
+        request = question(self._transport.held_s(wait_s), doing, self._signer.features)
         try:
             return self._post("next", request, Assignment, ANSWER_S + request.wait_s)
         except (RejectedError, LinkExpiredError) as error:
@@ -103,6 +105,6 @@ def not_understood(where: str, error: RejectedError | LinkExpiredError) -> BadSe
     return BadSettingsError(f"the aggregator at {where} does not speak protocol {PROTOCOL}: {way_out} ({error})")
 
 
-def question(wait_s: float, doing: tuple[int, int] | None = None) -> NextRequest:
+def question(wait_s: float, doing: tuple[int, int] | None = None, features: tuple[str, ...] = FEATURES) -> NextRequest:
     """A question of this trainer, which says what it speaks."""
-    return NextRequest(wait_s=wait_s, doing=doing, protocol=PROTOCOL, oldest_protocol=OLDEST_AT_SITE, features=FEATURES)
+    return NextRequest(wait_s=wait_s, doing=doing, protocol=PROTOCOL, oldest_protocol=OLDEST_AT_SITE, features=features)

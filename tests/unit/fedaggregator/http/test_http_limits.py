@@ -89,7 +89,7 @@ def test_pace(moves, enough):
 
 
 LARGEST = {
-    HandedUpdate: {"signature": "s" * 1024, "body": {
+    HandedUpdate: {"signature": "s" * 86 + "==", "key_id": "0" * 32, "body": {
         "job_uid": "u" * 36, "round": 1 << 30, "attempt": 1 << 30, "client": "c" * 253, "base_sha256": "a" * 64,
         "payloads": {
             f"{n:063d}": {"codec": "None", "object": {"key": "k" * 1024, "sha256": "b" * 64, "size": 1 << 50}}
