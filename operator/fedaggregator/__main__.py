@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import uvloop
 from pydantic import ValidationError
 
-from fedaggregator import allocator, bucketcheck, jsonlog, metrics, solewriter
+from fedaggregator import allocator, bucketcheck, jsonlog, ledgerstatus, metrics, solewriter
+from fedaggregator.adapters.certificates import Certified
 from fedaggregator.adapters.guestagent import GuestAgent
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
@@ -49,7 +50,7 @@ from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.attestation import Tee
 from fedapi.wire.layout import Layout
-from fedapi.wire.tokens import blob_key
+from fedapi.wire.tokens import blob_key, ledger_seed
 from fedstore import many
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
@@ -103,7 +104,9 @@ async def serve(settings: Settings, limits: Limits) -> None:
     )  # in a guest it is nobody else's, and ends with the process
     payloads = Payloads(store, hub_key)
     attestations = _attestations(settings, settings.tee, secrets, hub_key) if settings.tee else None
-    engine = Engine(store, payloads, config, steady_clock(), pool, _store_retry_s(settings, store))
+    retry_s, ledger = _store_retry_s(settings, store), ledger_seed(secrets.job_key)
+    engine = Engine(store, payloads, config, steady_clock(), pool, retry_s, ledger)
+    sink = _sink(settings)
     look = bucketcheck.look_at(settings.store, settings.store_credentials_dir, config.first().residency)
     check = BucketCheck(look, engine.news.set, engine.clock) if look else None
     checking = asyncio.create_task(check.run()) if check else None
@@ -114,8 +117,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             attested = await attestations.first(settings.tee_verifier) if attestations else None
-            await engine.start()
-            publisher = Publisher(engine, _sink(settings), check, attested)
+            await engine.start(await ledgerstatus.told(sink))
+            publisher = Publisher(engine, sink, check, attested)
             await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
     finally:
         if checking is not None:
@@ -146,14 +149,20 @@ async def _serve(
     delivery = Recorded(delivery, engine.issues)
     delivery = running.looked_at(settings, delivery, store, engine)
     intake = Intake(engine, store, payloads, delivery)
-    initial, identity = InitialModel(engine, store, delivery), Tokens(secrets.job_key)
+    initial = InitialModel(engine, store, delivery)
+    identity = Certified(
+        Tokens(secrets.job_key),
+        settings.job_uid,
+        lambda: engine.state.config.certificates == "Required",
+        engine.clock,
+    )
     small = SmallModel(engine, store, limits.inline_bytes)
     entrusted = EntrustedStates(engine, store, delivery)
     requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted, attester)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
-    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints)
-    certificate = Certificate(secrets.certificate, secrets.private_key)
+    blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints, identity)
+    certificate = Certificate(secrets.certificate, secrets.private_key, secrets.ca)
     app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
     https = server(app, settings.host, settings.port, certificate, limits)
     loop = asyncio.get_running_loop()
@@ -167,6 +176,7 @@ async def _serve(
     finally:
         engine.stop()
         await https.stopped(serving)
+        await engine.ledger.over(engine.under_lock)
         await publishing
         await engine.history.over()
         transfers.shutdown(cancel_futures=True)

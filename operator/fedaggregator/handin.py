@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS),
         validation_alias=names.ENV_CREDENTIALS_DIR,
-        description="Folder of the init step's Secret: token and ca.crt.",
+        description="Folder of the init step's Secret: token, ca.crt, tls.crt and tls.key.",
     )
     init_dir: Path = Field(
         Path(names.PATH_INIT), validation_alias=names.ENV_INIT_DIR, description="Where the init step leaves the model."
@@ -192,6 +192,8 @@ def _hub(settings: Settings) -> _Hub:
         raise FatalError(Exit.BAD_SETTINGS, f"aggregator_url {settings.aggregator_url!r}: {error}") from error
     try:
         trust = ssl.create_default_context(cafile=str(folder / names.FILE_CA))
+        if (folder / names.FILE_TLS_CERT).exists():  # Secrets of older operators have none
+            trust.load_cert_chain(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
         return _Hub(settings.aggregator_url, trust, (folder / names.FILE_TOKEN).read_text().strip())
     except OSError as error:  # ssl.SSLError is one
         raise FatalError(Exit.BAD_SETTINGS, f"{folder}: token and ca.crt are needed: {error}") from error

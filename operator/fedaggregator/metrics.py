@@ -60,7 +60,7 @@ REFUSALS = Counter(
 CONNECTIONS = Gauge("fedloom_aggregator_connections", "Open connections.", registry=REGISTRY)
 CONNECTIONS_ENDED = Counter(
     "fedloom_aggregator_connections_ended",
-    "Connections that the aggregator ended, by reason: Crowded, Handshake, Header, Idle, Stalled, Lingering.",
+    "Connections that the aggregator ended, by reason: Certificate, Crowded, Handshake, Header, Idle, Stalled, Lingering.",
     ["reason"],
     registry=REGISTRY,
 )

@@ -1,6 +1,6 @@
 """What the aggregator needs from outside, as protocols. Adapters are in adapters/; seams for what comes later.
 
-`Identity` is a token today; a client's certificate and a signed request are other adapters of the same port.
+`Identity` is a token, and a client's certificate where one is shown; a signed request is another adapter of the same port.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +15,21 @@ from fedstore.fencing import Fence
 
 
 @dataclass(frozen=True)
+class ClientCertificate:
+    """What of a client's certificate matters here."""
+
+    subjects: tuple[str, ...]  # URIs of whom it names
+    ends: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
 class Shown:
     """What a request shows of who makes it, before its body is read: of the connection and of the request's head."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(repr=False)  # a token is among them
-    certificate: bytes | None = None  # of the client, DER, verified in the handshake; None: it showed none
+    certificate: ClientCertificate | None = None  # verified in the handshake; None: it showed none
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,9 @@ class Holder:
         return cls(client, int(round_), int(attempt))
 
 
+INITIALIZER = Holder("@init")  # the init step; no FLClient can have that name
+
+
 class Identity(Protocol):
     """Who makes a request."""
 
@@ -51,6 +62,9 @@ class Identity(Protocol):
 
     def init_doubt(self, shown: Shown) -> str:
         """The same of the job's init step."""
+
+    def url_doubt(self, holder: Holder, shown: Shown) -> str:
+        """Why a request with a URL that was made for somebody comes by a connection that is not his."""
 
 
 class Delivery(Protocol):
@@ -71,6 +85,9 @@ class StatusSink(Protocol):
 
     def publish(self, status: JsonView) -> None:
         """Writes the aggregator's leaves of `.status`, all of them."""
+
+    def last(self) -> JsonView:
+        """The status of this very job as it is there; empty where there is none."""
 
     def heard(self, client: str, ago_s: float) -> None:
         """Renews the heartbeat of a site that was heard from so many seconds ago."""

@@ -94,7 +94,8 @@ class Publisher:
         began_s = time.thread_time()
         queues = "; ".join(filter(None, self._queue_troubles.values()))
         storage = self._bucket.found if self._bucket else None
-        now = status(self._engine.state, self._engine.trouble, queues, storage, self._attestation)
+        ledger = self._engine.ledger.status()
+        now = status(self._engine.state, self._engine.trouble, queues, storage, ledger, self._attestation)
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -107,20 +107,21 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True)
 class Credentials:
-    """The job's key and the files of the server certificate."""
+    """The job's key, the files of the server certificate, and that of the CA by which sites' certificates are verified."""
 
     job_key: bytes = field(repr=False)
     certificate: Path
     private_key: Path
+    ca: Path
 
 
 def credentials(folder: Path) -> Credentials:
     """Reads the credentials folder; FatalError names what is missing."""
-    certificate, private_key = folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY
-    for path in (folder / names.FILE_JOB_KEY, certificate, private_key):
+    certificate, private_key, ca = (folder / name for name in (names.FILE_TLS_CERT, names.FILE_TLS_KEY, names.FILE_CA))
+    for path in (folder / names.FILE_JOB_KEY, certificate, private_key, ca):
         if not path.is_file():
             raise FatalError(Exit.BAD_SETTINGS, f"{path} is missing: the aggregator's Secret must hold {path.name}")
     key = (folder / names.FILE_JOB_KEY).read_bytes()
     if len(key) != 32:
         raise FatalError(Exit.BAD_SETTINGS, f"{folder / names.FILE_JOB_KEY} has {len(key)} bytes, 32 are needed")
-    return Credentials(key, certificate, private_key)
+    return Credentials(key, certificate, private_key, ca)

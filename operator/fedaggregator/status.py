@@ -12,6 +12,7 @@ from typing import Any
 
 from fedapi.crd import job_status as api
 from fedapi.crd.fields import DECIMAL_PATTERN
+from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
@@ -26,6 +27,7 @@ def status(
     trouble: str = "",
     queue_trouble: str = "",
     storage: api.StorageStatus | None = None,
+    ledger: LedgerStatus | None = None,
     attestation: api.AttestationStatus | None = None,
 ) -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
@@ -47,6 +49,7 @@ def status(
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
+        ledger=ledger,
         attestation=attestation,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()

@@ -181,7 +181,7 @@ BACKUP_COMMAND = (*AGGREGATOR_COMMAND[:-1], "fedbackup")
 
 # Files inside a process's credentials directory (keys of its Secret).
 FILE_CA = "ca.crt"  # PEM of the CA that signed the aggregator's certificate (both processes)
-FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # aggregator's server certificate and key
+FILE_TLS_CERT, FILE_TLS_KEY = "tls.crt", "tls.key"  # a process's own certificate and key: of a server, or of a client
 FILE_STORE_CA = "ca.crt"  # in a store's credentials: PEM of the CA that its endpoint's certificate is verified with
 FILE_USERNAME, FILE_PASSWORD = "username", "password"
 FILE_JOB_KEY = "job.key"  # aggregator: 32 bytes from which site tokens and blob URL signatures derive

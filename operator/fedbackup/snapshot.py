@@ -18,6 +18,7 @@ from fedbackup import copying, manifest
 from fedbackup.copying import SOURCE, DamagedContentError
 from fedbackup.errors import NotBackedUpError, Reason, told
 from fedbackup.manifest import Entry, Recorded
+from fedcore.ledger.tiles import CHECKPOINT, PARTIAL
 from fedstore import history, many
 from fedstore.errors import HistoryDamagedError, MissingError
 from fedstore.history import Link
@@ -147,9 +148,18 @@ def _add_records(store: ObjectStore, layout: Layout, found: Snapshot, known: Map
 
 def _add_beside(store: ObjectStore, layout: Layout, found: Snapshot, known: Mapping[str, Entry]) -> None:
     """What else the job keeps: its digest is in no chain of ours, and is measured."""
+    checkpoint = store.head(layout.ledger(CHECKPOINT))  # before the tiles that it reaches are listed
+    if checkpoint is not None:
+        found.items.append(_bytes(f"ledger/{CHECKPOINT}", checkpoint.data))
     for kind in BESIDE:
         for key in store.keys(layout.at(f"{kind}/")):
             path = layout.inside(key) or key
+            if key == layout.ledger(CHECKPOINT):
+                continue
+            if kind == "ledger" and PARTIAL in key:  # it is deleted once a wider one has replaced it
+                with suppress(MissingError):
+                    found.items.append(_bytes(path, store.get(key)))
+                continue
             if path in known:
                 ref = ObjectRef(key=key, sha256=known[path].sha256, size=known[path].size)
                 found.items.append(_item(layout, ref))

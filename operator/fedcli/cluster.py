@@ -79,6 +79,15 @@ class Cluster:
                 _content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT_S,
             )  # fmt: skip
 
+    def patch_client(self, name: str, patch: Json) -> None:
+        """Changes an FLClient in the same way."""
+        custom = client.CustomObjectsApi(self.api)
+        with _errors(f"FLClient {self.namespace}/{name}"):
+            custom.patch_namespaced_custom_object(
+                names.GROUP, names.VERSION, self.namespace, names.CLIENT_PLURAL, name, patch,
+                _content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT_S,
+            )  # fmt: skip
+
     def deployment(self, name: str) -> Json:
         """A Deployment."""
         with _errors(f"Deployment {self.namespace}/{name}"):
@@ -88,6 +97,15 @@ class Cluster:
         """A Secret."""
         with _errors(f"Secret {self.namespace}/{name}"):
             return self._plain(client.CoreV1Api(self.api).read_namespaced_secret, name)
+
+    def patch_secret(self, name: str, patch: Json) -> None:
+        """Changes a Secret by a merge patch: null takes a file away."""
+        core = client.CoreV1Api(self.api)
+        with _errors(f"Secret {self.namespace}/{name}"):
+            core.patch_namespaced_secret(
+                name, self.namespace, patch,
+                _content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT_S,
+            )  # fmt: skip
 
     def config_map(self, name: str) -> Json:
         """A ConfigMap."""

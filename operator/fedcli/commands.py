@@ -17,7 +17,21 @@ from rich.table import Table
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire.message import ObjectRef
-from fedcli import backup, console, evaluate, history, issued, modelcard, registry, release, releasegate, site
+from fedcli import (
+    backup,
+    console,
+    evaluate,
+    history,
+    issued,
+    keys,
+    ledger,
+    modelcard,
+    registry,
+    release,
+    releasegate,
+    site,
+    withdraw,
+)
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
@@ -43,7 +57,9 @@ app.add_typer(store_app, name="store")
 app.add_typer(issued.app, name="storage")
 app.add_typer(backup.app, name="backup")
 app.add_typer(registry.app, name="registry")
+app.add_typer(keys.app, name="keys")
 app.add_typer(site.app, name="site")
+app.add_typer(ledger.app, name="ledger")
 
 WorkdirOption = Annotated[Path, typer.Option(help="Where runs keep their state, a folder per job.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Only the FederatedJob of this name.")]
@@ -178,6 +194,7 @@ model_app.command("card")(modelcard.card)
 for _command in (release.approver, release.approve, release.reject):
     model_app.command(_command.__name__)(_command)
 app.command("evaluate")(evaluate.evaluate)
+app.command("withdraw")(withdraw.withdraw)
 
 
 @app.command("result")

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from fedapi.jsonvalue import JsonView
 from fedapi.printable import printable
 from fedapi.wire import location
 from fedapi.wire.layout import Layout
@@ -68,6 +69,19 @@ def opened(
     from fedcli.cluster import connect  # noqa: PLC0415
 
     return modelreader.records(connect(where.kubeconfig, where.context, where.namespace), job, named, credentials)
+
+
+def last_status(job: str | None, store: str | None, workdir: Path | None, where: Where) -> JsonView:
+    """The job's status, where there is one to be asked; empty of a store alone."""
+    if store is not None:
+        return {}
+    if workdir is not None:
+        return records.last_status(records.state_of(workdir, job))
+    if job is None:
+        return {}  # `opened` says what has to be given
+    from fedcli.cluster import connect  # noqa: PLC0415 - as above
+
+    return connect(where.kubeconfig, where.context, where.namespace).job(job).get("status") or {}
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class Gate:
 
 def of_job(job: Json, beside: Path | None = None) -> Gate | None:
     """The gate of a FederatedJob; None: nobody has to approve. `beside`: the folder of a local run, with its approvals."""
-    asked = job["spec"].get("release")
+    asked = (job.get("spec") or {}).get("release")
     if not asked:
         return None
     file = beside / LOCAL_APPROVALS if beside else None

@@ -19,15 +19,17 @@ from fedcli.errors import CommandError
 from fedstore.errors import MissingError
 from fedstore.objectstore import Head
 
+LEDGER = "ledger/"  # all of that class
 IN_MEMORY_BYTES = 16 << 20  # of records; more of them are kept on the disk
 PRINT = """
 import base64, json, os, sys
-for folder, _, names in os.walk(sys.argv[1]):
+for folder, folders, names in os.walk(sys.argv[1]):
+    folders.sort()  # HEAD comes before the ledger, which has all that HEAD is bound to
     for name in names:
         path = os.path.join(folder, name)
         try:
             said = {"key": os.path.relpath(path, sys.argv[1]), "size": os.path.getsize(path)}
-            if name in sys.argv[2:]:
+            if name in sys.argv[2:] or said["key"].split("/")[0] + "/" in sys.argv[2:]:
                 said["content"] = base64.b64encode(open(path, "rb").read()).decode()
         except FileNotFoundError:
             continue
@@ -36,7 +38,7 @@ for folder, _, names in os.walk(sys.argv[1]):
 
 
 def printing(*records: str) -> list[str]:
-    """The command of a pod that prints a store's volume, with the content of HEAD and of records of these names."""
+    """The command of a pod that prints a store's volume, with the content of HEAD, and of records of these names or classes (`ledger/`)."""
     return ["python", "-I", "-c", PRINT, names.PATH_STORE, "HEAD.json", *records]
 
 

@@ -48,7 +48,7 @@ class Cluster:
     changed: Callable[[], None]
     now: Callable[[], datetime]
     objects: dict[Key, Json] = field(default_factory=dict)
-    secrets: dict[str, datetime | None] = field(default_factory=dict)  # name -> when it is to be renewed
+    secrets: dict[str, datetime] = field(default_factory=dict)  # name -> when it is to be renewed
     _applied: dict[Key, Json] = field(default_factory=dict)
     _settled: dict[Key, Json] = field(default_factory=dict)  # the object that the last apply left
     _versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -56,7 +56,7 @@ class Cluster:
     def lasting_secrets(self) -> frozenset[str]:
         """Names of those that are there and not to be renewed."""
         now = self.now()
-        return frozenset(name for name, due in self.secrets.items() if due is None or now < due)
+        return frozenset(name for name, due in self.secrets.items() if now < due)
 
     def of_kind(self, *kinds: str) -> list[Json]:
         """All objects of these kinds, oldest first."""

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from fedapi import names
 from fedlocal.errors import StateBrokenError
 from fedlocal.statefolder import StateFolder, write
+from fedoperator.certificates import RENEWED_AFTER
 from fedoperator.desired.secret_requests import SecretRequest
-from fedoperator.key_material import RENEWED_AFTER, Files, Keys, aggregator_files, init_files, site_files
+from fedoperator.key_material import Files, Keys, aggregator_files, init_files, site_files
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _PRIVATE = 0o600
@@ -29,20 +31,26 @@ def keys(state: StateFolder, now: datetime) -> Keys:
         raise StateBrokenError(f"{state.keys}: {error}: run with --fresh to begin anew") from error
 
 
-def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> datetime | None:
+def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> datetime:
     """Writes the Secret's files, which derive from the keys and which every run makes anew; when they are to be written again."""
     _write(state.secret(request.name), _files(request, keys_, job_uid, now), durable=False)
-    return now + RENEWED_AFTER if request.kind == "Aggregator" else None
+    return now + RENEWED_AFTER
 
 
 def _files(request: SecretRequest, keys_: Keys, job_uid: str, now: datetime) -> Files:
     match request.kind:
         case "Site":
-            return site_files(keys_, job_uid, request.client)
+            files = site_files(keys_, job_uid, request.client, now)
+            return files if request.certified else _without_certificate(files)
         case "Init":
-            return init_files(keys_, job_uid)
+            return init_files(keys_, job_uid, now)
         case "Aggregator":
             return aggregator_files(keys_, job_uid, [*request.hosts, *LOCAL_HOSTS], now)
+
+
+def _without_certificate(files: Files) -> Files:
+    """A connection with one is its site's alone; without, the sites of this machine share processes and their connections."""
+    return {name: content for name, content in files.items() if name not in (names.FILE_TLS_CERT, names.FILE_TLS_KEY)}
 
 
 def _write(folder: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:

@@ -3,6 +3,7 @@
 Called by fedcli (`fedloom rounds`, `fedloom model pull` and `list`, `fedloom store repair`, `fedloom evaluate`) and by the benchmarks.
 """
 
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,17 @@ def opened(state: StateFolder) -> tuple[ObjectStore, Layout]:
     """The job's store, and where the job is in it. StoreError."""
     layout, place = _store(state)
     return _there(state, place).opened(), layout
+
+
+def last_status(state: StateFolder) -> Json:
+    """What the aggregator last told of the job; empty before it has."""
+    try:
+        found = json.loads(state.aggregator_status.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StateBrokenError(f"{state.aggregator_status} cannot be read: {error}") from error
+    return found if isinstance(found, dict) else {}
 
 
 def repair(state: StateFolder) -> list[str]:

@@ -136,7 +136,7 @@ class SharingLauncher:
 
     async def start(self, command: Command) -> Process:
         """A site that shares, or a process."""
-        if command.arguments != ("train",) or not can_share(command.env):
+        if command.arguments != ("train",) or not can_share(command.env) or _certified(command.env):
             return await self.own.start(command)
         if not self._open:
             self._open = True
@@ -157,6 +157,11 @@ class SharingLauncher:
         site, url = env[names.ENV_CLIENT], env[names.ENV_AGGREGATOR_URL]
         key = Path(folder) if (folder := env.get(names.ENV_SIGNING_KEY_DIR)) else None
         return Questions(url, site, credentials, self._contexts[ca], self._handshakes, signing_key_dir=key)
+
+
+def _certified(env: Mapping[str, str]) -> bool:
+    """Whether a site shows a certificate: then its connections are its own."""
+    return (Path(env[names.ENV_CREDENTIALS_DIR]) / names.FILE_TLS_CERT).exists()
 
 
 def _seconds(env: Mapping[str, str], name: str, field_: str) -> float:

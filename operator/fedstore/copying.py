@@ -16,6 +16,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, Record
 from fedapi.wire.store import Head as HeadRecord
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, SiteEvaluationKey
+from fedcore.ledger.tiles import CHECKPOINT
 from fedstore import history
 from fedstore.blocks import blocks
 from fedstore.errors import (
@@ -61,9 +62,12 @@ def copied(source: ObjectStore, target: ObjectStore, job: Layout, *, verify: boo
     before = target.head(job.head)
     if before is not None:
         _must_be_past(job, before, head, chain)
+    checkpoint = source.head(job.ledger(CHECKPOINT))  # before the tiles that it reaches are listed
     yield from _objects(source, target, job, found, verify=verify)
     if source.head(job.head) != found:
         raise CopyRefusedError(_GOES_ON.format(job.head))
+    if checkpoint is not None:
+        yield _replaced(target, job.ledger(CHECKPOINT), checkpoint)
     if before is None or before.data != found.data:
         try:
             target.replace_head(job.head, found.data, before.tag if before else None)
@@ -72,6 +76,18 @@ def copied(source: ObjectStore, target: ObjectStore, job: Layout, *, verify: boo
     yield Copied(
         job.head, len(found.data), "was there" if before is not None and before.data == found.data else "copied"
     )
+
+
+def _replaced(target: ObjectStore, key: str, wanted: Head) -> Copied:
+    """An object that is no HEAD, and is replaced as HEAD is: the ledger's checkpoint, once its tiles are there."""
+    there = target.head(key)
+    if there is not None and there.data == wanted.data:
+        return Copied(key, len(wanted.data), "was there")
+    try:
+        target.replace_head(key, wanted.data, there.tag if there else None)
+    except HeadMovedError as error:
+        raise CopyRefusedError(f"{error}, in the target: two copies at once, or an aggregator there") from error
+    return Copied(key, len(wanted.data), "copied")
 
 
 _GOES_ON = "{} has moved while its objects were copied: suspend the job (spec.suspend), then copy again to go on"
@@ -109,7 +125,8 @@ def _must_be_past(job: Layout, there: Head, head: HeadRecord, chain: set[str | N
 
 def _objects(source: ObjectStore, target: ObjectStore, job: Layout, found: Head, *, verify: bool) -> Iterator[Copied]:
     """All but HEAD and the history, several at a time. What is wrong is told for all of them, once the others are copied."""
-    own = frozenset((job.head, *job.derived))  # what is derived is made anew of the records, and is never written once
+    # What is derived is made anew of the records; that, and the ledger's checkpoint, are never written once.
+    own = frozenset((job.head, *job.derived, job.ledger(CHECKPOINT)))
     keys = [key for kind in CLASSES for key in source.keys(job_prefix(job, kind)) if key not in own and is_key(key)]
     wrong: dict[str, str] = {}
 

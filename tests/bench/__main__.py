@@ -24,6 +24,7 @@ RESULTS = OUT / "results.json"
 GOALS = {
     "round_overhead_embedded_s": 0.03,
     "round_100mb_two_sites_s": TimesPeer(2.0),
+    "trust_cost_ratio": 0.15,
     "round_100mb_two_sites_s3_s": TimesPeer(2.0),
     "round_100mb_two_sites_s3_rss_mib": 256.0,
     "embedded_100_sites_round_s": 10.0,
@@ -70,6 +71,8 @@ GOALS = {
     "int8_encode_gbs": AtLeast(0.8),
     "int8_fold_gbs": AtLeast(5.0),
     "topk_encode_gbs": AtLeast(0.5),
+    "ledger_entries_per_s": AtLeast(3000.0),
+    "ledger_verify_100k_s": 2.0,
     "secagg_mask_gbs": AtLeast(0.8),
     "secagg_unmask_s": 3.0,
     "secagg_100_sites_s": 30.0,

@@ -91,7 +91,7 @@ def _prepare(folder: Path, sites: list[str], parameters: int, port: int, rounds:
     init.mkdir(parents=True)
     save_file({"weight": np.zeros(parameters, np.float32)}, init / names.INIT_MODEL_FILE)
     keys = certificates.write(folder)
-    for name, content in init_files(keys, UID).items():
+    for name, content in init_files(keys, UID, datetime.now(UTC)).items():
         (init / name).write_bytes(content)
     for name, content in aggregator_files(keys, UID, ["localhost", "127.0.0.1"], datetime.now(UTC)).items():
         (folder / name).write_bytes(content)

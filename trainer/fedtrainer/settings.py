@@ -105,7 +105,7 @@ class HubSettings(TaskSettings):
     credentials_dir: Path = Field(
         Path(names.PATH_CREDENTIALS),
         validation_alias=names.ENV_CREDENTIALS_DIR,
-        description="The process's Secret: token and ca.crt.",
+        description="The process's Secret: token, ca.crt, tls.crt and tls.key.",
     )
     patience_s: float = Field(
         600.0, gt=0, validation_alias=ENV_PATIENCE_S, description="Seconds without the aggregator before giving up."

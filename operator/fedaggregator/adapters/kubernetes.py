@@ -93,6 +93,14 @@ class KubernetesStatus:
                 raise StatusUnavailableError(f"status: {code} {answer.get('message', '')}", code)
         raise StatusUnavailableError(f"status: {_TRIES} conflicts in a row")
 
+    def last(self) -> JsonView:
+        """As the API server has it now; a job that was recreated is another one."""
+        code, answer = self._api.call("GET", self._path(), None)
+        if code >= 300 and code not in _DELETED:
+            raise StatusUnavailableError(f"job {self._job}: {code} {answer.get('message', '')}", code)
+        ours = code < 300 and answer["metadata"]["uid"] == self._uid
+        return (answer.get("status") or {}) if ours else {}
+
     def heard(self, client: str, ago_s: float) -> None:
         """Renews the site's Lease, unless the aggregator of another job did so within the time of a renewal.
 

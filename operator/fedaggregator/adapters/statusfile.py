@@ -24,6 +24,14 @@ class StatusFile:
         except OSError as error:
             raise StatusUnavailableError(f"{self._path}: {error.strerror}") from error
 
+    def last(self) -> JsonView:
+        """What the file says; one that cannot be read says nothing."""
+        try:
+            found = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def heard(self, client: str, ago_s: float) -> None:
         """Nobody reads heartbeats here."""
 

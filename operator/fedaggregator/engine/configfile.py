@@ -1,5 +1,6 @@
 """The job's configuration file, read anew when it changes. Called by the engine before every plan and while waiting."""
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -22,6 +23,7 @@ class ConfigFile:
         self._path, self._uid = path, job_uid
         self._seen: tuple[int, int, int] | None = None
         self.newest: JobConfig
+        self.sha256: str  # of the file that it was read from
 
     def first(self) -> JobConfig:
         """The configuration at start; FatalError when there is none."""
@@ -53,13 +55,14 @@ class ConfigFile:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _parsed(self) -> JobConfig:
-        config = JobConfig.model_validate_json(self._path.read_bytes())
+        data = self._path.read_bytes()
+        config = JobConfig.model_validate_json(data)
         if config.uid != self._uid:
             raise ValueError(f"uid {config.uid!r} is another job's, this one is {self._uid!r}")
         rules(config.strategy)  # UnknownStrategyError
         if config.encryption is not None:
             _check_available(config.encryption)
-        self.newest = config
+        self.newest, self.sha256 = config, hashlib.sha256(data).hexdigest()
         return config
 
 

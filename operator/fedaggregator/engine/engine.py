@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedaggregator import metrics
-from fedaggregator.engine import observed, records
+from fedaggregator.engine import beginning, observed, recorded, records
 from fedaggregator.engine.checking import ModelCheck
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.discarding import Discarding
@@ -23,6 +23,7 @@ from fedaggregator.engine.folding import strategy_rules
 from fedaggregator.engine.historyfile import HistoryFile
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.issues import Issues
+from fedaggregator.engine.ledger import Ledger
 from fedaggregator.engine.outage import Outage
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
@@ -37,18 +38,11 @@ from fedaggregator.errors import (
 )
 from fedaggregator.ports import Clock
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.store import Anchor, CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Fold, WriteEvaluation
-from fedcore.rounds.events import (
-    Configured,
-    Encoded,
-    Event,
-    Heard,
-    Ticked,
-    UpdatesDamaged,
-)
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Finish, Fold, WriteEvaluation
+from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
 from fedstore import many
@@ -63,7 +57,7 @@ _HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _FAR = 3  # times as long, where a look is a request
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
-_DECIDING = 3  # threads: an evaluation, and what was issued, are written beside the commit
+_DECIDING = 4  # threads: an evaluation, what was issued, and the ledger are written beside the commit
 
 
 class Engine:
@@ -77,12 +71,15 @@ class Engine:
         clock: Clock,
         pool: ThreadPoolExecutor,
         store_retry_s: float,
+        ledger_seed: bytes,
     ) -> None:
         self._store, self._payloads, self._config, self.clock = store, payloads, config, clock
         self._pool, self._store_retry_s = pool, store_retry_s
         self._deciding = ThreadPoolExecutor(_DECIDING, thread_name_prefix="deciding")
         self.lock, self._discarding = asyncio.Lock(), Discarding()
         self.interpreter: Interpreter
+        self.ledger: Ledger
+        self._ledger_seed = ledger_seed
         self._mode: Mode
         self._tasks: set[asyncio.Task[None]] = set()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,13 +89,14 @@ class Engine:
         self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
         self._hears: asyncio.Task[None] | None = None  # takes them in
         self.stopping = False
-        self._outage, self.issues = Outage(clock), Issues(clock)
+        self._outage, self.issues = Outage(clock), Issues(clock, lambda *issue: recorded.issued(self.ledger, *issue))
         self._look: asyncio.Task[None] | None = None  # at HEAD
+        self._writes: asyncio.Task[None] | None = None  # the ledger, between two commits
         self.state: State
         self._check = ModelCheck(self, store)
 
-    async def start(self) -> None:
-        """Takes HEAD and goes on from what the store holds."""
+    async def start(self, told: Anchor | None = None) -> None:
+        """Takes HEAD and goes on from what the store holds. `told`: of the ledger, as the job's status last said it."""
         config = self._config.first()
         layout = State(config, 0).layout
         head, tag = await self.blocking(records.take_head, self._store, layout)
@@ -120,6 +118,9 @@ class Engine:
             phase=self.state.phase.value,
             manifests=len(stored.manifests),
         )
+        ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
+        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, told)
+        self.ledger = await self._decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
         await self._perform_all(effects)
@@ -140,6 +141,7 @@ class Engine:
         for key, what in found.items():
             metrics.DAMAGED.inc()
             log.warning("damaged object", extra={"fields": {"key": key, "reason": what}})
+            self.ledger.append("alert", reason="Damaged", key=key, message=what)
 
     async def run(self, serving: asyncio.Task[None], publishing: asyncio.Task[None]) -> None:
         """Until the process stops or the server ends; raises what ended a task that nothing goes on without."""
@@ -206,13 +208,15 @@ class Engine:
 
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
-        before = closing.delayed(self.state, self._outage.lost_s())
+        before = replace(closing.delayed(self.state, self._outage.lost_s()), ledger=self.ledger.anchor)
         after, effects = self._mode.step(before, event)
         if effects:
             config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
+                self.ledger.append("configured", config_sha256=self._config.sha256)
                 before = replace(before, config=config)
                 after, effects = self._mode.step(before, event)
+        recorded.taken(self.ledger, event, before)
         await self._perform_all(effects)
         self._show(after)
         first_heard = isinstance(event, Heard) and any(observed.new(before, after, client) for client in event.clients)
@@ -251,9 +255,11 @@ class Engine:
 
     async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
-        key, *_ = await asyncio.gather(writing, self._perform(*beside), self._write_issues(effect.commit))
+        others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._decided))
+        key, *_ = await asyncio.gather(writing, *others)
         await self._decided(partial(self.interpreter.move_head, effect.commit, key))
         observed.durable(effect)
+        recorded.committed(self.ledger, effect.commit)
 
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):
@@ -263,6 +269,9 @@ class Engine:
         for effect in effects:
             await self._decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
+            recorded.durable(self.ledger, effect)
+            if isinstance(effect, Finish):
+                await self.ledger.written(self._decided)
 
     async def _answered(self, order: Fold | Encode | FindRound | FindModel) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
@@ -355,6 +364,8 @@ class Engine:
             config = await self.under_lock(self._config.changed)
             async with self.lock:  # an event before this one may have taken a newer one
                 event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
+                if config is not None:
+                    self.ledger.append("configured", config_sha256=self._config.sha256)
                 await self.handle_locked(event)
             far = _FAR if many.is_far(self._store) and not self.trouble else 1
             if self.clock() - looked_at >= far * _HEAD_CHECK_S and (self._look is None or self._look.done()):
@@ -362,6 +373,8 @@ class Engine:
                 self._look = self._spawn(self._look_at_head())
             if self._outage.is_over():
                 self.news.set()
+            if self.ledger.due and (self._writes is None or self._writes.done()):
+                self._writes = self._spawn(self.ledger.written(self._decided))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:

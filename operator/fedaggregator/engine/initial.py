@@ -8,7 +8,7 @@ from fedaggregator import metrics, refusallog
 from fedaggregator.engine import content
 from fedaggregator.engine.engine import Engine
 from fedaggregator.errors import RequestRefusedError
-from fedaggregator.ports import Delivery, Holder
+from fedaggregator.ports import INITIALIZER, Delivery
 from fedapi.wire.initial import InitialManifest, InitialUpload
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Receipt, Refusal, UploadGrant
@@ -18,8 +18,6 @@ from fedcore.tensors import submodels
 from fedcore.tensors.tensorfile import TensorFile
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
-
-INITIALIZER = Holder("@init")  # no FLClient can have that name
 
 
 class InitialModel:

@@ -176,6 +176,8 @@ class Intake:
         """Records a refusal, and counts it against the site where it is the site's doing. No client: a stranger."""
         metrics.REFUSALS.labels(refusal.code).inc()
         refusallog.note("refused", site=client, code=refusal.code, reason=refusal.message)
+        if client:
+            self._engine.ledger.refused(client, refusal.code, refusal.message)
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 

@@ -16,6 +16,7 @@ from fedapi.wire.site import Download, Refusal, UploadGrant
 from fedapi.wire.store import CommitRecord
 
 log = logging.getLogger(__name__)
+Told = Callable[[Method, ObjectRef, Holder, float], None]  # once for each object, and who may reach it
 # Different uploads of one site in one attempt. An honest site has one, or one each time that a pod trains anew.
 _MOST_UPLOADS = 16
 _MOST_HOLDERS = 100_000  # in one record, which has a hundred bytes of each
@@ -31,8 +32,8 @@ class _Entry:
 class Issues:
     """Of one job, in this process."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], told: Told) -> None:
+        self._clock, self._told = clock, told
         self._begin()
 
     def _begin(self) -> None:
@@ -63,6 +64,7 @@ class Issues:
                 return
             self._holders += 1
             entry = self._entries.setdefault((method, ref.key), _Entry(method, ref))
+            self._told(method, ref, to, expires_at)
         entry.holders[holder] = expires_at
 
     def _granted(self, to: Holder) -> set[str]:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from fedaggregator import accesslog, metrics
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.fingerprints import Fingerprints
-from fedaggregator.engine.initial import INITIALIZER, InitialModel
+from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.errors import BodyEndedError, RequestRefusedError
 from fedaggregator.http import messages, protocol, ranges, refusals
@@ -25,7 +25,7 @@ from fedaggregator.http.protocol import Http
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.transfers import Transfers
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Holder
+from fedaggregator.ports import INITIALIZER, Holder, Identity
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedcore.rounds import admission
@@ -50,10 +50,11 @@ class Blobs:
         limits: Limits,
         threads: ThreadPoolExecutor,
         fingerprints: Fingerprints,
+        identity: Identity,
     ) -> None:
         self._engine, self._intake, self._initial, self._threads = engine, intake, initial, threads
         self._store, self._urls, self._limits, self._fingerprints = store, urls, limits, fingerprints
-        self._transfers = Transfers(limits)
+        self._transfers, self._identity = Transfers(limits), identity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET or PUT."""
@@ -61,6 +62,8 @@ class Blobs:
         accesslog.note(action="upload" if method == "PUT" else "download")
         try:
             blob, holder = self._checked(method, scope["path_params"]["key"], scope["query_string"])
+            if doubt := self._identity.url_doubt(holder, protocol.shown(scope)):
+                raise _refused("Unauthorized", doubt)
             if holder.round:
                 accesslog.concerns(holder)
             self._alive(method, holder)

@@ -1,4 +1,4 @@
-"""The server's certificate: read anew when its files change, so that it is renewed without a restart. Called by server.py.
+"""The server's certificate, and by whose CA it verifies clients': read anew when the files change, without a restart. Called by server.py.
 
 A connection keeps the context that it was made with; the next one gets the newest. Files that do not fit together, as
 while they are being replaced, are left alone until they do.
@@ -16,10 +16,15 @@ _Version = tuple[tuple[int, int, int], ...]
 
 
 class Certificate:
-    """A context for new connections; FatalError when there is none to begin with."""
+    """A context for new connections; FatalError when there is none to begin with.
 
-    def __init__(self, certificate: Path, private_key: Path) -> None:
-        self._files = certificate, private_key
+    With the CA of clients a client is asked for a certificate, and one that it shows is verified; whether it needs one is for
+    the application to say (Identity of ports.py).
+    """
+
+    def __init__(self, certificate: Path, private_key: Path, clients_ca: Path | None = None) -> None:
+        self._pair, self._clients_ca = (certificate, private_key), clients_ca
+        self._files = (*self._pair, clients_ca) if clients_ca else self._pair
         try:
             self._seen = self._version()
             self.context = self._loaded()
@@ -47,5 +52,8 @@ class Certificate:
     def _loaded(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files)
+        context.load_cert_chain(*self._pair)
+        if self._clients_ca is not None:
+            context.load_verify_locations(self._clients_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
         return context

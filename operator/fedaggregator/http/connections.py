@@ -68,13 +68,13 @@ class Connections:
         self.ended(connection, reason)
         connection.abort()
 
-    def ended(self, connection: Connection, reason: str) -> None:
+    def ended(self, connection: Connection, reason: str, detail: str = "") -> None:
         """Takes note that one was ended, and why."""
         self.closed(connection)
         metrics.CONNECTIONS_ENDED.labels(reason).inc()
         if reason not in ("Idle", "Lingering"):  # usual ends
             kind, name = connection.holder
-            refusallog.note("connection ended", code=reason, **{kind: name})
+            refusallog.note("connection ended", code=reason, reason=detail, **{kind: name})
 
     def abort(self) -> None:
         """Ends all: the process stops."""

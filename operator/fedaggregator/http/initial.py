@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fedaggregator import accesslog
-from fedaggregator.engine.initial import INITIALIZER, InitialModel
+from fedaggregator.engine.initial import InitialModel
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http import messages, protocol
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Identity
+from fedaggregator.ports import INITIALIZER, Identity
 from fedapi.wire.initial import INITIAL, InitialManifest, InitialUpload
 from fedapi.wire.message import Message
 from fedapi.wire.site import Refusal

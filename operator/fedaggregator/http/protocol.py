@@ -199,8 +199,7 @@ class Http(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not checked
 def shown(scope: Any) -> Shown:
     """What a request and its connection show of who makes it."""
     connection = scope.get("state", {}).get("connection")
-    session = connection.transport.get_extra_info("ssl_object") if connection is not None else None
-    certificate = session.getpeercert(binary_form=True) if session is not None else None
+    certificate = cast(Tls, connection.transport).certificate if connection is not None else None
     return Shown(scope["method"], scope["path"], Headers(scope=scope), certificate)
 
 
@@ -212,6 +211,7 @@ def connection(scope: Any) -> Http:
 def proved(scope: Any, site: str, by: str) -> None:
     """Notes that the connection of a request is that site's, and by what it was proven."""
     connection = scope.get("state", {}).get("connection")
-    accesslog.note(client=site, identity=by)
+    shown = connection is not None and cast(Tls, connection.transport).certificate is not None
+    accesslog.note(client=site, identity=f"{by}+Certificate" if shown else by)
     if connection is not None:
         connection.proved(site)

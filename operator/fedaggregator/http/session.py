@@ -4,7 +4,9 @@ Used by tls.py, and by bulk.py while a large body passes.
 """
 
 import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from fedaggregator.ports import ClientCertificate
 
 RECORD_BYTES = 16 << 10  # a TLS record's largest content
 
@@ -21,6 +23,14 @@ class Session(NamedTuple):
         """A fresh one."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         return cls(context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+
+    def certificate(self) -> ClientCertificate | None:
+        """What the client showed in the handshake."""
+        told: Any = self.tls.getpeercert()
+        if not told:
+            return None
+        named = tuple(value for kind, value in told.get("subjectAltName", ()) if kind == "URI")
+        return ClientCertificate(named, ssl.cert_time_to_seconds(told["notAfter"]))
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> None:
         """Into `outgoing`, all of it; ssl.SSLError when the peer said goodbye, or broke the protocol."""

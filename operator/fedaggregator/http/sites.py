@@ -96,6 +96,11 @@ class SiteRoutes:
     async def _proven(self, request: Request) -> str:
         """The site that asks, proven and of this job."""
         client = str(request.path_params["client"])
-        await self._sites.admit(client, self._identity.doubt(client, protocol.shown(request.scope)))
+        try:
+            doubt = self._identity.doubt(client, protocol.shown(request.scope))
+        except RequestRefusedError as error:
+            await self._sites.refused("", error.refusal)
+            raise
+        await self._sites.admit(client, doubt)
         protocol.proved(request.scope, client, "Token")
         return client

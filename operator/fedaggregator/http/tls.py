@@ -18,6 +18,7 @@ from fedaggregator.http.connections import Connections, Holder
 from fedaggregator.http.pace import Pace
 from fedaggregator.http.session import RECORD_BYTES, Session
 from fedaggregator.limits import Limits
+from fedaggregator.ports import ClientCertificate
 
 _READ_BYTES = 64 << 10  # what one system call brings; filled and emptied within one callback
 _BUFFER = memoryview(bytearray(_READ_BYTES))
@@ -61,6 +62,7 @@ class Tls(asyncio.BufferedProtocol):
         self._session: Session | None = Session.of(context)  # None: closing or over
         self._raw: asyncio.Transport
         self.holder: Holder = ("address", "")
+        self.certificate: ClientCertificate | None = None  # that the client showed
         self._held = bytearray()  # written, to be encrypted with what follows
         self._open = False  # between handshake and loss
         self._reading_paused = self._writing_paused = False
@@ -273,14 +275,14 @@ class Tls(asyncio.BufferedProtocol):
         except ssl.SSLWantReadError:
             self._flush(session)
             return False
-        except ssl.SSLError:
+        except ssl.SSLError as error:
             self._flush(session)  # the alert that says why
             self._session = None
-            self._table.ended(self, "Handshake")
+            self._table.ended(self, *_unfit(error))
             self._raw.close()
             return False
         self._flush(session)
-        self._open = True
+        self._open, self.certificate = True, session.certificate()
         self._application.connection_made(self)
         return True
 
@@ -301,6 +303,13 @@ class Tls(asyncio.BufferedProtocol):
     def _flush(self, session: Session) -> None:
         if session.outgoing.pending:
             self._raw.write(session.outgoing.read())
+
+
+def _unfit(error: ssl.SSLError) -> tuple[str, str]:
+    """Why a handshake failed, and what is wrong with the client's certificate where it is that."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "Certificate", error.verify_message
+    return "Handshake", ""
 
 
 def _decrypted(tls: ssl.SSLObject, parts: list[bytes]) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import LIST_TYPE, Decimal, Labels, Part, Short, rule, rules
-from fedapi.wire.job import DEFAULT_MAX_SAMPLES, MAX_OVERRIDES, Policy
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES, MAX_OVERRIDES, ClientCertificates, Policy
 from fedapi.wire.site import MAX_SAMPLES
 
 
@@ -144,6 +144,14 @@ class Clients(Part):
         le=MAX_SAMPLES,
         description="Samples that a site may claim for an update or an evaluation; more is refused. Updates and metrics "
         "are weighted by them, and nobody can check them: set it near what your largest site has.",
+    )
+
+    certificates: ClientCertificates = Field(
+        "Optional",
+        description="Whether a site shows its certificate to the aggregator (mutual TLS). Optional: its token is enough; a "
+        "certificate that is shown must be of the same site in this job. Required: every connection needs it, so that a stolen "
+        "token alone opens nothing. The operator makes them for a day and renews them. Messages of queues and an object store's "
+        "URLs have no such connection.",
     )
 
     model_config = ConfigDict(

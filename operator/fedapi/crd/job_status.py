@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
+from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.wire.attestation import Tee
 
@@ -335,6 +336,7 @@ class FederatedJobStatus(StatusPart):
         None, description="What is wrong with the queues of spec.events; rounds go on over HTTPS."
     )
     storage: StorageStatus | None = Field(None, description="What the bucket's settings lack, looked at once a day.")
+    ledger: LedgerStatus | None = Field(None, description="The ledger of what happened, as far as it is durable.")
     attestation: AttestationStatus | None = Field(
         None, description="With aggregator.confidential: the evidence that the aggregator has of where it runs."
     )

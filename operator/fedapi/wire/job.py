@@ -21,6 +21,7 @@ MAX_SITES = 10_000
 MAX_STRATA = 100  # in one job: so many fit beside the roster, and few digits beside each name
 MAX_OVERRIDES = 10
 Policy = Literal["All", "Random", "Stratified", "ResourceAware", "Fair", "Poisson"]  # of clients.policy
+ClientCertificates = Literal["Optional", "Required"]  # clients.certificates
 CUSTOM = "custom:"  # before the name of a strategy that is an entry point of an installed package
 DEFAULT_MAX_SAMPLES = 1_000_000_000  # clients.maxSamples: more than sites have, far less than a made-up number
 
@@ -250,6 +251,11 @@ class JobConfig(Message):
     max_failures: int = 3
     max_samples: int = Field(
         DEFAULT_MAX_SAMPLES, ge=1, description="What one site may claim, in training or evaluation."
+    )
+    certificates: ClientCertificates = Field(
+        "Optional",
+        exclude_if=lambda value: value == "Optional",
+        description="Whether a site has to show its certificate on its connections.",
     )
     stop: StopRule | None = None
     encryption: Kem | None = Field(

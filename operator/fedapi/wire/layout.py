@@ -1,6 +1,6 @@
 """Where a job's objects are in a store (design: "Store layout and commit rule"). Pure: names, no I/O.
 
-The class of objects (control, models, hubstate, updates, checkpoints) comes first. What a key says is read by storekey.py beside this module,
+The class of objects (control, models, hubstate, updates, checkpoints, ledger) comes first. What a key says is read by storekey.py beside this module,
 what records say is in store.py.
 """
 
@@ -53,6 +53,15 @@ class Layout:
     def restored(self) -> str:
         """Key of the record that a restore leaves."""
         return f"control/{self._job}/restored.json"
+
+    @property
+    def ledger_origin(self) -> str:
+        """What the ledger's checkpoints are of: the same wherever the store is."""
+        return f"fedloom.dev/ledger/{self._job}"
+
+    def ledger(self, path: str) -> str:
+        """Key of a file of the ledger: its checkpoint, a tile, a bundle."""
+        return f"ledger/{self._job}/{path}"
 
     def inside(self, key: str) -> str | None:
         """A key without the job: `models/000007-….safetensors`; None when it is another job's."""

@@ -14,7 +14,7 @@ from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
-from fedapi.wire.message import Message, ObjectRef, Record, Sha256
+from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
 from fedapi.wire.privacy import Charge, Mechanism
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import Metrics
@@ -52,6 +52,13 @@ class RestoreRecord(Record):
     lineage: tuple[str, ...]
     round: int = Field(ge=0)
     at: float
+
+
+class Anchor(Message):
+    """A state of the job's ledger: how many entries it has, and the root of the tree over them."""
+
+    size: Natural
+    root: Sha256
 
 
 class Selection(Message):
@@ -249,6 +256,11 @@ class CommitRecord(Record):
     )
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
+    )
+    ledger: Anchor | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The ledger as it was then, which is durable before this record counts. Absent where an older version committed.",
     )
     privacy: Charge | None = Field(
         None,

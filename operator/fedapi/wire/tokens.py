@@ -43,6 +43,11 @@ def backup_seed(job_key_: bytes) -> bytes:
     return hkdf(job_key_, b"fedloom backup signature")
 
 
+def ledger_seed(job_key_: bytes) -> bytes:
+    """The Ed25519 private key, 32 bytes, that signs one job's ledger."""
+    return hkdf(job_key_, b"fedloom ledger signature")
+
+
 def noise_key(job_key_: bytes, drawn_for: bytes) -> bytes:
     """The 32-byte key of the noise of one sum; `drawn_for` names the sum, so that no other has the same noise."""
     return hkdf(job_key_, b"fedloom noise\0" + drawn_for)

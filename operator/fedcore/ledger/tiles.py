@@ -11,6 +11,7 @@ from fedcore.ledger import merkle
 
 WIDTH, HEIGHT = 256, 8
 CHECKPOINT = "checkpoint"
+PARTIAL = ".p/"  # in the path of a tile that is not full, before its width
 Edge = tuple[tuple[bytes, ...], ...]  # by level: hashes of the tile that is not full, none where there is none
 MAX_ENTRY_BYTES = (1 << 16) - 1  # a bundle tells lengths in two bytes
 MAX_SIZE = 1 << 53  # leaves: every reader of JSON has the number
@@ -39,7 +40,7 @@ class Tile:
         digits = digits.zfill(-(-len(digits) // 3) * 3)
         groups = [digits[at : at + 3] for at in range(0, len(digits), 3)]
         number = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
-        partial = "" if self.width == WIDTH else f".p/{self.width}"
+        partial = "" if self.width == WIDTH else f"{PARTIAL}{self.width}"
         return f"tile/{'entries' if self.level is None else self.level}/{number}{partial}"
 
     @property

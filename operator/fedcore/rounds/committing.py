@@ -43,6 +43,7 @@ def initial(state: State, model: ObjectRef, now: float, partial: bool = False) -
         committed_at=now,
         image=state.config.image,
         rollbacks=recorded(state),
+        ledger=state.ledger,
     ).sealed()
     made = replace(state, tip=commit, tip_sha256=commit.digest(), history=(Kept.of(commit),))
     return replace(made, decided=settled(made, commit)), (Commit(commit),)
@@ -151,6 +152,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         lost_s=state.spent_s,
         broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
         rollbacks=recorded(state),
+        ledger=state.ledger,
         privacy=budget.charge(state, attempt.plan),
     ).sealed()
 

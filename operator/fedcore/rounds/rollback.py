@@ -95,4 +95,5 @@ def _commit(
         lost_s=state.spent_s
         + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
+        ledger=state.ledger,
     ).sealed()

@@ -47,6 +47,7 @@ def skipped(state: State, reason: str, now: float, *, awaited: bool = False) -> 
         lost_s=state.spent_s,
         skipped=reason,
         rollbacks=committing.recorded(state),
+        ledger=state.ledger,
     ).sealed()
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = committing.after_commit(committing.with_tip(state, commit, measured, 0), now)

@@ -17,7 +17,7 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CommitRecord, FailureRecord, Participant, PlanRecord
+from fedapi.wire.store import Anchor, CommitRecord, FailureRecord, Participant, PlanRecord
 from fedcore.privacy.account import Account
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effort import Effort
@@ -266,6 +266,7 @@ class State:
     seeking: Seeking | None = None
     sites: Mapping[str, Site] = field(default_factory=dict)
     end: End | None = None
+    ledger: Anchor | None = field(default=None, compare=False)  # all that is told by now: what the next commit binds
     roster: Roster = field(default=Roster(), repr=False, compare=False)  # follows `config`
 
     def __post_init__(self) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedoperator.certificates import ending, renewal_due
 from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
 from fedoperator.errors import GoneError, RetryLaterError
-from fedoperator.key_material import Keys, ending, registry_files, renewal_due
+from fedoperator.key_material import Keys, registry_files
 
 log = logging.getLogger(__name__)
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
@@ -58,7 +59,7 @@ class RegistrySecret:
             self._patch({"metadata": {"annotations": body["metadata"]["annotations"]}, "data": body["data"]})
             log.info("renewed the registry's Secret", extra={"fields": {"secret": self._name}})
         ends = datetime.fromisoformat(body["metadata"]["annotations"][names.ANNOTATION_CERTIFICATE_ENDS])
-        self._due = renewal_due(ends)
+        self._due = renewal_due(ends, self._now())
 
     def _kept(self, keys: Keys) -> datetime | None:
         """When the one that exists is to be renewed; None: now, or it was made from other keys or for other hosts."""
@@ -66,7 +67,8 @@ class RegistrySecret:
         if told.get(names.ANNOTATION_MADE_FROM) != _made_from(keys, self._hosts):
             return None
         try:
-            due = renewal_due(datetime.fromisoformat(told.get(names.ANNOTATION_CERTIFICATE_ENDS, "")))
+            ends = datetime.fromisoformat(told.get(names.ANNOTATION_CERTIFICATE_ENDS, ""))
+            due = renewal_due(ends, self._now())
         except (ValueError, OverflowError):
             return None
         return due if self._now() < due else None
@@ -89,7 +91,7 @@ class RegistrySecret:
     def _manifest(self, keys: Keys) -> Json:
         files = registry_files(keys, self._hosts, self._now())
         annotations = {
-            names.ANNOTATION_CERTIFICATE_ENDS: ending(files).isoformat(),
+            names.ANNOTATION_CERTIFICATE_ENDS: ending(files[names.FILE_TLS_CERT]).isoformat(),
             names.ANNOTATION_MADE_FROM: _made_from(keys, self._hosts),
         }
         return {

@@ -15,21 +15,13 @@ from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedoperator.certificates import RENEWED_AFTER, ending, renewal_due
 from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
 from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError, SettingsInvalidError
-from fedoperator.key_material import (
-    RENEWED_AFTER,
-    Files,
-    Keys,
-    aggregator_files,
-    ending,
-    init_files,
-    renewal_due,
-    site_files,
-)
+from fedoperator.key_material import Files, Keys, aggregator_files, init_files, site_files
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +49,13 @@ class SecretStore:
         self._generations = generations
         self._lock = threading.Lock()
         self._keys: Keys | None = None
-        self._known: dict[str, dict[str, datetime | None]] = defaultdict(
-            dict
-        )  # uid -> name -> when it is to be renewed
+        self._known: dict[str, dict[str, datetime]] = defaultdict(dict)  # uid -> name -> when it is to be renewed
 
     def known(self, job_uid: str) -> frozenset[str]:
         """Names of the Secrets of a job that are known to exist, and are not to be renewed."""
         now = self._now()
         with self._lock:
-            return frozenset(name for name, due in self._known.get(job_uid, {}).items() if due is None or now < due)
+            return frozenset(name for name, due in self._known.get(job_uid, {}).items() if now < due)
 
     def forget(self, job_uid: str) -> None:
         """Has every Secret of the job checked anew: one may have been deleted by hand, or the job is gone."""
@@ -77,19 +67,17 @@ class SecretStore:
 
         One that exists is no older than its job, so that nothing is asked about the certificate of a young one.
         """
-        files, serves = self._files(request, namespace, job_uid), request.kind == "Aggregator"
-        body = _manifest(request.name, namespace, files)
-        due = renewal_due(ending(files)) if serves else None
+        files = self._files(request, namespace, job_uid)
+        body, due = _manifest(request.name, namespace, files), self._due_of(files)
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
-        body["metadata"] |= {"annotations": _told(files)} if serves else {}
+        body["metadata"] |= {"annotations": _told(files)}
         self._count(SECRET.kind, "create")
         try:
             self._connection.request("POST", SECRET.path(namespace), body, query=_MANAGER)
         except RetryLaterError as error:
             if not error.conflict:
                 raise
-            if serves:
-                due = self._kept(request.name, namespace, files, job_made + RENEWED_AFTER)
+            due = self._kept(request.name, namespace, files, job_made + RENEWED_AFTER)
         with self._lock:
             self._known[job_uid][request.name] = due
 
@@ -113,15 +101,18 @@ class SecretStore:
         told = self._patch(name, namespace, {}, query=query, accept=METADATA)["metadata"].get("annotations") or {}
         try:
             ends = datetime.fromisoformat(told[names.ANNOTATION_CERTIFICATE_ENDS])
-            return renewal_due(ends) if ends.tzinfo else None
-        except (KeyError, ValueError, OverflowError):  # made by version 0.1, or written by somebody else
+            return renewal_due(ends, self._now()) if ends.tzinfo else None
+        except (KeyError, ValueError, OverflowError):  # made by an older version, or written by somebody else
             return None
 
     def _renewed(self, name: str, namespace: str, files: Files) -> datetime:
-        data = {file: base64.b64encode(files[file]).decode() for file in (names.FILE_TLS_CERT, names.FILE_TLS_KEY)}
+        data = {file: base64.b64encode(files[file]).decode() for file in _RENEWED}
         self._patch(name, namespace, {"metadata": {"annotations": _told(files)}, "data": data}, query=_MANAGER)
         log.info("renewed a certificate", extra={"fields": {"secret": f"{namespace}/{name}"}})
-        return renewal_due(ending(files))
+        return self._due_of(files)
+
+    def _due_of(self, files: Files) -> datetime:
+        return renewal_due(ending(files[names.FILE_TLS_CERT]), self._now())
 
     def _patch(self, name: str, namespace: str, patch: Json, **options: Any) -> Json:
         self._count(SECRET.kind, "patch")
@@ -152,11 +143,12 @@ class SecretStore:
         match request.kind:
             case "Site" if self._generations is not None:
                 client_id = f"{namespace}/{request.client}"
-                return site_files(self.keys(), job_uid, request.client, client_id, self._generations.get(client_id, 0))
+                generation = self._generations.get(client_id, 0)
+                return site_files(self.keys(), job_uid, request.client, self._now(), client_id, generation)
             case "Site":
-                return site_files(self.keys(), job_uid, request.client)
+                return site_files(self.keys(), job_uid, request.client, self._now())
             case "Init":
-                return init_files(self.keys(), job_uid)
+                return init_files(self.keys(), job_uid, self._now())
             case "Aggregator":
                 return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
 
@@ -190,11 +182,12 @@ class SecretStore:
 
 
 _MANAGER = {"fieldManager": names.OPERATOR_MANAGER}
+_RENEWED = (names.FILE_TLS_CERT, names.FILE_TLS_KEY, names.FILE_CA)
 
 
 def _told(files: Files) -> Json:
     """Annotations of a Secret with a certificate."""
-    return {names.ANNOTATION_CERTIFICATE_ENDS: ending(files).isoformat()}
+    return {names.ANNOTATION_CERTIFICATE_ENDS: ending(files[names.FILE_TLS_CERT]).isoformat()}
 
 
 def _manifest(name: str, namespace: str, files: Files) -> Json:

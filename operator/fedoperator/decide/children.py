@@ -110,5 +110,6 @@ def without(objects: Iterable[JsonView], keys: Iterable[Key]) -> tuple[JsonView,
 def secrets(context: JobContext) -> tuple[SecretRequest, ...]:
     """Secrets that are not known to exist yet."""
     clients = (site.name for site in context.sites)
-    requests = secret_requests(context.identity, clients, context.observed.settings.cluster_domain)
+    domain, certified = context.observed.settings.cluster_domain, context.spec.clients.certificates == "Required"
+    requests = secret_requests(context.identity, clients, domain, certified=certified)
     return tuple(request for request in requests if request.name not in context.observed.secrets)

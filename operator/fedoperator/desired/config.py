@@ -144,6 +144,7 @@ def job_config(
         over_selection=_number(spec.round.over_selection),
         max_failures=spec.round.max_failures,
         max_samples=spec.clients.max_samples,
+        certificates=spec.clients.certificates,
         stop=_stop(spec.stop),
         rollback_to=RollbackTo(round=back.round, id=back.id) if (back := spec.rollback_to) else None,
         training=_training(spec.training),

@@ -20,10 +20,13 @@ class SecretRequest:
     owner: JsonView  # ownerReference
     client: str = ""
     hosts: tuple[str, ...] = ()  # DNS names of the server certificate
+    certified: bool = False  # of a site: the aggregator asks for its certificate (clients.certificates: Required)
 
 
-def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: str) -> tuple[SecretRequest, ...]:
-    """The aggregator's Secret (job key, server certificate), one of the init step and one per site (token, CA certificate)."""
+def secret_requests(
+    identity: Identity, clients: Iterable[str], cluster_domain: str, *, certified: bool
+) -> tuple[SecretRequest, ...]:
+    """The aggregator's Secret (job key, server certificate), one of the init step and one per site (token, client certificate)."""
     own = SecretRequest(
         name=identity.secret,
         kind="Aggregator",
@@ -44,6 +47,7 @@ def secret_requests(identity: Identity, clients: Iterable[str], cluster_domain: 
             labels=identity.labels(names.ROLE_TRAINER, client),
             owner=identity.owner(),
             client=client,
+            certified=certified,
         )
         for client in clients
     )

@@ -219,6 +219,7 @@ TABLE = [
     (JOB, "spec.round.graceAfterQuorum", "30s", "0m", ["spec.round.graceAfterQuorum", "longer than zero"]),
     (JOB, "spec.round.maxFailures", 0, -1, ["spec.round.maxFailures"]),
     (JOB, "spec.clients.maxSamples", 1, 0, ["spec.clients.maxSamples"]),
+    (JOB, "spec.clients.certificates", "Required", "Always", ["spec.clients.certificates", "Optional"]),
     (JOB, "spec.clients.maxSamples", 1 << 40, (1 << 40) + 1, ["spec.clients.maxSamples"]),
     (
         JOB,
@@ -387,6 +388,7 @@ MUTABLE = [
     ("spec.clients.minAvailable", 2),
     ("spec.clients.overrides", [{"selector": {}, "modelWidth": "0.50", "batchSize": 4}]),
     ("spec.clients.maxSamples", 5000),
+    ("spec.clients.certificates", "Required"),
     ("spec.evaluation", {"heldOut": {"selector": {"matchLabels": {"role": "validation"}}, "everyRounds": 5}}),
     ("spec.ttlSecondsAfterFinished", 60),
     ("spec.storage.history.keep", 3),
@@ -499,7 +501,13 @@ def test_defaults_are_filled_in(api):
     spec = asked(api, JOB)["spec"]
     assert spec["seed"] == 0
     assert spec["strategy"] == {"name": "FedAvg"}
-    assert spec["clients"] == {"policy": "All", "minAvailable": 1, "maxSamples": 10**9, "selector": {}}
+    assert spec["clients"] == {
+        "policy": "All",
+        "minAvailable": 1,
+        "maxSamples": 10**9,
+        "certificates": "Optional",
+        "selector": {},
+    }
     assert spec["round"] == {"quorum": "100%", "deadline": "1h", "maxFailures": 3}
     assert spec["training"] == {
         "lifetime": "Job", "batchSize": 32, "batchPer": "Site", "gradientAccumulationSteps": 1, "mixedPrecision": "None",

@@ -10,6 +10,7 @@ from fedaggregator.bucketcheck import facts
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.status import status
 from fedapi import names
+from fedapi.crd.ledger import LedgerStatus
 from fedcore.rounds import machine
 from fedstore.care.wanted import Finding
 from tests.unit.fedcore.rounds import test_round_rules as rules
@@ -116,6 +117,21 @@ def test_a_process_that_is_stopped_can_tell_whether_its_job_was_deleted(api, job
     assert sink.job_deleted()
     made(api, job["metadata"]["namespace"])
     assert sink.job_deleted()
+
+
+def test_what_the_status_last_said_is_read_of_this_very_job(api, job, connection):
+    sink = sink_of(job, connection)
+    assert sink.last() == {}
+    ledger = LedgerStatus(size=3, root="0" * 64, public_key="name+id+key")
+    sink.publish(status(rules.collecting(), ledger=ledger))
+    assert sink.last()["ledger"] == {"size": 3, "root": "0" * 64, "publicKey": "name+id+key"}
+    gone(api, job)
+    made(api, job["metadata"]["namespace"])
+    assert sink.last() == {}, "it is another job"
+    nowhere = client.Configuration(host="https://127.0.0.1:1")
+    nowhere.retries = False
+    with client.ApiClient(nowhere) as opened, pytest.raises(StatusUnavailableError):
+        sink_of(job, opened).last()
 
 
 def lease_of(api, job):

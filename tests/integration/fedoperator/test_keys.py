@@ -1,13 +1,16 @@
 """The operator's keys: put back while they are in use; when they are lost for good, jobs say so and go on with new ones."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 
 from fedapi import names
+from fedapi.wire import subjects
+from fedoperator.certificates import RENEWED_AFTER
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.desired.secret_requests import SecretRequest
-from fedoperator.key_material import RENEWED_AFTER
 from tests.integration.fedoperator.kit import SYSTEM, complete, consortium, operator, rest, until
 from tests.integration.fedoperator.kit import job as kit_job
 
@@ -74,6 +77,34 @@ def test_keys_that_are_replaced_are_taken_up(api, namespace, tmp_path):
         assert running.process.wait(30) == 1, "Kubernetes starts it again, and then it reads them"
 
 
+def test_sites_and_init_step_have_certificates_that_are_renewed(api, namespace):
+    """As the real API server keeps them: who is named in them, and a patch that replaces them and nothing else."""
+    now, uid = datetime.now(UTC), "5d1c1f9e-0000-4000-8000-000000000001"
+    store = SecretStore(api.connection, SYSTEM, KEYS, lambda: now, lambda *_: None)
+    job = api.create(kit_job(namespace))
+    owner = {"apiVersion": names.API_VERSION, "kind": names.JOB_KIND, "name": "heart", "uid": job["metadata"]["uid"]}
+    requests = {
+        subjects.site(uid, "site-a"): SecretRequest("heart-site-a-0a1b2c3d", "Site", {}, owner, "site-a"),
+        subjects.init(uid): SecretRequest("heart-init-0a1b2c3d", "Init", {}, owner),
+    }
+    for subject, request in requests.items():
+        store.make(request, namespace, uid, now)
+        before = api.get("Secret", namespace, request.name)
+        made = x509.load_pem_x509_certificate(base64.b64decode(before["data"]["tls.crt"]))
+        named = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert named.get_values_for_type(x509.UniformResourceIdentifier) == [subject]
+        assert before["metadata"]["annotations"] == {
+            names.ANNOTATION_CERTIFICATE_ENDS: made.not_valid_after_utc.isoformat()
+        }
+        now += RENEWED_AFTER
+        assert request.name not in store.known(uid)
+        store.make(request, namespace, uid, now - RENEWED_AFTER)
+        after = api.get("Secret", namespace, request.name)
+        changed = {name for name in after["data"] if after["data"][name] != before["data"][name]}
+        assert changed == {"tls.crt", "tls.key"}
+        assert request.name in store.known(uid)
+
+
 def test_when_a_certificate_ends_is_asked_of_its_live_secret(api, namespace):
     """After a restart, by a patch that changes nothing: the answer holds no key, and the Secret stays as it was."""
     now, answers = datetime.now(UTC), []
@@ -100,7 +131,7 @@ def test_when_a_certificate_ends_is_asked_of_its_live_secret(api, namespace):
     (told,) = (answer for answer in answers if answer["kind"] != "Secret")
     assert told["kind"] == "PartialObjectMetadata"
     assert "data" not in told
-    now += RENEWED_AFTER + timedelta(days=1)
+    now += RENEWED_AFTER
     again.make(request, namespace, "uid", old_job)
     after = api.get("Secret", namespace, request.name)
     assert {name for name in after["data"] if after["data"][name] != before["data"][name]} == {"tls.crt", "tls.key"}

@@ -60,7 +60,9 @@ def ends_with(tmp_path, sink, act=None):
     async def run():
         config = ConfigFile(tmp_path / "job.json", "uid")
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine(MemoryStore(), Payloads(MemoryStore(), bytes(32)), config, steady_clock(), pool, 1.0)
+            engine = Engine(
+                MemoryStore(), Payloads(MemoryStore(), bytes(32)), config, steady_clock(), pool, 1.0, bytes(32)
+            )
             await engine.start()
             publisher = Publisher(engine, sink)
             publishing = asyncio.create_task(publisher.run())
@@ -130,7 +132,15 @@ def test_the_end_is_told_at_once_however_long_a_status_takes(tmp_path, monkeypat
     async def run():
         with ThreadPoolExecutor(1) as pool:
             store, config = MemoryStore(), ConfigFile(tmp_path / "job.json", "uid")
-            engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, store_retry_s=1.0)
+            engine = Engine(
+                store,
+                Payloads(store, bytes(32)),
+                config,
+                steady_clock(),
+                pool,
+                store_retry_s=1.0,
+                ledger_seed=bytes(32),
+            )
             await engine.start()
             publishing = asyncio.create_task(Publisher(engine, sink).run())
             await sink.next()
@@ -158,7 +168,15 @@ def test_the_first_status_has_what_the_first_look_at_the_bucket_found(tmp_path, 
     async def run():
         with ThreadPoolExecutor(1) as pool:
             store, config = MemoryStore(), ConfigFile(tmp_path / "job.json", "uid")
-            engine = Engine(store, Payloads(store, bytes(32)), config, steady_clock(), pool, store_retry_s=1.0)
+            engine = Engine(
+                store,
+                Payloads(store, bytes(32)),
+                config,
+                steady_clock(),
+                pool,
+                store_retry_s=1.0,
+                ledger_seed=bytes(32),
+            )
             await engine.start()
             bucket = BucketCheck(look, engine.news.set, engine.clock)
             checking = asyncio.create_task(bucket.run())

@@ -7,15 +7,14 @@ the log and never disturbs the work.
 
 import logging
 import random
-import ssl
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pydantic import ValidationError
 
 from fedapi.wire.registry import HEARTBEAT, Capability, Heartbeat
+from fedtrainer.agent.hub_context import HubContext
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.capability import cpus, memory
@@ -51,7 +50,7 @@ class Beating:
         link: Link | None = None
         while not self._over.is_set():
             try:
-                link = link or Link(settings.registry_url, _trust(settings.ca_file))
+                link = link or Link(settings.registry_url, HubContext(settings.credentials_dir, shows=False))
                 self._said(self._once(settings, link))
             except (BadSettingsError, RetryError) as error:
                 self._said(str(error))
@@ -85,10 +84,3 @@ class Beating:
         elif self._silent and not why:
             log.info("the registry takes heartbeats again")
         self._silent = why
-
-
-def _trust(ca_file: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise BadSettingsError(f"ca.crt: {ca_file} is not usable ({error})") from error

@@ -1,7 +1,7 @@
 """Kept-alive HTTPS connections for small messages to one hub, by the parser of http.client. Used by transport.py.
 
 A connection is one caller's at a time: the questions and the watch of a training have one each. Big bodies have a
-connection of their own (stream.py). No redirects, no proxies; the hub alone is spoken to, by its own CA (trust.py).
+connection of their own (stream.py). No redirects, no proxies; the hub alone is spoken to, by its own CA (hub_context.py).
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -25,7 +25,8 @@ LONGEST_ANSWER_BYTES = 4 << 20  # an order with the largest model that may come 
 class Link:
     """Connections to the server of a URL. Used from several threads."""
 
-    def __init__(self, url: str, context: ssl.SSLContext) -> None:
+    def __init__(self, url: str, context: Callable[[], ssl.SSLContext]) -> None:
+        """`context`: by what the server is verified now; connections that were made with another one are not kept."""
         self._server = HttpsServer.of(url)
         self._path = urlsplit(url).path.rstrip("/")
         self._context = context
@@ -51,9 +52,10 @@ class Link:
     @contextmanager
     def _connection(self) -> Iterator[ssl.SSLSocket]:
         """A kept connection that is still open, or a new one. Whoever does not keep it, closes it."""
-        while (connection := self._taken()) is not None and hung_up(connection):
+        context = self._context()
+        while (connection := self._taken()) is not None and (hung_up(connection) or connection.context is not context):
             connection.close()
-        connection = connection or self._connected()
+        connection = connection or self._connected(context)
         try:
             yield connection
         except BaseException:
@@ -76,11 +78,11 @@ class Link:
             connection.close()
         return response.status, answer
 
-    def _connected(self) -> ssl.SSLSocket:
+    def _connected(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         raw = socket.create_connection(self._server, timeout=CONNECT_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return self._context.wrap_socket(raw, server_hostname=self._server.host)
+            return context.wrap_socket(raw, server_hostname=self._server.host)
         except BaseException:
             raw.close()
             raise

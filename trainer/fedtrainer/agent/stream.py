@@ -5,6 +5,7 @@ Not for more than one thread. No redirects, no proxies: an expiring URL goes whe
 
 import contextlib
 import http.client
+import ssl
 from collections.abc import Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ class Stream:
         self._trust = trust
         self._server: tuple[HttpsServer, str | None] | None = None
         self._connection: http.client.HTTPSConnection | None = None
+        self._context: ssl.SSLContext | None = None  # that it was made with
 
     def is_of_hub(self, url: str) -> bool:
         """Whether the aggregator answers at a URL; else an object store does."""
@@ -64,12 +66,15 @@ class Stream:
 
     def _connected(self, server: HttpsServer, ca: str | None) -> http.client.HTTPSConnection:
         kept = self._connection.sock if self._connection is not None else None
-        if kept is None or (server, ca) != self._server or hung_up(kept):
+        context = self._trust.of(server, ca)
+        is_same = (server, ca) == self._server and context is self._context
+        if kept is None or not is_same or hung_up(kept):
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(
-                *server, context=self._trust.of(server, ca), timeout=CONNECT_S, blocksize=BLOCK_BYTES
+                *server, context=context, timeout=CONNECT_S, blocksize=BLOCK_BYTES
             )
+            self._context = context
             self._connection.connect()
             self._connection.sock.settimeout(SILENCE_S)
             self._server = server, ca

@@ -1,6 +1,6 @@
 """Whom the trainer trusts: the hub by the installation's own CA alone, every other host by the system's roots alone.
 
-Used by control.py and stream.py. URLs of models and uploads may lead to an object store, whose certificate a public CA
+Used by work.py and stream.py. URLs of models and uploads may lead to an object store, whose certificate a public CA
 has signed, or the CA that the hub tells with the URL; such a CA has no say about the hub, nor the installation's about
 anybody else.
 """
@@ -8,6 +8,7 @@ anybody else.
 import ssl
 
 from fedapi.https_server import HttpsServer
+from fedtrainer.agent.hub_context import HubContext
 from fedtrainer.errors import BadSettingsError, LinkExpiredError
 from fedtrainer.settings import HubSettings
 
@@ -21,12 +22,7 @@ class Trust:
             self._hub = HttpsServer.of(settings.aggregator_url)
         except ValueError as error:
             raise BadSettingsError(f"aggregator_url {settings.aggregator_url!r}: {error}") from error
-        try:
-            self.hub = ssl.create_default_context(cafile=str(settings.ca_file))
-        except (OSError, ssl.SSLError) as error:
-            raise BadSettingsError(
-                f"ca.crt: {settings.ca_file} is not usable ({error}): mount the Secret that the operator made"
-            ) from error
+        self.hub = HubContext(settings.credentials_dir, shows=True)
 
     def is_hub(self, server: HttpsServer) -> bool:
         """Whether a server is the hub."""
@@ -35,7 +31,7 @@ class Trust:
     def of(self, server: HttpsServer, ca: str | None = None) -> ssl.SSLContext:
         """By what to verify a server; `ca`: what the hub said of it. LinkExpiredError when that is no certificate."""
         if self.is_hub(server):
-            return self.hub
+            return self.hub()
         if ca not in self._others:
             self._others = {ca: _by(ca)}  # one store, whose CA changes rarely
         return self._others[ca]

@@ -62,6 +62,7 @@ async def collecting(tmp_path, store, threads=None, config=None, initial=None, *
             steady_clock(),
             pool,
             1.0,
+            bytes(32),
         )
         await engine.start()
         others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]  # server and publisher
@@ -241,7 +242,13 @@ def test_the_gauge_of_the_round_knows_what_was_committed_before_the_start(tmp_pa
         metrics.ROUND.set(0)  # as in a new process
         with ThreadPoolExecutor(4) as pool:
             await Engine(
-                store, Payloads(store, bytes(32)), ConfigFile(tmp_path / "job.json", "uid"), steady_clock(), pool, 1.0
+                store,
+                Payloads(store, bytes(32)),
+                ConfigFile(tmp_path / "job.json", "uid"),
+                steady_clock(),
+                pool,
+                1.0,
+                bytes(32),
             ).start()
             assert metrics.ROUND.collect()[0].samples[0].value == 1
 

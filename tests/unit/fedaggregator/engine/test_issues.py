@@ -33,7 +33,7 @@ def clock():
 
 @pytest.fixture
 def issues(clock):
-    return Issues(clock)
+    return Issues(clock, lambda *_: None)
 
 
 @pytest.fixture

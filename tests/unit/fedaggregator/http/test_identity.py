@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import uvicorn
-from cryptography import x509
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -14,12 +14,20 @@ from fedaggregator.http import protocol
 from fedaggregator.http.server import Server
 from fedaggregator.limits import Limits
 from fedapi import names
-from tests.integration.fedaggregator.harness import certificates
+from fedapi.wire import subjects
+from fedoperator.certificates import LIFETIME
+from fedoperator.key_material import Keys, aggregator_files, site_files
 from tests.ports import free_port
 
+NOW = datetime.now(UTC).replace(microsecond=0)
+KEYS = Keys.generated(NOW)
 
-def context_of(folder, purpose):
-    """A context that trusts the CA of the folder and shows its certificate, which is good for either side."""
+
+def context_of(folder, purpose, files):
+    """A context that trusts the CA of the files and shows their certificate."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     context = ssl.create_default_context(purpose, cafile=str(folder / names.FILE_CA))
     context.load_cert_chain(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
     return context
@@ -49,16 +57,16 @@ async def asked(client_context, server_context, port):
 
 
 def test_a_clients_certificate_reaches_the_port(tmp_path):
-    certificates(tmp_path)
-    server_context = context_of(tmp_path, ssl.Purpose.CLIENT_AUTH)
+    hosts = ["localhost", "127.0.0.1"]
+    server_context = context_of(tmp_path / "hub", ssl.Purpose.CLIENT_AUTH, aggregator_files(KEYS, "u", hosts, NOW))
     server_context.verify_mode = ssl.CERT_OPTIONAL
-    bare = ssl.create_default_context(cafile=str(tmp_path / names.FILE_CA))
+    bare = ssl.create_default_context(cafile=str(tmp_path / "hub" / names.FILE_CA))
     shown = asyncio.run(asked(bare, server_context, free_port()))
     assert (shown.method, shown.path, shown.certificate) == ("POST", "/v1/sites/a/next", None)
     assert shown.headers["Authorization"] == "Bearer t"
     assert "Bearer" not in repr(shown)
 
-    shown = asyncio.run(asked(context_of(tmp_path, ssl.Purpose.SERVER_AUTH), server_context, free_port()))
-    found = x509.load_der_x509_certificate(shown.certificate)
-    alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert alternatives.get_values_for_type(x509.DNSName) == ["localhost"]
+    site = context_of(tmp_path / "site", ssl.Purpose.SERVER_AUTH, site_files(KEYS, "u", "a", NOW))
+    shown = asyncio.run(asked(site, server_context, free_port()))
+    assert shown.certificate.subjects == (subjects.site("u", "a"),)
+    assert shown.certificate.ends == (NOW + LIFETIME).timestamp()

@@ -29,7 +29,7 @@ class Hub:
         self.engine = SimpleNamespace(state=collecting(), blocking=self._blocking)
         self.at = {"round": self.engine.state.current.plan.round, "attempt": self.engine.state.current.plan.attempt}
         urls = UrlSigner(b"k" * 32, "https://hub", 60.0)
-        delivery = Recorded(SignedUrls(urls, self.store, lambda: 0.0), Issues(lambda: 0.0))
+        delivery = Recorded(SignedUrls(urls, self.store, lambda: 0.0), Issues(lambda: 0.0, lambda *_: None))
         self.states = EntrustedStates(self.engine, self.store, delivery)
 
     async def _blocking(self, work, *arguments):

@@ -1,6 +1,7 @@
-"""An aggregator's certificate is renewed at two thirds of its life, by whoever acts then, in a Secret that nobody reads."""
+"""The certificates of a job's processes are renewed at two thirds of its life, by whoever acts then, in a Secret that nobody reads."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,10 +11,11 @@ from fedapi import names
 from fedlocal import key_store
 from fedlocal.cluster import Cluster
 from fedlocal.statefolder import StateFolder
+from fedoperator.certificates import LIFETIME, RENEWED_AFTER
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.decide.decision import SecretRequest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError
-from fedoperator.key_material import RENEWED_AFTER, SERVER_LIFETIME, Keys
+from fedoperator.key_material import Keys
 
 MADE = datetime(2027, 1, 1, tzinfo=UTC)
 KEYS = Keys.generated(MADE)
@@ -92,13 +94,13 @@ def test_it_is_renewed_in_time_and_nothing_else_is_changed(restarts):
     if restarts:
         world.restart()
     assert world.renews()
-    assert world.ends() == world.now + SERVER_LIFETIME
+    assert world.ends() == world.now + LIFETIME
     changed = {name for name, value in world.secret().items() if before[name] != value}
     assert changed == {names.FILE_TLS_CERT, names.FILE_TLS_KEY}
     assert world.look() == [], "at rest nothing is sent"
     world.now += RENEWED_AFTER
     assert world.renews()
-    assert world.ends() == world.now + SERVER_LIFETIME
+    assert world.ends() == world.now + LIFETIME
 
 
 def test_without_the_right_to_renew_the_job_goes_on_and_it_is_tried_again():
@@ -110,7 +112,7 @@ def test_without_the_right_to_renew_the_job_goes_on_and_it_is_tried_again():
     assert world.look() == []
     world.api.refuses, world.now = False, world.now + timedelta(hours=1)
     assert world.renews()
-    assert world.ends() == world.now + SERVER_LIFETIME
+    assert world.ends() == world.now + LIFETIME
 
 
 @pytest.mark.parametrize("lost", [World.restart, lambda world: world.store.forget("uid")], ids=["restart", "forget"])
@@ -120,10 +122,10 @@ def test_what_was_renewed_or_made_late_is_not_renewed_because_the_operator_forgo
     world.now = MADE + RENEWED_AFTER
     assert world.renews()
     for _ in range(3):
-        world.now += timedelta(days=1)
+        world.now += timedelta(hours=2)
         lost(world)
         before = dict(world.secret())
-        assert world.look().count("PATCH") == 1, "one question, to the old job's own Secret alone"
+        assert world.look().count("PATCH") == 2, "one question to each Secret of the old job"
         assert world.secret() == before
         assert world.look() == []
     world.api.secrets.clear()  # by hand; the operator makes it anew
@@ -158,7 +160,7 @@ def test_one_that_is_deleted_meanwhile_is_made_at_the_next_look():
         world.look()
     assert raised.value.conflict
     world.look()
-    assert world.ends() == world.now + SERVER_LIFETIME
+    assert world.ends() == world.now + LIFETIME
 
 
 def test_the_embedded_runner_renews_it_too(tmp_path):
@@ -168,8 +170,34 @@ def test_the_embedded_runner_renews_it_too(tmp_path):
         cluster.secrets[request.name] = key_store.make(request, state, KEYS, "uid", now[0])
     assert cluster.lasting_secrets() == {AGGREGATOR.name, SITE.name}
     now[0] = MADE + RENEWED_AFTER
-    assert cluster.lasting_secrets() == {SITE.name}
+    assert cluster.lasting_secrets() == set()
     cluster.secrets[AGGREGATOR.name] = key_store.make(AGGREGATOR, state, KEYS, "uid", now[0])
     assert AGGREGATOR.name in cluster.lasting_secrets()
     pem = (state.secret(AGGREGATOR.name) / names.FILE_TLS_CERT).read_bytes()
-    assert x509.load_pem_x509_certificate(pem).not_valid_after_utc == now[0] + SERVER_LIFETIME
+    assert x509.load_pem_x509_certificate(pem).not_valid_after_utc == now[0] + LIFETIME
+
+
+def test_a_certificate_of_the_time_when_they_lived_a_year_is_replaced_and_a_site_without_one_gets_it():
+    world = World()
+    world.look()
+    site = next(data for path, data in world.api.secrets.items() if "site" in path)
+    token = site["token"]
+    for name in (names.FILE_TLS_CERT, names.FILE_TLS_KEY):
+        del site[name]
+    for path in world.api.annotations:
+        year = (MADE + timedelta(days=365)).isoformat()
+        world.api.annotations[path] = {names.ANNOTATION_CERTIFICATE_ENDS: year} if "aggregator" in path else {}
+    world.now = MADE + RENEWED_AFTER
+    world.restart()
+    assert world.look().count("written") == 2
+    assert world.ends() == world.now + LIFETIME
+    assert {names.FILE_TLS_CERT, names.FILE_TLS_KEY, names.FILE_CA} < set(site)
+    assert site["token"] == token
+
+
+@pytest.mark.parametrize(("certified", "has"), [(False, False), (True, True)])
+def test_the_embedded_runners_sites_have_a_certificate_where_they_need_one(tmp_path, certified, has):
+    """A connection with one is one site's; without, sites of one machine share processes."""
+    state = StateFolder(tmp_path)
+    key_store.make(replace(SITE, certified=certified), state, KEYS, "uid", MADE)
+    assert (state.secret(SITE.name) / names.FILE_TLS_CERT).exists() is has

@@ -11,7 +11,7 @@ from tests.unit.fedoperator.desired import manifests as m
 
 
 def _requests(keys: str = ""):
-    return secret_requests(Identity.of(s.job(), keys), ["a", "b"], m.DOMAIN)
+    return secret_requests(Identity.of(s.job(), keys), ["a", "b"], m.DOMAIN, certified=False)
 
 
 def test_every_secret_that_a_pod_mounts_is_asked_for_and_no_other():
@@ -24,7 +24,7 @@ def test_every_secret_that_a_pod_mounts_is_asked_for_and_no_other():
     assert [(request.name,) for request in _requests("k1")] == [tuple(secrets_of(m.template(made))) for made in mounted]
 
 
-def test_only_the_aggregators_has_a_certificate_and_all_go_with_the_job():
+def test_only_the_aggregators_is_a_servers_and_all_go_with_the_job():
     aggregator, *others = _requests()
     assert aggregator.hosts[0] == "heart-aggregator"
     assert [request.hosts for request in others] == [(), (), ()]

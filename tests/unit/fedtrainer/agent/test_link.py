@@ -82,7 +82,7 @@ def hub(tmp_path):
 
 @pytest.fixture
 def link(hub):
-    with closing(Link(hub.url, hub.trusted)) as made:
+    with closing(Link(hub.url, lambda: hub.trusted)) as made:
         yield made
 
 
@@ -188,10 +188,10 @@ def test_a_hub_of_another_ca_and_one_that_is_not_there(hub, tmp_path):
     certificates(tmp_path / "foreign")
     foreign = ssl.create_default_context(cafile=tmp_path / "foreign" / names.FILE_CA)
     with pytest.raises(RetryError, match="CERTIFICATE_VERIFY_FAILED"):
-        post(Link(hub.url, foreign))
+        post(Link(hub.url, lambda: foreign))
     assert not hub.requests
     with pytest.raises(RetryError, match="ConnectionRefusedError"):
-        post(Link("https://127.0.0.1:1", hub.trusted))
+        post(Link("https://127.0.0.1:1", lambda: hub.trusted))
 
 
 @pytest.fixture

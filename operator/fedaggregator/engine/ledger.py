@@ -1,0 +1,227 @@
+"""The job's ledger as this process writes it: entries in memory, then tiles and a signed checkpoint in the store.
+
+The engine appends and says when it is written: with each commit, whose record binds the tree, and every few seconds. The
+checkpoint is replaced by compare-and-swap, as HEAD is: an aggregator that was overtaken can no longer append. What no
+checkpoint reaches did not happen, and makes room. What is appended, and when, is in recorded.py.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fedaggregator.errors import StoreDamagedError
+from fedaggregator.ports import Clock
+from fedapi.crd.ledger import LedgerStatus
+from fedapi.wire.layout import Layout
+from fedapi.wire.store import Anchor
+from fedcore.ledger import entries, merkle, tiles
+from fedcore.ledger.entries import Entry, Fact
+from fedcore.ledger.merkle import Frontier
+from fedcore.ledger.note import Checkpoint, Signer
+from fedcore.ledger.tiles import CHECKPOINT, Edge, Tile
+from fedstore import ledgers, many
+from fedstore.errors import AlreadyExistsError, HeadMovedError, StoreError
+from fedstore.ledgers import LedgerBrokenError
+from fedstore.objectstore import ObjectStore
+
+COPY = "put the newest state of the store back, or the ledger's objects from a backup; `fedloom ledger verify` names what is broken"
+WENT_BACK = (
+    "put the newest state of the store back; to go on from this one all the same, set spec.rollbackTo to a committed round, "
+    "with an id that was not used, and the ledger will say so"
+)
+_LAST_S = 5.0  # for the last entries of a process that ends
+_EVERY_S = 5.0  # entries are in memory alone for so long
+_REFUSALS = 32  # of one site between two commits; of more the number is told
+_Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Durable:
+    """What the store has: the newest checkpoint, and what one needs to go on from it."""
+
+    checkpoint: Checkpoint
+    tag: str | None = None  # of its object
+    edge: Edge = ()
+    bundle: tuple[bytes, ...] = ()  # entries of the bundle that is not full
+    partial: tuple[Tile, ...] = ()  # that the checkpoint before it has
+
+
+class Ledger:
+    """Of one job, in this process. Not safe for threads: appended to and taken from on the event loop, written in a thread."""
+
+    def __init__(self, store: ObjectStore, layout: Layout, seed: bytes, clock: Clock) -> None:
+        self._store, self._layout, self._clock = store, layout, clock
+        self._signer = Signer(layout.ledger_origin, seed)
+        self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
+        self._frontier, self._pending, self._since = Frontier(), list[bytes](), 0.0
+        self._loaded = self._frontier  # as it was found
+        self._refusals: dict[str, int] = {}
+        self._one = asyncio.Lock()
+        self.public_key = str(self._signer.verifier)
+
+    @property
+    def anchor(self) -> Anchor:
+        """All entries, those in memory included: what a commit binds."""
+        return Anchor(size=self._frontier.size, root=self._frontier.root().hex())
+
+    def status(self) -> LedgerStatus | None:
+        """What the job's status says of it: what is durable. None where nothing is yet."""
+        at = self.durable.checkpoint
+        return LedgerStatus(size=at.size, root=at.root.hex(), public_key=self.public_key) if at.size else None
+
+    @property
+    def due(self) -> bool:
+        """Whether entries are in memory for long."""
+        return bool(self._pending) and self._clock() - self._since >= _EVERY_S
+
+    def append(self, kind: str, **facts: Fact | None) -> None:
+        """One more entry, of a kind that fedcore.ledger.entries has."""
+        data = entries.entry(kind, self._clock(), **facts).canonical()
+        if not self._pending:
+            self._since = self._clock()
+        self._pending.append(data)
+        self._frontier = self._frontier.with_leaf(merkle.leaf_hash(data))
+
+    def refused(self, client: str, code: str, message: str) -> None:
+        """A site's message was not taken. A flood of them is counted."""
+        self._refusals[client] = self._refusals.get(client, 0) + 1
+        if self._refusals[client] <= _REFUSALS:
+            self.append("refused", client=client, code=code, message=message)
+
+    def counted(self) -> None:
+        """Tells how many refusals were not told, and counts anew."""
+        for client, number in self._refusals.items():
+            if number > _REFUSALS:
+                self.append("refused", client=client, omitted=number - _REFUSALS)
+        self._refusals = {}
+
+    async def written(self, run: _Run) -> None:
+        """Makes what is appended by now durable. `run`: of a blocking function, which is harmless when it is done again."""
+        async with self._one:
+            new, frontier = tuple(self._pending), self._frontier
+            if new:
+                self._wrote(await run(lambda: self._write(new, frontier)), len(new))
+
+    async def over(self, run: _Run) -> None:
+        """The same for a process that ends: what cannot be written now was not told."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await self.written(run)
+
+    def write(self) -> None:
+        """The same, while nobody appends. Blocking."""
+        self._wrote(self._write(tuple(self._pending), self._frontier), len(self._pending))
+
+    def _wrote(self, durable: Durable, entries_: int) -> None:
+        self.durable, self._since = durable, self._clock()
+        del self._pending[:entries_]
+
+    def _write(self, new: tuple[bytes, ...], frontier: Frontier) -> Durable:
+        """Bundles and tiles, then the checkpoint that reaches them, then what none reaches any more is deleted."""
+        before, size, root = self.durable, frontier.size, frontier.root()
+        edge, made = tiles.grown(before.edge, before.checkpoint.size, [merkle.leaf_hash(data) for data in new])
+        held, start = [*before.bundle, *new], before.checkpoint.size - len(before.bundle)
+        objects: dict[Tile, bytes] = {}
+        for at in range(0, len(held), tiles.WIDTH):
+            some = held[at : at + tiles.WIDTH]
+            objects[Tile(None, (start + at) // tiles.WIDTH, len(some))] = tiles.bundle(some)
+        objects |= {each: b"".join(hashes) for each, hashes in made.items()}
+        self._put({self._layout.ledger(each.path): data for each, data in objects.items()})
+        tag = self._move(self._signer.signed(size, root))
+        partial = tuple(ledgers.partial_tiles(before.checkpoint.size))
+        replaced = set(before.partial).difference(partial, ledgers.partial_tiles(size))
+        with contextlib.suppress(StoreError):  # of a bucket that keeps what is written
+            many.delete(self._store, (self._layout.ledger(each.path) for each in replaced))
+        bundle = tuple(held[len(held) - len(held) % tiles.WIDTH :])
+        return Durable(Checkpoint(self._signer.origin, size, root), tag, edge, bundle, partial)
+
+    def _put(self, objects: Mapping[str, bytes]) -> None:
+        try:
+            self._store.put_together(objects)
+        except AlreadyExistsError:
+            self._make_room(objects)
+            self._store.put_together(objects)
+
+    def _make_room(self, objects: Mapping[str, bytes]) -> None:
+        """What lies there was written by a process that died, or was overtaken, before its checkpoint: it did not happen."""
+        found = self._store.head(self._layout.ledger(CHECKPOINT))
+        if (found.tag if found else None) != self.durable.tag:
+            raise HeadMovedError(f"{self._layout.ledger(CHECKPOINT)} was replaced by another process")
+        for key, data in objects.items():
+            if self._store.size(key) is not None and self._store.get(key) != data:
+                self._store.delete(key)
+
+    def _move(self, data: bytes) -> str:
+        key = self._layout.ledger(CHECKPOINT)
+        try:
+            return self._store.replace_head(key, data, self.durable.tag).tag
+        except HeadMovedError:
+            found = self._store.head(key)
+            if found is None or found.data != data:
+                raise
+            return found.tag  # an earlier try moved it and failed afterwards
+
+    def load(self, bound: Anchor | None, inherits: bool) -> bool:
+        """Goes on from what the store has; whether that was written by another job. Blocking. StoreDamagedError.
+
+        `bound`: what the last commit says of it. `inherits`: whether the store was restored from another job's.
+        """
+        try:
+            found = ledgers.checkpoint(self._store, self._layout, self._signer.verifier, inherits=inherits)
+            if found is not None:
+                self._take(found)
+            self._check_bound(bound)
+        except LedgerBrokenError as error:
+            raise StoreDamagedError(str(error), COPY) from error
+        return inherits and self.durable.checkpoint.origin != self._signer.origin
+
+    def _take(self, found: ledgers.Found) -> None:
+        size = found.checkpoint.size
+        last = [*tiles.of_level(size, None, size)]
+        bundle = tuple(ledgers.bundle(self._store, self._layout, last[0])) if last else ()
+        edge = ledgers.edge(self._store, self._layout, size)
+        frontier = Frontier.of(ledgers.nodes(self._store, self._layout, size), size)
+        if frontier.root() != found.checkpoint.root or [merkle.leaf_hash(e) for e in bundle] != [*(edge or ((),))[0]]:
+            key = self._layout.ledger(CHECKPOINT)
+            raise LedgerBrokenError(f"{key}: the tiles of its {size} entries do not have the root that it says")
+        self.durable = Durable(found.checkpoint, found.tag, edge, bundle, tuple(ledgers.partial_tiles(size)))
+        self._frontier = self._loaded = frontier
+
+    def _check_bound(self, bound: Anchor | None) -> None:
+        if bound is not None and not self.has(bound):
+            size = self.durable.checkpoint.size
+            text = f"the last commit is bound to {bound.size} entries with the root {bound.root}, and the ledger, of {size}"
+            raise LedgerBrokenError(f"{text} entries, has another, or is shorter: an older or another one was put back")
+
+    def has(self, known: Anchor) -> bool:
+        """Whether the ledger in the store goes on from that one. Blocking. LedgerBrokenError where it cannot be read."""
+        size = self.durable.checkpoint.size
+        if known.size > size:
+            return False
+        return merkle.root(ledgers.nodes(self._store, self._layout, size), known.size).hex() == known.root
+
+    def begin(self) -> None:
+        """Forgets what was appended and is not durable: a start that the store did not let come to its end is tried again."""
+        self._pending, self._frontier = [], self._loaded
+
+    def since(self, committed_round: int) -> list[Entry]:
+        """The newest entries, oldest first: back to that of an earlier commit. Blocking."""
+        found: list[Entry] = []
+        size = self.durable.checkpoint.size
+        for each in reversed(list(tiles.of_level(size, None))):
+            for data in reversed(ledgers.bundle(self._store, self._layout, each)):
+                told = ledgers.entry(data)
+                found.append(told)
+                if told.kind == "committed" and int(str(told.facts.get("round", 0))) < committed_round:
+                    return found[::-1]
+        return found[::-1]
+
+    def tidy(self) -> None:
+        """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start."""
+        size, prefix = self.durable.checkpoint.size, self._layout.ledger("tile/")
+        needed = {self._layout.ledger(each.path) for each in ledgers.all_tiles(size)}
+        with contextlib.suppress(StoreError):
+            many.delete(self._store, [key for key in self._store.keys(prefix) if key not in needed])
+        self.durable = replace(self.durable, partial=tuple(ledgers.partial_tiles(size)))

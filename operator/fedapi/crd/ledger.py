@@ -1,0 +1,18 @@
+"""status.ledger: how far the job's ledger is, and whose signature its checkpoints carry."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedapi.crd.fields import Sha256, StatusPart
+
+
+class LedgerStatus(StatusPart):
+    """The ledger as the store has it. Written by the aggregator, and compared with when an aggregator starts."""
+
+    size: int = Field(description="Entries that its newest checkpoint has.", ge=0)
+    root: Sha256 = Field(description="Root of the Merkle tree over them (RFC 6962), in hexadecimal digits.")
+    public_key: Annotated[str, Field(max_length=512)] = Field(
+        description="Ed25519 key that signs its checkpoints, as C2SP signed notes have it (NAME+ID+BASE64): what `fedloom ledger "
+        "verify --public-key` takes. Keep a copy outside this cluster."
+    )

@@ -1,0 +1,255 @@
+"""A job's ledger in its store: reading it, and verifying all of it. The writer is fedaggregator.engine.ledger.
+
+Called by the aggregator at its start and by `fedloom ledger`. Reads only, and blocks; LedgerBrokenError names what is lost or
+changed, an entry where it is one.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import rfc8785
+
+from fedapi.wire.layout import Layout
+from fedapi.wire.store import Anchor, Participant
+from fedapi.wire.store import Head as HeadRecord
+from fedcore.ledger import entries, merkle, note, tiles
+from fedcore.ledger.entries import Entry, MalformedEntryError
+from fedcore.ledger.note import Checkpoint, MalformedNoteError, Verifier, WrongSignatureError
+from fedcore.ledger.tiles import CHECKPOINT, Edge, MalformedTileError, Tile
+from fedstore import history, many
+from fedstore.errors import MissingError, StoreError
+from fedstore.history import Link, Readable
+
+_TRIES = 5
+
+
+class LedgerBrokenError(StoreError):
+    """The ledger is not what was written. `entry`: the first one that is broken."""
+
+    def __init__(self, message: str, entry_: int | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry_
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint, and the tag of its object."""
+
+    checkpoint: Checkpoint
+    tag: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A ledger that is whole."""
+
+    checkpoint: Checkpoint
+    entries: list[Entry]
+    commits: int  # that are bound to it
+    first_round: int | None  # of those
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """How many entries there are of each kind."""
+        return Counter(each.kind for each in self.entries)
+
+
+def checkpoint(store: Readable, layout: Layout, verifier: Verifier | None, *, inherits: bool = False) -> Found | None:
+    """The newest; None where there is no ledger. `inherits`: one that another job has signed is taken as it is."""
+    key = layout.ledger(CHECKPOINT)
+    found = store.head(key)
+    if found is None:
+        return None
+    try:
+        said = note.checkpoint(found.data)
+        if verifier is not None and not (inherits and said.origin != verifier.name):
+            said = note.opened(found.data, verifier)
+    except (MalformedNoteError, WrongSignatureError) as error:
+        raise LedgerBrokenError(f"{key}: {error}") from error
+    return Found(said, found.tag)
+
+
+def entry(data: bytes) -> Entry:
+    """Of bytes of a bundle. LedgerBrokenError."""
+    try:
+        return entries.parsed(data)
+    except MalformedEntryError as error:
+        raise LedgerBrokenError(str(error)) from error
+
+
+def all_tiles(size: int) -> Iterator[Tile]:
+    """All files of a ledger of that size but its checkpoint."""
+    yield from tiles.of_level(size, None)
+    yield from tiles.hash_tiles(size)
+
+
+def partial_tiles(size: int) -> Iterator[Tile]:
+    """Those of them that wider ones will replace."""
+    for level in (None, *range(-(-size.bit_length() // tiles.HEIGHT))):
+        yield from (each for each in tiles.of_level(size, level, max(0, size - 1)) if each.is_partial)
+
+
+def bundle(store: Readable, layout: Layout, tile: Tile) -> list[bytes]:
+    """The entries of a bundle."""
+    key = layout.ledger(tile.path)
+    try:
+        return tiles.entries_of(store.get(key), tile.width)
+    except MalformedTileError as error:
+        broken = tile.index * tiles.WIDTH + error.entries
+        raise LedgerBrokenError(f"entry {broken} is broken: {key}: {error}", broken) from error
+    except MissingError as error:
+        broken = tile.index * tiles.WIDTH
+        raise LedgerBrokenError(f"entry {broken} is broken: {key} is missing", broken) from error
+
+
+def hashes(store: Readable, layout: Layout, tile: Tile) -> list[bytes]:
+    """The hashes of a tile."""
+    key = layout.ledger(tile.path)
+    try:
+        return tiles.hashes_of(store.get(key), tile.width)
+    except MalformedTileError as error:
+        raise LedgerBrokenError(f"{key} is broken: {error}") from error
+    except MissingError as error:
+        raise LedgerBrokenError(f"{key} is missing") from error
+
+
+def nodes(store: Readable, layout: Layout, size: int) -> merkle.Node:
+    """Nodes of its tree, each tile read once."""
+    return tiles.nodes(size, lambda tile: hashes(store, layout, tile))
+
+
+def edge(store: Readable, layout: Layout, size: int) -> Edge:
+    """Hashes of the tiles that are not full, by level."""
+    found: list[tuple[bytes, ...]] = []
+    while (count := size >> tiles.HEIGHT * len(found)) > 0:
+        level = len(found)
+        held = count % tiles.WIDTH
+        tile = Tile(level, count // tiles.WIDTH, held)
+        found.append(tuple(hashes(store, layout, tile)) if held else ())
+    return tuple(found)
+
+
+def verified(
+    store: Readable, layout: Layout, verifier: Verifier, *, inherits: bool = False, known: Anchor | None = None
+) -> Verified:
+    """Reads all of it. LedgerBrokenError names the first thing that is not as it was written. `known`: of the job's status.
+
+    A ledger that goes on meanwhile is read again: tiles that are not full are replaced.
+    """
+    for _ in range(_TRIES):
+        head = history.read_head(store, layout)  # before the ledger, which has all that HEAD is bound to
+        found = checkpoint(store, layout, verifier, inherits=inherits)
+        if found is None:
+            raise LedgerBrokenError(f"{layout.ledger(CHECKPOINT)} is missing: there is no ledger")
+        try:
+            return _verified(store, layout, found, head[0] if head else None, known)
+        except LedgerBrokenError:
+            now = store.head(layout.ledger(CHECKPOINT))
+            if now is None or now.tag == found.tag:
+                raise
+    raise LedgerBrokenError(f"{layout.ledger(CHECKPOINT)} goes on faster than the ledger is read: verify a copy of it")
+
+
+def _verified(store: Readable, layout: Layout, found: Found, head: HeadRecord | None, known: Anchor | None) -> Verified:
+    size = found.checkpoint.size
+    data = [each for some in _bundles(store, layout, size) for each in some]
+    made = merkle.levels([merkle.leaf_hash(each) for each in data])
+
+    def node(level: int, index: int) -> bytes:
+        return made[level][index]
+
+    if merkle.root(node, size) != found.checkpoint.root:
+        raise _first_broken(store, layout, found.checkpoint, made[0])
+    _check_tiles(store, layout, size, made)
+    told = [_parsed(number, each) for number, each in enumerate(data)]
+    if known is not None and known.size and (known.size > size or merkle.root(node, known.size).hex() != known.root):
+        text = f"the job's status has seen {known.size} entries with the root {known.root}"
+        raise LedgerBrokenError(
+            f"{text}, and this ledger of {size} entries does not go on from there: an older one was put back"
+        )
+    bound = _check_commits(store, layout, head, told, node) if head else []
+    return Verified(found.checkpoint, told, len(bound), min(bound, default=None))
+
+
+def _bundles(store: Readable, layout: Layout, size: int) -> Iterator[list[bytes]]:
+    places = {layout.ledger(each.path): each for each in tiles.of_level(size, None)}
+
+    def read(key: str) -> list[bytes]:
+        return bundle(store, layout, places[key])
+
+    for _, some in many.mapped(store, read, places):
+        yield some
+
+
+def _first_broken(store: Readable, layout: Layout, said: Checkpoint, leaves: list[bytes]) -> LedgerBrokenError:
+    """By the tiles, which have a hash of each entry."""
+    try:
+        kept = [each for tile in tiles.of_level(said.size, 0) for each in hashes(store, layout, tile)]
+    except LedgerBrokenError as error:
+        return LedgerBrokenError(f"the entries do not have the root of the checkpoint, and {error}")
+    for number, (own, one) in enumerate(zip(leaves, kept, strict=True)):
+        if own != one:
+            where = f"{layout.ledger(tiles.tile(said.size, None, number // tiles.WIDTH).path)}"
+            sure = "" if merkle.root_of(kept) == said.root else ", or its hash, and others beside"
+            return LedgerBrokenError(
+                f"entry {number} is broken: its bytes in {where} are not those that were signed{sure}", number
+            )
+    text = "its entries and tiles are whole, and are not those that it says"
+    return LedgerBrokenError(f"{layout.ledger(CHECKPOINT)}: {text}: a checkpoint of another tree was put there")
+
+
+def _check_tiles(store: Readable, layout: Layout, size: int, made: list[list[bytes]]) -> None:
+    for tile in tiles.hash_tiles(size):
+        start = tile.index * tiles.WIDTH
+        if hashes(store, layout, tile) != made[tiles.HEIGHT * (tile.level or 0)][start : start + tile.width]:
+            raise LedgerBrokenError(
+                f"{layout.ledger(tile.path)} is broken: the entries are whole, and have other hashes"
+            )
+
+
+def _parsed(number: int, data: bytes) -> Entry:
+    try:
+        return entries.parsed(data)
+    except MalformedEntryError as error:
+        raise LedgerBrokenError(f"entry {number} is broken: {error}", number) from error
+
+
+def _check_commits(
+    store: Readable, layout: Layout, head: HeadRecord, told: list[Entry], node: merkle.Node
+) -> list[int]:
+    """Rounds whose commits are bound to the ledger: each anchor is in it, and so is each commit but, perhaps, the last."""
+    by_commit = {each.facts.get("commit_sha256"): each for each in told if each.kind == "committed"}
+    bound = []
+    for link in history.chain(store, layout, head):
+        anchor = link.record.ledger
+        if anchor is None:
+            continue  # an older version committed it
+        if anchor.size > len(told) or merkle.root(node, anchor.size).hex() != anchor.root:
+            text = (
+                f"{link.key}: round {link.record.round} is bound to {anchor.size} entries with the root {anchor.root}"
+            )
+            raise LedgerBrokenError(f"{text}, and the ledger, of {len(told)} entries, has not that one")
+        _check_committed(link, by_commit.get(link.sha256), last=link.record.round == head.round)
+        bound.append(link.record.round)
+    return bound
+
+
+def _check_committed(link: Link, said: Entry | None, *, last: bool) -> None:
+    commit = link.record
+    if said is None:
+        if last:
+            return  # its entry is written with the next ones
+        raise LedgerBrokenError(f"no entry says that round {commit.round} was committed ({link.key})")
+    if said.facts.get("updates_root") != updates_root(commit.participants):
+        raise LedgerBrokenError(f"{link.key}: its updates are not those of the entry of round {commit.round}")
+
+
+def updates_root(participants: tuple[Participant, ...]) -> str:
+    """Root of the tree over a round's updates, each of them as the commit names it, in its order."""
+    return merkle.root_of([merkle.leaf_hash(update_leaf(each)) for each in participants]).hex()
+
+
+def update_leaf(participant: Participant) -> bytes:
+    """An update as a leaf: whose it is, and the digests of its payloads."""
+    return rfc8785.dumps({"client": participant.client, "payloads": participant.payloads})

@@ -1,0 +1,181 @@
+"""A ledger grows by batches of any size, is taken up again where it ended, and is written by one process alone."""
+
+import pytest
+
+from fedaggregator.engine.ledger import Ledger
+from fedaggregator.errors import StoreDamagedError
+from fedapi.wire.layout import Layout
+from fedapi.wire.store import Anchor
+from fedcore.ledger import tiles
+from fedcore.ledger.note import Signer
+from fedstore import ledgers
+from fedstore.errors import HeadMovedError, StoreFailedError
+from fedstore.ledgers import LedgerBrokenError
+from fedstore.memory import MemoryStore
+
+LAYOUT = Layout("lab", "job", "0b5c1f9e-0000-4000-8000-000000000001")
+SEED = bytes(32)
+
+
+def ledger(store, layout=LAYOUT, **values):
+    made = Ledger(store, layout, values.pop("seed", SEED), lambda: 1.0)
+    made.load(values.pop("bound", None), values.pop("inherits", False))
+    made.begin()
+    return made
+
+
+def grown(store, *batches):
+    made = ledger(store)
+    for batch in batches:
+        for number in range(batch):
+            made.append("refused", client="a", code=str(number), message="")
+        made.write()
+    return made
+
+
+def verified(store, layout=LAYOUT):
+    return ledgers.verified(store, layout, Signer(layout.ledger_origin, SEED).verifier)
+
+
+@pytest.mark.parametrize("batches", [(1,), (255, 1), (256, 1), (300, 300, 1), (1, 1, 1, 700), (600,), (300, 1, 1, 1)])
+def test_every_batch_leaves_a_whole_ledger_and_the_next_process_goes_on_from_it(batches):
+    store = MemoryStore()
+    grown(store, *batches)
+    assert len(verified(store).entries) == sum(batches)
+    grown(store, 5, 3)
+    assert len(verified(store).entries) == sum(batches) + 8
+
+
+def test_tiles_that_wider_ones_replaced_go_and_those_of_the_checkpoint_before_stay():
+    store = MemoryStore()
+    grown(store, 3, 4, 5, 6)
+    kept = {key.rpartition("/")[2] for key in store.keys(LAYOUT.ledger("tile/"))}
+    assert kept == {"12", "18"}
+    ledger(store).tidy()
+    assert {key.rpartition("/")[2] for key in store.keys(LAYOUT.ledger("tile/"))} == {"18"}
+
+
+def test_the_anchor_has_what_is_in_memory_and_the_status_has_not():
+    store = MemoryStore()
+    made = grown(store, 2)
+    made.append("alert", reason="Damaged")
+    assert (made.anchor.size, made.status().size) == (3, 2)
+    made.write()
+    assert made.status().root == made.anchor.root
+
+
+def test_who_was_overtaken_appends_no_more():
+    store = MemoryStore()
+    old, new = grown(store, 3), grown(store, 2)
+    old.append("alert", reason="Damaged")
+    with pytest.raises(HeadMovedError):
+        old.write()
+    new.append("alert", reason="Damaged")
+    new.write()
+    assert len(verified(store).entries) == 6
+
+
+def test_what_no_checkpoint_reaches_makes_room():
+    store = MemoryStore()
+    grown(store, 3)
+    store.put_once(LAYOUT.ledger("tile/entries/000.p/4"), b"of a process that died")
+    store.put_once(LAYOUT.ledger("tile/0/000.p/4"), b"of a process that died")
+    grown(store, 1)
+    assert len(verified(store).entries) == 4
+
+
+class Failing(MemoryStore):
+    """Fails once after each kind of write, when it is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.fail = {"put_together", "replace_head"}
+
+    def _failed(self, what):
+        if what in self.fail:
+            self.fail.remove(what)
+            raise StoreFailedError(what)
+
+    def put_together(self, objects):
+        super().put_together(objects)
+        self._failed("put_together")
+
+    def replace_head(self, key, data, expected):
+        head = super().replace_head(key, data, expected)
+        self._failed("replace_head")
+        return head
+
+
+def test_a_write_that_failed_is_done_again():
+    store = Failing()
+    made = ledger(store)
+    made.append("alert", reason="Damaged")
+    for _ in range(2):
+        with pytest.raises(StoreFailedError):
+            made.write()
+    made.write()
+    assert len(verified(store).entries) == 1
+
+
+def test_a_flood_of_refusals_is_counted():
+    store = MemoryStore()
+    made = ledger(store)
+    for _ in range(100):
+        made.refused("a", "Malformed", "x")
+    made.refused("b", "Malformed", "x")
+    made.counted()
+    made.write()
+    told = [each.facts for each in verified(store).entries]
+    assert len(told) == 34
+    assert told[-1] == {"client": "a", "omitted": 68}
+
+
+def test_a_shorter_or_another_ledger_is_not_gone_on_from():
+    store = MemoryStore()
+    made = grown(store, 3)
+    with pytest.raises(StoreDamagedError, match="the last commit is bound to 4 entries"):
+        ledger(store, bound=Anchor(size=4, root="0" * 64))
+    with pytest.raises(StoreDamagedError, match="has another, or is shorter"):
+        ledger(store, bound=Anchor(size=3, root="0" * 64))
+    with pytest.raises(StoreDamagedError, match="the last commit is bound to 3 entries"):
+        ledger(MemoryStore(), bound=made.anchor)
+    assert ledger(store, bound=made.anchor).anchor == made.anchor
+
+
+@pytest.mark.parametrize("path", ["tile/entries/000.p/3", "tile/0/000.p/3"])
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:-1] + b"\0", lambda _: b""])
+def test_a_damaged_edge_is_not_gone_on_from(path, change):
+    store = MemoryStore()
+    grown(store, 3)
+    key = LAYOUT.ledger(path)
+    data = store.get(key)
+    store.delete(key)
+    store.put_once(key, change(data))
+    with pytest.raises(StoreDamagedError, match="ledger verify"):
+        ledger(store)
+
+
+def test_a_checkpoint_by_another_key_is_not_gone_on_from():
+    store = MemoryStore()
+    grown(store, 3)
+    with pytest.raises(StoreDamagedError, match="no good signature"):
+        ledger(store, seed=bytes(range(32)))
+
+
+def test_a_restored_job_goes_on_with_the_tree_under_a_key_of_its_own():
+    store, other = MemoryStore(), Layout("lab", "again", "0b5c1f9e-0000-4000-8000-000000000002")
+    before = grown(store, 3).anchor
+    for key in [*store.keys(LAYOUT.ledger("tile/"))]:
+        store.put_once(other.at(LAYOUT.inside(key)), store.get(key))
+    store.replace_head(other.ledger(tiles.CHECKPOINT), store.head(LAYOUT.ledger(tiles.CHECKPOINT)).data, None)
+    with pytest.raises(StoreDamagedError, match="and the key is that of"):
+        ledger(store, other)
+    made = ledger(store, other, inherits=True, bound=before)
+    made.append("restored", origin="x", round=0, lineage=[LAYOUT.uid])
+    made.write()
+    assert len(verified(store, other).entries) == 4
+
+
+def test_a_ledger_that_is_not_there_is_told():
+    with pytest.raises(LedgerBrokenError, match="there is no ledger"):
+        verified(MemoryStore())
