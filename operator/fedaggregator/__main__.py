@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from pydantic import ValidationError
 
 from fedaggregator import allocator, bucketcheck, jsonlog, ledgerstatus, metrics, solewriter
 from fedaggregator.adapters.certificates import Certified
+from fedaggregator.adapters.guestagent import GuestAgent
 from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.adapters.statusfile import StatusFile
 from fedaggregator.adapters.tokens import Tokens
@@ -35,15 +38,17 @@ from fedaggregator.http.server import server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
-from fedaggregator.ports import Delivery, SoleWriter, StatusSink
+from fedaggregator.ports import Attester, Delivery, SoleWriter, StatusSink
 from fedaggregator.publisher import Publisher
 from fedaggregator.queued import running
 from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.sites import SiteRequests
 from fedaggregator.requests.smallmodel import SmallModel
+from fedaggregator.requests.unattested import Unattested
 from fedaggregator.settings import Credentials, Settings, credentials
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.attestation import Tee
 from fedapi.wire.layout import Layout
 from fedapi.wire.tokens import blob_key, ledger_seed
 from fedstore import many
@@ -52,6 +57,9 @@ from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store
 from fedstore.presigning import PresigningStore
 from fedstore.residency import check_region
+
+if TYPE_CHECKING:
+    from fedaggregator.requests.attestation import Attestations
 
 log = logging.getLogger("fedaggregator")
 _THREADS = 4  # hash, disk and numpy; more would cost memory and gain nothing
@@ -91,7 +99,11 @@ async def serve(settings: Settings, limits: Limits) -> None:
     check_region(store, config.first().residency)
     layout = Layout(settings.namespace, settings.job, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
-    payloads = Payloads(store, secrets.job_key)
+    hub_key = (
+        os.urandom(32) if settings.tee else secrets.job_key
+    )  # in a guest it is nobody else's, and ends with the process
+    payloads = Payloads(store, hub_key)
+    attestations = _attestations(settings, settings.tee, secrets, hub_key) if settings.tee else None
     retry_s, ledger = _store_retry_s(settings, store), ledger_seed(secrets.job_key)
     engine = Engine(store, payloads, config, steady_clock(), pool, retry_s, ledger)
     sink = _sink(settings)
@@ -104,8 +116,10 @@ async def serve(settings: Settings, limits: Limits) -> None:
         ):  # to become the one writer, and recovery, may take their time
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
+            attested = await attestations.first(settings.tee_verifier) if attestations else None
             await engine.start(await ledgerstatus.told(sink, layout.ledger_origin))
-            await _serve(engine, store, payloads, settings, limits, secrets, sink, check)
+            publisher = Publisher(engine, sink, check, attested)
+            await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
     finally:
         if checking is not None:
             checking.cancel()
@@ -123,11 +137,10 @@ async def _serve(
     settings: Settings,
     limits: Limits,
     secrets: Credentials,
-    sink: StatusSink,
-    check: BucketCheck | None,
+    publisher: Publisher,
+    attester: Attester,
 ) -> None:
     """Serves sites from a state that is recovered."""
-    publisher = Publisher(engine, sink, check)
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
     delivery: Delivery = SignedUrls(urls, store, engine.clock)
     if is_bucket := isinstance(store, PresigningStore):
@@ -145,7 +158,7 @@ async def _serve(
     )
     small = SmallModel(engine, store, limits.inline_bytes)
     entrusted = EntrustedStates(engine, store, delivery)
-    requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted)
+    requests = SiteRequests(engine, intake, publisher, delivery, payloads, small, limits, entrusted, attester)
     sites = SiteRoutes(requests, identity, limits)
     transfers = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer")
     blobs = Blobs(engine, intake, initial, store, urls, limits, transfers, payloads.fingerprints, identity)
@@ -167,6 +180,14 @@ async def _serve(
         await publishing
         await engine.history.over()
         transfers.shutdown(cancel_futures=True)
+
+
+def _attestations(settings: Settings, tee: Tee, secrets: Credentials, hub_key: bytes) -> "Attestations":
+    """Who gives evidence, where the job asks for a trusted execution environment."""
+    from fedaggregator.requests import attestation  # noqa: PLC0415 - 10 MB where nobody asks for it
+
+    vouched = attestation.Vouched(settings.job_uid, tee, secrets.certificate, attestation.update_keys(hub_key))
+    return attestation.Attestations(vouched, GuestAgent(settings.tee_agent))
 
 
 def _store_retry_s(settings: Settings, store: ObjectStore) -> float:

@@ -6,6 +6,7 @@ AggregatorError
 ├── RequestRefusedError     the site's request is answered with a wire Refusal
 ├── WorkCancelledError      a fold or an encoding stops with the process: it is made anew after the restart
 ├── BodyEndedError          a body cannot go on: its client is gone, or too slow
+├── EvidenceUnavailableError  the guest's agent, or the verifier, gives no answer
 ├── StatusUnavailableError  retry later: the status could not be written, a Lease not read or renewed
 └── LeaseConflictError      the job's Lease is not as it was read: read it again
 """
@@ -116,6 +117,10 @@ class BodyEndedError(AggregatorError):
     def __init__(self, *, stalled: bool) -> None:
         super().__init__("too slow" if stalled else "the connection is over")
         self.stalled = stalled
+
+
+class EvidenceUnavailableError(AggregatorError):
+    """There is no evidence, or nobody who appraises it. Whoever needs it goes no further."""
 
 
 class StatusUnavailableError(AggregatorError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedapi.jsonvalue import JsonView
+from fedapi.wire.attestation import Attestation, AttestationRequest
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Download, UploadGrant
 from fedstore.fencing import Fence
@@ -108,6 +109,13 @@ class SoleWriter(Fence, Protocol):
 
     def release(self) -> None:
         """Gives it up: nothing is written after that."""
+
+
+class Attester(Protocol):
+    """Who gives evidence of where this process runs."""
+
+    async def attest(self, asked: AttestationRequest) -> Attestation:
+        """Evidence for a site's nonce; RequestRefusedError: there is none, or none now."""
 
 
 class Clock(Protocol):

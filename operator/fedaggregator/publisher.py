@@ -18,6 +18,7 @@ from fedaggregator.heartbeats import Heartbeats
 from fedaggregator.patience import Patience
 from fedaggregator.ports import StatusSink
 from fedaggregator.status import status
+from fedapi.crd.job_status import AttestationStatus
 from fedapi.jsonvalue import JsonView
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,14 @@ _FIRST_LOOK_S = 10.0  # at the bucket's settings, which took as long as the reco
 class Publisher:
     """Keeps a sink up to date."""
 
-    def __init__(self, engine: Engine, sink: StatusSink, bucket: BucketCheck | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sink: StatusSink,
+        bucket: BucketCheck | None = None,
+        attestation: AttestationStatus | None = None,
+    ) -> None:
+        self._attestation = attestation
         self._engine, self._sink, self._bucket = engine, sink, bucket
         self._written, self._took_s = "", 0.0
         self._queue_troubles: dict[str, str] = {}
@@ -86,7 +94,8 @@ class Publisher:
         began_s = time.thread_time()
         queues = "; ".join(filter(None, self._queue_troubles.values()))
         storage = self._bucket.found if self._bucket else None
-        now = status(self._engine.state, self._engine.trouble, queues, storage, self._engine.ledger.status())
+        ledger = self._engine.ledger.status()
+        now = status(self._engine.state, self._engine.trouble, queues, storage, ledger, self._attestation)
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -7,12 +7,13 @@ are read from the credentials folder into `Credentials`, whose repr shows none o
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, Json
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.attestation import Tee, Verifier
 
 
 class Settings(BaseSettings):
@@ -56,6 +57,19 @@ class Settings(BaseSettings):
         "",
         validation_alias=names.ENV_ARRIVALS_QUEUE,
         description="Queue into which the bucket's notifications come; empty: none does.",
+    )
+    tee: Tee | None = Field(
+        None,
+        validation_alias=names.ENV_TEE,
+        description="Kind of the trusted execution environment that it gives evidence of; absent: it gives none.",
+    )
+    tee_agent: str = Field(
+        "", validation_alias=names.ENV_TEE_AGENT, description="Where the guest's agent gives evidence."
+    )
+    tee_verifier: Json[Verifier] | None = Field(
+        None,
+        validation_alias=names.ENV_TEE_VERIFIER,
+        description="By whom it has itself appraised before it serves, as JSON; absent: by nobody.",
     )
     host: str = Field(
         "::",

@@ -31,6 +31,7 @@ def status(
     queue_trouble: str = "",
     storage: api.StorageStatus | None = None,
     ledger: LedgerStatus | None = None,
+    attestation: api.AttestationStatus | None = None,
 ) -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
     scores = evaluation.settled(state)
@@ -53,6 +54,7 @@ def status(
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
         ledger=ledger,
+        attestation=attestation,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 

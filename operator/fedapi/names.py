@@ -91,6 +91,12 @@ ENV_HOST = "FEDLOOM_HOST"  # aggregator: address to bind
 ENV_PUBLIC_URL = "FEDLOOM_PUBLIC_URL"  # aggregator: base of the blob URLs that it signs
 ENV_STATUS = "FEDLOOM_STATUS"  # aggregator: "kubernetes", or "file:PATH" where the embedded runner reads it
 ENV_REGISTRY_URL = "FEDLOOM_REGISTRY_URL"  # trainer: https://… of the registry, where there is one
+ENV_TEE = "FEDLOOM_TEE"  # aggregator: kind of its trusted execution environment; absent: it gives no evidence
+ENV_TEE_AGENT = "FEDLOOM_TEE_AGENT"  # aggregator: where its guest's agent gives evidence
+ENV_TEE_VERIFIER = (
+    "FEDLOOM_TEE_VERIFIER"  # aggregator: wire.attestation.Verifier as JSON, by whom it has itself appraised
+)
+ENV_REQUIRES_CONFIDENTIAL = "FEDLOOM_REQUIRES_CONFIDENTIAL"  # trainer: wire.attestation.Demand as JSON
 ENV_AGGREGATOR_URL = "FEDLOOM_AGGREGATOR_URL"  # trainer: https://…
 ENV_ENTRYPOINT = "FEDLOOM_ENTRYPOINT"  # trainer: package.module:factory
 ENV_TASK_PATH = "FEDLOOM_TASK_PATH"  # trainer: folders, as in PYTHONPATH, where the task's module is looked for last

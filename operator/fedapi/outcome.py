@@ -33,6 +33,9 @@ class Exit(IntEnum):
     NOT_BACKED_UP = 25  # a backup was not made, or holds less than it should: docs/backup.md
     NOT_RESTORABLE = 26  # a backup cannot be restored, or a restored model is not what was recorded: docs/backup.md
     STORE_DENIED = 27  # the store refuses the credentials, or they may not use the key that encrypts
+    NOT_ATTESTED = (
+        28  # the aggregator does not prove that it is the trusted environment it should be: docs/confidential.md
+    )
     # Ignored: not a failure of this process.
     SUPERSEDED = 30  # an aggregator with a newer epoch took over
     RING_BROKEN = 31  # another rank or worker of the site's ring ended; this one is fit to join the next generation
@@ -72,6 +75,7 @@ REASON = {
     Exit.NOT_BACKED_UP: "NotBackedUp",
     Exit.NOT_RESTORABLE: "NotRestorable",
     Exit.STORE_DENIED: "StoreDenied",
+    Exit.NOT_ATTESTED: "NotAttested",
     Exit.SUPERSEDED: "Superseded",
     Exit.RING_BROKEN: "RingBroken",
 }

@@ -362,6 +362,7 @@ EVERYTHING = {  # one value for each field of a status
     "bestRound": {"round": 1, "metric": "auc", "value": "1"}, "goodput": "0.9", "clients": [{"name": "a", "state": "Idle"}],
     "model": {"uri": "s3://b/k", "sha256": "0" * 64, "round": 1}, "rollback": {"round": 1, "result": "Done"},
     "trouble": "t", "queueTrouble": "t", "backup": {"round": 1},
+    "attestation": {"tee": "TDX", "evidenceSha256": "0" * 64, "updateKeys": {"X25519": "0" * 64}, "time": "2026-01-01T00:00:00Z"},
     "storage": {"checkedTime": "2026-01-01T00:00:00Z", "kept": 1}, "participation": [{"name": "a"}],
     "heldOut": {"round": 1, "sites": "1/1"}, "privacy": {"mode": "Central", "unit": "Site", "epsilon": "1", "delta": "1e-5"}, "evaluation": {"round": 1, "state": "Done"},
     "ledger": {"size": 1, "root": "0" * 64, "publicKey": "k"}, "anomalies": {"total": 1},

@@ -81,6 +81,12 @@ class TaskFailedError(StopError):
     exit = Exit.TASK_FAILED
 
 
+class NotAttestedError(StopError):
+    """The aggregator did not prove that it is what the site demands, or nobody could say so. Name what was not as it should be."""
+
+    exit = Exit.NOT_ATTESTED
+
+
 class AggregatorLostError(StopError):
     """The aggregator stayed unreachable for longer than the trainer's patience."""
 

@@ -20,9 +20,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic import Json as PydanticJson
 
 from fedapi import names
 from fedapi.jsonvalue import Json
+from fedapi.wire.attestation import Demand
 from fedapi.wire.entrusted import MAX_ENTRUSTED
 from fedapi.wire.registry import Labels
 from fedtrainer.errors import BadSettingsError
@@ -286,6 +288,11 @@ class TrainerSettings(HubSettings):
     )
     queues_credentials_dir: Path | None = Field(
         None, validation_alias=names.ENV_QUEUES_CREDENTIALS_DIR, description="Folder of the site's Secret for them."
+    )
+    requires_confidential: PydanticJson[Demand] | None = Field(
+        None,
+        validation_alias=names.ENV_REQUIRES_CONFIDENTIAL,
+        description="What the aggregator has to prove before the site works for it, as JSON; absent: nothing.",
     )
     accelerator: Accelerator = Field(
         "CPU", validation_alias=names.ENV_ACCELERATOR, description="Kind of device that the ranks train on."

@@ -1,4 +1,4 @@
-"""The routes of a site: next (long poll), uploads, updates, evaluations, failures, entrust, recall. All need the site's identity."""
+"""The routes of a site: next (long poll), uploads, updates, evaluations, failures, entrust, recall, attest. All need the site's identity."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from fedaggregator.http import messages, protocol, refusals
 from fedaggregator.limits import Limits
 from fedaggregator.ports import Identity
 from fedaggregator.requests.sites import SiteRequests
+from fedapi.wire.attestation import AttestationRequest
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
 from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, UploadRequest
@@ -39,6 +40,7 @@ class SiteRoutes:
             "failures": self._taking(FailureReport, sites.failure),
             "entrust": self._taking(EntrustRequest, sites.entrust),
             "recall": self._taking(RecallRequest, sites.recall),
+            "attest": self._taking(AttestationRequest, sites.attest),
         }
         return [
             Route(f"/v1/sites/{{client}}/{name}", self._readable(name, post), methods=["POST"])

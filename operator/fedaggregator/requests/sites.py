@@ -13,10 +13,11 @@ from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.limits import Limits
-from fedaggregator.ports import Delivery, Holder
+from fedaggregator.ports import Attester, Delivery, Holder
 from fedaggregator.publisher import Publisher
 from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.smallmodel import SmallModel
+from fedapi.wire.attestation import Attestation, AttestationRequest
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.protocol import INLINE
@@ -62,10 +63,11 @@ class SiteRequests:
         small: SmallModel,
         limits: Limits,
         entrusted: EntrustedStates,
+        attester: Attester,
     ) -> None:
         self._engine, self._intake, self._publisher = engine, intake, publisher
         self._delivery, self._payloads, self._small, self._limits = delivery, payloads, small, limits
-        self._entrusted = entrusted
+        self._entrusted, self._attester = entrusted, attester
         self._orders: dict[str, tuple[tuple[int, int], float]] = {}  # the last of each site, and when
 
     async def admit(self, client: str, doubt: str) -> None:
@@ -157,8 +159,12 @@ class SiteRequests:
         """Gives it back."""
         return await self._told(client, self._entrusted.recall(client, asked))
 
+    async def attest(self, client: str, asked: AttestationRequest) -> Attestation:
+        """Gives evidence of where this process runs."""
+        return await self._told(client, self._attester.attest(asked))
+
     async def _told(self, client: str, answer: Awaitable[_M]) -> _M:
-        """What is refused of a site's state is no failure of the site."""
+        """What is refused of a site's state, or of evidence, is no failure of the site."""
         try:
             return await answer
         except RequestRefusedError as error:

@@ -12,6 +12,7 @@ from fedapi.crd.asynchronous import ASYNCHRONOUS
 from fedapi.crd.backup import Backup, RestoreFrom
 from fedapi.crd.clients import Clients
 from fedapi.crd.compression import Compression
+from fedapi.crd.confidential import SEALED_TO_THE_GUEST, Confidential
 from fedapi.crd.evaluation import EVALUATE_ONLY, Evaluation
 from fedapi.crd.events import ARRIVALS_OF_S3, Events
 from fedapi.crd.fields import (
@@ -179,6 +180,11 @@ class Aggregator(Part):
         "if that is more.",
     )
     pod_template: AggregatorPodPatch | None = Field(None, description="Additions to the aggregator's pod.")
+    confidential: Confidential | None = Field(
+        None,
+        description="The aggregator runs in a trusted execution environment, and gives sites evidence of that on demand. Absent: it "
+        "runs anywhere, and gives none.",
+    )
 
 
 class RollbackTo(Part):
@@ -353,6 +359,7 @@ class FederatedJobSpec(Part):
             *PRIVATE,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
+            SEALED_TO_THE_GUEST,
             *ENOUGH_DRAWN,
             FED_NOVA_TRAINING,
         )

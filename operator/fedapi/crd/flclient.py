@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from fedapi import names
 from fedapi.crd.anomalies import SiteAnomalies
+from fedapi.crd.confidential import Requires
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
     Conditions,
@@ -259,6 +260,7 @@ class FLClientSpec(Part):
     events: SiteEvents | None = Field(
         None, description="Present: the site speaks by queue to jobs that have spec.events. Absent: over HTTPS alone."
     )
+    requires: Requires | None = Field(None, description="What the site demands of the jobs that it takes part in.")
     paused: bool = Field(False, description="True: the site takes no part in new rounds.")
     participation: Participation = Field(default_factory=Participation, description="How often the site takes part.")
     identity: Identity | None = Field(

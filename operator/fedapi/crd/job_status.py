@@ -11,6 +11,7 @@ from fedapi.crd.anomalies import AnomaliesStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
+from fedapi.wire.attestation import Tee
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
 MAX_SELECTED = 1000  # entries of status.round.selected, and so sites in a round with training.lifetime Round
@@ -252,6 +253,20 @@ class StorageStatus(StatusPart):
     )
 
 
+class AttestationStatus(StatusPart):
+    """Evidence of the aggregator's trusted execution environment. Written by the aggregator, which is no proof: sites ask."""
+
+    tee: Tee = Field(description="Kind of environment.")
+    evidence_sha256: Sha256 = Field(description="SHA-256 of the evidence that it got when it started.")
+    update_keys: Annotated[dict[Short, Sha256], Field(max_length=2)] = Field(
+        description="SHA-256 of the keys to which updates are encrypted, by kem; made anew with each start."
+    )
+    affirmed_by: Text | None = Field(
+        None, description="URL of the job's verifier, which affirmed it. Absent: the job names none."
+    )
+    time: str = Field(description="When.", json_schema_extra={"format": "date-time"})
+
+
 class FederatedJobStatus(StatusPart):
     """What happened. Every leaf has one writer: the operator, the job's aggregator or its backup."""
 
@@ -329,5 +344,8 @@ class FederatedJobStatus(StatusPart):
     )
     storage: StorageStatus | None = Field(None, description="What the bucket's settings lack, looked at once a day.")
     ledger: LedgerStatus | None = Field(None, description="The ledger of what happened, as far as it is durable.")
+    attestation: AttestationStatus | None = Field(
+        None, description="With aggregator.confidential: the evidence that the aggregator has of where it runs."
+    )
     # Backup.
     backup: BackupStatus | None = Field(None, description="The newest backup, and the newest one that was proved.")

@@ -9,6 +9,7 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/failures     FailureReport  -> Receipt
     POST /v1/sites/{client}/entrust      EntrustRequest -> EntrustAnswer
     POST /v1/sites/{client}/recall       RecallRequest  -> Recalled
+    POST /v1/sites/{client}/attest       AttestationRequest -> Attestation
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
 A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other

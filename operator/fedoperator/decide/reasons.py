@@ -208,6 +208,10 @@ class Reason(Word):
     PAUSED = "Paused", "The FLClient is paused."
     NOT_STARTED = "NotStarted", "The site was paused before its Job of the round had started; nobody waits for it."
     NOT_READY = "NotReady", "The FLClient is not Ready."
+    NOT_CONFIDENTIAL = (
+        "NotConfidential",
+        "The site demands a confidential aggregator (spec.requires), and the job has none of a kind that it trusts.",
+    )
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."
     # FLClients.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fedapi.crd.clients import Requirement, Selector
 from fedapi.crd.evaluation import EvaluationRequest
+from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient
 from fedapi.wire.job import MAX_SITES
@@ -51,13 +52,22 @@ def matches(selector: Selector, labels: dict[str, str]) -> bool:
     return equal and all(_holds(requirement, labels) for requirement in selector.match_expressions or ())
 
 
-def barred(client: FLClient) -> str:
+def barred(client: FLClient, job: FederatedJobSpec) -> str:
     """Why a site takes no part in new rounds, or "". A Ready condition about an older generation says nothing."""
     if client.spec.paused:
         return Reason.PAUSED
+    if not confidential_enough(client, job):
+        return Reason.NOT_CONFIDENTIAL
     ready = find(client.status.conditions, ClientCondition.READY)
     current = ready is not None and (ready.observed_generation or 0) >= client.metadata.generation
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
+
+
+def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
+    """Whether the job's aggregator can be what the site demands. That it is, it has to prove to the site itself."""
+    demand = client.spec.requires.confidential if client.spec.requires else None
+    offered = job.aggregator.confidential
+    return demand is None or (offered is not None and offered.type in demand.types)
 
 
 def held_out(observed: Observed, client: FLClient) -> bool:
@@ -100,6 +110,7 @@ def selected(observed: Observed) -> tuple[FLClient, ...]:
 def sites(observed: Observed) -> tuple[Site, ...]:
     """The job's sites by name: of too many the oldest, so that a newcomer never pushes another one out."""
     found = (
-        Site(client, barred(client), held_out=held_out(observed, client)) for client in selected(observed)[:MAX_SITES]
+        Site(client, barred(client, observed.job.spec), held_out=held_out(observed, client))
+        for client in selected(observed)[:MAX_SITES]
     )
     return tuple(sorted(found, key=lambda site: site.name))

@@ -8,7 +8,7 @@ from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.podfields import Resources
 from fedapi.crd.storage import Bucket
 from fedapi.jsonvalue import Json
-from fedoperator.desired import queues, store_place
+from fedoperator.desired import confidential, queues, store_place
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.pod import Mount, PodParts, resources, secret_source, template
@@ -105,6 +105,7 @@ def deployment(
     """The aggregator's Deployment. `replicas` 0: suspended or finished; the whole object is applied all the same."""
     identity, spec, bucket = Identity.of(job, keys), job.spec.aggregator, job.spec.storage.bucket
     patch = spec.pod_template
+    tee, compute = spec.confidential, limited(resources(DEFAULT_RESOURCES, spec.resources))
     account = {"serviceAccountName": identity.aggregator, "terminationGracePeriodSeconds": 30}
     parts = PodParts(
         labels=identity.labels(names.ROLE_AGGREGATOR) | store_place.pod_labels((bucket,)),
@@ -114,14 +115,17 @@ def deployment(
         pull_policy=pull_policy,
         env=_environment(identity, url(identity, cluster_domain))
         | store_place.environment(store_place.STORE, bucket)
-        | queues.hub_environment(job.spec),
+        | queues.hub_environment(job.spec)
+        | confidential.hub_environment(tee),
         user_env=patch.variables() if patch else {},
-        mounts=(*_mounts(identity, bucket), *queues.hub_mounts(job.spec)),
-        resources=limited(resources(DEFAULT_RESOURCES, spec.resources)),
+        mounts=(*_mounts(identity, bucket), *queues.hub_mounts(job.spec), *confidential.mounts(tee)),
+        resources=compute | {"limits": compute["limits"] | confidential.devices(tee)},
         patch=patch,
+        node_selector=confidential.node_selector(tee),
+        annotations=confidential.annotations(tee),
         priority_class=job.spec.priority_class_name,
         container_extra=_CONTAINER_EXTRA,
-        spec_extra=account | store_place.affinity(job.spec),
+        spec_extra=account | confidential.pod_spec(tee) | store_place.affinity(job.spec),
     )
     return {
         "apiVersion": "apps/v1",

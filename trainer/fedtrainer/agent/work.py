@@ -35,6 +35,7 @@ from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.entrusting import Entrusting
+from fedtrainer.agent.guard import Guard
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.models import Models
@@ -103,10 +104,8 @@ class Agent:
     def __init__(
         self, settings: TrainerSettings, slot: Slot, control: Control, bulk: Bulk, checkpoints: CheckpointStore
     ) -> None:
-        self._settings = settings
-        self._slot = slot
-        self._control = control
-        self._bulk = bulk
+        self._settings, self._slot = settings, slot
+        self._control, self._bulk = control, bulk
         self._checkpoints = checkpoints
         self._found: RankGroup | None = None
         folder = settings.state_key_dir
@@ -114,7 +113,7 @@ class Agent:
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first
-        self._models = Models(bulk, checkpoints)
+        self._models, self._guard = Models(bulk, checkpoints), Guard(settings, self._report)
         self._last = ""  # last order, how often it came in a row, and since when
         self._repeats, self._since = 0, 0.0
 
@@ -183,6 +182,7 @@ class Agent:
 
     def _act(self, answer: Assignment) -> bool:
         """Whether an order came to its end: delivered, dropped or refused."""
+        self._guard.check(answer)
         if answer.train is not None and answer.kind == "Train":
             self._pause_if_repeated(f"train {answer.train.round} {answer.train.attempt}")
             return self._train(answer.train)

@@ -37,7 +37,7 @@ def asked(protocol, store):
     state = state.with_site("a", replace(state.site("a"), speech=Speech(protocol, 1)))
     engine = SimpleNamespace(state=state, store_failed=trouble.append)
     small = SimpleNamespace(content=lambda _: None)
-    return SiteRequests(engine, None, None, store, None, small, SimpleNamespace(inline_bytes=0), None), trouble
+    return SiteRequests(engine, None, None, store, None, small, SimpleNamespace(inline_bytes=0), None, None), trouble
 
 
 UPDATE = UploadRequest(round=1, attempt=1, sha256="a" * 64, size=10)

@@ -59,3 +59,21 @@ def test_whom_an_evaluation_is_asked_of(who, asked):
     text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
     request = JobConfig.model_validate_json(text).evaluation.request
     assert (request.round, request.id, request.clients) == (4, "x", asked)
+
+
+VERIFIER = {"url": "https://as.example.org/attestation", "publicKey": "-----BEGIN PUBLIC KEY-----\nMCow\n"}
+
+
+@pytest.mark.parametrize(
+    ("offered", "reason"),
+    [(None, "NotConfidential"), ("TDX", "NotConfidential"), ("SEV-SNP", "")],
+)
+def test_a_site_that_demands_a_confidential_aggregator_waits_for_a_job_that_offers_one(offered, reason):
+    """That the aggregator is what it says, it has to prove to the site itself."""
+    measured = [{"claim": "snp.measurement", "values": ["5a"]}]
+    demand = {"confidential": {"types": ["SEV-SNP"], "verifier": VERIFIER, "measurements": measured}}
+    clients = (s.site("a"), s.site("b", requires=demand))
+    aggregator = {"confidential": {"type": offered, "platform": "Kata"}} if offered else {}
+    job = s.job(aggregator=aggregator, storage={"clientEncryption": {"enabled": True}})
+    decision = decide(s.observe(job, clients=clients), s.NOW)
+    assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
