@@ -177,9 +177,7 @@ def opened(place: Place) -> Iterator[Opened]:
     ):
         verifier = _verifier(place.public_key or (said.public_key if said else None))
         known = Anchor(size=said.size, root=said.root) if said else None
-        head = history.read_head(store, layout)
-        inherits = bool(head and head[0].lineage)
-        found = ledgers.verified(store, layout, verifier, inherits=inherits, known=known)
+        found = ledgers.verified(store, layout, verifier, known=known)
         yield Opened(store, layout, verifier, found, compared=known is not None)
 
 

@@ -130,16 +130,14 @@ def edge(store: Readable, layout: Layout, size: int) -> Edge:
     return tuple(found)
 
 
-def verified(
-    store: Readable, layout: Layout, verifier: Verifier, *, inherits: bool = False, known: Anchor | None = None
-) -> Verified:
+def verified(store: Readable, layout: Layout, verifier: Verifier, *, known: Anchor | None = None) -> Verified:
     """Reads all of it. LedgerBrokenError names the first thing that is not as it was written. `known`: of the job's status.
 
     A ledger that goes on meanwhile is read again: tiles that are not full are replaced.
     """
     for _ in range(_TRIES):
         head = history.read_head(store, layout)  # before the ledger, which has all that HEAD is bound to
-        found = checkpoint(store, layout, verifier, inherits=inherits)
+        found = checkpoint(store, layout, verifier)
         if found is None:
             raise LedgerBrokenError(f"{layout.ledger(CHECKPOINT)} is missing: there is no ledger")
         try:

@@ -16,7 +16,7 @@ _LINEAGE = 100  # jobs that are named, the newest
 def begun(ledger: Ledger, state: State, head: Head, config_sha256: str, told: Anchor | None) -> Ledger:
     """The ledger, ready to be appended to. `told`: what the job's status last said of it. StoreDamagedError."""
     tip = state.tip
-    inherited = ledger.load(tip.ledger if tip else None, bool(head.lineage))
+    inherited = ledger.load(tip.ledger if tip else None, _may_inherit(state, head))
     at, newest = ledger.durable.checkpoint, ledger.since(tip.round if tip else 0)
     ledger.begin()
     ledger.append("started", epoch=head.epoch, round=head.round, config_sha256=config_sha256)
@@ -31,6 +31,11 @@ def begun(ledger: Ledger, state: State, head: Head, config_sha256: str, told: An
     ledger.tidy()
     ledger.write()
     return ledger
+
+
+def _may_inherit(state: State, head: Head) -> bool:
+    """Whether the checkpoint may still be one that another job signed: who has committed by now has signed one himself."""
+    return bool(head.lineage) and (state.tip is None or state.tip.job_uid in head.lineage)
 
 
 def _goes_back(state: State) -> bool:

@@ -1,17 +1,21 @@
 """A ledger grows by batches of any size, is taken up again where it ended, and is written by one process alone."""
 
+from dataclasses import replace
+
 import pytest
 
+from fedaggregator.engine import beginning
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor
+from fedapi.wire.store import Anchor, Head
 from fedcore.ledger import tiles
 from fedcore.ledger.note import Signer
 from fedstore import ledgers
 from fedstore.errors import HeadMovedError, StoreFailedError
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.memory import MemoryStore
+from tests.unit.fedcore.rounds import test_anomalous_updates as anomalous
 
 LAYOUT = Layout("lab", "job", "0b5c1f9e-0000-4000-8000-000000000001")
 SEED = bytes(32)
@@ -179,3 +183,15 @@ def test_a_restored_job_goes_on_with_the_tree_under_a_key_of_its_own():
 def test_a_ledger_that_is_not_there_is_told():
     with pytest.raises(LedgerBrokenError, match="there is no ledger"):
         verified(MemoryStore())
+
+
+@pytest.mark.parametrize("has_committed", [True, False])
+def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_committed):
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    uid, layout = "0b5c1f9e-0000-4000-8000-000000000009", state.layout
+    other = Layout("lab", "before", uid)
+    store.replace_head(layout.ledger(tiles.CHECKPOINT), Signer(other.ledger_origin, SEED).signed(0, bytes(32)), None)
+    tip = state.tip.model_copy(update={} if has_committed else {"job_uid": uid})
+    asked = (Ledger(store, layout, SEED, lambda: 1.0), replace(state, tip=tip), Head(epoch=2, round=0, lineage=(uid,)))
+    with pytest.raises(StoreDamagedError, match="and the key is that of" if has_committed else "have the root"):
+        beginning.begun(*asked, "0" * 64, None)
