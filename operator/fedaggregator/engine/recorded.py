@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
+from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.issues import Method
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
@@ -57,6 +58,7 @@ def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
 def committed(ledger: Ledger, commit: CommitRecord) -> None:
     """HEAD reaches a commit."""
     ledger.counted()
+    _left_out(ledger, commit.round, commit.attempt, commit.anomalies)
     ledger.append(
         "committed",
         round=commit.round,
@@ -148,7 +150,17 @@ def _accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
     )
 
 
+def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
+    """Updates that were accepted and are in no model all the same, because the fold of this attempt found them anomalous."""
+    for each in anomalies:
+        if each.is_excluded and each.attempt == attempt:
+            ledger.append(
+                "refused", client=each.client, round=round_, attempt=attempt, code="Anomalous", message=each.text
+            )
+
+
 def _failed(ledger: Ledger, failure: FailureRecord) -> None:
+    _left_out(ledger, failure.round, failure.attempt, failure.anomalies)
     ledger.append(
         "attemptFailed",
         round=failure.round,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedaggregator.engine import beginning
+from fedaggregator.engine import beginning, recorded
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.layout import Layout
@@ -195,3 +195,17 @@ def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_co
     asked = (Ledger(store, layout, SEED, lambda: 1.0), replace(state, tip=tip), Head(epoch=2, round=0, lineage=(uid,)))
     with pytest.raises(StoreDamagedError, match="and the key is that of" if has_committed else "have the root"):
         beginning.begun(*asked, "0" * 64, None)
+
+
+@pytest.mark.parametrize(("action", "told"), [("Exclude", ["d"]), ("Warn", [])])
+def test_an_accepted_update_that_a_round_left_out_is_told_before_its_commit(action, told):
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged(action, "d"))
+    made = ledger(store)
+    recorded.committed(made, anomalous.commit_of(effects))
+    made.write()
+    *refused, committed = verified(store).entries
+    assert (committed.kind, [each.facts["client"] for each in refused]) == ("committed", told)
+    assert all(
+        (each.facts["code"], each.facts["round"], each.facts["attempt"]) == ("Anomalous", 1, 1) for each in refused
+    )
