@@ -17,6 +17,7 @@ from fedcore.tensors.arithmetic import Array
 
 LEAST = 3  # updates that can be compared with each other, and lengths of which one can say what is usual
 _FLOOR = 0.05  # of the others' whole length: a tensor that they hardly move is compared with so much
+_MOST = 1e300  # times: records hold no infinity
 _EXACT = 1 - 1e-6  # ten times in float32 is ten times
 
 
@@ -108,9 +109,10 @@ def _growth(cohort: Cohort, at: int) -> float | None:
 
 def _above(kind: str, value: float, middle: float, factor: float) -> Fact | None:
     """Where nothing is usual, nothing is above it."""
-    if middle <= 0 or value / middle < factor * _EXACT:
+    times = min(value / middle, _MOST) if middle > 0 else 0.0
+    if middle <= 0 or times < factor * _EXACT:
         return None
-    return Fact.model_validate({"kind": kind, "value": float(f"{value / middle:.6g}"), "limit": factor})
+    return Fact.model_validate({"kind": kind, "value": float(f"{times:.6g}"), "limit": factor})
 
 
 def _others(values: Sequence[T], at: int) -> list[T]:

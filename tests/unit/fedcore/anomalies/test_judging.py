@@ -135,3 +135,12 @@ def test_less_than_half_of_the_sites_cannot_make_an_honest_one_too_long(data):
     for at, factor in enumerate(factors):
         updates[at] = times(updates[at], factor)
     assert {int(client.removeprefix("site-")) for client in found(updates)} <= set(range(bad))
+
+
+def test_an_update_that_is_longer_by_more_than_a_number_can_say_is_told_by_a_number():
+    lengths = Lengths.of(["w"], 4)
+    for at, value in enumerate((1e-20, 1e-20, 1e-20, 1e200)):
+        with np.errstate(over="ignore"):
+            lengths.add(at, [("w", 1)], np.array([value]))
+    found = anomalous(ASKED, Measured(tuple("abcd"), lengths))
+    assert {client: [fact.value for fact in facts] for client, facts in found.items()} == {"d": [1e300]}
