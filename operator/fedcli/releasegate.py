@@ -62,9 +62,14 @@ def of_job(job: Json, beside: Path | None = None) -> Gate | None:
     if not asked:
         return None
     file = beside / LOCAL_APPROVALS if beside else None
-    approvals = json.loads(file.read_text()) if file and file.exists() else asked.get("approvals") or []
     metadata = job["metadata"]
-    return Gate(metadata["name"], metadata["uid"], Release.model_validate({**asked, "approvals": approvals}))
+    try:
+        approvals = json.loads(file.read_text()) if file and file.exists() else asked.get("approvals") or []
+        said = Release.model_validate({**asked, "approvals": approvals})
+    except (OSError, ValueError) as error:  # pydantic's is one
+        where = file or f"{metadata['name']}: spec.release"
+        raise CommandError(f"{where}: it holds no approvals: mend it, or delete it and approve anew") from error
+    return Gate(metadata["name"], metadata["uid"], said)
 
 
 def card_digest(card: bytes, uid: str, model_sha256: str) -> str:

@@ -11,6 +11,8 @@ from fedapi.wire.release import Approval
 from fedcli import releasegate
 from fedcli.errors import CommandError
 from fedcli.modelreader import pull_from_claim, pull_model
+from fedcli.release import approver
+from fedlocal.errors import BadInputError
 from tests.unit.fedcli.test_modelreader import LAYOUT, MODEL, node, put
 
 __all__ = ["node"]
@@ -100,3 +102,16 @@ def test_a_card_of_something_else_can_be_approved_by_nobody(card):
 
 def test_a_job_without_approvers_has_no_gate():
     assert releasegate.of_job({"metadata": {"name": "a", "uid": "u"}, "spec": {}}) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "{}"])
+def test_approvals_of_a_local_run_that_are_none_are_named(tmp_path, text):
+    (tmp_path / releasegate.LOCAL_APPROVALS).write_text(text)
+    asked = {"approvers": [{"name": "ann", "publicKey": release.public_text(KEY)}]}
+    with pytest.raises(CommandError, match=r"approvals\.json: it holds no approvals"):
+        releasegate.of_job({"metadata": {"name": "j", "uid": "u"}, "spec": {"release": asked}}, tmp_path)
+
+
+def test_a_key_in_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BadInputError, match="name a file in a folder that is there"):
+        approver("ann", tmp_path / "none" / "ann.pem")
