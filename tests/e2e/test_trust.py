@@ -55,7 +55,7 @@ def test_a_job_with_everything_survives_a_kill_and_is_proven_afterwards(world, t
     assert (kinds.count("accepted"), kinds.count("started")) == (6, 2)
 
     card = json.loads(_fedloom("model", "card", "paced", *where, "--output", "json").stdout)
-    assert card["privacy"]["epsilon"] == pytest.approx(float(status["privacy"]["epsilon"]), rel=0.01)
+    assert card["bound"]["privacy"]["epsilon"] == pytest.approx(float(status["privacy"]["epsilon"]), rel=0.01)
 
     out = tmp_path / "model.safetensors"
     pull = ("model", "pull", "paced", *where, "-o", str(out))
