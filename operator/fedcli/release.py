@@ -43,8 +43,11 @@ def approver(
     """Makes an approver's key unless the file is there, and prints what to put into spec.release.approvers."""
     if not key.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
+        try:
+            with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(pem)
+        except OSError as error:
+            raise BadInputError(f"--key {key}: {error.strerror}: name a file in a folder that is there") from error
     typer.echo(f"- name: {json.dumps(name)}\n  publicKey: {release.public_text(_key(key))}")
 
 

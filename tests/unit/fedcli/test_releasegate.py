@@ -11,6 +11,8 @@ from fedapi.wire.release import Approval
 from fedcli import releasegate
 from fedcli.errors import CommandError
 from fedcli.modelreader import pull_from_claim, pull_model
+from fedcli.release import approver
+from fedlocal.errors import BadInputError
 from tests.unit.fedcli.test_modelreader import LAYOUT, MODEL, node, put
 
 __all__ = ["node"]
@@ -100,3 +102,8 @@ def test_a_card_of_something_else_can_be_approved_by_nobody(card):
 
 def test_a_job_without_approvers_has_no_gate():
     assert releasegate.of_job({"metadata": {"name": "a", "uid": "u"}, "spec": {}}) is None
+
+
+def test_a_key_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(BadInputError, match=r"--key .*no/ann.pem: No such file or directory: name a file in a folder"):
+        approver("ann", tmp_path / "no/ann.pem")
