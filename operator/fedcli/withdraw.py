@@ -53,13 +53,16 @@ def withdraw(
     where = jobrecords.Where(namespace, kubeconfig, context)
     with ledger.opened(Place(job, store, workdir, credentials, where, public_key)) as opened:
         found = withdrawal(opened.store, opened.layout, site)
-        numbers = _numbers(opened.found.entries, site)
-    typer.echo(json.dumps(_as_json(found, numbers), indent=1) if as_json else "\n".join(report(found, numbers)))
+        entries = opened.found.entries
+    numbers, ended = _numbers(entries, site), _ended(entries)
+    typer.echo(
+        json.dumps(_as_json(found, numbers, ended), indent=1) if as_json else "\n".join(report(found, numbers, ended))
+    )
     if apply:
-        _apply(job or "", where, found)
+        _apply(job or "", where, found, ended)
 
 
-def report(found: Withdrawal, numbers: dict[tuple[int, int], int]) -> list[str]:
+def report(found: Withdrawal, numbers: dict[tuple[int, int], int], ended: bool = False) -> list[str]:
     """Lines for a person."""
     site = in_a_cell(found.client)
     if not found.updates:
@@ -89,6 +92,8 @@ def report(found: Withdrawal, numbers: dict[tuple[int, int], int]) -> list[str]:
             *lines,
             f"the model of round {found.back_to} is not kept (spec.storage.history.keep): a new job has to begin anew",
         ]
+    if ended:
+        return [*lines, _over(found)]
     return [
         *lines,
         "to do so pause the site, then set the job's spec.rollbackTo (--apply does both; what was spent of a privacy budget stays spent):",
@@ -96,8 +101,21 @@ def report(found: Withdrawal, numbers: dict[tuple[int, int], int]) -> list[str]:
     ]
 
 
+def _over(found: Withdrawal) -> str:
+    return (
+        f"the job has ended, and goes back no more: a new job has to begin without the site "
+        f"(fedloom model pull --round {found.back_to} gives the model that has nothing of it)"
+    )
+
+
 def _asked(found: Withdrawal) -> dict[str, object]:
     return {"round": found.back_to, "id": f"withdraw-{found.client}-{found.last_round}"[:63]}
+
+
+def _ended(entries: list[Entry]) -> bool:
+    """Whether training is over. What comes before `restored` is of another job."""
+    kinds = [each.kind for each in entries if each.kind in {"restored", "ended"}]
+    return kinds[-1:] == ["ended"]
 
 
 def _numbers(entries: list[Entry], site: str) -> dict[tuple[int, int], int]:
@@ -115,7 +133,7 @@ def _numbers(entries: list[Entry], site: str) -> dict[tuple[int, int], int]:
     return found
 
 
-def _as_json(found: Withdrawal, numbers: dict[tuple[int, int], int]) -> dict[str, object]:
+def _as_json(found: Withdrawal, numbers: dict[tuple[int, int], int], ended: bool) -> dict[str, object]:
     def told(each: Contributed) -> dict[str, object]:
         return {**asdict(each), "entry": numbers.get((each.order_round, each.attempt))}
 
@@ -124,12 +142,13 @@ def _as_json(found: Withdrawal, numbers: dict[tuple[int, int], int]) -> dict[str
         "updates": [told(each) for each in found.updates],
         "backTo": found.back_to,
         "kept": found.kept,
+        "ended": ended,
         "undone": list(found.undone),
         "others": dict(found.others),
     }
 
 
-def _apply(job: str, where: jobrecords.Where, found: Withdrawal) -> None:
+def _apply(job: str, where: jobrecords.Where, found: Withdrawal, ended: bool) -> None:
     from fedcli.cluster import connect  # noqa: PLC0415 - the Kubernetes client takes a second to load
 
     cluster = connect(where.kubeconfig, where.context, where.namespace)
@@ -139,5 +158,7 @@ def _apply(job: str, where: jobrecords.Where, found: Withdrawal) -> None:
         return
     if not found.kept:
         raise CommandError(f"the model of round {found.back_to} is not kept: the job was left as it is")
+    if ended:
+        raise CommandError(_over(found))
     cluster.patch_job(job, {"spec": {"rollbackTo": _asked(found)}})
     typer.echo(f"spec.rollbackTo of {job} was set: status.rollback says what became of it")

@@ -37,6 +37,11 @@ def test_a_heading_is_an_anchor(tmp_path):
     assert anchors(tmp_path / "page.md") == {"a-page", "make-test-and-what-it-needs"}
 
 
+def test_the_readme_leads_to_every_page():
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_named_in_pages_exist(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))

@@ -138,7 +138,11 @@ def test_a_withdrawal_names_the_entries_of_the_sites_updates(job, copy):
     lines = [json.loads(line) for line in ran("export", *where).splitlines()]
     told = lines[said["updates"][0]["entry"]]
     assert (told["kind"], told["client"], told["payloads"]) == ("accepted", "a", said["updates"][0]["payloads"])
-    assert "going back to round 0 undoes 1 rounds" in ran("--site", "a", *where, of=withdrawing)
+    report = ran("--site", "a", *where, of=withdrawing)
+    assert "going back to round 0 undoes 1 rounds" in report
+    assert said["ended"]
+    assert "the job has ended, and goes back no more" in report
+    assert "rollbackTo" not in report
     with pytest.raises(BadInputError, match="give --site"):
         ran(*where, of=withdrawing)
     with pytest.raises(BadInputError, match="--apply changes a job on a cluster"):

@@ -115,3 +115,8 @@ def test_approvals_of_a_local_run_that_are_none_are_named(tmp_path, text):
 def test_a_key_in_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BadInputError, match="name a file in a folder that is there"):
         approver("ann", tmp_path / "none" / "ann.pem")
+
+
+def test_a_key_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(BadInputError, match=r"--key .*no/ann.pem: No such file or directory: name a file in a folder"):
+        approver("ann", tmp_path / "no/ann.pem")

@@ -78,6 +78,12 @@ def test_the_report_says_what_to_do(hub):
     assert f'"rollbackTo": {{"round": {found.back_to}, "id": "withdraw-b-4"}}' in lines[-1]
 
 
+def test_a_job_that_has_ended_is_not_told_to_go_back(hub):
+    found = withdrawal(hub.store, hub.state.layout, "b")
+    assert "the job has ended, and goes back no more: a new job" in report(found, {}, ended=True)[-1]
+    assert "rollbackTo" not in "\n".join(report(found, {}, ended=True))
+
+
 def test_a_model_that_is_not_kept_cannot_be_gone_back_to(hub):
     found = withdrawal(hub.store, hub.state.layout, "b")
     model = hub.commits()[found.back_to].model
