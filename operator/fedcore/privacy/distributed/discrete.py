@@ -63,7 +63,7 @@ def _sizes(key: bytes, t: int, first: int, words: Words) -> Integers:
     sizes = np.floor(values)
     left, margin = values - sizes, t * _LOG_ERROR
     near = (left <= margin) | (left >= 1 - margin) | (words < np.uint64(_FEW))
-    found = sizes.astype(np.int64)
+    found: Integers = sizes.astype(np.int64)
     for at in np.flatnonzero(near):
         found[at] = exact.exponential_floor(_uniform(key, first + int(at), 0, int(words[at]), 64), t)
     return found

@@ -86,7 +86,7 @@ class Lattice:
 
     def decoded(self, total: NDArray[np.uint32]) -> NDArray[np.float64]:
         """The noisy sum of the survivors' clipped updates."""
-        return total.view(np.int32) * (self.clip_norm / self.levels)
+        return total.view(np.int32).astype(np.float64) * (self.clip_norm / self.levels)
 
     def _clipped(self, update: Floats) -> NDArray[np.float64]:
         if update.size != self.items:

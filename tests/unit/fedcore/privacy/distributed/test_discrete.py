@@ -44,10 +44,10 @@ def test_large_ones_are_normal(variance):
 @pytest.mark.parametrize("variance", [1, 5, 10**6, 2**52])
 def test_exact_arithmetic_decides_alike(monkeypatch, variance):
     """All is left to it."""
-    expected = gaussians(KEY, variance, 500)
+    expected = gaussians(KEY, variance, 200)
     monkeypatch.setattr(discrete, "_LOG_ERROR", 1.0)
     monkeypatch.setattr(discrete, "_EXP_ERROR", 1.0)
-    assert np.array_equal(gaussians(KEY, variance, 500), expected)
+    assert np.array_equal(gaussians(KEY, variance, 200), expected)
 
 
 def test_floats_are_as_right_as_is_assumed():
@@ -57,7 +57,7 @@ def test_floats_are_as_right_as_is_assumed():
         (1 << 50) + 1,
         (1 << 63) - 1,
         (1 << 64) - 1,
-        *np.random.default_rng(1).integers(2**50, 2**64, 3000, np.uint64),
+        *np.random.default_rng(1).integers(2**50, 2**64, 400, np.uint64),
     ]
     for word in map(int, words):
         found = -math.log((float(word) + 0.5) * 2.0**-64), -np.log((np.uint64(word).astype(float) + 0.5) * 2.0**-64)
@@ -86,7 +86,7 @@ def test_the_ends():
     """Of u: 2^-192 and a little more; 1 less 2^-64 and less."""
     silent = Uniform(0, 64, lambda block: (1 - block).to_bytes(16, "little"))
     assert exact.exponential_floor(silent, 1) == math.floor(192 * math.log(2))
-    most = Uniform(2**64 - 1, 64, lambda _: bytes([255] * 16))
+    most = Uniform(2**64 - 1, 64, lambda _: bytes(16))
     assert exact.below_exp(most, 0, 1)
     assert exact.exponential_floor(most, 1 << 30) == 0
 
