@@ -28,7 +28,7 @@ def _signing_site(world, name):
 def test_a_job_with_everything_survives_a_kill_and_is_proven_afterwards(world, tmp_path):
     approver = yaml.safe_load(_fedloom("model", "approver", "board", "--key", str(tmp_path / "board.pem")).stdout)
     sites = [_signing_site(world, name) for name in ("north", "south")]
-    privacy = {"differentialPrivacy": {"mode": "Central", "clipNorm": "1", "noiseMultiplier": "2", "delta": "1e-5"}}
+    privacy = {"differentialPrivacy": {"mode": "Central", "clipNorm": "1", "noiseMultiplier": "2", "delta": "0.00001"}}
     asked = job(
         seconds="2",
         clients={
