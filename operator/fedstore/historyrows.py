@@ -63,9 +63,7 @@ class Row:
     evaluation: Measured | None  # by the sites that train
     held_out: Measured | None  # by those that are held out
     requested: Measured | None  # by sites that train, because it was asked for
-    epsilon: float | None = (
-        None  # of one site, at spec.privacy's delta, spent up to this round; of rounds that spent something
-    )
+    epsilon: float | None = None  # of one site, at spec.privacy's delta, what all rounds up to this one have spent
 
     def line(self) -> str:
         """As a line of JSON: the same row gives the same bytes."""

@@ -20,7 +20,7 @@ def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest
     assert status["model"]["sha256"] == embedded_digest(documents)
 
     columns = world.kubectl("get", "fj", "paced").splitlines()
-    assert columns[0].split() == ["NAME", "PHASE", "ROUND", "CLIENTS", "METRIC", "AGE"]
+    assert columns[0].split() == ["NAME", "PHASE", "ROUND", "CLIENTS", "METRIC", "EPSILON", "AGE"]
     assert columns[1].split()[:4] == ["paced", "Complete", "3/3", "2/2"]
     wide = world.kubectl("get", "fj", "paced", "-o", "wide").splitlines()[0].split()
     assert {"STRATEGY", "MODEL", "AGGREGATOR"} <= set(wide)
