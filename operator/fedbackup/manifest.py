@@ -122,7 +122,7 @@ def opened(kind: type[_S], key: str, data: bytes, pinned: str = "") -> _S:
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(claimed))
         public.verify(bytes.fromhex(table["signature"]), rfc8785.dumps(body))
-    except (InvalidSignature, ValueError, TypeError, KeyError) as error:
+    except (InvalidSignature, ValueError, TypeError, KeyError, RecursionError) as error:
         raise NotRestorableError(Reason.WRONG_SIGNATURE, f"{key}: its signature is not that of its content") from error
     if pinned and claimed != pinned:
         text = f"{key} is signed with the key {claimed}, not with {pinned}: somebody else made it"

@@ -260,7 +260,7 @@ def _checked(path: Path, public_key: str | None) -> str:
             return f"the proof holds: {where} goes on from {said['since']} entries with the root {said['root']}"
     except WrongSignatureError as error:
         raise CommandError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInputError(
             f"--check {path}: it is no proof of `fedloom ledger prove` ({type(error).__name__})"
         ) from error

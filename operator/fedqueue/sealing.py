@@ -60,3 +60,5 @@ def envelope(text: str) -> Envelope:
         return Envelope.told(text.encode())
     except ValidationError as error:
         raise ForgedError(f"no envelope: {error.error_count()} faults") from error
+    except UnicodeEncodeError as error:  # JSON can name half a character, and queues speak JSON
+        raise ForgedError("no envelope: it is no Unicode text") from error

@@ -340,7 +340,7 @@ class JobConfig(Message):
     @field_validator("identities", mode="before")
     @classmethod
     def _of_codes(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(keys, list | tuple) for keys in value.values()):
             return value
         return {
             name: tuple(SiteKey.decoded(each) if isinstance(each, str) else each for each in keys)
@@ -354,7 +354,7 @@ class JobConfig(Message):
     @field_validator("roster", mode="before")
     @classmethod
     def _of_names(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(code, str | None) for code in value.values()):
             return value
         return tuple(RosterEntry.decoded(name, code) for name, code in value.items())
 

@@ -64,7 +64,7 @@ class Verifier:
         name, _, rest = text.strip().partition("+")
         said, _, encoded = rest.partition("+")
         data = _decoded(encoded)
-        if len(data) != 33 or data[:1] != _ED25519 or not name or re.search(r"\s", name):
+        if len(data) != 33 or data[:1] != _ED25519 or not name or re.search(r"[\s\ud800-\udfff]", name):
             raise MalformedNoteError(
                 f"{text[:80]!r} is no Ed25519 key: give NAME+ID+BASE64, as status.ledger.publicKey"
             )
