@@ -111,6 +111,12 @@ PRIVATE = (  # rules of a FederatedJob's spec
         "modelWidth from clients.overrides",
         ".clients.overrides",
     ),
+    rule(
+        "!has(self.privacy) || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
+        "with overSelection another site's update counts where one stays away, so that who takes part moves the sum by two updates "
+        "and not by one: with privacy remove round.overSelection",
+        ".round.overSelection",
+    ),
 )
 
 

@@ -61,6 +61,11 @@ PRIVACY = [
         {"clients": {"overrides": [{"selector": {"matchLabels": {"a": "b"}}, "modelWidth": "0.5"}]}},
         "sub-models are averaged over the sites that have a number, and how many have it tells who took part",
     ),
+    with_privacy(
+        {"clients": {"perRound": 2}, "round": {"overSelection": "1"}},
+        {"clients": {"perRound": 2}, "round": {"overSelection": "1.5"}},
+        "another site's update counts where one stays away",
+    ),
 ]
 PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
 FIXED_PRIVACY = [  # of a job with that spec
