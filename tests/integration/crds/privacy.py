@@ -62,8 +62,8 @@ PRIVACY = [
         "sub-models are averaged over the sites that have a number, and how many have it tells who took part",
     ),
     with_privacy(
-        {"clients": {"perRound": 2}, "round": {"overSelection": "1"}},
-        {"clients": {"perRound": 2}, "round": {"overSelection": "1.5"}},
+        {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1"}},
+        {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         "another site's update counts where one stays away",
     ),
 ]
