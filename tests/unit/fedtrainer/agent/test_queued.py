@@ -68,7 +68,7 @@ def transport(hub):
 def pool(transport):
     with ThreadPoolExecutor(3) as made:
         yield made
-        transport._fail_all("the test is over")
+        transport._loop.call_soon_threadsafe(transport._fail_all, "the test is over")
 
 
 def test_a_later_question_for_work_ends_the_one_before_and_no_other(hub, transport, pool):
