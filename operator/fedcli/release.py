@@ -4,27 +4,19 @@ A private key stays in its file on the approver's machine. Exit codes: 0, 1 it c
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire import release
 from fedapi.wire.release import Approval, Decision
-from fedcli import console, jobrecords, releasegate
+from fedapi.wire.signing import SigningKey, UnusableKeyError
+from fedcli import console, jobrecords, keyfile, releasegate
 from fedcli.errors import CommandError
 from fedcli.jobrecords import ContextOption, CredentialsOption, KubeconfigOption, NamespaceOption, WorkdirOption
 from fedcli.releasegate import Gate
@@ -42,13 +34,11 @@ def approver(
 ) -> None:
     """Makes an approver's key unless the file is there, and prints what to put into spec.release.approvers."""
     if not key.exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
-            with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(pem)
+            keyfile.write(key, SigningKey.generated().pem())
         except OSError as error:
             raise BadInputError(f"--key {key}: {error.strerror}: name a file in a folder that is there") from error
-    typer.echo(f"- name: {json.dumps(name)}\n  publicKey: {release.public_text(_key(key))}")
+    typer.echo(f"- name: {json.dumps(name)}\n  publicKey: {_key(key).public_key}")
 
 
 def approve(
@@ -139,9 +129,9 @@ def _final(body: Json) -> str:
     return str(status["model"]["sha256"])
 
 
-def _require_its_key(gate: Gate, who: str, key: Ed25519PrivateKey) -> None:
+def _require_its_key(gate: Gate, who: str, key: SigningKey) -> None:
     known = {each.name: each.public_key for each in gate.approvers}
-    if known.get(who) != release.public_text(key):
+    if known.get(who) != key.public_key:
         names = ", ".join(sorted(known))
         raise BadInputError(f"--key is not that of approver {who!r} in spec.release.approvers (there are: {names})")
 
@@ -170,11 +160,11 @@ def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> 
     return Gate(gate.name, gate.uid, gate.asked.model_validate({**gate.asked.dump(), "approvals": approvals}))
 
 
-def _key(file: Path) -> Ed25519PrivateKey:
+def _key(file: Path) -> SigningKey:
     try:
-        key = load_pem_private_key(file.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise BadInputError(f"--key: {file} cannot be read as a private key without a password: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise BadInputError(f"--key: {file} is no Ed25519 key: make one with `fedloom model approver`")
-    return key
+        return SigningKey.of_pem(file.read_bytes())
+    except OSError as error:
+        raise BadInputError(f"--key {file}: {error.strerror}: name the approver's private key") from error
+    except UnusableKeyError as error:
+        text = "it holds no unencrypted Ed25519 private key in PEM: make one with `fedloom model approver`"
+        raise BadInputError(f"--key {file}: {text}") from error

@@ -4,7 +4,6 @@ For the owners of sites: no cluster is needed. The private key goes into a file 
 Secret, to the standard output, for a cluster that the site trusts; everything that may be shown goes beside it.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedapi import names
+from fedcli import keyfile
 from fedcli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -66,17 +66,12 @@ def show(
 
 
 def _write(file: Path, pem: bytes) -> None:
-    """Never over another key, and readable by its owner alone from the first byte on."""
     try:
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        keyfile.write(file, pem)
     except FileExistsError as error:
         raise CommandError(f"{file} is there: name another file, or take it away if nobody signs by it") from error
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}: name a file in a folder that is there, by --file") from error
-    with os.fdopen(opened, "wb") as out:
-        out.write(pem)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _shown(made: "SigningKey") -> str:

@@ -6,13 +6,12 @@ It loads the `cryptography` package, so nothing beside it imports it.
 """
 
 import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from fedapi.wire.signing import SigningKey, verifies
 
 PURPOSE = "fedloom.dev/release/v1"  # so that a signature of this key for anything else is none of this
 Decision = Literal["Approve", "Reject"]
@@ -58,9 +57,9 @@ def statement(job_uid: str, said: Approval) -> bytes:
     )
 
 
-def signed(key: Ed25519PrivateKey, job_uid: str, said: Approval) -> Approval:
+def signed(key: SigningKey, job_uid: str, said: Approval) -> Approval:
     """The same with its signature."""
-    return said._replace(signature=base64.b64encode(key.sign(statement(job_uid, said))).decode())
+    return said._replace(signature=key.signature(statement(job_uid, said)))
 
 
 def verdict(
@@ -88,19 +87,15 @@ def verdict(
     return Verdict("Waiting", f"{have} of {required} approvals of model {model_sha256}", notes=tuple(notes))
 
 
-def public_text(key: Ed25519PrivateKey) -> str:
-    """A key's public half, as a job names it."""
-    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
-
-
 def _doubt(public_key: str | None, said: Approval, job_uid: str, model_sha256: str) -> str:
     """Why it does not count; empty when it does."""
     if public_key is None:
         return "spec.release.approvers has nobody of that name"
     try:
-        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
-        key.verify(base64.b64decode(said.signature, validate=True), statement(job_uid, said))
-    except (InvalidSignature, binascii.Error, ValueError):
+        is_signed = verifies(base64.b64decode(public_key, validate=True), said.signature, statement(job_uid, said))
+    except ValueError:  # a key that is no base64
+        is_signed = False
+    if not is_signed:
         return "the signature is not that of the approver's key, for this job"
     if said.decision not in {"Approve", "Reject"}:
         return f"{said.decision!r} is no decision"

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedapi.wire import release
 from fedapi.wire.release import Approval
+from fedapi.wire.signing import SigningKey
 from fedcli import releasegate
 from fedcli.errors import CommandError
 from fedcli.modelreader import pull_from_claim, pull_model
@@ -16,7 +17,7 @@ from fedlocal.errors import BadInputError
 from tests.unit.fedcli.test_modelreader import LAYOUT, MODEL, node, put
 
 __all__ = ["node"]
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
 SHA256 = hashlib.sha256(MODEL).hexdigest()
 CARD = json.dumps({"uid": LAYOUT.uid, "model_sha256": SHA256, "result": "Succeeded"}).encode()
 
@@ -36,7 +37,7 @@ def gated(node):
     put(node.folder, LAYOUT.card, CARD)
 
     def asked(*approvals):
-        approvers = [{"name": "ann", "publicKey": release.public_text(KEY)}]
+        approvers = [{"name": "ann", "publicKey": KEY.public_key}]
         node.job_spec = {"release": {"approvers": approvers, "approvals": list(approvals)}}
         return node
 
@@ -107,7 +108,7 @@ def test_a_job_without_approvers_has_no_gate():
 @pytest.mark.parametrize("text", ["{", "[1]", "{}"])
 def test_approvals_of_a_local_run_that_are_none_are_named(tmp_path, text):
     (tmp_path / releasegate.LOCAL_APPROVALS).write_text(text)
-    asked = {"approvers": [{"name": "ann", "publicKey": release.public_text(KEY)}]}
+    asked = {"approvers": [{"name": "ann", "publicKey": KEY.public_key}]}
     with pytest.raises(CommandError, match=r"approvals\.json: it holds no approvals"):
         releasegate.of_job({"metadata": {"name": "j", "uid": "u"}, "spec": {"release": asked}}, tmp_path)
 

@@ -7,10 +7,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedapi.wire import release
 from fedapi.wire.release import Approval, Approver
+from fedapi.wire.signing import SigningKey
 
 UID, MODEL, CARD, OTHER = "uid-1", "a" * 64, "c" * 64, "f" * 64
-KEYS = {name: Ed25519PrivateKey.from_private_bytes(name[:1].encode() * 32) for name in ("ann", "bob", "cem")}
-APPROVERS = [Approver(name, release.public_text(key)) for name, key in KEYS.items()]
+KEYS = {
+    name: SigningKey(Ed25519PrivateKey.from_private_bytes(name[:1].encode() * 32)) for name in ("ann", "bob", "cem")
+}
+APPROVERS = [Approver(name, key.public_key) for name, key in KEYS.items()]
 
 
 def approval(name, decision="Approve", *, uid=UID, model=MODEL, card=CARD, key=None):
@@ -40,7 +43,7 @@ def test_enough_approve_and_nobody_rejects(decisions):
     assert said.cards == ({CARD} if wanted == "Approved" else frozenset())
 
 
-MALLORY = Ed25519PrivateKey.from_private_bytes(b"m" * 32)
+MALLORY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"m" * 32))
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedapi.wire import release
 from fedapi.wire.release import Approval
+from fedapi.wire.signing import SigningKey
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
 MODEL = {"uri": "volume://claim/models/x", "sha256": "a" * 64, "round": 3}
 ENDED = {"model": MODEL, "outcome": {"result": "Succeeded", "reason": "AllRounds", "time": "2026-01-01T00:00:00Z"}}
 
 
 def asked(*approvals):
-    approvers = [{"name": "ann", "publicKey": release.public_text(KEY)}]
+    approvers = [{"name": "ann", "publicKey": KEY.public_key}]
     return {"release": {"approvers": approvers, "required": 1, "approvals": list(approvals)}}
 
 
