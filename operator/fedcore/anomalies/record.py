@@ -33,7 +33,7 @@ class Record:
         if not anomalies:
             return self
         new = [Noted(round_, at, anomaly) for anomaly in anomalies]
-        suspended = {each.anomaly.client: each for each in new if each.anomaly.action == "Suspend"}
+        suspended = {each.anomaly.client: each for each in new if each.anomaly.suspends}
         return replace(
             self,
             recent=(*new[::-1], *self.recent)[:RECENT],
