@@ -194,6 +194,13 @@ class Participant(Message):
     norm: float | None = Field(
         None, ge=0, exclude_if=lambda value: value is None, description="Its Euclidean length, where it was judged."
     )
+    cosine: float | None = Field(
+        None,
+        ge=-1.001,
+        le=1.001,
+        exclude_if=lambda value: value is None,
+        description="To the mean direction of the others of its round, where directions were looked at.",
+    )
     order: Order | None = Field(
         None,
         exclude_if=lambda value: value is None,

@@ -55,10 +55,11 @@ NONE = Record()
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of the judgement of a round's updates: the length of each, and which are anomalous."""
+    """What became of the judgement of a round's updates: the length of each, its direction, and which are anomalous."""
 
     norms: Mapping[str, float] = field(default_factory=dict)
     anomalies: tuple[Anomaly, ...] = ()
+    cosines: Mapping[str, float] = field(default_factory=dict)  # to the others, where directions are looked at
 
     @property
     def excluded(self) -> frozenset[str]:

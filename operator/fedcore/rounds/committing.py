@@ -9,6 +9,7 @@ from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
+from fedcore.anomalies.record import Judged
 from fedcore.rounds import (
     anomalies,
     broadcasting,
@@ -144,7 +145,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         hub_state=folded.hub_state,
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
-        participants=tuple(_participant(state, m, attempt.plan, folded.judged.norm_of(m.client)) for m in manifests),
+        participants=tuple(_participant(state, m, attempt.plan, folded.judged) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -198,7 +199,7 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, norm: float | None) -> Participant:
+def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, judged: Judged) -> Participant:
     order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
@@ -207,7 +208,8 @@ def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, norm:
         steps=manifest.steps,
         training_s=manifest.training_s,
         sent_bytes=sum(ref.size for ref in manifest.objects),
-        norm=norm,
+        norm=judged.norm_of(manifest.client),
+        cosine=judged.cosines.get(manifest.client),
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
         signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
     )
