@@ -5,6 +5,8 @@ import base64
 ONE, TWO, THREE = ({"publicKey": base64.b64encode(bytes([n]) * 32).decode()} for n in (1, 2, 3))
 GONE = ONE | {"revoked": True}
 IDENTITY = "spec.identity"
+TOKEN = ONE | {"notAfter": "2027-06-01T00:00:00Z", "caFingerprints": ["0" * 64]}
+OTHERS = [f"{n:064x}" for n in range(5)]
 LATE, EARLY = "2027-06-01T00:00:00Z", "2027-01-01T00:00:00Z"
 
 
@@ -21,6 +23,12 @@ OF_SITES = [
      keys(*({"publicKey": base64.b64encode(bytes([n]) * 32).decode()} for n in range(65))), ["identity.keys"]),
     (IDENTITY, keys(ONE | {"notBefore": EARLY, "notAfter": LATE}), keys(ONE | {"notBefore": LATE, "notAfter": EARLY}),
      ["notAfter must be later than notBefore"]),
+    ("spec.enrollment", {}, {"joinToken": ONE}, ["joinToken.notAfter", "joinToken.caFingerprints"]),
+    ("spec.enrollment", {"joinToken": TOKEN}, {"joinToken": TOKEN | {"publicKey": "AAAA"}}, ["joinToken.publicKey"]),
+    ("spec.enrollment.joinToken", TOKEN, TOKEN | {"notAfter": "soon"}, ["joinToken.notAfter"]),
+    ("spec.enrollment.joinToken", TOKEN | {"caFingerprints": OTHERS[:4]}, TOKEN | {"caFingerprints": OTHERS}, ["caFingerprints"]),
+    ("spec.enrollment.joinToken", TOKEN, TOKEN | {"caFingerprints": ["0" * 63]}, ["caFingerprints"]),
+    ("spec.enrollment.joinToken", TOKEN, TOKEN | {"caFingerprints": []}, ["caFingerprints"]),
 ]  # fmt: skip
 # (identity before, identity after, words of the refusal; empty: it may become so)
 CHANGES = [

@@ -28,6 +28,29 @@ def test_paused_and_unready_sites_are_told_to_the_aggregator():
     }  # fmt: skip
 
 
+TOKEN = {
+    "publicKey": base64.b64encode(bytes(32)).decode(),
+    "notAfter": "2027-01-01T00:00:00Z",
+    "caFingerprints": ["0" * 64],
+}
+KEYS = {"keys": [{"publicKey": base64.b64encode(bytes(32)).decode()}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"enrollment": {}}, "NotEnrolled"),
+        ({"enrollment": {"joinToken": TOKEN}}, "NotEnrolled"),
+        ({"enrollment": {}, "identity": KEYS}, ""),
+        ({"enrollment": {"joinToken": TOKEN}, "identity": KEYS}, ""),  # it enrolls a further key
+        ({"enrollment": {}, "paused": True}, "Paused"),
+    ],
+)
+def test_a_site_that_has_to_enroll_takes_no_part_before(spec, reason):
+    decision = decide(s.observe(clients=(s.site("a"), s.site("b", **spec))), s.NOW)
+    assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
+
+
 HELD_OUT = {"heldOut": {"selector": {"matchLabels": {"role": "validation"}}, "everyRounds": 2}}
 
 
@@ -82,9 +105,6 @@ def test_a_site_that_demands_a_confidential_aggregator_waits_for_a_job_that_offe
     assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
 
 
-KEYS = {"keys": [{"publicKey": base64.b64encode(bytes(32)).decode()}]}
-
-
 def _told_keys(children, status):
     keyed = (s.site("berlin", identity=KEYS), s.TWO_SITES[1])
     decision = decide(s.observe(s.job(status), keyed, children), s.NOW)
@@ -102,7 +122,9 @@ def test_a_first_key_holds_from_the_training_job_on_that_can_sign(state, goes):
     s.complete(children[old])
     assert _told_keys(children, s.in_round(berlin=state))[1] == {"berlin"}
     del children[old]
-    assert _told_keys(children, s.in_round(berlin=state))[1] == {"berlin"}, "nothing unsigned is taken while nobody is there"
+    assert _told_keys(children, s.in_round(berlin=state))[1] == {"berlin"}, (
+        "nothing unsigned is taken while nobody is there"
+    )
 
 
 def test_a_further_key_holds_at_once():
