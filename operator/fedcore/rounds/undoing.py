@@ -68,12 +68,14 @@ def _wish(state: State, now: float) -> Wish | None:
         return None
     found = [*_of_updates(state, settings)]
     fallen = _fallen(state, settings.collapse, now) if settings.collapse else None
+    suspects: tuple[Anomaly, ...] = ()
     if fallen is not None and settings.collapse is not None:
         fell, by = fallen
-        suspects = () if by is None else (_suspected(fell, by, settings.collapse),)
-        found.append(_undoing(state, "MetricCollapsed", fell.round, by.client if by else "", fell.good))
-        return Wish(min(each.to or 0 for each in found), tuple(found), suspects)
-    return Wish(min(each.to or 0 for each in found), tuple(found)) if found else None
+        if by is not None:
+            suspects = (_suspected(fell, by, settings.collapse),)
+        if by is not None or not found:  # else what is undone for others may undo the collapse, too
+            found.append(_undoing(state, "MetricCollapsed", fell.round, by.client if by else "", fell.good))
+    return Wish(min(each.to or 0 for each in found), tuple(found), suspects) if found else None
 
 
 def _of_updates(state: State, settings: RollbackSettings) -> Iterator[Undoing]:
@@ -113,7 +115,12 @@ def _measures(state: State, metric: str, now: float) -> list[Measure]:
 
 def _suspected(fell: Collapse, by: Suspect, settings: MetricCollapse) -> Anomaly:
     facts = (
-        Fact(kind="MetricCollapsed", value=float(f"{fell.value:.6g}"), limit=fell.limit, metric=settings.metric),
+        Fact(
+            kind="MetricCollapsed",
+            value=float(f"{fell.value:.6g}"),
+            limit=float(f"{fell.limit:.6g}"),
+            metric=settings.metric,
+        ),
         Fact(kind="NormAboveOthers", value=float(f"{by.times:.6g}"), limit=settings.suspect_factor),
     )
     return Anomaly(client=by.client, attempt=1, action="RollBack", norm=by.norm, facts=facts)

@@ -295,6 +295,31 @@ def test_a_collapse_without_a_suspect_is_told_and_undoes_nothing():
     assert "no update stands out" in told["message"]
 
 
+def test_a_collapse_without_a_suspect_keeps_no_other_anomaly_from_being_undone():
+    life = Life(WATCHED)
+    life.round(accuracy=0.1)
+    life.round(accuracy=0.8)
+    life.round("d", accuracy=0.3)
+    assert life.sought == 0
+    life.found()
+    assert [(each.cause, each.client, each.refused) for each in life.commits[-1].undoings] == [
+        ("AnomalousUpdate", "d", "")
+    ]
+    assert life.sought is None, "the collapsed round is undone with it"
+
+
+def test_a_collapse_and_another_anomaly_are_one_way_back_to_before_both():
+    life = Life(WATCHED)
+    for _ in range(4):
+        life.round(accuracy=0.8)
+    life.round(accuracy=0.8, long=("c",))
+    life.round("d", accuracy=0.3)
+    assert life.sought == 3
+    life.found()
+    assert [(each.client, each.to) for each in life.commits[-1].undoings] == [("d", 3), ("c", 4)]
+    assert life.state.current.plan.selected == ("a", "b")
+
+
 def test_a_collapse_of_the_last_model_is_found_before_the_job_ends():
     life = Life(WATCHED, rounds=2)
     life.round(accuracy=0.1)
