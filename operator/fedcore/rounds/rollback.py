@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
-from fedcore.rounds import anomalies, committing, effort, evaluation
+from fedcore.rounds import anomalies, budget, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
@@ -97,4 +97,5 @@ def _commit(
         anomalies=anomalies.recorded(state),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
         ledger=state.ledger,
+        privacy=budget.sent_charge(state),
     ).sealed()
