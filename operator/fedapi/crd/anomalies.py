@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedapi.crd.fields import LIST_TYPE, Decimal, Name, Part, Short, StatusPart, Text, listed_by, rule, rules
+from fedapi.crd.privacy import CENTRAL
 from fedapi.jsonvalue import Json
 from fedapi.wire.anomalies import Action, AnomalySettings, Kind
 from fedapi.wire.anomalies import Readmission as Told
@@ -37,9 +38,9 @@ ANOMALIES = (
         ".anomalies",
     ),
     rule(
-        "!has(self.anomalies) || !has(self.privacy)",
-        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon accounts for: remove it, "
-        "or privacy; clipNorm bounds what an update can do",
+        f"!has(self.anomalies) || !{CENTRAL}",
+        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon of mode Central accounts for: "
+        "remove it, or privacy; clipNorm bounds what an update can do",
         ".anomalies",
     ),
     rule(

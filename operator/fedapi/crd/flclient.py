@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field
 
 from fedapi import names
 from fedapi.crd.anomalies import SiteAnomalies
-from fedapi.crd.confidential import Requires
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
     Conditions,
@@ -28,6 +27,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.identity import KEPT, Identity
 from fedapi.crd.podfields import Resources, Tolerations
+from fedapi.crd.requires import REMEMBERS_RELEASES, Requires
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
@@ -269,7 +269,7 @@ class FLClientSpec(Part):
         "enough. It cannot be removed.",
     )
 
-    model_config = ConfigDict(json_schema_extra=rules(KEPT))
+    model_config = ConfigDict(json_schema_extra=rules(KEPT, REMEMBERS_RELEASES))
 
 
 class Capability(StatusPart):
