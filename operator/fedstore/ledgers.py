@@ -7,6 +7,7 @@ changed, an entry where it is one.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import rfc8785
 
@@ -151,7 +152,8 @@ def verified(store: Readable, layout: Layout, verifier: Verifier, *, known: Anch
 
 def _verified(store: Readable, layout: Layout, found: Found, head: HeadRecord | None, known: Anchor | None) -> Verified:
     size = found.checkpoint.size
-    data = [each for some in _bundles(store, layout, size) for each in some]
+    bundles = [*_bundles(store, layout, size)]
+    data = [each for some in bundles for each in some]
     made = merkle.levels([merkle.leaf_hash(each) for each in data])
 
     def node(level: int, index: int) -> bytes:
@@ -160,7 +162,7 @@ def _verified(store: Readable, layout: Layout, found: Found, head: HeadRecord | 
     if merkle.root(node, size) != found.checkpoint.root:
         raise _first_broken(store, layout, found.checkpoint, made[0])
     _check_tiles(store, layout, size, made)
-    told = [_parsed(number, each) for number, each in enumerate(data)]
+    told = _parsed(bundles)
     if known is not None and known.size and (known.size > size or merkle.root(node, known.size).hex() != known.root):
         text = f"the job's status has seen {known.size} entries with the root {known.root}"
         raise LedgerBrokenError(
@@ -206,11 +208,14 @@ def _check_tiles(store: Readable, layout: Layout, size: int, made: list[list[byt
             )
 
 
-def _parsed(number: int, data: bytes) -> Entry:
+def _parsed(bundles: list[list[bytes]]) -> list[Entry]:
+    told: list[Entry] = []
     try:
-        return entries.parsed(data)
+        for each in chain.from_iterable(map(entries.parsed_each, bundles)):
+            told.append(each)  # noqa: PERF402 - those before one that is malformed are counted
     except MalformedEntryError as error:
-        raise LedgerBrokenError(f"entry {number} is broken: {error}", number) from error
+        raise LedgerBrokenError(f"entry {len(told)} is broken: {error}", len(told)) from error
+    return told
 
 
 def _check_commits(
