@@ -4,7 +4,7 @@ Called by the engine at its start. A ledger that is shorter than the commit or t
 somebody put an older state back. Who asks for a rollback has seen that, and the ledger tells it.
 """
 
-from fedaggregator.engine import recorded
+from fedaggregator.engine import untold
 from fedaggregator.engine.ledger import WENT_BACK, Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.store import Anchor, Head
@@ -27,7 +27,9 @@ def begun(ledger: Ledger, state: State, head: Head, config_sha256: str, told: An
         if not _goes_back(state):
             raise StoreDamagedError(f"{message}: an older state of the store was put back", WENT_BACK)
         ledger.append("alert", reason="LedgerWentBack", message=message)
-    recorded.caught_up(ledger, state, newest)
+    untold.caught_up(ledger, state, newest)
+    if not inherited:  # else the first write takes it, and tells whose it was
+        ledger.take(head.epoch)
     ledger.tidy()
     ledger.write()
     return ledger

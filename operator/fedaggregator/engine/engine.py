@@ -95,7 +95,7 @@ class Engine:
         self.state: State
         self._check = ModelCheck(self, store)
 
-    async def start(self, told: Anchor | None = None) -> None:
+    async def start(self, told: Awaitable[Anchor | None] | None = None) -> None:
         """Takes HEAD and goes on from what the store holds. `told`: of the ledger, as the job's status last said it."""
         config = self._config.first()
         layout = State(config, 0).layout
@@ -119,7 +119,8 @@ class Engine:
             manifests=len(stored.manifests),
         )
         ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
-        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, told)
+        known = await told if told else None
+        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known)
         self.ledger = await self._decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
@@ -259,7 +260,7 @@ class Engine:
         key, *_ = await asyncio.gather(writing, *others)
         await self._decided(partial(self.interpreter.move_head, effect.commit, key))
         observed.durable(effect)
-        recorded.committed(self.ledger, effect.commit)
+        recorded.committed(self.ledger, effect.commit, effect.commit.sealed().digest())
 
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):

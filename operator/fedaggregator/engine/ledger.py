@@ -1,8 +1,9 @@
 """The job's ledger as this process writes it: entries in memory, then tiles and a signed checkpoint in the store.
 
 The engine appends and says when it is written: with each commit, whose record binds the tree, and every few seconds. The
-checkpoint is replaced by compare-and-swap, as HEAD is: an aggregator that was overtaken can no longer append. What no
-checkpoint reaches did not happen, and makes room. What is appended, and when, is in recorded.py.
+checkpoint is replaced by compare-and-swap, as HEAD is, and names the epoch of who wrote it, so that an aggregator that was
+overtaken can no longer append from the moment on at which the next one takes it. What no checkpoint reaches did not happen,
+and makes room then, and then alone. What is appended, and when, is in recorded.py.
 """
 
 import asyncio
@@ -58,6 +59,7 @@ class Ledger:
         self._frontier, self._pending, self._since = Frontier(), list[bytes](), 0.0
         self._loaded = self._frontier  # as it was found
         self._refusals: dict[str, int] = {}
+        self._epoch = 0
         self._one = asyncio.Lock()
         self.public_key = str(self._signer.verifier)
 
@@ -129,7 +131,7 @@ class Ledger:
             objects[Tile(None, (start + at) // tiles.WIDTH, len(some))] = tiles.bundle(some)
         objects |= {each: b"".join(hashes) for each, hashes in made.items()}
         self._put({self._layout.ledger(each.path): data for each, data in objects.items()})
-        tag = self._move(self._signer.signed(size, root))
+        tag = self._move(self._signed(size, root))
         partial = tuple(ledgers.partial_tiles(before.checkpoint.size))
         replaced = set(before.partial).difference(partial, ledgers.partial_tiles(size))
         with contextlib.suppress(StoreError):  # of a bucket that keeps what is written
@@ -140,18 +142,8 @@ class Ledger:
     def _put(self, objects: Mapping[str, bytes]) -> None:
         try:
             self._store.put_together(objects)
-        except AlreadyExistsError:
-            self._make_room(objects)
-            self._store.put_together(objects)
-
-    def _make_room(self, objects: Mapping[str, bytes]) -> None:
-        """What lies there was written by a process that died, or was overtaken, before its checkpoint: it did not happen."""
-        found = self._store.head(self._layout.ledger(CHECKPOINT))
-        if (found.tag if found else None) != self.durable.tag:
-            raise HeadMovedError(f"{self._layout.ledger(CHECKPOINT)} was replaced by another process")
-        for key, data in objects.items():
-            if self._store.size(key) is not None and self._store.get(key) != data:
-                self._store.delete(key)
+        except AlreadyExistsError as error:  # what this one wrote it may write again; to make room is for the start
+            raise HeadMovedError(f"another process writes the ledger: {error}") from error
 
     def _move(self, data: bytes) -> str:
         key = self._layout.ledger(CHECKPOINT)
@@ -162,6 +154,15 @@ class Ledger:
             if found is None or found.data != data:
                 raise
             return found.tag  # an earlier try moved it and failed afterwards
+
+    def _signed(self, size: int, root: bytes) -> bytes:
+        return self._signer.signed(size, root, f"epoch {self._epoch}" if self._epoch else "")
+
+    def take(self, epoch: int) -> None:
+        """From here on no other process can append, and what no checkpoint reaches can be deleted. Blocking. HeadMovedError."""
+        self._epoch, at = epoch, self.durable.checkpoint
+        own = Checkpoint(self._signer.origin, at.size, at.root)
+        self.durable = replace(self.durable, checkpoint=own, tag=self._move(self._signed(at.size, at.root)))
 
     def load(self, bound: Anchor | None, inherits: bool) -> bool:
         """Goes on from what the store has; whether that was written by another job. Blocking. StoreDamagedError.
@@ -219,7 +220,7 @@ class Ledger:
         return found[::-1]
 
     def tidy(self) -> None:
-        """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start."""
+        """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start, once it is taken."""
         size, prefix = self.durable.checkpoint.size, self._layout.ledger("")
         needed = {self._layout.ledger(each.path) for each in ledgers.all_tiles(size)}
         with contextlib.suppress(StoreError):

@@ -1,10 +1,10 @@
 """What of an event, or of what became durable, is told in the ledger. Called by the engine; writes nothing.
 
 What a commit makes true is told after HEAD has moved, so that the ledger never tells of a round that did not happen: an
-aggregator that died in between is made up for by `caught_up`.
+aggregator that died in between is made up for by untold.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
@@ -13,13 +13,11 @@ from fedapi.wire.issues import Method
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
-from fedcore.ledger.entries import Entry
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import Accepted, Event
 from fedcore.rounds.state import End, State
 from fedstore import ledgers
 
-_Tell = Callable[[Ledger], None]
 _TOGETHER = 100  # sites in one entry: their names are at most 253 characters
 
 
@@ -27,13 +25,13 @@ def durable(ledger: Ledger, effect: Effect) -> None:
     """An effect became durable, which is no commit."""
     match effect:
         case WritePlan(plan):
-            _planned(ledger, plan)
+            planned(ledger, plan)
         case WriteFailure(failure):
-            _failed(ledger, failure)
+            failed(ledger, failure)
         case WriteEvaluation(evaluation):
             evaluated(ledger, evaluation)
         case Finish(end):
-            _ended(ledger, end)
+            ended(ledger, end)
         case _:
             pass
 
@@ -41,7 +39,7 @@ def durable(ledger: Ledger, effect: Effect) -> None:
 def taken(ledger: Ledger, event: Event, before: State) -> None:
     """An event is taken into the state."""
     if isinstance(event, Accepted) and before.accepted.get(event.manifest.client) is not event.manifest:
-        _accepted(ledger, event.manifest)
+        accepted(ledger, event.manifest)
 
 
 def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
@@ -55,15 +53,15 @@ def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
     )
 
 
-def committed(ledger: Ledger, commit: CommitRecord) -> None:
-    """HEAD reaches a commit."""
+def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:
+    """HEAD reaches a commit. `commit_sha256`: of its bytes in the store, which an older version may have written otherwise."""
     ledger.counted()
     _left_out(ledger, commit.round, commit.attempt, commit.anomalies)
     ledger.append(
         "committed",
         round=commit.round,
         attempt=commit.attempt,
-        commit_sha256=commit.sealed().digest(),
+        commit_sha256=commit_sha256,
         model_sha256=commit.model.sha256,
         updates=len(commit.participants),
         updates_root=ledgers.updates_root(commit.participants),
@@ -87,43 +85,7 @@ def issued(ledger: Ledger, method: Method, ref: ObjectRef, to: Holder, expires_a
     )
 
 
-def caught_up(ledger: Ledger, state: State, told: Iterable[Entry]) -> None:
-    """What is durable, and another process died before it told it. `told`: the newest entries, those of the last commit on."""
-    known = {_what(entry) for entry in told}
-    for tell, what in _missing(state):
-        if what not in known:
-            tell(ledger)
-
-
-def _missing(state: State) -> Iterator[tuple[_Tell, tuple[object, ...]]]:
-    tip, attempt = state.tip, state.current
-    if tip is not None:
-        yield (lambda ledger: committed(ledger, tip)), ("committed", tip.round, tip.attempt, None)
-    for failure in state.void:
-        yield _tells_failure(failure), ("attemptFailed", failure.round, failure.attempt, None)
-    if attempt is not None:
-        plan = attempt.plan
-        yield (lambda ledger: _planned(ledger, plan)), ("planned", plan.round, plan.attempt, None)
-    for manifest in state.accepted.values():
-        yield _tells_update(manifest), ("accepted", manifest.round, manifest.attempt, manifest.client)
-    if (end := state.end) is not None:
-        yield (lambda ledger: _ended(ledger, end)), ("ended", None, None, None)
-
-
-def _what(entry: Entry) -> tuple[object, ...]:
-    facts = entry.facts
-    return entry.kind, facts.get("round"), facts.get("attempt"), facts.get("client")
-
-
-def _tells_failure(failure: FailureRecord) -> _Tell:
-    return lambda ledger: _failed(ledger, failure)
-
-
-def _tells_update(manifest: UpdateManifest) -> _Tell:
-    return lambda ledger: _accepted(ledger, manifest)
-
-
-def _planned(ledger: Ledger, plan: PlanRecord) -> None:
+def planned(ledger: Ledger, plan: PlanRecord) -> None:
     """In several entries where the sites are many."""
     for first in range(0, max(1, len(plan.selected)), _TOGETHER):
         ledger.append(
@@ -138,16 +100,22 @@ def _planned(ledger: Ledger, plan: PlanRecord) -> None:
         )
 
 
-def _accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
+def accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
+    """A site's update counts."""
     ledger.append(
         "accepted",
         round=manifest.round,
         attempt=manifest.attempt,
         client=manifest.client,
         base_sha256=manifest.base_sha256,
-        payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
+        payloads=digests(manifest),
         samples=manifest.samples,
     )
+
+
+def digests(manifest: UpdateManifest) -> dict[str, str]:
+    """Of an update's payloads, by name."""
+    return {name: payload.object.sha256 for name, payload in manifest.payloads.items()}
 
 
 def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
@@ -159,7 +127,8 @@ def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Ano
             )
 
 
-def _failed(ledger: Ledger, failure: FailureRecord) -> None:
+def failed(ledger: Ledger, failure: FailureRecord) -> None:
+    """An attempt ended without a commit."""
     _left_out(ledger, failure.round, failure.attempt, failure.anomalies)
     ledger.append(
         "attemptFailed",
@@ -167,8 +136,10 @@ def _failed(ledger: Ledger, failure: FailureRecord) -> None:
         attempt=failure.attempt,
         reason=failure.reason,
         message=failure.message,
+        failure_sha256=failure.sealed().digest(),
     )
 
 
-def _ended(ledger: Ledger, end: End) -> None:
+def ended(ledger: Ledger, end: End) -> None:
+    """Training is over."""
     ledger.append("ended", result=end.result, reason=end.reason, message=end.message)

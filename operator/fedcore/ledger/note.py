@@ -86,9 +86,9 @@ class Signer:
         """The public half."""
         return Verifier(self.origin, self._key().public_key().public_bytes_raw())
 
-    def signed(self, size: int, root: bytes) -> bytes:
-        """The note of a checkpoint. The same bytes for the same tree: Ed25519 draws nothing."""
-        text = Checkpoint(self.origin, size, root).text()
+    def signed(self, size: int, root: bytes, extension: str = "") -> bytes:
+        """The note of a checkpoint. The same bytes for the same tree and extension line: Ed25519 draws nothing."""
+        text = Checkpoint(self.origin, size, root).text() + (f"{extension}\n" if extension else "")
         said = base64.b64encode(self.verifier.id + self._key().sign(text.encode())).decode()
         return f"{text}\n— {self.origin} {said}\n".encode()
 

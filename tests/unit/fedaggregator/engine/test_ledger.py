@@ -79,13 +79,43 @@ def test_who_was_overtaken_appends_no_more():
     assert len(verified(store).entries) == 6
 
 
-def test_what_no_checkpoint_reaches_makes_room():
+def test_what_no_checkpoint_reaches_makes_room_at_the_start_and_then_alone():
     store = MemoryStore()
-    grown(store, 3)
+    old = grown(store, 3)
     store.put_once(LAYOUT.ledger("tile/entries/000.p/4"), b"of a process that died")
     store.put_once(LAYOUT.ledger("tile/0/000.p/4"), b"of a process that died")
-    grown(store, 1)
+    old.append("alert", reason="Damaged")
+    with pytest.raises(HeadMovedError, match="another process writes the ledger"):
+        old.write()
+    new = ledger(store)
+    new.take(2)
+    new.tidy()
+    new.append("alert", reason="Damaged")
+    new.write()
     assert len(verified(store).entries) == 4
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_who_takes_the_ledger_leaves_nobody_else_a_moment_to_write_in(before):
+    """The other one has its tiles there, and not yet its checkpoint, when those are deleted."""
+    store = Failing()
+    store.fail.clear()
+    old = grown(store, *([before] if before else []))
+    old.append("alert", reason="Damaged")
+    store.fail.add("put_together")
+    with pytest.raises(StoreFailedError):
+        old.write()
+    new = ledger(store)
+    new.take(2)
+    new.tidy()
+    with pytest.raises(HeadMovedError):
+        old.write()
+    again = ledger(store)
+    again.take(3)
+    again.tidy()
+    again.append("alert", reason="Damaged")
+    again.write()
+    assert len(verified(store).entries) == before + 1
 
 
 class Failing(MemoryStore):
@@ -202,7 +232,8 @@ def test_an_accepted_update_that_a_round_left_out_is_told_before_its_commit(acti
     store, (state, _) = MemoryStore(), anomalous.folding()
     _, effects = anomalous.folded(state, anomalous.judged(action, "d"))
     made = ledger(store)
-    recorded.committed(made, anomalous.commit_of(effects))
+    commit = anomalous.commit_of(effects)
+    recorded.committed(made, commit, commit.sealed().digest())
     made.write()
     *refused, committed = verified(store).entries
     assert (committed.kind, [each.facts["client"] for each in refused]) == ("committed", told)
