@@ -110,6 +110,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     look = bucketcheck.look_at(settings.store, settings.store_credentials_dir, config.first().residency)
     check = BucketCheck(look, engine.news.set, engine.clock) if look else None
     checking = asyncio.create_task(check.run()) if check else None
+    told = asyncio.create_task(ledgerstatus.told(sink, layout.ledger_origin))
     try:
         async with Monitoring(
             routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
@@ -117,10 +118,11 @@ async def serve(settings: Settings, limits: Limits) -> None:
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             attested = await attestations.first(settings.tee_verifier) if attestations else None
-            await engine.start(await ledgerstatus.told(sink, layout.ledger_origin))
+            await engine.start(told)
             publisher = Publisher(engine, sink, check, attested)
             await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
     finally:
+        told.cancel()
         if checking is not None:
             checking.cancel()
         engine.stop()
