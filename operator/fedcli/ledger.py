@@ -21,7 +21,7 @@ from fedapi.printable import printable
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import Anchor
-from fedcli import jobrecords, volumerecords
+from fedcli import jobrecords, sitekeys, volumerecords
 from fedcli.errors import CommandError
 from fedcli.jobrecords import (
     ContextOption,
@@ -32,6 +32,7 @@ from fedcli.jobrecords import (
     StoreOption,
     WorkdirOption,
 )
+from fedcli.sitekeys import SiteKeysOption
 from fedcore.ledger import merkle, note
 from fedcore.ledger.note import MalformedNoteError, Verifier, WrongSignatureError
 from fedcore.ledger.tiles import CHECKPOINT
@@ -83,6 +84,7 @@ class Place:
 def verify(
     job: JobArgument = None,
     public_key: KeyOption = None,
+    site_keys: SiteKeysOption = None,
     store: StoreOption = None,
     workdir: WorkdirOption = None,
     credentials: CredentialsOption = None,
@@ -101,6 +103,8 @@ def verify(
         typer.echo(f"{found.checkpoint.origin}: whole, {found.checkpoint.size} entries ({printable(kinds)})")
         typer.echo(f"root {found.checkpoint.root.hex()}, signed by {ledger.verifier}")
         typer.echo(f"{bound}; {'' if ledger.compared else 'not '}compared with the job's status")
+        if site_keys is not None:
+            typer.echo(sitekeys.proved(ledger.store, ledger.layout, site_keys))
 
 
 @app.command()
