@@ -21,6 +21,7 @@ from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.clock import steady_clock
 from fedaggregator.ending import ended
+from fedaggregator.engine import recorded
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.initial import InitialModel
@@ -119,6 +120,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             attested = await attestations.first(settings.tee_verifier) if attestations else None
             await engine.start(told)
+            if attested:
+                recorded.attested(engine.ledger, attested)
             publisher = Publisher(engine, sink, check, attested)
             await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
     finally:

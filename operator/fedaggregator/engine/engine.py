@@ -214,7 +214,7 @@ class Engine:
         if effects:
             config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
-                self.ledger.append("configured", config_sha256=self._config.sha256)
+                recorded.configured(self.ledger, before.config, config, self._config.sha256)
                 before = replace(before, config=config)
                 after, effects = self._mode.step(before, event)
         recorded.taken(self.ledger, event, before)
@@ -265,6 +265,8 @@ class Engine:
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):
             await self._decided(partial(self.interpreter.write_issues, issued))
+            if issued.omitted:
+                self.ledger.append("issued", omitted=issued.omitted)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
@@ -366,7 +368,7 @@ class Engine:
             async with self.lock:  # an event before this one may have taken a newer one
                 event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
                 if config is not None:
-                    self.ledger.append("configured", config_sha256=self._config.sha256)
+                    recorded.configured(self.ledger, self.state.config, config, self._config.sha256)
                 await self.handle_locked(event)
             far = _FAR if many.is_far(self._store) and not self.trouble else 1
             if self.clock() - looked_at >= far * _HEAD_CHECK_S and (self._look is None or self._look.done()):

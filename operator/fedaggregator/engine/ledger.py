@@ -34,7 +34,7 @@ WENT_BACK = (
 )
 _LAST_S = 5.0  # for the last entries of a process that ends
 _EVERY_S = 5.0  # entries are in memory alone for so long
-_REFUSALS = 32  # of one site between two commits; of more the number is told
+_MOST = 32  # entries that one site can cause of a kind, between two commits; of more the number is told
 _Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -58,7 +58,7 @@ class Ledger:
         self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
         self._frontier, self._pending, self._since = Frontier(), list[bytes](), 0.0
         self._loaded = self._frontier  # as it was found
-        self._refusals: dict[str, int] = {}
+        self._told: dict[tuple[str, str], int] = {}  # by kind and site, since the last commit
         self._epoch = 0
         self._one = asyncio.Lock()
         self.public_key = str(self._signer.verifier)
@@ -86,18 +86,18 @@ class Ledger:
         self._pending.append(data)
         self._frontier = self._frontier.with_leaf(merkle.leaf_hash(data))
 
-    def refused(self, client: str, code: str, message: str) -> None:
-        """A site's message was not taken. A flood of them is counted."""
-        self._refusals[client] = self._refusals.get(client, 0) + 1
-        if self._refusals[client] <= _REFUSALS:
-            self.append("refused", client=client, code=code, message=message)
+    def caused(self, kind: str, client: str, **facts: Fact | None) -> None:
+        """One more entry that a site caused. A flood of them is counted."""
+        number = self._told[kind, client] = self._told.get((kind, client), 0) + 1
+        if number <= _MOST:
+            self.append(kind, client=client, **facts)
 
     def counted(self) -> None:
-        """Tells how many refusals were not told, and counts anew."""
-        for client, number in self._refusals.items():
-            if number > _REFUSALS:
-                self.append("refused", client=client, omitted=number - _REFUSALS)
-        self._refusals = {}
+        """Tells how many of them were not told, and counts anew."""
+        for (kind, client), number in self._told.items():
+            if number > _MOST:
+                self.append(kind, client=client, omitted=number - _MOST)
+        self._told = {}
 
     async def written(self, run: _Run) -> None:
         """Makes what is appended by now durable. `run`: of a blocking function, which is harmless when it is done again."""

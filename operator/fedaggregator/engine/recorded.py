@@ -4,15 +4,21 @@ What a commit makes true is told after HEAD has moved, so that the ledger never 
 aggregator that died in between is made up for by untold.py.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
+from fedapi.crd.job_status import AttestationStatus
 from fedapi.wire.anomalies import Anomaly
+from fedapi.wire.attestation import Attestation
 from fedapi.wire.issues import Method
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
+from fedcore.ledger.entries import Fact
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import Accepted, Event
 from fedcore.rounds.state import End, State
@@ -56,7 +62,7 @@ def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
 def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:
     """HEAD reaches a commit. `commit_sha256`: of its bytes in the store, which an older version may have written otherwise."""
     ledger.counted()
-    _left_out(ledger, commit.round, commit.attempt, commit.anomalies)
+    _anomalous(ledger, commit.round, commit.attempt, commit.anomalies)
     ledger.append(
         "committed",
         round=commit.round,
@@ -68,6 +74,41 @@ def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:
         samples=commit.total_samples,
         rolled_back_to=commit.rolled_back_to,
         skipped=commit.skipped or None,
+    )
+    if commit.privacy is not None:
+        charge = commit.privacy.model_dump(mode="json", exclude_none=True)
+        ledger.append("charged", round=commit.round, charge={name: _text(value) for name, value in charge.items()})
+    for each in commit.rollbacks:
+        ledger.append("rollback", round=commit.round, id=each.id, to=each.round, refused=each.refused or None)
+
+
+def configured(ledger: Ledger, before: JobConfig, now: JobConfig, config_sha256: str) -> None:
+    """Another configuration was read."""
+    was = dict(before)
+    changed = [name for name, value in now if was[name] != value]
+    ledger.append("configured", config_sha256=config_sha256, changed=changed)
+
+
+def attested(ledger: Ledger, own: AttestationStatus) -> None:
+    """The aggregator has evidence of where it runs, before sites may come."""
+    ledger.append(
+        "attested",
+        tee=own.tee,
+        evidence_sha256=own.evidence_sha256,
+        update_keys=own.update_keys,
+        affirmed_by=own.affirmed_by,
+    )
+
+
+def shown(ledger: Ledger, client: str, nonce: str, evidence: Attestation) -> None:
+    """A site was given evidence that was made for its nonce. What its verifier says of it, it tells nobody."""
+    ledger.caused(
+        "attested",
+        client,
+        tee=evidence.tee,
+        evidence_sha256=hashlib.sha256(evidence.evidence).hexdigest(),
+        update_keys={str(kem): sha256 for kem, sha256 in evidence.update_keys.items()},
+        nonce=nonce,
     )
 
 
@@ -118,18 +159,25 @@ def digests(manifest: UpdateManifest) -> dict[str, str]:
     return {name: payload.object.sha256 for name, payload in manifest.payloads.items()}
 
 
-def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
-    """Updates that were accepted and are in no model all the same, because the fold of this attempt found them anomalous."""
+def _anomalous(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
+    """Updates that this attempt found anomalous. Where they were left out, they are in no model though they were accepted."""
     for each in anomalies:
-        if each.is_excluded and each.attempt == attempt:
-            ledger.append(
-                "refused", client=each.client, round=round_, attempt=attempt, code="Anomalous", message=each.text
-            )
+        if each.attempt != attempt:
+            continue
+        of: dict[str, Fact] = {"client": each.client, "round": round_, "attempt": attempt}
+        ledger.append("anomalous", **of, action=each.action, norm=_text(each.norm), message=each.text)
+        if each.is_excluded:
+            ledger.append("refused", **of, code="Anomalous", message=each.text)
+
+
+def _text(value: object) -> str:
+    """Numbers with a fraction are told as texts: each reader of JSON has its own."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def failed(ledger: Ledger, failure: FailureRecord) -> None:
     """An attempt ended without a commit."""
-    _left_out(ledger, failure.round, failure.attempt, failure.anomalies)
+    _anomalous(ledger, failure.round, failure.attempt, failure.anomalies)
     ledger.append(
         "attemptFailed",
         round=failure.round,
