@@ -79,7 +79,7 @@ def test_a_site_gets_evidence_for_its_nonce_and_for_the_keys_that_it_meets(job, 
     assert told["updateKeys"] == attestation.update_keys
     assert "affirmedBy" not in told
     own, *shown = [each.facts for each in ledger_entries(job) if each.kind == "attested"]
-    assert (own["evidence_sha256"], own["update_keys"]) == (told["evidenceSHA256"], told["updateKeys"])
+    assert (own["evidence_sha256"], own["update_keys"]) == (told["evidenceSha256"], told["updateKeys"])
     first = {"client": "a", "nonce": NONCE, "evidence_sha256": hashlib.sha256(attestation.evidence).hexdigest()}
     assert first.items() <= shown[0].items()
 
