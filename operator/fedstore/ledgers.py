@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import rfc8785
 
+from fedapi.wire import signedcommit
 from fedapi.wire.layout import Layout
 from fedapi.wire.store import Anchor, Participant
 from fedapi.wire.store import Head as HeadRecord
@@ -79,6 +81,25 @@ def entry(data: bytes) -> Entry:
         raise LedgerBrokenError(str(error)) from error
 
 
+def tells(told: Entry, commit_sha256: str | None) -> bool:
+    """Whether an entry says that this commit happened."""
+    return told.kind == "committed" and told.facts.get("commit_sha256") == commit_sha256
+
+
+def commits_told(store: Readable, layout: Layout, size: int) -> frozenset[object]:
+    """Digests of the commits that the first entries tell."""
+    told = (entry(data) for some in _bundles(store, layout, size) for data in some)
+    return frozenset(each.facts["commit_sha256"] for each in told if each.kind == "committed")
+
+
+def is_signed(head: HeadRecord, job_uid: str, verifier: Verifier) -> bool:
+    """Whether HEAD carries that key's signature over its commit."""
+    if head.commit_sha256 is None or head.commit_signature is None:
+        return False
+    statement = signedcommit.statement(job_uid, head.round, head.commit_sha256)
+    return verifier.verifies(head.commit_signature, statement)
+
+
 def all_tiles(size: int) -> Iterator[Tile]:
     """All files of a ledger of that size but its checkpoint."""
     yield from tiles.of_level(size, None)
@@ -142,7 +163,7 @@ def verified(store: Readable, layout: Layout, verifier: Verifier, *, known: Anch
         if found is None:
             raise LedgerBrokenError(f"{layout.ledger(CHECKPOINT)} is missing: there is no ledger")
         try:
-            return _verified(store, layout, found, head[0] if head else None, known)
+            return _verified(store, layout, found, _Signed(head[0], verifier) if head else None, known)
         except LedgerBrokenError:
             now = store.head(layout.ledger(CHECKPOINT))
             if now is None or now.tag == found.tag:
@@ -150,7 +171,14 @@ def verified(store: Readable, layout: Layout, verifier: Verifier, *, known: Anch
     raise LedgerBrokenError(f"{layout.ledger(CHECKPOINT)} goes on faster than the ledger is read: verify a copy of it")
 
 
-def _verified(store: Readable, layout: Layout, found: Found, head: HeadRecord | None, known: Anchor | None) -> Verified:
+class _Signed(NamedTuple):
+    """HEAD, and by whose key its commit must be signed."""
+
+    head: HeadRecord
+    verifier: Verifier
+
+
+def _verified(store: Readable, layout: Layout, found: Found, signed: _Signed | None, known: Anchor | None) -> Verified:
     size = found.checkpoint.size
     bundles = [*_bundles(store, layout, size)]
     data = [each for some in bundles for each in some]
@@ -168,7 +196,7 @@ def _verified(store: Readable, layout: Layout, found: Found, head: HeadRecord | 
         raise LedgerBrokenError(
             f"{text}, and this ledger of {size} entries does not go on from there: an older one was put back"
         )
-    bound = _check_commits(store, layout, head, told, node) if head else []
+    bound = _check_commits(store, layout, signed, told, node) if signed else []
     return Verified(found.checkpoint, told, len(bound), min(bound, default=None))
 
 
@@ -218,13 +246,14 @@ def _parsed(bundles: list[list[bytes]]) -> list[Entry]:
     return told
 
 
-def _check_commits(
-    store: Readable, layout: Layout, head: HeadRecord, told: list[Entry], node: merkle.Node
-) -> list[int]:
-    """Rounds whose commits are bound to the ledger: each anchor is in it, and so is each commit but, perhaps, the last."""
+def _check_commits(store: Readable, layout: Layout, signed: _Signed, told: list[Entry], node: merkle.Node) -> list[int]:
+    """Rounds whose commits are bound to the ledger: each anchor is in it, and so is each commit. The last is signed, at least."""
     by_commit = {each.facts.get("commit_sha256"): each for each in told if each.kind == "committed"}
     bound = []
-    for link in history.chain(store, layout, head):
+    for link in history.chain(store, layout, signed.head):
+        is_last = link.sha256 == signed.head.commit_sha256
+        if is_last and by_commit and link.sha256 not in by_commit:
+            _check_signed(link, signed)
         anchor = link.record.ledger
         if anchor is None:
             continue  # an older version committed it
@@ -233,9 +262,16 @@ def _check_commits(
                 f"{link.key}: round {link.record.round} is bound to {anchor.size} entries with the root {anchor.root}"
             )
             raise LedgerBrokenError(f"{text}, and the ledger, of {len(told)} entries, has not that one")
-        _check_committed(link, by_commit.get(link.sha256), last=link.record.round == head.round)
+        _check_committed(link, by_commit.get(link.sha256), last=is_last)
         bound.append(link.record.round)
     return bound
+
+
+def _check_signed(link: Link, signed: _Signed) -> None:
+    """The last commit, which the ledger does not tell yet. Each binds the one before it, so that they are the job's, too."""
+    if not is_signed(signed.head, link.record.job_uid, signed.verifier):
+        text = f"{link.key}: no entry tells that round {link.record.round} was committed, and it is not signed"
+        raise LedgerBrokenError(f"{text}: somebody else has put it there")
 
 
 def _check_committed(link: Link, said: Entry | None, *, last: bool) -> None:

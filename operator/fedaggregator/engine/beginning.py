@@ -17,7 +17,9 @@ def begun(ledger: Ledger, state: State, head: Head, config_sha256: str, told: An
     """The ledger, ready to be appended to. `told`: what the job's status last said of it. StoreDamagedError."""
     tip = state.tip
     inherited = ledger.load(tip.ledger if tip else None, _may_inherit(state, head))
-    at, newest = ledger.durable.checkpoint, ledger.since(tip.round if tip else 0)
+    at, newest = ledger.durable.checkpoint, ledger.since(tip.previous_sha256 if tip else None)
+    if not inherited:  # a restored commit is told by who takes it first
+        ledger.check_head(head, newest)
     ledger.begin()
     ledger.append("started", epoch=head.epoch, round=head.round, config_sha256=config_sha256)
     if inherited or (head.lineage and not at.size):

@@ -258,7 +258,8 @@ class Engine:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._decided))
         key, *_ = await asyncio.gather(writing, *others)
-        await self._decided(partial(self.interpreter.move_head, effect.commit, key))
+        signature = await self.under_lock(self.ledger.signature, effect.commit)
+        await self._decided(partial(self.interpreter.move_head, effect.commit, key, signature))
         observed.durable(effect)
         recorded.committed(self.ledger, effect.commit, effect.commit.sealed().digest())
 

@@ -8,15 +8,16 @@ and makes room then, and then alone. What is appended, and when, is in recorded.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fedaggregator.errors import StoreDamagedError
 from fedaggregator.ports import Clock
 from fedapi.crd.ledger import LedgerStatus
+from fedapi.wire import signedcommit
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor
+from fedapi.wire.store import Anchor, CommitRecord, Head
 from fedcore.ledger import entries, merkle, tiles
 from fedcore.ledger.entries import Entry, Fact
 from fedcore.ledger.merkle import Frontier
@@ -31,6 +32,10 @@ COPY = "put the newest state of the store back, or the ledger's objects from a b
 WENT_BACK = (
     "put the newest state of the store back; to go on from this one all the same, set spec.rollbackTo to a committed round, "
     "with an id that was not used, and the ledger will say so"
+)
+UNSIGNED = (
+    "put the newest state of the store back; `fedloom store repair` goes back to the newest round that the ledger tells, where HEAD "
+    "carries no signature"
 )
 _LAST_S = 5.0  # for the last entries of a process that ends
 _EVERY_S = 5.0  # entries are in memory alone for so long
@@ -85,6 +90,19 @@ class Ledger:
             self._since = self._clock()
         self._pending.append(data)
         self._frontier = self._frontier.with_leaf(merkle.leaf_hash(data))
+
+    def signature(self, commit: CommitRecord) -> str:
+        """Over a commit that HEAD will name, by the ledger's key."""
+        return self._signer.signature(signedcommit.statement(self._layout.uid, commit.round, commit.sealed().digest()))
+
+    def check_head(self, head: Head, newest: Iterable[Entry]) -> None:
+        """StoreDamagedError where HEAD's commit is neither told in the ledger nor signed. Older versions kept no ledger at all."""
+        told = any(ledgers.tells(each, head.commit_sha256) for each in newest)
+        if head.commit_sha256 is None or not self.durable.checkpoint.size or told:
+            return
+        if not ledgers.is_signed(head, self._layout.uid, self._signer.verifier):
+            what = f"{head.commit_key}: the ledger does not tell of this commit of round {head.round}, and it is not signed"
+            raise StoreDamagedError(f"{what}: somebody else has put it there", UNSIGNED)
 
     def caused(self, kind: str, client: str, **facts: Fact | None) -> None:
         """One more entry that a site caused. A flood of them is counted."""
@@ -207,15 +225,15 @@ class Ledger:
         """Forgets what was appended and is not durable: a start that the store did not let come to its end is tried again."""
         self._pending, self._frontier = [], self._loaded
 
-    def since(self, committed_round: int) -> list[Entry]:
-        """The newest entries, oldest first: back to that of an earlier commit. Blocking."""
+    def since(self, commit_sha256: str | None) -> list[Entry]:
+        """The newest entries, oldest first: back to that of this commit, or all of them. Blocking."""
         found: list[Entry] = []
         size = self.durable.checkpoint.size
         for each in reversed(list(tiles.of_level(size, None))):
             for data in reversed(ledgers.bundle(self._store, self._layout, each)):
                 told = ledgers.entry(data)
                 found.append(told)
-                if told.kind == "committed" and int(str(told.facts.get("round", 0))) < committed_round:
+                if commit_sha256 is not None and ledgers.tells(told, commit_sha256):
                     return found[::-1]
         return found[::-1]
 

@@ -37,7 +37,7 @@ class _Missing(NamedTuple):
 
 
 def caught_up(ledger: Ledger, state: State, told: Sequence[Entry]) -> None:
-    """Tells what is missing. `told`: the newest entries, oldest first, back to a commit before the last."""
+    """Tells what is missing. `told`: the newest entries, oldest first, back to the commit before the last."""
     keys = [_key(each.kind, each.facts) for each in told if each.kind in _KNOWN_BY]
     since = keys  # the last commit
     if state.tip is not None and state.tip_sha256 is not None:

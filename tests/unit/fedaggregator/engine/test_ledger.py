@@ -295,3 +295,28 @@ def test_evidence_is_told_by_its_digest_and_who_asks_for_too_much_is_counted():
         "update_keys": {"X25519": "1" * 64},
         "nonce": f"{1:064x}",
     }
+
+
+def head_of(commit, **values):
+    return Head(epoch=2, round=commit.round, commit_key="k", commit_sha256=commit.digest(), **values)
+
+
+def test_a_commit_that_is_neither_told_nor_signed_is_nobodys_who_has_the_jobs_key():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    before, commit = state.tip, anomalous.commit_of(effects)
+    made = ledger(store)
+    recorded.committed(made, before, before.digest())
+    made.write()
+    newest = made.since(None)
+    made.check_head(head_of(before), newest)  # told
+    made.check_head(head_of(commit, commit_signature=made.signature(commit)), newest)
+    forged = ledger(MemoryStore(), seed=bytes(range(32))).signature(commit)
+    for signature in (None, forged, made.signature(before)):
+        with pytest.raises(StoreDamagedError, match="does not tell of this commit of round 1, and it is not signed"):
+            made.check_head(head_of(commit, commit_signature=signature), newest)
+
+
+def test_where_no_ledger_was_kept_no_commit_is_signed():
+    (state, _), made = anomalous.folding(), ledger(MemoryStore())
+    made.check_head(head_of(state.tip), [])
