@@ -7,6 +7,7 @@ training does not wait for the API server.
 import asyncio
 import contextlib
 import logging
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,14 +20,21 @@ _PAUSE_S = 1.0
 _PATIENCE_S = 5.0  # from when it was asked for, whatever a call takes
 
 
-async def told(sink: StatusSink, origin: str) -> Anchor | None:
-    """Entries and root; None where the status does not have them, or has those of another job of that name."""
+class Told(NamedTuple):
+    """What it says: of which origin the checkpoint was, how many entries it had, and the root."""
+
+    origin: str
+    anchor: Anchor
+
+
+async def told(sink: StatusSink, origin: str) -> Told | None:
+    """None where the status does not say it, or says it of another job of that name. `origin`: of the job's first ledger."""
     reason = f"no answer within {_PATIENCE_S:g} s"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 try:
-                    return _anchor((await asyncio.to_thread(sink.last)).get("ledger"), origin)
+                    return _told((await asyncio.to_thread(sink.last)).get("ledger"), origin)
                 except StatusUnavailableError as error:
                     reason = str(error)
                 await asyncio.sleep(_PAUSE_S)
@@ -34,11 +42,12 @@ async def told(sink: StatusSink, origin: str) -> Anchor | None:
     return None
 
 
-def _anchor(said: object, origin: str) -> Anchor | None:
-    if not isinstance(said, dict) or not str(said.get("publicKey")).startswith(f"{origin}+"):
+def _told(said: object, origin: str) -> Told | None:
+    name = str(said.get("publicKey")).partition("+")[0] if isinstance(said, dict) else ""
+    if not isinstance(said, dict) or not (name == origin or name.startswith(f"{origin}/")):
         return None
     try:
-        return Anchor(size=said.get("size"), root=said.get("root"))
+        return Told(name, Anchor(size=said.get("size"), root=said.get("root")))
     except ValidationError as error:
         log.warning("status.ledger is not read", extra={"fields": {"reason": str(error)}})
         return None

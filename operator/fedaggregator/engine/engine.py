@@ -36,16 +36,17 @@ from fedaggregator.errors import (
     WorkCancelledError,
     store_failed,
 )
+from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import Anchor, CommitRecord
+from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Finish, Fold, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
-from fedstore import many
+from fedstore import ledgerrestarts, many
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError, UnfitStoreError
 from fedstore.objectstore import ObjectStore
 
@@ -95,7 +96,7 @@ class Engine:
         self.state: State
         self._check = ModelCheck(self, store)
 
-    async def start(self, told: Awaitable[Anchor | None] | None = None) -> None:
+    async def start(self, told: Awaitable[Told | None] | None = None) -> None:
         """Takes HEAD and goes on from what the store holds. `told`: of the ledger, as the job's status last said it."""
         config = self._config.first()
         layout = State(config, 0).layout
@@ -120,7 +121,8 @@ class Engine:
         )
         ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
         known = await told if told else None
-        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known)
+        restart = await self._decided(partial(ledgerrestarts.newest, self._store, layout))
+        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known, restart)
         self.ledger = await self._decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
@@ -258,8 +260,9 @@ class Engine:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._decided))
         key, *_ = await asyncio.gather(writing, *others)
-        signature = await self.under_lock(self.ledger.signature, effect.commit)
-        await self._decided(partial(self.interpreter.move_head, effect.commit, key, signature))
+        await self._decided(
+            partial(self.interpreter.move_head, effect.commit, key, self.ledger.signature(effect.commit))
+        )
         observed.durable(effect)
         recorded.committed(self.ledger, effect.commit, effect.commit.sealed().digest())
 

@@ -17,18 +17,21 @@ from fedaggregator.ports import Clock
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.wire import signedcommit
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor, CommitRecord, Head
+from fedapi.wire.store import Anchor, CommitRecord, Head, LedgerRestart
 from fedcore.ledger import entries, merkle, tiles
 from fedcore.ledger.entries import Entry, Fact
 from fedcore.ledger.merkle import Frontier
 from fedcore.ledger.note import Checkpoint, Signer
 from fedcore.ledger.tiles import CHECKPOINT, Edge, Tile
-from fedstore import ledgers, many
+from fedstore import ledgerrestarts, ledgers, many
 from fedstore.errors import AlreadyExistsError, HeadMovedError, StoreError
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.objectstore import ObjectStore
 
-COPY = "put the newest state of the store back, or the ledger's objects from a backup; `fedloom ledger verify` names what is broken"
+COPY = (
+    "put the newest state of the store back, or the ledger's objects from a backup; `fedloom ledger verify` names what is broken. "
+    "Where there is none, `fedloom store repair` has another ledger begun, which says so"
+)
 WENT_BACK = (
     "put the newest state of the store back; to go on from this one all the same, set spec.rollbackTo to a committed round, "
     "with an id that was not used, and the ledger will say so"
@@ -59,14 +62,23 @@ class Ledger:
 
     def __init__(self, store: ObjectStore, layout: Layout, seed: bytes, clock: Clock) -> None:
         self._store, self._layout, self._clock = store, layout, clock
-        self._signer = Signer(layout.ledger_origin, seed)
+        self._seed, self._signer = seed, Signer(layout.ledger_origin, seed)
         self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
         self._frontier, self._pending, self._since = Frontier(), list[bytes](), 0.0
         self._loaded = self._frontier  # as it was found
         self._told: dict[tuple[str, str], int] = {}  # by kind and site, since the last commit
         self._epoch = 0
         self._one = asyncio.Lock()
-        self.public_key = str(self._signer.verifier)
+
+    @property
+    def origin(self) -> str:
+        """What its checkpoints are of: another one for each time that a repair had it begun anew."""
+        return self._signer.origin
+
+    @property
+    def public_key(self) -> str:
+        """By which its checkpoints are verified."""
+        return str(self._signer.verifier)
 
     @property
     def anchor(self) -> Anchor:
@@ -95,10 +107,11 @@ class Ledger:
         """Over a commit that HEAD will name, by the ledger's key."""
         return self._signer.signature(signedcommit.statement(self._layout.uid, commit.round, commit.sealed().digest()))
 
-    def check_head(self, head: Head, newest: Iterable[Entry]) -> None:
+    def check_head(self, head: Head, newest: Iterable[Entry], *, begins_anew: bool = False) -> None:
         """StoreDamagedError where HEAD's commit is neither told in the ledger nor signed. Older versions kept no ledger at all."""
         told = any(ledgers.tells(each, head.commit_sha256) for each in newest)
-        if head.commit_sha256 is None or not self.durable.checkpoint.size or told:
+        has_none = not self.durable.checkpoint.size and not begins_anew
+        if head.commit_sha256 is None or has_none or told:
             return
         if not ledgers.is_signed(head, self._layout.uid, self._signer.verifier):
             what = f"{head.commit_key}: the ledger does not tell of this commit of round {head.round}, and it is not signed"
@@ -182,11 +195,14 @@ class Ledger:
         own = Checkpoint(self._signer.origin, at.size, at.root)
         self.durable = replace(self.durable, checkpoint=own, tag=self._move(self._signed(at.size, at.root)))
 
-    def load(self, bound: Anchor | None, inherits: bool) -> bool:
+    def load(self, bound: Anchor | None, inherits: bool, restart: LedgerRestart | None = None) -> bool:
         """Goes on from what the store has; whether that was written by another job. Blocking. StoreDamagedError.
 
-        `bound`: what the last commit says of it. `inherits`: whether the store was restored from another job's.
+        `bound`: what the last commit says of it. `inherits`: whether the store was restored from another job's. `restart`: the
+        repair since which it is another one.
         """
+        self._signer = Signer(ledgerrestarts.origin(self._layout, restart), self._seed)
+        self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
         try:
             found = ledgers.checkpoint(self._store, self._layout, self._signer.verifier, inherits=inherits)
             if found is not None:

@@ -2,15 +2,15 @@
 
 Called by fedaggregator.repair (on a volume) and fedlocal.records. A round is whole when its commit is, all commits before
 it are, and its model, and what its strategy remembers, have the SHA-256 that was committed; and the ledger, where it can be
-read, tells it. Nothing else is written and nothing is deleted: what HEAD no
-longer reaches is made again by the next aggregator. Blocking.
+read, tells it. A ledger that is broken is put aside, and the next aggregator begins another. Nothing else is written and nothing
+is lost: what HEAD no longer reaches is made again by the next aggregator. Blocking.
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterator
 
-from fedaggregator.engine import records, verified
+from fedaggregator.engine import ledgersalvage, records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.layout import Layout
@@ -25,13 +25,25 @@ from fedstore.objectstore import ObjectStore
 COPY = "put the store back from a copy; a model that you need is a file of it, and its name ends in its SHA-256"
 
 
-def repaired(store: ObjectStore, layout: Layout) -> Iterator[str]:
-    """Says, line by line, what is damaged and what was done. StoreDamagedError when nothing whole is left to go back to."""
+def repaired(store: ObjectStore, layout: Layout, public_key: str = "") -> Iterator[str]:
+    """Says, line by line, what is damaged and what was done. StoreDamagedError when nothing whole is left to go back to.
+
+    `public_key`: of the ledger, as the job's status says it, where it does.
+    """
     trouble = _trouble(store, layout)
-    if not trouble:
+    if trouble:
+        yield trouble
+        yield from _head_set(store, layout)
+    ledger_trouble = ledgersalvage.trouble(store, layout, public_key)
+    if ledger_trouble:
+        yield f"the ledger is broken: {ledger_trouble}"
+        origin = ledgersalvage.put_aside(store, layout, ledger_trouble)
+        yield f"what is left of it was put aside: the job goes on with a ledger of its own, {origin}"
+    if not trouble and not ledger_trouble:
         yield "the store is whole: nothing was changed"
-        return
-    yield trouble
+
+
+def _head_set(store: ObjectStore, layout: Layout) -> Iterator[str]:
     found = list(history.objects(store, layout))
     before = store.head(layout.head)
     head = _head(store, layout, found, before.data if before else b"")

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedapi.crd.fields import Sha256, StatusPart
+from fedapi.jsonvalue import JsonView
 
 
 class LedgerStatus(StatusPart):
@@ -16,3 +17,9 @@ class LedgerStatus(StatusPart):
         description="Ed25519 key that signs its checkpoints, as C2SP signed notes have it (NAME+ID+BASE64): what `fedloom ledger "
         "verify --public-key` takes. Keep a copy outside this cluster."
     )
+
+
+def public_key(status: JsonView) -> str:
+    """Of a job's status: that of its ledger; empty where it says none."""
+    ledger = status.get("ledger")
+    return str(ledger.get("publicKey") or "") if isinstance(ledger, dict) else ""

@@ -17,6 +17,7 @@ Fact = str | int | bool | list[str] | dict[str, str]
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "started": "an aggregator took the job; what another had in memory at its death is not in the ledger",
+        "restarted": "the ledger begins anew: a repair found the one before broken",
         "restored": "the job goes on from a backup of another",
         "configured": "the job's configuration is another one",
         "planned": "sites were selected for a round",

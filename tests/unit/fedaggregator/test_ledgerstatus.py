@@ -7,6 +7,7 @@ import pytest
 
 from fedaggregator import ledgerstatus
 from fedaggregator.errors import StatusUnavailableError
+from fedaggregator.ledgerstatus import Told
 from fedapi.wire.store import Anchor
 
 ORIGIN, ROOT = "fedloom.dev/ledger/lab/job", "a" * 64
@@ -39,7 +40,7 @@ def told(sink):
 
 @pytest.mark.parametrize("fails", [0, 3])
 def test_it_is_asked_again_until_somebody_says_it(fails):
-    assert told(Sink(SAID, fails)) == Anchor(size=3, root=ROOT)
+    assert told(Sink(SAID, fails)) == Told(ORIGIN, Anchor(size=3, root=ROOT))
 
 
 @pytest.mark.parametrize(
