@@ -17,14 +17,9 @@ from fedstore import ledgerrestarts
 _LINEAGE = 100  # jobs that are named, the newest
 
 
-def begun(
-    ledger: Ledger, state: State, head: Head, config_sha256: str, told: Told | None, restart: LedgerRestart | None
-) -> Ledger:
-    """The ledger, ready to be appended to. `told`: what the job's status last said of it. StoreDamagedError.
-
-    `restart`: the last repair that had it begun anew.
-    """
-    tip = state.tip
+def begun(ledger: Ledger, state: State, head: Head, config_sha256: str, told: Told | None) -> Ledger:
+    """The ledger, ready to be appended to. `told`: what the job's status last said of it. StoreDamagedError."""
+    tip, restart = state.tip, ledger.restart()
     goes_on = restart is None or restart.commit_sha256 != head.commit_sha256  # from a commit that is bound to it
     inherited = ledger.load(tip.ledger if tip and goes_on else None, _may_inherit(state, head), restart)
     at, newest = ledger.durable.checkpoint, ledger.since(tip.previous_sha256 if tip else None)

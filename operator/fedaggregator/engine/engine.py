@@ -46,7 +46,7 @@ from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, F
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
-from fedstore import ledgerrestarts, many
+from fedstore import many
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError, UnfitStoreError
 from fedstore.objectstore import ObjectStore
 
@@ -121,8 +121,7 @@ class Engine:
         )
         ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
         known = await told if told else None
-        restart = await self._decided(partial(ledgerrestarts.newest, self._store, layout))
-        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known, restart)
+        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known)
         self.ledger = await self._decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
@@ -244,8 +243,7 @@ class Engine:
                 case Fold() | Encode() | FindRound() | FindModel():
                     self._spawn(self._answered(effect))
                 case Discard():
-                    discard = partial(self.blocking, self.interpreter.discard, effect)
-                    self._spawn(self._discarding.done(discard))
+                    self._spawn(self._discarding.done(partial(self.blocking, self.interpreter.discard, effect)))
                 case WriteEvaluation():
                     waiting = (effect,)
                 case Commit():
@@ -269,8 +267,7 @@ class Engine:
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):
             await self._decided(partial(self.interpreter.write_issues, issued))
-            if issued.omitted:
-                self.ledger.append("issued", omitted=issued.omitted)
+            recorded.omitted(self.ledger, issued)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:

@@ -88,7 +88,10 @@ class Ledger:
     def status(self) -> LedgerStatus | None:
         """What the job's status says of it: what is durable. None where nothing is yet."""
         at = self.durable.checkpoint
-        return LedgerStatus(size=at.size, root=at.root.hex(), public_key=self.public_key) if at.size else None
+        if not at.size:
+            return None
+        restarts = ledgerrestarts.number(self._layout, self.origin) or None
+        return LedgerStatus(size=at.size, root=at.root.hex(), public_key=self.public_key, restarts=restarts)
 
     @property
     def due(self) -> bool:
@@ -194,6 +197,10 @@ class Ledger:
         self._epoch, at = epoch, self.durable.checkpoint
         own = Checkpoint(self._signer.origin, at.size, at.root)
         self.durable = replace(self.durable, checkpoint=own, tag=self._move(self._signed(at.size, at.root)))
+
+    def restart(self) -> LedgerRestart | None:
+        """The last repair that had it begun anew. Blocking."""
+        return ledgerrestarts.newest(self._store, self._layout)
 
     def load(self, bound: Anchor | None, inherits: bool, restart: LedgerRestart | None = None) -> bool:
         """Goes on from what the store has; whether that was written by another job. Blocking. StoreDamagedError.

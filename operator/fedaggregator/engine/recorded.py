@@ -13,7 +13,7 @@ from fedaggregator.ports import Holder
 from fedapi.crd.job_status import AttestationStatus
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.attestation import Attestation
-from fedapi.wire.issues import Method
+from fedapi.wire.issues import IssueRecord, Method
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
@@ -57,6 +57,12 @@ def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
         samples=record.samples,
         evaluation_sha256=record.sealed().digest(),
     )
+
+
+def omitted(ledger: Ledger, issues: IssueRecord) -> None:
+    """More was issued than is told."""
+    if issues.omitted:
+        ledger.append("issued", omitted=issues.omitted)
 
 
 def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:

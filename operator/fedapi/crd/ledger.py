@@ -17,6 +17,11 @@ class LedgerStatus(StatusPart):
         description="Ed25519 key that signs its checkpoints, as C2SP signed notes have it (NAME+ID+BASE64): what `fedloom ledger "
         "verify --public-key` takes. Keep a copy outside this cluster."
     )
+    restarts: int | None = Field(
+        None,
+        ge=1,
+        description="How often a repair found it broken and had another one begun, whose origin ends in the number of it. Absent: never.",
+    )
 
 
 def public_key(status: JsonView) -> str:

@@ -86,6 +86,7 @@ def test_a_repair_has_it_begun_anew_and_whoever_verifies_is_told(job, fault):
     close_clients()
     signer = Signer(f"{job.layout.ledger_origin}/2", ledger_seed(JOB_KEY))
     assert public_key(job) == str(signer.verifier)
+    assert job.status()["ledger"]["restarts"] == 1
     found = ledgers.verified(store, job.layout, signer.verifier)
     assert (found.commits, found.first_round) == (2, 3), "rounds 0 to 2 are bound to the one before"
     told = found.restarted.facts

@@ -227,7 +227,7 @@ def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_co
     tip = state.tip.model_copy(update={} if has_committed else {"job_uid": uid})
     asked = (Ledger(store, layout, SEED, lambda: 1.0), replace(state, tip=tip), Head(epoch=2, round=0, lineage=(uid,)))
     with pytest.raises(StoreDamagedError, match="and the key is that of" if has_committed else "have the root"):
-        beginning.begun(*asked, "0" * 64, None, None)
+        beginning.begun(*asked, "0" * 64, None)
 
 
 @pytest.mark.parametrize(("action", "told"), [("Exclude", ["d"]), ("Warn", [])])
