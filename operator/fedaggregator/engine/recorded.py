@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
 from fedapi.crd.job_status import AttestationStatus
-from fedapi.wire.anomalies import Anomaly
+from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.attestation import Attestation
 from fedapi.wire.issues import IssueRecord, Method
 from fedapi.wire.job import JobConfig
@@ -69,6 +69,8 @@ def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:
     """HEAD reaches a commit. `commit_sha256`: of its bytes in the store, which an older version may have written otherwise."""
     ledger.counted()
     _anomalous(ledger, commit.round, commit.attempt, commit.anomalies)
+    for undoing in commit.undoings:
+        _undone(ledger, commit.round, undoing)
     ledger.append(
         "committed",
         round=commit.round,
@@ -179,6 +181,17 @@ def _anomalous(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[An
 def _text(value: object) -> str:
     """Numbers with a fraction are told as texts: each reader of JSON has its own."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:
+    """What an anomaly has undone, or, as an alert, why nothing was."""
+    told: dict[str, str | int | None] = {
+        "cause": undoing.cause, "client": undoing.client or None, "anomaly": undoing.round, "round": committed,
+    }  # fmt: skip
+    if undoing.refused:
+        ledger.append("alert", reason="NotUndone", message=undoing.refused, **told)
+        return
+    ledger.append("undone", to=undoing.to, rounds=[str(each) for each in undoing.rounds], **told)
 
 
 def failed(ledger: Ledger, failure: FailureRecord) -> None:

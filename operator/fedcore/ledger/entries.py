@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "committed": "a round happened",
         "charged": "what the models up to a round tell of one site at most",
         "rollback": "what became of a request to go back to an earlier round",
+        "undone": "updates are in the model no more, because of an anomaly",
         "alert": "somebody should look",
         "ended": "training is over",
     }
