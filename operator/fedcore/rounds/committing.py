@@ -12,6 +12,7 @@ from fedcore.rounds import (
     anomalies,
     broadcasting,
     budget,
+    closing,
     evaluateonly,
     evaluation,
     heldout,
@@ -157,7 +158,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         anomalies=anomalies.recorded(state, folded.judged),
         rollbacks=recorded(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, attempt.plan),
+        privacy=budget.charge(state, closing.fold(state, attempt)) if attempt.plan.privacy else None,
     ).sealed()
 
 
