@@ -34,7 +34,9 @@ class Noise:
     key: bytes = field(repr=False)
     scale: float  # its standard deviation
     numbers: Mapping[str, int]  # of the model's tensors
-    earlier: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)  # shares of the noise of earlier rounds' keys
+    earlier: tuple[tuple[float, bytes], ...] = field(
+        default=(), repr=False
+    )  # shares of the noise of earlier rounds' keys
 
     def of(self, span: Span) -> Array:
         """What is added to a span, whichever piece of the model that is."""

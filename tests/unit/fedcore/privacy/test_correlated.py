@@ -37,7 +37,15 @@ def commit(round_: int, done: Mechanism | None = None, uid: str = "uid", **value
         numbers = done.model_dump(include={"mode", "clip_norm", "noise_multiplier", "delta"})
         charge = Charge(epsilon=0, row=row, **numbers)
     return CommitRecord(
-        job_uid=uid, round=round_, attempt=1, epoch=1, model=MODEL, planned_at=1, committed_at=2, privacy=charge, **values
+        job_uid=uid,
+        round=round_,
+        attempt=1,
+        epoch=1,
+        model=MODEL,
+        planned_at=1,
+        committed_at=2,
+        privacy=charge,
+        **values,
     )
 
 
@@ -98,7 +106,12 @@ def test_a_round_that_nobody_took_part_in_has_no_noise_and_is_a_row_all_the_same
     assert account.with_commit(commit(5, done)).squares == pytest.approx(sensitivity_squared(4, 5, 5))
 
 
-NEW_NUMBERS = [asked(noise=2.0), asked(noise=1.0, clip=2.0), asked(noise=1.0, shape=(3, 5)), asked(noise=1.0, shape=(4, 4))]
+NEW_NUMBERS = [
+    asked(noise=2.0),
+    asked(noise=1.0, clip=2.0),
+    asked(noise=1.0, shape=(3, 5)),
+    asked(noise=1.0, shape=(4, 4)),
+]
 
 
 @pytest.mark.parametrize("other", NEW_NUMBERS, ids=["noise", "clip", "bands", "separation"])

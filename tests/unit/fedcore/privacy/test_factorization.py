@@ -1,7 +1,7 @@
 """The matrix of correlated noise: against jax-privacy, against all patterns of participation, and what it gains."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def patterns(rounds: list[int], apart: int):
     """All ways in which a site can take part in some rounds, so many apart."""
     for chosen in product((0, 1), repeat=len(rounds)):
         taken = [each for each, one in zip(rounds, chosen, strict=True) if one]
-        if all(b - a >= apart for a, b in zip(taken, taken[1:], strict=False)):
+        if all(b - a >= apart for a, b in pairwise(taken)):
             yield np.array(chosen)
 
 
@@ -53,7 +53,9 @@ def test_it_is_jax_privacy_s(numbers, squared, mean):
 def test_a_round_has_the_coefficients_of_a_square_root():
     assert noising(6) == (1.0, -0.5, -0.125, -0.0625, -0.0390625, -0.02734375)
     twice = np.convolve(noising(60), noising(60))[:60]
-    assert twice == pytest.approx([1.0, -1.0, *[0.0] * 58], abs=1e-12), "whose square takes each round's noise back in the next"
+    assert twice == pytest.approx([1.0, -1.0, *[0.0] * 58], abs=1e-12), (
+        "whose square takes each round's noise back in the next"
+    )
 
 
 @pytest.mark.parametrize("bands", [2, 3, 5, 9])
@@ -84,7 +86,7 @@ def test_the_strategy_never_rises_and_is_positive(bands):
         taken = min(row, bands - 1)
         column.append(-sum(noising(bands)[k] * column[row - k] for k in range(1, taken + 1)))
     assert min(column) > 0
-    assert all(a >= b for a, b in zip(column, column[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(column))
 
 
 def test_more_rows_cost_more_and_the_first_rows_stay_the_same():
@@ -107,4 +109,6 @@ def test_with_every_site_in_every_round_nothing_is_gained():
     """Why min_separation is 2 at least: no matrix can gain more than 1 - sqrt(2/3) there, and this one loses."""
     rows = 20
     independent = math.sqrt(rows * (rows + 1) / 2)
-    assert all(math.sqrt(sensitivity_squared(bands, 1, rows) * error(bands, rows)) > independent for bands in range(2, 20))
+    assert all(
+        math.sqrt(sensitivity_squared(bands, 1, rows) * error(bands, rows)) > independent for bands in range(2, 20)
+    )
