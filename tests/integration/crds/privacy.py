@@ -23,6 +23,7 @@ def strategy(name, **numbers):
 
 
 MATRIX = {"matrixFactorization": {"minSeparation": 3}}
+LOCAL_STEPS = {"training": {"optimizer": {"name": "AdamW", "learningRate": "0.001"}, "localSteps": 500}}
 DRAWN = {"clients": {"policy": "Random", "perRound": 2}}
 
 
@@ -76,7 +77,11 @@ PRIVACY = [
         "another site's update counts where one stays away",
     ),
     with_matrix({}, {"clients": {}}, "policy All leaves nobody for those"),
-    with_matrix(strategy("DiLoCo"), strategy("DiLoCo", diLoCo={"fragments": 2}), "in which another fragment travels"),
+    with_matrix(
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={}),
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={"fragments": 2}),
+        "in which another fragment travels",
+    ),
     with_matrix(
         {},
         {
