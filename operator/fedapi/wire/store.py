@@ -16,7 +16,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, Mechanism
+from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import Metrics
 
@@ -145,7 +145,12 @@ class PlanRecord(Record):
     privacy: Mechanism | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="How updates are clipped and what noise is added; None: neither.",
+        description="How the hub clips updates and what noise it adds; None: neither.",
+    )
+    site_noise: SiteNoise | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the sites clip their updates and what noise they add; None: neither.",
     )
     image: str = ""
 
@@ -346,6 +351,9 @@ class FailureRecord(Record):
     )
     anomalies: tuple[Anomaly, ...] = Field(
         (), exclude_if=lambda value: not value, description="Anomalous updates of it."
+    )
+    site_noise: SiteNoise | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )
 
 

@@ -161,7 +161,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         rollbacks=recorded(state),
         undoings=undone(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, closing.fold(state, attempt)) if attempt.plan.privacy else None,
+        privacy=budget.charge(state, closing.fold(state, attempt)),
     ).sealed()
 
 
