@@ -111,9 +111,9 @@ PRIVACY = [
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         "another site's update counts where one stays away",
     ),
-    numbers(
-        {"matrixFactorization": {"minSeparation": 2}, "mode": "Central"},
-        {"matrixFactorization": {"minSeparation": 2}, "mode": "Local"},
+    with_matrix(
+        {},
+        {"privacy": {"differentialPrivacy": CENTRAL | MATRIX | {"mode": "Local"}}},
         "matrixFactorization correlates the noise that the aggregator adds",
     ),
     with_matrix({}, {"clients": {}}, "policy All leaves nobody for those"),
