@@ -37,7 +37,7 @@ ANOMALIES = (
         ".anomalies",
     ),
     rule(
-        "!has(self.anomalies) || !has(self.privacy)",
+        "!has(self.anomalies) || !has(self.privacy) || !has(self.privacy.differentialPrivacy)",
         "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon accounts for: remove it, "
         "or privacy; clipNorm bounds what an update can do",
         ".anomalies",

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
+from fedapi.crd.secureaggregation import SUMS, SecureAggregation
 from fedapi.wire import privacy as wire
 
-# Sums of updates, whatever the hub's optimizer makes of them: then the bound of one update bounds what all that follows tells.
-SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
+_PRIVATE = "has(self.privacy) && has(self.privacy.differentialPrivacy)"
 
 
 class DifferentialPrivacy(Part):
@@ -84,35 +84,59 @@ class DifferentialPrivacy(Part):
 
 
 class Privacy(Part):
-    """What may be told of a site by what the job releases."""
+    """What may be told of a site, by what the job releases and to the aggregator itself."""
 
-    differential_privacy: DifferentialPrivacy = Field(
-        description="A bound, accounted round by round, on what the models tell of one site."
+    differential_privacy: DifferentialPrivacy | None = Field(
+        None,
+        description="A bound, accounted round by round, on what the models tell of one site; absent: nothing bounds it.",
+    )
+    secure_aggregation: SecureAggregation | None = Field(
+        None,
+        description="Sums of updates under masks, of which the aggregator sees no single one; absent: it sees each.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.differentialPrivacy) || has(self.secureAggregation)",
+                "privacy needs differentialPrivacy or secureAggregation: say one, or remove privacy",
+            ),
+            rule(
+                "has(self.differentialPrivacy) == has(oldSelf.differentialPrivacy)",
+                "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: "
+                "delete the job and create it anew",
+            ),
+            rule(
+                "has(self.secureAggregation) == has(oldSelf.secureAggregation)",
+                "privacy.secureAggregation cannot be added or removed after creation, since sites have trained on its promise: delete the "
+                "job and create it anew",
+            ),
+        )
     )
 
 
 PRIVATE = (  # rules of a FederatedJob's spec
     rule(
         "has(self.privacy) == has(oldSelf.privacy)",
-        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the job and create "
-        "it anew",
+        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon, and rounds without masks hide "
+        "nothing: delete the job and create it anew",
     ),
     rule(
-        f"!has(self.privacy) || self.strategy.name in {list(SUMS)}",
+        f"!({_PRIVATE}) || self.strategy.name in {list(SUMS)}",
         f"privacy.differentialPrivacy goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
         "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
         "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
         ".strategy",
     ),
     rule(
-        "!has(self.privacy) || !has(self.clients.overrides) || "
+        f"!({_PRIVATE}) || !has(self.clients.overrides) || "
         "self.clients.overrides.all(each, !has(each.modelWidth) || double(each.modelWidth) >= 1.0)",
         "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with privacy remove "
         "modelWidth from clients.overrides",
         ".clients.overrides",
     ),
     rule(
-        "!has(self.privacy) || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
+        f"!({_PRIVATE}) || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
         "with overSelection another site's update counts where one stays away, so that who takes part moves the sum by two updates "
         "and not by one: with privacy remove round.overSelection",
         ".round.overSelection",
