@@ -10,6 +10,7 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/entrust      EntrustRequest -> EntrustAnswer
     POST /v1/sites/{client}/recall       RecallRequest  -> Recalled
     POST /v1/sites/{client}/attest       AttestationRequest -> Attestation
+    POST /v1/sites/{client}/secure       SecureSaid     -> SecureAnswer   (wire.secureround; long poll)
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
 A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other
@@ -48,6 +49,7 @@ from fedapi.wire.message import (
     Sha256,
 )
 from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
 MAX_METRICS = 32  # of one report
@@ -204,6 +206,11 @@ class TrainOrder(Message):
         "first committed round on.",
     )
     initial: Initial = None
+    secure: SecureOrder | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`. Without it they are not.",
+    )
 
     @property
     def base_sha256(self) -> str:
@@ -274,6 +281,16 @@ class Payload(Message):
         None,
         exclude_if=lambda value: value is None,
         description="By which the object is encrypted: what it is then lies in its chunks (wire.ciphertext).",
+    )
+    masked: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian.",
+    )
+    clipped: Natural = Field(
+        0,
+        exclude_if=lambda value: not value,
+        description="Values beyond the range of the sum, which were set to its end.",
     )
 
 

@@ -17,6 +17,7 @@ from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
 from fedapi.wire.privacy import Charge, Mechanism
+from fedapi.wire.secureround import SecurePlan
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import Metrics
 
@@ -146,6 +147,11 @@ class PlanRecord(Record):
         None,
         exclude_if=lambda value: value is None,
         description="How updates are clipped and what noise is added; None: neither.",
+    )
+    secure: SecurePlan | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How updates are summed under masks; None: each is seen by itself.",
     )
     image: str = ""
 

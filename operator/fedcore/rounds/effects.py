@@ -14,6 +14,7 @@ from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.rounds.state import End, Outgoing
+from fedcore.secagg.hub import HubState
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ class Fold:
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
     privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
     judging: Judging | None = None  # None: all updates count
+    secure: HubState | None = (
+        None  # where the terms' updates are masked: what opens their sum, and nothing else of them
+    )
 
     def without(self, clients: Collection[str]) -> "Fold":
         """The fold of the other updates."""
