@@ -21,7 +21,7 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.discarding import Discarding
 from fedaggregator.engine.folding import strategy_rules
 from fedaggregator.engine.historyfile import HistoryFile
-from fedaggregator.engine.interpreter import Interpreter
+from fedaggregator.engine.interpreter import Interpreter, Long
 from fedaggregator.engine.issues import Issues
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.engine.outage import Outage
@@ -41,7 +41,18 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import Anchor, CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Finish, Fold, WriteEvaluation
+from fedcore.rounds.effects import (
+    Commit,
+    Discard,
+    Effect,
+    Encode,
+    FindModel,
+    FindRound,
+    Finish,
+    Fold,
+    Measure,
+    WriteEvaluation,
+)
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -238,7 +249,7 @@ class Engine:
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold() | Encode() | FindRound() | FindModel():
+                case Fold() | Encode() | Measure() | FindRound() | FindModel():
                     self._spawn(self._answered(effect))
                 case Discard():
                     discard = partial(self.blocking, self.interpreter.discard, effect)
@@ -273,7 +284,7 @@ class Engine:
             if isinstance(effect, Finish):
                 await self.ledger.written(self._decided)
 
-    async def _answered(self, order: Fold | Encode | FindRound | FindModel) -> None:
+    async def _answered(self, order: Long) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
         if isinstance(order, FindRound | FindModel):
             await self._discarding.over()
@@ -282,7 +293,7 @@ class Engine:
                 event = await self.retried(answer)
             except WorkCancelledError:
                 return
-            except DamagedError as error:  # of the model that was to be encoded
+            except DamagedError as error:  # of the model that was to be encoded, or measured
                 if isinstance(order, Encode) and self.state.encoding != order.what:
                     return
                 self.damaged(error.found)

@@ -13,7 +13,7 @@ from fedapi.wire.store import CommitRecord
 
 @dataclass(frozen=True)
 class RecordKey:
-    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure or issues."""
+    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure, issues, or a step under masks."""
 
     round: int
     epoch: int
@@ -114,7 +114,8 @@ StoreKey = (
 )
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(
-    rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues)\.json)"
+    rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues|"
+    r"secure-(?:participants|shares|consents|openings))\.json)"
 )
 _SITE_EVALUATION = re.compile(rf"{_ROUND}/sites/([^/]+)/{_SHA256}/{re.escape(SITE_EVALUATION)}")
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")

@@ -22,6 +22,7 @@ from fedapi.wire.protocol import (
     OLDEST_AT_HUB,
     PROTOCOL,
     PROXIMAL,
+    SECAGG,
     SUB_MODELS,
 )
 from fedapi.wire.store import PlanRecord
@@ -87,6 +88,8 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:
         yield ENCRYPTION, "storage.clientEncryption", "switch that off"
+    if work.secure is not None:
+        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
     if work.compression is not None:
         yield COMPRESSION, f"compression.codec {work.compression.codec}", "set it to None"
     if (encoding := _download(work)) is not None:

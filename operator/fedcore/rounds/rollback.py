@@ -26,7 +26,10 @@ def due(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return _with_refusal(state, asked, refused), ()
     if state.seeking is None or state.seeking.asked != asked:
         return replace(state, seeking=Seeking(asked)), (FindRound(asked),)
-    if state.seeking.commit is None or state.phase is Phase.FOLDING:  # the round that is being made is committed first
+    if state.seeking.commit is None or state.phase in (
+        Phase.OPENING,
+        Phase.FOLDING,
+    ):  # the round that is being made is committed first
         return state, ()
     return _rolled_back(state, state.seeking, state.seeking.commit, now)
 
