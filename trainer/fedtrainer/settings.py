@@ -260,6 +260,11 @@ class TrainerSettings(HubSettings):
         validation_alias=names.ENV_SIGNING_KEY_DIR,
         description="Folder with signing.key, by which the site signs its updates and reports; absent: it signs nothing.",
     )
+    peer_keys_dir: Path | None = Field(
+        None,
+        validation_alias=names.ENV_PEER_KEYS_DIR,
+        description="Folder with the other sites' public keys, a file per site; absent: they are what they were when first seen.",
+    )
     state_key_dir: Path | None = Field(
         None,
         validation_alias=names.ENV_STATE_KEY_DIR,

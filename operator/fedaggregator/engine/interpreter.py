@@ -29,6 +29,7 @@ from fedapi.wire.storekey import (
     RecordKey,
     ReportKey,
     StoreKey,
+    SumKey,
     UpdateKey,
 )
 from fedcore.anomalies.record import UNJUDGED
@@ -332,7 +333,7 @@ class Interpreter:
 def _over(said: StoreKey, effect: Discard) -> bool:
     """Whether nobody needs an object any more after that round."""
     match said:
-        case ModelKey() | BroadcastKey() | HubStateKey():
+        case ModelKey() | BroadcastKey() | SumKey() | HubStateKey():
             return said.round <= effect.round and said.sha256 not in effect.keep
         case ReportKey():
             return said.round < effect.round
