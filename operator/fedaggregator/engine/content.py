@@ -14,9 +14,8 @@ from fedaggregator.engine.verified import BLOCK_BYTES
 from fedaggregator.errors import DamagedError, RequestRefusedError, UndecodableError
 from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload, Refusal
+from fedapi.wire.site import Refusal
 from fedcore.compression.codec import MalformedEncodingError
-from fedcore.secagg import vector
 from fedcore.tensors import arithmetic, submodels, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
@@ -123,19 +122,6 @@ def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, asked: Aske
     except (MissingError, DamagedError) as error:
         message = f"{ref.sha256} was not uploaded, or is damaged: ask for a grant and send it"
         raise RequestRefusedError(Refusal(code="Missing", message=message)) from error
-
-
-def check_masked(payload: Payload, items: int) -> None:
-    """RequestRefusedError unless a payload says that it is a masked update of so many values. What they are nobody can see.
-
-    Its size and digest were checked when it came in.
-    """
-    if not payload.masked or payload.encryption is not None or payload.codec != "None":
-        message = "the updates of this round are summed under masks: send a masked one, neither encoded nor encrypted"
-        raise RequestRefusedError(Refusal(code="Malformed", message=message))
-    if payload.object.size != vector.VALUE_BYTES * items:
-        message = f"the masked update has {payload.object.size} bytes, {items} values have {vector.VALUE_BYTES * items}"
-        raise RequestRefusedError(Refusal(code="WrongShape", message=message))
 
 
 def _check(reader: Reader, asked: Asked) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import broadcast, earlier, folding, judging, measuring, records
+from fedaggregator.engine import broadcast, earlier, folding, judging, measuring, records, unmasking
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
@@ -142,6 +142,7 @@ class Interpreter:
     def _folded(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
         judged = UNJUDGED
         try:
+            order = unmasking.summed(self._store, self._payloads, self._layout, order, cancelled)
             judged = judging.judged(self._store, self._payloads, self._layout, order, cancelled)
             left = order.without(judged.excluded)
             if shortfall := left.shortfall(judged.excluded):
