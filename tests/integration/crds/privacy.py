@@ -26,7 +26,6 @@ LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultipli
 SUMMED = "goes with strategies that add up updates"
 
 PRIVACY = [
-    ("spec.privacy", {"differentialPrivacy": CENTRAL}, {}, ["spec.privacy.differentialPrivacy"]),
     (
         "spec.privacy",
         {"differentialPrivacy": LESS | {"targetEpsilon": "8"}},
@@ -71,4 +70,5 @@ PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
 FIXED_PRIVACY = [  # of a job with that spec
     ("spec.privacy.differentialPrivacy.delta", "1e-6", "privacy.differentialPrivacy.delta cannot change"),
     ("spec.privacy", None, "privacy cannot be added or removed"),
+    ("spec.privacy", {"secureAggregation": {}}, "privacy.differentialPrivacy cannot be added or removed"),
 ]
