@@ -101,16 +101,6 @@ class Privacy(Part):
                 "has(self.differentialPrivacy) || has(self.secureAggregation)",
                 "privacy needs differentialPrivacy or secureAggregation: say one, or remove privacy",
             ),
-            rule(
-                "has(self.differentialPrivacy) == has(oldSelf.differentialPrivacy)",
-                "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: "
-                "delete the job and create it anew",
-            ),
-            rule(
-                "has(self.secureAggregation) == has(oldSelf.secureAggregation)",
-                "privacy.secureAggregation cannot be added or removed after creation, since sites have trained on its promise: delete the "
-                "job and create it anew",
-            ),
         )
     )
 
@@ -120,6 +110,12 @@ PRIVATE = (  # rules of a FederatedJob's spec
         "has(self.privacy) == has(oldSelf.privacy)",
         "privacy cannot be added or removed after creation, since rounds without noise have no epsilon, and rounds without masks hide "
         "nothing: delete the job and create it anew",
+    ),
+    rule(
+        "!has(self.privacy) || !has(oldSelf.privacy) || "
+        "has(self.privacy.differentialPrivacy) == has(oldSelf.privacy.differentialPrivacy)",
+        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the "
+        "job and create it anew",
     ),
     rule(
         f"!({_PRIVATE}) || self.strategy.name in {list(SUMS)}",

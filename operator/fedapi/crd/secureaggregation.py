@@ -76,6 +76,12 @@ _MASKED = "has(self.privacy) && has(self.privacy.secureAggregation)"
 _ASKED = "self.privacy.secureAggregation"
 SECURE = (  # rules of a FederatedJob's spec
     rule(
+        "!has(self.privacy) || !has(oldSelf.privacy) || "
+        "has(self.privacy.secureAggregation) == has(oldSelf.privacy.secureAggregation)",
+        "privacy.secureAggregation cannot be added or removed after creation, since sites have trained on its promise: delete the job "
+        "and create it anew",
+    ),
+    rule(
         f"!({_MASKED}) || self.strategy.name in {list(SUMS)}",
         f"privacy.secureAggregation goes with strategies that add up updates ({', '.join(SUMS)}), since the aggregator sees no single one: "
         "set another strategy.name, or remove secureAggregation",
