@@ -21,7 +21,7 @@ from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.discarding import Discarding
 from fedaggregator.engine.folding import strategy_rules
 from fedaggregator.engine.historyfile import HistoryFile
-from fedaggregator.engine.interpreter import Interpreter, Long
+from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.issues import Issues
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.engine.outage import Outage
@@ -41,18 +41,7 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import Anchor, CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import (
-    Commit,
-    Discard,
-    Effect,
-    Encode,
-    FindModel,
-    FindRound,
-    Finish,
-    Fold,
-    Measure,
-    WriteEvaluation,
-)
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -249,7 +238,7 @@ class Engine:
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold() | Encode() | Measure() | FindRound() | FindModel():
+                case _ if isinstance(effect, Long):
                     self._spawn(self._answered(effect))
                 case Discard():
                     discard = partial(self.blocking, self.interpreter.discard, effect)
@@ -286,7 +275,7 @@ class Engine:
 
     async def _answered(self, order: Long) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
-        if isinstance(order, FindRound | FindModel):
+        if isinstance(order, Finding):
             await self._discarding.over()
         with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:

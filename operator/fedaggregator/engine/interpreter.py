@@ -45,11 +45,11 @@ from fedcore.rounds.effects import (
     Discard,
     Effect,
     Encode,
-    FindModel,
-    FindRound,
+    Finding,
     Finish,
     Fold,
     Forget,
+    Long,
     Measure,
     Withdraw,
     WriteClose,
@@ -85,7 +85,6 @@ _NO_MODEL: Mapping[type[Exception], str] = {  # why a fold gives none
     StrategyFailedError: STRATEGY_FAILED,
     AttemptFailedError: SECURE_AGGREGATION_FAILED,
 }
-Long = Fold | Encode | Measure | FindRound | FindModel  # what is answered
 Answer = Folded | Encoded | Measured | FoldFailed | UpdatesDamaged | RoundFound | RoundLost | ModelFound | ModelLost
 
 
@@ -115,7 +114,7 @@ class Interpreter:
                 self.finish(effect.end)
             case Withdraw() | Forget() | Discard():
                 self.delete(effect)
-            case Fold() | Encode() | Measure() | FindRound() | FindModel():
+            case _ if isinstance(effect, Long):
                 raise TypeError("what takes long is done by `answer`")
             case _:
                 assert_never(effect)
@@ -130,7 +129,7 @@ class Interpreter:
 
     def answer(self, order: Long, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
         """What becomes of it. StoreDamagedError, or DamagedError of an Encode, when what it began with is not what was committed."""
-        if isinstance(order, FindRound | FindModel):
+        if isinstance(order, Finding):
             return earlier.answer(self._store, self._layout, self._head, order, now)
         if isinstance(order, Encode):
             sent = self.encode(order.what, cancelled)

@@ -88,6 +88,29 @@ class SecureOrder(Message):
     )
 
 
+Masking = Annotated[  # of an order
+    SecureOrder | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`. Without it they are not.",
+    ),
+]
+Masked = Annotated[  # of a payload
+    bool,
+    Field(
+        exclude_if=lambda value: not value,
+        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian.",
+    ),
+]
+Clipped = Annotated[
+    Natural,
+    Field(
+        exclude_if=lambda value: not value,
+        description="Values beyond the range of the sum, which were set to its end.",
+    ),
+]
+
+
 class SecureSaid(Message):
     """A site says what it was asked for, if anything, and asks what is next. What it says is signed, as an update is."""
 

@@ -40,6 +40,7 @@ from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
     MAX_INLINE_BYTES,
+    Certificates,
     Inline,
     Message,
     Name,
@@ -49,7 +50,7 @@ from fedapi.wire.message import (
     Sha256,
 )
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.secureround import SecureOrder
+from fedapi.wire.secureround import Clipped, Masked, Masking
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
 MAX_METRICS = 32  # of one report
@@ -58,18 +59,9 @@ MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
-MAX_CA = 32 << 10  # characters of an object store's CA certificates
 UPDATE = "update"  # the payload that every strategy has: local - base
 CONTROL = "control"  # change of the site's control variate, where training.method asks for it: in the hub state's form
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
-Certificates = Annotated[  # not told to sites of protocol 1
-    str | None,
-    Field(
-        max_length=MAX_CA,
-        exclude_if=lambda value: value is None,
-        description="PEM: by which the URL's server is verified, in place of the system's roots.",
-    ),
-]
 
 
 def payloads(training: TrainingSettings) -> frozenset[str]:
@@ -206,11 +198,7 @@ class TrainOrder(Message):
         "first committed round on.",
     )
     initial: Initial = None
-    secure: SecureOrder | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`. Without it they are not.",
-    )
+    secure: Masking = None
 
     @property
     def base_sha256(self) -> str:
@@ -282,16 +270,8 @@ class Payload(Message):
         exclude_if=lambda value: value is None,
         description="By which the object is encrypted: what it is then lies in its chunks (wire.ciphertext).",
     )
-    masked: bool = Field(
-        False,
-        exclude_if=lambda value: not value,
-        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian.",
-    )
-    clipped: Natural = Field(
-        0,
-        exclude_if=lambda value: not value,
-        description="Values beyond the range of the sum, which were set to its end.",
-    )
+    masked: Masked = False
+    clipped: Clipped = 0
 
 
 class UpdateManifest(Message):

@@ -220,16 +220,14 @@ class Discard:
     unsettled: Unsettled | None = None  # in asynchronous rounds: which updates stay all the same
 
 
+Finding = FindRound | FindModel
+Long = Fold | Encode | Measure | Finding  # what takes long, and is answered by an event
 Effect = (
     WritePlan
     | WriteClose
     | WriteStep
     | WriteFailure
-    | Fold
-    | Encode
-    | Measure
-    | FindRound
-    | FindModel
+    | Long
     | Withdraw
     | Forget
     | WriteEvaluation

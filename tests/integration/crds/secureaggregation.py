@@ -18,6 +18,7 @@ SUMMED = "secureAggregation goes with strategies that add up updates"
 RANDOM = {"policy": "Random", "perRound": 4}
 WHOM = {"matchLabels": {"a": "b"}}
 S3 = {"s3": {"bucket": "models-of-ours", "region": "eu-west-1"}}
+ADAMW = {"localSteps": 5, "optimizer": {"name": "AdamW"}}
 
 SECURE = [
     ("spec.privacy", MASKED, {}, ["privacy needs differentialPrivacy or secureAggregation"]),
@@ -34,8 +35,8 @@ SECURE = [
         for refused in [("FedNova", {}), ("SCAFFOLD", {}), ("Median", {}), ("FedBuff", {"fedBuff": {}})]
     ),
     with_masks(
-        strategy("DiLoCo", diLoCo={"fragments": 1}) | {"training": {"localSteps": 5}},
-        strategy("DiLoCo", diLoCo={"fragments": 2}) | {"training": {"localSteps": 5}},
+        strategy("DiLoCo", diLoCo={"fragments": 1}) | {"training": ADAMW},
+        strategy("DiLoCo", diLoCo={"fragments": 2}) | {"training": ADAMW},
         "secureAggregation sums the whole model in every round",
     ),
     with_masks({}, {"anomalies": {"action": "Warn"}}, "anomalies are looked for in single updates"),
