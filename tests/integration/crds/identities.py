@@ -21,6 +21,7 @@ OF_SITES = [
      keys(*({"publicKey": base64.b64encode(bytes([n]) * 32).decode()} for n in range(17))), ["identity.keys"]),
     (IDENTITY, keys(ONE | {"notBefore": EARLY, "notAfter": LATE}), keys(ONE | {"notBefore": LATE, "notAfter": EARLY}),
      ["notAfter must be later than notBefore"]),
+    (IDENTITY, keys(ONE) | {"peers": {"configMapRef": {"name": "partners"}}}, keys(ONE) | {"peers": {}}, ["identity.peers.configMapRef"]),
 ]  # fmt: skip
 # (identity before, identity after, words of the refusal; empty: it may become so)
 CHANGES = [
