@@ -18,8 +18,9 @@ from fedaggregator.engine.spans import Span, spans
 from fedaggregator.engine.verified import BLOCK_BYTES, Checked, Request, ahead
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.layout import Layout
-from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, Payload
+from fedcore.privacy.distributed import lattice
+from fedcore.privacy.distributed.lattice import Lattice
 from fedcore.rounds.effects import Fold, Term
 from fedcore.secagg import hub, masking, vector
 from fedcore.secagg.errors import AttemptFailedError
@@ -38,10 +39,10 @@ _READERS = max(2, min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
-class _Sum:
-    """How a sum of the ring becomes numbers: of the mean, where updates have weights."""
+class _Mean:
+    """How a sum of the ring becomes numbers: steps of `scale`, over what updates count together."""
 
-    scale: Scale
+    scale: Scale | Lattice
     divisor: float
 
     def decoded(self, total: Array, dtype: str) -> Array:
@@ -62,11 +63,10 @@ def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, 
     if state is None:
         return order
     made = replace(order, secure=None, terms=())
-    masks, whole = hub.masks(_whole(state, order)), _whole_samples(state)
-    samples = [term.samples for term in order.terms]
-    if not sum(samples):
+    masks, samples = hub.masks(_whole(state, order)), sum(term.samples for term in order.terms)
+    if order.privacy is None and not samples:
         return made
-    divisor = vector.total_weight(samples, whole)
+    how = _mean(state, order)
 
     def go_on() -> None:
         if cancelled():
@@ -75,14 +75,13 @@ def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, 
     with ExitStack() as files:
         base = Base.opened(payloads, order.base, files, Turn(order.round, order.strategy.fragments))
         header, table = tensorfile.canonical_header(base.asked.tensors)
-        names = frozenset(tensor.name for tensor in vector.carried(base.asked))
+        names = frozenset(tensor.name for tensor in vector.carried(base.asked, order.tensors))
         parts = spans(table, frozenset(), _block_bytes(len(order.terms)), names)
         sent = [Sent(term.payloads[UPDATE], order.place(layout.uid, term, UPDATE)) for term in order.terms]
         readers = [files.enter_context(payloads.accepted(each)) for each in sent]
         key = layout.sum_of_updates(order.round, DIGEST)
         writer = payloads.fingerprints.noted(files.enter_context(store.writer(key, size=table.size)))
         writer.write(header)
-        how = _Sum(Scale(state.terms.limit, len(state.terms.roster)), divisor)
         totals, streams = _totals(readers, parts), Streams(masks)
         for part in parts:
             go_on()
@@ -94,7 +93,7 @@ def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, 
             writer.write(how.decoded(total, part.dtype).data.cast("B"))
         _check(sent, readers)
         ref = writer.finish()
-    return replace(made, terms=(_term(ref, sum(samples)),))
+    return replace(made, terms=(Term(SUM, {UPDATE: Payload(object=ref)}, max(1, samples), None),))
 
 
 def _block_bytes(updates: int) -> int:
@@ -109,12 +108,14 @@ def _whole(state: HubState, order: Fold) -> HubState:
     return state
 
 
-def _whole_samples(state: HubState) -> int | None:
-    return state.participants.whole_samples if state.participants else None
-
-
-def _term(ref: ObjectRef, samples: int) -> Term:
-    return Term(SUM, {UPDATE: Payload(object=ref)}, samples, None)
+def _mean(state: HubState, order: Fold) -> _Mean:
+    """With noise of the sites the divisor is fixed, since how many have sent is no secret that the noise hides."""
+    terms, done = state.terms, order.privacy
+    if done is not None:
+        return _Mean(lattice.of(terms, done.clip_norm, done.noise_multiplier), done.denominator)
+    whole = state.participants.whole_samples if state.participants else None
+    weight = vector.total_weight([term.samples for term in order.terms], whole)
+    return _Mean(Scale(terms.limit, len(terms.roster)), weight)
 
 
 def _totals(readers: Sequence[Checked], parts: Sequence[Span]) -> Iterator[Array]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from fedapi.wire.message import Message
 
-Mode = Literal["Central"]
+Mode = Literal["Central", "Distributed"]
 Clipping = Literal["Flat", "PerLayer"]
 
 

@@ -99,6 +99,7 @@ def _fold(state: State, attempt: Attempt) -> Fold:
         judging=anomalies.judging(state, attempt),
         privacy=plan.privacy,
         secure=attempt.secure.hub if attempt.secure else None,
+        tensors=plan.secure.tensors if plan.secure else None,
     )
 
 

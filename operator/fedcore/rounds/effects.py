@@ -95,6 +95,7 @@ class Fold:
     privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
     judging: Judging | None = None  # None: all updates count
     secure: "HubState | None" = None  # what opens the sum of masked updates; None: they are not masked
+    tensors: tuple[str, ...] | None = None  # that are in that sum; None: all that travel and are no integers
 
     def without(self, clients: Collection[str]) -> "Fold":
         """The fold of the other updates."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedapi.wire.secureround import SecureOrder
-from fedcore.privacy.distributed.lattice import Lattice
+from fedcore.privacy.distributed import lattice
 from fedcore.secagg import vector
 from fedcore.secagg.quantization import Scale
 from fedcore.tensors import arithmetic, tensorfile
@@ -52,9 +52,9 @@ class Values:
 
     def encoded(self, weight: float, noise_key: bytes) -> Array:
         """What is masked: uint32. `noise_key`: of this attempt alone, and of this site."""
-        if self.order.privacy is not None:
-            whole = np.concatenate(list(self._blocks())) if self.items else np.empty(0)
-            return lattice(self.order).contribution(whole, noise_key)
+        if (done := self.order.privacy) is not None:
+            noisy = lattice.of(self.order.terms, done.clip_norm, done.noise_multiplier)
+            return noisy.contribution(np.concatenate(list(self._blocks())), noise_key)
         terms, at = self.order.terms, 0
         scale, out = Scale(terms.limit, len(terms.roster)), np.empty(terms.items, "<u4")
         for block in self._blocks():
@@ -88,17 +88,3 @@ def values(path: Path, order: SecureOrder) -> Values:
         text = f"the order is about {order.terms.items} values, the update has {found}"
         raise RejectedError(UNFIT, f"{text}: the task trains another model than the job's")
     return Values(path, tensors, order)
-
-
-def lattice(order: SecureOrder) -> Lattice:
-    """The steps and the noise of an order with differential privacy."""
-    terms, done = order.terms, order.privacy
-    if done is None:
-        raise ValueError("an order without differential privacy has no lattice")
-    return Lattice(
-        clip_norm=done.clip_norm,
-        items=terms.items,
-        sites=len(terms.roster),
-        honest=terms.threshold - terms.colluding,
-        noise_multiplier=done.noise_multiplier,
-    )

@@ -40,6 +40,7 @@ def tensors(seed: int) -> dict[str, np.ndarray]:
 
 
 ITEMS = 40 * 30 + 33 + 7
+PARAMETERS, PARAMETER_ITEMS = ("half", "weight"), 40 * 30 + 33  # of a job with noise, which tells nothing of buffers
 
 
 class Hub:
@@ -178,7 +179,10 @@ class MaskedRound:
             "roster": {name: key.raw for name, key in self.keys.items()}, "threshold": threshold, "colluding": 0,
             "minimum_cohort": 2, "items": ITEMS, "limit": limit,
         }  # fmt: skip
-        secure = SecureOrder(terms=Terms(**{**values, **changed}), overflow=overflow, privacy=privacy)
+        names = PARAMETERS if privacy else None
+        items = PARAMETER_ITEMS if privacy else ITEMS
+        terms = Terms(**{**values, "items": items, **changed})
+        secure = SecureOrder(terms=terms, overflow=overflow, tensors=names, privacy=privacy)
         model = Download(url="https://hub/model", sha256=self.model.sha256, size=self.model.size, expires_at=0.0)
         common = {"evaluate": False, "deadline": 0.0, "seed": 1, "training": TrainingSettings()}
         return TrainOrder(round=4, attempt=attempt, model=model, secure=secure, **common)
