@@ -206,6 +206,7 @@ class Reason(Word):
     NOT_SELECTED = "NotSelected", "The site has no part in the step under way, and with lifetime Round no training Job."
     ROUND_DONE = "RoundDone", "The site has done its part of the round; with lifetime Round its training Job has ended."
     PAUSED = "Paused", "The FLClient is paused."
+    NOT_ENROLLED = "NotEnrolled", "The site has to have a key of its own (spec.enrollment), and has none yet."
     NOT_STARTED = "NotStarted", "The site was paused before its Job of the round had started; nobody waits for it."
     NOT_READY = "NotReady", "The FLClient is not Ready."
     NOT_CONFIDENTIAL = (
