@@ -1,5 +1,6 @@
 """Rounds under masks through the real machine: sites of fedcore.secagg.site, a hub that is killed and goes on from its records."""
 
+import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from fedcore.secagg.site import SiteState
 from fedcore.tensors.arithmetic import Array
 from tests.unit.fedcore.secagg.federation import signing_key
 
-ITEMS = 64
+ITEMS = 8
 STEPS = ("Advertise", "Share", "Mask", "Consent", "Open")
 TIMEOUT_S = 30.0
+NEVER = len(STEPS)
 
 
 def settings(**values) -> SecureSettings:
@@ -33,17 +35,15 @@ def settings(**values) -> SecureSettings:
 
 
 def key_of(name: str) -> SiteKey:
-    import base64
-
     return SiteKey(public_key=base64.b64encode(signing_key(name).public_key().public_bytes_raw()).decode())
 
 
 def config(clients: Iterable[str] = "abcde", **values) -> JobConfig:
-    asked = {"rounds": 2, "deadline_s": 100.0, "uid": "uid", "quorum": "60%", "secure": settings()}
     names = tuple(clients)
     keys = {name: (key_of(name),) for name in names}
+    asked = {"rounds": 2, "identities": keys, "deadline_s": 100.0, "uid": "uid", "quorum": "60%", "secure": settings()}
     roster = tuple(RosterEntry(name=name) for name in names)
-    return JobConfig(namespace="ns", name="job", roster=roster, identities=keys, **asked | values)
+    return JobConfig(namespace="ns", name="job", roster=roster, **asked | values)
 
 
 def ref(name: str) -> ObjectRef:
@@ -82,7 +82,7 @@ class Federation:
         return self
 
     def hear(self) -> None:
-        for name in self.config.identities:
+        for name in [entry.name for entry in self.config.roster]:
             self.do(Heard(self.now, (name,)))
 
     def do(self, event: Event) -> None:
@@ -231,3 +231,31 @@ class Federation:
 
 def plain_sum(names: Iterable[str], round_: int = 1) -> Array:
     return np.sum([vector(name, round_) for name in names], axis=0, dtype=np.uint32)
+
+
+def is_open(federation: Federation, plan: PlanRecord, step: str) -> bool:
+    under_way = federation.state.current
+    open_ = federation.state.phase in (Phase.COLLECTING, Phase.OPENING)
+    return open_ and under_way.plan.attempt == plan.attempt and under_way.secure.step == step
+
+
+def attempt(federation: Federation, lost: dict[str, int], killed: frozenset[int] = frozenset()) -> None:
+    """One attempt, in which sites stop before a step, and the hub is killed in the middle and at the end of some."""
+    plan = federation.state.current.plan
+    for at, step in enumerate(STEPS):
+        assert federation.step == step
+        names = [name for name in plan.selected if lost.get(name, NEVER) > at]
+        for number, name in enumerate(names):
+            if is_open(federation, plan, step):
+                federation.go_on(name)
+            if at in killed and number == len(names) // 2:
+                federation.kill()
+        for name in names:  # asked again after a kill
+            if is_open(federation, plan, step):
+                federation.go_on(name)
+        if is_open(federation, plan, step):
+            federation.close_step()
+        if federation.state.current is None or federation.state.current.plan.attempt != plan.attempt:
+            return
+        if at in killed:
+            federation.kill()
