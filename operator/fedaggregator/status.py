@@ -18,7 +18,7 @@ from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
 from fedcore.anomalies.record import Noted
-from fedcore.rounds import closing, evaluation, heldout, lines, planning, secure, window
+from fedcore.rounds import closing, distributed, evaluation, heldout, lines, planning, secure, window
 from fedcore.rounds.anomalies import incomparable
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
@@ -281,7 +281,7 @@ def _uri(state: State, model: ObjectRef) -> str:
 
 
 def _privacy(state: State) -> PrivacyStatus | None:
-    asked, account = state.config.privacy, state.account
+    asked, account = state.config.privacy, distributed.spent(state)
     if asked is None or account.unprotected:
         return None
     return PrivacyStatus(

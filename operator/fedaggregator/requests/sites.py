@@ -302,7 +302,10 @@ def _secure(plan: PlanRecord) -> SecureOrder | None:
     if plan.secure is None:
         return None
     return SecureOrder(
-        terms=secureplan.terms(plan, plan.secure), overflow=plan.secure.overflow, tensors=plan.secure.tensors
+        terms=secureplan.terms(plan, plan.secure),
+        overflow=plan.secure.overflow,
+        tensors=plan.secure.tensors,
+        privacy=plan.privacy,
     )
 
 

@@ -17,9 +17,11 @@ _PRIVATE = "has(self.privacy) && has(self.privacy.differentialPrivacy)"
 class DifferentialPrivacy(Part):
     """Noise that hides whether a site took part: each update is clipped, and noise is added to their sum."""
 
-    mode: Literal["Central"] = Field(
+    mode: Literal["Central", "Distributed"] = Field(
         description="Who adds the noise. Central: the aggregator, once, to the sum of the clipped updates; it sees the updates, and "
-        "what it releases is private."
+        "what it releases is private. Distributed: each site clips its update and adds a share of the noise before it masks it (with "
+        "secureAggregation), so that the aggregator itself sees nothing but a sum with all of the noise.",
+        json_schema_extra=immutable("privacy.differentialPrivacy.mode"),
     )
     clip_norm: Decimal = Field(
         description="C: the Euclidean norm that a site's update has at most; longer ones are scaled down. A decimal string over 0, "
@@ -32,7 +34,8 @@ class DifferentialPrivacy(Part):
     )
     noise_multiplier: Decimal | None = Field(
         None,
-        description="z: the noise of the sum has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
+        description="z: the noise of the sum has the standard deviation z x clipNorm, with mode Distributed that of the fewest sites which "
+        "may stay, without the colluding ones; those that stay beside add more. Absent: as little as targetEpsilon allows "
         "for over `rounds`. A decimal string over 0.",
     )
     target_epsilon: Decimal | None = Field(
@@ -143,12 +146,15 @@ PRIVATE = (  # rules of a FederatedJob's spec
 class PrivacyStatus(StatusPart):
     """What the committed models tell of one site at most. Written by the aggregator."""
 
-    mode: Literal["Central"] = Field(description="Who adds the noise.")
+    mode: Literal["Central", "Distributed"] = Field(
+        description="Who adds the noise. Central: the aggregator. Distributed: the sites, each a share of it."
+    )
     unit: Literal["Site"] = Field(
         description="Whose privacy epsilon is: Site, all data of one FLClient, by its update being in the sums or not."
     )
     epsilon: Decimal = Field(
-        description="Spent by all committed rounds together, those that were rolled back included; rounded up, a decimal string."
+        description="Spent by all committed rounds together, those that were rolled back included, and with mode Distributed by attempts "
+        "whose sum might have been opened; rounded up, a decimal string."
     )
     delta: Decimal = Field(description="The delta of it; a decimal string.")
     target_epsilon: Decimal | None = Field(None, description="What may be spent, as spec.privacy says it.")

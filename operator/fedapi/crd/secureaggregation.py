@@ -14,6 +14,7 @@ from fedapi.wire import secureround as wire
 # Weighted sums of updates, whatever the hub's optimizer makes of them: nothing else can be told of what was masked.
 SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
 _MOST_COLLUDING = 1000
+DEFAULT_RANGE = "16"
 
 
 class SecureAggregation(Part):
@@ -39,10 +40,10 @@ class SecureAggregation(Part):
         description="Sites that may work together with the aggregator and still learn no other site's update. A sum has the updates of "
         "at least two sites more.",
     )
-    value_range: Decimal = Field(
-        "16",
+    value_range: Decimal | None = Field(
+        None,
         description="The largest size that a value of an update has, in the model's own units. The sum has 2^31 steps for this range of "
-        "all sites: a smaller range is finer. A decimal string over 0.",
+        "all sites: a smaller range is finer. A decimal string over 0; absent: 16.",
         json_schema_extra=rules(
             rule(
                 "double(self) >= 1e-9 && double(self) <= 1e9",
@@ -50,9 +51,9 @@ class SecureAggregation(Part):
             )
         ),
     )
-    overflow: Literal["Fail", "Clip"] = Field(
-        "Fail",
-        description="What a site does with values beyond valueRange. Fail: it does not take part in the round, and says how many there "
+    overflow: Literal["Fail", "Clip"] | None = Field(
+        None,
+        description="What a site does with values beyond valueRange. Fail (where it is not said): it does not take part in the round, and says how many there "
         "are. Clip: it sets them to the end of the range, and tells how many.",
     )
     exchange_timeout: Duration = Field(
@@ -66,14 +67,16 @@ class SecureAggregation(Part):
         return wire.SecureSettings(
             threshold=self.threshold,
             colluding=self.colluding,
-            value_range=float(self.value_range),
-            overflow=self.overflow,
+            value_range=float(self.value_range or DEFAULT_RANGE),
+            overflow=self.overflow or "Fail",
             exchange_timeout_s=seconds(self.exchange_timeout),
         )
 
 
 _MASKED = "has(self.privacy) && has(self.privacy.secureAggregation)"
 _ASKED = "self.privacy.secureAggregation"
+_NOISY = "has(self.privacy) && has(self.privacy.differentialPrivacy)"
+_BY_SITES = f"{_NOISY} && self.privacy.differentialPrivacy.mode == 'Distributed'"
 SECURE = (  # rules of a FederatedJob's spec
     rule(
         "!has(self.privacy) || !has(oldSelf.privacy) || "
@@ -148,8 +151,26 @@ SECURE = (  # rules of a FederatedJob's spec
         ".rounds",
     ),
     rule(
-        f"!({_MASKED}) || !has(self.privacy.differentialPrivacy)",
-        "differentialPrivacy clips single updates, which secureAggregation hides from the aggregator: keep one of them",
+        f"!({_NOISY}) || (self.privacy.differentialPrivacy.mode == 'Distributed') == has(self.privacy.secureAggregation)",
+        "differentialPrivacy.mode Distributed and secureAggregation need each other beside differentialPrivacy: sites add shares of noise that "
+        "hide nothing alone, and what is masked the aggregator cannot clip. Set mode to Distributed with secureAggregation, or to Central "
+        "without",
+        ".privacy",
+    ),
+    rule(
+        f"!({_BY_SITES}) || self.privacy.differentialPrivacy.clipping == 'Flat'",
+        "mode Distributed bounds the length of the whole update: set differentialPrivacy.clipping to Flat",
+        ".privacy",
+    ),
+    rule(
+        f"!({_BY_SITES}) || !has(self.privacy.differentialPrivacy.noiseMultiplier) || "
+        "double(self.privacy.differentialPrivacy.noiseMultiplier) <= 1000.0",
+        "with mode Distributed noiseMultiplier must be at most 1000: sums of 32 bits hold no more noise",
+        ".privacy",
+    ),
+    rule(
+        f"!({_BY_SITES}) || !({_MASKED}) || !has({_ASKED}.valueRange) && !has({_ASKED}.overflow)",
+        "with mode Distributed updates are clipped to clipNorm, which bounds every value: remove secureAggregation.valueRange and overflow",
         ".privacy",
     ),
 )

@@ -51,5 +51,11 @@ class Charge(Message):
     adjacency: Literal["ZeroOut"] = "ZeroOut"
     clip_norm: float = Field(gt=0)
     noise_multiplier: float = Field(gt=0)
+    rho: float | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="With mode Distributed: zCDP of all that was released since the commit before, failed attempts included.",
+    )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)

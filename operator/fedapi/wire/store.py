@@ -343,6 +343,11 @@ class FailureRecord(Record):
     anomalies: tuple[Anomaly, ...] = Field(
         (), exclude_if=lambda value: not value, description="Anomalous updates of it."
     )
+    privacy: Charge | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="With differential privacy by noise of the sites: what it has told, since its survivor set was named.",
+    )
 
 
 class CloseRecord(Record):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fedapi.wire.privacy import Mechanism, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
+from fedcore.privacy.distributed import concentrated
 
 _ROUNDING = 1e-9  # of a budget: what adding up in another order may make of it
 _REST = 1e-6  # of a budget, that is no round: what rounding the noise up leaves
@@ -22,20 +23,30 @@ class Account:
     squares: float = 0.0  # the sum of 1 / z^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
+    rho: float = 0.0  # of releases whose noise sites have added: zCDP
 
     def with_commit(self, commit: CommitRecord) -> "Account":
         """After one more commit."""
         if commit.privacy is not None:
-            return self.charged(commit.privacy.noise_multiplier)
+            return self.charged(commit.privacy.noise_multiplier, commit.privacy.rho)
         trained = commit.round > 0 and not commit.skipped and commit.rolled_back_to is None
         return replace(self, unprotected=self.unprotected + 1) if trained else self
 
-    def charged(self, noise_multiplier: float) -> "Account":
-        """After one release with noise of so many times the clip norm."""
+    def charged(self, noise_multiplier: float, rho: float | None = None) -> "Account":
+        """After one release with noise of so many times the clip norm. `rho`: its zCDP, where sites have added the noise."""
+        if rho is not None:
+            return replace(self, rho=self.rho + rho, last=noise_multiplier)
         return replace(self, squares=self.squares + noise_multiplier**-2, last=noise_multiplier)
+
+    @property
+    def zcdp(self) -> float:
+        """All of it as zCDP: mu-GDP is (mu^2 / 2)-zCDP."""
+        return self.rho + self.squares / 2
 
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
+        if self.rho and not self.unprotected:
+            return concentrated.epsilon_of(self.zcdp, delta)
         return math.inf if self.unprotected else gaussian.epsilon_of(math.sqrt(self.squares), delta)
 
     def affords(self, asked: Privacy, noise_multiplier: float) -> bool:

@@ -8,7 +8,7 @@ from fedapi.wire.seeds import derived
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
 from fedcore.anomalies.record import UNJUDGED, Judged
-from fedcore.rounds import anomalies, effort, window
+from fedcore.rounds import anomalies, distributed, effort, window
 from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import Attempt, End, Phase, State
 
@@ -163,6 +163,7 @@ def failed(
         open_s=open_s,
         lost_s=attempt.lost_s + unfinished_s + effort.trained_s(attempt.accepted, open_s),
         anomalies=judged.anomalies,
+        privacy=distributed.of_failure(state, attempt),
     )
     void = (*state.void, failure)
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)

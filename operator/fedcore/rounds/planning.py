@@ -134,6 +134,8 @@ def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     if len(chosen) < choice.fewest(state.config):  # a draw of Poisson, which nothing may enlarge
         return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
     plan = _plan(state, chosen, len(due), now)
+    if state.config.privacy is not None and plan.privacy is None:
+        return replace(_calm(state), end=budget.spent(state, now)), ()
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
 
 
@@ -240,7 +242,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         evaluate_base=True,
         training=training.settings(config),
         overrides=_overrides(state, chosen),
-        privacy=budget.mechanism(state, wanted),
+        privacy=budget.mechanism(state, wanted, secure),
         secure=secure,
         image=config.image,
     )

@@ -72,12 +72,12 @@ def recovered(
     if log.head.finished is not None:
         at = log.head.finished_at or now
         end = End(log.head.finished, log.head.reason, log.head.message, at)
-        return replace(state, phase=Phase.FINISHED, end=end), tidy
+        return replace(state, phase=Phase.FINISHED, end=end, void=_void(log)), tidy
     failed_attempts = {record.attempt for record in log.failures}
     state = replace(
         state,
         attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
-        void=tuple(sorted(log.failures, key=lambda record: record.attempt)),
+        void=_void(log),
         reports=_on_tip(state, log),
     )
     if failed_attempts:
@@ -87,6 +87,10 @@ def recovered(
         return state, tidy
     state, effects = (resumed or _resumed)(state, log, now)
     return state, (*tidy, *effects)
+
+
+def _void(log: Log) -> tuple[FailureRecord, ...]:
+    return tuple(sorted(log.failures, key=lambda record: record.attempt))
 
 
 def _on_tip(state: State, log: Log) -> dict[str, EvaluationReport]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
-from fedcore.rounds import anomalies, committing, effort, evaluation
+from fedcore.rounds import anomalies, committing, distributed, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
@@ -100,4 +100,5 @@ def _commit(
         anomalies=anomalies.recorded(state),
         rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
         ledger=state.ledger,
+        privacy=distributed.earlier(state),
     ).sealed()

@@ -28,7 +28,9 @@ def due(state: State) -> tuple[State, tuple[Effect, ...]]:
     """The state in which the values of an update are being counted, where no plan can be made before that is known."""
     if state.config.secure is None or state.tip is None or state.measured is not None or state.measuring:
         return state, ()
-    return replace(state, measuring=True), (Measure(state.tip.model),)
+    return replace(state, measuring=True), (
+        Measure(state.tip.model, state.tip.hub_state, parameters=state.config.privacy is not None),
+    )
 
 
 def is_ready(state: State) -> bool:

@@ -32,7 +32,7 @@ PRIVACY = [
         {"differentialPrivacy": LESS},
         ["differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise"],
     ),
-    numbers({"mode": "Central"}, {"mode": "Local"}, "spec.privacy.differentialPrivacy.mode"),
+    numbers({"mode": "Central"}, {"mode": "Global"}, "spec.privacy.differentialPrivacy.mode"),
     numbers({"clipNorm": "0.001"}, {"clipNorm": "0"}, "clipNorm must be over 0"),
     numbers({"clipNorm": "1e9"}, {"clipNorm": "-1"}, "clipNorm must be over 0"),
     numbers({"clipping": "PerLayer"}, {"clipping": "PerSample"}, "spec.privacy.differentialPrivacy.clipping"),
@@ -68,6 +68,7 @@ PRIVACY = [
 ]
 PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
 FIXED_PRIVACY = [  # of a job with that spec
+    ("spec.privacy.differentialPrivacy.mode", "Distributed", "privacy.differentialPrivacy.mode cannot change"),
     ("spec.privacy.differentialPrivacy.delta", "1e-6", "privacy.differentialPrivacy.delta cannot change"),
     ("spec.privacy", None, "privacy cannot be added or removed"),
     ("spec.privacy", {"secureAggregation": {}}, "privacy.differentialPrivacy cannot be added or removed"),

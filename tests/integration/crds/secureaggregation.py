@@ -14,6 +14,14 @@ def with_masks(good, bad, *words):
     return ("spec", base | good, base | bad, list(words))
 
 
+DISTRIBUTED = CENTRAL | {"mode": "Distributed"}
+
+
+def with_noise(good, bad, *words):
+    good, bad = ({"privacy": MASKED | {"differentialPrivacy": DISTRIBUTED | each}} for each in (good, bad))
+    return with_masks(good, bad, *words)
+
+
 SUMMED = "secureAggregation goes with strategies that add up updates"
 RANDOM = {"policy": "Random", "perRound": 4}
 WHOM = {"matchLabels": {"a": "b"}}
@@ -76,7 +84,23 @@ SECURE = [
         {"rounds": 0, "task": WHOLE["task"] | {"initialModel": {"uri": "file:///m", "sha256": "a" * 64}}},
         "rounds 0 trains nothing",
     ),
-    with_masks({}, {"privacy": MASKED | {"differentialPrivacy": CENTRAL}}, "differentialPrivacy clips single updates"),
+    with_noise({}, {"mode": "Central"}, "Distributed and secureAggregation need each other"),
+    with_masks(
+        {"privacy": {"differentialPrivacy": CENTRAL}},
+        {"privacy": {"differentialPrivacy": DISTRIBUTED}},
+        "Distributed and secureAggregation need each other",
+    ),
+    with_noise({"clipping": "Flat"}, {"clipping": "PerLayer"}, "set differentialPrivacy.clipping to Flat"),
+    with_noise({"noiseMultiplier": "1000"}, {"noiseMultiplier": "1001"}, "noiseMultiplier must be at most 1000"),
+    *(
+        (
+            "spec",
+            WHOLE | {"privacy": {"secureAggregation": {"colluding": 1}, "differentialPrivacy": DISTRIBUTED}},
+            WHOLE | {"privacy": {"secureAggregation": unused, "differentialPrivacy": DISTRIBUTED}},
+            ["remove secureAggregation.valueRange and overflow"],
+        )
+        for unused in ({"valueRange": "1"}, {"overflow": "Clip"})
+    ),
 ]
 SECURE_SPEC = WHOLE | {"privacy": MASKED}
 FIXED_SECURE = [  # of a job with that spec
