@@ -33,7 +33,7 @@ def is_left(state: State) -> bool:
     asked, rest = state.config.privacy, _left(state)
     if asked is None or rest is None:
         return True
-    return rest > 0 if asked.noise_multiplier is None else rest >= asked.noise_multiplier**-2 / 2
+    return rest > 0 if asked.noise_multiplier is None else rest * (1 + _ROUNDING) >= asked.noise_multiplier**-2 / 2
 
 
 def _left(state: State) -> float | None:
@@ -42,7 +42,7 @@ def _left(state: State) -> float | None:
     if asked is None or asked.target_epsilon is None:
         return None
     budget = concentrated.rho_for(asked.target_epsilon, asked.delta)
-    rest = budget * (1 + _ROUNDING) - spent(state).zcdp
+    rest = budget - spent(state).zcdp
     return rest if rest > budget * _REST else 0.0
 
 
@@ -55,7 +55,7 @@ def mechanism(state: State, secure: SecurePlan, rounds: int, denominator: int) -
         found = _lattice(secure, asked.clip_norm, asked.noise_multiplier or 1.0)
         if asked.noise_multiplier is None and rest is not None:
             found = concentrated.calibrated_to(found, rest / max(1, rounds))
-        elif rest is not None and concentrated.rho_of(found) > rest:
+        elif rest is not None and concentrated.rho_of(found) > rest * (1 + _ROUNDING):
             return None
     except ValueError:
         return None
