@@ -184,7 +184,10 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
     told = plan.model_dump(
         mode="json",
         exclude_none=True,
-        include={"strategy", "selection", "training", "compression", "quorum", "privacy"},
+        include={
+            **dict.fromkeys(("strategy", "selection", "training", "compression", "quorum", "privacy"), True),
+            "secure": {"threshold", "colluding", "minimum_cohort"},
+        },
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}
 

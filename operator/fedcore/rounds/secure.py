@@ -84,6 +84,8 @@ def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
         text = "payloads.update is not masked, and the round asks for it"
     elif any(payload.object.size != MASKED_BYTES * secure.items for payload in manifest.payloads.values()):
         text = f"payloads.update.object.size is not {MASKED_BYTES * secure.items}, of {secure.items} masked values"
+    elif secure.overflow == "Fail" and any(payload.clipped for payload in manifest.payloads.values()):
+        text = "payloads.update.clipped is over 0, and overflow is Fail"
     elif manifest.samples != (announced := exchange.samples.get(manifest.client)):
         text = f"samples {manifest.samples} are not the {announced} that were announced with the advertisement"
     else:

@@ -12,7 +12,7 @@ from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
 from fedcore.rounds import admission, assignment, planning, secureplan
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import Configured, Heard, Restarted, UpdatesDamaged
+from fedcore.rounds.events import Accepted, Configured, Heard, Restarted, UpdatesDamaged
 from fedcore.rounds.exchange import Exchange
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site
@@ -119,6 +119,7 @@ def test_a_masked_update_is_not_taken_before_its_step(step):
     [
         ({"samples": 99}, "samples 99 are not the"),
         ({"masked": False}, "payloads.update is not masked"),
+        ({"clipped": 3}, "payloads.update.clipped is over 0, and overflow is Fail"),
         ({"size": 4 * 9}, "payloads.update.object.size is not 32, of 8 masked values"),
         ({"codec": "Int8"}, "payloads.update.codec is Int8"),
     ],
@@ -127,7 +128,7 @@ def test_a_masked_update_is_what_the_order_says(values, words):
     federation = up_to("Mask")
     good = federation.manifest("a", "f" * 64)
     payload, ref_ = good.payloads["update"], good.payloads["update"].object
-    changed = {name: value for name, value in values.items() if name in ("masked", "codec")}
+    changed = {name: value for name, value in values.items() if name in ("masked", "codec", "clipped")}
     size = values.get("size", ref_.size)
     payload = payload.model_copy(update={"object": ref_.model_copy(update={"size": size}), **changed})
     bad = good.model_copy(update={"payloads": {"update": payload}, "samples": values.get("samples", good.samples)})
@@ -135,6 +136,18 @@ def test_a_masked_update_is_what_the_order_says(values, words):
     refused = admission.update(federation.state, "a", bad)
     assert refused.code == "Malformed"
     assert words in refused.message
+
+
+def test_clipped_values_are_told():
+    federation = Federation(config(secure=settings(overflow="Clip"))).start()
+    for name in 2 * "abcde":
+        federation.go_on(name)
+    good = federation.manifest("a", "f" * 64)
+    payload = good.payloads["update"].model_copy(update={"clipped": 3})
+    clipped = good.model_copy(update={"payloads": {"update": payload}})
+    assert admission.update(federation.state, "a", clipped) is None
+    federation.do(Accepted(federation.now, clipped))
+    assert "3 values of its update of round 1 were larger" in federation.state.site("a").message
 
 
 def test_what_breaks_the_protocol_is_refused_and_changes_nothing():
