@@ -23,11 +23,11 @@ LIMIT = 4.0
 def keyed(name: str, **env) -> list[dict]:
     secret, spec = made_key(name)
     client = site(name, **env)
-    client["spec"] |= spec
+    client["spec"] |= spec | {"state": {"persistentVolumeClaim": {"claimName": f"{name}-state"}}}
     return [client, secret]
 
 
-def secured(folder, envs=None, *, rounds=2, threshold=3, timeout="60s", round_=None, **secure) -> Lab:
+def secured(folder, envs=None, *, rounds=2, threshold=3, timeout="300s", round_=None, **secure) -> Lab:
     """A lab whose sites sum under masks. `envs`: of sites, by name."""
     asked = {"threshold": threshold, "valueRange": str(LIMIT), "exchangeTimeout": timeout, **secure}
     spec = {"rounds": rounds, "privacy": {"secureAggregation": asked}, "round": round_ or {}}

@@ -61,6 +61,7 @@ class Securing:
         self._key_folder = own.settings.signing_key_dir
         self._values: Values = values(folder.update, secure)
         self._clipped = self._values.beyond()
+        self._known = False  # whether the hub can have heard anything of this state
         self._state = self._begun()
 
     def go_on(self, *, waits: bool) -> bool:
@@ -101,6 +102,7 @@ class Securing:
         if about != (settings.job_uid, *self._attempt, self._order.base_sha256):
             raise RejectedError(PROTOCOL_BROKEN, "the terms of the secure aggregation are those of another order")
         if (kept := self._files.kept(terms)) is not None:
+            self._known = True
             return kept
         if self._key_folder is None:
             text = "updates are summed under masks, for which a site signs: give the FLClient spec.identity.keys"
@@ -113,8 +115,12 @@ class Securing:
 
     def _said(self, answer: SecureAnswer) -> dict[str, Any]:
         """What is said to it: durable, as far as the site has to know it again."""
+        if not (self._known or answer.step in ("Advertise", "Wait")):
+            text = "what this site advertised in the attempt went with its disk: a volume in the FLClient's spec.state keeps it"
+            raise RejectedError(STATE_LOST, f"{text}; it takes part in the next attempt, with new keys")
         match answer.step:
             case "Advertise":
+                self._known = True
                 return {"advertisement": site.advertise(self._state, self._sign), "samples": self._finished.samples}
             case "Share":
                 participants = _brought(answer.participants, "participants")

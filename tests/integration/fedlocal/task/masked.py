@@ -1,7 +1,7 @@
 """The lab's task at sites that a test watches and breaks in a round under masks.
 
-What each site trained is in marks/<site>-<round>-<attempt>.npz. MASKED_STOPS ("2:Share,3:Mask"): before it says that of that round, its process
-is killed, once. MASKED_LATE: what comes back after that is there when nobody waits any more. MASKED_HOLD ("2:Consent"): it leaves
+What each site trained is in marks/<site>-<round>.npz. MASKED_STOPS ("2:Share,3:Mask"): before it says that of that round, its process
+is killed, once, in the round's first attempt. MASKED_LATE: what comes back after that is there when nobody waits any more. MASKED_HOLD ("2:Consent"): it leaves
 marks/at-<site>-<round>-<step> and waits for marks/go-<round>-<step>.
 """
 
@@ -36,6 +36,8 @@ def _said(self, answer):
     """What a site does before it says something."""
     step, site = f"{self._order.round}:{answer.step}", self._own.settings.client
     at, go = MARKS / f"at-{site}-{step}", MARKS / f"go-{step}"
+    if self._order.attempt > 1:
+        return _honest(self, answer)
     if _asked(step, "MASKED_STOPS") and not at.exists():
         at.touch()
         os.kill(os.getpid(), signal.SIGKILL)

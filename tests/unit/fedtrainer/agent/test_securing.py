@@ -104,6 +104,15 @@ def test_another_update_is_not_masked_by_the_same_keys(tmp_path):
     assert "have masked another update" in str(refusal(lambda: round_.turn("ada")))
 
 
+def test_a_site_that_has_lost_its_disk_is_told_how_to_keep_it(tmp_path):
+    round_ = at_step(tmp_path, "Mask")
+    (state,) = tmp_path.glob("ada/state/*/ada/*/secure.json")
+    state.unlink()
+    error = refusal(lambda: round_.turn("ada"))
+    assert error.code == securing.STATE_LOST
+    assert "a volume in the FLClient's spec.state keeps it" in str(error)
+
+
 def test_values_beyond_the_range_are_told_before_anything_is_said(tmp_path):
     round_ = MaskedRound(tmp_path, SAMPLES)
     round_.updates["ada"]["weight"][0, :3] = (9.0, -9.0, 8.0)
