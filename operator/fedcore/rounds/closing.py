@@ -203,12 +203,11 @@ def shortfall(attempt: Attempt, now: float) -> str:
     text = f"round {plan.round} {how} {counts}"
     if (root := plan.strategy.root) and root not in attempt.accepted:
         text = f"{text}, and the update of the root client {root!r} is needed"
-    return with_troubles(
-        text, {**attempt.failed, **dict.fromkeys(attempt.pending.difference(attempt.here), unfinished)}
-    )
+    silent = sorted(attempt.pending.difference(attempt.here))
+    return with_troubles(text, dict(sorted(attempt.failed.items())) | dict.fromkeys(silent, unfinished))
 
 
 def with_troubles(text: str, found: Mapping[str, str]) -> str:
     """A text with what is wrong at sites."""
-    troubles = "; ".join(f"{client}: {why}" for client, why in sorted(found.items()))
+    troubles = "; ".join(f"{client}: {why}" for client, why in found.items())
     return f"{text} ({troubles})"[:900] if troubles else text

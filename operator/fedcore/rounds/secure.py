@@ -139,7 +139,11 @@ def failed(state: State, attempt: Attempt, why: str, now: float) -> Change:
     attempt = _without_late(state, attempt, now)
     text = f"round {attempt.plan.round} gave no sum: step {step}: {why}"
     return closing.failed(
-        state, attempt, closing.SECURE_AGGREGATION_FAILED, closing.with_troubles(text, attempt.failed), now
+        state,
+        attempt,
+        closing.SECURE_AGGREGATION_FAILED,
+        closing.with_troubles(text, dict(sorted(attempt.failed.items()))),
+        now,
     )
 
 
