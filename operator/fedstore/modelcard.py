@@ -185,7 +185,9 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
         mode="json",
         exclude_none=True,
         include={
-            **dict.fromkeys(("strategy", "selection", "training", "compression", "quorum", "privacy"), True),
+            **dict.fromkeys(
+                ("strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"), True
+            ),
             "secure": {"threshold", "colluding", "minimum_cohort"},
         },
     )

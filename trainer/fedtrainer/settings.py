@@ -18,6 +18,7 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.wire.attestation import Demand
 from fedapi.wire.entrusted import MAX_ENTRUSTED
+from fedapi.wire.privacy import PrivacyDemand
 from fedapi.wire.registry import Labels
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
@@ -234,9 +235,7 @@ class EvaluateSettings(TaskSettings):
 class TrainerSettings(HubSettings):
     """Settings of `train`."""
 
-    client: str = Field(
-        min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient that this site is."
-    )
+    client: str = Field(min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the site's FLClient.")
     data_dir: Path = Field(
         Path(names.PATH_DATA),
         validation_alias=names.ENV_DATA_DIR,
@@ -290,6 +289,11 @@ class TrainerSettings(HubSettings):
         None,
         validation_alias=names.ENV_REQUIRES_CONFIDENTIAL,
         description="What the aggregator has to prove before the site works for it, as JSON; absent: nothing.",
+    )
+    requires_privacy: PydanticJson[PrivacyDemand] | None = Field(
+        None,
+        validation_alias=names.ENV_REQUIRES_PRIVACY,
+        description="How much noise the site must be asked to add, and what it may tell in all, as JSON; absent: whatever is asked.",
     )
     accelerator: Accelerator = Field(
         "CPU", validation_alias=names.ENV_ACCELERATOR, description="Kind of device that the ranks train on."

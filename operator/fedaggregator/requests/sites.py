@@ -234,6 +234,7 @@ class SiteRequests:
             inline=self._inline_upload(state, client, plan) if inline else None,
             encryption=self._payloads.encrypt(plan.encryption) if plan.encryption else None,
             compression=plan.compression,
+            site_noise=plan.site_noise,
             hub_state=await self._hub_state(state, client, plan),
             initial=await self._initial(plan.initial, client),
             secure=_secure(plan),

@@ -16,7 +16,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, Mechanism
+from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
 from fedapi.wire.secureround import SecurePlan
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import Metrics
@@ -146,7 +146,12 @@ class PlanRecord(Record):
     privacy: Mechanism | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="How updates are clipped and what noise is added; None: neither.",
+        description="How the hub clips updates and what noise it adds; None: neither.",
+    )
+    site_noise: SiteNoise | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the sites clip their updates and what noise they add; None: neither.",
     )
     secure: SecurePlan | None = Field(
         None,
@@ -356,7 +361,10 @@ class FailureRecord(Record):
     privacy: Charge | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="With differential privacy by noise of the sites: what it has told, since its survivor set was named.",
+        description="With differential privacy by noise under masks: what it has told, since its survivor set was named.",
+    )
+    site_noise: SiteNoise | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )
 
 

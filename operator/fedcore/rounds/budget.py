@@ -1,12 +1,18 @@
 """What a round may tell of a site, and when a job has told enough: spec.privacy.differentialPrivacy. Pure.
 
-Called by planning, which freezes what is done to the updates, and by committing, which charges for what becomes readable.
+Called by planning, which freezes what is done to the updates, by committing, rollback and skipping, which charge for what becomes
+readable, and by the status. With mode Central that is a committed model. With mode Local it is each update that a site may have
+sent, so every plan is charged for, and those of a round are charged for by whichever commit comes next. Mode Distributed is in
+distributed.py.
 """
 
-from fedapi.wire.privacy import Charge, Mechanism
+import math
+
+from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
 from fedapi.wire.secureround import SecurePlan
 from fedapi.wire.store import PlanRecord
 from fedcore.privacy import account
+from fedcore.privacy.account import Account
 from fedcore.rounds import distributed, lines
 from fedcore.rounds.state import End, State
 
@@ -14,35 +20,53 @@ SPENT, UNPROTECTED = "PrivacyBudgetSpent", "EarlierRoundsUnprotected"  # why a j
 
 
 def mechanism(state: State, denominator: int, secure: SecurePlan | None = None) -> Mechanism | None:
-    """What is done to the updates of the next round; None: nothing, or no round is left, which `end` tells. `secure`: its sum's."""
-    asked = state.config.privacy
-    if asked is not None and secure is not None:
+    """What the hub, or with mode Distributed the sites under masks, do to the updates of the next round; None: nothing.
+
+    `secure`: how the round sums under masks.
+    """
+    if secure is not None:
         return distributed.mechanism(state, secure, _rounds_left(state), denominator)
-    return account.mechanism(asked, state.account, _rounds_left(state), denominator) if asked else None
+    asked, noise = state.config.privacy, _noise_multiplier(state)
+    if asked is None or asked.mode != "Central" or noise is None:
+        return None
+    return Mechanism(
+        mode=asked.mode,
+        clip_norm=asked.clip_norm,
+        clipping=asked.clipping,
+        noise_multiplier=noise,
+        delta=asked.delta,
+        denominator=denominator,
+    )
+
+
+def site_noise(state: State) -> SiteNoise | None:
+    """What the sites do to their updates of the next round; None: nothing."""
+    asked, noise = state.config.privacy, _noise_multiplier(state)
+    if asked is None or asked.mode != "Local" or noise is None:
+        return None
+    return SiteNoise(clip_norm=asked.clip_norm, clipping=asked.clipping, noise_multiplier=noise, delta=asked.delta)
+
+
+def spent(state: State) -> Account:
+    """What has been told of a site that was in everything, attempts since the last commit included."""
+    told, account = _sent(state), distributed.spent(state)
+    return account.charged(told[-1].noise_multiplier, _mu(told)) if told else account
 
 
 def end(state: State, now: float) -> End | None:
     """How a job ends that no round is left for: with the model of the last, if there is one that it has made."""
-    return None if _is_left(state) else spent(state, now)
+    return None if _is_left(state) else over(state, now)
 
 
-def _is_left(state: State) -> bool:
-    """Whether one more round may be had. How much noise sites add is known with its sites: by then `spent` may end the job, too."""
-    asked = state.config.privacy
-    if asked is not None and asked.mode == "Distributed":
-        return not state.account.unprotected and distributed.is_left(state)
-    return asked is None or mechanism(state, 1) is not None
-
-
-def spent(state: State, now: float) -> End | None:
-    """How a job with a budget ends that has no round left."""
+def over(state: State, now: float) -> End | None:
+    """How a job ends whose budget is spent."""
     asked = state.config.privacy
     if asked is None:
         return None
     if state.account.unprotected:
         text = f"{state.account.unprotected} rounds that this job goes on from added no noise, so that no epsilon would hold: make a new job"
         return End("Failed", UNPROTECTED, text, now)
-    told, rounds = distributed.spent(state).epsilon(asked.delta), sum(not each.skipped for each in state.history) - 1
+    told, rounds = spent(state).epsilon(asked.delta), sum(1 for each in state.history if not each.skipped) - 1
     text = (
         f"{rounds} rounds have spent epsilon {told:.6g} (of one site, delta {asked.delta:g}), and one more would pass "
         f"targetEpsilon {asked.target_epsilon:g}: for more rounds raise it, or noiseMultiplier in a new job"
@@ -53,7 +77,9 @@ def spent(state: State, now: float) -> End | None:
 def charge(state: State, plan: PlanRecord) -> Charge | None:
     """What the commit of a planned round releases. Whether updates came or not: that is a part of what is told."""
     done = plan.privacy
-    if done is None or done.mode == "Distributed":
+    if done is None:
+        return sent_charge(state)
+    if done.mode == "Distributed":
         return distributed.charge(state, plan)
     return Charge(
         mode=done.mode,
@@ -62,6 +88,51 @@ def charge(state: State, plan: PlanRecord) -> Charge | None:
         epsilon=state.account.charged(done.noise_multiplier).epsilon(done.delta),
         delta=done.delta,
     )
+
+
+def sent_charge(state: State) -> Charge | None:
+    """With the modes of sites' own noise: for what they may have told since the last commit, whatever became of it."""
+    told = _sent(state)
+    if not told:
+        return distributed.earlier(state)
+    last = told[-1]
+    return Charge(
+        mode="Local",
+        adjacency="Replacement",
+        clip_norm=last.clip_norm,
+        noise_multiplier=last.noise_multiplier,
+        releases=len(told),
+        mu=_mu(told),
+        epsilon=spent(state).epsilon(last.delta),
+        delta=last.delta,
+    )
+
+
+def _sent(state: State) -> tuple[SiteNoise, ...]:
+    """Of the attempts since the last commit, that which is under way included."""
+    under_way = state.current.plan.site_noise if state.current else None
+    noises = (*(failure.site_noise for failure in state.void), under_way)
+    return tuple(noise for noise in noises if noise is not None)
+
+
+def _mu(sent: tuple[SiteNoise, ...]) -> float:
+    return math.sqrt(sum(account.mu_of("Local", noise.noise_multiplier) ** 2 for noise in sent))
+
+
+def _noise_multiplier(state: State) -> float | None:
+    """Of the next round; None: without privacy, or where no round is left, which `end` tells."""
+    asked = state.config.privacy
+    if asked is None or asked.mode == "Distributed":
+        return None
+    return account.noise_multiplier(asked, spent(state), _rounds_left(state))
+
+
+def _is_left(state: State) -> bool:
+    """Whether one more round may be had. How much noise sites add is known with its sites: by then it may be over all the same."""
+    asked = state.config.privacy
+    if asked is not None and asked.mode == "Distributed":
+        return not state.account.unprotected and distributed.is_left(state)
+    return asked is None or _noise_multiplier(state) is not None
 
 
 def _rounds_left(state: State) -> int:

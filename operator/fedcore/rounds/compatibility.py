@@ -23,6 +23,7 @@ from fedapi.wire.protocol import (
     PROTOCOL,
     PROXIMAL,
     SECAGG,
+    SITE_NOISE,
     SUB_MODELS,
 )
 from fedapi.wire.store import PlanRecord
@@ -88,17 +89,24 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:
         yield ENCRYPTION, "storage.clientEncryption", "switch that off"
-    if work.secure is not None:
-        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
     if work.compression is not None:
         yield COMPRESSION, f"compression.codec {work.compression.codec}", "set it to None"
     if (encoding := _download(work)) is not None:
         yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
     if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
         yield DELTA, "compression.download.delta true", "remove compression.download"
+    yield from _privacy_needs(work)
     method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
     if method is not None:
         yield from _method_needs(work.strategy.name, method)
+
+
+def _privacy_needs(work: Work) -> Iterator[tuple[str, str, str]]:
+    """The same of what sites do to their updates before these leave."""
+    if work.secure is not None:
+        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
+        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
 
 
 def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str]]:
@@ -114,6 +122,10 @@ def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str
     for feature, needed in asked.items():
         if needed:
             yield feature, f"strategy.name {strategy} ({feature})", "make the job anew with another strategy"
+
+
+def _is_local(config: JobConfig) -> bool:
+    return config.privacy is not None and config.privacy.mode == "Local"
 
 
 def _download(work: Work) -> Encoding | None:

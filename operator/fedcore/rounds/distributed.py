@@ -24,7 +24,7 @@ def spent(state: State) -> Account:
     """What has been told of a site that was in everything, attempts since the last commit included."""
     account = state.account
     for charge in _failed(state):
-        account = account.charged(charge.noise_multiplier, charge.rho)
+        account = account.charged(charge.noise_multiplier, rho=charge.rho)
     return account
 
 
@@ -90,7 +90,7 @@ def of_failure(state: State, attempt: Attempt) -> Charge | None:
     if attempt.closed is None or done is None or secure is None or done.mode != "Distributed":
         return None
     rho = concentrated.rho_of(_lattice(secure, done.clip_norm, done.noise_multiplier))
-    account = spent(state).charged(done.noise_multiplier, rho)
+    account = spent(state).charged(done.noise_multiplier, rho=rho)
     return _charge(state, done, rho).model_copy(update={"epsilon": account.epsilon(done.delta)})
 
 
@@ -100,7 +100,7 @@ def _charge(state: State, done: Mechanism | Charge, rho: float) -> Charge:
         clip_norm=done.clip_norm,
         noise_multiplier=done.noise_multiplier,
         rho=rho,
-        epsilon=state.account.charged(done.noise_multiplier, rho).epsilon(done.delta),
+        epsilon=state.account.charged(done.noise_multiplier, rho=rho).epsilon(done.delta),
         delta=done.delta,
     )
 

@@ -134,8 +134,8 @@ def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     if len(chosen) < choice.fewest(state.config):  # a draw of Poisson, which nothing may enlarge
         return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
     plan = _plan(state, chosen, len(due), now)
-    if state.config.privacy is not None and plan.privacy is None:
-        return replace(_calm(state), end=budget.spent(state, now)), ()
+    if secureplan.is_noisy(state.config) and plan.privacy is None:
+        return replace(_calm(state), end=budget.over(state, now)), ()
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
 
 
@@ -243,6 +243,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         training=training.settings(config),
         overrides=_overrides(state, chosen),
         privacy=budget.mechanism(state, wanted, secure),
+        site_noise=budget.site_noise(state),
         secure=secure,
         image=config.image,
     )

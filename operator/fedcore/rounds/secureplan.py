@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fedapi.duration import quorum_count
+from fedapi.wire.job import JobConfig
 from fedapi.wire.protocol import KEY
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecurePlan
@@ -24,12 +25,17 @@ _KEYLESS = (
 )
 
 
+def is_noisy(config: JobConfig) -> bool:
+    """Whether sites add noise under their masks."""
+    return config.privacy is not None and config.privacy.mode == "Distributed"
+
+
 def due(state: State) -> tuple[State, tuple[Effect, ...]]:
     """The state in which the values of an update are being counted, where no plan can be made before that is known."""
     if state.config.secure is None or state.tip is None or state.measured is not None or state.measuring:
         return state, ()
     return replace(state, measuring=True), (
-        Measure(state.tip.model, state.tip.hub_state, parameters=state.config.privacy is not None),
+        Measure(state.tip.model, state.tip.hub_state, parameters=is_noisy(state.config)),
     )
 
 
