@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from fedaggregator import metrics, refusallog
+from fedaggregator.engine import recorded
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.payloads import Payloads
@@ -176,7 +177,9 @@ class SiteRequests:
 
     async def attest(self, client: str, asked: AttestationRequest) -> Attestation:
         """Gives evidence of where this process runs."""
-        return await self._told(client, self._attester.attest(asked))
+        evidence = await self._told(client, self._attester.attest(asked))
+        recorded.shown(self._engine.ledger, client, asked.nonce, evidence)
+        return evidence
 
     async def _told(self, client: str, answer: Awaitable[_M]) -> _M:
         """What is refused of a site's state, or of evidence, is no failure of the site."""

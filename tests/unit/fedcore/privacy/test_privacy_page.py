@@ -53,4 +53,6 @@ def test_its_manifests_are_specs(page):
     blocks = re.findall(r"```yaml\n(spec:.*?)```", PAGE.with_name(page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        FederatedJobSpec.model_validate({"task": {"entrypoint": "a.b:c", "image": "i"}} | yaml.safe_load(block.partition("---")[0])["spec"])
+        FederatedJobSpec.model_validate(
+            {"task": {"entrypoint": "a.b:c", "image": "i"}} | yaml.safe_load(block.partition("---")[0])["spec"]
+        )
