@@ -27,6 +27,7 @@ from fedtrainer.agent.entrusting import Entrusting
 from fedtrainer.agent.handing import Handing, Masked
 from fedtrainer.agent.patience import pause_s
 from fedtrainer.agent.peers import Peers
+from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.agent.securing_state import STATE_LOST, SecureFiles
 from fedtrainer.agent.securing_vector import Values, values
 from fedtrainer.agent.signing import site_key
@@ -49,6 +50,7 @@ class Site:
     control: Control
     handing: Handing
     checkpoints: CheckpointStore
+    rounds: MaskedRounds
     entrusting: Entrusting | None
 
 
@@ -136,7 +138,9 @@ class Securing:
                 self._files.keep(self._state)
                 return {"consent": consent}
             case "Open":
-                return {"opening": site.open_(self._state, _brought(answer.request, "request"))}
+                opening = site.open_(self._state, _brought(answer.request, "request"))
+                self._own.rounds.open(self._order)
+                return {"opening": opening}
             case _:
                 pass
         return {}

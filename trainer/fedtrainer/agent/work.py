@@ -37,6 +37,7 @@ from fedtrainer.agent.models import Models
 from fedtrainer.agent.patience import Patience, pause_s
 from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.rank_group import RankGroup, gathered
+from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
@@ -241,11 +242,17 @@ class Agent:
         """Trains, and takes part in the sum under masks. What an earlier process trained must be whole: nobody else can see it."""
         from fedtrainer.agent.securing import Securing, Site  # noqa: PLC0415 - 7 MB where nothing is masked
 
+        rounds = MaskedRounds(self._checkpoints.root)
+        rounds.check(order)
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
             finished = self._trained(order, folder)
-        own = Site(self._settings, self._control, self._handing, self._checkpoints, self._entrusting)
-        return Securing(own, order, secure, folder, finished).go_on(waits=waits)
+        own = Site(self._settings, self._control, self._handing, self._checkpoints, rounds, self._entrusting)
+        try:
+            return Securing(own, order, secure, folder, finished).go_on(waits=waits)
+        except (RejectedError, DroppedError):
+            rounds.leave(order)
+            raise
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         protection = self._protecting.protection(order)

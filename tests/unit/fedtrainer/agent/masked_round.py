@@ -20,6 +20,7 @@ from fedstore.memory import MemoryStore
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished
 from fedtrainer.agent.handing import Handing
 from fedtrainer.agent.securing import Securing, Site
+from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.errors import RejectedError
 from fedtrainer.settings import TrainerSettings
 
@@ -204,7 +205,8 @@ class MaskedRound:
                 size = folder.update.stat().st_size
                 finished = Finished("0" * 64, size, self.samples[name], {}, 0.5, "n" * 32)
                 folder.finish(finished)
-            own = Site(settings_, link, Handing(settings_, link, link), checkpoints, None)
+            rounds = MaskedRounds(checkpoints.root)
+            own = Site(settings_, link, Handing(settings_, link, link), checkpoints, rounds, None)
             return Securing(own, order, order.secure, folder, finished).go_on(waits=False)
 
     def run(self, lost: dict[str, str] | None = None) -> None:
