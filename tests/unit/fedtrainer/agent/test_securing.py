@@ -1,6 +1,7 @@
 """A site in a round under masks: wherever it is killed it says the same again, and what a hub does against the protocol it does not join in."""
 
 import base64
+import logging
 from contextlib import suppress
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fedapi.wire.secagg import SurvivorSet
 from fedapi.wire.site import UPDATE
 from fedcore.secagg import hub
+from fedcore.secagg.site import SiteState
 from fedtrainer.agent import securing
 from fedtrainer.errors import BadSettingsError
 from tests.unit.fedaggregator.engine.test_unmasking import assert_is_plain_mean, mean_of
@@ -92,6 +94,21 @@ def test_the_state_is_the_sites_alone(tmp_path):
     round_.turn("ada")
     (state,) = tmp_path.glob("ada/state/*/ada/*/secure.json")
     assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_secret_is_in_logs_or_in_what_is_sent(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    round_ = MaskedRound(tmp_path, SAMPLES, overflow="Clip")
+    round_.updates["ada"]["weight"][0, 0] = 100.0
+    round_.run({"bob": "Mask"})
+    states = [SiteState.stored(path.read_bytes()) for path in tmp_path.glob("*/state/*/*/*/secure.json")]
+    assert len(states) == len(SAMPLES)
+    told = caplog.text + "".join(said.model_dump_json() for _, said in round_.hub.said) + repr(states)
+    assert "were clipped" in told
+    for state in states:
+        assert base64.b64encode(state.seed).decode() not in told
+        assert state.seed.hex() not in told
+        assert repr(state.seed) not in told
 
 
 def test_another_update_is_not_masked_by_the_same_keys(tmp_path):
