@@ -106,3 +106,12 @@ class Charge(Message):
     )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)
+
+
+ChargedFailure = Annotated[  # of an attempt
+    Charge | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With differential privacy by noise under masks: what it has told, since its survivor set was named.",
+    ),
+]

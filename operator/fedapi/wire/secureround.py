@@ -75,6 +75,15 @@ class SecurePlan(Message):
     exchange_timeout_s: float = Field(gt=0)
 
 
+PlannedMasks = Annotated[
+    SecurePlan | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="How updates are summed under masks; None: each is seen by itself.",
+    ),
+]
+
+
 class SecureOrder(Message):
     """In an order to train: the update is masked, and never leaves the site without."""
 
