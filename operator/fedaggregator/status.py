@@ -17,7 +17,7 @@ from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, window
+from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, window
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -66,7 +66,7 @@ def _outcome(state: State) -> api.Outcome | None:
 
 def _round(state: State) -> api.RoundStatus:
     attempt, done = state.current, state.tip.round if state.tip else 0
-    ends_at = closing.ends_at(attempt) if attempt else state.closing.until if state.closing else None
+    ends_at = secure.ends_at(attempt) if attempt else state.closing.until if state.closing else None
     return api.RoundStatus(
         current=attempt.plan.round if attempt else done,
         total=lines.last_round(state),
@@ -74,6 +74,7 @@ def _round(state: State) -> api.RoundStatus:
         start_time=time_text(attempt.plan.planned_at) if attempt else None,
         deadline=time_text(ends_at) if ends_at is not None else None,
         step="Train" if attempt else "Evaluate" if state.closing else None,
+        exchange=attempt.secure.step if attempt and attempt.secure else None,
         selected=list(_selected(state)),
         accepted=_in_round(state),
         committed=done,
@@ -178,7 +179,7 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
-    failed = state.current is not None and name in state.current.failed
+    failed = state.current is not None and state.current.failed.get(name, closing.LATE) != closing.LATE
     return (
         not (failed or planning.misfit(state, name) or name in state.roster.suspended),
         state.site(name).failures == 0,
@@ -228,7 +229,7 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
     if name in attempt.accepted:
         return "Accepted"
     if name in attempt.failed:
-        return "Failed"
+        return "Late" if attempt.failed[name] == closing.LATE else "Failed"
     if attempt.closed is not None and not window.is_asynchronous(state.config):
         return "Late"
     return "Waiting" if planning.unheard(state, name) else "Training"

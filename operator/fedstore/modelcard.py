@@ -184,7 +184,12 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
     told = plan.model_dump(
         mode="json",
         exclude_none=True,
-        include={"strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"},
+        include={
+            **dict.fromkeys(
+                ("strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"), True
+            ),
+            "secure": {"threshold", "colluding", "minimum_cohort"},
+        },
         exclude={"privacy": {"row": {"earlier"}}},
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}

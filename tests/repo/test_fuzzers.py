@@ -65,6 +65,8 @@ NOT_FROM_OUTSIDE = {
     "fedtrainer.agent.attesting": "the TLS library has read the certificate before",
     "fedtrainer.agent.checkpoint_store": _OURS,
     "fedtrainer.agent.entrusting": _OURS,
+    "fedtrainer.agent.peers": _MOUNTED,
+    "fedtrainer.agent.securing": _OURS,
     "fedtrainer.launch.client": _MESSAGE + "News",
     "fedtrainer.launch.service": _MESSAGE + "JoinRequest, WatchRequest, Report",
     "fedtrainer.settings": _MOUNTED,

@@ -42,7 +42,7 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Finish, Fold, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -240,7 +240,7 @@ class Engine:
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold() | Encode() | FindRound() | FindModel():
+                case _ if isinstance(effect, Long):
                     self._spawn(self._answered(effect))
                 case Discard():
                     self._spawn(self._discarding.done(partial(self.blocking, self.interpreter.discard, effect)))
@@ -277,16 +277,16 @@ class Engine:
             if isinstance(effect, Finish):
                 await self.ledger.written(self._decided)
 
-    async def _answered(self, order: Fold | Encode | FindRound | FindModel) -> None:
+    async def _answered(self, order: Long) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
-        if isinstance(order, FindRound | FindModel):
+        if isinstance(order, Finding):
             await self._discarding.over()
         with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:
                 event = await self.retried(answer)
             except WorkCancelledError:
                 return
-            except DamagedError as error:  # of the model that was to be encoded
+            except DamagedError as error:  # of the model that was to be encoded, or measured
                 if isinstance(order, Encode) and self.state.encoding != order.what:
                     return
                 self.damaged(error.found)

@@ -76,10 +76,8 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
         if (done := order.privacy) is not None:
             exchanged &= state.names  # what is no parameter is not told at all: it stays as it is
             looked = partial(_looked, payloads, base, scoring.parts(model, exchanged), go_on, is_far=far)
-            terms, noise = (
-                _clipped(order, done, layout.uid, looked),
-                private.drawn(payloads, layout, order, done, model),
-            )
+            terms = _clipped(order, done, layout.uid, looked)
+            noise = None if done.mode == "Distributed" else private.drawn(payloads, layout, order, done, model)
         else:
             inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
             (chosen, terms), noise = _counted(chosen, order, layout.uid, inner), None
@@ -151,7 +149,9 @@ def _kept(rules: Rules, order: Fold) -> int | None:
 def _clipped(
     order: Fold, done: Mechanism, job_uid: str, looked: Callable[[Sequence[Sent]], scoring.Squares]
 ) -> list[tuple[Weight, Sent]]:
-    """The updates and how much of each counts, so that none counts more than its share."""
+    """The updates and how much of each counts, so that none counts more than its share. Distributed: that is done."""
+    if done.mode == "Distributed":
+        return private.as_summed(order, job_uid)
     trained = [term for term in order.terms if term.samples]
     sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in trained]
     found = private.weights(done, looked(sent), len(sent))

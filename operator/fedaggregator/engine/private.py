@@ -11,13 +11,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.scoring import Squares
 from fedaggregator.engine.spans import Span
 from fedaggregator.errors import TooOldError
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE
 from fedapi.wire.privacy import Mechanism, Row
+from fedapi.wire.site import UPDATE
 from fedcore.privacy import clipping, factorization, noise
 from fedcore.rounds import noisekeys
 from fedcore.rounds.effects import Fold
@@ -67,6 +68,14 @@ def weights(done: Mechanism, squares: Squares, updates: int) -> Sequence[Weight]
     if done.clipping == "PerLayer":
         return [Weight(none, none, dict(zip(squares.names, row, strict=True))) for row in parts]
     return [Weight(row[0] if row else none, none) for row in parts]
+
+
+def as_summed(order: Fold, job_uid: str) -> list[tuple[Weight, Sent]]:
+    """What sites clipped, and hid by noise of their own, before it was summed and divided: it counts as it is."""
+    whole, none = Fraction(1), Fraction(0)
+    return [
+        (Weight(whole, none), Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE))) for term in order.terms
+    ]
 
 
 def drawn(payloads: Payloads, layout: Layout, order: Fold, done: Mechanism, model: TensorFile) -> Noise:

@@ -35,6 +35,7 @@ from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
 from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
+from fedapi.crd.secureaggregation import SECURE
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
@@ -359,6 +360,7 @@ class FederatedJobSpec(Part):
             *SUB_MODELS,
             *PRIVATE,
             *CORRELATED,
+            *SECURE,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
             SEALED_TO_THE_GUEST,

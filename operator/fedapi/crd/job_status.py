@@ -44,6 +44,12 @@ class RoundStatus(StatusPart):
         description="What the selected sites are to do. Train: take part in the round. Evaluate: measure the last model "
         "and train nothing. Absent: nothing is planned.",
     )
+    exchange: Literal["Advertise", "Share", "Mask", "Consent", "Open"] | None = Field(
+        None,
+        description="With privacy.secureAggregation, what the round waits for. Advertise: that sites train and name their keys. Share: "
+        "that they share secrets. Mask: masked updates. Consent: that the sites agree on whose updates are summed. Open: what opens "
+        "the sum.",
+    )
     selected: Annotated[list[Name], Field(max_length=MAX_SELECTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
         default_factory=list,
         description="Sites of this step: the first 100; with training.lifetime Round all of them, because their training "

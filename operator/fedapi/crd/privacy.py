@@ -8,12 +8,11 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
+from fedapi.crd.secureaggregation import SUMS, SecureAggregation
 from fedapi.wire import privacy as wire
 
-# Sums of updates, whatever the hub's optimizer makes of them: then the bound of one update bounds what all that follows tells.
-SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
 UNHIDDEN = ("SCAFFOLD", "FedBuff", "Custom")  # whose sites send more than one update of a round's model
-_MODE = "has(self.privacy) && self.privacy.differentialPrivacy.mode =="
+_MODE = "has(self.privacy) && has(self.privacy.differentialPrivacy) && self.privacy.differentialPrivacy.mode =="
 CENTRAL, _LOCAL = f"({_MODE} 'Central')", f"({_MODE} 'Local')"
 _MOST_BANDS = 64
 
@@ -44,10 +43,11 @@ class MatrixFactorization(Part):
 class DifferentialPrivacy(Part):
     """Noise that hides a site: each update is clipped, and noise is added to their sum, or by each site to its own."""
 
-    mode: Literal["Central", "Local"] = Field(
+    mode: Literal["Central", "Local", "Distributed"] = Field(
         description="Who adds the noise. Central: the aggregator, once, to the sum of the clipped updates; it sees the updates, and "
         "what it releases is private. Local: each site, to its own update before anything of it leaves, so that nobody else ever sees "
-        "an exact one; whether a site did so, nobody else can verify.",
+        "an exact one; whether a site did so, nobody else can verify. Distributed: each site clips its update and adds a share of the noise "
+        "before it masks it (with secureAggregation), so that the aggregator itself sees nothing but a sum with all of the noise.",
         json_schema_extra=immutable("privacy.differentialPrivacy.mode"),
     )
     clip_norm: Decimal = Field(
@@ -61,7 +61,8 @@ class DifferentialPrivacy(Part):
     )
     noise_multiplier: Decimal | None = Field(
         None,
-        description="z: the noise of the sum, with mode Local of each update, has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
+        description="z: the noise of the sum, with mode Local of each update, has the standard deviation z x clipNorm, with mode "
+        "Distributed that of the fewest sites which may stay, without the colluding ones. Absent: as little as targetEpsilon allows "
         "for over `rounds`. A decimal string over 0.",
     )
     target_epsilon: Decimal | None = Field(
@@ -124,18 +125,38 @@ class DifferentialPrivacy(Part):
 
 
 class Privacy(Part):
-    """What may be told of a site by what the job releases."""
+    """What may be told of a site, by what the job releases and to the aggregator itself."""
 
-    differential_privacy: DifferentialPrivacy = Field(
-        description="A bound, accounted round by round, on what the models tell of one site."
+    differential_privacy: DifferentialPrivacy | None = Field(
+        None,
+        description="A bound, accounted round by round, on what the models tell of one site; absent: nothing bounds it.",
+    )
+    secure_aggregation: SecureAggregation | None = Field(
+        None,
+        description="Sums of updates under masks, of which the aggregator sees no single one; absent: it sees each.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.differentialPrivacy) || has(self.secureAggregation)",
+                "privacy needs differentialPrivacy or secureAggregation: say one, or remove privacy",
+            ),
+        )
     )
 
 
 PRIVATE = (  # rules of a FederatedJob's spec
     rule(
         "has(self.privacy) == has(oldSelf.privacy)",
-        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the job and create "
-        "it anew",
+        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon, and rounds without masks hide "
+        "nothing: delete the job and create it anew",
+    ),
+    rule(
+        "!has(self.privacy) || !has(oldSelf.privacy) || "
+        "has(self.privacy.differentialPrivacy) == has(oldSelf.privacy.differentialPrivacy)",
+        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the "
+        "job and create it anew",
     ),
     rule(
         f"!{CENTRAL} || self.strategy.name in {list(SUMS)}",
@@ -192,8 +213,9 @@ CORRELATED = (  # rules of a FederatedJob's spec
 class PrivacyStatus(StatusPart):
     """What the committed models tell of one site at most. Written by the aggregator."""
 
-    mode: Literal["Central", "Local"] = Field(
-        description="Who adds the noise. Central: the aggregator. Local: the sites, as they say themselves."
+    mode: Literal["Central", "Local", "Distributed"] = Field(
+        description="Who adds the noise. Central: the aggregator. Local: the sites, as they say themselves. Distributed: the sites, each a "
+        "share of it."
     )
     unit: Literal["Site"] = Field(
         description="Whose privacy epsilon is: Site, all data of one FLClient; with mode Central by its update being in the sums or not, "
@@ -201,7 +223,7 @@ class PrivacyStatus(StatusPart):
     )
     epsilon: Decimal = Field(
         description="Spent by all committed rounds together, those that were rolled back included; with mode Local by all updates that a "
-        "site was asked for. Rounded up, a decimal string."
+        "site was asked for, with mode Distributed by attempts, too, whose sum might have been opened. Rounded up, a decimal string."
     )
     delta: Decimal = Field(description="The delta of it; a decimal string.")
     target_epsilon: Decimal | None = Field(None, description="What may be spent, as spec.privacy says it.")

@@ -14,6 +14,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
 from fedapi.wire.privacy import Privacy
+from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.signature import SiteKey
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
@@ -330,6 +331,11 @@ class JobConfig(Message):
         None,
         exclude_if=lambda value: value is None,
         description="As spec.privacy.differentialPrivacy. An aggregator that does not know the field would add no noise.",
+    )
+    secure: SecureSettings | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.secureAggregation. An aggregator that does not know the field would see single updates.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

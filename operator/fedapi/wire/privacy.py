@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from fedapi.wire.message import Message, Sha256
 
-Mode = Literal["Central", "Local"]
+Mode = Literal["Central", "Local", "Distributed"]
 Clipping = Literal["Flat", "PerLayer"]
 
 
@@ -123,6 +123,12 @@ class Charge(Message):
     adjacency: Literal["ZeroOut", "Replacement"] = "ZeroOut"
     clip_norm: float = Field(gt=0)
     noise_multiplier: float = Field(gt=0)
+    rho: float | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="With mode Distributed: zCDP of all that was released since the commit before, failed attempts included.",
+    )
     releases: int | None = Field(
         None,
         ge=1,
@@ -141,3 +147,12 @@ class Charge(Message):
     row: ReleasedRow | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
     )
+
+
+ChargedFailure = Annotated[  # of an attempt
+    Charge | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With differential privacy by noise under masks: what it has told, since its survivor set was named.",
+    ),
+]

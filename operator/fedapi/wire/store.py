@@ -16,7 +16,8 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
+from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SiteNoise
+from fedapi.wire.secureround import PlannedMasks
 from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
 
@@ -168,6 +169,7 @@ class PlanRecord(Record):
         exclude_if=lambda value: value is None,
         description="How the sites clip their updates and what noise they add; None: neither.",
     )
+    secure: PlannedMasks = None
     image: str = ""
 
     @property
@@ -368,6 +370,7 @@ class FailureRecord(Record):
     anomalies: tuple[Anomaly, ...] = Field(
         (), exclude_if=lambda value: not value, description="Anomalous updates of it."
     )
+    privacy: ChargedFailure = None
     site_noise: SiteNoise | None = Field(
         None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fedapi.wire.privacy import Charge, Mode, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
+from fedcore.privacy.distributed import concentrated
 from fedcore.privacy.matrix import Matrix
 
 _ROUNDING = 1e-9  # of a budget: what adding up in another order may make of it
@@ -26,6 +27,7 @@ class Account:
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
     matrix: Matrix | None = None  # whose next row the next release may be
+    rho: float = 0.0  # of releases whose noise sites have added: zCDP
 
     def with_commit(self, commit: CommitRecord) -> "Account":
         """After one more commit. A rollback takes back what earlier noise was to be taken back from: it ends a matrix."""
@@ -39,17 +41,26 @@ class Account:
     def with_charge(self, charge: Charge, round_: int, job_uid: str) -> "Account":
         """After what was released since the commit before that of a round."""
         if charge.row is None:
-            return replace(self.charged(charge.noise_multiplier, charge.mu), matrix=None)
+            return replace(self.charged(charge.noise_multiplier, charge.mu, charge.rho), matrix=None)
         matrix = Matrix.of(self.matrix, self.squares, charge, charge.row, round_, job_uid)
         return replace(self, squares=matrix.squares(round_), last=charge.noise_multiplier, matrix=matrix)
 
-    def charged(self, noise_multiplier: float, mu: float | None = None) -> "Account":
-        """After one release with noise of so many times the clip norm. `mu`: where that is not the noise's inverse."""
+    def charged(self, noise_multiplier: float, mu: float | None = None, rho: float | None = None) -> "Account":
+        """After one release with noise of so many times the clip norm. `mu`: where that is not its inverse; `rho`: zCDP of noise under masks."""
+        if rho is not None:
+            return replace(self, rho=self.rho + rho, last=noise_multiplier)
         spent = noise_multiplier**-2 if mu is None else mu**2
         return replace(self, squares=self.squares + spent, last=noise_multiplier)
 
+    @property
+    def zcdp(self) -> float:
+        """All of it as zCDP: mu-GDP is (mu^2 / 2)-zCDP."""
+        return self.rho + self.squares / 2
+
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
+        if self.rho and not self.unprotected:
+            return concentrated.epsilon_of(self.zcdp, delta)
         return math.inf if self.unprotected else gaussian.epsilon_of(math.sqrt(self.squares), delta)
 
     def within(self, asked: Privacy) -> bool:

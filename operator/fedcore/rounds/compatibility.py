@@ -22,6 +22,7 @@ from fedapi.wire.protocol import (
     OLDEST_AT_HUB,
     PROTOCOL,
     PROXIMAL,
+    SECAGG,
     SITE_NOISE,
     SUB_MODELS,
 )
@@ -94,11 +95,18 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
     if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
         yield DELTA, "compression.download.delta true", "remove compression.download"
-    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
-        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
+    yield from _privacy_needs(work)
     method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
     if method is not None:
         yield from _method_needs(work.strategy.name, method)
+
+
+def _privacy_needs(work: Work) -> Iterator[tuple[str, str, str]]:
+    """The same of what sites do to their updates before these leave."""
+    if work.secure is not None:
+        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
+        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
 
 
 def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str]]:

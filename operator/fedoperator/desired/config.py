@@ -162,7 +162,8 @@ def job_config(
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),
         identities=dict(identities),
-        privacy=spec.privacy.differential_privacy.told() if spec.privacy else None,
+        privacy=noise.told() if spec.privacy and (noise := spec.privacy.differential_privacy) else None,
+        secure=masks.told() if spec.privacy and (masks := spec.privacy.secure_aggregation) else None,
         roster=roster,
     )
 

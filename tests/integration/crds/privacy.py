@@ -53,7 +53,6 @@ SUMMED = "goes with strategies that add up updates"
 HIDDEN = "with mode Local a site hides the one update that it sends in a round"
 
 PRIVACY = [
-    ("spec.privacy", {"differentialPrivacy": CENTRAL}, {}, ["spec.privacy.differentialPrivacy"]),
     (
         "spec.privacy",
         {"differentialPrivacy": LESS | {"targetEpsilon": "8"}},
@@ -146,9 +145,11 @@ PRIVACY = [
 ]
 PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
 FIXED_PRIVACY = [  # of a job with that spec
+    ("spec.privacy.differentialPrivacy.mode", "Distributed", "privacy.differentialPrivacy.mode cannot change"),
     ("spec.privacy.differentialPrivacy.delta", "1e-6", "privacy.differentialPrivacy.delta cannot change"),
     ("spec.privacy.differentialPrivacy.mode", "Local", "privacy.differentialPrivacy.mode cannot change"),
     ("spec.privacy", None, "privacy cannot be added or removed"),
+    ("spec.privacy", {"secureAggregation": {}}, "privacy.differentialPrivacy cannot be added or removed"),
 ]
 
 LEAST, MOST = {"minNoiseMultiplier": "2"}, {"maxEpsilon": "8", "delta": "1e-5"}

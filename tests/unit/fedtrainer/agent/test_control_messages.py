@@ -26,7 +26,9 @@ def control(status: int, body: bytes, said: list[dict] | None = None) -> Control
                 said.append(json.loads(sent))
             return status, body
 
-    settings = TrainerSettings.model_construct(aggregator_url="https://hub:8443", client="oslo", patience_s=1.0)
+    settings = TrainerSettings.model_construct(
+        aggregator_url="https://hub:8443", client="oslo", job_uid="0b9a", patience_s=1.0
+    )
     return Control(Https(Answers(), settings, SecretStr("token")), settings)
 
 
