@@ -117,6 +117,10 @@ class RejectedError(SkipError):
         self.code = code
 
 
+class BudgetSpentError(SkipError):
+    """The site's updates have told as much of a record as the job lets them: it trains no more in this job."""
+
+
 class DivergedError(SkipError):
     """The loss or the update is not finite."""
 

@@ -147,6 +147,7 @@ def _accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
         base_sha256=manifest.base_sha256,
         payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
         samples=manifest.samples,
+        **({"privacy": manifest.privacy.model_dump(mode="json")} if manifest.privacy else {}),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.dpsgd import DPSGD
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
 from fedapi.wire import privacy as wire
 
@@ -86,35 +87,51 @@ class DifferentialPrivacy(Part):
 class Privacy(Part):
     """What may be told of a site by what the job releases."""
 
-    differential_privacy: DifferentialPrivacy = Field(
-        description="A bound, accounted round by round, on what the models tell of one site."
+    differential_privacy: DifferentialPrivacy | None = Field(
+        None, description="A bound, accounted round by round, on what the models tell of one site."
+    )
+    dp_sgd: DPSGD | None = Field(
+        None,
+        alias="dpSGD",
+        description="A bound, accounted by each site for itself, on what its updates tell of one record of its data. Beside "
+        "differentialPrivacy or without it.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.differentialPrivacy) || has(self.dpSGD)",
+                "privacy says nothing: set privacy.differentialPrivacy, privacy.dpSGD or both, or remove privacy",
+            )
+        )
     )
 
 
+_ASKED = "(has(self.privacy) && has(self.privacy.differentialPrivacy))"
 PRIVATE = (  # rules of a FederatedJob's spec
     rule(
-        "has(self.privacy) == has(oldSelf.privacy)",
-        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the job and create "
-        "it anew",
+        f"{_ASKED} == (has(oldSelf.privacy) && has(oldSelf.privacy.differentialPrivacy))",
+        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete "
+        "the job and create it anew",
     ),
     rule(
-        f"!has(self.privacy) || self.strategy.name in {list(SUMS)}",
+        f"!{_ASKED} || self.strategy.name in {list(SUMS)}",
         f"privacy.differentialPrivacy goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
         "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
-        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
+        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove differentialPrivacy",
         ".strategy",
     ),
     rule(
-        "!has(self.privacy) || !has(self.clients.overrides) || "
+        f"!{_ASKED} || !has(self.clients.overrides) || "
         "self.clients.overrides.all(each, !has(each.modelWidth) || double(each.modelWidth) >= 1.0)",
-        "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with privacy remove "
-        "modelWidth from clients.overrides",
+        "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with "
+        "privacy.differentialPrivacy remove modelWidth from clients.overrides",
         ".clients.overrides",
     ),
     rule(
-        "!has(self.privacy) || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
+        f"!{_ASKED} || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
         "with overSelection another site's update counts where one stays away, so that who takes part moves the sum by two updates "
-        "and not by one: with privacy remove round.overSelection",
+        "and not by one: with privacy.differentialPrivacy remove round.overSelection",
         ".round.overSelection",
     ),
 )

@@ -1,9 +1,10 @@
-"""Differential privacy as configurations, plans and commits say it. Pure; the arithmetic is in fedcore.privacy.
+"""Differential privacy as configurations, plans, updates and commits say it. Pure; the arithmetic of the hub is in fedcore.privacy.
 
-Every epsilon is of one site (unit Site), by adding or removing it (adjacency ZeroOut: the sum has, or has not, its clipped update).
+An epsilon of the hub is of one site (unit Site), by adding or removing it (adjacency ZeroOut: the sum has, or has not, its clipped
+update). One that a site tells, of its own training by DP-SGD, is of one record of its data (unit Record), by adding or removing it.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -53,3 +54,38 @@ class Charge(Message):
     noise_multiplier: float = Field(gt=0)
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)
+
+
+class DPSGD(Message):
+    """How a site trains so that its update tells little of one record: spec.privacy.dpSGD (Abadi et al. 2016)."""
+
+    max_grad_norm: float = Field(gt=0, description="The Euclidean norm that one record's gradient has at most.")
+    noise_multiplier: float | None = Field(
+        None, gt=0, description="Standard deviation of a step's noise over that norm; None: the least for the target."
+    )
+    target_epsilon: float | None = Field(None, gt=0, description="No update leaves a site that would pass it.")
+    delta: float = Field(gt=0, lt=1)
+    rounds: int = Field(ge=0, description="Of the job: so long the target is to last.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "DPSGD":
+        if self.noise_multiplier is None and self.target_epsilon is None:
+            raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
+        return self
+
+
+class RecordPrivacy(Message):
+    """What all updates that have left a site tell of one record of it, as the site accounts for it."""
+
+    unit: Literal["Record"] = "Record"
+    epsilon: float = Field(ge=0, allow_inf_nan=False)
+    delta: float = Field(gt=0, lt=1)
+
+
+SaidPrivacy = Annotated[
+    RecordPrivacy | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With training.dp_sgd: what the site has told of one record, by this update and all that have left it before.",
+    ),
+]

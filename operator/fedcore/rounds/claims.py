@@ -41,7 +41,7 @@ def impossible(training: TrainingSettings, samples: int, steps: int) -> Refusal 
 def taken(state: State, manifest: UpdateManifest) -> Site:
     """A site's entry with an accepted update; a jump of its samples since the last one is told."""
     before = state.site(manifest.client)
-    site = replace(before, last_round=manifest.round, samples=manifest.samples)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=manifest.privacy)
     if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
         return site
     text = (

@@ -14,6 +14,7 @@ from fedapi.wire.protocol import (
     DELTA,
     DETERMINISM_WARN,
     DOWNLOAD,
+    DP_SGD,
     ENCRYPTION,
     EXCHANGE,
     FRAGMENTS,
@@ -83,6 +84,8 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield EXCHANGE, what, "make the job anew with a task that freezes none and without these fields"
     if own.model_width is not None:
         yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
+    if own.dp_sgd is not None:
+        yield DP_SGD, "privacy.dpSGD, for which it needs opacus (fedloom[dpsgd])", "make the job anew without it"
     if work.training.determinism == "Warn":
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:

@@ -63,6 +63,7 @@ class Finished:
     encryption: Kem | None = None  # by which the files are encrypted
     beside: dict[str, tuple[str, int]] = field(default_factory=dict)  # further payloads: SHA-256 and size
     codec: Codec = "None"  # by which the update is encoded
+    privacy: dict[str, str | float] | None = None  # with privacy.dpSGD: what the site has told of one record
 
 
 class Folder:

@@ -8,8 +8,7 @@ answer because torch is slow to load.
 import logging
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer import termination
-from fedtrainer.agent import encrypting
+from fedtrainer.agent import encrypting, transport
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
@@ -42,10 +41,10 @@ from fedtrainer.agent.models import Models
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
-from fedtrainer.agent.transport import Https, QueueFirst, Transport
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
+    BudgetSpentError,
     DivergedError,
     DroppedError,
     GoneError,
@@ -77,25 +76,12 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
         Beating(HeartbeatSettings.told()),
         closing(Link(settings.aggregator_url, trust.hub)) as link,
         closing(Stream(trust)) as stream,
-        _transport(settings, link) as transport,
+        transport.opened(settings, link) as way,
     ):
         bulk = Bulk(stream, Patience(settings.patience_s))
-        control = Control(transport, settings)
+        control = Control(way, settings)
         with closing(CheckpointStore(settings)) as checkpoints:
             Agent(settings, slot, control, bulk, checkpoints).run()
-
-
-@contextmanager
-def _transport(settings: TrainerSettings, link: Link) -> Iterator[Transport]:
-    """HTTPS, or the queue before it where the site has one."""
-    https = Https(link, settings, token := settings.token())
-    if not settings.queues:
-        yield https
-        return
-    from fedtrainer.agent.queued import QueuedTransport  # noqa: PLC0415 - of an extra that a site without queues lacks
-
-    with closing(QueuedTransport(settings, token)) as queue:
-        yield QueueFirst(queue, https)
 
 
 class Agent:
@@ -221,6 +207,8 @@ class Agent:
         except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
+        except BudgetSpentError as error:
+            self._report(order, "PrivacyBudgetSpent", error)
         except (DivergedError, RejectedError) as error:
             folder.discard()
             self._report(order, "TrainingDiverged" if isinstance(error, DivergedError) else "UpdateRefused", error)
@@ -263,6 +251,7 @@ class Agent:
                 order.encryption.kem if order.encryption else None,
                 {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
                 codec(order.compression),
+                trained.privacy.model_dump() if trained.privacy else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
@@ -316,6 +305,7 @@ class Agent:
             metrics=finished.metrics,
             training_s=finished.training_s,
             nonce=finished.nonce,
+            **({"privacy": finished.privacy} if finished.privacy else {}),
         )
         receipt = self._control.update(HandedUpdate(body=manifest, content=content))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")

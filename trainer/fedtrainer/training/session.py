@@ -4,7 +4,6 @@ Called by fedtrainer.agent with values and paths, at every rank of the site with
 path for it gets from rank 0, or leaves to it. The only place that calls the user's Task.
 """
 
-import json
 import logging
 import os
 import time
@@ -33,6 +32,7 @@ from fedtrainer.training import (
     entrypoint,
     exchange,
     fragments,
+    hub_state,
     metrics,
     seeding,
     site_state,
@@ -43,6 +43,7 @@ from fedtrainer.training import (
 from fedtrainer.training.batches import size
 from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
+from fedtrainer.training.dpsgd.opening import opened
 from fedtrainer.training.encoding import Encoder
 from fedtrainer.training.methods import method as methods
 from fedtrainer.training.methods.method import NOTHING, Method
@@ -55,6 +56,7 @@ from fedtrainer.training.submodels import WHOLE
 
 if TYPE_CHECKING:
     from fedapi.wire.encryption import Encryption
+    from fedapi.wire.privacy import RecordPrivacy
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ class Trained:
     metrics: dict[str, float]
     training_s: float
     steps: int | None = None
+    privacy: "RecordPrivacy | None" = None  # with privacy.dpSGD: what has been told of one record, this update included
     beside: Mapping[str, tensors.Written] = field(default_factory=dict)  # further payloads, each `payload_file(name)`
 
 
@@ -238,10 +241,13 @@ class Session:
         sent = fragments.sent(travels, entries, settings, round_)
         held = {name: value for name, value in travels.items() if name not in sent}
         self._reset(fragments.begun(travels, own) if held or own.has(fragments.OWN) else {})
-        method = methods.opened(settings.method, self._model, entries, self._base, own, self._state_of_hub(settings))
+        method = methods.opened(
+            settings.method, self._model, entries, self._base, own, hub_state.of(settings, self._hub_state, self._ring)
+        )
         if method.full_gradient:  # as the hub's rules of the job have it
             settings = settings.model_copy(update={"epochs": 1, "local_steps": None})
-        ctx = self._context(round_, "train", folder, settings, stopped, method, own)
+        private = opened(settings.dp_sgd, self._ring, round_, self._order)
+        ctx = replace(self._context(round_, "train", folder, settings, stopped, method, own), private=private)
         ctx.epoch_generator(0)
         started = time.monotonic()
         with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
@@ -253,9 +259,13 @@ class Session:
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
             steps = metrics.steps(result.steps, "train()")
             method.check(samples, steps)
+            if private is not None:
+                private.check(samples, steps)
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples, method.kept())
         agreement.settle(self._ring, self._model)
+        if private is not None:
+            private.check_buffers(self._model, self._entries, self._base)
         if method.full_gradient:
             agreement.unmoved(self._model, entries, self._base)
             steps = 1
@@ -270,7 +280,8 @@ class Session:
             own.keep(LOCAL, {name: values[name] for name in self._exchange.local})
         fragments.keep(held, values, own)
         site_state.stage(self._order, own, file.sha256)
-        return Trained(file, samples, found, training_s, steps, beside), ctx
+        told = private.charged(file.sha256) if private is not None else None
+        return Trained(file, samples, found, training_s, steps, told, beside), ctx
 
     def _encoder(self, compression: Compression, round_: int, before: Mapping[str, torch.Tensor]) -> Encoder:
         """Of this round's update. What earlier ones have left unsent begins anew where it is lost: that biases nothing."""
@@ -279,20 +290,6 @@ class Session:
         parameters = frozenset(name for name, _ in self._model.named_parameters(remove_duplicate=False))
         seed = derived(self._spec.seed, "rounding", self._spec.client, round_)
         return Encoder(compression, seed, parameters, before)
-
-    def _state_of_hub(self, settings: TrainingSettings) -> Mapping[str, torch.Tensor] | None:
-        """What the strategy keeps at the hub, at every rank; None where the order has none, or the training needs none."""
-        if settings.method is None or settings.method.control_variates is None:
-            return None
-        found = tensors.read(self._hub_state) if self._hub_state else None
-        if self._ring.size > 1:
-            forms = None if found is None else {name: tensors.form(tensor) for name, tensor in found.items()}
-            forms = json.loads(operations.broadcast_text(self._ring, json.dumps(forms)))
-            if forms is None:
-                return None
-            found = tensors.empty(forms) if found is None else found
-            operations.broadcast_tensors(self._ring, found)
-        return found
 
     def _written(
         self,
