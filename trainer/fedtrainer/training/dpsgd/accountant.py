@@ -7,22 +7,30 @@ closed form (fedcore.privacy.gaussian). Renyi accounting (Mironov et al. 2019), 
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
+from opacus.accountants import RDPAccountant
+from opacus.accountants.analysis.prv import (
+    Domain,
+    PoissonSubsampledGaussianPRV,
+    TruncatedPrivacyRandomVariable,
+    compose_heterogeneous,
+    discretize,
+)
 
 from fedcore.privacy import gaussian
 
 LEAST_NOISE, MOST_NOISE = 0.1, 1e4  # noise multipliers that are searched, as the API takes them
-_FINE, _COARSE = 1 << 20, 1 << 15  # points of a grid: a second, and some 30 ms
+_FINE, _COARSE = 1 << 18, 1 << 14  # points of a grid
 _GRID_ERROR = 5e-4  # of epsilon, where so many points allow for it
 _DELTA_ERROR = 1e-3  # of delta
-_SEARCHED = 1.002  # ratio of two noise multipliers that are near enough
-_REFINEMENTS, _REFINED = 6, 1.01  # so often, and by so much, less is tried on the fine grid
-_SURE = 1.001  # by so much a noise multiplier is raised until the fine grid agrees
+_ORDERS = (*range(2, 65), 96, 128, 256, 512)  # of Renyi accounting: whole ones are sums of few terms
+_GAIN = 0.5  # the least share of the noise that Renyi accounting asks for with which the other may do
+_NEAR = 1.01  # ratio of two noise multipliers that are near enough
+Steps = tuple[float, float, int]  # noise multiplier, sampling rate, steps: as Opacus has them
 
 
 @dataclass(frozen=True)
@@ -36,87 +44,102 @@ class Release:
 
 def epsilon(releases: Iterable[Release], delta: float) -> float:
     """What they tell of one record together, at most. ArithmeticError when the two accountants contradict each other."""
-    return _epsilon(releases, delta, _FINE)
+    return _epsilon(_together(releases), delta, _FINE)
 
 
 def renyi_epsilon(releases: Iterable[Release], delta: float) -> float:
     """The same by Renyi accounting: never less than what privacy loss distributions find."""
-    accountant = RDPAccountant()
-    accountant.history = _history(releases)
-    with warnings.catch_warnings():  # the best order may be the last that is tried: it is a bound all the same
-        warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta)) if accountant.history else 0.0
+    return _renyi(_together(releases), delta)
 
 
 def noise_multiplier(spent: Sequence[Release], rate: float, steps: int, target: float, delta: float) -> float | None:
     """The least with which so many more steps keep within the target, to about 1 %; None: no noise does."""
 
-    def after(noise: float, points: int) -> float:
-        return _epsilon((*spent, Release(noise, rate, steps)), delta, points)
+    def within(epsilon_of: Callable[[tuple[Steps, ...]], float]) -> Callable[[float], bool]:
+        return lambda noise: epsilon_of(_together((*spent, Release(noise, rate, steps)))) <= target
 
-    high = 1.0
-    while after(high, _COARSE) > target:
-        high *= 2
-        if high > MOST_NOISE:
-            return None
-    low = LEAST_NOISE
-    while high / low > _SEARCHED:
+    by_renyi = within(lambda history: _renyi(history, delta))
+    coarse, fine = (
+        within(lambda history: _epsilon(history, delta, _COARSE)),
+        within(lambda history: _epsilon(history, delta, _FINE)),
+    )
+    if not by_renyi(MOST_NOISE):
+        return None
+    most = _least(by_renyi, LEAST_NOISE, MOST_NOISE)
+    found = _least(coarse, max(LEAST_NOISE, most * _GAIN), most)
+    while found / _NEAR >= LEAST_NOISE and fine(found / _NEAR):  # the coarse grid's error is in what it has found
+        found /= _NEAR
+    while not fine(found := _rounded_up(found)):
+        found *= _NEAR
+    return found
+
+
+def _least(enough: Callable[[float], bool], low: float, high: float) -> float:
+    """Of what is enough between the two, where `high` is."""
+    while high / low > _NEAR:
         middle = math.sqrt(low * high)
-        low, high = (middle, high) if after(middle, _COARSE) > target else (low, middle)
-    for _ in range(_REFINEMENTS):  # the coarse grid's error is in what it has found: less may do
-        if after(high / _REFINED, _FINE) > target:
-            break
-        high /= _REFINED
-    while after(high, _FINE) > target:
-        high *= _SURE
-    return _rounded_up(high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
-def _epsilon(releases: Iterable[Release], delta: float, points: int) -> float:
-    history = _history(releases)
+@lru_cache(maxsize=64)  # asked before a training and after it
+def _epsilon(history: tuple[Steps, ...], delta: float, points: int) -> float:
     if not history:
         return 0.0
     if all(rate == 1.0 for _, rate, _ in history):
         return gaussian.epsilon_of(math.sqrt(sum(steps / noise**2 for noise, _, steps in history)), delta)
-    renyi = renyi_epsilon((Release(*each) for each in history), delta)
-    error = _grid_error(history, delta, points)
-    accountant = PRVAccountant()
-    accountant.history = history
+    renyi = _renyi(history, delta)
     try:
-        with np.errstate(all="ignore"):
-            found = float(accountant.get_epsilon(delta, eps_error=error, delta_error=delta * _DELTA_ERROR))
-    except (ValueError, RuntimeError, ArithmeticError):  # numbers that its grid cannot hold
+        least, most = _bounds(history, delta, points)
+    except (ValueError, RuntimeError, ArithmeticError):  # numbers that a grid cannot hold
         return renyi
-    if not math.isfinite(found):
+    if not math.isfinite(most):
         return renyi
-    if renyi < found - 3 * error:
+    if renyi < least:
         raise ArithmeticError(
-            f"the accountants contradict each other: Renyi {renyi:g}, privacy loss distributions {found:g}, of {history}"
+            f"the accountants contradict each other: Renyi {renyi:g}, privacy loss distributions {least:g} or more, of {history}"
         )
-    return min(found, renyi)
+    return min(most, renyi)
 
 
-def _history(releases: Iterable[Release]) -> list[tuple[float, float, int]]:
-    """As Opacus takes it: like steps together, in an order that makes the same sum of the same steps."""
+def _bounds(history: Sequence[Steps], delta: float, points: int) -> tuple[float, float]:
+    """Epsilon at least and at most, by privacy loss distributions on a grid (Gopi et al. 2021, theorem 5.5 and remark 5.6)."""
+    counts, off = [steps for _, _, steps in history], delta * _DELTA_ERROR
+    losses = [PoissonSubsampledGaussianPRV(rate, noise) for noise, rate, _ in history]
+    ends = [
+        _renyi(history, off / 4),
+        *(_renyi([(noise, rate, 1)], off / (8 * sum(counts))) for noise, rate, _ in history),
+    ]
+    end, wide = max(ends) + 3, math.sqrt(sum(counts) * math.log(12 / off) / 2)
+    error = max(_GRID_ERROR, 2 * end / points * wide)
+    grid = Domain.create_aligned(-end, end, error / wide)
+    with np.errstate(all="ignore"):
+        each = [discretize(TruncatedPrivacyRandomVariable(loss, grid.t_min, grid.t_max), grid) for loss in losses]
+        least, _, most = compose_heterogeneous(each, counts).compute_epsilon(delta, off, error)
+    return float(least), float(most)
+
+
+def _renyi(history: Sequence[Steps], delta: float) -> float:
+    """Mironov, Talwar and Zhang 2019, arXiv:1908.10530: a bound of any order is one."""
+    if not history:
+        return 0.0
+    accountant = RDPAccountant()
+    accountant.history = list(history)
+    with warnings.catch_warnings():  # the best order may be the last that is tried
+        warnings.simplefilter("ignore")
+        return float(accountant.get_epsilon(delta, alphas=_ORDERS))
+
+
+def _together(releases: Iterable[Release]) -> tuple[Steps, ...]:
+    """Like steps together, in an order that makes the same sum of the same steps."""
     steps: dict[tuple[float, float], int] = {}
     for each in releases:
         key = each.noise_multiplier, each.sample_rate
         steps[key] = steps.get(key, 0) + each.steps
-    return [(noise, rate, count) for (noise, rate), count in sorted(steps.items()) if count]
-
-
-def _grid_error(history: Sequence[tuple[float, float, int]], delta: float, points: int) -> float:
-    """The error of epsilon that a grid of so many points has (Gopi et al. 2021, theorem 5.5)."""
-    counts = [steps for _, _, steps in history]
-    mechanisms = [PoissonSubsampledGaussianPRV(rate, noise) for noise, rate, _ in history]
-    off = delta * _DELTA_ERROR
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        half = compute_safe_domain_size(mechanisms, counts, _GRID_ERROR, off)
-    return max(_GRID_ERROR, float(2 * half / points * math.sqrt(sum(counts) * math.log(12 / off) / 2)))
+    return tuple((noise, rate, count) for (noise, rate), count in sorted(steps.items()) if count)
 
 
 def _rounded_up(value: float) -> float:
     """To 6 digits, so that the rounds that follow have the same."""
     scale = 10.0 ** (5 - math.floor(math.log10(value)))
-    return math.ceil(value * scale) / scale
+    return math.ceil(value * scale - 1e-9) / scale
