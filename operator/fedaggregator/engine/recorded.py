@@ -11,6 +11,7 @@ from fedaggregator.ports import Holder
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.issues import Method
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.ledger.entries import Entry
@@ -147,8 +148,13 @@ def _accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
         base_sha256=manifest.base_sha256,
         payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
         samples=manifest.samples,
-        **({"privacy": manifest.privacy.model_dump(mode="json")} if manifest.privacy else {}),
+        privacy=None if manifest.privacy is None else _of_a_record(manifest.privacy),
     )
+
+
+def _of_a_record(said: RecordPrivacy) -> dict[str, str]:
+    """What a site says that it has told of one record of its data."""
+    return {"unit": said.unit, "epsilon": repr(said.epsilon), "delta": repr(said.delta)}
 
 
 def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:

@@ -1,22 +1,34 @@
 """`fedloom run` of a job whose sites train by DP-SGD: each site says what it has told, and trains no more when that is enough."""
 
+import copy
 import csv
 import io
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from fedtrainer.training.dpsgd.account import FILE
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
-DPSGD = {"maxGradNorm": "1.0", "delta": "0.001"}
+PAGE = Path(__file__).parents[3] / "docs" / "privacy.md"
+EXAMPLE = yaml.safe_load(
+    re.search(r"<!-- run by .*test_dpsgd.py -->\n```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+)
+
+
+def kept(site):
+    return site | {"spec": site["spec"] | {"state": {"persistentVolumeClaim": {"claimName": site["metadata"]["name"]}}}}
 
 
 @pytest.fixture
 def lab(tmp_path, request):
-    spec = {"privacy": {"dpSGD": DPSGD | request.param}, "training": {"batchSize": 8}}
-    lab = Lab.of(tmp_path / "lab", job(rounds=3, **spec), *SITES)
+    spec = copy.deepcopy(EXAMPLE["spec"])
+    spec["privacy"]["dpSGD"] |= request.param
+    lab = Lab.of(tmp_path / "lab", job(**spec), *map(kept, SITES))
     yield lab
     lab.close()
 
@@ -25,7 +37,7 @@ def status(lab):
     return json.loads((lab.state / "aggregator-status.json").read_text())
 
 
-@pytest.mark.parametrize("lab", [{"targetEpsilon": "3"}], indirect=True)
+@pytest.mark.parametrize("lab", [{}], indirect=True)
 def test_the_rounds_of_a_job_meet_the_target(lab):
     code, output = lab.run()
     assert code == 0, output
@@ -47,7 +59,7 @@ def test_the_rounds_of_a_job_meet_the_target(lab):
     card = subprocess.run(lab.command("model", "card", JOB), capture_output=True, text=True, check=True).stdout
     assert "record\\_privacy.epsilon" in card
     assert "Record" in card
-    assert len(list(lab.state.rglob(FILE))) == 2
+    assert len(list((lab.folder / "state").rglob(FILE))) == 2
 
 
 @pytest.mark.parametrize("lab", [{"noiseMultiplier": "1.0", "targetEpsilon": "4"}], indirect=True)
@@ -65,7 +77,7 @@ def test_sites_that_have_told_enough_end_the_job_with_the_reason(lab):
 
 
 def test_a_strategy_without_steps_is_refused_before_anything_runs(tmp_path):
-    spec = {"privacy": {"dpSGD": DPSGD | {"noiseMultiplier": "1"}}, "strategy": {"name": "FedSGD"}}
+    spec = {"privacy": EXAMPLE["spec"]["privacy"], "strategy": {"name": "FedSGD"}}
     lab = Lab.of(tmp_path / "lab", job(**spec), *SITES)
     try:
         code, output = lab.run()
