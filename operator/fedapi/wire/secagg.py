@@ -84,6 +84,11 @@ class Participants(Message):
     """All who advertised in time, by name."""
 
     advertisements: tuple[Advertisement, ...] = Field(max_length=MAX_SITES)
+    whole_samples: Natural | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="An update of so many samples, or more, counts whole, others in proportion; None: all count alike.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -91,8 +96,10 @@ class Participants(Message):
         return self
 
     def fingerprint(self) -> bytes:
-        """SHA-256 of what they advertised: what all keys from here on are bound to."""
+        """SHA-256 of what they advertised and how they are weighed: what all keys from here on are bound to."""
         found = hashlib.sha256(b"fedloom secagg participants\0")
+        if self.whole_samples is not None:
+            found.update(b"whole samples\0" + self.whole_samples.to_bytes(8))
         for each in self.advertisements:
             name = each.site.encode()
             found.update(len(name).to_bytes(2) + name + each.mask_key + each.share_key)

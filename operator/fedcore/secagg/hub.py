@@ -55,12 +55,14 @@ def advertised(state: HubState, said: Advertisement) -> HubState:
     return _with(state, "advertisements", said.site, said, closed=state.participants is not None)
 
 
-def participants(state: HubState) -> tuple[HubState, Participants]:
-    """Closes advertising: what every participant is told."""
+def participants(state: HubState, whole_samples: int | None = None) -> tuple[HubState, Participants]:
+    """Closes advertising: what every participant is told. `whole_samples`: of an update that counts whole."""
     if state.participants is None:
         _enough(state.terms, state.advertisements, "advertisements")
         said = tuple(state.advertisements[name] for name in sorted(state.advertisements))
-        state = state.model_copy(update={"participants": Participants(advertisements=said)})
+        state = state.model_copy(
+            update={"participants": Participants(advertisements=said, whole_samples=whole_samples)}
+        )
     return state, _reached(state.participants)
 
 

@@ -7,7 +7,7 @@ from fedapi.crd.clients import Requirement, Selector
 from fedapi.crd.evaluation import EvaluationRequest
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.fields import find
-from fedapi.crd.flclient import FLClient
+from fedapi.crd.flclient import FLClient, FLClientSpec
 from fedapi.wire.job import MAX_SITES
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.reasons import ClientCondition, Reason
@@ -56,11 +56,18 @@ def barred(client: FLClient, job: FederatedJobSpec) -> str:
     """Why a site takes no part in new rounds, or "". A Ready condition about an older generation says nothing."""
     if client.spec.paused:
         return Reason.PAUSED
+    if not enrolled(client.spec):
+        return Reason.NOT_ENROLLED
     if not confidential_enough(client, job):
         return Reason.NOT_CONFIDENTIAL
     ready = find(client.status.conditions, ClientCondition.READY)
     current = ready is not None and (ready.observed_generation or 0) >= client.metadata.generation
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
+
+
+def enrolled(spec: FLClientSpec) -> bool:
+    """Whether the site has a key, where it has to have one before it takes part."""
+    return spec.enrollment is None or spec.identity is not None
 
 
 def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
