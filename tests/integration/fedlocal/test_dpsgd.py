@@ -68,7 +68,7 @@ def test_sites_that_have_told_enough_end_the_job_with_the_reason(lab):
     told = status(lab)
     assert code != 0
     assert told["outcome"]["result"] == "Failed"
-    assert told["round"]["committed"] == 1
+    assert told["round"]["committed"] == 2
     assert float(told["recordPrivacy"]["epsilon"]) <= 4.0
     for each in told["clients"]:
         assert "PrivacyBudgetSpent" in each["message"]
