@@ -140,7 +140,9 @@ class _Made:
         self.planned: CommitRecord | None = None  # the last with updates in the model
         self.bound: dict[str, Any] = {}
         self.unbounded = False  # a round, taken back or not, had no noise: then no epsilon is of all models
-        self._records: dict[str, RecordPrivacy | None] = {}  # by site as its newest update says it
+        self._records: dict[
+            str, RecordPrivacy | None
+        ] = {}  # by site as its newest update says it; None: an update did not
         self._back_to: int | None = None
 
     def add(self, commit: CommitRecord) -> None:
@@ -153,7 +155,8 @@ class _Made:
                 self.bound[name] = said.model_dump(mode="json", exclude_none=True)
         self.unbounded |= bool(commit.participants) and commit.privacy is None
         for each in commit.participants:
-            self._records.setdefault(each.client, each.privacy)
+            newest = self._records.setdefault(each.client, each.privacy)
+            self._records[each.client] = newest if each.privacy is not None else None
         if self._back_to is not None and commit.round > self._back_to:
             self.taken_back += bool(commit.participants)
             return
