@@ -18,7 +18,7 @@ from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.rounds import closing, evaluation, heldout, lines, planning, window
+from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, window
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -250,7 +250,7 @@ def _uri(state: State, model: ObjectRef) -> str:
 
 
 def _privacy(state: State) -> PrivacyStatus | None:
-    asked, account = state.config.privacy, state.account
+    asked, account = state.config.privacy, budget.spent(state)
     if asked is None or account.unprotected:
         return None
     return PrivacyStatus(

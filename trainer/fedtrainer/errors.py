@@ -121,6 +121,10 @@ class BudgetSpentError(SkipError):
     """The site's updates have told as much of a record as the job lets them: it trains no more in this job."""
 
 
+class NotPrivateError(SkipError):
+    """The update would tell more of the site than it allows. Name the demand and what is asked for."""
+
+
 class DivergedError(SkipError):
     """The loss or the update is not finite."""
 

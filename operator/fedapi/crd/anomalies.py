@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fedapi.crd.anomaly_rollback import ROLLED_BACK, AnomalyRollbacks, RollBack
 from fedapi.crd.fields import LIST_TYPE, Decimal, Name, Part, Short, StatusPart, Text, listed_by, rule, rules
+from fedapi.crd.privacy import CENTRAL
 from fedapi.jsonvalue import Json
 from fedapi.wire.anomalies import Action, AnomalySettings, Kind, RollbackSettings
 from fedapi.wire.anomalies import Readmission as Told
@@ -38,9 +39,9 @@ ANOMALIES = (
         ".anomalies",
     ),
     rule(
-        "!has(self.anomalies) || !has(self.privacy)",
-        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon accounts for: remove it, "
-        "or privacy; clipNorm bounds what an update can do",
+        f"!has(self.anomalies) || !{CENTRAL}",
+        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon of mode Central accounts for: "
+        "remove it, or privacy; clipNorm bounds what an update can do",
         ".anomalies",
     ),
     rule(

@@ -20,7 +20,6 @@ A site may entrust its state to the hub, encrypted by a key of its own, and reca
 grant says, and asks again, whereupon no grant says that the hub has it.
 
 The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
-
 An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
 (drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 408/503 retry. Limits of the
 HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
@@ -45,7 +44,7 @@ from fedapi.wire.message import (
     Record,
     Sha256,
 )
-from fedapi.wire.privacy import SaidPrivacy
+from fedapi.wire.privacy import AskedNoise, SaidPrivacy
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
@@ -196,6 +195,7 @@ class TrainOrder(Message):
         exclude_if=lambda value: value is None,
         description="How the payload `update` must be encoded; in jobs whose sites all have the feature `compression`.",
     )
+    site_noise: AskedNoise = None
     hub_state: Download | None = Field(
         None,
         exclude_if=lambda value: value is None,

@@ -23,6 +23,7 @@ from fedapi.wire.protocol import (
     OLDEST_AT_HUB,
     PROTOCOL,
     PROXIMAL,
+    SITE_NOISE,
     SUB_MODELS,
 )
 from fedapi.wire.store import PlanRecord
@@ -82,10 +83,7 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
             "tensors that do not travel (frozen parameters, training.exchange, training.localParameters), or sub-models"
         )
         yield EXCHANGE, what, "make the job anew with a task that freezes none and without these fields"
-    if own.model_width is not None:
-        yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
-    if own.dp_sgd is not None:
-        yield DP_SGD, "privacy.dpSGD, for which it needs opacus (fedloom[dpsgd])", "make the job anew without it"
+    yield from _own_needs(own)
     if work.training.determinism == "Warn":
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:
@@ -96,9 +94,19 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
     if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
         yield DELTA, "compression.download.delta true", "remove compression.download"
+    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
+        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
     method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
     if method is not None:
         yield from _method_needs(work.strategy.name, method)
+
+
+def _own_needs(own: TrainingSettings) -> Iterator[tuple[str, str, str]]:
+    """The same of what the site itself is to do."""
+    if own.model_width is not None:
+        yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
+    if own.dp_sgd is not None:
+        yield DP_SGD, "privacy.dpSGD, for which it needs opacus (fedloom[dpsgd])", "make the job anew without it"
 
 
 def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str]]:
@@ -114,6 +122,10 @@ def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str
     for feature, needed in asked.items():
         if needed:
             yield feature, f"strategy.name {strategy} ({feature})", "make the job anew with another strategy"
+
+
+def _is_local(config: JobConfig) -> bool:
+    return config.privacy is not None and config.privacy.mode == "Local"
 
 
 def _download(work: Work) -> Encoding | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
-from fedcore.rounds import anomalies, committing, effort, evaluation
+from fedcore.rounds import anomalies, budget, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
@@ -121,4 +121,5 @@ def _commit(
         + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
         rollbacks=(*committing.recorded(state), *asked),
         ledger=state.ledger,
+        privacy=budget.sent_charge(state),
     )

@@ -217,6 +217,10 @@ class Reason(Word):
         "NotConfidential",
         "The site demands a confidential aggregator (spec.requires), and the job has none of a kind that it trusts.",
     )
+    NOT_PRIVATE = (
+        "NotPrivate",
+        "The site demands to add noise of its own (spec.requires.privacy), and the job asks for none, or for less.",
+    )
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."
     # FLClients.

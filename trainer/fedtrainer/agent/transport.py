@@ -5,8 +5,7 @@ An answer is a status and a body, as over HTTPS, whatever carried it.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import quote
 
@@ -72,16 +71,3 @@ class QueueFirst:
     def held_s(self, wait_s: float) -> float:
         """As the way that is taken now."""
         return (self._queue if self._clock() >= self._again_at else self._https).held_s(wait_s)
-
-
-@contextmanager
-def opened(settings: TrainerSettings, link: Link) -> Iterator[Transport]:
-    """HTTPS, or the queue before it where the site has one."""
-    https = Https(link, settings, token := settings.token())
-    if not settings.queues:
-        yield https
-        return
-    from fedtrainer.agent.queued import QueuedTransport  # noqa: PLC0415 - of an extra that a site without queues lacks
-
-    with closing(QueuedTransport(settings, token)) as queue:
-        yield QueueFirst(queue, https)

@@ -29,7 +29,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer import termination
-from fedtrainer.agent import encrypting, transport
+from fedtrainer.agent import connecting, encrypting
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
@@ -39,6 +39,7 @@ from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.models import Models
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
+from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
@@ -49,6 +50,7 @@ from fedtrainer.errors import (
     DroppedError,
     GoneError,
     LinkExpiredError,
+    NotPrivateError,
     RejectedError,
     SkipError,
     StopError,
@@ -66,6 +68,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
+_REASONS = {  # what the hub is told of an order that came to nothing
+    BudgetSpentError: "PrivacyBudgetSpent",
+    DivergedError: "TrainingDiverged",
+    NotPrivateError: "PrivacyRefused",
+    RejectedError: "UpdateRefused",
+}
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
@@ -76,10 +84,10 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
         Beating(HeartbeatSettings.told()),
         closing(Link(settings.aggregator_url, trust.hub)) as link,
         closing(Stream(trust)) as stream,
-        transport.opened(settings, link) as way,
+        connecting.transport(settings, link) as transport,
     ):
         bulk = Bulk(stream, Patience(settings.patience_s))
-        control = Control(way, settings)
+        control = Control(transport, settings)
         with closing(CheckpointStore(settings)) as checkpoints:
             Agent(settings, slot, control, bulk, checkpoints).run()
 
@@ -96,6 +104,7 @@ class Agent:
         self._found: RankGroup | None = None
         folder = settings.state_key_dir
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
+        self._protecting = Protecting(settings, checkpoints.state.folder)
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first
@@ -207,11 +216,9 @@ class Agent:
         except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
-        except BudgetSpentError as error:
-            self._report(order, "PrivacyBudgetSpent", error)
-        except (DivergedError, RejectedError) as error:
+        except (BudgetSpentError, DivergedError, NotPrivateError, RejectedError) as error:
             folder.discard()
-            self._report(order, "TrainingDiverged" if isinstance(error, DivergedError) else "UpdateRefused", error)
+            self._report(order, _REASONS[type(error)], error)
         except StopError as error:
             self._report_stop(order, error)
             raise
@@ -219,8 +226,8 @@ class Agent:
 
     def _deliver(self, order: TrainOrder, folder: Folder) -> None:
         """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
-        finished, kem = folder.finished(), order.encryption.kem if order.encryption else None
-        if finished is not None and (finished.encryption, finished.codec) == (kem, codec(order.compression)):
+        finished = folder.finished()
+        if finished is not None and finished.fits(order):
             log.info("round %d: hands in the update of an earlier process", order.round)
             try:
                 self._hand_in(order, folder, finished)
@@ -234,6 +241,7 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
+        protection = self._protecting.protection(order)
         data = self._loaded(order, (order.round, order.attempt), order.hub_state)
         group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []
@@ -251,6 +259,7 @@ class Agent:
                 order.encryption.kem if order.encryption else None,
                 {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
                 codec(order.compression),
+                protection.noise.noise_multiplier if protection else None,
                 trained.privacy.model_dump() if trained.privacy else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
@@ -272,6 +281,7 @@ class Agent:
                     keep,
                     encryption,
                     order.compression,
+                    protection,
                 )
                 return keep(trained)
 

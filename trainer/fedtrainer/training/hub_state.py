@@ -1,4 +1,4 @@
-"""What a round's strategy keeps at the hub, for a training that needs it, at every rank. Called by session.py."""
+"""What a strategy keeps at the hub, at every rank of a site whose training needs it. Called by session.py."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from fedtrainer.ring.port import Ring
 from fedtrainer.training import tensors
 
 
-def of(settings: TrainingSettings, path: Path | None, ring: Ring) -> Mapping[str, torch.Tensor] | None:
-    """The tensors in rank 0's file; None where the order has none, or the training needs none."""
+def opened(path: Path | None, settings: TrainingSettings, ring: Ring) -> Mapping[str, torch.Tensor] | None:
+    """Its tensors, read by rank 0; None where the order has none, or the training needs none."""
     if settings.method is None or settings.method.control_variates is None:
         return None
     found = tensors.read(path) if path else None

@@ -23,7 +23,7 @@ from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
 from fedapi.wire.site import UPDATE
 from fedtrainer import termination
-from fedtrainer.errors import DivergedError, TaskInvalidError
+from fedtrainer.errors import DivergedError, NotPrivateError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import (
@@ -35,6 +35,7 @@ from fedtrainer.training import (
     hub_state,
     metrics,
     seeding,
+    site_noise,
     site_state,
     state,
     submodels,
@@ -50,6 +51,7 @@ from fedtrainer.training.methods.method import NOTHING, Method
 from fedtrainer.training.methods.part import Made
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.releases import Protection
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
 from fedtrainer.training.submodels import WHOLE
@@ -211,16 +213,17 @@ class Session:
         keep: Callable[[Trained], object] = lambda _: None,
         encryption: "Mapping[str, Encryption]" = MappingProxyType({}),
         compression: Compression | None = None,
+        protection: Protection | None = None,
     ) -> Trained:
         """Trains from the base and writes folder/update.safetensors, and other payloads beside it, each encrypted by its own.
 
-        DroppedError when `stopped`, DivergedError on NaN.
+        `protection`: of rank 0, where the site adds noise. DroppedError when `stopped`, DivergedError on NaN.
 
         SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks. `keep` is
         called once the update is written: what ends the evaluation that follows does not undo the training.
         """
         with termination.deferred():
-            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption, compression)
+            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption, compression, protection)
             keep(trained)
             local = self._local_metrics(data, trained.samples, settings, ctx)
             return replace(trained, metrics=metrics.with_extras(trained.metrics, local))
@@ -234,6 +237,7 @@ class Session:
         stopped: Callable[[], bool],
         encryption: "Mapping[str, Encryption]",
         compression: Compression | None,
+        protection: Protection | None,
     ) -> tuple[Trained, Context]:
         own = self._state.copy()
         entries = {entry: name for entry, name in self._entries.items() if self._exchange.travels(entry)}
@@ -241,9 +245,8 @@ class Session:
         sent = fragments.sent(travels, entries, settings, round_)
         held = {name: value for name, value in travels.items() if name not in sent}
         self._reset(fragments.begun(travels, own) if held or own.has(fragments.OWN) else {})
-        method = methods.opened(
-            settings.method, self._model, entries, self._base, own, hub_state.of(settings, self._hub_state, self._ring)
-        )
+        hub = hub_state.opened(self._hub_state, settings, self._ring)
+        method = methods.opened(settings.method, self._model, entries, self._base, own, hub)
         if method.full_gradient:  # as the hub's rules of the job have it
             settings = settings.model_copy(update={"epochs": 1, "local_steps": None})
         private = opened(settings.dp_sgd, self._ring, round_, self._order)
@@ -260,19 +263,17 @@ class Session:
             steps = metrics.steps(result.steps, "train()")
             method.check(samples, steps)
             if private is not None:
-                private.check(samples, steps)
+                private.check(samples, steps, self._model, self._entries, self._base)
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples, method.kept())
         agreement.settle(self._ring, self._model)
-        if private is not None:
-            private.check_buffers(self._model, self._entries, self._base)
         if method.full_gradient:
             agreement.unmoved(self._model, entries, self._base)
             steps = 1
         encoder = None
         if folder is not None and compression is not None:
             encoder = self._encoder(compression, round_, own.residuals)
-        file, beside = self._written(folder, encryption, method.finish(), encoder, sent)
+        file, beside = self._written(folder, encryption, method.finish(), encoder, sent, protection)
         if encoder is not None:
             own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
         values = self._model.state_dict() if held or self._exchange.local else {}
@@ -280,8 +281,7 @@ class Session:
             own.keep(LOCAL, {name: values[name] for name in self._exchange.local})
         fragments.keep(held, values, own)
         site_state.stage(self._order, own, file.sha256)
-        told = private.charged(file.sha256) if private is not None else None
-        return Trained(file, samples, found, training_s, steps, told, beside), ctx
+        return Trained(file, samples, found, training_s, steps, private and private.charged(file.sha256), beside), ctx
 
     def _encoder(self, compression: Compression, round_: int, before: Mapping[str, torch.Tensor]) -> Encoder:
         """Of this round's update. What earlier ones have left unsent begins anew where it is lost: that biases nothing."""
@@ -291,6 +291,10 @@ class Session:
         seed = derived(self._spec.seed, "rounding", self._spec.client, round_)
         return Encoder(compression, seed, parameters, before)
 
+    def _parameters(self) -> frozenset[str]:
+        """Entries of the state that are parameters: they alone are hidden by noise, and sent."""
+        return frozenset(name for name in self._entries if self._base[name].is_floating_point())
+
     def _written(
         self,
         folder: Path | None,
@@ -298,9 +302,10 @@ class Session:
         made: Made,
         encoder: Encoder | None,
         sent: frozenset[str],
+        protection: Protection | None,
     ) -> tuple[tensors.Written, dict[str, tensors.Written]]:
         """Rank 0 writes the payloads, the update of those tensors, and tells the others when there are none to be had."""
-        file, beside, diverged = tensors.Written("", 0), dict[str, tensors.Written](), ""
+        file, beside, failed = tensors.Written("", 0), dict[str, tensors.Written](), None
         if folder is not None:
             with task_code("state_dict()"):
                 trained = self._model.state_dict()
@@ -315,11 +320,12 @@ class Session:
                 for name, values in made.payloads.items():
                     beside[name] = tensors.write_beside(folder / payload_file(name), values, encryption.get(name))
                 update = folder / payload_file(UPDATE)
-                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder=encoder)
-            except DivergedError as error:
-                diverged = str(error)
-        if diverged := operations.broadcast_text(self._ring, diverged):
-            raise DivergedError(diverged)
+                hide = site_noise.protect(protection, self._parameters()) if protection else None
+                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder, hide)
+            except (DivergedError, NotPrivateError) as error:
+                failed = error
+        if why := operations.broadcast_text(self._ring, str(failed or "")):
+            raise failed or DivergedError(why)
         if encoder is not None:
             plain, codec = tensors.plain_size({name: self._base[name] for name in sent}), encoder.compression.codec
             log.info(

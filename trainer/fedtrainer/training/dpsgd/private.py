@@ -84,8 +84,18 @@ class PrivateTraining:
         self._ring.broadcast(chosen)
         return chosen.nonzero().flatten()
 
-    def check(self, samples: int, steps: int | None) -> None:
-        """TaskInvalidError when a training that returns these numbers was not made by it."""
+    def check(
+        self,
+        samples: int,
+        steps: int | None,
+        model: torch.nn.Module,
+        entries: Mapping[str, str],
+        base: Mapping[str, torch.Tensor],
+    ) -> None:
+        """TaskInvalidError when a training that returns these numbers was not made by it, or has changed what is no parameter.
+
+        `entries`: names of the model's state that are parameters; `base`: its values before.
+        """
         if self._release is None and samples == 0:
             return
         if self._release is None or (steps is not None and steps > self._release.steps):
@@ -93,14 +103,8 @@ class PrivateTraining:
                 "privacy.dpSGD: train() of the task's own has made steps without it: leave training to the default (model(), data() "
                 "and loss() are enough), or make the job anew without privacy.dpSGD"
             )
-
-    def check_buffers(
-        self, model: torch.nn.Module, entries: Mapping[str, str], base: Mapping[str, torch.Tensor]
-    ) -> None:
-        """TaskInvalidError where the training has changed what is no parameter. `entries`: names of the state that are some."""
         now = model.state_dict()
-        buffers = now.keys() - entries.keys()
-        models.check_buffers({name: now[name] for name in buffers}, base)
+        models.check_buffers({name: now[name] for name in now.keys() - entries.keys()}, base)
 
     def charged(self, sha256: str) -> RecordPrivacy | None:
         """Charges for an update of this training, which must not leave before; what all have told. None: not rank 0."""
