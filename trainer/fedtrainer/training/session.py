@@ -270,9 +270,8 @@ class Session:
         if method.full_gradient:
             agreement.unmoved(self._model, entries, self._base)
             steps = 1
-        encoder = None
-        if folder is not None and compression is not None:
-            encoder = self._encoder(compression, round_, own.residuals)
+        encoded = compression if folder is not None else None
+        encoder = self._encoder(encoded, round_, own.residuals) if encoded is not None else None
         file, beside = self._written(folder, encryption, method.finish(), encoder, sent, protection)
         if encoder is not None:
             own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
@@ -281,7 +280,8 @@ class Session:
             own.keep(LOCAL, {name: values[name] for name in self._exchange.local})
         fragments.keep(held, values, own)
         site_state.stage(self._order, own, file.sha256)
-        return Trained(file, samples, found, training_s, steps, private and private.charged(file.sha256), beside), ctx
+        told = private.charged(file.sha256) if private is not None else None
+        return Trained(file, samples, found, training_s, steps, told, beside), ctx
 
     def _encoder(self, compression: Compression, round_: int, before: Mapping[str, torch.Tensor]) -> Encoder:
         """Of this round's update. What earlier ones have left unsent begins anew where it is lost: that biases nothing."""
