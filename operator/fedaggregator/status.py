@@ -12,6 +12,7 @@ from typing import Any
 from fedaggregator import anomalystatus
 from fedaggregator.timetext import time_text
 from fedapi.crd import job_status as api
+from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
@@ -48,6 +49,7 @@ def status(
         anomalies=anomalystatus.anomalies(state),
         model=_model(state),
         privacy=_privacy(state),
+        record_privacy=_record_privacy(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
@@ -196,6 +198,7 @@ def _client(state: State, name: str) -> api.ClientStatus:
         samples=site.samples,
         rounds=site.rounds,
         selected=site.part.selected,
+        record_epsilon=None if site.privacy is None else _rounded_up(site.privacy.epsilon),
         failures=site.failures,
         message=misfit[:1024] or site.message,
     )
@@ -258,6 +261,22 @@ def _privacy(state: State) -> PrivacyStatus | None:
         delta=_decimal(asked.delta),
         target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
         noise_multiplier=None if account.last is None else _decimal(account.last),
+    )
+
+
+def _record_privacy(state: State) -> RecordPrivacyStatus | None:
+    """Of the site whose records are told most of: one that the job has no longer counts all the same."""
+    asked = state.config.training.dp_sgd
+    told = [(site.privacy.epsilon, name) for name, site in state.sites.items() if site.privacy is not None]
+    if asked is None or not told:
+        return None
+    epsilon, name = max(told)
+    return RecordPrivacyStatus(
+        unit="Record",
+        epsilon=_rounded_up(epsilon),
+        delta=_decimal(asked.delta),
+        target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
+        site=name,
     )
 
 

@@ -16,6 +16,7 @@ from fedapi.wire.attestation import Attestation
 from fedapi.wire.issues import IssueRecord, Method
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.ledger.entries import Fact
@@ -160,7 +161,13 @@ def accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
         base_sha256=manifest.base_sha256,
         payloads=digests(manifest),
         samples=manifest.samples,
+        privacy=None if manifest.privacy is None else _of_a_record(manifest.privacy),
     )
+
+
+def _of_a_record(said: RecordPrivacy) -> dict[str, str]:
+    """What a site says that it has told of one record of its data."""
+    return {"unit": said.unit, "epsilon": repr(said.epsilon), "delta": repr(said.delta)}
 
 
 def digests(manifest: UpdateManifest) -> dict[str, str]:

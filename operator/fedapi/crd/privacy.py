@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.dpsgd import DPSGD
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
 from fedapi.crd.secureaggregation import SUMS, SecureAggregation
 from fedapi.wire import privacy as wire
@@ -135,34 +136,35 @@ class Privacy(Part):
         None,
         description="Sums of updates under masks, of which the aggregator sees no single one; absent: it sees each.",
     )
+    dp_sgd: DPSGD | None = Field(
+        None,
+        alias="dpSGD",
+        description="A bound, accounted by each site for itself, on what its updates tell of one record of its data. Beside "
+        "differentialPrivacy or without it.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "has(self.differentialPrivacy) || has(self.secureAggregation)",
-                "privacy needs differentialPrivacy or secureAggregation: say one, or remove privacy",
-            ),
+                "has(self.differentialPrivacy) || has(self.secureAggregation) || has(self.dpSGD)",
+                "privacy says nothing: set privacy.differentialPrivacy, privacy.secureAggregation or privacy.dpSGD, or remove privacy",
+            )
         )
     )
 
 
+_ASKED = "(has(self.privacy) && has(self.privacy.differentialPrivacy))"
 PRIVATE = (  # rules of a FederatedJob's spec
     rule(
-        "has(self.privacy) == has(oldSelf.privacy)",
-        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon, and rounds without masks hide "
-        "nothing: delete the job and create it anew",
-    ),
-    rule(
-        "!has(self.privacy) || !has(oldSelf.privacy) || "
-        "has(self.privacy.differentialPrivacy) == has(oldSelf.privacy.differentialPrivacy)",
-        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the "
-        "job and create it anew",
+        f"{_ASKED} == (has(oldSelf.privacy) && has(oldSelf.privacy.differentialPrivacy))",
+        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete "
+        "the job and create it anew",
     ),
     rule(
         f"!{CENTRAL} || self.strategy.name in {list(SUMS)}",
         f"privacy.differentialPrivacy with mode Central goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
         "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
-        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
+        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove differentialPrivacy",
         ".strategy",
     ),
     rule(

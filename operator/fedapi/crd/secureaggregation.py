@@ -79,8 +79,7 @@ _NOISY = "has(self.privacy) && has(self.privacy.differentialPrivacy)"
 _BY_SITES = f"{_NOISY} && self.privacy.differentialPrivacy.mode == 'Distributed'"
 SECURE = (  # rules of a FederatedJob's spec
     rule(
-        "!has(self.privacy) || !has(oldSelf.privacy) || "
-        "has(self.privacy.secureAggregation) == has(oldSelf.privacy.secureAggregation)",
+        f"({_MASKED}) == (has(oldSelf.privacy) && has(oldSelf.privacy.secureAggregation))",
         "privacy.secureAggregation cannot be added or removed after creation, since sites have trained on its promise: delete the job "
         "and create it anew",
     ),

@@ -13,7 +13,7 @@ from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
-from fedapi.wire.privacy import Privacy
+from fedapi.wire.privacy import DPSGD, Privacy
 from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.signature import SiteKey
 
@@ -103,6 +103,11 @@ class TrainingSettings(Message):
         None, exclude_if=lambda value: value is None, description="Of the plan's strategy; absent: steps and no more."
     )
     model_width: Width = None
+    dp_sgd: DPSGD | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.dpSGD; absent: records are not hidden. Needs a feature (wire.protocol).",
+    )
 
 
 class StopRule(Message):

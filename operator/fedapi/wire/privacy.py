@@ -1,7 +1,8 @@
-"""Differential privacy as configurations, plans, orders and commits say it. Pure; the arithmetic is in fedcore.privacy.
+"""Differential privacy as configurations, plans, orders, updates and commits say it. Pure; the arithmetic is in fedcore.privacy.
 
-Every epsilon is of one site (unit Site). With mode Central by adding or removing it (adjacency ZeroOut: the sum has, or has not, its
-clipped update), with mode Local by whatever other data it might have (adjacency Replacement): that it sends something is no secret.
+An epsilon of differentialPrivacy is of one site (unit Site). With mode Central by adding or removing it (adjacency ZeroOut: the sum has,
+or has not, its clipped update), with mode Local by whatever other data it might have (adjacency Replacement): that it sends something is
+no secret. One that a site tells of its training by DP-SGD is of one record of its data (unit Record), by adding or removing it.
 """
 
 from typing import Annotated, Literal
@@ -154,5 +155,40 @@ ChargedFailure = Annotated[  # of an attempt
     Field(
         exclude_if=lambda value: value is None,
         description="With differential privacy by noise under masks: what it has told, since its survivor set was named.",
+    ),
+]
+
+
+class DPSGD(Message):
+    """How a site trains so that its update tells little of one record: spec.privacy.dpSGD (Abadi et al. 2016)."""
+
+    max_grad_norm: float = Field(gt=0, description="The Euclidean norm that one record's gradient has at most.")
+    noise_multiplier: float | None = Field(
+        None, gt=0, description="Standard deviation of a step's noise over that norm; None: the least for the target."
+    )
+    target_epsilon: float | None = Field(None, gt=0, description="No update leaves a site that would pass it.")
+    delta: float = Field(gt=0, lt=1)
+    rounds: int = Field(ge=0, description="Of the job: so long the target is to last.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "DPSGD":
+        if self.noise_multiplier is None and self.target_epsilon is None:
+            raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
+        return self
+
+
+class RecordPrivacy(Message):
+    """What all updates that have left a site tell of one record of it, as the site accounts for it."""
+
+    unit: Literal["Record"] = "Record"
+    epsilon: float = Field(ge=0, allow_inf_nan=False)
+    delta: float = Field(gt=0, lt=1)
+
+
+SaidPrivacy = Annotated[
+    RecordPrivacy | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With training.dp_sgd: what the site has told of one record, by this update and all that have left it before.",
     ),
 ]

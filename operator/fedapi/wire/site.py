@@ -13,11 +13,10 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/secure       SecureSaid     -> SecureAnswer   (wire.secureround; long poll)
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
-A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other
-refusal that a new URL is needed.
+A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other refusal
+that a new URL is needed. A round of a small model is three requests of a site: the model comes in the order, the update goes in
+`updates`. A larger one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 
-A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
-one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 A site may entrust its state to the hub, encrypted by a key of its own, and recall it: it asks `entrust`, puts what it has where the
 grant says, and asks again, whereupon no grant says that the hub has it.
 
@@ -47,7 +46,7 @@ from fedapi.wire.message import (
     Record,
     Sha256,
 )
-from fedapi.wire.privacy import AskedNoise
+from fedapi.wire.privacy import AskedNoise, SaidPrivacy
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.secureround import Clipped, Masked, Masking
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
@@ -297,6 +296,7 @@ class UpdateManifest(Message):
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
+    privacy: SaidPrivacy = None
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:

@@ -16,7 +16,7 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SiteNoise
+from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SaidPrivacy, SiteNoise
 from fedapi.wire.secureround import PlannedMasks
 from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
@@ -234,6 +234,7 @@ class Participant(Message):
         exclude_if=lambda value: value is None,
         description="The site's signature (wire.statement), where the site has a key.",
     )
+    privacy: SaidPrivacy = None
 
     @model_validator(mode="before")
     @classmethod

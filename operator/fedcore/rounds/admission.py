@@ -164,7 +164,7 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
     most = state.current.max_samples if state.current else state.config.max_samples
     masks = secure.unfit(state.current, manifest) if state.current else None
     excess = _unfit_payloads(state, manifest) or masks or claims.excessive(most, manifest.samples)
-    excess = excess or _unfit_steps(state, manifest)
+    excess = excess or _unfit_steps(state, manifest) or _unfit_privacy(state, manifest)
     return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
@@ -279,6 +279,19 @@ def _unfit_steps(state: State, manifest: UpdateManifest) -> Refusal | None:
         return claims.impossible(told, manifest.samples, manifest.steps)
     message = f"strategy {name} needs the optimizer steps of an update, steps is {manifest.steps}: return TrainResult(…, steps=…)"
     return Refusal(code="Malformed", message=message)
+
+
+def _unfit_privacy(state: State, manifest: UpdateManifest) -> Refusal | None:
+    """Whether it does not say what it tells of a record where the plan asks for DP-SGD, or says it of another delta."""
+    asked = (state.current.plan.training if state.current else state.config.training).dp_sgd
+    said = manifest.privacy
+    if (asked and asked.delta) == (said and said.delta):
+        return None
+    told = f"privacy is of delta {said.delta:g}" if said else "privacy is not said"
+    wanted = (
+        f"round {manifest.round} trains by DP-SGD with delta {asked.delta:g}" if asked else "no DP-SGD is asked for"
+    )
+    return Refusal(code="Malformed", message=f"{told}, but {wanted}: do as the order says")
 
 
 def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:

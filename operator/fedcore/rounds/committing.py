@@ -213,6 +213,7 @@ def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, judge
         cosine=judged.cosines.get(manifest.client),
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
         signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
+        privacy=manifest.privacy,
     )
 
 

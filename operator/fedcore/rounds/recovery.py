@@ -170,7 +170,12 @@ def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool
 
 def _site(participant: Participant, commit: CommitRecord) -> Site:
     """What is known of a participant by that commit alone, which is the last that has it."""
-    return Site(last_round=commit.round, samples=participant.samples, committed=Contribution.of(commit, participant))
+    return Site(
+        last_round=commit.round,
+        samples=participant.samples,
+        privacy=participant.privacy,
+        committed=Contribution.of(commit, participant),
+    )
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:

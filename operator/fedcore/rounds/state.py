@@ -15,6 +15,7 @@ from fedapi.wire.compression import Broadcast, Encoding
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
@@ -63,6 +64,7 @@ class Site:
     speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
+    privacy: RecordPrivacy | None = None  # as that update says it, of all that have left the site
     part: Participation = NONE  # in committed rounds
     committed: Contribution | None = None  # the last of them
     failures: int = 0

@@ -12,6 +12,7 @@ from fedapi.wire.job import (
     TrainingSettings,
 )
 from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.secagg import (
     Advertisement,
@@ -105,7 +106,22 @@ INLINE_TO_HUB |= {
     "entrust": EntrustRequest(round=7, attempt=2, update_sha256=A, sha256=B, size=123, keep_last=2),
     "recall": RecallRequest(round=7, attempt=2, update_sha256=A),
 }
+INLINE_TO_HUB |= {
+    "updates-of-private-records": HandedUpdate(
+        body=MANIFEST.model_copy(update={"privacy": RecordPrivacy(epsilon=1.25, delta=1e-3)})
+    ),
+}
 INLINE_TO_SITE: dict[str, Message] = {
+    "train-private": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={
+                "training": TRAINING.model_copy(
+                    update={"dp_sgd": DPSGD(max_grad_norm=1.0, target_epsilon=8.0, delta=1e-3, rounds=20)}
+                )
+            }
+        ),
+    ),
     "train-encrypted": Assignment(
         kind="Train",
         train=ORDER.model_copy(update={"encryption": Encrypt(kem="X25519", public_key=bytes(range(32)))}),

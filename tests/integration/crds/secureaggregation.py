@@ -29,7 +29,7 @@ S3 = {"s3": {"bucket": "models-of-ours", "region": "eu-west-1"}}
 ADAMW = {"localSteps": 5, "optimizer": {"name": "AdamW"}}
 
 SECURE = [
-    ("spec.privacy", MASKED, {}, ["privacy needs differentialPrivacy or secureAggregation"]),
+    ("spec.privacy", MASKED, {}, ["privacy says nothing: set"]),
     field({"threshold": 2}, {"threshold": 1}, "threshold must be a count of at least 2 or a percentage"),
     field({"threshold": "60%"}, {"threshold": "60"}, "threshold must be a count of at least 2 or a percentage"),
     field({"threshold": 1024}, {"threshold": 1025}, "threshold must be a count of at most 1024"),
@@ -104,6 +104,6 @@ SECURE = [
 ]
 SECURE_SPEC = WHOLE | {"privacy": MASKED}
 FIXED_SECURE = [  # of a job with that spec
-    ("spec.privacy", None, "privacy cannot be added or removed"),
+    ("spec.privacy", None, "privacy.secureAggregation cannot be added or removed"),
     ("spec.privacy", {"differentialPrivacy": CENTRAL}, "privacy.secureAggregation cannot be added or removed"),
 ]

@@ -64,6 +64,7 @@ class Finished:
     beside: dict[str, tuple[str, int]] = field(default_factory=dict)  # further payloads: SHA-256 and size
     codec: Codec = "None"  # by which the update is encoded
     noise_multiplier: float | None = None  # of the site's own noise, where it has added some
+    privacy: dict[str, str | float] | None = None  # with privacy.dpSGD: what the site has told of one record
 
     def fits(self, order: TrainOrder) -> bool:
         """Whether it is encoded, hidden and encrypted as the order asks for; one of an older hub's order may not be."""

@@ -54,6 +54,7 @@ class Handing:
             metrics=finished.metrics,
             training_s=finished.training_s,
             nonce=finished.nonce,
+            **({"privacy": finished.privacy} if finished.privacy else {}),
         )
         receipt = self._control.update(HandedUpdate(body=manifest, content=content))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")

@@ -4,11 +4,12 @@ The file is read for each message, so that another key is used as soon as its Se
 kept or logged; what is signed is in fedapi.wire.statement.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedapi import names
-from fedapi.wire.protocol import FEATURES, KEY, SIGNATURES
+from fedapi.wire.protocol import DP_SGD, FEATURES, KEY, SIGNATURES
 from fedapi.wire.secureround import SecureSaid
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 def said_features(folder: Path | None) -> tuple[str, ...]:
     """What a site can do: of this trainer, and to sign by the key in that folder, where there is one."""
-    return FEATURES if folder is None else (*FEATURES, SIGNATURES, f"{KEY}{site_key(folder).id}")
+    can = (*FEATURES, DP_SGD) if find_spec("opacus") else FEATURES
+    return can if folder is None else (*can, SIGNATURES, f"{KEY}{site_key(folder).id}")
 
 
 class Signer:

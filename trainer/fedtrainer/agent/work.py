@@ -42,6 +42,7 @@ from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
+    BudgetSpentError,
     DivergedError,
     DroppedError,
     GoneError,
@@ -65,6 +66,7 @@ log = logging.getLogger(__name__)
 
 BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
 _REASONS = {  # what the hub is told of an order that came to nothing
+    BudgetSpentError: "PrivacyBudgetSpent",
     DivergedError: "TrainingDiverged",
     NotPrivateError: "PrivacyRefused",
     RejectedError: "UpdateRefused",
@@ -214,7 +216,7 @@ class Agent:
         except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
-        except (DivergedError, NotPrivateError, RejectedError) as error:
+        except (BudgetSpentError, DivergedError, NotPrivateError, RejectedError) as error:
             folder.discard()
             self._report(order, _REASONS[type(error)], error)
         except StopError as error:
@@ -274,6 +276,7 @@ class Agent:
                 {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
                 codec(order.compression),
                 protection.noise.noise_multiplier if protection else None,
+                trained.privacy.model_dump() if trained.privacy else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
