@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field
 
 from fedapi import names
 from fedapi.crd.anomalies import SiteAnomalies
-from fedapi.crd.confidential import Requires
 from fedapi.crd.enrollment import Enrollment
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
@@ -29,6 +28,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.identity import KEPT, Identity
 from fedapi.crd.podfields import Resources, Tolerations
+from fedapi.crd.requires import REMEMBERS_RELEASES, Requires
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
@@ -275,7 +275,7 @@ class FLClientSpec(Part):
         "one-time token to ask for one by, and `fedloom site approve` puts its key into identity.",
     )
 
-    model_config = ConfigDict(json_schema_extra=rules(KEPT))
+    model_config = ConfigDict(json_schema_extra=rules(KEPT, REMEMBERS_RELEASES))
 
 
 class Capability(StatusPart):

@@ -7,11 +7,13 @@ that comes to nothing costs nothing. It is of one site: whatever the site's data
 import math
 from dataclasses import dataclass, replace
 
-from fedapi.wire.privacy import Mechanism, Privacy
+from fedapi.wire.privacy import Mode, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
 
 _ROUNDING = 1e-9  # of a budget: what adding up in another order may make of it
+# By how many clip norms a site can change what is released: its update is in the sum or not, or is any other that is as short.
+_CHANGE: dict[Mode, float] = {"Central": 1.0, "Local": 2.0}
 _REST = 1e-6  # of a budget, that is no round: what rounding the noise up leaves
 
 
@@ -19,20 +21,21 @@ _REST = 1e-6  # of a budget, that is no round: what rounding the noise up leaves
 class Account:
     """Of all commits up to one; rolling back gives nothing back."""
 
-    squares: float = 0.0  # the sum of 1 / z^2
+    squares: float = 0.0  # the sum of mu^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
 
     def with_commit(self, commit: CommitRecord) -> "Account":
         """After one more commit."""
-        if commit.privacy is not None:
-            return self.charged(commit.privacy.noise_multiplier)
+        if (charge := commit.privacy) is not None:
+            return self.charged(charge.noise_multiplier, charge.mu)
         trained = commit.round > 0 and not commit.skipped and commit.rolled_back_to is None
         return replace(self, unprotected=self.unprotected + 1) if trained else self
 
-    def charged(self, noise_multiplier: float) -> "Account":
-        """After one release with noise of so many times the clip norm."""
-        return replace(self, squares=self.squares + noise_multiplier**-2, last=noise_multiplier)
+    def charged(self, noise_multiplier: float, mu: float | None = None) -> "Account":
+        """After one release with noise of so many times the clip norm. `mu`: where that is not the noise's inverse."""
+        spent = noise_multiplier**-2 if mu is None else mu**2
+        return replace(self, squares=self.squares + spent, last=noise_multiplier)
 
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
@@ -42,14 +45,19 @@ class Account:
         """Whether one more release stays within the target."""
         if asked.target_epsilon is None:
             return True
-        after = self.charged(noise_multiplier).epsilon(asked.delta)
+        after = self.charged(noise_multiplier, mu_of(asked.mode, noise_multiplier)).epsilon(asked.delta)
         return after <= asked.target_epsilon * (1 + _ROUNDING)
+
+
+def mu_of(mode: Mode, noise_multiplier: float) -> float:
+    """What one release costs: by how much a site can change it, in clip norms, over its noise."""
+    return _CHANGE[mode] / noise_multiplier
 
 
 def noise_multiplier(asked: Privacy, account: Account, rounds: int) -> float | None:
     """The one of the next release: as it is asked for, or so that as many more rounds spend the target; None: nothing is left.
 
-    Of rounds that are all alike it is the same in each: sqrt(rounds) / mu of the target.
+    Of rounds that are all alike it is the same in each: sqrt(rounds) / mu of the target, with mode Local twice that.
     """
     if asked.noise_multiplier is not None:
         return asked.noise_multiplier if account.affords(asked, asked.noise_multiplier) else None
@@ -59,7 +67,7 @@ def noise_multiplier(asked: Privacy, account: Account, rounds: int) -> float | N
     left = budget - account.squares
     if left <= budget * _REST:
         return None
-    found = _rounded_up(math.sqrt(max(1, rounds) / left))
+    found = _rounded_up(_CHANGE[asked.mode] * math.sqrt(max(1, rounds) / left))
     return found if account.affords(asked, found) else None
 
 
@@ -67,18 +75,3 @@ def _rounded_up(value: float) -> float:
     """To 9 digits, so that rounds that are all alike have the same number, and the last of them is still afforded."""
     scale = 10.0 ** (8 - math.floor(math.log10(value)))
     return math.ceil(value * scale) / scale
-
-
-def mechanism(asked: Privacy, account: Account, rounds: int, denominator: int) -> Mechanism | None:
-    """What a plan freezes; None: the round would pass the target."""
-    found = noise_multiplier(asked, account, rounds)
-    if found is None:
-        return None
-    return Mechanism(
-        mode=asked.mode,
-        clip_norm=asked.clip_norm,
-        clipping=asked.clipping,
-        noise_multiplier=found,
-        delta=asked.delta,
-        denominator=denominator,
-    )

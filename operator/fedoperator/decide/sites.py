@@ -60,6 +60,8 @@ def barred(client: FLClient, job: FederatedJobSpec) -> str:
         return Reason.NOT_ENROLLED
     if not confidential_enough(client, job):
         return Reason.NOT_CONFIDENTIAL
+    if not private_enough(client, job):
+        return Reason.NOT_PRIVATE
     ready = find(client.status.conditions, ClientCondition.READY)
     current = ready is not None and (ready.observed_generation or 0) >= client.metadata.generation
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
@@ -75,6 +77,18 @@ def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
     demand = client.spec.requires.confidential if client.spec.requires else None
     offered = job.aggregator.confidential
     return demand is None or (offered is not None and offered.type in demand.types)
+
+
+def private_enough(client: FLClient, job: FederatedJobSpec) -> bool:
+    """Whether the site's own noise can be what it demands, as far as the job says. What is left of its budget, it knows itself."""
+    demand = client.spec.requires.privacy if client.spec.requires else None
+    asked = job.privacy.differential_privacy if job.privacy else None
+    if demand is None:
+        return True
+    if asked is None or asked.mode != "Local":
+        return False
+    least, noise = demand.min_noise_multiplier, asked.noise_multiplier
+    return least is None or noise is None or float(noise) >= float(least)
 
 
 def held_out(observed: Observed, client: FLClient) -> bool:

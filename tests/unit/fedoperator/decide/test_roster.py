@@ -105,6 +105,23 @@ def test_a_site_that_demands_a_confidential_aggregator_waits_for_a_job_that_offe
     assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
 
 
+@pytest.mark.parametrize(
+    ("privacy", "reason"),
+    [
+        (None, "NotPrivate"),
+        ({"mode": "Central", "noiseMultiplier": "9"}, "NotPrivate"),
+        ({"mode": "Local", "noiseMultiplier": "1.9"}, "NotPrivate"),
+        ({"mode": "Local", "noiseMultiplier": "2.0"}, ""),
+        ({"mode": "Local", "targetEpsilon": "8"}, ""),  # how much noise that is, the plan says to the site itself
+    ],
+)
+def test_a_site_that_demands_noise_of_its_own_waits_for_a_job_that_asks_for_as_much(privacy, reason):
+    clients = (s.site("a"), s.site("b", requires={"privacy": {"minNoiseMultiplier": "2"}}))
+    asked = {"differentialPrivacy": {"clipNorm": "1", "delta": "1e-5", **privacy}} if privacy else None
+    decision = decide(s.observe(s.job(privacy=asked), clients=clients), s.NOW)
+    assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
+
+
 def _told_keys(children, status):
     keyed = (s.site("berlin", identity=KEYS), s.TWO_SITES[1])
     decision = decide(s.observe(s.job(status), keyed, children), s.NOW)
