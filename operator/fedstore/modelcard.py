@@ -185,6 +185,7 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
         mode="json",
         exclude_none=True,
         include={"strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"},
+        exclude={"privacy": {"row": {"earlier"}}},
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}
 

@@ -68,9 +68,10 @@ NOT_FROM_OUTSIDE = {
     "fedtrainer.launch.client": _MESSAGE + "News",
     "fedtrainer.launch.service": _MESSAGE + "JoinRequest, WatchRequest, Report",
     "fedtrainer.settings": _MOUNTED,
+    "fedtrainer.training.hub_state": _OURS,
     "fedtrainer.training.means": _OURS,
     "fedtrainer.training.progress": _OURS,
-    "fedtrainer.training.session": _OURS,
+    "fedtrainer.training.releases": _OURS,
     "fedtrainer.training.site_state": _OURS,
     "fedtrainer.training.tensors": _OURS,
 }

@@ -24,6 +24,7 @@ from fedcore.rounds.events import Accepted, Event
 from fedcore.rounds.state import End, State
 from fedstore import ledgers
 
+_ROUNDS = 1000  # that are named in one entry: few have so many, where metrics are measured seldom
 _TOGETHER = 100  # sites in one entry: their names are at most 253 characters
 
 
@@ -191,7 +192,13 @@ def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:
     if undoing.refused:
         ledger.append("alert", reason="NotUndone", message=undoing.refused, **told)
         return
-    ledger.append("undone", to=undoing.to, rounds=[str(each) for each in undoing.rounds], **told)
+    ledger.append(
+        "undone",
+        to=undoing.to,
+        undone=len(undoing.rounds),
+        rounds=[str(each) for each in undoing.rounds[:_ROUNDS]],
+        **told,
+    )
 
 
 def failed(ledger: Ledger, failure: FailureRecord) -> None:

@@ -31,7 +31,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
-from fedapi.crd.privacy import PRIVATE, Privacy
+from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
 from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
@@ -358,6 +358,7 @@ class FederatedJobSpec(Part):
             ),
             *SUB_MODELS,
             *PRIVATE,
+            *CORRELATED,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
             SEALED_TO_THE_GUEST,

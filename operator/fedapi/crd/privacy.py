@@ -15,6 +15,30 @@ SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAd
 UNHIDDEN = ("SCAFFOLD", "FedBuff", "Custom")  # whose sites send more than one update of a round's model
 _MODE = "has(self.privacy) && self.privacy.differentialPrivacy.mode =="
 CENTRAL, _LOCAL = f"({_MODE} 'Central')", f"({_MODE} 'Local')"
+_MOST_BANDS = 64
+
+
+class MatrixFactorization(Part):
+    """Noise that later rounds take back a part of, where sites are away for some rounds each time they took part (DP-FTRL)."""
+
+    min_separation: int = Field(
+        ge=2,
+        le=1000,
+        description="b: a site takes part at most every b-th round; others are not chosen, whatever clients.policy says. Choose "
+        "clients.perRound so that perRound x minSeparation is at most the number of sites.",
+    )
+    bands: int | None = Field(
+        None,
+        ge=2,
+        le=_MOST_BANDS,
+        description="So many rounds share a round's noise, itself included; each costs the fold one more draw. Absent: "
+        "minSeparation, at most 64.",
+    )
+
+    def told(self) -> wire.MatrixFactorization:
+        """As the aggregator is told."""
+        bands = self.bands or min(self.min_separation, _MOST_BANDS)
+        return wire.MatrixFactorization(bands=bands, min_separation=self.min_separation)
 
 
 class DifferentialPrivacy(Part):
@@ -45,6 +69,11 @@ class DifferentialPrivacy(Part):
         description="The epsilon (of one site, at `delta`) that all rounds together may spend. A round that would pass it is not "
         "run: the job ends with PrivacyBudgetSpent. A decimal string over 0.",
     )
+    matrix_factorization: MatrixFactorization | None = Field(
+        None,
+        description="Correlates the noise of the rounds, so that models have less of it at the same epsilon, where sites do not take "
+        "part in every round; absent: each round has independent Gaussian noise.",
+    )
     delta: Decimal = Field(
         description="The delta of every epsilon: over 0 and at most 0.1, well below 1 / number of sites. A decimal string.",
         json_schema_extra=immutable("privacy.differentialPrivacy.delta"),
@@ -55,6 +84,11 @@ class DifferentialPrivacy(Part):
             rule(
                 "has(self.noiseMultiplier) || has(self.targetEpsilon)",
                 "differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise: set one, or both",
+            ),
+            rule(
+                "!has(self.matrixFactorization) || self.mode == 'Central'",
+                "matrixFactorization correlates the noise that the aggregator adds: set mode to Central, or remove it",
+                ".matrixFactorization",
             ),
             rule("double(self.clipNorm) > 0.0", "clipNorm must be over 0, for example '1.0'", ".clipNorm"),
             rule(
@@ -85,6 +119,7 @@ class DifferentialPrivacy(Part):
             noise_multiplier=None if noise is None else float(noise),
             target_epsilon=None if target is None else float(target),
             delta=float(self.delta),
+            matrix_factorization=self.matrix_factorization.told() if self.matrix_factorization else None,
         )
 
 
@@ -127,6 +162,29 @@ PRIVATE = (  # rules of a FederatedJob's spec
         "with overSelection another site's update counts where one stays away, so that who takes part moves the sum by two updates "
         "and not by one: with mode Central remove round.overSelection",
         ".round.overSelection",
+    ),
+)
+_MATRIX = (
+    "!has(self.privacy) || !has(self.privacy.differentialPrivacy) || "
+    "!has(self.privacy.differentialPrivacy.matrixFactorization) || "
+)
+CORRELATED = (  # rules of a FederatedJob's spec
+    rule(
+        _MATRIX + "self.clients.policy != 'All'",
+        "matrixFactorization keeps a site that took part away from the next rounds, and policy All leaves nobody for those: set another "
+        "clients.policy, with perRound at most number of sites / minSeparation, or remove matrixFactorization",
+        ".clients.policy",
+    ),
+    rule(
+        _MATRIX + "!has(self.strategy.diLoCo) || self.strategy.diLoCo.fragments == 1",
+        "matrixFactorization takes noise back in the next round, in which another fragment travels: remove it, or strategy.diLoCo.fragments",
+        ".strategy",
+    ),
+    rule(
+        _MATRIX + "!has(self.aggregator.confidential)",
+        "matrixFactorization makes the noise of earlier rounds again, whose key a confidential aggregator takes with it when it ends: "
+        "remove it, or aggregator.confidential",
+        ".aggregator",
     ),
 )
 

@@ -8,10 +8,42 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedapi.wire.message import Message
+from fedapi.wire.message import Message, Sha256
 
 Mode = Literal["Central", "Local"]
 Clipping = Literal["Flat", "PerLayer"]
+
+
+class MatrixFactorization(Message):
+    """By which matrix the noise of rounds is correlated."""
+
+    bands: int = Field(ge=2, description="A round has noise of its own and of so many rounds before it, less one.")
+    min_separation: int = Field(ge=2, description="A site takes part at most every so many rounds.")
+
+
+class DrawnNoise(Message):
+    """The noise of one round, which its key and nothing else makes."""
+
+    round: int = Field(ge=1)
+    drawn_for: Sha256 = Field(description="What the key derives from, beside the job's key.")
+
+
+class ReleasedRow(MatrixFactorization):
+    """The place of a committed round in the matrix."""
+
+    since: int = Field(ge=1, description="Round of the matrix's first row.")
+    drawn_for: Sha256 = Field(description="What the key of the round's own noise derives from, beside the job's key.")
+
+
+class Row(MatrixFactorization):
+    """The place of a planned round in the matrix."""
+
+    since: int = Field(ge=1, description="Round of the matrix's first row.")
+    earlier: tuple[DrawnNoise, ...] = Field((), description="Whose noise the round has a part of, oldest first.")
+
+    def released(self, drawn_for: str) -> ReleasedRow:
+        """What the commit says of it."""
+        return ReleasedRow(bands=self.bands, min_separation=self.min_separation, since=self.since, drawn_for=drawn_for)
 
 
 class Privacy(Message):
@@ -25,6 +57,9 @@ class Privacy(Message):
     )
     target_epsilon: float | None = Field(None, gt=0, description="No round is released that would pass it.")
     delta: float = Field(gt=0, lt=1)
+    matrix_factorization: MatrixFactorization | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise of each round is independent."
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> "Privacy":
@@ -42,6 +77,9 @@ class Mechanism(Message):
     noise_multiplier: float = Field(gt=0)
     delta: float = Field(gt=0, lt=1)
     denominator: int = Field(ge=1, description="What the sum is divided by, however many updates come.")
+    row: Row | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
+    )
 
 
 class SiteNoise(Message):
@@ -100,3 +138,6 @@ class Charge(Message):
     )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)
+    row: ReleasedRow | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
+    )

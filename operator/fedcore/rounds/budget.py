@@ -7,11 +7,13 @@ sent, so every plan is charged for, and those of a round are charged for by whic
 
 import math
 
-from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
-from fedapi.wire.store import PlanRecord
-from fedcore.privacy import account
+from fedapi.wire.job import JobConfig
+from fedapi.wire.privacy import Charge, Mechanism, Privacy, SiteNoise
+from fedcore.privacy import account, correlated
 from fedcore.privacy.account import Account
 from fedcore.rounds import lines
+from fedcore.rounds.effects import Fold
+from fedcore.rounds.noisekeys import drawn_for
 from fedcore.rounds.state import End, State
 
 SPENT, UNPROTECTED = "PrivacyBudgetSpent", "EarlierRoundsUnprotected"  # why a job with a privacy budget ends early
@@ -19,8 +21,13 @@ SPENT, UNPROTECTED = "PrivacyBudgetSpent", "EarlierRoundsUnprotected"  # why a j
 
 def mechanism(state: State, denominator: int) -> Mechanism | None:
     """What the hub does to the updates of the next round; None: nothing."""
-    asked, noise = state.config.privacy, _noise_multiplier(state)
-    if asked is None or asked.mode != "Central" or noise is None:
+    asked = state.config.privacy
+    if asked is None or asked.mode != "Central":
+        return None
+    if asked.matrix_factorization is not None:
+        return _row(state, asked, denominator)
+    noise = _noise_multiplier(state)
+    if noise is None:
         return None
     return Mechanism(
         mode=asked.mode,
@@ -30,6 +37,12 @@ def mechanism(state: State, denominator: int) -> Mechanism | None:
         delta=asked.delta,
         denominator=denominator,
     )
+
+
+def separation(config: JobConfig) -> int:
+    """A site takes part at most every so many rounds: what the account of correlated noise goes by."""
+    matrix = config.privacy.matrix_factorization if config.privacy else None
+    return matrix.min_separation if matrix else 1
 
 
 def site_noise(state: State) -> SiteNoise | None:
@@ -62,18 +75,21 @@ def end(state: State, now: float) -> End | None:
     return End("Succeeded" if rounds else "Failed", SPENT, text, now)
 
 
-def charge(state: State, plan: PlanRecord) -> Charge | None:
-    """What the commit of a planned round releases. Whether updates came or not: that is a part of what is told."""
-    done = plan.privacy
+def charge(state: State, order: Fold) -> Charge | None:
+    """What the commit of a fold releases. Whether updates came or not: that is a part of what is told."""
+    done, uid = order.privacy, state.config.uid
     if done is None:
         return sent_charge(state)
-    return Charge(
+    made = Charge(
         mode=done.mode,
         clip_norm=done.clip_norm,
         noise_multiplier=done.noise_multiplier,
-        epsilon=state.account.charged(done.noise_multiplier).epsilon(done.delta),
+        epsilon=0.0,
         delta=done.delta,
+        row=done.row.released(drawn_for(uid, order, done).hex()) if done.row else None,
     )
+    after = state.account.with_charge(made, order.round, uid)
+    return made.model_copy(update={"epsilon": after.epsilon(done.delta)})
 
 
 def sent_charge(state: State) -> Charge | None:
@@ -108,7 +124,18 @@ def _mu(sent: tuple[SiteNoise, ...]) -> float:
 def _noise_multiplier(state: State) -> float | None:
     """Of the next round; None: without privacy, or where no round is left, which `end` tells."""
     asked = state.config.privacy
-    return account.noise_multiplier(asked, spent(state), _rounds_left(state)) if asked else None
+    if asked is None:
+        return None
+    if asked.matrix_factorization is not None:
+        row = _row(state, asked, 1)
+        return row.noise_multiplier if row else None
+    return account.noise_multiplier(asked, spent(state), _rounds_left(state))
+
+
+def _row(state: State, asked: Privacy, denominator: int) -> Mechanism | None:
+    """What the hub does where the noise of rounds is correlated."""
+    place = correlated.Place(state.config.uid, state.round, _rounds_left(state))
+    return correlated.mechanism(asked, state.account, place, denominator)
 
 
 def _rounds_left(state: State) -> int:

@@ -72,10 +72,10 @@ def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, 
 
     A strategy whose updates must be opened first (masks of those who left) has its phase here, before the fold.
     """
-    return replace(state, phase=Phase.FOLDING, current=attempt), (_fold(state, attempt),)
+    return replace(state, phase=Phase.FOLDING, current=attempt), (fold(state, attempt),)
 
 
-def _fold(state: State, attempt: Attempt) -> Fold:
+def fold(state: State, attempt: Attempt) -> Fold:
     """The fold of a closed attempt, as it was planned."""
     plan, manifests = attempt.plan, (attempt.accepted[client] for client in attempt.closed or ())
     terms = tuple(

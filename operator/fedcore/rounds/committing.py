@@ -14,6 +14,7 @@ from fedcore.rounds import (
     anomalies,
     broadcasting,
     budget,
+    closing,
     evaluateonly,
     evaluation,
     heldout,
@@ -160,7 +161,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         rollbacks=recorded(state),
         undoings=undone(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, attempt.plan),
+        privacy=budget.charge(state, closing.fold(state, attempt)),
     ).sealed()
 
 

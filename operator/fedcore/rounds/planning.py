@@ -144,11 +144,13 @@ def _calm(state: State) -> State:
 
 
 def _due(state: State, names: Iterable[str]) -> list[Candidate]:
-    """Those of some sites that are due by their participation.everyRounds, as a policy sees them."""
+    """Those of some sites that are due by their participation.everyRounds and the job's noise, as a policy sees them."""
     strata, found, void = state.config.strata, [], _void(state)
+    apart = budget.separation(state.config)
     for name in names:
         entry, part = state.roster.by_name[name], state.site(name).part
-        if name not in state.carried and part.last_selected and state.round - part.last_selected < entry.every_rounds:
+        every = max(entry.every_rounds, apart)
+        if name not in state.carried and part.last_selected and state.round - part.last_selected < every:
             continue
         for open_s in void.get(name, ()):
             part = participation.in_vain(part, state.round, open_s)

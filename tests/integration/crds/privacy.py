@@ -38,6 +38,16 @@ def strategy(name, **numbers):
     return {"strategy": {"name": name, **numbers}}
 
 
+MATRIX = {"matrixFactorization": {"minSeparation": 3}}
+LOCAL_STEPS = {"training": {"optimizer": {"name": "AdamW", "learningRate": "0.001"}, "localSteps": 500}}
+DRAWN = {"clients": {"policy": "Random", "perRound": 2}}
+
+
+def with_matrix(good, bad, *words):
+    base = WHOLE | DRAWN | {"privacy": {"differentialPrivacy": CENTRAL | MATRIX}}
+    return ("spec", base | good, base | bad, list(words))
+
+
 LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultiplier"}
 SUMMED = "goes with strategies that add up updates"
 HIDDEN = "with mode Local a site hides the one update that it sends in a round"
@@ -100,6 +110,38 @@ PRIVACY = [
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1"}},
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         "another site's update counts where one stays away",
+    ),
+    with_matrix(
+        {},
+        {"privacy": {"differentialPrivacy": CENTRAL | MATRIX | {"mode": "Local"}}},
+        "matrixFactorization correlates the noise that the aggregator adds",
+    ),
+    with_matrix({}, {"clients": {}}, "policy All leaves nobody for those"),
+    with_matrix(
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={}),
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={"fragments": 2}),
+        "in which another fragment travels",
+    ),
+    with_matrix(
+        {},
+        {
+            "aggregator": {"confidential": {"type": "SEV-SNP", "platform": "Kata"}},
+            "storage": {"clientEncryption": {"enabled": True}},
+        },
+        "remove it, or aggregator.confidential",
+    ),
+    *(
+        with_matrix(
+            {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": good}}},
+            {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": bad}}},
+            f"matrixFactorization.{name}",
+        )
+        for good, bad, name in [
+            ({"minSeparation": 2}, {"minSeparation": 1}, "minSeparation"),
+            ({"minSeparation": 1000}, {"minSeparation": 1001}, "minSeparation"),
+            ({"minSeparation": 2, "bands": 64}, {"minSeparation": 2, "bands": 65}, "bands"),
+            ({"minSeparation": 2, "bands": 2}, {"minSeparation": 2, "bands": 1}, "bands"),
+        ]
     ),
 ]
 PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}

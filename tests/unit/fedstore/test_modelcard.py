@@ -9,7 +9,7 @@ import pytest
 from fedapi.wire.job import EvaluationSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.privacy import Charge
+from fedapi.wire.privacy import Charge, MatrixFactorization, Privacy
 from fedapi.wire.store import CommitRecord, Head, Participant, PlanRecord
 from fedcli.volumerecords import VolumeRecords
 from fedstore import cardpage, history, modelcard
@@ -45,6 +45,19 @@ def test_a_finished_job():
     assert card.settings["strategy"]["name"] == "FedAvg"
     assert card.evaluation is not None
     assert card.evaluation.round == 2
+
+
+def test_correlated_noise_is_told_by_its_numbers():
+    matrix = MatrixFactorization(bands=2, min_separation=2)
+    asked = Privacy(mode="Central", clip_norm=1, noise_multiplier=1, delta=1e-5, matrix_factorization=matrix)
+    done = Hub(job("ab", rounds=9, privacy=asked, policy="Random", per_round=2))
+    done.start()
+    done.hear("a", "b")
+    for client in "ab":
+        done.deliver(client)
+    card = modelcard.card(done.store, done.state.layout)
+    assert card.settings["privacy"]["row"] == {"bands": 2, "min_separation": 2, "since": 1}
+    assert card.bound["privacy"]["row"]["since"] == 1
 
 
 def _commits(done):

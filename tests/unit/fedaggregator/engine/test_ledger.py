@@ -231,6 +231,17 @@ def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_co
         beginning.begun(*asked, "0" * 64, None)
 
 
+def test_so_many_undone_rounds_that_no_entry_holds_them_are_counted():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    undoing = Undoing(cause="MetricCollapsed", round=60000, client="d", to=0, rounds=tuple(range(1, 60001)))
+    made = ledger(store)
+    recorded.committed(made, anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)}))
+    made.write()
+    told, _ = verified(store).entries
+    assert (told.facts["undone"], len(told.facts["rounds"])) == (60000, 1000)
+
+
 @pytest.mark.parametrize("refused", ["", "no update stands out"])
 def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_an_alert(refused):
     store, (state, _) = MemoryStore(), anomalous.folding()
@@ -247,7 +258,7 @@ def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_
     if refused:
         assert (told.kind, told.facts) == ("alert", known | {"reason": "NotUndone", "message": refused})
     else:
-        assert (told.kind, told.facts) == ("undone", known | {"to": 0, "rounds": ["1", "2"]})
+        assert (told.kind, told.facts) == ("undone", known | {"to": 0, "undone": 2, "rounds": ["1", "2"]})
 
 
 @pytest.mark.parametrize(("action", "told"), [("Exclude", ["d"]), ("Warn", [])])

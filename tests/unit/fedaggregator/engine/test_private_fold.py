@@ -1,6 +1,7 @@
 """A fold with differential privacy: what numpy makes of clipped updates and the noise of their key, and nothing of anything else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,12 +71,13 @@ class Job:
         return load(self.store.get(made.model.key))
 
 
-def noise(job: Job, order: Fold) -> dict[str, np.ndarray]:
-    """Of the model's tensors, as whoever has the key knows it."""
+def noise(job: Job, order: Fold, *, own: bool = False) -> dict[str, np.ndarray]:
+    """Of the model's tensors, as whoever has the key knows it; `own`: without that of earlier rounds."""
     data = job.store.get(job.base.key)
     size = tensorfile.header_size(data[:8], len(data))
     _, model = tensorfile.canonical_header(tensorfile.parsed(data[8 : 8 + size], len(data)).tensors)
     found = private.drawn(job.payloads, job.layout, order, order.privacy, model)
+    found = replace(found, earlier=()) if own else found
     whole = spans.spans(model, frozenset(PARAMETERS), 1 << 30, apart=True)
     by_name = {span.pieces[0].name: found.of(span) for span in whole if span.remembered}
     shapes = tensors(0)

@@ -2,10 +2,14 @@
 
 import math
 import re
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fedapi.crd.federatedjob import FederatedJobSpec
+from fedcore.privacy.factorization import noising, sensitivity_squared
 from fedcore.privacy.gaussian import mu_of
 
 PAGE = Path(__file__).parents[4] / "docs" / "privacy.md"
@@ -13,10 +17,35 @@ ROWS = [
     tuple(map(float, row))
     for row in re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE.read_text(), re.MULTILINE)
 ]
+MATRICES = [
+    (*map(int, row[:3]), *map(float, row[3:]))
+    for row in re.findall(
+        r"^\| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$",
+        PAGE.read_text(),
+        re.MULTILINE,
+    )
+]
+MANIFESTS = re.findall(r"^```yaml\n(spec:\n.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_there_is_an_example():
-    assert len(ROWS) == 5
+    assert (len(ROWS), len(MATRICES), len(MANIFESTS) > 1) == (5, 5, True)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_its_manifests_are_accepted(manifest):
+    said = yaml.safe_load(manifest)["spec"]
+    FederatedJobSpec.model_validate({"task": {"entrypoint": "a.b:c", "image": "i"}, **said})
+
+
+@pytest.mark.parametrize(("rounds", "apart", "bands", "multiplier", "noise", "independent", "as_rare"), MATRICES)
+def test_what_a_matrix_saves_is_right(rounds, apart, bands, multiplier, noise, independent, as_rare):
+    mu = mu_of(8, 1e-5)
+    assert multiplier == pytest.approx(math.sqrt(sensitivity_squared(bands, apart, rounds)) / mu, abs=1e-4)
+    left = list(accumulate([*noising(bands), *[0.0] * (rounds - bands)]))  # of each round's noise, newest first
+    assert noise == pytest.approx(multiplier * math.sqrt(sum(share**2 for share in left)), abs=0.01)
+    assert independent == pytest.approx(math.sqrt(rounds) / mu * math.sqrt(rounds), abs=0.01)
+    assert as_rare == pytest.approx(math.sqrt(math.ceil(rounds / apart)) / mu * math.sqrt(rounds), abs=0.01)
 
 
 @pytest.mark.parametrize(("rounds", "epsilon", "multiplier", "noise"), ROWS)
