@@ -23,6 +23,7 @@ API_SERVERS = {
         "tests/integration/fedaggregator/test_fenced_store.py",
         "tests/integration/fedaggregator/test_status_on_kubernetes.py",
         "tests/integration/fedbackup/test_facts_on_kubernetes.py",
+        "tests/integration/fedcli/test_enrollment.py",
         "tests/integration/fedregistry/test_operator.py",
         "tests/integration/fedregistry/test_token_command.py",
         "tests/chaos/fedoperator/",

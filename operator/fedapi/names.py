@@ -97,6 +97,7 @@ ENV_TEE_VERIFIER = (
     "FEDLOOM_TEE_VERIFIER"  # aggregator: wire.attestation.Verifier as JSON, by whom it has itself appraised
 )
 ENV_REQUIRES_CONFIDENTIAL = "FEDLOOM_REQUIRES_CONFIDENTIAL"  # trainer: wire.attestation.Demand as JSON
+ENV_REQUIRES_PRIVACY = "FEDLOOM_REQUIRES_PRIVACY"  # trainer: wire.privacy.PrivacyDemand as JSON
 ENV_AGGREGATOR_URL = "FEDLOOM_AGGREGATOR_URL"  # trainer: https://…
 ENV_ENTRYPOINT = "FEDLOOM_ENTRYPOINT"  # trainer: package.module:factory
 ENV_TASK_PATH = "FEDLOOM_TASK_PATH"  # trainer: folders, as in PYTHONPATH, where the task's module is looked for last

@@ -79,6 +79,33 @@ class Cluster:
                 _content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT_S,
             )  # fmt: skip
 
+    def client(self, name: str) -> Json:
+        """An FLClient."""
+        custom = client.CustomObjectsApi(self.api)
+        with _errors(f"FLClient {self.namespace}/{name}"):
+            found: Json = custom.get_namespaced_custom_object(
+                names.GROUP,
+                names.VERSION,
+                self.namespace,
+                names.CLIENT_PLURAL,
+                name,
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+        return found
+
+    def create_client(self, body: Json) -> None:
+        """Makes an FLClient; ClusterError where one of the name is there."""
+        custom = client.CustomObjectsApi(self.api)
+        with _errors(f"FLClient {self.namespace}/{body['metadata']['name']}"):
+            custom.create_namespaced_custom_object(
+                names.GROUP,
+                names.VERSION,
+                self.namespace,
+                names.CLIENT_PLURAL,
+                body,
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+
     def patch_client(self, name: str, patch: Json) -> None:
         """Changes an FLClient in the same way."""
         custom = client.CustomObjectsApi(self.api)

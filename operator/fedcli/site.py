@@ -1,6 +1,6 @@
-"""`fedloom site key`: a site's own key, made where the site is. The hub sees its public half alone.
+"""`fedloom site`: a site's own key, made where the site is; the hub sees its public half alone. Enrollment is in the files beside it.
 
-For the owners of sites: no cluster is needed. The private key goes into a file that only its owner reads, or, as the manifest of a
+`key` is for the owners of sites: no cluster is needed. The private key goes into a file that only its owner reads, or, as the manifest of a
 Secret, to the standard output, for a cluster that the site trusts; everything that may be shown goes beside it.
 """
 
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedapi import names
-from fedcli import keyfile
+from fedcli import enrollment, join, keyfile
 from fedcli.errors import CommandError
 
 if TYPE_CHECKING:
     from fedapi.wire.signing import SigningKey
 
-app = typer.Typer(help="What a site's owner does.", no_args_is_help=True)
+app = typer.Typer(help="Sites: their keys, and how they join.", no_args_is_help=True)
 key = typer.Typer(help="The key by which a site signs what it sends.", no_args_is_help=True)
 app.add_typer(key, name="key")
+for _command in (enrollment.enroll, join.join, enrollment.approve, enrollment.deny):
+    app.command(_command.__name__)(_command)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FILE = Path(names.FILE_SIGNING_KEY)
 

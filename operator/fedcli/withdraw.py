@@ -3,12 +3,14 @@
 The ledger is verified first, so that what is told is what happened. Exit codes: 0, 1 it cannot be done, 2 bad input.
 """
 
+import difflib
 import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from fedapi import names
 from fedapi.printable import in_a_cell
 from fedcli import jobrecords, ledger
 from fedcli.errors import CommandError
@@ -27,6 +29,7 @@ from fedlocal.errors import BadInputError
 from fedstore.withdrawal import Contributed, Withdrawal, withdrawal
 
 _SHOWN = 10  # other sites in the report
+_MAX_ID = 63  # characters of spec.rollbackTo.id
 
 
 def withdraw(
@@ -54,6 +57,7 @@ def withdraw(
     with ledger.opened(Place(job, store, workdir, credentials, where, public_key)) as opened:
         found = withdrawal(opened.store, opened.layout, site)
         entries = opened.found.entries
+    _require_known(site, found.sites | _named(entries))
     numbers, ended = _numbers(entries, site), _ended(entries)
     typer.echo(
         json.dumps(_as_json(found, numbers, ended), indent=1) if as_json else "\n".join(report(found, numbers, ended))
@@ -109,7 +113,33 @@ def _over(found: Withdrawal) -> str:
 
 
 def _asked(found: Withdrawal) -> dict[str, object]:
-    return {"round": found.back_to, "id": f"withdraw-{found.client}-{found.last_round}"[:63]}
+    return {"round": found.back_to, "id": rollback_id(found.client, found.last_round)}
+
+
+def rollback_id(site: str, last_round: int) -> str:
+    """The same for the same site and round, and another for every other, however long the site's name is."""
+    plain = f"withdraw-{site}-{last_round}"
+    if len(plain) <= _MAX_ID:
+        return plain
+    end = f"-{names.digest8(site)}-{last_round}"
+    return f"withdraw-{site}"[: _MAX_ID - len(end)].rstrip("-") + end
+
+
+def _named(entries: list[Entry]) -> frozenset[str]:
+    """Sites that the ledger tells something of: also those whose updates were never taken."""
+    ones = {each.facts.get("client") for each in entries}
+    many = (each.facts.get("selected") for each in entries)
+    listed = {client for some in many if isinstance(some, list) for client in some}
+    return frozenset(listed.union(each for each in ones if isinstance(each, str)))
+
+
+def _require_known(site: str, known: frozenset[str]) -> None:
+    """A name with a letter wrong must not be told that nothing has to be undone."""
+    if site in known:
+        return
+    close = difflib.get_close_matches(site, sorted(known), 1, 0.6)
+    near = f": did you mean {in_a_cell(close[0])}?" if close else ""
+    raise BadInputError(f"--site {site!r}: no such site ever took part in this job{near}")
 
 
 def _ended(entries: list[Entry]) -> bool:

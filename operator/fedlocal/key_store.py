@@ -10,7 +10,7 @@ from pathlib import Path
 from fedapi import names
 from fedlocal.errors import StateBrokenError
 from fedlocal.statefolder import StateFolder, write
-from fedoperator.certificates import RENEWED_AFTER
+from fedoperator.certificates import LIFETIME, renewed_after
 from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.key_material import Files, Keys, aggregator_files, init_files, site_files
 
@@ -34,7 +34,7 @@ def keys(state: StateFolder, now: datetime) -> Keys:
 def make(request: SecretRequest, state: StateFolder, keys_: Keys, job_uid: str, now: datetime) -> datetime:
     """Writes the Secret's files, which derive from the keys and which every run makes anew; when they are to be written again."""
     _write(state.secret(request.name), _files(request, keys_, job_uid, now), durable=False)
-    return now + RENEWED_AFTER
+    return now + renewed_after(LIFETIME)
 
 
 def _files(request: SecretRequest, keys_: Keys, job_uid: str, now: datetime) -> Files:

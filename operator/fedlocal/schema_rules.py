@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +46,8 @@ def violations(value: Any, schema: Json, old: Any = None, path: str = "") -> Ite
             shown = _shown(value, entry.get("fieldPath"))
             yield where.lstrip("."), f"{entry['message']}{shown}{trouble}"
     yield from _doubles(value, schema, path)
+    if schema.get("format") == "date-time" and isinstance(value, str) and not _is_moment(value):
+        yield path.lstrip("."), f"is {value!r}, but must be a time with its zone, such as 2027-01-31T00:00:00Z"
     for child_path, child, child_schema, child_old in _children(value, schema, old, path):
         yield from violations(child, child_schema, child_old, child_path)
 
@@ -73,6 +76,13 @@ def _doubles(value: Any, schema: Json, path: str) -> Iterator[Finding]:
         if text in seen:
             yield f"{path}[{index}]".lstrip("."), f"is there twice ({text}): keep one"
         seen.add(text)
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _shown(value: Any, field_path: str | None) -> str:

@@ -2,7 +2,8 @@
 
 Called by key_material.py, which puts them into Secrets. ECDSA P-256, RFC 5280 profiles: a server's names the hosts by which it is
 reached and speaks for a server alone, a client's names one site or init step of one job (fedapi.wire.subjects) and speaks for a
-client alone. They live a day, so that a stolen one is soon worth nothing; who uses them takes new ones without a restart.
+client alone. They live a day unless it is set otherwise, so that a stolen one is soon worth nothing; who uses them takes new ones
+without a restart.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 CA_LIFETIME = timedelta(days=3650)
-LIFETIME = timedelta(days=1)
-RENEWED_AFTER = LIFETIME * 2 / 3  # the rest is for an operator that is away, or may not write
+LIFETIME = timedelta(days=1)  # unless it is set
+SHORTEST, LONGEST = (
+    timedelta(hours=1),
+    timedelta(days=30),
+)  # that it may be set to; a third of it has to do for a restart
 CLOCK_SKEW = timedelta(minutes=5)  # a certificate is valid a little before it was made
 
 Authority = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
@@ -35,17 +39,18 @@ def authority_certificate(key: ec.EllipticCurvePrivateKey, now: datetime) -> x50
     )
 
 
-def server_certificate(authority: Authority, hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]:
+def server_certificate(
+    authority: Authority, hosts: Sequence[str], now: datetime, lifetime: timedelta
+) -> tuple[bytes, bytes]:
     """(certificate, private key) as PEM, for DNS names and IP addresses."""
-    return _issued(
-        authority, "Fedloom aggregator", [_host(each) for each in hosts], ExtendedKeyUsageOID.SERVER_AUTH, now
-    )
+    named = [_host(each) for each in hosts]
+    return _issued(authority, "Fedloom aggregator", named, ExtendedKeyUsageOID.SERVER_AUTH, (now, lifetime))
 
 
-def client_certificate(authority: Authority, subject: str, now: datetime) -> tuple[bytes, bytes]:
+def client_certificate(authority: Authority, subject: str, now: datetime, lifetime: timedelta) -> tuple[bytes, bytes]:
     """(certificate, private key) as PEM, of the client that a URI names."""
     named = [x509.UniformResourceIdentifier(subject)]
-    return _issued(authority, "Fedloom client", named, ExtendedKeyUsageOID.CLIENT_AUTH, now)
+    return _issued(authority, "Fedloom client", named, ExtendedKeyUsageOID.CLIENT_AUTH, (now, lifetime))
 
 
 def ending(certificate: bytes) -> datetime:
@@ -53,9 +58,14 @@ def ending(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
-def renewal_due(ends: datetime, now: datetime) -> datetime:
-    """When a certificate that ends then is to be renewed: at once, if it lives longer than any that is made here."""
-    return now if ends > now + LIFETIME else ends - LIFETIME + RENEWED_AFTER
+def renewed_after(lifetime: timedelta) -> timedelta:
+    """How old a certificate becomes. The third that is left is for an operator that is away, or may not write."""
+    return lifetime * 2 / 3
+
+
+def renewal_due(ends: datetime, now: datetime, lifetime: timedelta) -> datetime:
+    """When a certificate that ends then is to be renewed: at once, if it lives longer than those that are made now."""
+    return now if ends > now + lifetime else ends - lifetime + renewed_after(lifetime)
 
 
 def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -64,12 +74,16 @@ def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _issued(
-    authority: Authority, name: str, named: Sequence[x509.GeneralName], purpose: ObjectIdentifier, now: datetime
+    authority: Authority,
+    name: str,
+    named: Sequence[x509.GeneralName],
+    purpose: ObjectIdentifier,
+    validity: tuple[datetime, timedelta],
 ) -> tuple[bytes, bytes]:
     authority_key, authority_certificate_ = authority
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _certificate(_named(name), authority_certificate_.subject, key.public_key(), now, LIFETIME)
+        _certificate(_named(name), authority_certificate_.subject, key.public_key(), *validity)
         .add_extension(x509.SubjectAlternativeName(named), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)

@@ -7,7 +7,7 @@ key (fedapi.wire.tokens), so nobody keeps a list; certificates are signed by the
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from cryptography import x509
@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from fedapi import names
 from fedapi.wire import subjects
 from fedapi.wire.tokens import heartbeat_token, init_token, job_key, registry_key, site_token
-from fedoperator.certificates import Authority, authority_certificate, client_certificate, pem, server_certificate
+from fedoperator.certificates import (
+    LIFETIME,
+    Authority,
+    authority_certificate,
+    client_certificate,
+    pem,
+    server_certificate,
+)
 
 FILE_MASTER, FILE_CA_KEY, FILE_ID = "master.key", "ca.key", "id"  # of the master Secret, beside names.FILE_CA
 FILE_NEXT_CA_KEY, FILE_NEXT_CA, FILE_PREVIOUS_CA, FILE_CA_CHANGED = (
@@ -96,40 +103,48 @@ class Keys:
         return key, x509.load_pem_x509_certificate(self.ca_cert)
 
 
-def aggregator_files(keys: Keys, job_uid: str, hosts: Sequence[str], now: datetime) -> Files:
+def aggregator_files(
+    keys: Keys, job_uid: str, hosts: Sequence[str], now: datetime, lifetime: timedelta = LIFETIME
+) -> Files:
     """Files of an aggregator's Secret: the job's key, a server certificate for `hosts`, the CA certificate."""
-    return {names.FILE_JOB_KEY: job_key(keys.master, job_uid), **_served(keys, hosts, now)}
+    return {names.FILE_JOB_KEY: job_key(keys.master, job_uid), **_served(keys, hosts, now, lifetime)}
 
 
 def site_files(
-    keys: Keys, job_uid: str, client: str, now: datetime, registered_as: str = "", generation: int = 0
+    keys: Keys,
+    job_uid: str,
+    client: str,
+    now: datetime,
+    registered_as: str = "",
+    generation: int = 0,
+    lifetime: timedelta = LIFETIME,
 ) -> Files:
     """Files of a site's Secret: token and certificate for the job, the CA certificate; a token for the registry, if it has an id there."""
     token = site_token(job_key(keys.master, job_uid), client).encode()
-    files = {names.FILE_TOKEN: token, **_shown(keys, subjects.site(job_uid, client), now)}
+    files = {names.FILE_TOKEN: token, **_shown(keys, subjects.site(job_uid, client), now, lifetime)}
     if registered_as:
         heartbeats = heartbeat_token(registry_key(keys.master), registered_as, generation)
         files[names.FILE_REGISTRY_TOKEN] = heartbeats.encode()
     return files
 
 
-def init_files(keys: Keys, job_uid: str, now: datetime) -> Files:
+def init_files(keys: Keys, job_uid: str, now: datetime, lifetime: timedelta = LIFETIME) -> Files:
     """Files of the init step's Secret: token and certificate for the job, the CA certificate."""
     token = init_token(job_key(keys.master, job_uid)).encode()
-    return {names.FILE_TOKEN: token, **_shown(keys, subjects.init(job_uid), now)}
+    return {names.FILE_TOKEN: token, **_shown(keys, subjects.init(job_uid), now, lifetime)}
 
 
-def registry_files(keys: Keys, hosts: Sequence[str], now: datetime) -> Files:
+def registry_files(keys: Keys, hosts: Sequence[str], now: datetime, lifetime: timedelta = LIFETIME) -> Files:
     """Files of the registry's Secret: the key of heartbeats' tokens, a server certificate for `hosts`, the CA certificate."""
-    return {names.FILE_REGISTRY_KEY: registry_key(keys.master), **_served(keys, hosts, now)}
+    return {names.FILE_REGISTRY_KEY: registry_key(keys.master), **_served(keys, hosts, now, lifetime)}
 
 
-def _served(keys: Keys, hosts: Sequence[str], now: datetime) -> Files:
-    return _tls(keys, server_certificate(keys.authority(), hosts, now))
+def _served(keys: Keys, hosts: Sequence[str], now: datetime, lifetime: timedelta) -> Files:
+    return _tls(keys, server_certificate(keys.authority(), hosts, now, lifetime))
 
 
-def _shown(keys: Keys, subject: str, now: datetime) -> Files:
-    return _tls(keys, client_certificate(keys.authority(), subject, now))
+def _shown(keys: Keys, subject: str, now: datetime, lifetime: timedelta) -> Files:
+    return _tls(keys, client_certificate(keys.authority(), subject, now, lifetime))
 
 
 def _tls(keys: Keys, made: tuple[bytes, bytes]) -> Files:

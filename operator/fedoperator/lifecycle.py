@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fedapi import names
 from fedoperator.backup_readings import backup_readings
@@ -62,12 +62,19 @@ class Operator:
         self._health = WatchHealth(streams(settings.watch_namespaces), settings.watch_silence_s)
         count = self._metrics.wrote
         generations = settings.registry_generations if settings.registry_url else None
+        lifetime = timedelta(seconds=settings.certificate_lifetime_s)
         self._credentials = SecretStore(
-            self._connection, settings.namespace, settings.keys_secret, _now, count, generations
+            self._connection, settings.namespace, settings.keys_secret, _now, count, generations, lifetime
         )
         self._registry = SiteRegistry(settings.registry_url, self._credentials.keys)
         self._registry_secret = RegistrySecret(
-            self._connection, settings.namespace, settings.registry_secret, settings.registry_hosts, _now, count
+            self._connection,
+            settings.namespace,
+            settings.registry_secret,
+            settings.registry_hosts,
+            _now,
+            count,
+            lifetime,
         )
         self._acting = threading.Event()
         self._kinds: tuple[Kind, ...] = WATCHED  # and what else the cluster has

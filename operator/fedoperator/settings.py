@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from fedapi.crd.fields import Labels, Part
 from fedapi.crd.flclient import FLClientSpec
 from fedapi.names import OPERATOR_METRICS_PORT, OPERATOR_PROBE_PORT
+from fedoperator.certificates import LIFETIME, LONGEST, SHORTEST
 from fedoperator.decide.decision import Settings as DecisionSettings
 from fedoperator.desired.registered_client import Allowed
 from fedoperator.errors import SettingsInvalidError
@@ -67,6 +68,12 @@ class OperatorSettings(BaseSettings):
     )
     keys_secret: str = Field(
         "fedloom-operator-keys", description="Secret with the master key and the CA; made if absent."
+    )
+    certificate_lifetime_s: float = Field(
+        LIFETIME.total_seconds(),
+        ge=SHORTEST.total_seconds(),
+        le=LONGEST.total_seconds(),
+        description="Seconds for which certificates are good; they are renewed after two thirds of it.",
     )
     pod_failures_per_round: int = Field(
         6, ge=0, description="Failures of one of a site's workers in one round before the site counts as failed."

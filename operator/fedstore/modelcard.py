@@ -20,7 +20,6 @@ from fedstore.historyrows import Measured, Row
 
 FORMAT = "fedloom.dev/model-card/v1"
 PLAN, RESTORED = "plan.json", "restored.json"
-_BOUND = ("privacy", "ledger")  # of a commit; what a rollback took back has been told and spent all the same
 RECORDS = (*historyrows.RECORDS, PLAN, RESTORED)  # names of those that a card is made of
 
 
@@ -144,8 +143,9 @@ class _Made:
         if not hasattr(self, "newest"):
             self.newest = commit
         self.oldest = commit
-        for name in _BOUND:
-            if name not in self.bound and (said := getattr(commit, name, None)) is not None:
+        # What a rollback took back has been told and spent all the same.
+        for name, said in (("privacy", commit.privacy), ("ledger", commit.ledger)):
+            if name not in self.bound and said is not None:
                 self.bound[name] = said.model_dump(mode="json", exclude_none=True)
         self.unbounded |= bool(commit.participants) and commit.privacy is None
         if self._back_to is not None and commit.round > self._back_to:
@@ -184,7 +184,7 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
     told = plan.model_dump(
         mode="json",
         exclude_none=True,
-        include={"strategy", "selection", "training", "compression", "quorum", "privacy"},
+        include={"strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"},
         exclude={"privacy": {"row": {"earlier"}}},
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}

@@ -36,6 +36,7 @@ class Withdrawal:
     undone: tuple[int, ...]  # rounds whose updates are in no model any more, once the job has gone back
     others: Mapping[str, int]  # updates of other sites in those, by site
     kept: bool  # whether the model to go back to is there
+    sites: frozenset[str]  # all that have an update in a committed round
 
     @property
     def back_to(self) -> int | None:
@@ -47,11 +48,13 @@ def withdrawal(store: Readable, layout: Layout, client: str) -> Withdrawal:
     """What that site has in the job's models."""
     found = history.read_head(store, layout)
     updates: list[Contributed] = []
+    sites: set[str] = set()
     on_line: dict[int, Counter[str]] = {}
     last = found[0].round if found else -1
     for commit, counts in lines.marked(history.links(store, layout, found[0]) if found else (), last):
         if counts:
             on_line[commit.round] = Counter(each.client for each in commit.participants)
+        sites.update(each.client for each in commit.participants)
         for each in commit.participants:
             if each.client == client:
                 order = each.order or commit
@@ -63,4 +66,5 @@ def withdrawal(store: Readable, layout: Layout, client: str) -> Withdrawal:
     others = sum((on_line[round_] for round_ in undone), Counter[str]())
     del others[client]
     rounds = history.committed(store, layout) if undone else []
-    return Withdrawal(client, tuple(updates), last, undone, others, bool(undone) and rounds[first - 1].kept)
+    kept = bool(undone) and rounds[first - 1].kept
+    return Withdrawal(client, tuple(updates), last, undone, others, kept, frozenset(sites))

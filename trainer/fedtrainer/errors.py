@@ -117,6 +117,10 @@ class RejectedError(SkipError):
         self.code = code
 
 
+class NotPrivateError(SkipError):
+    """The update would tell more of the site than it allows. Name the demand and what is asked for."""
+
+
 class DivergedError(SkipError):
     """The loss or the update is not finite."""
 

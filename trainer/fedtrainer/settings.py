@@ -10,22 +10,15 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    IPvAnyAddress,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic import Json as PydanticJson
+from pydantic.networks import IPvAnyAddress
 
 from fedapi import names
 from fedapi.jsonvalue import Json
 from fedapi.wire.attestation import Demand
 from fedapi.wire.entrusted import MAX_ENTRUSTED
+from fedapi.wire.privacy import PrivacyDemand
 from fedapi.wire.registry import Labels
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
@@ -293,6 +286,11 @@ class TrainerSettings(HubSettings):
         None,
         validation_alias=names.ENV_REQUIRES_CONFIDENTIAL,
         description="What the aggregator has to prove before the site works for it, as JSON; absent: nothing.",
+    )
+    requires_privacy: PydanticJson[PrivacyDemand] | None = Field(
+        None,
+        validation_alias=names.ENV_REQUIRES_PRIVACY,
+        description="How much noise the site must be asked to add, and what it may tell in all, as JSON; absent: whatever is asked.",
     )
     accelerator: Accelerator = Field(
         "CPU", validation_alias=names.ENV_ACCELERATOR, description="Kind of device that the ranks train on."

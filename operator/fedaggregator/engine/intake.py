@@ -177,7 +177,7 @@ class Intake:
         metrics.REFUSALS.labels(refusal.code).inc()
         refusallog.note("refused", site=client, code=refusal.code, reason=refusal.message)
         if client:
-            self._engine.ledger.refused(client, refusal.code, refusal.message)
+            self._engine.ledger.caused("refused", client, code=refusal.code, message=refusal.message)
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 

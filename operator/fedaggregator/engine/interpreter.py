@@ -166,9 +166,10 @@ class Interpreter:
         """issues.json"""
         self._put(issues.round, issues.attempt, history.ISSUES, issues)
 
-    def move_head(self, commit: CommitRecord, key: str) -> None:
-        """HEAD to that commit."""
-        update = {"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+    def move_head(self, commit: CommitRecord, key: str, signature: str | None = None) -> None:
+        """HEAD to that commit. `signature`: over it, by the ledger's key."""
+        at = {"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+        update = {**at, "commit_signature": signature}
         self._replace_head(self._head.model_copy(update=update))
 
     def finish(self, end: End) -> None:

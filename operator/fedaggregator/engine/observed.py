@@ -7,7 +7,7 @@ from fedaggregator import metrics
 from fedapi import names
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.site import Payload
-from fedcore.rounds import planning
+from fedcore.rounds import budget, planning
 from fedcore.rounds.effects import Commit, Effect, WriteFailure
 from fedcore.rounds.events import Encoded
 from fedcore.rounds.state import State
@@ -57,7 +57,7 @@ def shown(state: State) -> None:
         metrics.MODEL_BYTES.set(state.tip.model.size)
         metrics.WHOLE_MODEL_BYTES.set((state.tip.initial or state.tip.model).size)
     if (asked := state.config.privacy) is not None:
-        metrics.PRIVACY_EPSILON.set(state.account.epsilon(asked.delta))
+        metrics.PRIVACY_EPSILON.set(budget.spent(state).epsilon(asked.delta))
     metrics.TRAINING_SECONDS.labels("committed").set(state.effort.useful_s)
     metrics.TRAINING_SECONDS.labels("lost").set(state.effort.lost_s + state.spent_s)
     share = state.effort.goodput(state.spent_s)
@@ -69,6 +69,7 @@ def durable(effect: Effect) -> None:
     """An effect became durable."""
     match effect:
         case Commit(commit) if commit.rolled_back_to is not None:
+            _anomalous(commit.round, (each for each in commit.anomalies if each.is_suspect))
             told("rolled back", round=commit.round, to=commit.rolled_back_to, model=commit.model.sha256)
         case Commit(commit) if commit.skipped:
             metrics.ROUNDS_SKIPPED.labels(commit.skipped).inc()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from fedaggregator import metrics, refusallog
+from fedaggregator.engine import recorded
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.payloads import Payloads
@@ -161,7 +162,9 @@ class SiteRequests:
 
     async def attest(self, client: str, asked: AttestationRequest) -> Attestation:
         """Gives evidence of where this process runs."""
-        return await self._told(client, self._attester.attest(asked))
+        evidence = await self._told(client, self._attester.attest(asked))
+        recorded.shown(self._engine.ledger, client, asked.nonce, evidence)
+        return evidence
 
     async def _told(self, client: str, answer: Awaitable[_M]) -> _M:
         """What is refused of a site's state, or of evidence, is no failure of the site."""
@@ -219,6 +222,7 @@ class SiteRequests:
             inline=self._inline_upload(state, client, plan) if inline else None,
             encryption=self._payloads.encrypt(plan.encryption) if plan.encryption else None,
             compression=plan.compression,
+            site_noise=plan.site_noise,
             hub_state=await self._hub_state(state, client, plan),
             initial=await self._initial(plan.initial, client),
         )

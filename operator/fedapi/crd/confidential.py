@@ -1,4 +1,4 @@
-"""`spec.aggregator.confidential` of a FederatedJob, and `spec.requires.confidential` of an FLClient: confidential computing.
+"""`spec.aggregator.confidential` of a FederatedJob, and `spec.requires.confidential` of an FLClient (requires.py): confidential computing.
 
 What is rendered of it is in fedoperator.desired.confidential; evidence and its appraisal are in fedapi.wire, attestation and
 appraisal. Fedloom was never run on such hardware: docs/confidential.md says what was tested in its place.
@@ -132,16 +132,6 @@ class ConfidentialDemand(Part):
         """As the site's trainer is told."""
         measured = tuple(Measurement(claim=each.claim, values=tuple(each.values)) for each in self.measurements)
         return Demand(tees=tuple(self.types), verifier=self.verifier.told(), measurements=measured)
-
-
-class Requires(Part):
-    """What the site demands of the jobs that it takes part in."""
-
-    confidential: ConfidentialDemand | None = Field(
-        None,
-        description="Present: the site takes part in jobs with aggregator.confidential alone, and its trainer works for an "
-        "aggregator that has proved, to it, that it is what is said here. Absent: it asks for no proof.",
-    )
 
 
 SEALED_TO_THE_GUEST = rule(

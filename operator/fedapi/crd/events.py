@@ -17,6 +17,12 @@ ARRIVALS_OF_S3 = rule(  # of a FederatedJob's spec
     "events.arrivals goes with storage.s3: only a bucket of S3 tells what arrives in it",
     ".events.arrivals",
 )
+CERTIFIED = rule(  # the same
+    "!has(self.events) || self.clients.certificates != 'Required'",
+    "events goes with clients.certificates Optional: a message of a queue has no connection that could show a certificate, so a "
+    "token alone would be enough; remove events, or set certificates: Optional and give the sites keys (spec.identity)",
+    ".events",
+)
 QueuePrefix = Annotated[str, Field(max_length=20, pattern=broker.PREFIX_PATTERN)]
 
 

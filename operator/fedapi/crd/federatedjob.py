@@ -14,7 +14,7 @@ from fedapi.crd.clients import Clients
 from fedapi.crd.compression import Compression
 from fedapi.crd.confidential import SEALED_TO_THE_GUEST, Confidential
 from fedapi.crd.evaluation import EVALUATE_ONLY, Evaluation
-from fedapi.crd.events import ARRIVALS_OF_S3, Events
+from fedapi.crd.events import ARRIVALS_OF_S3, CERTIFIED, Events
 from fedapi.crd.fields import (
     INT_OR_STRING,
     Decimal,
@@ -348,6 +348,7 @@ class FederatedJobSpec(Part):
             SAME_RELEASE,
             *EVALUATE_ONLY,
             ARRIVALS_OF_S3,
+            CERTIFIED,
             *ASYNCHRONOUS,
             *ANOMALIES,
             rule(

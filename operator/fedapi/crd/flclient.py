@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from fedapi import names
 from fedapi.crd.anomalies import SiteAnomalies
-from fedapi.crd.confidential import Requires
+from fedapi.crd.enrollment import Enrollment
 from fedapi.crd.events import SiteEvents
 from fedapi.crd.fields import (
     Conditions,
@@ -28,6 +28,7 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.identity import KEPT, Identity
 from fedapi.crd.podfields import Resources, Tolerations
+from fedapi.crd.requires import REMEMBERS_RELEASES, Requires
 from fedapi.crd.sitedata import ClaimSource, Data
 from fedapi.crd.tpu import TPU_TYPES, chips, combinations
 from fedapi.jsonvalue import Json
@@ -268,8 +269,13 @@ class FLClientSpec(Part):
         description="Present: the site signs what it sends, and nothing is taken from it that is not signed. Absent: its token is "
         "enough. It cannot be removed.",
     )
+    enrollment: Enrollment | None = Field(
+        None,
+        description="Present: as long as the site has no key (identity), it takes no part in any job. `fedloom site enroll` gives it a "
+        "one-time token to ask for one by, and `fedloom site approve` puts its key into identity.",
+    )
 
-    model_config = ConfigDict(json_schema_extra=rules(KEPT))
+    model_config = ConfigDict(json_schema_extra=rules(KEPT, REMEMBERS_RELEASES))
 
 
 class Capability(StatusPart):

@@ -1,7 +1,7 @@
 """`spec.identity` of an FLClient: the public keys by which the site signs what it sends. Used by flclient.py.
 
-Rotation is an overlap: two keys, of which both are valid for a while. Revocation is final: a key that is revoked stays in the list,
-so that what it signed before can be verified, and nobody can make it valid again.
+Rotation is an overlap: two keys, of which both are valid for a while. Revocation is final. A key never leaves the list, so that what
+it signed before can be verified, and nobody can make one that was revoked valid again.
 """
 
 from datetime import datetime
@@ -67,8 +67,8 @@ class Identity(Part):
             json_schema_extra=listed_by("publicKey")
             | rules(
                 rule(
-                    "oldSelf.all(old, !old.revoked || self.exists(key, key.publicKey == old.publicKey))",
-                    "a revoked key stays in the list: without it nobody could say that it is revoked",
+                    "oldSelf.all(old, self.exists(key, key.publicKey == old.publicKey))",
+                    "a key stays in the list, since what it signed is verified by it: set revoked: true, or its notAfter",
                 )
             ),
         ),

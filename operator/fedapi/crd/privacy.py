@@ -12,6 +12,9 @@ from fedapi.wire import privacy as wire
 
 # Sums of updates, whatever the hub's optimizer makes of them: then the bound of one update bounds what all that follows tells.
 SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
+UNHIDDEN = ("SCAFFOLD", "FedBuff", "Custom")  # whose sites send more than one update of a round's model
+_MODE = "has(self.privacy) && self.privacy.differentialPrivacy.mode =="
+CENTRAL, _LOCAL = f"({_MODE} 'Central')", f"({_MODE} 'Local')"
 _MOST_BANDS = 64
 
 
@@ -39,11 +42,13 @@ class MatrixFactorization(Part):
 
 
 class DifferentialPrivacy(Part):
-    """Noise that hides whether a site took part: each update is clipped, and noise is added to their sum."""
+    """Noise that hides a site: each update is clipped, and noise is added to their sum, or by each site to its own."""
 
-    mode: Literal["Central"] = Field(
+    mode: Literal["Central", "Local"] = Field(
         description="Who adds the noise. Central: the aggregator, once, to the sum of the clipped updates; it sees the updates, and "
-        "what it releases is private."
+        "what it releases is private. Local: each site, to its own update before anything of it leaves, so that nobody else ever sees "
+        "an exact one; whether a site did so, nobody else can verify.",
+        json_schema_extra=immutable("privacy.differentialPrivacy.mode"),
     )
     clip_norm: Decimal = Field(
         description="C: the Euclidean norm that a site's update has at most; longer ones are scaled down. A decimal string over 0, "
@@ -56,7 +61,7 @@ class DifferentialPrivacy(Part):
     )
     noise_multiplier: Decimal | None = Field(
         None,
-        description="z: the noise of the sum has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
+        description="z: the noise of the sum, with mode Local of each update, has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
         "for over `rounds`. A decimal string over 0.",
     )
     target_epsilon: Decimal | None = Field(
@@ -79,6 +84,11 @@ class DifferentialPrivacy(Part):
             rule(
                 "has(self.noiseMultiplier) || has(self.targetEpsilon)",
                 "differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise: set one, or both",
+            ),
+            rule(
+                "!has(self.matrixFactorization) || self.mode == 'Central'",
+                "matrixFactorization correlates the noise that the aggregator adds: set mode to Central, or remove it",
+                ".matrixFactorization",
             ),
             rule("double(self.clipNorm) > 0.0", "clipNorm must be over 0, for example '1.0'", ".clipNorm"),
             rule(
@@ -128,27 +138,36 @@ PRIVATE = (  # rules of a FederatedJob's spec
         "it anew",
     ),
     rule(
-        f"!has(self.privacy) || self.strategy.name in {list(SUMS)}",
-        f"privacy.differentialPrivacy goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
+        f"!{CENTRAL} || self.strategy.name in {list(SUMS)}",
+        f"privacy.differentialPrivacy with mode Central goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
         "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
         "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
         ".strategy",
     ),
     rule(
-        "!has(self.privacy) || !has(self.clients.overrides) || "
+        f"!{_LOCAL} || !(self.strategy.name in {list(UNHIDDEN)})",
+        "with mode Local a site hides the one update that it sends in a round, and accounts for it: SCAFFOLD's sites send a second result, "
+        "FedBuff's send as often as they are fast, and what Custom asks of them is not known: set another strategy.name, or remove privacy",
+        ".strategy",
+    ),
+    rule(
+        f"!{CENTRAL} || !has(self.clients.overrides) || "
         "self.clients.overrides.all(each, !has(each.modelWidth) || double(each.modelWidth) >= 1.0)",
-        "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with privacy remove "
+        "sub-models are averaged over the sites that have a number, and how many have it tells who took part: with mode Central remove "
         "modelWidth from clients.overrides",
         ".clients.overrides",
     ),
     rule(
-        "!has(self.privacy) || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
+        f"!{CENTRAL} || !has(self.round.overSelection) || double(self.round.overSelection) <= 1.0",
         "with overSelection another site's update counts where one stays away, so that who takes part moves the sum by two updates "
-        "and not by one: with privacy remove round.overSelection",
+        "and not by one: with mode Central remove round.overSelection",
         ".round.overSelection",
     ),
 )
-_MATRIX = "!has(self.privacy) || !has(self.privacy.differentialPrivacy.matrixFactorization) || "
+_MATRIX = (
+    "!has(self.privacy) || !has(self.privacy.differentialPrivacy) || "
+    "!has(self.privacy.differentialPrivacy.matrixFactorization) || "
+)
 CORRELATED = (  # rules of a FederatedJob's spec
     rule(
         _MATRIX + "self.clients.policy != 'All'",
@@ -173,12 +192,16 @@ CORRELATED = (  # rules of a FederatedJob's spec
 class PrivacyStatus(StatusPart):
     """What the committed models tell of one site at most. Written by the aggregator."""
 
-    mode: Literal["Central"] = Field(description="Who adds the noise.")
+    mode: Literal["Central", "Local"] = Field(
+        description="Who adds the noise. Central: the aggregator. Local: the sites, as they say themselves."
+    )
     unit: Literal["Site"] = Field(
-        description="Whose privacy epsilon is: Site, all data of one FLClient, by its update being in the sums or not."
+        description="Whose privacy epsilon is: Site, all data of one FLClient; with mode Central by its update being in the sums or not, "
+        "with mode Local by whatever its data might have been."
     )
     epsilon: Decimal = Field(
-        description="Spent by all committed rounds together, those that were rolled back included; rounded up, a decimal string."
+        description="Spent by all committed rounds together, those that were rolled back included; with mode Local by all updates that a "
+        "site was asked for. Rounded up, a decimal string."
     )
     delta: Decimal = Field(description="The delta of it; a decimal string.")
     target_epsilon: Decimal | None = Field(None, description="What may be spent, as spec.privacy says it.")

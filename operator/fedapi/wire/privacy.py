@@ -1,15 +1,16 @@
-"""Differential privacy as configurations, plans and commits say it. Pure; the arithmetic is in fedcore.privacy.
+"""Differential privacy as configurations, plans, orders and commits say it. Pure; the arithmetic is in fedcore.privacy.
 
-Every epsilon is of one site (unit Site), by adding or removing it (adjacency ZeroOut: the sum has, or has not, its clipped update).
+Every epsilon is of one site (unit Site). With mode Central by adding or removing it (adjacency ZeroOut: the sum has, or has not, its
+clipped update), with mode Local by whatever other data it might have (adjacency Replacement): that it sends something is no secret.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from fedapi.wire.message import Message, Sha256
 
-Mode = Literal["Central"]
+Mode = Literal["Central", "Local"]
 Clipping = Literal["Flat", "PerLayer"]
 
 
@@ -81,14 +82,60 @@ class Mechanism(Message):
     )
 
 
+class SiteNoise(Message):
+    """With mode Local: what a site does to its update before anything of it leaves."""
+
+    clip_norm: float = Field(gt=0)
+    clipping: Clipping
+    noise_multiplier: float = Field(gt=0)
+    delta: float = Field(gt=0, lt=1)
+
+
+AskedNoise = Annotated[
+    SiteNoise | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="How the site clips its update and what noise it adds; told to sites with the feature `site-noise`, which all of "
+        "such a job's have.",
+    ),
+]
+
+
+class PrivacyDemand(Message):
+    """What a site demands of the noise that it is to add: spec.requires.privacy of its FLClient."""
+
+    min_noise_multiplier: float | None = Field(None, gt=0)
+    max_epsilon: float | None = Field(None, gt=0, description="Of all that the site sends for one job, at `delta`.")
+    delta: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PrivacyDemand":
+        if (self.max_epsilon is None) != (self.delta is None):
+            raise ValueError("max_epsilon and delta go together: an epsilon without a delta says nothing")
+        return self
+
+
 class Charge(Message):
     """What a commit has released, and what is spent with it."""
 
     mode: Mode
     unit: Literal["Site"] = "Site"
-    adjacency: Literal["ZeroOut"] = "ZeroOut"
+    adjacency: Literal["ZeroOut", "Replacement"] = "ZeroOut"
     clip_norm: float = Field(gt=0)
     noise_multiplier: float = Field(gt=0)
+    releases: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda value: value is None,
+        description="With mode Local: updates that a site may have sent since the commit before, one for each attempt.",
+    )
+    mu: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="Of all that was released since the commit before (Gaussian differential privacy), where that is not "
+        "1 / noise_multiplier.",
+    )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)
     row: ReleasedRow | None = Field(

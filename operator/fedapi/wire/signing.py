@@ -53,6 +53,15 @@ class SigningKey:
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return self._key.private_bytes(*form)
 
+    @classmethod
+    def of_seed(cls, seed: bytes) -> Self:
+        """From the 32 bytes that are the private key (RFC 8032); ValueError for any other number of them."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def seed(self) -> bytes:
+        """The same."""
+        return self._key.private_bytes_raw()
+
     @property
     def raw(self) -> bytes:
         """The 32 bytes of the public key."""

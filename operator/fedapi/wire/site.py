@@ -17,12 +17,10 @@ refusal that a new URL is needed.
 
 A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
 one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
-
 A site may entrust its state to the hub, encrypted by a key of its own, and recall it: it asks `entrust`, puts what it has where the
 grant says, and asks again, whereupon no grant says that the hub has it.
 
 The hub refuses unknown fields; sites ignore them. A site of a version or with features that do not fit is told so at `next`.
-
 An error answer is a Refusal with a 4xx or 5xx status: 401 the token is wrong (give up), 403 not in the roster (yet: retry), 409 stale or duplicate
 (drop the work, ask next), 410 expired URL (ask for a new one), 413/422 the content is bad (do not resend), 408/503 retry. Limits of the
 HTTP itself (431, 414, 400) are answered with Malformed; docs/security.md lists them.
@@ -47,6 +45,7 @@ from fedapi.wire.message import (
     Record,
     Sha256,
 )
+from fedapi.wire.privacy import AskedNoise
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
@@ -197,6 +196,7 @@ class TrainOrder(Message):
         exclude_if=lambda value: value is None,
         description="How the payload `update` must be encoded; in jobs whose sites all have the feature `compression`.",
     )
+    site_noise: AskedNoise = None
     hub_state: Download | None = Field(
         None,
         exclude_if=lambda value: value is None,

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
-from fedapi.wire.anomalies import Anomaly, AnomalySettings
+from fedapi.wire.anomalies import Anomaly, AnomalySettings, Undoing
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, Mechanism
-from fedapi.wire.signature import Signed
+from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
+from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
@@ -30,6 +30,11 @@ class Head(Record):
     round: int = Field(ge=-1, description="Last committed round; -1 before the initial model.")
     commit_key: str | None = None
     commit_sha256: Sha256 | None = None
+    commit_signature: SignatureText | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Over that commit (wire.signedcommit), by the key of the job's ledger. Absent where an older version, or a repair, set HEAD.",
+    )
     finished: Literal["Succeeded", "Failed"] | None = None
     reason: str = ""
     message: str = ""
@@ -60,6 +65,17 @@ class Anchor(Message):
 
     size: Natural
     root: Sha256
+
+
+class LedgerRestart(Record):
+    """restart.json: that a repair found the job's ledger broken, and put it aside. Written by the repair."""
+
+    number: int = Field(ge=1, description="Of these repairs.")
+    reason: str = Field(description="What was broken.")
+    size: Natural | None = Field(None, description="Entries that the last checkpoint had, as far as it can be read.")
+    root: Sha256 | None = Field(None, description="The root that it had.")
+    commit_sha256: Sha256 | None = Field(None, description="HEAD's commit then, which the next ledger goes on from.")
+    at: float
 
 
 class Selection(Message):
@@ -145,7 +161,12 @@ class PlanRecord(Record):
     privacy: Mechanism | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="How updates are clipped and what noise is added; None: neither.",
+        description="How the hub clips updates and what noise it adds; None: neither.",
+    )
+    site_noise: SiteNoise | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How the sites clip their updates and what noise they add; None: neither.",
     )
     image: str = ""
 
@@ -193,6 +214,13 @@ class Participant(Message):
     )
     norm: float | None = Field(
         None, ge=0, exclude_if=lambda value: value is None, description="Its Euclidean length, where it was judged."
+    )
+    cosine: float | None = Field(
+        None,
+        ge=-1.001,
+        le=1.001,
+        exclude_if=lambda value: value is None,
+        description="To the mean direction of the others of its round, where directions were looked at.",
     )
     order: Order | None = Field(
         None,
@@ -269,6 +297,9 @@ class CommitRecord(Record):
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
     )
+    undoings: tuple[Undoing, ...] = Field(
+        (), exclude_if=lambda value: not value, description="The same of anomalies that rounds are to be undone for."
+    )
     ledger: Anchor | None = Field(
         None,
         exclude_if=lambda value: value is None,
@@ -336,6 +367,9 @@ class FailureRecord(Record):
     )
     anomalies: tuple[Anomaly, ...] = Field(
         (), exclude_if=lambda value: not value, description="Anomalous updates of it."
+    )
+    site_noise: SiteNoise | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )
 
 

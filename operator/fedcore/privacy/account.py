@@ -7,12 +7,14 @@ that comes to nothing costs nothing. It is of one site: whatever the site's data
 import math
 from dataclasses import dataclass, replace
 
-from fedapi.wire.privacy import Charge, Mechanism, Privacy
+from fedapi.wire.privacy import Charge, Mode, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
 from fedcore.privacy.matrix import Matrix
 
 _ROUNDING = 1e-9  # of a budget: what adding up in another order may make of it
+# By how many clip norms a site can change what is released: its update is in the sum or not, or is any other that is as short.
+_CHANGE: dict[Mode, float] = {"Central": 1.0, "Local": 2.0}
 _REST = 1e-6  # of a budget, that is no round: what rounding the noise up leaves
 
 
@@ -20,7 +22,7 @@ _REST = 1e-6  # of a budget, that is no round: what rounding the noise up leaves
 class Account:
     """Of all commits up to one; rolling back gives nothing back."""
 
-    squares: float = 0.0  # the sum of 1 / z^2
+    squares: float = 0.0  # the sum of mu^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
     matrix: Matrix | None = None  # whose next row the next release may be
@@ -35,15 +37,16 @@ class Account:
         return replace(self, unprotected=self.unprotected + 1) if trained else self
 
     def with_charge(self, charge: Charge, round_: int, job_uid: str) -> "Account":
-        """After the release of a round."""
+        """After what was released since the commit before that of a round."""
         if charge.row is None:
-            return replace(self.charged(charge.noise_multiplier), matrix=None)
+            return replace(self.charged(charge.noise_multiplier, charge.mu), matrix=None)
         matrix = Matrix.of(self.matrix, self.squares, charge, charge.row, round_, job_uid)
         return replace(self, squares=matrix.squares(round_), last=charge.noise_multiplier, matrix=matrix)
 
-    def charged(self, noise_multiplier: float) -> "Account":
-        """After one release with noise of so many times the clip norm."""
-        return replace(self, squares=self.squares + noise_multiplier**-2, last=noise_multiplier)
+    def charged(self, noise_multiplier: float, mu: float | None = None) -> "Account":
+        """After one release with noise of so many times the clip norm. `mu`: where that is not the noise's inverse."""
+        spent = noise_multiplier**-2 if mu is None else mu**2
+        return replace(self, squares=self.squares + spent, last=noise_multiplier)
 
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
@@ -54,13 +57,20 @@ class Account:
         return asked.target_epsilon is None or self.epsilon(asked.delta) <= asked.target_epsilon * (1 + _ROUNDING)
 
 
+def mu_of(mode: Mode, noise_multiplier: float) -> float:
+    """What one release costs: by how much a site can change it, in clip norms, over its noise."""
+    return _CHANGE[mode] / noise_multiplier
+
+
 def noise_multiplier(asked: Privacy, account: Account, rounds: int) -> float | None:
     """The one of the next release: as it is asked for, or so that as many more rounds spend the target; None: nothing is left.
 
-    Of rounds that are all alike it is the same in each: sqrt(rounds) / mu of the target.
+    Of rounds that are all alike it is the same in each: sqrt(rounds) / mu of the target, with mode Local twice that.
     """
-    found = calibrated(asked, account.squares, max(1, rounds))
-    return found if found is not None and account.charged(found).within(asked) else None
+    found = calibrated(asked, account.squares, _CHANGE[asked.mode] ** 2 * max(1, rounds))
+    if found is None or not account.charged(found, mu_of(asked.mode, found)).within(asked):
+        return None
+    return found
 
 
 def calibrated(asked: Privacy, spent: float, sensitivity_squared: float) -> float | None:
@@ -78,18 +88,3 @@ def _rounded_up(value: float) -> float:
     """To 9 digits, so that rounds that are all alike have the same number, and the last of them is still afforded."""
     scale = 10.0 ** (8 - math.floor(math.log10(value)))
     return math.ceil(value * scale) / scale
-
-
-def mechanism(asked: Privacy, account: Account, rounds: int, denominator: int) -> Mechanism | None:
-    """What a plan freezes; None: the round would pass the target."""
-    found = noise_multiplier(asked, account, rounds)
-    if found is None:
-        return None
-    return Mechanism(
-        mode=asked.mode,
-        clip_norm=asked.clip_norm,
-        clipping=asked.clipping,
-        noise_multiplier=found,
-        delta=asked.delta,
-        denominator=denominator,
-    )

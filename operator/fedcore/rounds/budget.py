@@ -1,11 +1,16 @@
 """What a round may tell of a site, and when a job has told enough: spec.privacy.differentialPrivacy. Pure.
 
-Called by planning, which freezes what is done to the updates, and by committing, which charges for what becomes readable.
+Called by planning, which freezes what is done to the updates, by committing, rollback and skipping, which charge for what becomes
+readable, and by the status. With mode Central that is a committed model. With mode Local it is each update that a site may have
+sent, so every plan is charged for, and those of a round are charged for by whichever commit comes next.
 """
 
+import math
+
 from fedapi.wire.job import JobConfig
-from fedapi.wire.privacy import Charge, Mechanism
+from fedapi.wire.privacy import Charge, Mechanism, Privacy, SiteNoise
 from fedcore.privacy import account, correlated
+from fedcore.privacy.account import Account
 from fedcore.rounds import lines
 from fedcore.rounds.effects import Fold
 from fedcore.rounds.noisekeys import drawn_for
@@ -15,14 +20,23 @@ SPENT, UNPROTECTED = "PrivacyBudgetSpent", "EarlierRoundsUnprotected"  # why a j
 
 
 def mechanism(state: State, denominator: int) -> Mechanism | None:
-    """What is done to the updates of the next round; None: nothing, or no round is left, which `end` tells."""
+    """What the hub does to the updates of the next round; None: nothing."""
     asked = state.config.privacy
-    if asked is None:
+    if asked is None or asked.mode != "Central":
         return None
-    if asked.matrix_factorization is None:
-        return account.mechanism(asked, state.account, _rounds_left(state), denominator)
-    place = correlated.Place(state.config.uid, state.round, _rounds_left(state))
-    return correlated.mechanism(asked, state.account, place, denominator)
+    if asked.matrix_factorization is not None:
+        return _row(state, asked, denominator)
+    noise = _noise_multiplier(state)
+    if noise is None:
+        return None
+    return Mechanism(
+        mode=asked.mode,
+        clip_norm=asked.clip_norm,
+        clipping=asked.clipping,
+        noise_multiplier=noise,
+        delta=asked.delta,
+        denominator=denominator,
+    )
 
 
 def separation(config: JobConfig) -> int:
@@ -31,17 +45,31 @@ def separation(config: JobConfig) -> int:
     return matrix.min_separation if matrix else 1
 
 
+def site_noise(state: State) -> SiteNoise | None:
+    """What the sites do to their updates of the next round; None: nothing."""
+    asked, noise = state.config.privacy, _noise_multiplier(state)
+    if asked is None or asked.mode != "Local" or noise is None:
+        return None
+    return SiteNoise(clip_norm=asked.clip_norm, clipping=asked.clipping, noise_multiplier=noise, delta=asked.delta)
+
+
+def spent(state: State) -> Account:
+    """What has been told of a site that was in everything, attempts since the last commit included."""
+    told = _sent(state)
+    return state.account.charged(told[-1].noise_multiplier, _mu(told)) if told else state.account
+
+
 def end(state: State, now: float) -> End | None:
     """How a job ends that no round is left for: with the model of the last, if there is one that it has made."""
     asked = state.config.privacy
-    if asked is None or mechanism(state, 1) is not None:
+    if asked is None or _noise_multiplier(state) is not None:
         return None
     if state.account.unprotected:
         text = f"{state.account.unprotected} rounds that this job goes on from added no noise, so that no epsilon would hold: make a new job"
         return End("Failed", UNPROTECTED, text, now)
-    spent, rounds = state.account.epsilon(asked.delta), sum(1 for each in state.history if not each.skipped) - 1
+    told, rounds = spent(state).epsilon(asked.delta), sum(1 for each in state.history if not each.skipped) - 1
     text = (
-        f"{rounds} rounds have spent epsilon {spent:.6g} (of one site, delta {asked.delta:g}), and one more would pass "
+        f"{rounds} rounds have spent epsilon {told:.6g} (of one site, delta {asked.delta:g}), and one more would pass "
         f"targetEpsilon {asked.target_epsilon:g}: for more rounds raise it, or noiseMultiplier in a new job"
     )
     return End("Succeeded" if rounds else "Failed", SPENT, text, now)
@@ -51,7 +79,7 @@ def charge(state: State, order: Fold) -> Charge | None:
     """What the commit of a fold releases. Whether updates came or not: that is a part of what is told."""
     done, uid = order.privacy, state.config.uid
     if done is None:
-        return None
+        return sent_charge(state)
     made = Charge(
         mode=done.mode,
         clip_norm=done.clip_norm,
@@ -60,8 +88,54 @@ def charge(state: State, order: Fold) -> Charge | None:
         delta=done.delta,
         row=done.row.released(drawn_for(uid, order, done).hex()) if done.row else None,
     )
-    spent = state.account.with_charge(made, order.round, uid).epsilon(done.delta)
-    return made.model_copy(update={"epsilon": spent})
+    after = state.account.with_charge(made, order.round, uid)
+    return made.model_copy(update={"epsilon": after.epsilon(done.delta)})
+
+
+def sent_charge(state: State) -> Charge | None:
+    """With mode Local: for what sites may have sent since the last commit, whatever became of it."""
+    told = _sent(state)
+    if not told:
+        return None
+    last = told[-1]
+    return Charge(
+        mode="Local",
+        adjacency="Replacement",
+        clip_norm=last.clip_norm,
+        noise_multiplier=last.noise_multiplier,
+        releases=len(told),
+        mu=_mu(told),
+        epsilon=spent(state).epsilon(last.delta),
+        delta=last.delta,
+    )
+
+
+def _sent(state: State) -> tuple[SiteNoise, ...]:
+    """Of the attempts since the last commit, that which is under way included."""
+    under_way = state.current.plan.site_noise if state.current else None
+    noises = (*(failure.site_noise for failure in state.void), under_way)
+    return tuple(noise for noise in noises if noise is not None)
+
+
+def _mu(sent: tuple[SiteNoise, ...]) -> float:
+    return math.sqrt(sum(account.mu_of("Local", noise.noise_multiplier) ** 2 for noise in sent))
+
+
+def _noise_multiplier(state: State) -> float | None:
+    """Of the next round; None: without privacy, or where no round is left, which `end` tells."""
+    asked = state.config.privacy
+    if asked is None:
+        return None
+    if asked.matrix_factorization is not None:
+        row = _row(state, asked, 1)
+        return row.noise_multiplier if row else None
+    return account.noise_multiplier(asked, spent(state), _rounds_left(state))
+
+
+def _row(state: State, asked: Privacy, denominator: int) -> Mechanism | None:
+    """What the hub does where the noise of rounds is correlated."""
+    place = correlated.Place(state.config.uid, state.round, _rounds_left(state))
+    return correlated.mechanism(asked, state.account, place, denominator)
 
 
 def _rounds_left(state: State) -> int:

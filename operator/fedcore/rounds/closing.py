@@ -159,6 +159,7 @@ def failed(
         open_s=open_s,
         lost_s=attempt.lost_s + unfinished_s + effort.trained_s(attempt.accepted, open_s),
         anomalies=judged.anomalies,
+        site_noise=plan.site_noise,
     )
     void = (*state.void, failure)
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)

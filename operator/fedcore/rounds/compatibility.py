@@ -22,6 +22,7 @@ from fedapi.wire.protocol import (
     OLDEST_AT_HUB,
     PROTOCOL,
     PROXIMAL,
+    SITE_NOISE,
     SUB_MODELS,
 )
 from fedapi.wire.store import PlanRecord
@@ -93,6 +94,8 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
     if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
         yield DELTA, "compression.download.delta true", "remove compression.download"
+    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
+        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
     method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
     if method is not None:
         yield from _method_needs(work.strategy.name, method)
@@ -111,6 +114,10 @@ def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str
     for feature, needed in asked.items():
         if needed:
             yield feature, f"strategy.name {strategy} ({feature})", "make the job anew with another strategy"
+
+
+def _is_local(config: JobConfig) -> bool:
+    return config.privacy is not None and config.privacy.mode == "Local"
 
 
 def _download(work: Work) -> Encoding | None:

@@ -241,6 +241,7 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         training=training.settings(config),
         overrides=_overrides(state, chosen),
         privacy=budget.mechanism(state, wanted),
+        site_noise=budget.site_noise(state),
         image=config.image,
     )
 

@@ -8,7 +8,7 @@ after 1, 2, 4 … seconds, at most the round's deadline; where a site is due tha
 from dataclasses import replace
 
 from fedapi.wire.store import CommitRecord
-from fedcore.rounds import anomalies, committing, evaluation
+from fedcore.rounds import anomalies, budget, committing, evaluation
 from fedcore.rounds.effects import Commit, Effect, WriteEvaluation
 from fedcore.rounds.state import Skip, State
 
@@ -48,7 +48,9 @@ def skipped(state: State, reason: str, now: float, *, awaited: bool = False) -> 
         skipped=reason,
         anomalies=anomalies.recorded(state),
         rollbacks=committing.recorded(state),
+        undoings=committing.undone(state),
         ledger=state.ledger,
+        privacy=budget.sent_charge(state),
     ).sealed()
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
     state = committing.after_commit(committing.with_tip(state, commit, measured, 0), now)

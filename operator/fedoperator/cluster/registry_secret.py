@@ -7,12 +7,12 @@ the certificate ends and which keys it was made from.
 import base64
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.certificates import ending, renewal_due
+from fedoperator.certificates import LIFETIME, ending, renewal_due
 from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
@@ -34,9 +34,10 @@ class RegistrySecret:
         hosts: Sequence[str],
         now: Callable[[], datetime],
         count: Count,
+        lifetime: timedelta = LIFETIME,
     ) -> None:
         self._connection, self._namespace, self._name = connection, namespace, name
-        self._hosts, self._now, self._count = hosts, now, count
+        self._hosts, self._now, self._count, self._lifetime = hosts, now, count, lifetime
         self._due: datetime | None = None  # when it is to be looked at again
 
     def keep(self, keys: Keys) -> None:
@@ -59,7 +60,7 @@ class RegistrySecret:
             self._patch({"metadata": {"annotations": body["metadata"]["annotations"]}, "data": body["data"]})
             log.info("renewed the registry's Secret", extra={"fields": {"secret": self._name}})
         ends = datetime.fromisoformat(body["metadata"]["annotations"][names.ANNOTATION_CERTIFICATE_ENDS])
-        self._due = renewal_due(ends, self._now())
+        self._due = renewal_due(ends, self._now(), self._lifetime)
 
     def _kept(self, keys: Keys) -> datetime | None:
         """When the one that exists is to be renewed; None: now, or it was made from other keys or for other hosts."""
@@ -68,7 +69,7 @@ class RegistrySecret:
             return None
         try:
             ends = datetime.fromisoformat(told.get(names.ANNOTATION_CERTIFICATE_ENDS, ""))
-            due = renewal_due(ends, self._now())
+            due = renewal_due(ends, self._now(), self._lifetime)
         except (ValueError, OverflowError):
             return None
         return due if self._now() < due else None
@@ -89,7 +90,7 @@ class RegistrySecret:
         return self._connection.request("PATCH", path, patch, content_type=MERGE_PATCH, **options)
 
     def _manifest(self, keys: Keys) -> Json:
-        files = registry_files(keys, self._hosts, self._now())
+        files = registry_files(keys, self._hosts, self._now(), self._lifetime)
         annotations = {
             names.ANNOTATION_CERTIFICATE_ENDS: ending(files[names.FILE_TLS_CERT]).isoformat(),
             names.ANNOTATION_MADE_FROM: _made_from(keys, self._hosts),

@@ -15,7 +15,7 @@ from typing import Any
 
 from fedapi import names
 from fedapi.jsonvalue import Json
-from fedoperator.certificates import RENEWED_AFTER, ending, renewal_due
+from fedoperator.certificates import LIFETIME, SHORTEST, ending, renewal_due, renewed_after
 from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
@@ -39,14 +39,16 @@ class SecretStore:
         now: Callable[[], datetime],
         count: Count,
         generations: Mapping[str, int] | None = None,
+        lifetime: timedelta = LIFETIME,
     ) -> None:
-        """`generations`: of sites' tokens for the registry, by client id; None where there is no registry."""
+        """`generations`: of sites' tokens for the registry, by client id; None where there is no registry. `lifetime`: of certificates."""
         self._connection = connection
         self._namespace = namespace
         self._keys_secret = keys_secret
         self._now = now
         self._count = count
         self._generations = generations
+        self._lifetime = lifetime
         self._lock = threading.Lock()
         self._keys: Keys | None = None
         self._known: dict[str, dict[str, datetime]] = defaultdict(dict)  # uid -> name -> when it is to be renewed
@@ -65,7 +67,8 @@ class SecretStore:
     def make(self, request: SecretRequest, namespace: str, job_uid: str, job_made: datetime) -> None:
         """Creates the Secret unless it exists; then it is known. Its name has the job's uid: it is this job's own.
 
-        One that exists is no older than its job, so that nothing is asked about the certificate of a young one.
+        One that exists is no older than its job, so that nothing is asked about the certificate of a young one, however short
+        certificates lived when it was made.
         """
         files = self._files(request, namespace, job_uid)
         body, due = _manifest(request.name, namespace, files), self._due_of(files)
@@ -77,7 +80,7 @@ class SecretStore:
         except RetryLaterError as error:
             if not error.conflict:
                 raise
-            due = self._kept(request.name, namespace, files, job_made + RENEWED_AFTER)
+            due = self._kept(request.name, namespace, files, job_made + renewed_after(SHORTEST))
         with self._lock:
             self._known[job_uid][request.name] = due
 
@@ -101,7 +104,7 @@ class SecretStore:
         told = self._patch(name, namespace, {}, query=query, accept=METADATA)["metadata"].get("annotations") or {}
         try:
             ends = datetime.fromisoformat(told[names.ANNOTATION_CERTIFICATE_ENDS])
-            return renewal_due(ends, self._now()) if ends.tzinfo else None
+            return renewal_due(ends, self._now(), self._lifetime) if ends.tzinfo else None
         except (KeyError, ValueError, OverflowError):  # made by an older version, or written by somebody else
             return None
 
@@ -112,7 +115,7 @@ class SecretStore:
         return self._due_of(files)
 
     def _due_of(self, files: Files) -> datetime:
-        return renewal_due(ending(files[names.FILE_TLS_CERT]), self._now())
+        return renewal_due(ending(files[names.FILE_TLS_CERT]), self._now(), self._lifetime)
 
     def _patch(self, name: str, namespace: str, patch: Json, **options: Any) -> Json:
         self._count(SECRET.kind, "patch")
@@ -144,13 +147,15 @@ class SecretStore:
             case "Site" if self._generations is not None:
                 client_id = f"{namespace}/{request.client}"
                 generation = self._generations.get(client_id, 0)
-                return site_files(self.keys(), job_uid, request.client, self._now(), client_id, generation)
+                return site_files(
+                    self.keys(), job_uid, request.client, self._now(), client_id, generation, self._lifetime
+                )
             case "Site":
-                return site_files(self.keys(), job_uid, request.client, self._now())
+                return site_files(self.keys(), job_uid, request.client, self._now(), lifetime=self._lifetime)
             case "Init":
-                return init_files(self.keys(), job_uid, self._now())
+                return init_files(self.keys(), job_uid, self._now(), self._lifetime)
             case "Aggregator":
-                return aggregator_files(self.keys(), job_uid, request.hosts, self._now())
+                return aggregator_files(self.keys(), job_uid, request.hosts, self._now(), self._lifetime)
 
     def _read_keys(self) -> Keys | None:
         try:

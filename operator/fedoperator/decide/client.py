@@ -19,6 +19,7 @@ from fedoperator.decide.decision import Decision, ObservedClient
 from fedoperator.decide.facts import Fact, clipped, instant
 from fedoperator.decide.reasons import ClientCondition as Type
 from fedoperator.decide.reasons import Reason
+from fedoperator.decide.sites import enrolled
 from fedoperator.decide.view import PodView, dig
 from fedoperator.desired.pool import Shape
 from fedoperator.desired.site_lease import site_lease
@@ -75,7 +76,16 @@ def _ready(observed: ObservedClient) -> Fact:
         return Fact("False", Reason.INVALID_SPEC, clipped(observed.invalid))
     if observed.client.spec.paused:
         return Fact("False", Reason.PAUSED, "spec.paused is true: the site takes no part in new rounds")
+    if not enrolled(observed.client.spec):
+        return Fact("False", Reason.NOT_ENROLLED, _unenrolled(observed.client))
     return Fact("True", Reason.READY, "the site can take part in rounds")
+
+
+def _unenrolled(client: FLClient) -> str:
+    token = client.spec.enrollment.join_token if client.spec.enrollment else None
+    if token is None:
+        return f"the site has no key yet, and no token to ask for one: `fedloom site enroll {client.metadata.name}`"
+    return f"the site has no key yet: it may ask for one until {token.not_after}, and `fedloom site approve` lets it in"
 
 
 def _connected(observed: ObservedClient, heard: datetime | None, now: datetime) -> Fact:

@@ -9,6 +9,7 @@ from fedapi.crd.clients import Override
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.job import RosterEntry
+from fedapi.wire.signature import SiteKey
 from fedoperator.decide import early
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.failures import rest, site_failure
@@ -16,7 +17,7 @@ from fedoperator.decide.reasons import Reason
 from fedoperator.decide.sites import Site, evaluating, matches
 from fedoperator.decide.strata import strata, stratum
 from fedoperator.desired.config import config_map
-from fedoperator.desired.site_key import public_keys
+from fedoperator.desired.site_key import public_keys, secret_name
 
 
 def _entry(context: JobContext, site: Site, strata: Mapping[str, int]) -> RosterEntry:
@@ -65,10 +66,16 @@ def roster(context: JobContext) -> tuple[RosterEntry, ...]:
     return tuple(_entry(context, site, numbers) for site in context.sites)
 
 
+def _keys(context: JobContext, site: Site) -> tuple[SiteKey, ...]:
+    """Keys that the site's messages are held to: its first one not before the Job that cannot sign has made room for one that can."""
+    unsigned = any(job.running and secret_name(site.name) not in job.secrets for job in context.jobs_of(site.name))
+    return () if unsigned else public_keys(site.client)
+
+
 def config_maps(context: JobContext) -> tuple[JsonView, ...]:
     """The aggregator's configuration, with the roster in it."""
     evaluation = context.spec.evaluation
     request = evaluation.request if evaluation else None
     asked = evaluating(request, context.sites) if request else ()
-    keys = {site.name: found for site in context.sites if (found := public_keys(site.client))}
+    keys = {site.name: found for site in context.sites if (found := _keys(context, site))}
     return (config_map(context.observed.job, roster(context), strata(context), asked, keys),)

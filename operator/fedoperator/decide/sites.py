@@ -7,7 +7,7 @@ from fedapi.crd.clients import Requirement, Selector
 from fedapi.crd.evaluation import EvaluationRequest
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.fields import find
-from fedapi.crd.flclient import FLClient
+from fedapi.crd.flclient import FLClient, FLClientSpec
 from fedapi.wire.job import MAX_SITES
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.reasons import ClientCondition, Reason
@@ -56,11 +56,20 @@ def barred(client: FLClient, job: FederatedJobSpec) -> str:
     """Why a site takes no part in new rounds, or "". A Ready condition about an older generation says nothing."""
     if client.spec.paused:
         return Reason.PAUSED
+    if not enrolled(client.spec):
+        return Reason.NOT_ENROLLED
     if not confidential_enough(client, job):
         return Reason.NOT_CONFIDENTIAL
+    if not private_enough(client, job):
+        return Reason.NOT_PRIVATE
     ready = find(client.status.conditions, ClientCondition.READY)
     current = ready is not None and (ready.observed_generation or 0) >= client.metadata.generation
     return Reason.NOT_READY if ready is not None and current and ready.status == "False" else ""
+
+
+def enrolled(spec: FLClientSpec) -> bool:
+    """Whether the site has a key, where it has to have one before it takes part."""
+    return spec.enrollment is None or spec.identity is not None
 
 
 def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
@@ -68,6 +77,18 @@ def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
     demand = client.spec.requires.confidential if client.spec.requires else None
     offered = job.aggregator.confidential
     return demand is None or (offered is not None and offered.type in demand.types)
+
+
+def private_enough(client: FLClient, job: FederatedJobSpec) -> bool:
+    """Whether the site's own noise can be what it demands, as far as the job says. What is left of its budget, it knows itself."""
+    demand = client.spec.requires.privacy if client.spec.requires else None
+    asked = job.privacy.differential_privacy if job.privacy else None
+    if demand is None:
+        return True
+    if asked is None or asked.mode != "Local":
+        return False
+    least, noise = demand.min_noise_multiplier, asked.noise_multiplier
+    return least is None or noise is None or float(noise) >= float(least)
 
 
 def held_out(observed: Observed, client: FLClient) -> bool:

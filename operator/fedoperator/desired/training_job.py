@@ -9,7 +9,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, Task
 from fedapi.crd.flclient import FLClient, Pool
 from fedapi.jsonvalue import Json
-from fedoperator.desired import aggregator, confidential, entrusted, placement, queues, ring, site_key
+from fedoperator.desired import aggregator, confidential, entrusted, placement, private, queues, ring, site_key
 from fedoperator.desired.difference import quantity
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.init_job import task_environment
@@ -69,7 +69,7 @@ def _environment(
     }
     own |= {names.ENV_REGISTRY_URL: registry_url} if registry_url else {}
     own |= queues.site_environment(spec_job.spec, client.spec) | entrusted.environment(client.spec)
-    own |= confidential.site_environment(client.spec)
+    own |= confidential.site_environment(client.spec) | private.environment(client.spec)
     own |= site_key.environment(client)
     return task_environment(spec_job) | own | ring.environment(shape)
 

@@ -18,11 +18,28 @@ def with_privacy(good, bad, *words):
     return ("spec", base | good, base | bad, list(words))
 
 
+def with_local_privacy(good, bad, *words):
+    base = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL | {"mode": "Local"}}}
+    return ("spec", base | good, base | bad, list(words))
+
+
+def demand(good, bad, *words):
+    """What a site demands of the noise, with the volume that it remembers its updates on."""
+    site = {"provider": "OnPremises", "state": {"persistentVolumeClaim": {"claimName": "a"}}}
+    return (
+        "spec",
+        site | {"requires": {"privacy": good}},
+        site | {"requires": {"privacy": bad}},
+        list(words),
+    )
+
+
 def strategy(name, **numbers):
     return {"strategy": {"name": name, **numbers}}
 
 
 MATRIX = {"matrixFactorization": {"minSeparation": 3}}
+LOCAL_STEPS = {"training": {"optimizer": {"name": "AdamW", "learningRate": "0.001"}, "localSteps": 500}}
 DRAWN = {"clients": {"policy": "Random", "perRound": 2}}
 
 
@@ -33,6 +50,7 @@ def with_matrix(good, bad, *words):
 
 LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultiplier"}
 SUMMED = "goes with strategies that add up updates"
+HIDDEN = "with mode Local a site hides the one update that it sends in a round"
 
 PRIVACY = [
     ("spec.privacy", {"differentialPrivacy": CENTRAL}, {}, ["spec.privacy.differentialPrivacy"]),
@@ -42,7 +60,7 @@ PRIVACY = [
         {"differentialPrivacy": LESS},
         ["differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise"],
     ),
-    numbers({"mode": "Central"}, {"mode": "Local"}, "spec.privacy.differentialPrivacy.mode"),
+    numbers({"mode": "Local"}, {"mode": "Global"}, "spec.privacy.differentialPrivacy.mode"),
     numbers({"clipNorm": "0.001"}, {"clipNorm": "0"}, "clipNorm must be over 0"),
     numbers({"clipNorm": "1e9"}, {"clipNorm": "-1"}, "clipNorm must be over 0"),
     numbers({"clipping": "PerLayer"}, {"clipping": "PerSample"}, "spec.privacy.differentialPrivacy.clipping"),
@@ -65,6 +83,24 @@ PRIVACY = [
         ]
     ),
     with_privacy(strategy("FedAvg"), strategy("GeometricMedian", geometricMedian={}), SUMMED),
+    *(
+        with_local_privacy(strategy(good, **numbers), strategy(bad, **refused), HIDDEN)
+        for good, numbers, bad, refused in [
+            ("FedNova", {}, "SCAFFOLD", {}),
+            ("Median", {}, "FedBuff", {"fedBuff": {}}),
+            ("FLTrust", {"flTrust": {"rootClient": "a"}}, "Custom", {"custom": {"name": "a.b"}}),
+        ]
+    ),
+    with_local_privacy(
+        {"clients": {"overrides": [{"selector": {"matchLabels": {"a": "b"}}, "modelWidth": "0.5"}]}},
+        strategy("SCAFFOLD"),
+        HIDDEN,
+    ),
+    with_local_privacy(
+        {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
+        strategy("SCAFFOLD"),
+        HIDDEN,
+    ),
     with_privacy(
         {"clients": {"overrides": [{"selector": {"matchLabels": {"a": "b"}}, "batchSize": 4}]}},
         {"clients": {"overrides": [{"selector": {"matchLabels": {"a": "b"}}, "modelWidth": "0.5"}]}},
@@ -75,8 +111,17 @@ PRIVACY = [
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         "another site's update counts where one stays away",
     ),
+    with_matrix(
+        {},
+        {"privacy": {"differentialPrivacy": CENTRAL | MATRIX | {"mode": "Local"}}},
+        "matrixFactorization correlates the noise that the aggregator adds",
+    ),
     with_matrix({}, {"clients": {}}, "policy All leaves nobody for those"),
-    with_matrix(strategy("DiLoCo"), strategy("DiLoCo", diLoCo={"fragments": 2}), "in which another fragment travels"),
+    with_matrix(
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={}),
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={"fragments": 2}),
+        "in which another fragment travels",
+    ),
     with_matrix(
         {},
         {
@@ -102,5 +147,24 @@ PRIVACY = [
 PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
 FIXED_PRIVACY = [  # of a job with that spec
     ("spec.privacy.differentialPrivacy.delta", "1e-6", "privacy.differentialPrivacy.delta cannot change"),
+    ("spec.privacy.differentialPrivacy.mode", "Local", "privacy.differentialPrivacy.mode cannot change"),
     ("spec.privacy", None, "privacy cannot be added or removed"),
+]
+
+LEAST, MOST = {"minNoiseMultiplier": "2"}, {"maxEpsilon": "8", "delta": "1e-5"}
+OF_SITES = [
+    demand(LEAST, {}, "requires.privacy needs minNoiseMultiplier or maxEpsilon"),
+    demand(MOST, {"maxEpsilon": "8"}, "maxEpsilon needs delta"),
+    demand(LEAST | MOST, LEAST | {"delta": "1e-5"}, "maxEpsilon needs delta"),
+    demand({"minNoiseMultiplier": "0.01"}, {"minNoiseMultiplier": "0"}, "minNoiseMultiplier must be from 0.01"),
+    demand({"minNoiseMultiplier": "1e6"}, {"minNoiseMultiplier": "1e7"}, "minNoiseMultiplier must be from 0.01"),
+    demand(MOST | {"maxEpsilon": "1000"}, MOST | {"maxEpsilon": "1001"}, "maxEpsilon must be from 0.001 to 1000"),
+    demand(MOST | {"maxEpsilon": "0.001"}, MOST | {"maxEpsilon": "0"}, "maxEpsilon must be from 0.001 to 1000"),
+    demand(MOST | {"delta": "0.1"}, MOST | {"delta": "0"}, "delta must be from 1e-15 to 0.1"),
+    (
+        "spec",
+        {"provider": "OnPremises", "requires": {"privacy": LEAST}},
+        {"provider": "OnPremises", "requires": {"privacy": MOST}},
+        ["what the site remembers of its updates", "set state.persistentVolumeClaim"],
+    ),
 ]

@@ -25,6 +25,12 @@ OF_JOBS = [
         job({"volume": {}}, {"sqs": SQS, "arrivals": "updates"}),
         ["events.arrivals goes with storage.s3"],
     ),
+    (
+        "spec",
+        {**job({"volume": {}}, {"sqs": SQS}), "clients": {"certificates": "Optional"}},
+        {**job({"volume": {}}, {"sqs": SQS}), "clients": {"certificates": "Required"}},
+        ["events goes with clients.certificates Optional", "remove events"],
+    ),
 ]
 OF_SITES = [
     (EVENTS, {}, {"credentialsSecretRef": {"name": "fedloom-store-hub"}}, ["begin with fedloom-queue-"]),

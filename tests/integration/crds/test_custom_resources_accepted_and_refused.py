@@ -11,7 +11,7 @@ from fedapi.crd.manifest import definitions
 from fedcli.cluster import connect
 from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
-from tests.integration.crds import clients, confidential, identities, queues, release
+from tests.integration.crds import clients, confidential, identities, privacy, queues, release
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
@@ -307,7 +307,7 @@ TABLE = [
     *((JOB, path, *case) for path, *case in STORES),
     *((JOB, *case) for case in STRATEGIES),
     *((JOB, *case) for case in (*queues.OF_JOBS, *release.OF_JOBS, *confidential.OF_JOBS)),
-    *((SITE, *case) for case in (*queues.OF_SITES, *identities.OF_SITES, *confidential.OF_SITES)),
+    *((SITE, *case) for case in (*queues.OF_SITES, *identities.OF_SITES, *confidential.OF_SITES, *privacy.OF_SITES)),
     *((JOB if kind == names.JOB_KIND else SITE, *case) for kind, *case in (*HOSTILE, *clients.CLIENTS)),
     *((changed(JOB, "spec.clients", clients.DRAWN), *case) for case in clients.OVER),
     *((changed(JOB, "spec.evaluation", {"request": {"round": 1}}), *case) for case in clients.OF_ROUNDS),

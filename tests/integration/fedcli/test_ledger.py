@@ -147,3 +147,13 @@ def test_a_withdrawal_names_the_entries_of_the_sites_updates(job, copy):
         ran(*where, of=withdrawing)
     with pytest.raises(BadInputError, match="--apply changes a job on a cluster"):
         ran("--site", "a", "--apply", *where, of=withdrawing)
+
+
+def test_a_withdrawal_of_nobody_is_not_told_that_all_is_well(copy, job):
+    where = ("--store", f"file:{copy}", "--public-key", key(job))
+    withdrawing = typer.Typer()
+    withdrawing.command()(withdraw)
+    with pytest.raises(BadInputError, match=r"no such site ever took part in this job$"):
+        ran("--site", "stranger", *where, of=withdrawing)
+    with pytest.raises(BadInputError, match=r"'aa': no such site ever took part in this job: did you mean a\?"):
+        ran("--site", "aa", *where, of=withdrawing)

@@ -8,13 +8,14 @@ from cryptography import x509
 
 from fedapi import names
 from fedapi.wire import subjects
-from fedoperator.certificates import RENEWED_AFTER
+from fedoperator.certificates import LIFETIME, renewed_after
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.desired.secret_requests import SecretRequest
 from tests.integration.fedoperator.kit import SYSTEM, complete, consortium, operator, rest, until
 from tests.integration.fedoperator.kit import job as kit_job
 
 pytestmark = pytest.mark.apiserver
+RENEWED_AFTER = renewed_after(LIFETIME)
 KEYS = "fedloom-operator-keys"
 
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.apiserver
 SECRET = "fedloom-operator-keys"
 
 
-def rotated(api, namespace):
-    where = ("-n", namespace, "--kubeconfig", str(api.cluster.kubeconfig))
+def rotated(api, namespace, *words):
+    where = ("-n", namespace, "--kubeconfig", str(api.cluster.kubeconfig), *(words or ("--lifetime", "24h")))
     command = [sys.executable, "-m", "fedcli", "keys", "rotate-ca", *where]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -79,3 +79,32 @@ def test_the_operator_takes_up_the_next_ca(api, namespace, tmp_path):
         gone = dict.fromkeys(name for name in api.get("Secret", SYSTEM, SECRET)["data"] if name not in before)
         api.patch("Secret", SYSTEM, SECRET, {"data": before | gone})
     assert names.FILE_CA in before
+
+
+def test_a_step_waits_as_long_as_certificates_live(api, namespace):
+    """The operator's Deployment says it: with less, a certificate of the CA before would outlive the trust in it."""
+    made = Keys.generated(datetime.now(UTC))
+    data = {name: base64.b64encode(content).decode() for name, content in made.files().items()}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": namespace}, "data": data}
+    api.connection.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+    assert (
+        'deployments.apps "fedloom-operator" not found'
+        in rotated(api, namespace, "--operator", "fedloom-operator").stderr
+    )
+    labels, week = {"app": "operator"}, str(7 * 24 * 3600)
+    container = {
+        "name": "operator",
+        "image": "i",
+        "env": [{"name": "FEDLOOM_OPERATOR_CERTIFICATE_LIFETIME_S", "value": week}],
+    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "fedloom-operator"}, "spec": spec}
+    api.connection.request("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
+    assert rotated(api, namespace, "--operator", "fedloom-operator").returncode == 0
+    a_day_passes(api, namespace)
+    early = rotated(api, namespace, "--operator", "fedloom-operator")
+    assert early.returncode == 1
+    again = datetime.fromisoformat(early.stdout.strip().rpartition(" ")[2])
+    assert again - datetime.now(UTC) > LIFETIME * 5
+    assert rotated(api, namespace, "--lifetime", "24h").returncode == 0

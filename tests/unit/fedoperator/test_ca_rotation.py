@@ -18,22 +18,22 @@ def rotation():
     """The keys before, after each of the three steps."""
     keys = [Keys.generated(NOW - 3 * LIFETIME)]
     for number in range(3):
-        keys.append(step(keys[-1], NOW - (2 - number) * LIFETIME).keys)
+        keys.append(step(keys[-1], NOW - (2 - number) * LIFETIME, LIFETIME).keys)
     return keys
 
 
 def test_each_step_waits_until_all_was_renewed():
-    begun = step(Keys.generated(NOW), NOW)
+    begun = step(Keys.generated(NOW), NOW, LIFETIME)
     assert begun.again == NOW + LIFETIME
-    early = step(begun.keys, NOW + LIFETIME - timedelta(seconds=1))
+    early = step(begun.keys, NOW + LIFETIME - timedelta(seconds=1), LIFETIME)
     assert (early.keys, early.again) == (None, NOW + LIFETIME)
-    issuing = step(begun.keys, NOW + LIFETIME)
-    assert step(issuing.keys, NOW + LIFETIME).keys is None
-    last = step(issuing.keys, NOW + 2 * LIFETIME)
+    issuing = step(begun.keys, NOW + LIFETIME, LIFETIME)
+    assert step(issuing.keys, NOW + LIFETIME, LIFETIME).keys is None
+    last = step(issuing.keys, NOW + 2 * LIFETIME, LIFETIME)
     assert last.again is None
     assert last.keys.ca_cert == begun.keys.next_ca_cert
     assert last.keys.trusted == last.keys.ca_cert
-    assert step(last.keys, NOW + 2 * LIFETIME).keys.next_ca_cert, "and another one may begin"
+    assert step(last.keys, NOW + 2 * LIFETIME, LIFETIME).keys.next_ca_cert, "and another one may begin"
 
 
 def test_tokens_and_names_stay_and_no_key_is_left_behind():

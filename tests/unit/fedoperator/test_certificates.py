@@ -9,7 +9,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedapi import names
 from fedapi.wire import subjects
-from fedoperator.certificates import CLOCK_SKEW, LIFETIME, RENEWED_AFTER, ending, renewal_due
+from fedoperator.certificates import CLOCK_SKEW, LIFETIME, LONGEST, SHORTEST, ending, renewal_due, renewed_after
 from fedoperator.key_material import Keys, aggregator_files, init_files, registry_files, site_files
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -53,7 +53,7 @@ def test_nobody_is_named_as_another():
 @pytest.mark.parametrize(
     ("ends_in", "due_in"),
     [
-        (LIFETIME, RENEWED_AFTER),  # fresh: at two thirds
+        (LIFETIME, renewed_after(LIFETIME)),  # fresh: at two thirds
         (LIFETIME / 3, timedelta()),
         (timedelta(hours=1), timedelta(hours=-7)),
         (-timedelta(days=2), -timedelta(days=2) - LIFETIME / 3),  # the operator was away
@@ -61,7 +61,15 @@ def test_nobody_is_named_as_another():
     ],
 )
 def test_when_it_is_renewed(ends_in, due_in):
-    assert renewal_due(NOW + ends_in, NOW) - NOW == due_in
+    assert renewal_due(NOW + ends_in, NOW, LIFETIME) - NOW == due_in
+
+
+@pytest.mark.parametrize("lifetime", [SHORTEST, LIFETIME, LONGEST])
+def test_every_lifetime_leaves_a_third(lifetime):
+    files = site_files(KEYS, "u", "a", NOW, lifetime=lifetime)
+    ends = ending(files[names.FILE_TLS_CERT])
+    assert ends == NOW + lifetime
+    assert ends - renewal_due(ends, NOW, lifetime) == lifetime / 3
 
 
 @pytest.mark.parametrize(

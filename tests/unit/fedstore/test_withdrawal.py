@@ -3,7 +3,7 @@
 import pytest
 
 from fedapi.wire.job import RollbackTo, RosterEntry
-from fedcli.withdraw import report
+from fedcli.withdraw import report, rollback_id
 from fedcore.rounds.events import Ticked
 from fedcore.rounds.state import State
 from fedstore.memory import MemoryStore
@@ -56,6 +56,17 @@ def test_a_site_that_never_took_part_undoes_nothing(hub):
     found = withdrawal(hub.store, hub.state.layout, "stranger")
     assert (found.updates, found.undone, found.back_to, found.others) == ((), (), None, {})
     assert "nothing has to be undone" in report(found, {})[0]
+    assert found.sites == {"a", "b"}
+
+
+@pytest.mark.parametrize("length", [1, 46, 47, 48, 50, 63])
+def test_every_withdrawal_has_an_id_of_its_own(length):
+    """However long the names are: with the id of an earlier one a rollback would be taken for done."""
+    sites = [f"{'x' * (length - 1)}{last}" for last in "ab"]
+    ids = [rollback_id(site, round_) for site in sites for round_ in (1, 11, 99999)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(each) <= 63 for each in ids)
+    assert ids == [rollback_id(site, round_) for site in sites for round_ in (1, 11, 99999)]
 
 
 def test_after_the_rollback_its_updates_are_named_and_in_no_model(hub):

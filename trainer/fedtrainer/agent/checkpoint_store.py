@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fedapi.wire.ciphertext import Kem
-from fedapi.wire.compression import Codec
+from fedapi.wire.compression import Codec, codec
 from fedapi.wire.site import UPDATE, TrainOrder
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
@@ -63,6 +63,14 @@ class Finished:
     encryption: Kem | None = None  # by which the files are encrypted
     beside: dict[str, tuple[str, int]] = field(default_factory=dict)  # further payloads: SHA-256 and size
     codec: Codec = "None"  # by which the update is encoded
+    noise_multiplier: float | None = None  # of the site's own noise, where it has added some
+
+    def fits(self, order: TrainOrder) -> bool:
+        """Whether it is encoded, hidden and encrypted as the order asks for; one of an older hub's order may not be."""
+        kem = order.encryption.kem if order.encryption else None
+        noise = order.site_noise.noise_multiplier if order.site_noise else None
+        made = self.encryption, self.codec, self.noise_multiplier
+        return made == (kem, codec(order.compression), noise)
 
 
 class Folder:

@@ -15,6 +15,7 @@ from fedapi.wire.message import Message
 from fedtrainer.errors import RingBrokenError
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.releases import Protection
 from fedtrainer.training.results import Data, EvalResult
 
 if TYPE_CHECKING:
@@ -141,10 +142,11 @@ class RankGroup:
         keep: "Callable[[Trained], object]",
         encryption: "Mapping[str, Encryption]",
         compression: Compression | None,
+        protection: Protection | None,
     ) -> "Trained":
-        """Session.train. Rank 0 alone writes, encodes and encrypts what is sent."""
+        """Session.train. Rank 0 alone writes, protects, encodes and encrypts what is sent."""
         self._tell(Train(round=round_, training=training))
-        return self._session.train(data, round_, training, folder, stopped, keep, encryption, compression)
+        return self._session.train(data, round_, training, folder, stopped, keep, encryption, compression, protection)
 
     def done(self) -> None:
         """Lets everybody go. Returns when all have heard it."""

@@ -8,8 +8,7 @@ answer because torch is slow to load.
 import logging
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedtrainer import termination
-from fedtrainer.agent import encrypting
+from fedtrainer.agent import connecting, encrypting
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
 from fedtrainer.agent.control import Control
@@ -40,9 +39,9 @@ from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.models import Models
 from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
+from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.rank_group import RankGroup, gathered
 from fedtrainer.agent.stream import Stream
-from fedtrainer.agent.transport import Https, QueueFirst, Transport
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
@@ -50,6 +49,7 @@ from fedtrainer.errors import (
     DroppedError,
     GoneError,
     LinkExpiredError,
+    NotPrivateError,
     RejectedError,
     SkipError,
     StopError,
@@ -67,6 +67,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
+_REASONS = {  # what the hub is told of an order that came to nothing
+    DivergedError: "TrainingDiverged",
+    NotPrivateError: "PrivacyRefused",
+    RejectedError: "UpdateRefused",
+}
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
@@ -77,25 +82,12 @@ def run(settings: TrainerSettings, slot: Slot) -> None:
         Beating(HeartbeatSettings.told()),
         closing(Link(settings.aggregator_url, trust.hub)) as link,
         closing(Stream(trust)) as stream,
-        _transport(settings, link) as transport,
+        connecting.transport(settings, link) as transport,
     ):
         bulk = Bulk(stream, Patience(settings.patience_s))
         control = Control(transport, settings)
         with closing(CheckpointStore(settings)) as checkpoints:
             Agent(settings, slot, control, bulk, checkpoints).run()
-
-
-@contextmanager
-def _transport(settings: TrainerSettings, link: Link) -> Iterator[Transport]:
-    """HTTPS, or the queue before it where the site has one."""
-    https = Https(link, settings, token := settings.token())
-    if not settings.queues:
-        yield https
-        return
-    from fedtrainer.agent.queued import QueuedTransport  # noqa: PLC0415 - of an extra that a site without queues lacks
-
-    with closing(QueuedTransport(settings, token)) as queue:
-        yield QueueFirst(queue, https)
 
 
 class Agent:
@@ -110,6 +102,7 @@ class Agent:
         self._found: RankGroup | None = None
         folder = settings.state_key_dir
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
+        self._protecting = Protecting(settings, checkpoints.state.folder)
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first
@@ -221,9 +214,9 @@ class Agent:
         except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
-        except (DivergedError, RejectedError) as error:
+        except (DivergedError, NotPrivateError, RejectedError) as error:
             folder.discard()
-            self._report(order, "TrainingDiverged" if isinstance(error, DivergedError) else "UpdateRefused", error)
+            self._report(order, _REASONS[type(error)], error)
         except StopError as error:
             self._report_stop(order, error)
             raise
@@ -231,8 +224,8 @@ class Agent:
 
     def _deliver(self, order: TrainOrder, folder: Folder) -> None:
         """Evaluates, trains and hands in; an update that an earlier process finished is handed in as it is."""
-        finished, kem = folder.finished(), order.encryption.kem if order.encryption else None
-        if finished is not None and (finished.encryption, finished.codec) == (kem, codec(order.compression)):
+        finished = folder.finished()
+        if finished is not None and finished.fits(order):
             log.info("round %d: hands in the update of an earlier process", order.round)
             try:
                 self._hand_in(order, folder, finished)
@@ -246,6 +239,7 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
+        protection = self._protecting.protection(order)
         data = self._loaded(order, (order.round, order.attempt), order.hub_state)
         group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []
@@ -263,6 +257,7 @@ class Agent:
                 order.encryption.kem if order.encryption else None,
                 {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
                 codec(order.compression),
+                protection.noise.noise_multiplier if protection else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
@@ -283,6 +278,7 @@ class Agent:
                     keep,
                     encryption,
                     order.compression,
+                    protection,
                 )
                 return keep(trained)
 

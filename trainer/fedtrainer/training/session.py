@@ -4,7 +4,6 @@ Called by fedtrainer.agent with values and paths, at every rank of the site with
 path for it gets from rank 0, or leaves to it. The only place that calls the user's Task.
 """
 
-import json
 import logging
 import os
 import time
@@ -24,7 +23,7 @@ from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
 from fedapi.wire.site import UPDATE
 from fedtrainer import termination
-from fedtrainer.errors import DivergedError, TaskInvalidError
+from fedtrainer.errors import DivergedError, NotPrivateError, TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import (
@@ -33,8 +32,10 @@ from fedtrainer.training import (
     entrypoint,
     exchange,
     fragments,
+    hub_state,
     metrics,
     seeding,
+    site_noise,
     site_state,
     state,
     submodels,
@@ -49,6 +50,7 @@ from fedtrainer.training.methods.method import NOTHING, Method
 from fedtrainer.training.methods.part import Made
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
+from fedtrainer.training.releases import Protection
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
 from fedtrainer.training.submodels import WHOLE
@@ -208,16 +210,17 @@ class Session:
         keep: Callable[[Trained], object] = lambda _: None,
         encryption: "Mapping[str, Encryption]" = MappingProxyType({}),
         compression: Compression | None = None,
+        protection: Protection | None = None,
     ) -> Trained:
         """Trains from the base and writes folder/update.safetensors, and other payloads beside it, each encrypted by its own.
 
-        DroppedError when `stopped`, DivergedError on NaN.
+        `protection`: of rank 0, where the site adds noise. DroppedError when `stopped`, DivergedError on NaN.
 
         SIGTERM ends it at the next step, with a checkpoint: Terminated here, RingBroken at the other ranks. `keep` is
         called once the update is written: what ends the evaluation that follows does not undo the training.
         """
         with termination.deferred():
-            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption, compression)
+            trained, ctx = self._train(data, round_, settings, folder, stopped, encryption, compression, protection)
             keep(trained)
             local = self._local_metrics(data, trained.samples, settings, ctx)
             return replace(trained, metrics=metrics.with_extras(trained.metrics, local))
@@ -231,6 +234,7 @@ class Session:
         stopped: Callable[[], bool],
         encryption: "Mapping[str, Encryption]",
         compression: Compression | None,
+        protection: Protection | None,
     ) -> tuple[Trained, Context]:
         own = self._state.copy()
         entries = {entry: name for entry, name in self._entries.items() if self._exchange.travels(entry)}
@@ -238,7 +242,8 @@ class Session:
         sent = fragments.sent(travels, entries, settings, round_)
         held = {name: value for name, value in travels.items() if name not in sent}
         self._reset(fragments.begun(travels, own) if held or own.has(fragments.OWN) else {})
-        method = methods.opened(settings.method, self._model, entries, self._base, own, self._state_of_hub(settings))
+        hub = hub_state.opened(self._hub_state, settings, self._ring)
+        method = methods.opened(settings.method, self._model, entries, self._base, own, hub)
         if method.full_gradient:  # as the hub's rules of the job have it
             settings = settings.model_copy(update={"epochs": 1, "local_steps": None})
         ctx = self._context(round_, "train", folder, settings, stopped, method, own)
@@ -262,7 +267,7 @@ class Session:
         encoder = None
         if folder is not None and compression is not None:
             encoder = self._encoder(compression, round_, own.residuals)
-        file, beside = self._written(folder, encryption, method.finish(), encoder, sent)
+        file, beside = self._written(folder, encryption, method.finish(), encoder, sent, protection)
         if encoder is not None:
             own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
         values = self._model.state_dict() if held or self._exchange.local else {}
@@ -280,19 +285,9 @@ class Session:
         seed = derived(self._spec.seed, "rounding", self._spec.client, round_)
         return Encoder(compression, seed, parameters, before)
 
-    def _state_of_hub(self, settings: TrainingSettings) -> Mapping[str, torch.Tensor] | None:
-        """What the strategy keeps at the hub, at every rank; None where the order has none, or the training needs none."""
-        if settings.method is None or settings.method.control_variates is None:
-            return None
-        found = tensors.read(self._hub_state) if self._hub_state else None
-        if self._ring.size > 1:
-            forms = None if found is None else {name: tensors.form(tensor) for name, tensor in found.items()}
-            forms = json.loads(operations.broadcast_text(self._ring, json.dumps(forms)))
-            if forms is None:
-                return None
-            found = tensors.empty(forms) if found is None else found
-            operations.broadcast_tensors(self._ring, found)
-        return found
+    def _parameters(self) -> frozenset[str]:
+        """Entries of the state that are parameters: they alone are hidden by noise, and sent."""
+        return frozenset(name for name in self._entries if self._base[name].is_floating_point())
 
     def _written(
         self,
@@ -301,9 +296,10 @@ class Session:
         made: Made,
         encoder: Encoder | None,
         sent: frozenset[str],
+        protection: Protection | None,
     ) -> tuple[tensors.Written, dict[str, tensors.Written]]:
         """Rank 0 writes the payloads, the update of those tensors, and tells the others when there are none to be had."""
-        file, beside, diverged = tensors.Written("", 0), dict[str, tensors.Written](), ""
+        file, beside, failed = tensors.Written("", 0), dict[str, tensors.Written](), None
         if folder is not None:
             with task_code("state_dict()"):
                 trained = self._model.state_dict()
@@ -318,11 +314,12 @@ class Session:
                 for name, values in made.payloads.items():
                     beside[name] = tensors.write_beside(folder / payload_file(name), values, encryption.get(name))
                 update = folder / payload_file(UPDATE)
-                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder=encoder)
-            except DivergedError as error:
-                diverged = str(error)
-        if diverged := operations.broadcast_text(self._ring, diverged):
-            raise DivergedError(diverged)
+                hide = site_noise.protect(protection, self._parameters()) if protection else None
+                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder, hide)
+            except (DivergedError, NotPrivateError) as error:
+                failed = error
+        if why := operations.broadcast_text(self._ring, str(failed or "")):
+            raise failed or DivergedError(why)
         if encoder is not None:
             plain, codec = tensors.plain_size({name: self._base[name] for name in sent}), encoder.compression.codec
             log.info(

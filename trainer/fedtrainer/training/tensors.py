@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fedtrainer.training.encoding import Encoder
 
 Tensors = Mapping[str, Any]  # name -> torch.Tensor
+Blocks = Callable[..., Iterator[torch.Tensor]]  # of a tensor by its name; `items` of each, or what the cache holds
+Protect = Callable[[Blocks, list[str]], Blocks]
 Form = tuple[str, list[int]]  # type, as files name it, and shape
 
 BLOCK_BYTES = 1 << 20
@@ -97,20 +99,24 @@ def write_delta(
     encryption: "Encryption | None" = None,
     instead: Tensors = MappingProxyType({}),
     encoder: "Encoder | None" = None,
+    protect: Protect | None = None,
 ) -> Written:
     """Writes local - base, encoded and encrypted where that is asked for; of integers modulo 2^bits, from which the hub recovers the local value.
+
+    `protect`: makes of it what may be told, before all else.
 
     `instead`: what is written of some tensors in the place of the difference. DivergedError when a value is not finite, or none that
     the codec holds: such an update would be refused. What the base has as infinity or NaN stays.
     """
 
-    def blocks(name: str, items: int = 0) -> Iterator[torch.Tensor]:
+    def exact(name: str, items: int = 0) -> Iterator[torch.Tensor]:
         if name in instead:
             return _finite(name, instead[name].to(base[name].dtype), items)
         return _delta(name, local[name], base[name], items)
 
     header, table = _header(base)
     names = [tensor.name for tensor in table.tensors]
+    blocks = protect(exact, names) if protect is not None else exact
     if encoder is not None:
         header, table = encoder.header(table.tensors)
     sent = (data for name in names for data in _sent(name, partial(blocks, name), encoder))
@@ -178,7 +184,7 @@ def _header(like: Tensors, metadata: str | None = None) -> tuple[bytes, TensorFi
     return canonical_header((_entry(name, tensor) for name, tensor in like.items()), metadata)
 
 
-def _sent(name: str, blocks: Callable[..., Iterator[torch.Tensor]], encoder: "Encoder | None") -> Iterator[memoryview]:
+def _sent(name: str, blocks: Blocks, encoder: "Encoder | None") -> Iterator[memoryview]:
     """What is sent of a tensor."""
     if encoder is not None and encoder.encodes(name):
         return encoder.blocks(name, lambda: blocks(PASS_ITEMS))

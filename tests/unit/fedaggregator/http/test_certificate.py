@@ -17,14 +17,14 @@ from fedaggregator.http.server import Server
 from fedaggregator.limits import Limits
 from fedapi import names
 from fedapi.outcome import Exit
-from fedoperator.certificates import LIFETIME, RENEWED_AFTER
+from fedoperator.certificates import LIFETIME, renewed_after
 from fedoperator.key_material import Keys, aggregator_files
 from tests.ports import free_port
 
 NOW = datetime.now(UTC)
 KEYS = Keys.generated(NOW - LIFETIME)
 HOSTS = ("localhost", "127.0.0.1")
-OLD, NEW = (aggregator_files(KEYS, "u", HOSTS, made) for made in (NOW - RENEWED_AFTER, NOW))
+OLD, NEW = (aggregator_files(KEYS, "u", HOSTS, made) for made in (NOW - renewed_after(LIFETIME), NOW))
 POLL = b"POST /v1/sites/a/next HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
 
 

@@ -4,15 +4,16 @@ import math
 
 import pytest
 
-from fedapi.wire.privacy import Privacy
-from fedcore.privacy.account import Account, mechanism, noise_multiplier
+from fedapi.wire.privacy import Mode, Privacy
+from fedcore.privacy.account import Account, noise_multiplier
+from fedcore.privacy.account import mu_of as mu_of_release
 from fedcore.privacy.gaussian import mu_of
 
 DELTA = 1e-5
 
 
-def asked(noise: float | None = None, target: float | None = None) -> Privacy:
-    return Privacy(mode="Central", clip_norm=1.0, noise_multiplier=noise, target_epsilon=target, delta=DELTA)
+def asked(noise: float | None = None, target: float | None = None, mode: Mode = "Central") -> Privacy:
+    return Privacy(mode=mode, clip_norm=1.0, noise_multiplier=noise, target_epsilon=target, delta=DELTA)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 7, 100])
@@ -49,11 +50,16 @@ def test_noise_that_is_given_is_taken_until_the_target():
     assert noise_multiplier(asked(noise=2.0), account, 1) == 2.0
 
 
-def test_what_a_plan_freezes():
-    made = mechanism(asked(noise=1.5), Account(), 3, 8)
-    assert made is not None
-    assert (made.noise_multiplier, made.denominator, made.clip_norm, made.delta) == (1.5, 8, 1.0, DELTA)
-    assert mechanism(asked(noise=1e-3, target=1.0), Account(), 3, 8) is None
+def test_an_update_of_its_own_takes_twice_the_noise():
+    """Replaced by any other, a clipped update moves by two clip norms: in a sum it is there or not, and moves that by one."""
+    account = Account()
+    for done in range(5):
+        found = noise_multiplier(asked(target=3.0, mode="Local"), account, 5 - done)
+        assert found == pytest.approx(2 * math.sqrt(5) / mu_of(3.0, DELTA), rel=1e-6)
+        account = account.charged(found, mu_of_release("Local", found))
+    assert account.epsilon(DELTA) == pytest.approx(3.0, rel=1e-6)
+    assert account.last == found
+    assert noise_multiplier(asked(target=3.0, mode="Local"), account, 1) is None
 
 
 def test_rounds_without_noise_have_no_epsilon():

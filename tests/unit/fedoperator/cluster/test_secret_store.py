@@ -11,13 +11,14 @@ from fedapi import names
 from fedlocal import key_store
 from fedlocal.cluster import Cluster
 from fedlocal.statefolder import StateFolder
-from fedoperator.certificates import LIFETIME, RENEWED_AFTER
+from fedoperator.certificates import LIFETIME, LONGEST, SHORTEST, renewed_after
 from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.decide.decision import SecretRequest
 from fedoperator.errors import GoneError, RefusedError, RetryLaterError
 from fedoperator.key_material import Keys
 
 MADE = datetime(2027, 1, 1, tzinfo=UTC)
+RENEWED_AFTER = renewed_after(LIFETIME)
 KEYS = Keys.generated(MADE)
 AGGREGATOR = SecretRequest("job-aggregator-1", "Aggregator", {}, {}, hosts=("localhost",))
 SITE = SecretRequest("job-site-1", "Site", {}, {}, client="a")
@@ -58,8 +59,8 @@ class World:
         self.api, self.now = Api(), MADE
         self.restart()
 
-    def restart(self):
-        self.store = SecretStore(self.api, "system", "keys", lambda: self.now, lambda *_: None)
+    def restart(self, lifetime=LIFETIME):
+        self.store = SecretStore(self.api, "system", "keys", lambda: self.now, lambda *_: None, lifetime=lifetime)
 
     def look(self):
         """What a pass does with what decide asks for."""
@@ -88,7 +89,7 @@ def test_it_is_renewed_in_time_and_nothing_else_is_changed(restarts):
     world.now = MADE + RENEWED_AFTER - timedelta(hours=1)
     if restarts:
         world.restart()
-    assert "PATCH" not in world.look(), "nothing is asked about a certificate that is no older than its young job"
+    assert "written" not in world.look()
     assert world.secret() == before
     world.now = MADE + RENEWED_AFTER + timedelta(hours=1)
     if restarts:
@@ -130,7 +131,7 @@ def test_what_was_renewed_or_made_late_is_not_renewed_because_the_operator_forgo
         assert world.look() == []
     world.api.secrets.clear()  # by hand; the operator makes it anew
     lost(world)
-    assert "PATCH" not in world.look()
+    assert "written" not in world.look(), "it was made, not renewed"
     world.now += RENEWED_AFTER - timedelta(hours=1)
     lost(world)
     assert not world.renews()
@@ -201,3 +202,28 @@ def test_the_embedded_runners_sites_have_a_certificate_where_they_need_one(tmp_p
     state = StateFolder(tmp_path)
     key_store.make(replace(SITE, certified=certified), state, KEYS, "uid", MADE)
     assert (state.secret(SITE.name) / names.FILE_TLS_CERT).exists() is has
+
+
+@pytest.mark.parametrize("lifetime", [SHORTEST, LIFETIME, LONGEST])
+def test_the_lifetime_that_is_set(lifetime):
+    world = World()
+    world.restart(lifetime)
+    world.look()
+    assert world.ends() == MADE + lifetime
+    world.now = MADE + renewed_after(lifetime) - timedelta(minutes=1)
+    assert not world.renews()
+    world.now += timedelta(minutes=1)
+    assert world.renews()
+    assert world.ends() == world.now + lifetime
+
+
+@pytest.mark.parametrize(("before", "since"), [(SHORTEST, LONGEST), (LONGEST, SHORTEST), (LIFETIME, LONGEST)])
+def test_a_lifetime_that_is_changed_acts_on_certificates_that_are_there(before, since):
+    """A shorter one at once, a longer one before the old certificate ends: however it was set, nobody is left with an ended one."""
+    world = World()
+    world.restart(before)
+    world.look()
+    world.now = MADE + renewed_after(before)
+    world.restart(since)
+    assert world.renews()
+    assert world.ends() == world.now + since

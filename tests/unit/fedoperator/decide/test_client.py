@@ -37,6 +37,20 @@ def test_active_by_the_age_of_the_lease(lease, active, connected, requeue):
     assert decision.requeue_after == requeue
 
 
+def test_a_site_without_the_key_that_it_has_to_enroll_is_not_ready():
+    token = {"publicKey": "A" * 43 + "=", "notAfter": "2027-01-01T00:00:00Z", "caFingerprints": ["0" * 64]}
+    for enrollment, words in (
+        ({}, "`fedloom site enroll berlin`"),
+        ({"joinToken": token}, "until 2027-01-01T00:00:00Z"),
+    ):
+        decision = decide_client(ObservedClient(s.site("berlin", enrollment=enrollment), None), s.NOW)
+        status, reason, message = s.condition(decision, "Ready")
+        assert (status, reason) == ("False", "NotEnrolled")
+        assert words in message
+    enrolled = s.site("berlin", enrollment={}, identity={"keys": [{"publicKey": "A" * 43 + "="}]})
+    assert s.condition(decide_client(ObservedClient(enrolled, None), s.NOW), "Ready")[0] == "True"
+
+
 @pytest.mark.parametrize(
     ("pool", "shown"),
     [

@@ -1,9 +1,12 @@
 """Policy roster: which sites the aggregator waits for."""
 
+import base64
+
 import pytest
 
 from fedapi import names
 from fedapi.wire.job import JobConfig
+from fedoperator.decide.decision import Key
 from fedoperator.decide.job import decide
 from tests.unit.fedoperator import samples as s
 
@@ -23,6 +26,29 @@ def test_paused_and_unready_sites_are_told_to_the_aggregator():
         "d": (True, ""),  # the condition is about an older generation
         "e": (True, ""),
     }  # fmt: skip
+
+
+TOKEN = {
+    "publicKey": base64.b64encode(bytes(32)).decode(),
+    "notAfter": "2027-01-01T00:00:00Z",
+    "caFingerprints": ["0" * 64],
+}
+KEYS = {"keys": [{"publicKey": base64.b64encode(bytes(32)).decode()}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"enrollment": {}}, "NotEnrolled"),
+        ({"enrollment": {"joinToken": TOKEN}}, "NotEnrolled"),
+        ({"enrollment": {}, "identity": KEYS}, ""),
+        ({"enrollment": {"joinToken": TOKEN}, "identity": KEYS}, ""),  # it enrolls a further key
+        ({"enrollment": {}, "paused": True}, "Paused"),
+    ],
+)
+def test_a_site_that_has_to_enroll_takes_no_part_before(spec, reason):
+    decision = decide(s.observe(clients=(s.site("a"), s.site("b", **spec))), s.NOW)
+    assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
 
 
 HELD_OUT = {"heldOut": {"selector": {"matchLabels": {"role": "validation"}}, "everyRounds": 2}}
@@ -77,3 +103,49 @@ def test_a_site_that_demands_a_confidential_aggregator_waits_for_a_job_that_offe
     job = s.job(aggregator=aggregator, storage={"clientEncryption": {"enabled": True}})
     decision = decide(s.observe(job, clients=clients), s.NOW)
     assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
+
+
+@pytest.mark.parametrize(
+    ("privacy", "reason"),
+    [
+        (None, "NotPrivate"),
+        ({"mode": "Central", "noiseMultiplier": "9"}, "NotPrivate"),
+        ({"mode": "Local", "noiseMultiplier": "1.9"}, "NotPrivate"),
+        ({"mode": "Local", "noiseMultiplier": "2.0"}, ""),
+        ({"mode": "Local", "targetEpsilon": "8"}, ""),  # how much noise that is, the plan says to the site itself
+    ],
+)
+def test_a_site_that_demands_noise_of_its_own_waits_for_a_job_that_asks_for_as_much(privacy, reason):
+    clients = (s.site("a"), s.site("b", requires={"privacy": {"minNoiseMultiplier": "2"}}))
+    asked = {"differentialPrivacy": {"clipNorm": "1", "delta": "1e-5", **privacy}} if privacy else None
+    decision = decide(s.observe(s.job(privacy=asked), clients=clients), s.NOW)
+    assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
+
+
+def _told_keys(children, status):
+    keyed = (s.site("berlin", identity=KEYS), s.TWO_SITES[1])
+    decision = decide(s.observe(s.job(status), keyed, children), s.NOW)
+    text = next(o for o in decision.objects if o["kind"] == "ConfigMap")["data"][names.CONFIG_FILE]
+    return decision, set(JobConfig.model_validate_json(text).identities)
+
+
+@pytest.mark.parametrize(("state", "goes"), [("Training", False), ("Accepted", True)])
+def test_a_first_key_holds_from_the_training_job_on_that_can_sign(state, goes):
+    """The Job before has no key: held to one at once, it would end, and its work with it."""
+    before = s.observe(s.job(s.in_round(berlin=state)))
+    children, old = s.live_children(before), Key("Job", s.job_name(before, "berlin"))
+    decision, told = _told_keys(children, s.in_round(berlin=state))
+    assert (old in decision.delete, told) == (goes, set())
+    s.complete(children[old])
+    assert _told_keys(children, s.in_round(berlin=state))[1] == {"berlin"}
+    del children[old]
+    assert _told_keys(children, s.in_round(berlin=state))[1] == {"berlin"}, (
+        "nothing unsigned is taken while nobody is there"
+    )
+
+
+def test_a_further_key_holds_at_once():
+    """The Job's Secret is mounted, whatever is in it: who has one key already is held to it all the time."""
+    keyed = (s.site("berlin", identity=KEYS), s.TWO_SITES[1])
+    children = s.live_children(s.observe(s.job(s.in_round(berlin="Training")), keyed))
+    assert _told_keys(children, s.in_round(berlin="Training"))[1] == {"berlin"}

@@ -1,0 +1,89 @@
+"""`spec.requires` of an FLClient: what a site demands of the jobs that it takes part in. Used by flclient.py.
+
+The operator keeps a site out of jobs that cannot be what it demands; that they are, the site's trainer has proved to itself.
+"""
+
+from pydantic import ConfigDict, Field
+
+from fedapi.crd.confidential import ConfidentialDemand
+from fedapi.crd.fields import Decimal, Part, rule, rules
+from fedapi.wire import privacy as wire
+
+
+class PrivacyDemand(Part):
+    """How much noise the site must be asked to add to its updates, and how much they may tell in all."""
+
+    min_noise_multiplier: Decimal | None = Field(
+        None,
+        description="Least noiseMultiplier that the site adds: its trainer refuses orders that ask for less. A decimal string.",
+    )
+    max_epsilon: Decimal | None = Field(
+        None,
+        description="The epsilon (of this site, at `delta`) that all its updates of one job may tell together, by the site's own record of "
+        "what it has sent: its trainer refuses orders beyond it, whoever asks and however often. A decimal string.",
+    )
+    delta: Decimal | None = Field(
+        None, description="The delta of maxEpsilon: over 0 and at most 0.1. A decimal string, for example '1e-5'."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.minNoiseMultiplier) || has(self.maxEpsilon)",
+                "requires.privacy needs minNoiseMultiplier or maxEpsilon, without which it demands nothing: set one, or both",
+            ),
+            rule(
+                "has(self.maxEpsilon) == has(self.delta)",
+                "maxEpsilon needs delta (for example '1e-5'), and nothing else takes it: set both, or none",
+                ".maxEpsilon",
+            ),
+            rule(
+                "!has(self.minNoiseMultiplier) || (double(self.minNoiseMultiplier) >= 0.01 && "
+                "double(self.minNoiseMultiplier) <= 1000000.0)",
+                "minNoiseMultiplier must be from 0.01, which hides next to nothing, to 1000000: for example '1.0'",
+                ".minNoiseMultiplier",
+            ),
+            rule(
+                "!has(self.maxEpsilon) || (double(self.maxEpsilon) >= 0.001 && double(self.maxEpsilon) <= 1000.0)",
+                "maxEpsilon must be from 0.001 to 1000, above which nothing is promised: for example '8'",
+                ".maxEpsilon",
+            ),
+            rule(
+                "!has(self.delta) || (double(self.delta) >= 1e-15 && double(self.delta) <= 0.1)",
+                "delta must be from 1e-15 to 0.1, for example '1e-5'",
+                ".delta",
+            ),
+        )
+    )
+
+    def told(self) -> wire.PrivacyDemand:
+        """As the site's trainer is told."""
+        least, most, delta = self.min_noise_multiplier, self.max_epsilon, self.delta
+        return wire.PrivacyDemand(
+            min_noise_multiplier=None if least is None else float(least),
+            max_epsilon=None if most is None else float(most),
+            delta=None if delta is None else float(delta),
+        )
+
+
+class Requires(Part):
+    """What the site demands of the jobs that it takes part in."""
+
+    confidential: ConfidentialDemand | None = Field(
+        None,
+        description="Present: the site takes part in jobs with aggregator.confidential alone, and its trainer works for an "
+        "aggregator that has proved, to it, that it is what is said here. Absent: it asks for no proof.",
+    )
+    privacy: PrivacyDemand | None = Field(
+        None,
+        description="Present: the site takes part in jobs with privacy.differentialPrivacy.mode Local alone, and its trainer sends no update "
+        "that tells more than is said here. Absent: it adds the noise that a job asks for.",
+    )
+
+
+REMEMBERS_RELEASES = rule(  # of an FLClient's spec
+    "!has(self.requires) || !has(self.requires.privacy) || !has(self.requires.privacy.maxEpsilon) || has(self.state)",
+    "requires.privacy.maxEpsilon is held against what the site remembers of its updates, which without a volume is lost with its pod: set "
+    "state.persistentVolumeClaim",
+    ".requires.privacy",
+)

@@ -1,0 +1,82 @@
+"""What a site lets its orders ask of it: noise that is enough, within what it may tell, and nothing beside the update."""
+
+import pytest
+
+from fedapi.wire.job import Method, TrainingSettings
+from fedapi.wire.privacy import PrivacyDemand, SiteNoise
+from fedapi.wire.site import Download, TrainOrder
+from fedcore.privacy.gaussian import epsilon_of
+from fedtrainer.agent.protecting import Protecting
+from fedtrainer.errors import NotPrivateError
+from fedtrainer.settings import TrainerSettings
+
+DELTA = 1e-5
+
+
+def order(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: str = "0" * 64, **training) -> TrainOrder:
+    asked = SiteNoise(clip_norm=1.0, clipping="Flat", noise_multiplier=noise, delta=DELTA) if noise else None
+    return TrainOrder(
+        round=round_,
+        attempt=attempt,
+        model=Download(url="https://hub/model", sha256=base, size=1, expires_at=0.0),
+        evaluate=False,
+        deadline=0.0,
+        seed=0,
+        training=TrainingSettings(**training),
+        site_noise=asked,
+    )
+
+
+def protecting(folder, **demand) -> Protecting:
+    settings = TrainerSettings(
+        entrypoint="a:b",
+        job="job",
+        job_uid="uid",
+        aggregator_url="https://hub",
+        client="a",
+        state_dir=folder,
+        requires_privacy=PrivacyDemand(**demand).model_dump_json() if demand else None,
+    )
+    return Protecting(settings, folder / "uid" / "a" / "state")
+
+
+def test_a_site_without_a_demand_adds_what_it_is_asked_for(tmp_path):
+    assert protecting(tmp_path).protection(order(noise=None)) is None
+    made = protecting(tmp_path).protection(order(noise=0.5))
+    assert made.noise.noise_multiplier == 0.5
+    assert len(made.key(bytes(32))) == 32
+
+
+def test_weaker_noise_than_it_demands_is_refused(tmp_path):
+    site = protecting(tmp_path, min_noise_multiplier=2.0)
+    assert site.protection(order(noise=2.0)) is not None
+    with pytest.raises(NotPrivateError, match=r"minNoiseMultiplier: the order asks for noiseMultiplier 1\.9"):
+        site.protection(order(noise=1.9))
+    with pytest.raises(NotPrivateError, match="without noise of the site: set privacy"):
+        site.protection(order(noise=None))
+
+
+def test_a_second_payload_would_tell_what_the_noise_hides(tmp_path):
+    asked = order(method=Method(control_variates=2))
+    with pytest.raises(NotPrivateError, match="asks for control beside the update"):
+        protecting(tmp_path).protection(asked)
+
+
+def test_the_budget_is_held_whoever_asks_and_however_often(tmp_path):
+    demand = {"max_epsilon": epsilon_of(1.0, DELTA) + 1e-3, "delta": DELTA}  # four updates of mu 1/2
+    for number in range(4):  # of rounds that begin anew, as after a restore, and in a new process each
+        protecting(tmp_path, **demand).protection(order(base=f"{number:064d}")).key(bytes([number]) * 32)
+    for asked in (order(round_=9), order(base="f" * 64), order(noise=0.5)):
+        with pytest.raises(NotPrivateError, match="4 updates of this job were sent, and one more would make epsilon"):
+            protecting(tmp_path, **demand).protection(asked)
+    assert protecting(tmp_path, **demand).protection(order(noise=1e4, round_=9)) is not None, "it costs next to nothing"
+
+
+def test_an_update_that_is_made_again_is_no_new_one(tmp_path):
+    """A site was killed before it had sent its last; trained again, the update is the same, or it is one too many."""
+    demand = {"max_epsilon": epsilon_of(0.5, DELTA) * (1 + 1e-9), "delta": DELTA}
+    key = protecting(tmp_path, **demand).protection(order()).key(bytes(32))
+    again = protecting(tmp_path, **demand).protection(order(attempt=2))
+    assert again.key(bytes(32)) == key
+    with pytest.raises(NotPrivateError, match="1 updates"):
+        again.key(bytes([1]) * 32)

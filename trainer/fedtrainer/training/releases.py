@@ -1,0 +1,142 @@
+"""What a site has sent with noise of its own, and the secret that the noise is made by: files of its state volume. No torch here.
+
+    <state>/<job uid>/<client>/state/
+        noise.key       32 random bytes that never leave the site
+        releases.json   each noised update, before anything of it leaves: what all of them together tell is counted by this
+
+The noise of an update is a function of the secret, of what it was trained for and of its bytes. So an update that is made again, by a
+process that was killed or for another attempt of its round, has the same noise and is the same release; two draws would be two, and
+their mean would have half the variance. One that differs in a bit has noise of its own, and is counted. Made by agent/protecting.py,
+drawn from by site_noise.py.
+"""
+
+import hashlib
+import math
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedapi.wire.message import Message, Sha256
+from fedapi.wire.privacy import SiteNoise
+from fedapi.wire.tokens import hkdf
+from fedcore.privacy import account, gaussian
+from fedtrainer.errors import SiteStateError
+
+KEY_FILE, RELEASES_FILE = "noise.key", "releases.json"
+KEY_BYTES = 32
+
+
+class Context(Message):
+    """What an update is for. The attempt is not in it: another one of the same round begins from the same model."""
+
+    job_uid: str
+    client: str
+    round: int
+    base_sha256: Sha256
+
+
+class Release(Message):
+    """A noised update."""
+
+    round: int
+    base_sha256: Sha256
+    noise_multiplier: float
+    key_sha256: Sha256
+
+
+class _Record(Message):
+    releases: tuple[Release, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What is done to one update. `key`: of its noise, by the SHA-256 of its bytes; the release is recorded by then."""
+
+    noise: SiteNoise
+    key: Callable[[bytes], bytes]
+
+
+class Releases:
+    """Of one job at one site. The folder is locked by the process that works there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known = _read(folder / RELEASES_FILE)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def epsilon(self, delta: float, more: SiteNoise | None = None) -> float:
+        """What all of them tell of the site's data together, and one more."""
+        noises = [each.noise_multiplier for each in self._known] + ([more.noise_multiplier] if more else [])
+        mu = math.sqrt(sum(account.mu_of("Local", noise) ** 2 for noise in noises))
+        return gaussian.epsilon_of(mu, delta)
+
+    def has(self, context: Context, noise: SiteNoise) -> bool:
+        """Whether an update was sent for the same: one that is trained again may be that one."""
+        said = context.round, context.base_sha256, noise.noise_multiplier
+        return any((each.round, each.base_sha256, each.noise_multiplier) == said for each in self._known)
+
+    def key(self, context: Context, noise: SiteNoise, update_sha256: bytes, allow: Callable[[], None]) -> bytes:
+        """The key of an update's noise. `allow` is asked, and may raise, before one that was not yet sent is recorded, durably."""
+        said = context.canonical() + noise.canonical() + update_sha256
+        key = hkdf(self._secret(), b"fedloom site noise\0" + hashlib.sha256(said).digest())
+        release = Release(
+            round=context.round,
+            base_sha256=context.base_sha256,
+            noise_multiplier=noise.noise_multiplier,
+            key_sha256=hashlib.sha256(key).hexdigest(),
+        )
+        if release not in self._known:
+            allow()
+            known = (*self._known, release)
+            _put(self._folder / RELEASES_FILE, _Record(releases=known).canonical())
+            self._known = known
+        return key
+
+    def _secret(self) -> bytes:
+        path = self._folder / KEY_FILE
+        try:
+            secret = path.read_bytes()
+        except FileNotFoundError:
+            secret = secrets.token_bytes(KEY_BYTES)
+            _put(path, secret)
+        except OSError as error:
+            raise SiteStateError(f"{path} is not readable ({error.strerror}): give it back to the trainer") from error
+        if len(secret) != KEY_BYTES:
+            raise SiteStateError(f"{path} has {len(secret)} bytes, not {KEY_BYTES}: put back the volume, or delete it")
+        return secret
+
+
+def _read(path: Path) -> tuple[Release, ...]:
+    try:
+        return _Record.model_validate_json(path.read_bytes()).releases
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValidationError) as error:
+        text = f"{path} is damaged ({type(error).__name__}), so nobody knows what the site has told so far"
+        raise SiteStateError(
+            f"{text}: put back the volume that held it, or delete it to begin a new account"
+        ) from error
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Durably, and by rename: a killed process leaves the file of before or this one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
