@@ -70,6 +70,7 @@ NOT_FROM_OUTSIDE = {
     "fedtrainer.launch.client": _MESSAGE + "News",
     "fedtrainer.launch.service": _MESSAGE + "JoinRequest, WatchRequest, Report",
     "fedtrainer.settings": _MOUNTED,
+    "fedtrainer.training.dpsgd.private": _OURS,
     "fedtrainer.training.hub_state": _OURS,
     "fedtrainer.training.means": _OURS,
     "fedtrainer.training.progress": _OURS,

@@ -81,5 +81,6 @@ def test_its_manifests_are_specs(page):
     assert blocks
     for block in blocks:
         FederatedJobSpec.model_validate(
-            {"task": {"entrypoint": "a.b:c", "image": "i"}} | yaml.safe_load(block.partition("---")[0])["spec"]
+            {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 1}
+            | yaml.safe_load(block.partition("---")[0])["spec"]
         )
