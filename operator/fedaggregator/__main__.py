@@ -28,6 +28,7 @@ from fedaggregator.engine.initial import InitialModel
 from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.issues import Recorded
 from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.telling import Telling
 from fedaggregator.errors import FatalError, faults, store_failed
 from fedaggregator.http.app import application
 from fedaggregator.http.blobs import Blobs
@@ -122,8 +123,15 @@ async def serve(settings: Settings, limits: Limits) -> None:
             await engine.start(told)
             if attested:
                 recorded.attested(engine.ledger, attested)
-            publisher = Publisher(engine, sink, check, attested)
-            await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
+            telling = Telling(engine, settings.config_file.with_name(names.RELEASE_FILE))
+            publisher = Publisher(engine, sink, check, attested, telling)
+            tells = asyncio.create_task(telling.run())
+            try:
+                await _serve(
+                    engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested()
+                )
+            finally:
+                tells.cancel()
     finally:
         told.cancel()
         if checking is not None:

@@ -13,6 +13,7 @@ import time
 from fedaggregator import metrics
 from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.engine.engine import Engine
+from fedaggregator.engine.telling import Telling
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.heartbeats import Heartbeats
 from fedaggregator.patience import Patience
@@ -37,8 +38,9 @@ class Publisher:
         sink: StatusSink,
         bucket: BucketCheck | None = None,
         attestation: AttestationStatus | None = None,
+        telling: Telling | None = None,
     ) -> None:
-        self._attestation = attestation
+        self._attestation, self._telling = attestation, telling
         self._engine, self._sink, self._bucket = engine, sink, bucket
         self._written, self._took_s = "", 0.0
         self._queue_troubles: dict[str, str] = {}
@@ -95,7 +97,8 @@ class Publisher:
         queues = "; ".join(filter(None, self._queue_troubles.values()))
         storage = self._bucket.found if self._bucket else None
         ledger = self._engine.ledger.status()
-        now = status(self._engine.state, self._engine.trouble, queues, storage, ledger, self._attestation)
+        release = self._telling.status if self._telling else None
+        now = status(self._engine.state, self._engine.trouble, queues, storage, ledger, self._attestation, release)
         text = json.dumps(now, sort_keys=True)
         self._took_s = time.thread_time() - began_s
         if text == self._written:

@@ -16,6 +16,7 @@ from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
+from fedapi.crd.release import ReleaseStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
 from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, window
@@ -31,6 +32,7 @@ def status(
     storage: api.StorageStatus | None = None,
     ledger: LedgerStatus | None = None,
     attestation: api.AttestationStatus | None = None,
+    release: ReleaseStatus | None = None,
 ) -> JsonView:
     """The status object with API names. `trouble`: what holds the aggregator up now, or its queues; `storage`: of the bucket."""
     scores = evaluation.settled(state)
@@ -55,6 +57,7 @@ def status(
         storage=storage,
         ledger=ledger,
         attestation=attestation,
+        release=release,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
 

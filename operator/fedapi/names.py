@@ -214,6 +214,7 @@ PATH_SHM = "/dev/shm"  # noqa: S108 - a volume of the pod's own, in memory
 PATH_TMP = "/tmp"  # noqa: S108 - an emptyDir of the container, not a shared folder
 PATH_TERMINATION_LOG = "/dev/termination-log"
 CONFIG_FILE = "job.json"
+RELEASE_FILE = "release.json"  # beside it, once decisions on the release are to be told: spec.release as JSON
 INIT_MODEL_FILE = "model.safetensors"  # written last, by rename: its presence says that the model is made
 
 IMPORT_FILE = "initial-model"  # as it was fetched; of whatever form

@@ -20,8 +20,10 @@ from fedcli import console, jobrecords, keyfile, releasegate
 from fedcli.errors import CommandError
 from fedcli.jobrecords import ContextOption, CredentialsOption, KubeconfigOption, NamespaceOption, WorkdirOption
 from fedcli.releasegate import Gate
+from fedlocal import approvals as local
 from fedlocal import records
 from fedlocal.errors import BadInputError
+from fedlocal.statefolder import StateFolder
 
 KeyOption = Annotated[Path, typer.Option("--key", help="File of the approver's Ed25519 private key (PEM).")]
 ApproverOption = Annotated[str, typer.Option("--approver", help="Name in spec.release.approvers.")]
@@ -101,6 +103,8 @@ def _decided(
         made = release.signed(key, gate.uid, Approval(who, decision, model, card, ""))
         after = _put(place, gate, made, where)
     said = after.verdict(model)
+    if place.beside is None and said.state == "Approved":
+        said = said._replace(message=f"{said.message}; it is released when the ledger tells that (condition Released)")
     for line in (f"{who}: {decision} model {model}, card {card}", f"{job}: {said.message}", *said.notes):
         console.out().print(printable(line), markup=False)
 
@@ -144,7 +148,9 @@ def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> 
     }  # fmt: skip
     others = [each.dump() for each in gate.asked.approvals if each.approver != made.approver]
     approvals = sorted([*others, mine], key=lambda each: str(each["approver"]))
+    asked = gate.asked.model_validate({**gate.asked.dump(), "approvals": approvals})
     if place.beside is not None:
+        local.tell(StateFolder(place.beside), asked)  # first: what is in the file is in the ledger
         new = place.beside / f".{releasegate.LOCAL_APPROVALS}"
         new.write_text(json.dumps(approvals, indent=1) + "\n")
         new.replace(place.beside / releasegate.LOCAL_APPROVALS)
@@ -157,7 +163,7 @@ def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> 
             "spec": {"release": {"approvals": approvals}},
         }
         connect(where.kubeconfig, where.context, where.namespace).patch_job(metadata["name"], patch)
-    return Gate(gate.name, gate.uid, gate.asked.model_validate({**gate.asked.dump(), "approvals": approvals}))
+    return Gate(gate.name, gate.uid, asked)
 
 
 def _key(file: Path) -> SigningKey:

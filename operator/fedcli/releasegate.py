@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedapi.crd.release import Release
+from fedapi import released
+from fedapi.crd.release import Release, ReleaseStatus
 from fedapi.jsonvalue import Json
 from fedapi.wire import release
 from fedapi.wire.message import ObjectRef
@@ -27,6 +28,8 @@ class Gate:
     name: str
     uid: str
     asked: Release
+    recorded: ReleaseStatus | None = None  # decisions that the ledger tells, as the status of a job on a cluster says
+    is_local: bool = False  # its approvals were told before they were put beside it
 
     def check(self, model: ObjectRef, card: bytes | None) -> None:
         """CommandError unless this model was approved, with the card as it is in the store."""
@@ -37,6 +40,11 @@ class Gate:
             raise CommandError(
                 f"{self.name}: model {model.sha256} is not released (spec.release): {said.message}{notes}: {way_out}"
             )
+        if not self.is_local and (untold := released.unrecorded(said, self.recorded)):
+            raise CommandError(
+                f"{self.name}: model {model.sha256} is not released yet: the ledger does not tell what {', '.join(untold)} decided: "
+                "the operator brings the aggregator back for that, wait for the condition Released"
+            )
         if card is None or card_digest(card, self.uid, model.sha256) not in said.cards:
             raise CommandError(
                 f"{self.name}: the model card in the store is not the one that was approved with model {model.sha256}: {way_out}"
@@ -44,16 +52,12 @@ class Gate:
 
     def verdict(self, model_sha256: str) -> release.Verdict:
         """What the approvals say."""
-        approvals = [
-            release.Approval(each.approver, each.decision, each.model_sha256, each.card_sha256, each.signature)
-            for each in self.asked.approvals
-        ]
-        return release.verdict(self.approvers, self.asked.required, approvals, self.uid, model_sha256)
+        return released.verdict(self.asked, self.uid, model_sha256)
 
     @property
     def approvers(self) -> list[release.Approver]:
         """Who may approve."""
-        return [release.Approver(each.name, each.public_key) for each in self.asked.approvers]
+        return released.approvers(self.asked)
 
 
 def of_job(job: Json, beside: Path | None = None) -> Gate | None:
@@ -66,10 +70,12 @@ def of_job(job: Json, beside: Path | None = None) -> Gate | None:
     try:
         approvals = json.loads(file.read_text()) if file and file.exists() else asked.get("approvals") or []
         said = Release.model_validate({**asked, "approvals": approvals})
+        recorded = (job.get("status") or {}).get("release")
+        told = ReleaseStatus.model_validate(recorded) if recorded else None
     except (OSError, ValueError) as error:  # pydantic's is one
         where = file or f"{metadata['name']}: spec.release"
         raise CommandError(f"{where}: it holds no approvals: mend it, or delete it and approve anew") from error
-    return Gate(metadata["name"], metadata["uid"], said)
+    return Gate(metadata["name"], metadata["uid"], said, told, is_local=beside is not None)
 
 
 def card_digest(card: bytes, uid: str, model_sha256: str) -> str:

@@ -12,6 +12,7 @@ from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
+from fedapi.crd.release import ReleaseStatus
 from fedapi.wire.attestation import Tee
 
 MAX_LISTED = 100  # entries of status.clients and status.sites
@@ -359,6 +360,7 @@ class FederatedJobStatus(StatusPart):
     )
     storage: StorageStatus | None = Field(None, description="What the bucket's settings lack, looked at once a day.")
     ledger: LedgerStatus | None = Field(None, description="The ledger of what happened, as far as it is durable.")
+    release: ReleaseStatus | None = Field(None, description="With spec.release: decisions that the ledger tells.")
     attestation: AttestationStatus | None = Field(
         None, description="With aggregator.confidential: the evidence that the aggregator has of where it runs."
     )

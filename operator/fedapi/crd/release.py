@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from fedapi.crd.fields import Part, immutable, listed_by, rule, rules
+from fedapi.crd.fields import Part, StatusPart, immutable, listed_by, rule, rules
 
 SAME = rule(
     "has(self.release) == has(oldSelf.release)",
@@ -36,6 +36,22 @@ class Approval(Part):
     card_sha256: _Digest = Field(alias="cardSHA256", description="SHA-256 of the model card (JSON) that was approved.")
     signature: Annotated[str, Field(max_length=88, pattern=r"^[A-Za-z0-9+/]{86}==$")] = Field(
         description="Ed25519, 64 bytes in base64."
+    )
+
+
+class RecordedDecision(StatusPart):
+    """A decision that the job's ledger tells."""
+
+    approver: _Name = Field(description="Name of the approver.")
+    decision: Literal["Approve", "Reject"] = Field(description="As in spec.release.approvals.")
+    signature: Annotated[str, Field(max_length=88)] = Field(description="That of the approval, by which it is known.")
+
+
+class ReleaseStatus(StatusPart):
+    """What of `spec.release.approvals` the job's ledger tells. Written by the aggregator."""
+
+    recorded: Annotated[list[RecordedDecision], Field(max_length=16, json_schema_extra=listed_by("approver"))] = Field(
+        description="Decisions that count, and which the ledger tells: the model is released by no others."
     )
 
 

@@ -35,12 +35,13 @@ class Approval(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether the model is released, and why not. `notes`: approvals that do not count, and why."""
+    """Whether the model is released, and why not. `notes`: approvals that do not count, and why; `counted`: those that do."""
 
     state: Literal["Approved", "Rejected", "Waiting"]
     message: str
     cards: frozenset[str] = frozenset()  # digests of the cards that were approved by enough
     notes: tuple[str, ...] = ()
+    counted: tuple[Approval, ...] = ()  # rejections, too
 
 
 def statement(job_uid: str, said: Approval) -> bytes:
@@ -68,23 +69,29 @@ def verdict(
     """Of the model of that digest. One rejection keeps it back; approvals count by approver, and together for one card."""
     keys = {each.name: each.public_key for each in approvers}
     notes: list[str] = []
+    counted: list[Approval] = []
     of_card: dict[str, set[str]] = {}
     rejected: set[str] = set()
     for each in approvals:
         if doubt := _doubt(keys.get(each.approver), each, job_uid, model_sha256):
             notes.append(f"the decision of {each.approver!r} does not count: {doubt}")
-        elif each.decision == "Reject":
+            continue
+        counted.append(each)
+        if each.decision == "Reject":
             rejected.add(each.approver)
         else:
             of_card.setdefault(each.card_sha256, set()).add(each.approver)
     if rejected:
-        return Verdict("Rejected", f"rejected by {', '.join(sorted(rejected))}", notes=tuple(notes))
+        return Verdict(
+            "Rejected", f"rejected by {', '.join(sorted(rejected))}", frozenset(), tuple(notes), tuple(counted)
+        )
     cards = frozenset(card for card, names in of_card.items() if len(names) >= required)
     if cards:
         names = sorted(set().union(*(of_card[card] for card in cards)))
-        return Verdict("Approved", f"approved by {', '.join(names)}", cards, tuple(notes))
+        return Verdict("Approved", f"approved by {', '.join(names)}", cards, tuple(notes), tuple(counted))
     have = max(map(len, of_card.values()), default=0)
-    return Verdict("Waiting", f"{have} of {required} approvals of model {model_sha256}", notes=tuple(notes))
+    message = f"{have} of {required} approvals of model {model_sha256}"
+    return Verdict("Waiting", message, frozenset(), tuple(notes), tuple(counted))
 
 
 def _doubt(public_key: str | None, said: Approval, job_uid: str, model_sha256: str) -> str:

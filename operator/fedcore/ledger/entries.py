@@ -34,6 +34,9 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "undone": "updates are in the model no more, because of an anomaly",
         "alert": "somebody should look",
         "ended": "training is over",
+        "approved": "an approver has signed for the final model",
+        "rejected": "an approver has signed against it",
+        "released": "enough have approved it",
     }
 )
 _MAX_INT = (1 << 53) - 1

@@ -113,3 +113,8 @@ def secrets(context: JobContext) -> tuple[SecretRequest, ...]:
     domain, certified = context.observed.settings.cluster_domain, context.spec.clients.certificates == "Required"
     requests = secret_requests(context.identity, clients, domain, certified=certified)
     return tuple(request for request in requests if request.name not in context.observed.secrets)
+
+
+def aggregator_secrets(context: JobContext) -> tuple[SecretRequest, ...]:
+    """The same of the aggregator alone."""
+    return tuple(request for request in secrets(context) if request.kind == "Aggregator")

@@ -100,7 +100,7 @@ def ending(context: JobContext) -> Ending | None:
     return next((found for fact in facts if (found := fact(context))), None)
 
 
-def released(context: JobContext, end: Ending) -> datetime | None:
+def stops_at(context: JobContext, end: Ending) -> datetime | None:
     """When the aggregator may stop: None means now."""
     last = end.time + GRACE
     waits = end.by_aggregator and any(job.running for job in context.training_jobs) and context.now < last

@@ -20,6 +20,7 @@ from fedoperator.decide import (
     pending,
     podless,
     queues,
+    released,
     storage_safe,
 )
 from fedoperator.decide.accepted import refused
@@ -27,7 +28,7 @@ from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Event, Key, Observed
 from fedoperator.decide.events import condition_events, keys_event, site_events
 from fedoperator.decide.facts import Ending
-from fedoperator.decide.finish import ending, released, scaled_down
+from fedoperator.decide.finish import ending, scaled_down, stops_at
 from fedoperator.decide.gate import closed, gate
 from fedoperator.decide.gate import lasting as lasting_gate
 from fedoperator.decide.hub import deployment
@@ -102,17 +103,22 @@ def _backups_due(context: JobContext) -> Iterator[datetime]:
 
 
 def _finished(context: JobContext, end: Ending) -> Decision:
-    """After the end the aggregator and what still runs are stopped, in time, and nothing is made or mended but for backups."""
-    expiry, wait = lifetime.expires(context, end), released(context, end)
+    """After the end the aggregator and what still runs are stopped, in time, and nothing is made or mended but for backups.
+
+    The aggregator comes back for as long as it has to tell decisions on the release.
+    """
+    expiry, wait = lifetime.expires(context, end), stops_at(context, end)
     if end.recorded and expiry and context.now >= expiry and not backups.owed(context):
         return Decision(delete_self=True, events=(Event("Normal", EventReason.EXPIRED, "its time to live is over"),))
     sites = final_site_status(context) if end.recorded else site_status(context)
     new = status(context, StatusParts(ending=end, sites=sites))
     stop, lasting = wait is None, children.wanted(context, children.LASTING)
-    last = (deployment(context, replicas=0),) if stop and not scaled_down(context) else ()
+    telling = released.to_be_told(context)
+    last = (deployment(context, replicas=0),) if stop and not telling and not scaled_down(context) else ()
     pruned = children.pruned(context, lasting, children.LASTING)
     return Decision(
-        objects=(*lasting, *last),
+        objects=(*lasting, *(released.aggregator(context) if telling else last)),
+        secrets=children.aggregator_secrets(context) if telling else (),
         suspend=closed(context) if stop else lasting_gate(context),
         delete=(*pruned, *(queues.withdrawn(context) if stop else ())),
         status=news(context.status, new),

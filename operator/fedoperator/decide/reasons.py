@@ -163,6 +163,7 @@ class Reason(Word):
     # Released; NotFinished, too.
     APPROVED = "Approved", "As many approvers as spec.release asks for have signed for the final model."
     WAITING_FOR_APPROVAL = "WaitingForApproval", "The final model is there, and approvals of it are missing."
+    RECORDING_RELEASE = "RecordingRelease", "Enough have signed, and the aggregator is back to tell it in the ledger."
     RELEASE_REJECTED = "ReleaseRejected", "An approver has rejected the final model."
     # BackupHealthy.
     NO_BACKUP_YET = "NoBackupYet", "No backup has been made, and none is late."

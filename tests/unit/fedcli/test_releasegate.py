@@ -36,7 +36,10 @@ def gated(node):
     node.job_status = {"model": {"uri": f"volume://claim/{key}", "sha256": SHA256}, "outcome": {}, **claim}
     put(node.folder, LAYOUT.card, CARD)
 
-    def asked(*approvals):
+    def asked(*approvals, told=True):
+        named = ("approver", "decision", "signature")
+        recorded = [{name: each[name] for name in named} for each in approvals]
+        node.job_status["release"] = {"recorded": recorded if told else []}
         approvers = [{"name": "ann", "publicKey": KEY.public_key}]
         node.job_spec = {"release": {"approvers": approvers, "approvals": list(approvals)}}
         return node
@@ -69,6 +72,13 @@ def test_the_approved_model_is_pulled_and_no_other(gated, tmp_path):
     node = gated(approved())
     refused(node, tmp_path, "0 of 1 approvals", 0)
     assert pull_model(node, "study-a", tmp_path / "m") == SHA256
+
+
+def test_an_approval_that_the_ledger_does_not_tell_releases_nothing(gated, tmp_path):
+    node = gated(approved(), told=False)
+    refused(node, tmp_path, "is not released yet: the ledger does not tell what ann decided")
+    del node.job_status["release"]
+    refused(node, tmp_path, "is not released yet: the ledger does not tell what ann decided")
 
 
 def test_a_card_that_was_changed_after_the_approval_keeps_the_model_back(gated, tmp_path):

@@ -1,7 +1,11 @@
 """Released: absent unless somebody has to approve; waiting, rejected or approved by what was signed for the model in the status."""
 
+import json
+
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedapi import names
 from fedapi.wire import release
 from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
@@ -24,6 +28,25 @@ def approval(decision="Approve", uid=None):
     return dict(zip(("approver", "decision", "modelSHA256", "cardSHA256", "signature"), made, strict=True))
 
 
+def recorded(*approvals):
+    """What the aggregator says that the ledger tells."""
+    known = [{name: each[name] for name in ("approver", "decision", "signature")} for each in approvals]
+    return {"release": {"recorded": known}}
+
+
+def decided(status, replicas=0, **spec):
+    """What is done about a job whose aggregator had that many replicas."""
+    job, made = s.job(s.STARTED | status, **spec), s.job(**spec)
+    children = {}
+    for key, body in s.live_children(s.observe(made)).items():
+        children[key] = {**body, "spec": {**body["spec"], "replicas": replicas}} if key.kind == "Deployment" else body
+    return decide(s.observe(job, children=children), s.NOW)
+
+
+def replicas_of(decision):
+    return [each["spec"]["replicas"] for each in decision.objects if each["kind"] == "Deployment"]
+
+
 def condition(status, **spec):
     job = s.job(s.STARTED | status, **spec)
     children = s.live_children(s.observe(s.job(**spec)))
@@ -39,7 +62,8 @@ def test_a_finished_job_waits_for_its_approvers():
 
 
 def test_an_approval_of_this_job_releases_and_a_rejection_does_not():
-    assert condition(ENDED, **asked(approval())) == ("True", "Approved", "approved by ann")
+    told = ENDED | recorded(approval())
+    assert condition(told, **asked(approval())) == ("True", "Approved", "approved by ann")
     assert condition(ENDED, **asked(approval("Reject")))[:2] == ("False", "ReleaseRejected")
 
 
@@ -53,3 +77,41 @@ def test_a_job_without_approvers_has_no_such_condition():
     job = s.job(s.STARTED | ENDED)
     found = decide(s.observe(job, children=s.live_children(s.observe(s.job()))), s.NOW)
     assert "Released" not in {c["type"] for c in found.status["conditions"]}
+
+
+def test_an_approval_that_the_ledger_does_not_tell_releases_nothing():
+    status, reason, message = condition(ENDED, **asked(approval()))
+    assert (status, reason) == ("False", "RecordingRelease")
+    assert message == "approved by ann; the ledger does not tell yet what ann decided"
+    other = condition(ENDED | recorded(approval("Reject")), **asked(approval()))
+    assert other[:2] == ("False", "RecordingRelease"), "the ledger tells another decision"
+
+
+@pytest.mark.parametrize("decision", ["Approve", "Reject"])
+def test_the_aggregator_comes_back_to_tell_a_decision_and_goes_when_it_has(decision):
+    made = approval(decision)
+    assert replicas_of(decided(ENDED, **asked())) == [], "there is nothing to tell"
+    back = decided(ENDED, **asked(made))
+    assert replicas_of(back) == [1]
+    (config,) = (each for each in back.objects if each["kind"] == "ConfigMap")
+    said = json.loads(config["data"][names.RELEASE_FILE])
+    assert said["approvals"] == [made]
+    assert {each["kind"] for each in back.objects} == {
+        "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment",
+    }, "no site is asked to train, and nobody comes in"  # fmt: skip
+    assert replicas_of(decided(ENDED | recorded(made), 1, **asked(made))) == [0]
+    assert replicas_of(decided(ENDED | recorded(made), 0, **asked(made))) == []
+
+
+def test_the_aggregator_comes_back_with_the_configuration_that_the_job_has_ended_with():
+    spec = asked(approval())
+    children = s.live_children(s.observe(s.job(**spec)))
+    before = next(body for key, body in children.items() if key.kind == "ConfigMap")["data"][names.CONFIG_FILE]
+    later = s.job(s.STARTED | ENDED, rounds=1000, **spec)
+    found = decide(s.observe(later, children=children), s.NOW)
+    (config,) = (each for each in found.objects if each["kind"] == "ConfigMap")
+    assert config["data"][names.CONFIG_FILE] == before
+
+
+def test_what_does_not_count_brings_nobody_back():
+    assert replicas_of(decided(ENDED, **asked(approval(uid="another")))) == []
