@@ -138,7 +138,7 @@ class Interpreter:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
-        return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged)
+        return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged, made.within)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""

@@ -21,7 +21,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import UPDATE
-from fedcore.privacy import clipping, noise
+from fedcore.privacy import adaptive, clipping, noise
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules
 from fedcore.strategies.weighing import Weight
@@ -65,6 +65,15 @@ def weights(done: Mechanism, squares: Squares, updates: int) -> Sequence[Weight]
     return [Weight(row[0] if row else none, none) for row in parts]
 
 
+def within(done: Mechanism, squares: Squares, of: Noise) -> float | None:
+    """Share of the sites whose updates are within the clip norm, with noise of its own; None: it is not asked for."""
+    if done.count_noise is None:
+        return None
+    drawn = float(noise.normals(of.key, len(of.numbers), 0, 1)[0]) * done.count_noise
+    norms = clipping.norms(squares.values).tolist()
+    return adaptive.share_within(norms, done.clip_norm, drawn, done.denominator)
+
+
 def drawn(payloads: Payloads, layout: Layout, order: Fold, done: Mechanism, model: TensorFile) -> Noise:
     """The noise of a fold: its key is bound to all that decides the sum, so that no two sums are hidden by the same."""
     said = json.dumps(
@@ -79,5 +88,5 @@ def drawn(payloads: Payloads, layout: Layout, order: Fold, done: Mechanism, mode
         sort_keys=True,
     )
     key = payloads.noise_key(hashlib.sha256(said.encode()).digest())
-    scale = done.noise_multiplier * done.clip_norm / done.denominator
+    scale = adaptive.sum_noise(done.noise_multiplier, done.count_noise) * done.clip_norm / done.denominator
     return Noise(key, scale, {tensor.name: number for number, tensor in enumerate(model.tensors)})

@@ -14,6 +14,18 @@ Mode = Literal["Central", "Local"]
 Clipping = Literal["Flat", "PerLayer"]
 
 
+class AdaptiveClipping(Message):
+    """How the clip norm follows the updates, with mode Central."""
+
+    target_quantile: float = Field(
+        gt=0, lt=1, description="The share of the sites whose updates are to be within the norm."
+    )
+    learning_rate: float = Field(gt=0)
+    count_noise: float | None = Field(
+        None, gt=0, description="Of how many are; None: as fedcore.privacy.adaptive has it."
+    )
+
+
 class Privacy(Message):
     """What a job asks for: spec.privacy.differentialPrivacy."""
 
@@ -25,6 +37,9 @@ class Privacy(Message):
     )
     target_epsilon: float | None = Field(None, gt=0, description="No round is released that would pass it.")
     delta: float = Field(gt=0, lt=1)
+    adaptive: AdaptiveClipping | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the clip norm stays what it is."
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> "Privacy":
@@ -42,6 +57,12 @@ class Mechanism(Message):
     noise_multiplier: float = Field(gt=0)
     delta: float = Field(gt=0, lt=1)
     denominator: int = Field(ge=1, description="What the sum is divided by, however many updates come.")
+    count_noise: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="Standard deviation of the noise of how many updates are within the clip norm; None: they are not counted.",
+    )
 
 
 class SiteNoise(Message):
@@ -85,6 +106,13 @@ class Charge(Message):
     adjacency: Literal["ZeroOut", "Replacement"] = "ZeroOut"
     clip_norm: float = Field(gt=0)
     noise_multiplier: float = Field(gt=0)
+    within: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        exclude_if=lambda value: value is None,
+        description="Share of the sites whose updates were within the clip norm, with noise: the next norm follows from it.",
+    )
     releases: int | None = Field(
         None,
         ge=1,

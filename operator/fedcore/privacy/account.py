@@ -7,7 +7,7 @@ that comes to nothing costs nothing. It is of one site: whatever the site's data
 import math
 from dataclasses import dataclass, replace
 
-from fedapi.wire.privacy import Mode, Privacy
+from fedapi.wire.privacy import Charge, Mode, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
 
@@ -24,11 +24,13 @@ class Account:
     squares: float = 0.0  # the sum of mu^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
+    counted: Charge | None = None  # the last that counted how many updates were within its clip norm
 
     def with_commit(self, commit: CommitRecord) -> "Account":
         """After one more commit."""
         if (charge := commit.privacy) is not None:
-            return self.charged(charge.noise_multiplier, charge.mu)
+            counted = self.counted if charge.within is None else charge
+            return replace(self.charged(charge.noise_multiplier, charge.mu), counted=counted)
         trained = commit.round > 0 and not commit.skipped and commit.rolled_back_to is None
         return replace(self, unprotected=self.unprotected + 1) if trained else self
 

@@ -7,9 +7,9 @@ sent, so every plan is charged for, and those of a round are charged for by whic
 
 import math
 
-from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
+from fedapi.wire.privacy import Charge, Mechanism, Privacy, SiteNoise
 from fedapi.wire.store import PlanRecord
-from fedcore.privacy import account
+from fedcore.privacy import account, adaptive
 from fedcore.privacy.account import Account
 from fedcore.rounds import lines
 from fedcore.rounds.state import End, State
@@ -24,11 +24,22 @@ def mechanism(state: State, denominator: int) -> Mechanism | None:
         return None
     return Mechanism(
         mode=asked.mode,
-        clip_norm=asked.clip_norm,
+        clip_norm=clip_norm(state, asked),
         clipping=asked.clipping,
         noise_multiplier=noise,
         delta=asked.delta,
         denominator=denominator,
+        count_noise=adaptive.count_noise(asked.adaptive.count_noise, noise, denominator) if asked.adaptive else None,
+    )
+
+
+def clip_norm(state: State, asked: Privacy) -> float:
+    """Of the next round: as it is asked for, or what follows from the last that was counted."""
+    moving, last = asked.adaptive, state.account.counted
+    if moving is None or last is None or last.within is None:
+        return asked.clip_norm
+    return adaptive.next_norm(
+        last.clip_norm, last.within, moving.target_quantile, moving.learning_rate, asked.clip_norm
     )
 
 
@@ -62,8 +73,11 @@ def end(state: State, now: float) -> End | None:
     return End("Succeeded" if rounds else "Failed", SPENT, text, now)
 
 
-def charge(state: State, plan: PlanRecord) -> Charge | None:
-    """What the commit of a planned round releases. Whether updates came or not: that is a part of what is told."""
+def charge(state: State, plan: PlanRecord, within: float | None = None) -> Charge | None:
+    """What the commit of a planned round releases. Whether updates came or not: that is a part of what is told.
+
+    `within`: the share of the sites whose updates were within the clip norm, where its fold has counted.
+    """
     done = plan.privacy
     if done is None:
         return sent_charge(state)
@@ -73,6 +87,7 @@ def charge(state: State, plan: PlanRecord) -> Charge | None:
         noise_multiplier=done.noise_multiplier,
         epsilon=state.account.charged(done.noise_multiplier).epsilon(done.delta),
         delta=done.delta,
+        within=within,
     )
 
 

@@ -157,7 +157,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         anomalies=anomalies.recorded(state, folded.judged),
         rollbacks=recorded(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, attempt.plan),
+        privacy=budget.charge(state, attempt.plan, folded.within),
     ).sealed()
 
 
