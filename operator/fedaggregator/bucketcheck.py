@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fedaggregator.ports import Clock
-from fedaggregator.status import time_text
+from fedaggregator.timetext import time_text
 from fedapi.crd.job_status import StorageFinding, StorageStatus
 from fedapi.wire import location
 from fedapi.wire.location import S3, Cloud

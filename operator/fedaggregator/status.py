@@ -7,19 +7,17 @@ import heapq
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from fedaggregator import anomalystatus
+from fedaggregator.timetext import time_text
 from fedapi.crd import job_status as api
-from fedapi.crd.anomalies import MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, SuspendedSite
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.anomalies.record import Noted
 from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, window
-from fedcore.rounds.anomalies import incomparable
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -47,7 +45,7 @@ def status(
         goodput=_goodput(state),
         clients=_clients(state),
         participation=_participation(state),
-        anomalies=_anomalies(state),
+        anomalies=anomalystatus.anomalies(state),
         model=_model(state),
         privacy=_privacy(state),
         rollback=_rollback(state),
@@ -57,11 +55,6 @@ def status(
         attestation=attestation,
         queue_trouble=None if state.phase is Phase.FINISHED else queue_trouble[:1024] or None,
     ).dump()
-
-
-def time_text(at: float) -> str:
-    """Seconds since the epoch as RFC 3339, to the second."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _outcome(state: State) -> api.Outcome | None:
@@ -239,32 +232,6 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
     if attempt.closed is not None and not window.is_asynchronous(state.config):
         return "Late"
     return "Waiting" if planning.unheard(state, name) else "Training"
-
-
-def _anomalies(state: State) -> AnomaliesStatus | None:
-    """What the records of the rounds say, where anomalies are looked for."""
-    if state.config.anomalies is None:
-        return None
-    known, suspended = state.known_anomalies, sorted(state.roster.suspended)
-    return AnomaliesStatus(
-        total=known.total,
-        recent=[_anomaly(noted) for noted in known.recent],
-        suspended=[SuspendedSite(name=name, round=known.suspended[name].round) for name in suspended][:MAX_SUSPENDED],
-        message=incomparable(state.tip),
-    )
-
-
-def _anomaly(noted: Noted) -> AnomalyStatus:
-    anomaly = noted.anomaly
-    return AnomalyStatus(
-        client=anomaly.client,
-        round=noted.round,
-        attempt=anomaly.attempt,
-        action=anomaly.action,
-        reasons=[fact.kind for fact in anomaly.facts],
-        message=anomaly.text[:1024],
-        time=time_text(noted.at),
-    )
 
 
 def _model(state: State) -> api.ModelStatus | None:

@@ -137,6 +137,7 @@ def _as_text(name: str) -> str:
 
 def _metrics(row: Row) -> Iterator[tuple[str, float]]:
     yield from ((f"norm[{site}]", norm) for site, norm in row.norms.items())
+    yield from ((f"cosine[{site}]", cosine) for site, cosine in row.cosines.items())
     for scope, measured in (("", row.evaluation), ("held_out.", row.held_out), ("requested.", row.requested)):
         for name, value in measured.metrics.items() if measured else ():
             yield f"{scope}{name}", value

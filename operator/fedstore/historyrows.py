@@ -59,6 +59,7 @@ class Row:
     skipped: str
     anomalies: Mapping[str, str]  # by site what is anomalous about its update, in any attempt
     norms: Mapping[str, float]  # lengths of updates in the round, by site, where they are judged
+    cosines: Mapping[str, float]  # of them to the mean direction of the others, where directions are looked at
     training: Metrics  # as the sites' trainings report them, weighted by their samples
     evaluation: Measured | None  # by the sites that train
     held_out: Measured | None  # by those that are held out
@@ -184,6 +185,7 @@ def _row(
         skipped=commit.skipped,
         anomalies={each.client: each.text for each in commit.anomalies},
         norms={each.client: each.norm for each in commit.participants[:most] if each.norm is not None},
+        cosines={each.client: each.cosine for each in commit.participants[:most] if each.cosine is not None},
         training=commit.training_metrics,
         evaluation=None if record is None else _trained(record, most),
         held_out=_apart([each for each in others if each.held_out], missing, most),

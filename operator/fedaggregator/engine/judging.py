@@ -3,7 +3,7 @@
 Called by the interpreter. What is read is verified, as in the fold itself; the same updates give the same judgement.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 import numpy as np
@@ -16,6 +16,7 @@ from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.layout import Layout
 from fedapi.wire.site import UPDATE
+from fedcore.anomalies import directions
 from fedcore.anomalies.judging import Measured, anomalous
 from fedcore.anomalies.lengths import Lengths
 from fedcore.anomalies.record import UNJUDGED, Judged
@@ -58,13 +59,24 @@ def judged(
 def _judged(order: Fold, judging: Judging, measured: Measured) -> Judged:
     norms = dict(zip(measured.clients, measured.lengths.norms, strict=True))
     settings = judging.settings
+    found = anomalous(settings, measured)
     return Judged(
         norms,
         tuple(
             Anomaly(client=client, attempt=order.attempt, action=settings.action, norm=norms[client], facts=facts)
-            for client, facts in anomalous(settings, measured).items()
+            for client, facts in found.items()
         ),
+        _cosines(measured, found),
     )
+
+
+def _cosines(measured: Measured, found: Collection[str]) -> dict[str, float]:
+    """Where inner products were made."""
+    if measured.gram is None:
+        return {}
+    out = [at for at, client in enumerate(measured.clients) if client in found]
+    told = zip(measured.clients, directions.to_others(measured.gram, out), strict=True)
+    return {client: cosine for client, cosine in told if cosine is not None}
 
 
 @contextmanager

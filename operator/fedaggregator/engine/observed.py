@@ -69,6 +69,7 @@ def durable(effect: Effect) -> None:
     """An effect became durable."""
     match effect:
         case Commit(commit) if commit.rolled_back_to is not None:
+            _anomalous(commit.round, (each for each in commit.anomalies if each.is_suspect))
             told("rolled back", round=commit.round, to=commit.rolled_back_to, model=commit.model.sha256)
         case Commit(commit) if commit.skipped:
             metrics.ROUNDS_SKIPPED.labels(commit.skipped).inc()

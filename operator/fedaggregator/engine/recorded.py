@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
-from fedapi.wire.anomalies import Anomaly
+from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.issues import Method
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UpdateManifest
@@ -59,6 +59,8 @@ def committed(ledger: Ledger, commit: CommitRecord) -> None:
     """HEAD reaches a commit."""
     ledger.counted()
     _left_out(ledger, commit.round, commit.attempt, commit.anomalies)
+    for undoing in commit.undoings:
+        _undone(ledger, commit.round, undoing)
     ledger.append(
         "committed",
         round=commit.round,
@@ -157,6 +159,17 @@ def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Ano
             ledger.append(
                 "refused", client=each.client, round=round_, attempt=attempt, code="Anomalous", message=each.text
             )
+
+
+def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:
+    """What an anomaly has undone, or, as an alert, why nothing was."""
+    told: dict[str, str | int | None] = {
+        "cause": undoing.cause, "client": undoing.client or None, "anomaly": undoing.round, "round": committed,
+    }  # fmt: skip
+    if undoing.refused:
+        ledger.append("alert", reason="NotUndone", message=undoing.refused, **told)
+        return
+    ledger.append("undone", to=undoing.to, rounds=[str(each) for each in undoing.rounds], **told)
 
 
 def _failed(ledger: Ledger, failure: FailureRecord) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fedaggregator.adapters import verifier as verifiers
 from fedaggregator.adapters.guestagent import GuestAgent
 from fedaggregator.errors import EvidenceUnavailableError, FatalError, RequestRefusedError
-from fedaggregator.status import time_text
+from fedaggregator.timetext import time_text
 from fedapi.crd.job_status import AttestationStatus
 from fedapi.outcome import Exit
 from fedapi.wire import appraisal

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedapi.crd.anomaly_rollback import ROLLED_BACK, AnomalyRollbacks, RollBack
 from fedapi.crd.fields import LIST_TYPE, Decimal, Name, Part, Short, StatusPart, Text, listed_by, rule, rules
 from fedapi.crd.privacy import CENTRAL
 from fedapi.jsonvalue import Json
-from fedapi.wire.anomalies import Action, AnomalySettings, Kind
+from fedapi.wire.anomalies import Action, AnomalySettings, Kind, RollbackSettings
 from fedapi.wire.anomalies import Readmission as Told
 
 MAX_READMITTED = 100
@@ -48,6 +49,7 @@ ANOMALIES = (
         "rounds 0 trains nothing, so that there is no update to judge: remove anomalies",
         ".anomalies",
     ),
+    *ROLLED_BACK,
 )
 
 
@@ -78,7 +80,8 @@ class Anomalies(Part):
     action: Action = Field(
         "Warn",
         description="Warn: it is told and counts all the same. Exclude: it is left out of its round, as if it had been refused; quorum is "
-        "judged by those that are left. Suspend: also, its site is selected no more until `readmit` names it.",
+        "judged by those that are left. Suspend: also, its site is selected no more until `readmit` names it. RollBack: also, rounds that have "
+        "earlier updates of it are undone, as `rollBack` says.",
     )
     norm_factor: Decimal = Field(
         "10",
@@ -106,6 +109,9 @@ class Anomalies(Part):
             rule("double(self) >= -1.0 && double(self) <= 1.0", "minCosine must be from -1 to 1, for example '-0.5'")
         ),
     )
+    roll_back: RollBack | None = Field(
+        None, description="With action RollBack: how far, how often and for what else the job goes back by itself."
+    )
     readmit: Annotated[list[Readmission], Field(max_length=MAX_READMITTED, json_schema_extra=listed_by("client"))] = (
         Field(default_factory=list, description="Sites whose anomalies are settled, each up to a round.")
     )
@@ -119,10 +125,14 @@ class Anomalies(Part):
             layer_factor=float(self.layer_factor),
             min_cosine=None if self.min_cosine is None else float(self.min_cosine),
             readmit=tuple(Told(client=each.client, through_round=each.through_round) for each in self.readmit),
+            rollback=self._rollback() if self.action == "RollBack" else None,
         )
 
+    def _rollback(self) -> RollbackSettings:
+        return self.roll_back.told() if self.roll_back else RollbackSettings()
 
-Reasons = Annotated[list[Kind], Field(max_length=4, json_schema_extra={LIST_TYPE: "atomic"})]
+
+Reasons = Annotated[list[Kind], Field(max_length=5, json_schema_extra={LIST_TYPE: "atomic"})]
 
 
 class AnomalyStatus(StatusPart):
@@ -131,7 +141,9 @@ class AnomalyStatus(StatusPart):
     client: Name = Field(description="Name of the FLClient.")
     round: int = Field(description="Its round.", ge=0)
     attempt: int = Field(1, description="And attempt.", ge=1)
-    action: Action = Field(description="What was done: Warn counts, Exclude and Suspend do not.")
+    action: Action = Field(
+        description="What was done: Warn counts, the others do not. One with MetricCollapsed counted until it was undone."
+    )
     reasons: Reasons = Field(default_factory=list, description="What is anomalous about it.")
     message: Text = Field("", description="The same with its numbers.")
     time: str = Field(description="When it was recorded.", json_schema_extra={"format": "date-time"})
@@ -153,6 +165,10 @@ class AnomaliesStatus(StatusPart):
     )
     suspended: Annotated[list[SuspendedSite], Field(max_length=MAX_SUSPENDED, json_schema_extra=listed_by("name"))] = (
         Field(default_factory=list, description="Sites that are suspended (at most 100).")
+    )
+    suspended_total: int = Field(0, description="How many are.", ge=0)
+    rollbacks: AnomalyRollbacks = Field(
+        default_factory=list, description="Anomalies for which rounds were to be undone (at most 20), newest first."
     )
     message: Text = Field(
         "",

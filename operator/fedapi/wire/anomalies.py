@@ -9,9 +9,12 @@ from pydantic import Field
 
 from fedapi.wire.message import Message
 
-Action = Literal["Warn", "Exclude", "Suspend"]
-Kind = Literal["NormAboveOthers", "NormAboveOwn", "LayerAboveOthers", "AgainstOthers"]
+Action = Literal["Warn", "Exclude", "Suspend", "RollBack"]
+Kind = Literal["NormAboveOthers", "NormAboveOwn", "LayerAboveOthers", "AgainstOthers", "MetricCollapsed"]
+Cause = Literal["AnomalousUpdate", "MetricCollapsed"]
 FACTOR = 10.0  # how many times longer is anomalous, where nobody says otherwise
+SUSPECT_FACTOR = 3.0  # and how many times longer makes a site the suspect of a collapse
+LOOKBACK_ROUNDS, MAX_ROLLBACKS = 5, 3
 
 
 class Readmission(Message):
@@ -19,6 +22,23 @@ class Readmission(Message):
 
     client: str
     through_round: int = Field(ge=0)
+
+
+class MetricCollapse(Message):
+    """When the metric of a committed model has collapsed."""
+
+    metric: str
+    goal: Literal["Maximize", "Minimize"] = "Maximize"
+    tolerance: float = Field(gt=0, description="By how much it may be worse than the best before.")
+    suspect_factor: float = Field(SUSPECT_FACTOR, gt=1)
+
+
+class RollbackSettings(Message):
+    """How far, how often and for what else a job goes back."""
+
+    lookback_rounds: int = Field(LOOKBACK_ROUNDS, ge=2)
+    max_rollbacks: int = Field(MAX_ROLLBACKS, ge=1)
+    collapse: MetricCollapse | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class AnomalySettings(Message):
@@ -32,6 +52,9 @@ class AnomalySettings(Message):
         None, ge=-1, le=1, description="To the mean direction of the others; absent: directions are not looked at."
     )
     readmit: tuple[Readmission, ...] = ()
+    rollback: RollbackSettings | None = Field(
+        None, exclude_if=lambda value: value is None, description="Of action RollBack, and of no other."
+    )
 
     def readmitted(self, client: str) -> int:
         """The round up to which a site's anomalies are settled; -1: none is."""
@@ -45,6 +68,7 @@ class Fact(Message):
     value: float = Field(description="How many times longer, or the cosine.")
     limit: float
     layer: str = Field("", exclude_if=lambda value: not value, description="Of LayerAboveOthers: the tensor.")
+    metric: str = Field("", exclude_if=lambda value: not value, description="Of MetricCollapsed: which.")
 
     @property
     def text(self) -> str:
@@ -59,6 +83,8 @@ class Fact(Message):
                 return f"its part {self.layer!r} is {times}"
             case "AgainstOthers":
                 return f"its cosine to the others is {self.value:.4g} (limit {self.limit:.4g})"
+            case "MetricCollapsed":
+                return f"with it {self.metric} became {self.value:.4g} (limit {self.limit:.4g})"
 
 
 class Anomaly(Message):
@@ -73,9 +99,35 @@ class Anomaly(Message):
     @property
     def is_excluded(self) -> bool:
         """Whether the update was left out of the round."""
-        return self.action != "Warn"
+        return self.action != "Warn" and not self.is_suspect
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether nothing was wrong with the update when it was judged, and its model has collapsed since."""
+        return any(fact.kind == "MetricCollapsed" for fact in self.facts)
+
+    @property
+    def suspends(self) -> bool:
+        """Whether its site is selected no more."""
+        return self.action in ("Suspend", "RollBack")
 
     @property
     def text(self) -> str:
         """The same for a person."""
         return "; ".join(f"{fact.kind}: {fact.text}" for fact in self.facts)
+
+
+class Undoing(Message):
+    """What became of an anomaly that rounds are to be undone for. It is decided once, whatever else happens."""
+
+    cause: Cause
+    round: int = Field(ge=0, description="Of AnomalousUpdate that of the update; of MetricCollapsed that of the model.")
+    client: str = Field("", description="Without whom the job goes on; empty: nobody was found.")
+    to: int | None = Field(None, ge=0, description="The last round before it.")
+    rounds: tuple[int, ...] = Field((), description="Those whose updates are in the model no more.")
+    refused: str = Field("", exclude_if=lambda value: not value, description="Why nothing was done.")
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells it from all others."""
+        return self.cause, self.round, self.client if self.cause == "AnomalousUpdate" else ""

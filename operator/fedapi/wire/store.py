@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fedapi.wire import version1
-from fedapi.wire.anomalies import Anomaly, AnomalySettings
+from fedapi.wire.anomalies import Anomaly, AnomalySettings, Undoing
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
@@ -199,6 +199,13 @@ class Participant(Message):
     norm: float | None = Field(
         None, ge=0, exclude_if=lambda value: value is None, description="Its Euclidean length, where it was judged."
     )
+    cosine: float | None = Field(
+        None,
+        ge=-1.001,
+        le=1.001,
+        exclude_if=lambda value: value is None,
+        description="To the mean direction of the others of its round, where directions were looked at.",
+    )
     order: Order | None = Field(
         None,
         exclude_if=lambda value: value is None,
@@ -273,6 +280,9 @@ class CommitRecord(Record):
     )
     rollbacks: tuple[Rollback, ...] = Field(
         (), exclude_if=lambda value: not value, description="Decided since the commit before, this one included."
+    )
+    undoings: tuple[Undoing, ...] = Field(
+        (), exclude_if=lambda value: not value, description="The same of anomalies that rounds are to be undone for."
     )
     ledger: Anchor | None = Field(
         None,

@@ -26,6 +26,18 @@ def against(gram: Array, least: float, judged: Collection[int], out: frozenset[i
     return found
 
 
+def to_others(gram: Array, out: Collection[int]) -> list[float | None]:
+    """Of each update its cosine to the mean direction of the others, without those that are anomalous; None where there is none.
+
+    To 4 digits: inner products depend on the processor in digits beyond.
+    """
+    cosines = _cosines(gram)
+    among = [at for at in range(len(cosines)) if at not in out and cosines[at][at] > 0]
+    found = {at: _to_others(cosines, sorted({*among, at}), at) for at in range(len(cosines)) if cosines[at][at] > 0}
+    alone = {at for at in found if not set(among) - {at}}
+    return [None if at in alone or at not in found else float(f"{found[at]:.4g}") for at in range(len(cosines))]
+
+
 def _to_others(cosines: Sequence[Sequence[float]], among: Sequence[int], at: int) -> float:
     """The cosine of one to the sum of the directions of the others; 0 where these cancel each other."""
     others = [each for each in among if each != at]

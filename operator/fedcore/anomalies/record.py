@@ -33,7 +33,7 @@ class Record:
         if not anomalies:
             return self
         new = [Noted(round_, at, anomaly) for anomaly in anomalies]
-        suspended = {each.anomaly.client: each for each in new if each.anomaly.action == "Suspend"}
+        suspended = {each.anomaly.client: each for each in new if each.anomaly.suspends}
         return replace(
             self,
             recent=(*new[::-1], *self.recent)[:RECENT],
@@ -55,10 +55,11 @@ NONE = Record()
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of the judgement of a round's updates: the length of each, and which are anomalous."""
+    """What became of the judgement of a round's updates: the length of each, its direction, and which are anomalous."""
 
     norms: Mapping[str, float] = field(default_factory=dict)
     anomalies: tuple[Anomaly, ...] = ()
+    cosines: Mapping[str, float] = field(default_factory=dict)  # to the others, where directions are looked at
 
     @property
     def excluded(self) -> frozenset[str]:

@@ -25,6 +25,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "attemptFailed": "an attempt ended without a commit",
         "evaluated": "a model was measured",
         "committed": "a round happened",
+        "undone": "updates are in the model no more, because of an anomaly",
         "alert": "somebody should look",
         "ended": "training is over",
     }

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from fedapi.wire.anomalies import Undoing
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import UPDATE, UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
+from fedcore.anomalies.record import Judged
 from fedcore.rounds import (
     anomalies,
     broadcasting,
@@ -23,7 +25,7 @@ from fedcore.rounds import (
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
-from fedcore.rounds.state import Attempt, Closing, Contribution, Decided, End, Kept, Phase, State
+from fedcore.rounds.state import Attempt, Closing, Contribution, Decided, End, Kept, Phase, State, Undone
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
@@ -115,7 +117,7 @@ def _needed(state: State) -> set[int]:
     scores = evaluation.counting(state)
     best = evaluation.best(state.config.stop, scores)
     unmeasured = {score.round for score in scores if not score.metrics}  # any of them may be the best
-    sought = {state.seeking.asked.round} if state.seeking else set()
+    sought = {each.asked.round for each in (state.seeking, state.undoing) if each is not None}
     asked = state.requested
     evaluated = {asked.asked.round} if asked and not asked.over else set()
     return unmeasured | sought | evaluated | ({best.round} if best else set())
@@ -143,7 +145,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         hub_state=folded.hub_state,
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
-        participants=tuple(_participant(state, m, attempt.plan, folded.judged.norm_of(m.client)) for m in manifests),
+        participants=tuple(_participant(state, m, attempt.plan, folded.judged) for m in manifests),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,
@@ -156,6 +158,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         broadcast_bytes=attempt.plan.broadcast.object.size if attempt.plan.broadcast else None,
         anomalies=anomalies.recorded(state, folded.judged),
         rollbacks=recorded(state),
+        undoings=undone(state),
         ledger=state.ledger,
         privacy=budget.charge(state, attempt.plan, folded.within),
     ).sealed()
@@ -178,6 +181,17 @@ def recorded(state: State) -> tuple[Rollback, ...]:
     return tuple(Rollback(round=each.asked.round, id=each.asked.id, refused=each.refused) for each in news)
 
 
+def undone(state: State) -> tuple[Undoing, ...]:
+    """What the next commit says of anomalies for which nothing could be undone since the last."""
+    return tuple(each.undoing for each in state.undone if each.commit is None)
+
+
+def with_undoings(state: State, commit: CommitRecord) -> tuple[Undone, ...]:
+    """The decided anomalies, with those that a commit records."""
+    known = tuple(each for each in state.undone if each.commit is not None)
+    return (*known, *(Undone(each, commit.round, commit.committed_at) for each in commit.undoings))
+
+
 def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     """The decided values, with those that a commit records."""
     known = tuple(each for each in state.decided if each.commit is not None)
@@ -185,7 +199,7 @@ def settled(state: State, commit: CommitRecord) -> tuple[Decided, ...]:
     return (*known, *new)
 
 
-def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, norm: float | None) -> Participant:
+def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, judged: Judged) -> Participant:
     order = Order(round=manifest.round, attempt=manifest.attempt)
     return Participant(
         client=manifest.client,
@@ -194,7 +208,8 @@ def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, norm:
         steps=manifest.steps,
         training_s=manifest.training_s,
         sent_bytes=sum(ref.size for ref in manifest.objects),
-        norm=norm,
+        norm=judged.norm_of(manifest.client),
+        cosine=judged.cosines.get(manifest.client),
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
         signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
     )
@@ -212,6 +227,7 @@ def with_tip(state: State, commit: CommitRecord, measured: EvaluationRecord | No
         history=history,
         line=lines.line(history) if commit.rolled_back_to is not None else state.line and state.line | {commit.round},
         decided=settled(state, commit),
+        undone=with_undoings(state, commit),
         tip_selected=selected,
         attempt=1,
         void=(),

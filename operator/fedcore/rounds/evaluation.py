@@ -73,6 +73,14 @@ def record(state: State) -> EvaluationRecord | None:
     )
 
 
+def is_measured(state: State, now: float) -> bool:
+    """Whether the evaluate-only step after the last round waits for nobody any more."""
+    if state.closing is None:
+        return False
+    waiting = state.closing.expected - state.reports.keys() - state.excused - heldout.done(state)
+    return not waiting & (state.roster.eligible | state.roster.held_out) or now >= state.closing.until
+
+
 def scored(scores: tuple[Score, ...], evaluation: EvaluationRecord | None) -> tuple[Score, ...]:
     """The scores with that of an evaluation; one without metrics (no site has test data) says nothing."""
     if evaluation is None or not evaluation.metrics:

@@ -23,6 +23,7 @@ from fedcore.rounds import (
     reopening,
     rollback,
     signatures,
+    undoing,
 )
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
@@ -121,6 +122,9 @@ def following(state: State, now: float) -> Step:
     asked_for = by_request(state, now)
     if asked_for[0] is not state:
         return asked_for
+    going_back = undoing.due(state, now)
+    if going_back[0] is not state or undoing.is_awaited(state):
+        return going_back
     match state.phase:
         case Phase.COLLECTING:
             return closing.closed(without_lost(state, now), now)
@@ -277,16 +281,13 @@ def _found(state: State, event: _Found) -> State:
         case BroadcastLost():
             return broadcasting.lost(state, event)
         case RoundFound() | RoundLost():
-            return rollback.answered(state, event)
+            return undoing.answered(rollback.answered(state, event), event, event.now)
         case ModelFound() | ModelLost():
             return evaluation_requests.found(state, event)
 
 
 def _evaluation_closed(state: State, now: float) -> Step:
-    if state.closing is None or state.tip is None:
-        return state, ()
-    waiting = state.closing.expected - state.reports.keys() - state.excused - heldout.done(state)
-    if waiting & (state.roster.eligible | state.roster.held_out) and now < state.closing.until:
+    if state.closing is None or state.tip is None or not evaluation.is_measured(state, now):
         return state, ()
     measured = evaluation.final(state)
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, state.tip.attempt),) if measured else ()

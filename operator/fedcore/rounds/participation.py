@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fedapi.wire.store import CommitRecord
 
 RECENT = 3  # trainings of a site that are remembered
-USUAL = 20  # lengths of updates: what is usual is their median
+USUAL = 20  # updates of a site that are remembered with their lengths: what is usual is their median
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Participation:
     missed_round: int = 0  # the last round at all that it was selected for in vain
     missed_s: float = 0.0  # how long those since its last update were open, at most
     training_s: tuple[float, ...] = ()  # of its last updates, newest first
+    rounds: tuple[int, ...] = ()  # the last that have its update, newest first
     norms: tuple[tuple[int, float], ...] = ()  # round and length of those that were judged and are not anomalous, too
 
     @property
@@ -54,6 +55,7 @@ def with_newer(known: Known, commit: CommitRecord) -> dict[str, Participation]:
             missed=0,
             missed_s=0.0,
             training_s=(training_s, *before.training_s)[:RECENT],
+            rounds=(commit.round, *before.rounds)[:USUAL],
             norms=(*norms.get(client, ()), *before.norms)[:USUAL],
         )
     for client in commit.missed:
@@ -73,6 +75,7 @@ def with_older(known: Known, commit: CommitRecord) -> dict[str, Participation]:
             accepted=after.accepted + 1,
             last_round=after.last_round or commit.round,
             training_s=(*after.training_s, training_s)[:RECENT],
+            rounds=(*after.rounds, commit.round)[:USUAL],
             norms=(*after.norms, *norms.get(client, ()))[:USUAL],
         )
     for client in commit.missed:

@@ -121,6 +121,7 @@ def _history(state: State, log: Log) -> State:
             tip_sha256=log.head.commit_sha256,
             history=(*state.history, Kept.of(commit)),
             decided=committing.settled(state, commit),
+            undone=committing.with_undoings(state, commit),
             effort=state.effort.with_commit(commit),
             anomalies=state.anomalies.with_newer(commit.round, commit.committed_at, commit.anomalies),
             account=state.account.with_commit(commit),

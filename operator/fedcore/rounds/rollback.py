@@ -7,6 +7,7 @@ comes to nothing: it has not failed.
 
 from dataclasses import replace
 
+from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
 from fedcore.rounds import anomalies, budget, committing, effort, evaluation
@@ -28,7 +29,7 @@ def due(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return replace(state, seeking=Seeking(asked)), (FindRound(asked),)
     if state.seeking.commit is None or state.phase is Phase.FOLDING:  # the round that is being made is committed first
         return state, ()
-    return _rolled_back(state, state.seeking, state.seeking.commit, now)
+    return gone_back(state, state.seeking, state.seeking.commit, now)
 
 
 def answered(state: State, event: RoundFound | RoundLost) -> State:
@@ -49,33 +50,57 @@ def _refused(state: State, asked: RollbackTo) -> str:
         return f"round {last} is the last committed round: training goes on from its model as it is"
     if asked.round > last:
         return f"round {asked.round} is not committed: {f'choose one of 0 to {last - 1}' if last > 0 else 'no round is yet'}"
+    return not_kept(state, asked.round)
+
+
+def not_kept(state: State, round_: int) -> str:
+    """That the model of a committed round was deleted; empty where it is there."""
     keep = committing.kept_objects(state)
-    kept = [round_ for round_, entry in enumerate(state.history[:-1]) if entry.model in keep]
-    if asked.round in kept:
+    kept = [each for each, entry in enumerate(state.history[:-1]) if entry.model in keep]
+    if round_ in kept:
         return ""
     named = ", ".join(map(str, kept[-_SHOWN:])) or "none before it"
-    return f"the model of round {asked.round} is not kept (spec.storage.history.keep): kept are {named}"
+    return f"the model of round {round_} is not kept (spec.storage.history.keep): kept are {named}"
 
 
 def _with_refusal(state: State, asked: RollbackTo, refused: str) -> State:
     return replace(state, decided=(*state.decided, Decided(asked, refused[:900])), seeking=None)
 
 
-def _rolled_back(state: State, seeking: Seeking, to: CommitRecord, now: float) -> tuple[State, tuple[Effect, ...]]:
-    """The commit of the older model. An attempt under way is void: its sites are told to drop it."""
+def gone_back(
+    state: State,
+    seeking: Seeking,
+    to: CommitRecord,
+    now: float,
+    undoings: tuple[Undoing, ...] = (),
+    suspects: tuple[Anomaly, ...] = (),
+) -> tuple[State, tuple[Effect, ...]]:
+    """The commit of the older model. An attempt under way is void: its sites are told to drop it.
+
+    `undoings`: because of these anomalies, and not of spec.rollbackTo; `suspects`: who is selected no more from then on.
+    """
     tip, measured = state.tip, evaluation.final(state)
     if tip is None:
         return state, ()
-    commit = _commit(state, seeking.asked, to, measured, now)
+    asked = () if undoings else (Rollback(round=seeking.asked.round, id=seeking.asked.id),)
+    commit = _commit(state, asked, to, measured, now).model_copy(
+        update={
+            "anomalies": (*anomalies.recorded(state), *suspects),
+            "undoings": (*committing.undone(state), *undoings),
+        }
+    )
+    commit = commit.sealed()
     effects: tuple[Effect, ...] = (WriteEvaluation(measured, tip.attempt),) if measured else ()
-    state = committing.with_tip(replace(state, seeking=None, carried={}), commit, measured, 0)
+    state = committing.with_tip(
+        replace(state, seeking=None, undoing=None, closing=None, carried={}), commit, measured, 0
+    )
     made = {client: replace(site, committed=seeking.made.get(client)) for client, site in state.sites.items()}
     state = state.with_sites(made)
     return state, (*effects, Commit(commit), committing.discard(state, commit))
 
 
 def _commit(
-    state: State, asked: RollbackTo, to: CommitRecord, measured: EvaluationRecord | None, now: float
+    state: State, asked: tuple[Rollback, ...], to: CommitRecord, measured: EvaluationRecord | None, now: float
 ) -> CommitRecord:
     under_way = state.current.plan.attempt + 1 if state.current else state.attempt  # a plan has that folder alone
     return CommitRecord(
@@ -94,8 +119,7 @@ def _commit(
         rolled_back_to=to.round,
         lost_s=state.spent_s
         + (effort.trained_s(state.current.accepted, now - state.current.plan.planned_at) if state.current else 0.0),
-        anomalies=anomalies.recorded(state),
-        rollbacks=(*committing.recorded(state), Rollback(round=asked.round, id=asked.id)),
+        rollbacks=(*committing.recorded(state), *asked),
         ledger=state.ledger,
         privacy=budget.sent_charge(state),
-    ).sealed()
+    )

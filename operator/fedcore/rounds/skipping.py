@@ -48,6 +48,7 @@ def skipped(state: State, reason: str, now: float, *, awaited: bool = False) -> 
         skipped=reason,
         anomalies=anomalies.recorded(state),
         rollbacks=committing.recorded(state),
+        undoings=committing.undone(state),
         ledger=state.ledger,
         privacy=budget.sent_charge(state),
     ).sealed()

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Literal
 
+from fedapi.wire.anomalies import Undoing
 from fedapi.wire.compression import Broadcast, Encoding
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.layout import Layout
@@ -157,8 +158,17 @@ class Decided:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """An anomaly that rounds were to be undone for, and what became of it."""
+
+    undoing: Undoing
+    commit: int | None = None  # the round that records it, and did it where it is not refused; None: not recorded yet
+    at: float | None = None  # when that was
+
+
+@dataclass(frozen=True)
 class Seeking:
-    """A value of spec.rollbackTo that is being carried out."""
+    """A value of spec.rollbackTo, or what an anomaly asks for, that is being carried out."""
 
     asked: RollbackTo
     commit: CommitRecord | None = None  # of that round, once its model was seen whole; without who took part
@@ -267,6 +277,8 @@ class State:
     closing: Closing | None = None
     decided: tuple[Decided, ...] = ()  # oldest first
     seeking: Seeking | None = None
+    undone: tuple[Undone, ...] = ()  # oldest first
+    undoing: Seeking | None = None  # because of an anomaly
     sites: Mapping[str, Site] = field(default_factory=dict)
     end: End | None = None
     ledger: Anchor | None = field(default=None, compare=False)  # all that is told by now: what the next commit binds

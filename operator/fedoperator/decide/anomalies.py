@@ -14,6 +14,7 @@ from fedoperator.decide.facts import Fact, clipped
 from fedoperator.decide.reasons import ConditionType, EventReason, Reason
 
 _SHOWN, _LONGEST = 10, 600  # sites in a message, and characters of its first part
+_LONGEST_UNDONE = 350  # and of what was undone
 
 
 def fact(context: JobContext) -> Fact | None:
@@ -23,15 +24,25 @@ def fact(context: JobContext) -> Fact | None:
     told, round_ = context.status.anomalies, context.status.round
     if told is None or round_ is None:
         return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
-    last = last_of(told)
-    if told.recent and told.recent[0].round >= max(1, round_.committed):
-        return Fact("False", Reason.ANOMALOUS_UPDATES, last)
-    if told.suspended:
-        return Fact("False", Reason.SITES_SUSPENDED, clipped(f"{last}; {_suspended(told)}"))
+    last = "; ".join(part for part in (last_of(told), undone(told)) if part)
+    if (wrong := _wrong(told, round_.committed, last)) is not None:
+        return wrong
     if round_.committed == 0:
         return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
     said = told.message or "no update of the newest round is anomalous"
     return Fact("True", Reason.NO_ANOMALIES, clipped(f"{last}; {said}" if last else said))
+
+
+def _wrong(told: AnomaliesStatus, committed: int, last: str) -> Fact | None:
+    """What somebody should look at; `last`: the last anomalies in words."""
+    newest = told.rollbacks[0] if told.rollbacks else None
+    if told.recent and told.recent[0].round >= max(1, committed):
+        return Fact("False", Reason.ANOMALOUS_UPDATES, clipped(last))
+    if newest is not None and newest.result == "Refused" and newest.committed >= committed:
+        return Fact("False", Reason.ROUNDS_NOT_UNDONE, clipped(last))
+    if told.suspended:
+        return Fact("False", Reason.SITES_SUSPENDED, clipped(f"{last}; {_suspended(told)}"))
+    return None
 
 
 def last_of(told: AnomaliesStatus | None) -> str:
@@ -44,9 +55,17 @@ def last_of(told: AnomaliesStatus | None) -> str:
     return f"the last of {told.total} anomalous updates: {named}"[:_LONGEST]
 
 
+def undone(told: AnomaliesStatus | None) -> str:
+    """What the last anomaly that rounds were to be undone for has done; empty where there was none."""
+    if told is None or not told.rollbacks:
+        return ""
+    return told.rollbacks[0].message[:_LONGEST_UNDONE]
+
+
 def _suspended(told: AnomaliesStatus) -> str:
     named = ", ".join(f"{each.name} (round {each.round})" for each in told.suspended[:_SHOWN])
-    more = f" and {len(told.suspended) - _SHOWN} more" if len(told.suspended) > _SHOWN else ""
+    others = max(told.suspended_total, len(told.suspended)) - _SHOWN
+    more = f" and {others} more" if others > 0 else ""
     return f"suspended are {named}{more}: look into it, then name each in spec.anomalies.readmit with its round"
 
 
@@ -57,15 +76,20 @@ def suspended(context: JobContext) -> frozenset[str]:
 
 
 def events(told: AnomaliesStatus | None, old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:
-    """One for each round with anomalous updates, or for several that came since the last look: the condition says what was told."""
-    before, after, last = (
-        find(old or (), ConditionType.UPDATES_SOUND),
-        find(new, ConditionType.UPDATES_SOUND),
-        last_of(told),
-    )
-    if after is None or not last or (before is not None and last in before.message):
+    """One for each round with anomalous updates, or for several that came since the last look, and for what was undone.
+
+    The condition says what was told.
+    """
+    before, after = find(old or (), ConditionType.UPDATES_SOUND), find(new, ConditionType.UPDATES_SOUND)
+    if after is None:
         return []
-    return [Event("Warning", EventReason.ANOMALOUS_UPDATES, last)]
+    known = before.message if before is not None else ""
+    done = told is not None and bool(told.rollbacks) and told.rollbacks[0].result == "Done"
+    wanted = (
+        (EventReason.ANOMALOUS_UPDATES, last_of(told)),
+        (EventReason.ROUNDS_UNDONE if done else EventReason.ROUNDS_NOT_UNDONE, undone(told)),
+    )
+    return [Event("Warning", reason, message) for reason, message in wanted if message and message not in known]
 
 
 def sites(job: JsonView) -> tuple[str, ...]:

@@ -113,6 +113,10 @@ class Reason(Word):
     SITE_STATE_KEPT = "SiteStateKept", "What stays at the sites is on a volume, or is entrusted to the hub."
     SITE_STATE_AT_RISK = "SiteStateAtRisk", "Sites without spec.state lose with their pod what the job needs at them."
     # UpdatesSound; its other reasons are NoRoundYet and Finished.
+    ROUNDS_NOT_UNDONE = (
+        "RoundsNotUndone",
+        "Rounds were to be undone because of an anomaly, and why that could not be.",
+    )
     NO_ANOMALIES = "NoAnomalies", "No update of the newest round is anomalous, and no site is suspended."
     ANOMALOUS_UPDATES = (
         "AnomalousUpdates",
@@ -250,6 +254,8 @@ class EventReason(Word):
     SITE_TROUBLE = "SiteTrouble", "A site's training Job has a new problem."
     KEYS_REPLACED = "KeysReplaced", "The operator's keys were lost and made anew; the job goes on with new ones."
     OBJECT_REFUSED = "ObjectRefused", "An object that the job needs cannot be written, or its name is somebody else's."
+    ROUNDS_UNDONE = "RoundsUndone", "Rounds were undone because of an anomaly: which, and without whom the job goes on."
+    ROUNDS_NOT_UNDONE = "RoundsNotUndone", "Rounds were to be undone because of an anomaly, and why that could not be."
     ANOMALOUS_UPDATES = "AnomalousUpdates", "Updates of a round are anomalous: whose, why, and what was done about it."
     QUEUE_TROUBLE = "QueueTrouble", "The queues cannot be used; rounds go on over HTTPS."
     STORAGE_TROUBLE = "StorageTrouble", "The bucket cannot be used."

@@ -16,7 +16,42 @@ def without(base, *words):
     return ("spec", WHOLE | base, JUDGED | base, list(words))
 
 
+def back(**rollback):
+    return {"action": "RollBack", "rollBack": rollback}
+
+
+def kept(keep, **rollback):
+    return WHOLE | {"anomalies": back(**rollback), "storage": {"history": {"keep": keep}}}
+
+
+def collapse(**values):
+    return back(metricCollapse={"metric": "accuracy", "tolerance": "0.2"} | values)
+
+
+BACK_NEEDS = "make storage.history.keep greater than anomalies.rollBack.lookbackRounds (5 by default), or All"
+
 ANOMALIES = [
+    ("spec.anomalies", back(), back() | {"action": "Suspend"}, ["anomalies.rollBack says how a job goes back"]),
+    ("spec.anomalies", {"action": "RollBack"}, back() | {"action": "Warn"}, ["set anomalies.action: RollBack"]),
+    ("spec.anomalies", back(lookbackRounds=20), back(lookbackRounds=21), ["lookbackRounds"]),
+    ("spec.anomalies", back(lookbackRounds=2), back(lookbackRounds=1), ["lookbackRounds"]),
+    ("spec.anomalies", back(maxRollbacks=1), back(maxRollbacks=0), ["maxRollbacks"]),
+    ("spec.anomalies", collapse(), back(metricCollapse={"metric": "accuracy"}), ["tolerance"]),
+    ("spec.anomalies", collapse(tolerance="0.01"), collapse(tolerance="0"), ["tolerance says by how much"]),
+    (
+        "spec.anomalies",
+        collapse(suspectFactor="1.5"),
+        collapse(suspectFactor="1"),
+        ["suspectFactor says how many times"],
+    ),
+    ("spec", kept(6), kept(5), [BACK_NEEDS]),
+    ("spec", kept(3, lookbackRounds=2), kept(2, lookbackRounds=2), [BACK_NEEDS]),
+    (
+        "spec",
+        kept("All", lookbackRounds=20),
+        WHOLE | {"anomalies": {"action": "RollBack"}, "storage": {"history": {"keep": 5}}},
+        [BACK_NEEDS],
+    ),
     ("spec.anomalies", {"action": "Suspend"}, {"action": "Ban"}, ["spec.anomalies.action"]),
     *factor("normFactor"),
     *factor("ownFactor"),

@@ -14,7 +14,7 @@ def row(round_: int, **values) -> Row:
     plain = {
         "attempt": 1, "time": "2026-11-26T13:41:15.258Z", "seconds": 0.7244, "model_sha256": "a" * 64,
         "participants": ("a", "b"), "samples": 12, "missed": (), "failed_attempts": (), "bytes_up": 20, "bytes_down": 40,
-        "rolled_back_to": None, "skipped": "", "anomalies": {}, "norms": {}, "training": {}, "evaluation": None, "held_out": None, "requested": None,
+        "rolled_back_to": None, "skipped": "", "anomalies": {}, "norms": {}, "cosines": {}, "training": {}, "evaluation": None, "held_out": None, "requested": None,
     }  # fmt: skip
     return Row(round_, **plain | values)
 

@@ -51,9 +51,10 @@ class Lab(Task):
             ctx.check()
             time.sleep(0.02)
         result = super().train(model, data, settings, ctx)
+        broken = ctx.site.round >= int(os.environ.get("LAB_TIMES_FROM", "0"))
         with torch.no_grad():  # of a site that is broken
             for parameter in model.parameters():
-                parameter.mul_(float(os.environ.get("LAB_TIMES", "1")))
+                parameter.mul_(float(os.environ.get("LAB_TIMES", "1")) if broken else 1.0)
         return result
 
 

@@ -61,7 +61,17 @@ def test_floats_of_every_type(kind):
 def test_directions_where_they_are_asked_for():
     store = MemoryStore()
     fold = order(store, "f4", 1, 1, 1, settings=AnomalySettings(min_cosine=0.99))
-    assert [each.facts[0].kind for each in judge(store, fold).anomalies] == ["AgainstOthers"]
+    found = judge(store, fold)
+    assert [each.facts[0].kind for each in found.anomalies] == ["AgainstOthers"]
+    rows = np.stack([np.append(np.ones(3), tensors(seed, "f4")["w"].astype("f8")) for seed in (1, 2, 3)])
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    out = {each.client for each in found.anomalies}
+    for at in range(3):
+        others = sum(unit[other] for other in range(3) if other != at and f"site-{other}" not in out)
+        expected = unit[at] @ others / np.linalg.norm(others)
+        assert found.cosines[f"site-{at}"] == pytest.approx(expected, abs=1e-4)
+    unasked = MemoryStore()
+    assert judge(unasked, order(unasked, "f8", 1, 1, 1)).cosines == {}, "nobody asks for them"
 
 
 def test_who_has_no_samples_is_not_looked_at():

@@ -7,6 +7,7 @@ import pytest
 from fedaggregator.engine import beginning, recorded
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.errors import StoreDamagedError
+from fedapi.wire.anomalies import Undoing
 from fedapi.wire.layout import Layout
 from fedapi.wire.store import Anchor, Head
 from fedcore.ledger import tiles
@@ -195,6 +196,24 @@ def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_co
     asked = (Ledger(store, layout, SEED, lambda: 1.0), replace(state, tip=tip), Head(epoch=2, round=0, lineage=(uid,)))
     with pytest.raises(StoreDamagedError, match="and the key is that of" if has_committed else "have the root"):
         beginning.begun(*asked, "0" * 64, None)
+
+
+@pytest.mark.parametrize("refused", ["", "no update stands out"])
+def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_an_alert(refused):
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    values = {"rounds": (1, 2), "refused": refused} if not refused else {"refused": refused}
+    undoing = Undoing(cause="AnomalousUpdate", round=2, client="d", to=0, **values)
+    made = ledger(store)
+    recorded.committed(made, anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)}))
+    made.write()
+    told, committed = verified(store).entries
+    assert committed.kind == "committed"
+    known = {"cause": "AnomalousUpdate", "client": "d", "anomaly": 2, "round": 1}
+    if refused:
+        assert (told.kind, told.facts) == ("alert", known | {"reason": "NotUndone", "message": refused})
+    else:
+        assert (told.kind, told.facts) == ("undone", known | {"to": 0, "rounds": ["1", "2"]})
 
 
 @pytest.mark.parametrize(("action", "told"), [("Exclude", ["d"]), ("Warn", [])])

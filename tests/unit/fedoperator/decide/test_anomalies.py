@@ -63,6 +63,43 @@ def test_suspended_sites_are_named_with_the_way_out():
     assert "spec.anomalies.readmit" in message
 
 
+def undoing(result="Done", committed=4, message="round 4 has the model of round 0, rounds 1, 2, 3 are undone"):
+    return {
+        "result": result, "cause": "AnomalousUpdate", "client": "b", "round": 3, "to": 0, "undone": 3,
+        "committed": committed, "message": message, "time": TIME,
+    }  # fmt: skip
+
+
+def test_what_was_undone_is_an_event_of_its_own_and_in_the_condition():
+    first = told(told(None, 2).status, 3, entry(action="RollBack"))
+    second = told(first.status, 4, entry(action="RollBack"), rollbacks=[undoing()], suspended=[("b", 3)])
+    assert [(e.type, e.reason, e.message) for e in second.events] == [("Warning", "RoundsUndone", undoing()["message"])]
+    status, reason, message = s.condition(second, "UpdatesSound")
+    assert (status, reason) == ("False", "SitesSuspended")
+    assert undoing()["message"] in message
+    assert told(second.status, 5, entry(action="RollBack"), rollbacks=[undoing()], suspended=[("b", 3)]).events == ()
+
+
+def test_what_could_not_be_undone_is_told_with_the_reason():
+    refused = undoing("Refused", message="the metric of the model of round 3 has collapsed, and nothing is undone: …")
+    found = told(told(None, 3).status, 4, rollbacks=[refused])
+    assert s.condition(found, "UpdatesSound") == ("False", "RoundsNotUndone", refused["message"])
+    assert [e.reason for e in found.events] == ["RoundsNotUndone"]
+    assert s.condition(told(found.status, 5, rollbacks=[refused]), "UpdatesSound")[:2] == ("True", "NoAnomalies")
+
+
+def test_messages_stay_within_what_the_api_takes_however_many_sites_there_are():
+    many = [entry(f"site-{n:04}" + "x" * 200, action="RollBack") for n in range(20)]
+    sites = [(f"site-{n:04}" + "x" * 200, 3) for n in range(100)]
+    found = told(None, 4, *many, suspended=sites, suspendedTotal=1000, rollbacks=[undoing(message="m" * 1024)] * 20)
+    message = s.condition(found, "UpdatesSound")[2]
+    assert len(message) <= 1024
+    assert "m" * 350 in message
+    short = told(None, 5, entry(round_=3), suspended=[(f"s{n}", 3) for n in range(100)], suspendedTotal=1000)
+    assert "s9 (round 3) and 990 more" in s.condition(short, "UpdatesSound")[2]
+    assert all(len(event.message) <= 1024 for event in found.events)
+
+
 def test_what_could_not_be_judged_is_said():
     found = told(None, 3, message="round 3 had 2 updates")
     assert s.condition(found, "UpdatesSound") == ("True", "NoAnomalies", "round 3 had 2 updates")
@@ -78,6 +115,16 @@ def test_the_aggregator_is_told_numbers():
     assert job_config(s.job(), ()).anomalies is None
     spec = {"action": "Exclude", "minCosine": "-0.5", "readmit": [{"client": "b", "throughRound": 3}]}
     made = job_config(s.job(anomalies=spec), ()).anomalies
+    back = {"action": "RollBack", "rollBack": {"metricCollapse": {"metric": "auc", "tolerance": "0.1"}}}
+    told_back = job_config(s.job(anomalies=back), ()).anomalies.rollback
+    assert (told_back.lookback_rounds, told_back.max_rollbacks) == (5, 3)
+    assert (told_back.collapse.metric, told_back.collapse.tolerance, told_back.collapse.suspect_factor) == (
+        "auc",
+        0.1,
+        3,
+    )
+    assert job_config(s.job(anomalies={"action": "RollBack"}), ()).anomalies.rollback.lookback_rounds == 5
+    assert made.rollback is None
     assert (made.action, made.norm_factor, made.min_cosine, made.readmitted("b"), made.readmitted("a")) == (
         "Exclude", 10.0, -0.5, 3, -1
     )  # fmt: skip
