@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedapi import names
-from fedoperator.certificates import server_certificate
+from fedoperator.certificates import LIFETIME, server_certificate
 from fedoperator.key_material import Keys
 
 
@@ -13,7 +13,7 @@ def write(folder: Path, host: str = "127.0.0.1") -> Keys:
     """Writes ca.crt, tls.crt and tls.key into the folder."""
     keys = Keys.generated(datetime.now(UTC))
     hosts = list(dict.fromkeys(["localhost", "127.0.0.1", host]))
-    certificate, key = server_certificate(keys.authority(), hosts, datetime.now(UTC))
+    certificate, key = server_certificate(keys.authority(), hosts, datetime.now(UTC), LIFETIME)
     files = {names.FILE_CA: keys.ca_cert, names.FILE_TLS_CERT: certificate, names.FILE_TLS_KEY: key}
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -21,6 +21,7 @@ from fedaggregator.adapters.tokens import Tokens
 from fedaggregator.bucketcheck import BucketCheck
 from fedaggregator.clock import steady_clock
 from fedaggregator.ending import ended
+from fedaggregator.engine import recorded
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.initial import InitialModel
@@ -110,6 +111,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     look = bucketcheck.look_at(settings.store, settings.store_credentials_dir, config.first().residency)
     check = BucketCheck(look, engine.news.set, engine.clock) if look else None
     checking = asyncio.create_task(check.run()) if check else None
+    told = asyncio.create_task(ledgerstatus.told(sink, layout.ledger_origin))
     try:
         async with Monitoring(
             routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
@@ -117,10 +119,13 @@ async def serve(settings: Settings, limits: Limits) -> None:
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             attested = await attestations.first(settings.tee_verifier) if attestations else None
-            await engine.start(await ledgerstatus.told(sink, layout.ledger_origin))
+            await engine.start(told)
+            if attested:
+                recorded.attested(engine.ledger, attested)
             publisher = Publisher(engine, sink, check, attested)
             await _serve(engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested())
     finally:
+        told.cancel()
         if checking is not None:
             checking.cancel()
         engine.stop()

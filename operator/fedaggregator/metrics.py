@@ -50,6 +50,11 @@ UPDATE_RATIO = Gauge(
     "How many times smaller the last accepted update was than without codec, encryption included.",
     registry=REGISTRY,
 )
+CLIPPED = Counter(
+    "fedloom_aggregator_clipped_values",
+    "Values of accepted updates that were beyond the range of a sum under masks, and were clipped to it.",
+    registry=REGISTRY,
+)
 ANOMALIES = Counter(
     "fedloom_aggregator_anomalies",
     "Anomalous updates, by what is anomalous first (NormAboveOthers, NormAboveOwn, LayerAboveOthers, AgainstOthers) and action.",

@@ -1,4 +1,4 @@
-"""`python -m fedaggregator.repair [STORE]`: repairs the store on a volume. Run by `fedloom store repair` in a pod there."""
+"""`python -m fedaggregator.repair [STORE [KEY]]`: repairs the store on a volume. Run by `fedloom store repair` in a pod there."""
 
 import sys
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from fedstore.opening import open_store
 
 
 def main(words: list[str]) -> int:
-    """Repairs every job of the store; the exit code is one of fedapi.outcome."""
+    """Repairs every job of the store; KEY is that of its ledger, as the job's status says it. The exit code is one of fedapi.outcome."""
     try:
         store = open_store(words[0] if words else names.PATH_STORE)
         for layout in sorted(set(_layouts(store)), key=lambda each: (each.namespace, each.name)):
-            for line in repaired(store, layout):
+            for line in repaired(store, layout, words[1] if len(words) > 1 else ""):
                 sys.stdout.write(f"{layout.namespace}/{layout.name}: {line}\n")
     except FatalError as error:
         sys.stderr.write(f"{error}\n")

@@ -12,12 +12,13 @@ from typing import Any
 from fedaggregator import anomalystatus
 from fedaggregator.timetext import time_text
 from fedapi.crd import job_status as api
+from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import DECIMAL_PATTERN
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, window
+from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, window
 from fedcore.rounds.state import Attempt, Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
@@ -48,6 +49,7 @@ def status(
         anomalies=anomalystatus.anomalies(state),
         model=_model(state),
         privacy=_privacy(state),
+        record_privacy=_record_privacy(state),
         rollback=_rollback(state),
         trouble=None if state.phase is Phase.FINISHED else trouble[:1024] or None,
         storage=storage,
@@ -66,7 +68,7 @@ def _outcome(state: State) -> api.Outcome | None:
 
 def _round(state: State) -> api.RoundStatus:
     attempt, done = state.current, state.tip.round if state.tip else 0
-    ends_at = closing.ends_at(attempt) if attempt else state.closing.until if state.closing else None
+    ends_at = secure.ends_at(attempt) if attempt else state.closing.until if state.closing else None
     return api.RoundStatus(
         current=attempt.plan.round if attempt else done,
         total=lines.last_round(state),
@@ -74,6 +76,7 @@ def _round(state: State) -> api.RoundStatus:
         start_time=time_text(attempt.plan.planned_at) if attempt else None,
         deadline=time_text(ends_at) if ends_at is not None else None,
         step="Train" if attempt else "Evaluate" if state.closing else None,
+        exchange=attempt.secure.step if attempt and attempt.secure else None,
         selected=list(_selected(state)),
         accepted=_in_round(state),
         committed=done,
@@ -178,7 +181,7 @@ def _clients(state: State) -> list[api.ClientStatus]:
 
 
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
-    failed = state.current is not None and name in state.current.failed
+    failed = state.current is not None and state.current.failed.get(name, closing.LATE) != closing.LATE
     return (
         not (failed or planning.misfit(state, name) or name in state.roster.suspended),
         state.site(name).failures == 0,
@@ -195,6 +198,7 @@ def _client(state: State, name: str) -> api.ClientStatus:
         samples=site.samples,
         rounds=site.rounds,
         selected=site.part.selected,
+        record_epsilon=None if site.privacy is None else _rounded_up(site.privacy.epsilon),
         failures=site.failures,
         message=misfit[:1024] or site.message,
     )
@@ -228,7 +232,7 @@ def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:
     if name in attempt.accepted:
         return "Accepted"
     if name in attempt.failed:
-        return "Failed"
+        return "Late" if attempt.failed[name] == closing.LATE else "Failed"
     if attempt.closed is not None and not window.is_asynchronous(state.config):
         return "Late"
     return "Waiting" if planning.unheard(state, name) else "Training"
@@ -258,6 +262,22 @@ def _privacy(state: State) -> PrivacyStatus | None:
         clip_norm=_decimal(budget.clip_norm(state, asked)) if asked.adaptive else None,
         target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
         noise_multiplier=None if account.last is None else _decimal(account.last),
+    )
+
+
+def _record_privacy(state: State) -> RecordPrivacyStatus | None:
+    """Of the site whose records are told most of: one that the job has no longer counts all the same."""
+    asked = state.config.training.dp_sgd
+    told = [(site.privacy.epsilon, name) for name, site in state.sites.items() if site.privacy is not None]
+    if asked is None or not told:
+        return None
+    epsilon, name = max(told)
+    return RecordPrivacyStatus(
+        unit="Record",
+        epsilon=_rounded_up(epsilon),
+        delta=_decimal(asked.delta),
+        target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
+        site=name,
     )
 
 

@@ -103,6 +103,7 @@ def _head(archived: Archived, head: Head, request: Request) -> Head:
         "round": round_,
         "commit_key": new.at(old.inside(key) or ""),
         "commit_sha256": sha256,
+        "commit_signature": head.commit_signature if round_ == head.round else None,
         "lineage": lineage,
     }
     if round_ < head.round or head.finished == "Failed" or (request.rounds or 0) > round_:

@@ -72,11 +72,11 @@ class Bucket:
         given = {"credentialsSecretRef": {"name": secret.name}} if secret else {}
         return {"uri": found.text(), "sha256": model.sha256, **given}
 
-    def repaired(self) -> list[str]:
+    def repaired(self, ledger_key: str) -> list[str]:
         """Sets HEAD to the newest round that is whole; what was damaged, and what was done."""
         with told(self.where, CREDENTIALS):
             try:
-                return list(salvage.repaired(self.store, self.layout))
+                return list(salvage.repaired(self.store, self.layout, ledger_key))
             except FatalError as error:
                 raise CommandError(f"{self.where}: {error}") from error
             except HeadMovedError as error:

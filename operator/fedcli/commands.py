@@ -323,7 +323,7 @@ def repair(
     kubeconfig: KubeconfigOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Sets a damaged store's HEAD to the newest round that is whole, and says what is damaged. Changes nothing else."""
+    """Sets a damaged store's HEAD to the newest round that is whole, puts a broken ledger aside, and says what is damaged."""
     if workdir is not None:
         lines = records.repair(records.state_of(workdir, job))
     elif job is None:

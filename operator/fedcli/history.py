@@ -112,6 +112,7 @@ _PLAIN = (
     "rolled_back_to",
     "skipped",
     "epsilon",
+    "record_epsilon",
 )
 
 

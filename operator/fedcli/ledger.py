@@ -21,7 +21,7 @@ from fedapi.printable import printable
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError
 from fedapi.wire.store import Anchor
-from fedcli import jobrecords, volumerecords
+from fedcli import jobrecords, sitekeys, volumerecords
 from fedcli.errors import CommandError
 from fedcli.jobrecords import (
     ContextOption,
@@ -32,7 +32,9 @@ from fedcli.jobrecords import (
     StoreOption,
     WorkdirOption,
 )
+from fedcli.sitekeys import SiteKeysOption
 from fedcore.ledger import merkle, note
+from fedcore.ledger.entries import Entry
 from fedcore.ledger.note import MalformedNoteError, Verifier, WrongSignatureError
 from fedcore.ledger.tiles import CHECKPOINT
 from fedlocal.errors import BadInputError
@@ -83,6 +85,7 @@ class Place:
 def verify(
     job: JobArgument = None,
     public_key: KeyOption = None,
+    site_keys: SiteKeysOption = None,
     store: StoreOption = None,
     workdir: WorkdirOption = None,
     credentials: CredentialsOption = None,
@@ -101,6 +104,10 @@ def verify(
         typer.echo(f"{found.checkpoint.origin}: whole, {found.checkpoint.size} entries ({printable(kinds)})")
         typer.echo(f"root {found.checkpoint.root.hex()}, signed by {ledger.verifier}")
         typer.echo(f"{bound}; {'' if ledger.compared else 'not '}compared with the job's status")
+        if said := found.restarted:
+            typer.echo(printable(_restarted(said)))
+        if site_keys is not None:
+            typer.echo(sitekeys.proved(ledger.store, ledger.layout, site_keys))
 
 
 @app.command()
@@ -196,6 +203,17 @@ def _status(place: Place) -> LedgerStatus | None:
         return LedgerStatus.model_validate(status["ledger"]) if status.get("ledger") else None
     except ValidationError as error:
         raise CommandError(f"status.ledger cannot be read: {error.errors()[0]['msg']}") from error
+
+
+def _restarted(said: Entry) -> str:
+    facts = said.facts
+    last = (
+        f"of {facts['size']} entries with the root {facts['root']}"
+        if "size" in facts
+        else "whose checkpoint cannot be read"
+    )
+    text = f"begun anew by a repair after round {facts.get('round')}: earlier rounds are bound to {facts.get('origin')}, {last}"
+    return f"{text}, which was broken: {facts.get('reason')}"
 
 
 def _verifier(text: str | None) -> Verifier:

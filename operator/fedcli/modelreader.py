@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from fedapi import names
+from fedapi.crd.ledger import public_key
 from fedapi.jsonvalue import Json
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError, ObjectRef
@@ -197,12 +198,13 @@ def repair_store(cluster: Cluster, job: str, credentials: Path | None = None) ->
     """Repairs the store of a job, and says what was done: a bucket from here, a volume in a pod that may write the claim."""
     body = cluster.job(job)
     _require_nobody_else(body)
+    key = public_key(body.get("status") or {})
     if bucket := bucket_of(body, credentials):
-        return bucket.repaired()
+        return bucket.repaired(key)
     claim = _claim(cluster, body)
     with _reader(cluster, reader_pod(claim, _place(cluster, job), read_only=False)) as pod:
         return (
-            b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE]))
+            b"".join(cluster.output(pod, ["python", "-I", "-m", "fedaggregator.repair", names.PATH_STORE, key]))
             .decode()
             .splitlines()
         )

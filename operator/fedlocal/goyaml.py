@@ -49,8 +49,18 @@ class NotKubectlError(ValueError):
 
 
 def documents(text: str) -> list[Any]:
-    """The JSON value of each document. NotKubectlError where kubectl refuses."""
-    text = text.removeprefix("\ufeff")
+    """The JSON value of each document. NotKubectlError where kubectl refuses, or nobody could read it."""
+    try:
+        return _documents(text.removeprefix("\ufeff"))
+    except NotKubectlError:
+        raise
+    except RecursionError as error:
+        raise NotKubectlError("is nested too deep") from error
+    except (ValueError, OverflowError) as error:
+        raise NotKubectlError("holds a number that is too large") from error
+
+
+def _documents(text: str) -> list[Any]:
     found: list[Any] = []
     while (start := text.lstrip()).startswith("{"):
         try:
@@ -85,8 +95,6 @@ def _document(text: str) -> Any:
         return None if node is None else _jsonable(_Values().of(node))
     except yaml.YAMLError as error:
         raise NotKubectlError(" ".join(str(error).split())) from error
-    except RecursionError as error:
-        raise NotKubectlError("is nested too deep") from error
 
 
 def _finite(text: str) -> float:

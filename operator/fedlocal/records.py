@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import FatalError, StoreDamagedError
+from fedapi.crd.ledger import public_key
 from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
 from fedapi.wire.layout import Layout
@@ -102,9 +103,17 @@ def repair(state: StateFolder) -> list[str]:
     place = _there(state, found)
     with locked(state.root):
         try:
-            return list(repaired(place.opened(), layout))
+            return list(repaired(place.opened(), layout, _ledger_key(state)))
         except (FatalError, StoreError) as error:
             raise StateBrokenError(f"{place.where}: {error}") from error
+
+
+def _ledger_key(state: StateFolder) -> str:
+    """As the status says it, which is made anew where it is damaged."""
+    try:
+        return public_key(last_status(state))
+    except StateBrokenError:
+        return ""
 
 
 def _there(state: StateFolder, place: "Place | None") -> "Place":

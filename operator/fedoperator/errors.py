@@ -2,6 +2,7 @@
 
 OperatorError
 ├── RetryLaterError       the API server or the network: try the same again, with back-off
+├── AwaitedError          what somebody else makes is not there yet: look again soon, say nothing
 ├── RefusedError          the API server will not have this object: tell the user, do not hammer
 ├── ForeignError          the name is taken by an object of somebody else: never touch it, tell the user
 ├── GoneError             the object or its namespace is going away: say nothing, do nothing
@@ -21,6 +22,14 @@ class RetryLaterError(OperatorError):
         super().__init__(message)
         self.after_s = after_s
         self.conflict = conflict
+
+
+class AwaitedError(OperatorError):
+    """Something that another controller makes is not there yet. `after_s`: when to look again."""
+
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class RefusedError(OperatorError):

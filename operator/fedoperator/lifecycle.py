@@ -19,6 +19,7 @@ from fedoperator.backup_readings import backup_readings
 from fedoperator.cluster.apply import Applier
 from fedoperator.cluster.cache import Cache
 from fedoperator.cluster.connection import Connection
+from fedoperator.cluster.issued import IssuedCertificates
 from fedoperator.cluster.leadership import Election
 from fedoperator.cluster.observe import Observer
 from fedoperator.cluster.podevents import PodEvents
@@ -63,8 +64,10 @@ class Operator:
         count = self._metrics.wrote
         generations = settings.registry_generations if settings.registry_url else None
         lifetime = timedelta(seconds=settings.certificate_lifetime_s)
+        issuer = settings.certificate_issuer.issuer()
+        issued = IssuedCertificates(self._connection, issuer, lifetime, _now, count) if issuer else None
         self._credentials = SecretStore(
-            self._connection, settings.namespace, settings.keys_secret, _now, count, generations, lifetime
+            self._connection, settings.namespace, settings.keys_secret, _now, count, generations, lifetime, issued
         )
         self._registry = SiteRegistry(settings.registry_url, self._credentials.keys)
         self._registry_secret = RegistrySecret(
@@ -268,7 +271,9 @@ class Operator:
         settings = self._settings
         refusals = Refusals()
         credentials = self._credentials
-        decisions = replace(settings.for_decisions(), keys_id=credentials.keys().id)
+        issuer = settings.certificate_issuer.issuer()
+        keys_id = credentials.keys().id + (f"/{issuer.id}" if issuer else "")
+        decisions = replace(settings.for_decisions(), keys_id=keys_id)
         writer = self._writer()
         return Reconciler(
             cache=self._cache,

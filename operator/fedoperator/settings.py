@@ -14,6 +14,7 @@ from fedapi.crd.flclient import FLClientSpec
 from fedapi.names import OPERATOR_METRICS_PORT, OPERATOR_PROBE_PORT
 from fedoperator.certificates import LIFETIME, LONGEST, SHORTEST
 from fedoperator.decide.decision import Settings as DecisionSettings
+from fedoperator.desired.certificate import GROUP, Issuer
 from fedoperator.desired.registered_client import Allowed
 from fedoperator.errors import SettingsInvalidError
 
@@ -33,6 +34,18 @@ class RegisteredClients(Part):
     def allowed(self) -> Allowed:
         """As a value."""
         return Allowed(self.client_ids, self.organizations, self.match_labels, self.labels, self.spec.dump())
+
+
+class CertificateIssuer(Part):
+    """An issuer of cert-manager's."""
+
+    name: str = ""  # empty: there is none
+    kind: str = Field("ClusterIssuer", min_length=1)
+    group: str = Field(GROUP, min_length=1)
+
+    def issuer(self) -> Issuer | None:
+        """As a value."""
+        return Issuer(self.name, self.kind, self.group) if self.name else None
 
 
 class OperatorSettings(BaseSettings):
@@ -75,6 +88,10 @@ class OperatorSettings(BaseSettings):
         le=LONGEST.total_seconds(),
         description="Seconds for which certificates are good; they are renewed after two thirds of it.",
     )
+    certificate_issuer: CertificateIssuer = Field(
+        CertificateIssuer(),
+        description="issuerRef of cert-manager, a JSON object: it makes certificates in the place of the operator's own CA. Without a name: none.",
+    )
     pod_failures_per_round: int = Field(
         6, ge=0, description="Failures of one of a site's workers in one round before the site counts as failed."
     )
@@ -114,6 +131,15 @@ class OperatorSettings(BaseSettings):
     def _lease_times_fit(self) -> Self:
         if not self.lease_duration_s > self.lease_renew_deadline_s > 1.2 * self.lease_retry_s:
             raise ValueError("LEASE_DURATION_S must exceed LEASE_RENEW_DEADLINE_S, and that 1.2 x LEASE_RETRY_S")
+        return self
+
+    @model_validator(mode="after")
+    def _one_authority(self) -> Self:
+        """Sites trust one CA, by which they know the registry as well."""
+        if self.certificate_issuer.name and self.registry_url:
+            raise ValueError(
+                "CERTIFICATE_ISSUER goes without REGISTRY_URL: the registry's certificate is of the operator's own CA"
+            )
         return self
 
     @classmethod

@@ -66,6 +66,10 @@ class Row:
     requested: Measured | None  # by sites that train, because it was asked for
     epsilon: float | None = None  # of one site, at spec.privacy's delta, what all rounds up to this one have spent
 
+    record_epsilon: float | None = (
+        None  # of one record, at spec.privacy.dpSGD's delta: the largest of the round's sites
+    )
+
     def line(self) -> str:
         """As a line of JSON: the same row gives the same bytes."""
         return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False)
@@ -191,6 +195,7 @@ def _row(
         held_out=_apart([each for each in others if each.held_out], missing, most),
         requested=_apart([each for each in others if not each.held_out], (), most),
         epsilon=commit.privacy.epsilon if commit.privacy else None,
+        record_epsilon=max((each.privacy.epsilon for each in commit.participants if each.privacy), default=None),
     )
 
 

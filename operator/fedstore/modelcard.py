@@ -12,6 +12,7 @@ from typing import Any
 
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.store import CommitRecord, Head, PlanRecord, RestoreRecord
 from fedstore import history, historyrows
 from fedstore.errors import MissingError
@@ -20,7 +21,7 @@ from fedstore.historyrows import Measured, Row
 
 FORMAT = "fedloom.dev/model-card/v1"
 PLAN, RESTORED = "plan.json", "restored.json"
-_BOUND = ("privacy", "ledger")  # of a commit; what a rollback took back has been told and spent all the same
+_OF_RECORDS = "record_privacy"  # of all sites' records, by what the sites say with their updates
 RECORDS = (*historyrows.RECORDS, PLAN, RESTORED)  # names of those that a card is made of
 
 
@@ -118,7 +119,8 @@ def card(store: Readable, layout: Layout) -> Card:
         held_out=held_out,
         images=tuple(sorted(made.images)),
         restored_from=_restored_from(store, layout, head),
-        bound={name: said for name, said in made.bound.items() if name != "privacy" or not made.unbounded},
+        bound={name: said for name, said in made.bound.items() if name != "privacy" or not made.unbounded}
+        | made.of_records(),
         commit_sha256=head.commit_sha256 or "",
     )
 
@@ -137,6 +139,9 @@ class _Made:
         self.planned: CommitRecord | None = None  # the last with updates in the model
         self.bound: dict[str, Any] = {}
         self.unbounded = False  # a round, taken back or not, had no noise: then no epsilon is of all models
+        self._records: dict[
+            str, RecordPrivacy | None
+        ] = {}  # by site as its newest update says it; None: an update did not
         self._back_to: int | None = None
 
     def add(self, commit: CommitRecord) -> None:
@@ -144,16 +149,28 @@ class _Made:
         if not hasattr(self, "newest"):
             self.newest = commit
         self.oldest = commit
-        for name in _BOUND:
-            if name not in self.bound and (said := getattr(commit, name, None)) is not None:
+        # What a rollback took back has been told and spent all the same.
+        for name, said in (("privacy", commit.privacy), ("ledger", commit.ledger)):
+            if name not in self.bound and said is not None:
                 self.bound[name] = said.model_dump(mode="json", exclude_none=True)
         self.unbounded |= bool(commit.participants) and commit.privacy is None
+        for each in commit.participants:
+            newest = self._records.setdefault(each.client, each.privacy)
+            self._records[each.client] = newest if each.privacy is not None else None
         if self._back_to is not None and commit.round > self._back_to:
             self.taken_back += bool(commit.participants)
             return
         self._back_to = commit.rolled_back_to
         if commit.rolled_back_to is None:
             self._counted(commit)
+
+    def of_records(self) -> dict[str, Any]:
+        """What is told of one record of a site at most; nothing where a site has not said it."""
+        told = [(said.epsilon, name, said) for name, said in self._records.items() if said is not None]
+        if not told or len(told) < len(self._records):
+            return {}
+        _, name, most = max(told, key=lambda each: each[:2])
+        return {_OF_RECORDS: {**most.model_dump(mode="json"), "site": name}}
 
     def _counted(self, commit: CommitRecord) -> None:
         for name in commit.missed:
@@ -184,7 +201,13 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
     told = plan.model_dump(
         mode="json",
         exclude_none=True,
-        include={"strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"},
+        include={
+            **dict.fromkeys(
+                ("strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"), True
+            ),
+            "secure": {"threshold", "colluding", "minimum_cohort"},
+        },
+        exclude={"privacy": {"row": {"earlier"}}},
     )
     return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}
 

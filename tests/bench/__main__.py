@@ -74,6 +74,7 @@ GOALS = {
     "topk_encode_gbs": AtLeast(0.5),
     "ledger_entries_per_s": AtLeast(3000.0),
     "ledger_verify_100k_s": 2.0,
+    "secagg_round_ratio": 2.5,
     "secagg_mask_gbs": AtLeast(0.8),
     "secagg_unmask_s": 3.0,
     "secagg_100_sites_s": 30.0,

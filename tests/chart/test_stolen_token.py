@@ -8,6 +8,8 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import yaml
@@ -20,13 +22,17 @@ from fedoperator.decide.client import decide_client
 from fedoperator.decide.decision import ObservedClient
 from fedoperator.decide.job import decide
 from fedoperator.desired import access, aggregator
+from fedoperator.desired.certificate import Issuer, certificate
 from fedoperator.desired.identity import Identity
 from fedoperator.desired.ring_policy import ring_policy
 from fedoperator.desired.ring_service import ring_service
+from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.desired.training_job import training_job
 from tests.chart.rendering import VALUES, template_text
-from tests.chart.server import HEART, NAMESPACE, OPERATOR, apply
+from tests.chart.server import HEART, NAMESPACE, OPERATOR, RELEASE, apply, release
 from tests.cluster.errors import ClusterError
+from tests.integration.fedoperator.certmanager import NAME as CERTIFICATES
+from tests.integration.fedoperator.certmanager import definition as certificates
 from tests.integration.pools.jobset_resource import NAME as JOBSETS
 from tests.integration.pools.jobset_resource import definition
 from tests.unit.fedoperator import samples as s
@@ -349,6 +355,45 @@ def test_jobsets_are_judged_as_jobs_are(cluster, heart):
         assert [path for path, (_, words) in asked.items() if words not in said[path]] == [], said
     finally:
         cluster.kubectl("delete", "crd", JOBSETS)
+
+
+def test_certificates_are_asked_of_one_issuer_for_fedlooms_own_names(cluster, heart):
+    """Who could ask for any name, or into any Secret, would have the company's CA."""
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=certificates())
+    flags = ("--set", "certificates.issuerRef.name=company")
+    release(cluster, "upgrade", *RELEASE, *flags)
+    request = SecretRequest(
+        "heart-aggregator-0a1b2c3d", "Aggregator", Identity.of(heart).labels("aggregator"), Identity.of(heart).owner(),
+        hosts=aggregator.hosts(Identity.of(heart), "cluster.local"),
+    )  # fmt: skip
+    made = certificate(request, HERE, "u", Issuer("company"), timedelta(days=1))
+    site = certificate(
+        replace(request, name="heart-a-0a1b2c3d-site", kind="Site", client="a"),
+        HERE,
+        "u",
+        Issuer("company"),
+        timedelta(days=1),
+    )
+    asked = {
+        "spec.secretName": "company-tls", "spec.issuerRef.name": "other", "spec.issuerRef.kind": "Issuer", "spec.isCA": True,
+        "spec.dnsNames": ["www.example.com"], "spec.dnsNames.0": "x-aggregator.elsewhere.svc", "spec.commonName": "www",
+        "spec.ipAddresses": ["10.0.0.1"], "spec.usages": ["any"], "spec.uris": ["spiffe://company/admin"],
+        "spec.secretTemplate": {"labels": {"a": "b"}}, "metadata.name": "company-tls",
+    }  # fmt: skip
+    try:
+        until(
+            lambda: (
+                not refusal(cluster, made)
+                and "asks certificates.issuerRef alone" in refusal(cluster, changed(made, "spec.isCA", True))
+            ),
+            why=lambda: refusal(cluster, made),
+        )
+        assert refusal(cluster, site) == ""
+        said = {path: refusal(cluster, changed(made, path, value)) for path, value in asked.items()}
+        assert [path for path in asked if "asks certificates.issuerRef alone" not in said[path]] == [], said
+    finally:
+        release(cluster, "upgrade", *RELEASE, "--reset-values")
+        cluster.kubectl("delete", "crd", CERTIFICATES)
 
 
 EVERYTHING = {  # one value for each field of a status

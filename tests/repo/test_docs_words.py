@@ -28,7 +28,13 @@ def test_reasons_named_in_pages_exist(page):
 
 
 def test_why_attempts_and_jobs_fail_is_told():
-    told = {closing.QUORUM_NOT_REACHED, closing.MODEL_NOT_FINITE, reopening.UPDATE_DAMAGED, records.RECORD_DAMAGED}
+    told = {
+        closing.QUORUM_NOT_REACHED,
+        closing.MODEL_NOT_FINITE,
+        closing.SECURE_AGGREGATION_FAILED,
+        reopening.UPDATE_DAMAGED,
+        records.RECORD_DAMAGED,
+    }
     assert told <= shown(ROOT / "docs/troubleshooting.md")
 
 

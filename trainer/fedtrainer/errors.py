@@ -117,6 +117,10 @@ class RejectedError(SkipError):
         self.code = code
 
 
+class BudgetSpentError(SkipError):
+    """The site's updates have told as much of a record as the job lets them: it trains no more in this job."""
+
+
 class NotPrivateError(SkipError):
     """The update would tell more of the site than it allows. Name the demand and what is asked for."""
 

@@ -235,9 +235,7 @@ class EvaluateSettings(TaskSettings):
 class TrainerSettings(HubSettings):
     """Settings of `train`."""
 
-    client: str = Field(
-        min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient that this site is."
-    )
+    client: str = Field(min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the site's FLClient.")
     data_dir: Path = Field(
         Path(names.PATH_DATA),
         validation_alias=names.ENV_DATA_DIR,
@@ -252,6 +250,11 @@ class TrainerSettings(HubSettings):
         None,
         validation_alias=names.ENV_SIGNING_KEY_DIR,
         description="Folder with signing.key, by which the site signs its updates and reports; absent: it signs nothing.",
+    )
+    peer_keys_dir: Path | None = Field(
+        None,
+        validation_alias=names.ENV_PEER_KEYS_DIR,
+        description="Folder with the other sites' public keys, a file per site; absent: they are what they were when first seen.",
     )
     state_key_dir: Path | None = Field(
         None,

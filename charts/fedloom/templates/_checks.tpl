@@ -7,6 +7,9 @@
 {{- if ge (mul 12 $election.retryPeriodSeconds) (mul 10 $election.renewDeadlineSeconds) -}}
 {{- fail "operator.leaderElection.retryPeriodSeconds, and a fifth more, must be less than renewDeadlineSeconds: a leader has to get a second attempt" -}}
 {{- end -}}
+{{- if and .Values.certificates.issuerRef.name .Values.registry.enabled -}}
+{{- fail "certificates.issuerRef goes with registry.enabled: false: a site trusts one CA, and the registry's certificate is of the operator's own" -}}
+{{- end -}}
 {{- $set := list -}}
 {{- range include "fedloom.environment" . | fromYamlArray -}}
 {{- $set = append $set .name -}}

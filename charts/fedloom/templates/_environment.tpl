@@ -40,6 +40,8 @@
   value: {{ include "fedloom.keysSecret" . | quote }}
 - name: FEDLOOM_OPERATOR_CERTIFICATE_LIFETIME_S
   value: {{ mul 3600 .Values.certificates.lifetimeHours | quote }}
+- name: FEDLOOM_OPERATOR_CERTIFICATE_ISSUER
+  value: {{ pick .Values.certificates.issuerRef "name" "kind" "group" | toJson | quote }}
 - name: FEDLOOM_OPERATOR_POD_FAILURES_PER_ROUND
   value: {{ int64 .Values.operator.podFailuresPerRound | quote }}
 - name: FEDLOOM_OPERATOR_SITE_RETRY_S

@@ -25,6 +25,11 @@ also what the Roles of aggregators and backups hold: the operator may only grant
 - apiGroups: [jobset.x-k8s.io]
   resources: [jobsets] # TPU slices of several hosts, where JobSet is installed
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.certificates.issuerRef.name }}
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [create, patch] # the answer says whether it is issued
+{{- end }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]

@@ -92,11 +92,20 @@ class Asked:
 
 def check_inline(payloads: Payloads, sent: Sent, data: bytes, asked: Asked) -> None:
     """RequestRefusedError unless bytes that came with a manifest are what it says, and an update of that base."""
-    if len(data) == sent.ref.size and (found := hashlib.sha256(data).hexdigest()) != sent.ref.sha256:
-        message = f"the content has SHA-256 {found}, not {sent.ref.sha256}"
-        raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
+    if len(data) == sent.ref.size:
+        check_digest(sent.ref, data)
     with payloads.held(sent, data) as reader:
         _check(reader, asked)
+
+
+def check_digest(ref: ObjectRef, data: bytes) -> None:
+    """RequestRefusedError unless bytes that came with a manifest are those that it names."""
+    if len(data) != ref.size:
+        message = f"payload.size {ref.size} is not the size of the content, {len(data)}"
+        raise RequestRefusedError(Refusal(code="WrongSize", message=message))
+    if (found := hashlib.sha256(data).hexdigest()) != ref.sha256:
+        message = f"the content has SHA-256 {found}, not {ref.sha256}"
+        raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
 
 
 def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, asked: Asked) -> None:

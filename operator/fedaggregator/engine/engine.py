@@ -36,12 +36,13 @@ from fedaggregator.errors import (
     WorkCancelledError,
     store_failed,
 )
+from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import Anchor, CommitRecord
+from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, FindModel, FindRound, Finish, Fold, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -95,7 +96,7 @@ class Engine:
         self.state: State
         self._check = ModelCheck(self, store)
 
-    async def start(self, told: Anchor | None = None) -> None:
+    async def start(self, told: Awaitable[Told | None] | None = None) -> None:
         """Takes HEAD and goes on from what the store holds. `told`: of the ledger, as the job's status last said it."""
         config = self._config.first()
         layout = State(config, 0).layout
@@ -119,7 +120,8 @@ class Engine:
             manifests=len(stored.manifests),
         )
         ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
-        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, told)
+        known = await told if told else None
+        begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known)
         self.ledger = await self._decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
@@ -213,7 +215,7 @@ class Engine:
         if effects:
             config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
-                self.ledger.append("configured", config_sha256=self._config.sha256)
+                recorded.configured(self.ledger, before.config, config, self._config.sha256)
                 before = replace(before, config=config)
                 after, effects = self._mode.step(before, event)
         recorded.taken(self.ledger, event, before)
@@ -238,11 +240,10 @@ class Engine:
         waiting: tuple[Effect, ...] = ()
         for effect in effects:
             match effect:
-                case Fold() | Encode() | FindRound() | FindModel():
+                case _ if isinstance(effect, Long):
                     self._spawn(self._answered(effect))
                 case Discard():
-                    discard = partial(self.blocking, self.interpreter.discard, effect)
-                    self._spawn(self._discarding.done(discard))
+                    self._spawn(self._discarding.done(partial(self.blocking, self.interpreter.discard, effect)))
                 case WriteEvaluation():
                     waiting = (effect,)
                 case Commit():
@@ -257,13 +258,16 @@ class Engine:
         writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
         others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._decided))
         key, *_ = await asyncio.gather(writing, *others)
-        await self._decided(partial(self.interpreter.move_head, effect.commit, key))
+        await self._decided(
+            partial(self.interpreter.move_head, effect.commit, key, self.ledger.signature(effect.commit))
+        )
         observed.durable(effect)
-        recorded.committed(self.ledger, effect.commit)
+        recorded.committed(self.ledger, effect.commit, effect.commit.sealed().digest())
 
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):
             await self._decided(partial(self.interpreter.write_issues, issued))
+            recorded.omitted(self.ledger, issued)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
@@ -273,16 +277,16 @@ class Engine:
             if isinstance(effect, Finish):
                 await self.ledger.written(self._decided)
 
-    async def _answered(self, order: Fold | Encode | FindRound | FindModel) -> None:
+    async def _answered(self, order: Long) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
-        if isinstance(order, FindRound | FindModel):
+        if isinstance(order, Finding):
             await self._discarding.over()
         with metrics.FOLD_SECONDS.time() if isinstance(order, Fold) else contextlib.nullcontext():
             try:
                 event = await self.retried(answer)
             except WorkCancelledError:
                 return
-            except DamagedError as error:  # of the model that was to be encoded
+            except DamagedError as error:  # of the model that was to be encoded, or measured
                 if isinstance(order, Encode) and self.state.encoding != order.what:
                     return
                 self.damaged(error.found)
@@ -365,7 +369,7 @@ class Engine:
             async with self.lock:  # an event before this one may have taken a newer one
                 event: Event = Ticked(self.clock()) if config is None else Configured(self.clock(), self._config.newest)
                 if config is not None:
-                    self.ledger.append("configured", config_sha256=self._config.sha256)
+                    recorded.configured(self.ledger, self.state.config, config, self._config.sha256)
                 await self.handle_locked(event)
             far = _FAR if many.is_far(self._store) and not self.trouble else 1
             if self.clock() - looked_at >= far * _HEAD_CHECK_S and (self._look is None or self._look.done()):

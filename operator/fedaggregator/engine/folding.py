@@ -77,7 +77,7 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
         if (done := order.privacy) is not None:
             exchanged &= state.names  # what is no parameter is not told at all: it stays as it is
             looked = partial(_looked, payloads, base, scoring.parts(model, exchanged), go_on, is_far=far)
-            noise = private.drawn(payloads, layout, order, done, model)
+            noise = None if done.mode == "Distributed" else private.drawn(payloads, layout, order, done, model)
             terms, within = _clipped(order, done, layout.uid, looked, noise)
         else:
             inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
@@ -152,9 +152,14 @@ def _clipped(
     done: Mechanism,
     job_uid: str,
     looked: Callable[[Sequence[Sent]], scoring.Squares],
-    noise: private.Noise,
+    noise: private.Noise | None,
 ) -> tuple[list[tuple[Weight, Sent]], float | None]:
-    """The updates and how much of each counts, so that none counts more than its share; and how many did before that."""
+    """The updates and how much of each counts, so that none counts more than its share; and how many did before that.
+
+    `noise`: None with mode Distributed, where sites have clipped.
+    """
+    if noise is None:
+        return private.as_summed(order, job_uid), None
     trained = [term for term in order.terms if term.samples]
     sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in trained]
     squares = looked(sent)

@@ -25,6 +25,7 @@ from fedaggregator.ports import Delivery
 from fedapi.wire import statement, storekey
 from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.site import (
     CONTROL,
     UPDATE,
@@ -39,9 +40,9 @@ from fedapi.wire.site import (
 )
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
-from fedcore.rounds import admission, evaluation_requests, heldout, signatures
+from fedcore.rounds import admission, evaluation_requests, heldout, secure, signatures
 from fedcore.rounds.effects import Forget
-from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteEvaluated, SiteFailed
+from fedcore.rounds.events import Accepted, Evaluated, Refused, Said, SiteEvaluated, SiteFailed
 from fedcore.rounds.signatures import Shown
 from fedcore.rounds.state import State
 from fedcore.tensors import submodels
@@ -172,12 +173,27 @@ class Intake:
         await self._engine.handle(SiteFailed(now, client, report.round, report.attempt, report.reason, report.message))
         return Receipt()
 
+    async def said(self, client: str, said: SecureSaid) -> None:
+        """Takes what a site says in an exchange of secure aggregation; it is durable with the step. RequestRefusedError says why not."""
+        if said.says is None:
+            return
+        engine = self._engine
+        try:
+            stated = partial(statement.of_secure, engine.state.config.uid, client, said)
+            self._check_signed(client, statement.shown(said), stated)
+            async with engine.lock:
+                _check(secure.said(engine.state, client, said))
+                await engine.handle_locked(Said(engine.clock(), client, said))
+        except RequestRefusedError as error:
+            await self.refused(client, error.refusal)
+            raise
+
     async def refused(self, client: str, refusal: Refusal) -> None:
         """Records a refusal, and counts it against the site where it is the site's doing. No client: a stranger."""
         metrics.REFUSALS.labels(refusal.code).inc()
         refusallog.note("refused", site=client, code=refusal.code, reason=refusal.message)
         if client:
-            self._engine.ledger.refused(client, refusal.code, refusal.message)
+            self._engine.ledger.caused("refused", client, code=refusal.code, message=refusal.message)
         if client and refusal.code not in _NO_FAILURE:
             await self._engine.handle(Refused(self._engine.clock(), client, refusal.code, refusal.message))
 
@@ -236,7 +252,13 @@ class Intake:
         try:
             for name, payload in sorted(manifest.payloads.items()):
                 ref, sent, wanted = payload.object, Sent(payload, manifest.place(name)), asked[name]
-                if ref.key in inline:
+                if ref.key in inline and payload.masked:
+                    self._check_granted(client, manifest, ref)
+                    content.check_digest(ref, inline[ref.key])
+                    self.check_room(client, await engine.blocking(self.others, ref))
+                elif payload.masked:  # what is in it nobody can see
+                    await self._arrived(client, manifest, ref)
+                elif ref.key in inline:
                     self._check_granted(client, manifest, ref)
                     others = await engine.blocking(self._inline_others, sent, inline[ref.key], wanted)
                     self.check_room(client, others)
@@ -347,8 +369,13 @@ def _by_key(handed: HandedUpdate) -> dict[str, bytes]:
     return {payloads[name].object.key: data for name, data in handed.content.items()}
 
 
-def _known(answer: Refusal | UpdateManifest | EvaluationReport | None) -> bool:
-    """Whether it was taken before; RequestRefusedError when it is refused."""
+def _check(answer: object) -> None:
+    """RequestRefusedError when it is refused."""
     if isinstance(answer, Refusal):
         raise RequestRefusedError(answer)
+
+
+def _known(answer: Refusal | UpdateManifest | EvaluationReport | None) -> bool:
+    """Whether it was taken before; RequestRefusedError when it is refused."""
+    _check(answer)
     return answer is not None

@@ -5,11 +5,11 @@ harmless.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import broadcast, earlier, folding, judging, records
+from fedaggregator.engine import broadcast, earlier, folding, judging, measuring, records, unmasking
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
@@ -17,6 +17,7 @@ from fedapi.wire import storekey
 from fedapi.wire.issues import IssueRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
+from fedapi.wire.secureround import FILES, StepRecord
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
@@ -28,30 +29,40 @@ from fedapi.wire.storekey import (
     RecordKey,
     ReportKey,
     StoreKey,
+    SumKey,
     UpdateKey,
 )
 from fedcore.anomalies.record import UNJUDGED
-from fedcore.rounds.closing import MODEL_NOT_FINITE, QUORUM_NOT_REACHED, STRATEGY_FAILED, TOO_FEW_UPDATES
+from fedcore.rounds.closing import (
+    MODEL_NOT_FINITE,
+    QUORUM_NOT_REACHED,
+    SECURE_AGGREGATION_FAILED,
+    STRATEGY_FAILED,
+    TOO_FEW_UPDATES,
+)
 from fedcore.rounds.effects import (
     Commit,
     Discard,
     Effect,
     Encode,
-    FindModel,
-    FindRound,
+    Finding,
     Finish,
     Fold,
     Forget,
+    Long,
+    Measure,
     Withdraw,
     WriteClose,
     WriteEvaluation,
     WriteFailure,
     WritePlan,
+    WriteStep,
 )
 from fedcore.rounds.events import (
     Encoded,
     Folded,
     FoldFailed,
+    Measured,
     ModelFound,
     ModelLost,
     RoundFound,
@@ -59,6 +70,7 @@ from fedcore.rounds.events import (
     UpdatesDamaged,
 )
 from fedcore.rounds.state import End, Outgoing
+from fedcore.secagg.errors import AttemptFailedError
 from fedcore.strategies.strategy import StrategyFailedError
 from fedcore.strategies.weighing import TooFewUpdatesError
 from fedstore import history, many
@@ -67,7 +79,13 @@ from fedstore.objectstore import ObjectStore
 
 _M = TypeVar("_M", bound=Record)
 _TRIES = 3  # to write a record that comes and goes under somebody else's hands
-Answer = Folded | Encoded | FoldFailed | UpdatesDamaged | RoundFound | RoundLost | ModelFound | ModelLost
+_NO_MODEL: Mapping[type[Exception], str] = {  # why a fold gives none
+    ModelNotFiniteError: MODEL_NOT_FINITE,
+    TooFewUpdatesError: TOO_FEW_UPDATES,
+    StrategyFailedError: STRATEGY_FAILED,
+    AttemptFailedError: SECURE_AGGREGATION_FAILED,
+}
+Answer = Folded | Encoded | Measured | FoldFailed | UpdatesDamaged | RoundFound | RoundLost | ModelFound | ModelLost
 
 
 class Interpreter:
@@ -84,6 +102,8 @@ class Interpreter:
                 self.write_plan(effect.plan)
             case WriteClose():
                 self.write_close(effect.close)
+            case WriteStep():
+                self.write_step(effect.step)
             case WriteFailure():
                 self.write_failure(effect.failure)
             case WriteEvaluation():
@@ -94,7 +114,7 @@ class Interpreter:
                 self.finish(effect.end)
             case Withdraw() | Forget() | Discard():
                 self.delete(effect)
-            case Fold() | Encode() | FindRound() | FindModel():
+            case _ if isinstance(effect, Long):
                 raise TypeError("what takes long is done by `answer`")
             case _:
                 assert_never(effect)
@@ -107,31 +127,28 @@ class Interpreter:
         """A committed model as sites get it, in the store. DamagedError when it is not what was committed."""
         return broadcast.encode(self._store, self._payloads, self._layout, what, cancelled)
 
-    def answer(
-        self, order: Fold | Encode | FindRound | FindModel, cancelled: Callable[[], bool], now: Callable[[], float]
-    ) -> Answer:
+    def answer(self, order: Long, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
         """What becomes of it. StoreDamagedError, or DamagedError of an Encode, when what it began with is not what was committed."""
-        if isinstance(order, FindRound | FindModel):
+        if isinstance(order, Finding):
             return earlier.answer(self._store, self._layout, self._head, order, now)
         if isinstance(order, Encode):
             sent = self.encode(order.what, cancelled)
             return Encoded(now(), order.what, sent.object, sent.plain_bytes, sent.reference)
+        if isinstance(order, Measure):
+            return measuring.measured(self._store, order, now())
         return self._folded(order, cancelled, now)
 
     def _folded(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
         judged = UNJUDGED
         try:
+            order = unmasking.summed(self._store, self._payloads, self._layout, order, cancelled)
             judged = judging.judged(self._store, self._payloads, self._layout, order, cancelled)
             left = order.without(judged.excluded)
             if shortfall := left.shortfall(judged.excluded):
                 return FoldFailed(now(), order.round, order.attempt, QUORUM_NOT_REACHED, shortfall, judged)
             made = self.fold(left, cancelled)
-        except ModelNotFiniteError as error:
-            return FoldFailed(now(), order.round, order.attempt, MODEL_NOT_FINITE, str(error), judged)
-        except TooFewUpdatesError as error:
-            return FoldFailed(now(), order.round, order.attempt, TOO_FEW_UPDATES, str(error), judged)
-        except StrategyFailedError as error:
-            return FoldFailed(now(), order.round, order.attempt, STRATEGY_FAILED, str(error), judged)
+        except tuple(_NO_MODEL) as error:
+            return FoldFailed(now(), order.round, order.attempt, _NO_MODEL[type(error)], str(error), judged)
         except DamagedError as error:
             ours = (order.base, order.hub_state, order.initial)
             if error.found.keys() & {ref.key for ref in ours if ref is not None}:
@@ -148,6 +165,11 @@ class Interpreter:
         """close.json; HeadMovedError when another aggregator decides by now"""
         self._check_head()
         self._put(close.round, close.attempt, records.CLOSE, close)
+
+    def write_step(self, step: StepRecord) -> None:
+        """secure-….json; HeadMovedError when another aggregator decides by now"""
+        self._check_head()
+        self._put(step.round, step.attempt, FILES[step.step], step)
 
     def write_failure(self, failure: FailureRecord) -> None:
         """failure.json; HeadMovedError when another aggregator decides by now"""
@@ -166,9 +188,10 @@ class Interpreter:
         """issues.json"""
         self._put(issues.round, issues.attempt, history.ISSUES, issues)
 
-    def move_head(self, commit: CommitRecord, key: str) -> None:
-        """HEAD to that commit."""
-        update = {"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+    def move_head(self, commit: CommitRecord, key: str, signature: str | None = None) -> None:
+        """HEAD to that commit. `signature`: over it, by the ledger's key."""
+        at = {"round": commit.round, "commit_key": key, "commit_sha256": commit.sealed().digest()}
+        update = {**at, "commit_signature": signature}
         self._replace_head(self._head.model_copy(update=update))
 
     def finish(self, end: End) -> None:
@@ -231,6 +254,14 @@ class Interpreter:
         """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
         found = history.passing(self._store, self._layout)  # of all sites, those that left the job included
         many.delete(self._store, (key for key, said in found if _over(said, effect)))
+        many.delete(self._store, self._exchanged(effect.round))
+
+    def _exchanged(self, round_: int) -> Iterator[str]:
+        """Keys of what sites said to each other in the exchanges of a round."""
+        for key in self._store.keys(f"{self._layout.round(round_)}/"):
+            said = storekey.parsed(self._layout, key)
+            if isinstance(said, RecordKey) and said.name in FILES.values():
+                yield key
 
     def withdraw(self, effect: Withdraw) -> None:
         """Deletes damaged updates and their manifests, and what was decided with them; HeadMovedError as above."""
@@ -303,7 +334,7 @@ class Interpreter:
 def _over(said: StoreKey, effect: Discard) -> bool:
     """Whether nobody needs an object any more after that round."""
     match said:
-        case ModelKey() | BroadcastKey() | HubStateKey():
+        case ModelKey() | BroadcastKey() | SumKey() | HubStateKey():
             return said.round <= effect.round and said.sha256 not in effect.keep
         case ReportKey():
             return said.round < effect.round

@@ -1,39 +1,48 @@
 """The job's ledger as this process writes it: entries in memory, then tiles and a signed checkpoint in the store.
 
 The engine appends and says when it is written: with each commit, whose record binds the tree, and every few seconds. The
-checkpoint is replaced by compare-and-swap, as HEAD is: an aggregator that was overtaken can no longer append. What no
-checkpoint reaches did not happen, and makes room. What is appended, and when, is in recorded.py.
+checkpoint is replaced by compare-and-swap, as HEAD is, and names the epoch of who wrote it, so that an aggregator that was
+overtaken can no longer append from the moment on at which the next one takes it. What no checkpoint reaches did not happen,
+and makes room then, and then alone. What is appended, and when, is in recorded.py.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fedaggregator.errors import StoreDamagedError
 from fedaggregator.ports import Clock
 from fedapi.crd.ledger import LedgerStatus
+from fedapi.wire import signedcommit
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor
+from fedapi.wire.store import Anchor, CommitRecord, Head, LedgerRestart
 from fedcore.ledger import entries, merkle, tiles
 from fedcore.ledger.entries import Entry, Fact
 from fedcore.ledger.merkle import Frontier
 from fedcore.ledger.note import Checkpoint, Signer
 from fedcore.ledger.tiles import CHECKPOINT, Edge, Tile
-from fedstore import ledgers, many
+from fedstore import ledgerrestarts, ledgers, many
 from fedstore.errors import AlreadyExistsError, HeadMovedError, StoreError
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.objectstore import ObjectStore
 
-COPY = "put the newest state of the store back, or the ledger's objects from a backup; `fedloom ledger verify` names what is broken"
+COPY = (
+    "put the newest state of the store back, or the ledger's objects from a backup; `fedloom ledger verify` names what is broken. "
+    "Where there is none, `fedloom store repair` has another ledger begun, which says so"
+)
 WENT_BACK = (
     "put the newest state of the store back; to go on from this one all the same, set spec.rollbackTo to a committed round, "
     "with an id that was not used, and the ledger will say so"
 )
+UNSIGNED = (
+    "put the newest state of the store back; `fedloom store repair` goes back to the newest round that the ledger tells, where HEAD "
+    "carries no signature"
+)
 _LAST_S = 5.0  # for the last entries of a process that ends
 _EVERY_S = 5.0  # entries are in memory alone for so long
-_REFUSALS = 32  # of one site between two commits; of more the number is told
+_MOST = 32  # entries that one site can cause of a kind, between two commits; of more the number is told
 _Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
@@ -53,13 +62,23 @@ class Ledger:
 
     def __init__(self, store: ObjectStore, layout: Layout, seed: bytes, clock: Clock) -> None:
         self._store, self._layout, self._clock = store, layout, clock
-        self._signer = Signer(layout.ledger_origin, seed)
+        self._seed, self._signer = seed, Signer(layout.ledger_origin, seed)
         self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
         self._frontier, self._pending, self._since = Frontier(), list[bytes](), 0.0
         self._loaded = self._frontier  # as it was found
-        self._refusals: dict[str, int] = {}
+        self._told: dict[tuple[str, str], int] = {}  # by kind and site, since the last commit
+        self._epoch = 0
         self._one = asyncio.Lock()
-        self.public_key = str(self._signer.verifier)
+
+    @property
+    def origin(self) -> str:
+        """What its checkpoints are of: another one for each time that a repair had it begun anew."""
+        return self._signer.origin
+
+    @property
+    def public_key(self) -> str:
+        """By which its checkpoints are verified."""
+        return str(self._signer.verifier)
 
     @property
     def anchor(self) -> Anchor:
@@ -69,7 +88,10 @@ class Ledger:
     def status(self) -> LedgerStatus | None:
         """What the job's status says of it: what is durable. None where nothing is yet."""
         at = self.durable.checkpoint
-        return LedgerStatus(size=at.size, root=at.root.hex(), public_key=self.public_key) if at.size else None
+        if not at.size:
+            return None
+        restarts = ledgerrestarts.number(self._layout, self.origin) or None
+        return LedgerStatus(size=at.size, root=at.root.hex(), public_key=self.public_key, restarts=restarts)
 
     @property
     def due(self) -> bool:
@@ -84,18 +106,32 @@ class Ledger:
         self._pending.append(data)
         self._frontier = self._frontier.with_leaf(merkle.leaf_hash(data))
 
-    def refused(self, client: str, code: str, message: str) -> None:
-        """A site's message was not taken. A flood of them is counted."""
-        self._refusals[client] = self._refusals.get(client, 0) + 1
-        if self._refusals[client] <= _REFUSALS:
-            self.append("refused", client=client, code=code, message=message)
+    def signature(self, commit: CommitRecord) -> str:
+        """Over a commit that HEAD will name, by the ledger's key."""
+        return self._signer.signature(signedcommit.statement(self._layout.uid, commit.round, commit.sealed().digest()))
+
+    def check_head(self, head: Head, newest: Iterable[Entry], *, begins_anew: bool = False) -> None:
+        """StoreDamagedError where HEAD's commit is neither told in the ledger nor signed. Older versions kept no ledger at all."""
+        told = any(ledgers.tells(each, head.commit_sha256) for each in newest)
+        has_none = not self.durable.checkpoint.size and not begins_anew
+        if head.commit_sha256 is None or has_none or told:
+            return
+        if not ledgers.is_signed(head, self._layout.uid, self._signer.verifier):
+            what = f"{head.commit_key}: the ledger does not tell of this commit of round {head.round}, and it is not signed"
+            raise StoreDamagedError(f"{what}: somebody else has put it there", UNSIGNED)
+
+    def caused(self, kind: str, client: str, **facts: Fact | None) -> None:
+        """One more entry that a site caused. A flood of them is counted."""
+        number = self._told[kind, client] = self._told.get((kind, client), 0) + 1
+        if number <= _MOST:
+            self.append(kind, client=client, **facts)
 
     def counted(self) -> None:
-        """Tells how many refusals were not told, and counts anew."""
-        for client, number in self._refusals.items():
-            if number > _REFUSALS:
-                self.append("refused", client=client, omitted=number - _REFUSALS)
-        self._refusals = {}
+        """Tells how many of them were not told, and counts anew."""
+        for (kind, client), number in self._told.items():
+            if number > _MOST:
+                self.append(kind, client=client, omitted=number - _MOST)
+        self._told = {}
 
     async def written(self, run: _Run) -> None:
         """Makes what is appended by now durable. `run`: of a blocking function, which is harmless when it is done again."""
@@ -129,7 +165,7 @@ class Ledger:
             objects[Tile(None, (start + at) // tiles.WIDTH, len(some))] = tiles.bundle(some)
         objects |= {each: b"".join(hashes) for each, hashes in made.items()}
         self._put({self._layout.ledger(each.path): data for each, data in objects.items()})
-        tag = self._move(self._signer.signed(size, root))
+        tag = self._move(self._signed(size, root))
         partial = tuple(ledgers.partial_tiles(before.checkpoint.size))
         replaced = set(before.partial).difference(partial, ledgers.partial_tiles(size))
         with contextlib.suppress(StoreError):  # of a bucket that keeps what is written
@@ -140,18 +176,8 @@ class Ledger:
     def _put(self, objects: Mapping[str, bytes]) -> None:
         try:
             self._store.put_together(objects)
-        except AlreadyExistsError:
-            self._make_room(objects)
-            self._store.put_together(objects)
-
-    def _make_room(self, objects: Mapping[str, bytes]) -> None:
-        """What lies there was written by a process that died, or was overtaken, before its checkpoint: it did not happen."""
-        found = self._store.head(self._layout.ledger(CHECKPOINT))
-        if (found.tag if found else None) != self.durable.tag:
-            raise HeadMovedError(f"{self._layout.ledger(CHECKPOINT)} was replaced by another process")
-        for key, data in objects.items():
-            if self._store.size(key) is not None and self._store.get(key) != data:
-                self._store.delete(key)
+        except AlreadyExistsError as error:  # what this one wrote it may write again; to make room is for the start
+            raise HeadMovedError(f"another process writes the ledger: {error}") from error
 
     def _move(self, data: bytes) -> str:
         key = self._layout.ledger(CHECKPOINT)
@@ -163,11 +189,27 @@ class Ledger:
                 raise
             return found.tag  # an earlier try moved it and failed afterwards
 
-    def load(self, bound: Anchor | None, inherits: bool) -> bool:
+    def _signed(self, size: int, root: bytes) -> bytes:
+        return self._signer.signed(size, root, f"epoch {self._epoch}" if self._epoch else "")
+
+    def take(self, epoch: int) -> None:
+        """From here on no other process can append, and what no checkpoint reaches can be deleted. Blocking. HeadMovedError."""
+        self._epoch, at = epoch, self.durable.checkpoint
+        own = Checkpoint(self._signer.origin, at.size, at.root)
+        self.durable = replace(self.durable, checkpoint=own, tag=self._move(self._signed(at.size, at.root)))
+
+    def restart(self) -> LedgerRestart | None:
+        """The last repair that had it begun anew. Blocking."""
+        return ledgerrestarts.newest(self._store, self._layout)
+
+    def load(self, bound: Anchor | None, inherits: bool, restart: LedgerRestart | None = None) -> bool:
         """Goes on from what the store has; whether that was written by another job. Blocking. StoreDamagedError.
 
-        `bound`: what the last commit says of it. `inherits`: whether the store was restored from another job's.
+        `bound`: what the last commit says of it. `inherits`: whether the store was restored from another job's. `restart`: the
+        repair since which it is another one.
         """
+        self._signer = Signer(ledgerrestarts.origin(self._layout, restart), self._seed)
+        self.durable = Durable(Checkpoint(self._signer.origin, 0, merkle.EMPTY))
         try:
             found = ledgers.checkpoint(self._store, self._layout, self._signer.verifier, inherits=inherits)
             if found is not None:
@@ -206,20 +248,20 @@ class Ledger:
         """Forgets what was appended and is not durable: a start that the store did not let come to its end is tried again."""
         self._pending, self._frontier = [], self._loaded
 
-    def since(self, committed_round: int) -> list[Entry]:
-        """The newest entries, oldest first: back to that of an earlier commit. Blocking."""
+    def since(self, commit_sha256: str | None) -> list[Entry]:
+        """The newest entries, oldest first: back to that of this commit, or all of them. Blocking."""
         found: list[Entry] = []
         size = self.durable.checkpoint.size
         for each in reversed(list(tiles.of_level(size, None))):
             for data in reversed(ledgers.bundle(self._store, self._layout, each)):
                 told = ledgers.entry(data)
                 found.append(told)
-                if told.kind == "committed" and int(str(told.facts.get("round", 0))) < committed_round:
+                if commit_sha256 is not None and ledgers.tells(told, commit_sha256):
                     return found[::-1]
         return found[::-1]
 
     def tidy(self) -> None:
-        """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start."""
+        """Deletes tiles that a wider one has replaced, and what no checkpoint reaches. Blocking; for the start, once it is taken."""
         size, prefix = self.durable.checkpoint.size, self._layout.ledger("")
         needed = {self._layout.ledger(each.path) for each in ledgers.all_tiles(size)}
         with contextlib.suppress(StoreError):

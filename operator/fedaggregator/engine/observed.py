@@ -34,6 +34,7 @@ def new(before: State, after: State, client: str) -> bool:
 def accepted(update: Payload, plain_bytes: int) -> None:
     """An update counts, which would have so many bytes as a plain file."""
     metrics.UPDATES.inc()
+    metrics.CLIPPED.inc(update.clipped)
     metrics.UPDATE_BYTES.labels(update.codec, "Sent").inc(update.object.size)
     metrics.UPDATE_BYTES.labels(update.codec, "Plain").inc(plain_bytes)
     metrics.UPDATE_RATIO.set(plain_bytes / max(1, update.object.size))

@@ -5,23 +5,22 @@ sum of clipped updates over a number that the plan has fixed, with noise of nois
 (docs/privacy.md). The noise belongs to what it hides: a fold that is done again has the same, one of other updates has another.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
-from fedaggregator.engine.payloads import Payloads
+from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.scoring import Squares
 from fedaggregator.engine.spans import Span
 from fedaggregator.errors import TooOldError
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE
-from fedapi.wire.privacy import Mechanism
+from fedapi.wire.privacy import Mechanism, Row
 from fedapi.wire.site import UPDATE
-from fedcore.privacy import adaptive, clipping, noise
+from fedcore.privacy import adaptive, clipping, factorization, noise
+from fedcore.rounds import noisekeys
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules
 from fedcore.strategies.weighing import Weight
@@ -36,15 +35,21 @@ class Noise:
     key: bytes = field(repr=False)
     scale: float  # its standard deviation
     numbers: Mapping[str, int]  # of the model's tensors
+    earlier: tuple[tuple[float, bytes], ...] = field(
+        default=(), repr=False
+    )  # shares of the noise of earlier rounds' keys
 
     def of(self, span: Span) -> Array:
         """What is added to a span, whichever piece of the model that is."""
         item = ITEM_BYTES[span.dtype]
-        pieces = [
-            noise.normals(self.key, self.numbers[piece.name], piece.start // item, piece.size // item)
-            for piece in span.pieces
-        ]
+        pieces = [self._piece(piece.name, piece.start // item, piece.size // item) for piece in span.pieces]
         return np.concatenate(pieces) * self.scale
+
+    def _piece(self, name: str, start: int, count: int) -> Array:
+        total = noise.normals(self.key, self.numbers[name], start, count)
+        for share, key in self.earlier:
+            total += share * noise.normals(key, self.numbers[name], start, count)
+        return total
 
 
 def check(rules: Rules) -> None:
@@ -74,19 +79,24 @@ def within(done: Mechanism, squares: Squares, of: Noise) -> float | None:
     return adaptive.share_within(norms, done.clip_norm, drawn, done.denominator)
 
 
+def as_summed(order: Fold, job_uid: str) -> list[tuple[Weight, Sent]]:
+    """What sites clipped, and hid by noise of their own, before it was summed and divided: it counts as it is."""
+    whole, none = Fraction(1), Fraction(0)
+    return [
+        (Weight(whole, none), Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE))) for term in order.terms
+    ]
+
+
 def drawn(payloads: Payloads, layout: Layout, order: Fold, done: Mechanism, model: TensorFile) -> Noise:
-    """The noise of a fold: its key is bound to all that decides the sum, so that no two sums are hidden by the same."""
-    said = json.dumps(
-        {
-            "job": layout.uid,
-            "round": order.round,
-            "attempt": order.attempt,
-            "base": order.base.sha256,
-            "mechanism": done.model_dump(mode="json"),
-            "updates": [[term.client, term.payloads[UPDATE].object.sha256, term.samples > 0] for term in order.terms],
-        },
-        sort_keys=True,
-    )
-    key = payloads.noise_key(hashlib.sha256(said.encode()).digest())
+    """The noise of a fold: of a key that is bound to all that decides the sum, and parts of the noise of rounds before it."""
+    key = payloads.noise_key(noisekeys.drawn_for(layout.uid, order, done))
     scale = adaptive.sum_noise(done.noise_multiplier, done.count_noise) * done.clip_norm / done.denominator
-    return Noise(key, scale, {tensor.name: number for number, tensor in enumerate(model.tensors)})
+    numbers = {tensor.name: number for number, tensor in enumerate(model.tensors)}
+    return Noise(key, scale, numbers, tuple(_earlier(payloads, order.round, done.row) if done.row else ()))
+
+
+def _earlier(payloads: Payloads, round_: int, row: Row) -> Iterator[tuple[float, bytes]]:
+    """What a round takes back of the noise of those before it, which their keys make again: a column of C^-1."""
+    shares = factorization.noising(row.bands)
+    for each in row.earlier:
+        yield shares[round_ - each.round], payloads.noise_key(bytes.fromhex(each.drawn_for))

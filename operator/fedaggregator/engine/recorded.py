@@ -1,25 +1,31 @@
 """What of an event, or of what became durable, is told in the ledger. Called by the engine; writes nothing.
 
 What a commit makes true is told after HEAD has moved, so that the ledger never tells of a round that did not happen: an
-aggregator that died in between is made up for by `caught_up`.
+aggregator that died in between is made up for by untold.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import json
+from collections.abc import Iterable
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
+from fedapi.crd.job_status import AttestationStatus
 from fedapi.wire.anomalies import Anomaly, Undoing
-from fedapi.wire.issues import Method
+from fedapi.wire.attestation import Attestation
+from fedapi.wire.issues import IssueRecord, Method
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
-from fedcore.ledger.entries import Entry
+from fedcore.ledger.entries import Fact
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import Accepted, Event
 from fedcore.rounds.state import End, State
 from fedstore import ledgers
 
-_Tell = Callable[[Ledger], None]
+_ROUNDS = 1000  # that are named in one entry: few have so many, where metrics are measured seldom
 _TOGETHER = 100  # sites in one entry: their names are at most 253 characters
 
 
@@ -27,13 +33,13 @@ def durable(ledger: Ledger, effect: Effect) -> None:
     """An effect became durable, which is no commit."""
     match effect:
         case WritePlan(plan):
-            _planned(ledger, plan)
+            planned(ledger, plan)
         case WriteFailure(failure):
-            _failed(ledger, failure)
+            failed(ledger, failure)
         case WriteEvaluation(evaluation):
             evaluated(ledger, evaluation)
         case Finish(end):
-            _ended(ledger, end)
+            ended(ledger, end)
         case _:
             pass
 
@@ -41,7 +47,7 @@ def durable(ledger: Ledger, effect: Effect) -> None:
 def taken(ledger: Ledger, event: Event, before: State) -> None:
     """An event is taken into the state."""
     if isinstance(event, Accepted) and before.accepted.get(event.manifest.client) is not event.manifest:
-        _accepted(ledger, event.manifest)
+        accepted(ledger, event.manifest)
 
 
 def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
@@ -55,23 +61,64 @@ def evaluated(ledger: Ledger, record: EvaluationRecord) -> None:
     )
 
 
-def committed(ledger: Ledger, commit: CommitRecord) -> None:
-    """HEAD reaches a commit."""
+def omitted(ledger: Ledger, issues: IssueRecord) -> None:
+    """More was issued than is told."""
+    if issues.omitted:
+        ledger.append("issued", omitted=issues.omitted)
+
+
+def committed(ledger: Ledger, commit: CommitRecord, commit_sha256: str) -> None:
+    """HEAD reaches a commit. `commit_sha256`: of its bytes in the store, which an older version may have written otherwise."""
     ledger.counted()
-    _left_out(ledger, commit.round, commit.attempt, commit.anomalies)
+    _anomalous(ledger, commit.round, commit.attempt, commit.anomalies)
     for undoing in commit.undoings:
         _undone(ledger, commit.round, undoing)
     ledger.append(
         "committed",
         round=commit.round,
         attempt=commit.attempt,
-        commit_sha256=commit.sealed().digest(),
+        commit_sha256=commit_sha256,
         model_sha256=commit.model.sha256,
         updates=len(commit.participants),
         updates_root=ledgers.updates_root(commit.participants),
         samples=commit.total_samples,
         rolled_back_to=commit.rolled_back_to,
         skipped=commit.skipped or None,
+    )
+    if commit.privacy is not None:
+        charge = commit.privacy.model_dump(mode="json", exclude_none=True)
+        ledger.append("charged", round=commit.round, charge={name: _text(value) for name, value in charge.items()})
+    for each in commit.rollbacks:
+        ledger.append("rollback", round=commit.round, id=each.id, to=each.round, refused=each.refused or None)
+
+
+def configured(ledger: Ledger, before: JobConfig, now: JobConfig, config_sha256: str) -> None:
+    """Another configuration was read."""
+    was = dict(before)
+    changed = [name for name, value in now if was[name] != value]
+    ledger.append("configured", config_sha256=config_sha256, changed=changed)
+
+
+def attested(ledger: Ledger, own: AttestationStatus) -> None:
+    """The aggregator has evidence of where it runs, before sites may come."""
+    ledger.append(
+        "attested",
+        tee=own.tee,
+        evidence_sha256=own.evidence_sha256,
+        update_keys=own.update_keys,
+        affirmed_by=own.affirmed_by,
+    )
+
+
+def shown(ledger: Ledger, client: str, nonce: str, evidence: Attestation) -> None:
+    """A site was given evidence that was made for its nonce. What its verifier says of it, it tells nobody."""
+    ledger.caused(
+        "attested",
+        client,
+        tee=evidence.tee,
+        evidence_sha256=hashlib.sha256(evidence.evidence).hexdigest(),
+        update_keys={str(kem): sha256 for kem, sha256 in evidence.update_keys.items()},
+        nonce=nonce,
     )
 
 
@@ -89,43 +136,7 @@ def issued(ledger: Ledger, method: Method, ref: ObjectRef, to: Holder, expires_a
     )
 
 
-def caught_up(ledger: Ledger, state: State, told: Iterable[Entry]) -> None:
-    """What is durable, and another process died before it told it. `told`: the newest entries, those of the last commit on."""
-    known = {_what(entry) for entry in told}
-    for tell, what in _missing(state):
-        if what not in known:
-            tell(ledger)
-
-
-def _missing(state: State) -> Iterator[tuple[_Tell, tuple[object, ...]]]:
-    tip, attempt = state.tip, state.current
-    if tip is not None:
-        yield (lambda ledger: committed(ledger, tip)), ("committed", tip.round, tip.attempt, None)
-    for failure in state.void:
-        yield _tells_failure(failure), ("attemptFailed", failure.round, failure.attempt, None)
-    if attempt is not None:
-        plan = attempt.plan
-        yield (lambda ledger: _planned(ledger, plan)), ("planned", plan.round, plan.attempt, None)
-    for manifest in state.accepted.values():
-        yield _tells_update(manifest), ("accepted", manifest.round, manifest.attempt, manifest.client)
-    if (end := state.end) is not None:
-        yield (lambda ledger: _ended(ledger, end)), ("ended", None, None, None)
-
-
-def _what(entry: Entry) -> tuple[object, ...]:
-    facts = entry.facts
-    return entry.kind, facts.get("round"), facts.get("attempt"), facts.get("client")
-
-
-def _tells_failure(failure: FailureRecord) -> _Tell:
-    return lambda ledger: _failed(ledger, failure)
-
-
-def _tells_update(manifest: UpdateManifest) -> _Tell:
-    return lambda ledger: _accepted(ledger, manifest)
-
-
-def _planned(ledger: Ledger, plan: PlanRecord) -> None:
+def planned(ledger: Ledger, plan: PlanRecord) -> None:
     """In several entries where the sites are many."""
     for first in range(0, max(1, len(plan.selected)), _TOGETHER):
         ledger.append(
@@ -140,25 +151,44 @@ def _planned(ledger: Ledger, plan: PlanRecord) -> None:
         )
 
 
-def _accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
+def accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
+    """A site's update counts."""
     ledger.append(
         "accepted",
         round=manifest.round,
         attempt=manifest.attempt,
         client=manifest.client,
         base_sha256=manifest.base_sha256,
-        payloads={name: payload.object.sha256 for name, payload in manifest.payloads.items()},
+        payloads=digests(manifest),
         samples=manifest.samples,
+        privacy=None if manifest.privacy is None else _of_a_record(manifest.privacy),
     )
 
 
-def _left_out(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
-    """Updates that were accepted and are in no model all the same, because the fold of this attempt found them anomalous."""
+def _of_a_record(said: RecordPrivacy) -> dict[str, str]:
+    """What a site says that it has told of one record of its data."""
+    return {"unit": said.unit, "epsilon": repr(said.epsilon), "delta": repr(said.delta)}
+
+
+def digests(manifest: UpdateManifest) -> dict[str, str]:
+    """Of an update's payloads, by name."""
+    return {name: payload.object.sha256 for name, payload in manifest.payloads.items()}
+
+
+def _anomalous(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[Anomaly]) -> None:
+    """Updates that this attempt found anomalous. Where they were left out, they are in no model though they were accepted."""
     for each in anomalies:
-        if each.is_excluded and each.attempt == attempt:
-            ledger.append(
-                "refused", client=each.client, round=round_, attempt=attempt, code="Anomalous", message=each.text
-            )
+        if each.attempt != attempt:
+            continue
+        of: dict[str, Fact] = {"client": each.client, "round": round_, "attempt": attempt}
+        ledger.append("anomalous", **of, action=each.action, norm=_text(each.norm), message=each.text)
+        if each.is_excluded:
+            ledger.append("refused", **of, code="Anomalous", message=each.text)
+
+
+def _text(value: object) -> str:
+    """Numbers with a fraction are told as texts: each reader of JSON has its own."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:
@@ -169,19 +199,28 @@ def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:
     if undoing.refused:
         ledger.append("alert", reason="NotUndone", message=undoing.refused, **told)
         return
-    ledger.append("undone", to=undoing.to, rounds=[str(each) for each in undoing.rounds], **told)
+    ledger.append(
+        "undone",
+        to=undoing.to,
+        undone=len(undoing.rounds),
+        rounds=[str(each) for each in undoing.rounds[:_ROUNDS]],
+        **told,
+    )
 
 
-def _failed(ledger: Ledger, failure: FailureRecord) -> None:
-    _left_out(ledger, failure.round, failure.attempt, failure.anomalies)
+def failed(ledger: Ledger, failure: FailureRecord) -> None:
+    """An attempt ended without a commit."""
+    _anomalous(ledger, failure.round, failure.attempt, failure.anomalies)
     ledger.append(
         "attemptFailed",
         round=failure.round,
         attempt=failure.attempt,
         reason=failure.reason,
         message=failure.message,
+        failure_sha256=failure.sealed().digest(),
     )
 
 
-def _ended(ledger: Ledger, end: End) -> None:
+def ended(ledger: Ledger, end: End) -> None:
+    """Training is over."""
     ledger.append("ended", result=end.result, reason=end.reason, message=end.message)

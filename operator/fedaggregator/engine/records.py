@@ -16,6 +16,7 @@ from fedaggregator.errors import StoreDamagedError, SupersededError, TooOldError
 from fedapi.wire import statement
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
+from fedapi.wire.secureround import FILES, StepRecord
 from fedapi.wire.signature import Signed, SiteKey
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
@@ -95,6 +96,9 @@ def load_log(
         plans=tuple(_own(layout, reader.all(_named(found, head.round + 1, PLAN), PlanRecord))),
         failures=tuple(_failures(reader, _named(found, head.round + 1, FAILURE))),
         closes=tuple(reader.all(_named(found, head.round + 1, CLOSE), CloseRecord)),
+        steps=tuple(
+            record for name in FILES.values() for record in reader.all(_named(found, head.round + 1, name), StepRecord)
+        ),
         manifests=tuple(envelope.body for envelope in envelopes),
         signed=reader.signed,
         reports=tuple(reader.all(((k, s) for k, s in found if _is(s, ReportKey, head.round)), EvaluationReport)),

@@ -1,35 +1,49 @@
 """Mends a store whose HEAD is lost, or leads to what is damaged: HEAD is set to the newest round that is whole.
 
 Called by fedaggregator.repair (on a volume) and fedlocal.records. A round is whole when its commit is, all commits before
-it are, and its model, and what its strategy remembers, have the SHA-256 that was committed. Nothing else is written and nothing is deleted: what HEAD no
-longer reaches is made again by the next aggregator. Blocking.
+it are, and its model, and what its strategy remembers, have the SHA-256 that was committed; and the ledger, where it can be
+read, tells it. A ledger that is broken is put aside, and the next aggregator begins another. Nothing else is written and nothing
+is lost: what HEAD no longer reaches is made again by the next aggregator. Blocking.
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterator
 
-from fedaggregator.engine import records, verified
+from fedaggregator.engine import ledgersalvage, records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError
 from fedapi.wire.store import CommitRecord, Head, RestoreRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
-from fedstore import history
+from fedstore import history, ledgers
 from fedstore.errors import MissingError
+from fedstore.ledgers import LedgerBrokenError
 from fedstore.objectstore import ObjectStore
 
 COPY = "put the store back from a copy; a model that you need is a file of it, and its name ends in its SHA-256"
 
 
-def repaired(store: ObjectStore, layout: Layout) -> Iterator[str]:
-    """Says, line by line, what is damaged and what was done. StoreDamagedError when nothing whole is left to go back to."""
+def repaired(store: ObjectStore, layout: Layout, public_key: str = "") -> Iterator[str]:
+    """Says, line by line, what is damaged and what was done. StoreDamagedError when nothing whole is left to go back to.
+
+    `public_key`: of the ledger, as the job's status says it, where it does.
+    """
     trouble = _trouble(store, layout)
-    if not trouble:
+    if trouble:
+        yield trouble
+        yield from _head_set(store, layout)
+    ledger_trouble = ledgersalvage.trouble(store, layout, public_key)
+    if ledger_trouble:
+        yield f"the ledger is broken: {ledger_trouble}"
+        origin = ledgersalvage.put_aside(store, layout, ledger_trouble)
+        yield f"what is left of it was put aside: the job goes on with a ledger of its own, {origin}"
+    if not trouble and not ledger_trouble:
         yield "the store is whole: nothing was changed"
-        return
-    yield trouble
+
+
+def _head_set(store: ObjectStore, layout: Layout) -> Iterator[str]:
     found = list(history.objects(store, layout))
     before = store.head(layout.head)
     head = _head(store, layout, found, before.data if before else b"")
@@ -47,6 +61,7 @@ def _trouble(store: ObjectStore, layout: Layout) -> str:
         if found is None:
             return ""
         records.check_newest(store, layout, *found)
+        _check_told(store, layout, found[0])
         log = records.load_log(store, layout, found[0])
         if log.commits:
             _check(store, log.commits[-1])
@@ -60,16 +75,39 @@ def _head(store: ObjectStore, layout: Layout, found: list[tuple[str, StoreKey]],
     then = _then(store, layout, before)
     epoch = 1 + max([then.epoch, *(said.epoch for _, said in found if isinstance(said, RecordKey))])
     commits = _commits(store, layout, then.uids(layout.uid))
+    told = _told(store, layout)
     for key, commit in sorted(commits.values(), key=lambda entry: (entry[1].epoch, entry[1].round), reverse=True):
         for where, whole in _chain(commits, key, commit):
-            if _is_whole(store, whole):
-                digest = hashlib.sha256(store.get(where)).hexdigest()
+            digest = hashlib.sha256(store.get(where)).hexdigest()
+            if (told is None or digest in told) and _is_whole(store, whole):
                 made = {"round": whole.round, "commit_key": where, "commit_sha256": digest}
                 return Head(epoch=epoch, lineage=then.lineage, **made)
     later = [key for key, said in found if isinstance(said, ModelKey) and said.round > 0]
     if commits or later or any(isinstance(said, RecordKey) and said.name == history.COMMIT for _, said in found):
         raise StoreDamagedError("no committed round is left with its model and all commits before it", COPY)
     return Head(epoch=epoch, round=-1)
+
+
+def _told(store: ObjectStore, layout: Layout) -> frozenset[object] | None:
+    """Digests of the commits that the ledger tells; None: it tells none, or cannot be read. HEAD as it is set here is not signed.
+
+    Whose the ledger is, the next aggregator sees: it has the key.
+    """
+    try:
+        found = ledgers.checkpoint(store, layout, None)
+        told = ledgers.commits_told(store, layout, found.checkpoint.size) if found else frozenset()
+    except LedgerBrokenError:
+        return None
+    return told or None
+
+
+def _check_told(store: ObjectStore, layout: Layout, head: Head) -> None:
+    """StoreDamagedError where HEAD's commit is neither told nor signed by anybody, which no aggregator goes on from."""
+    told = _told(store, layout) if head.commit_sha256 and head.commit_signature is None and not head.lineage else None
+    if told is not None and head.commit_sha256 not in told:
+        raise StoreDamagedError(
+            f"{head.commit_key}: the ledger does not tell of this commit, and it is not signed", COPY
+        )
 
 
 def _then(store: ObjectStore, layout: Layout, before: bytes) -> Head:

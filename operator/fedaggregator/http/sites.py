@@ -1,4 +1,4 @@
-"""The routes of a site: next (long poll), uploads, updates, evaluations, failures, entrust, recall, attest. All need the site's identity."""
+"""The routes of a site: next and secure (long polls), uploads, updates, evaluations, failures, entrust, recall, attest. All need the site's identity."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,6 +17,7 @@ from fedaggregator.requests.sites import SiteRequests
 from fedapi.wire.attestation import AttestationRequest
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, UploadRequest
 
 _M = TypeVar("_M", bound=Message)
@@ -34,6 +35,7 @@ class SiteRoutes:
         sites = self._sites
         posts = {
             "next": self.next,
+            "secure": self.secure,
             "uploads": self._taking(UploadRequest, sites.upload),
             "updates": self._taking(HandedUpdate, sites.update, self._limits.update_bytes),
             "evaluations": self._taking(EvaluationReport, sites.evaluation),
@@ -68,6 +70,18 @@ class SiteRoutes:
             assigned = await self._sites.next(client, asked, gone)
             accesslog.concerns(assigned.train or assigned.evaluate)
             return messages.sent(assigned)
+        finally:
+            gone.cancel()
+
+    async def secure(self, request: Request) -> Response:
+        """What to do next in an exchange of secure aggregation; held as above."""
+        client = await self._proven(request)
+        await self._sites.heard(client)
+        said = await self._message(request, client, SecureSaid, self._limits.update_bytes)
+        accesslog.concerns(said)
+        gone = asyncio.ensure_future(messages.gone(request.receive))
+        try:
+            return messages.sent(await self._sites.secure(client, said, gone))
         finally:
             gone.cancel()
 

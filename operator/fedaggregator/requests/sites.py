@@ -5,9 +5,11 @@ A site is admitted first, then heard, then what it says is taken: RequestRefused
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import TypeVar
 
 from fedaggregator import metrics, refusallog
+from fedaggregator.engine import recorded
 from fedaggregator.engine.engine import Engine
 from fedaggregator.engine.intake import Intake
 from fedaggregator.engine.payloads import Payloads
@@ -21,6 +23,7 @@ from fedapi.wire.attestation import Attestation, AttestationRequest
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.protocol import INLINE
+from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.site import (
     Assignment,
     Delta,
@@ -40,7 +43,7 @@ from fedapi.wire.site import (
     UploadRequest,
 )
 from fedapi.wire.store import PlanRecord
-from fedcore.rounds import admission, assignment, planning
+from fedcore.rounds import admission, assignment, planning, secure, secureplan
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import Restarted
 from fedcore.rounds.state import State
@@ -107,7 +110,20 @@ class SiteRequests:
                 await self._ordered(client, assigned.train)
             if assigned.kind != "Wait" or self._engine.stopping or over:
                 return assigned
-            await self._engine.polls.hold(client, asked.doing, gone, until - loop.time())
+            waits = partial(_waits, client=client, doing=asked.doing)
+            await self._engine.polls.hold(client, waits, gone, until - loop.time())
+
+    async def secure(self, client: str, said: SecureSaid, gone: "asyncio.Future[None]") -> SecureAnswer:
+        """Takes what a site says in an exchange, and answers with its next step; held as `next` is."""
+        await self._intake.said(client, said)
+        loop = asyncio.get_running_loop()
+        until, place = loop.time() + said.wait_s, (client, said.round, said.attempt)
+        while True:
+            state = self._engine.state
+            over = loop.time() >= until or gone.done() or self._engine.stopping
+            if over or not secure.waits(state, *place):
+                return secure.answer(state, *place)
+            await self._engine.polls.hold(client, lambda after: secure.waits(after, *place), gone, until - loop.time())
 
     async def _ordered(self, client: str, order: TrainOrder) -> None:
         """Notes whom an order was given, and when. Who asks for the same once more has lost what it trained."""
@@ -161,7 +177,9 @@ class SiteRequests:
 
     async def attest(self, client: str, asked: AttestationRequest) -> Attestation:
         """Gives evidence of where this process runs."""
-        return await self._told(client, self._attester.attest(asked))
+        evidence = await self._told(client, self._attester.attest(asked))
+        recorded.shown(self._engine.ledger, client, asked.nonce, evidence)
+        return evidence
 
     async def _told(self, client: str, answer: Awaitable[_M]) -> _M:
         """What is refused of a site's state, or of evidence, is no failure of the site."""
@@ -222,6 +240,7 @@ class SiteRequests:
             site_noise=plan.site_noise,
             hub_state=await self._hub_state(state, client, plan),
             initial=await self._initial(plan.initial, client),
+            secure=_secure(plan),
         )
 
     async def _reference(self, plan: PlanRecord, client: str, inline: bool) -> Reference | None:
@@ -275,6 +294,23 @@ class SiteRequests:
         most = self._limits.inline_bytes
         key = state.layout.update(client, plan.round, DIGEST, encrypted=plan.encryption is not None)
         return InlineUpload(max_bytes=most, key=key) if most else None
+
+
+def _waits(state: State, *, client: str, doing: tuple[int, int] | None) -> bool:
+    """Whether there is nothing to do for a site."""
+    return assignment.kind(state, client, doing) == "Wait"
+
+
+def _secure(plan: PlanRecord) -> SecureOrder | None:
+    """How updates are masked."""
+    if plan.secure is None:
+        return None
+    return SecureOrder(
+        terms=secureplan.terms(plan, plan.secure),
+        overflow=plan.secure.overflow,
+        tensors=plan.secure.tensors,
+        privacy=plan.privacy,
+    )
 
 
 def _ordered(state: State) -> ObjectRef | None:

@@ -13,6 +13,7 @@ from fedapi.crd.backup import Backup, RestoreFrom
 from fedapi.crd.clients import Clients
 from fedapi.crd.compression import Compression
 from fedapi.crd.confidential import SEALED_TO_THE_GUEST, Confidential
+from fedapi.crd.dpsgd import HIDING_RECORDS
 from fedapi.crd.evaluation import EVALUATE_ONLY, Evaluation
 from fedapi.crd.events import ARRIVALS_OF_S3, CERTIFIED, Events
 from fedapi.crd.fields import (
@@ -31,10 +32,11 @@ from fedapi.crd.fields import (
 )
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
-from fedapi.crd.privacy import PRIVATE, Privacy
+from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
 from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
+from fedapi.crd.secureaggregation import SECURE
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import SecretRef, Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
@@ -237,7 +239,7 @@ class FederatedJobSpec(Part):
     )
     privacy: Privacy | None = Field(
         None,
-        description="What may be told of a site by what the job releases; absent: nothing bounds it.",
+        description="What may be told of a site, or of its records, by what is released; absent: nothing bounds it.",
     )
     aggregator: Aggregator = Field(default_factory=Aggregator, description="The aggregator's pod.")
     storage: Storage = Field(default_factory=Storage, description="Where models and records are kept.")
@@ -358,6 +360,9 @@ class FederatedJobSpec(Part):
             ),
             *SUB_MODELS,
             *PRIVATE,
+            *CORRELATED,
+            *SECURE,
+            *HIDING_RECORDS,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,
             SEALED_TO_THE_GUEST,

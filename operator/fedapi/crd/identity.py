@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from fedapi import names
 from fedapi.crd.fields import Part, listed_by, rule, rules
+from fedapi.crd.sitedata import ConfigMapSource
 from fedapi.wire.signature import MAX_KEYS
 
 KEPT = rule(
@@ -56,6 +57,15 @@ class IdentityKey(Part):
     )
 
 
+class Peers(Part):
+    """Where the site has the other sites' public keys from, if not from the hub."""
+
+    config_map_ref: ConfigMapSource = Field(
+        description="A ConfigMap of the site's namespace, with an entry per site: its FLClient's name, and its public keys as `fedloom "
+        "site key show` prints them, one a line. A mounted change counts from the next round on."
+    )
+
+
 class Identity(Part):
     """Who the site is, beyond the token that the hub gave it."""
 
@@ -75,4 +85,9 @@ class Identity(Part):
     ] = Field(
         description="Updates, evaluations and failure reports of the site are taken only where one of these has signed them. Training "
         f"pods mount the private key from the Secret {names.SITE_KEY_SECRET_PREFIX}<name of the FLClient>, `{names.FILE_SIGNING_KEY}`."
+    )
+    peers: Peers | None = Field(
+        None,
+        description="The other sites' keys, as this site's owner had them from their owners: in rounds with secure aggregation it "
+        "takes part with these sites under these keys alone. Absent: a site's key is what the first round of the job said.",
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedapi.crd.anomalies import AnomaliesStatus
+from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import LIST_TYPE, Conditions, Decimal, Name, Sha256, Short, StatusPart, Text, listed_by
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.crd.privacy import PrivacyStatus
@@ -43,6 +44,12 @@ class RoundStatus(StatusPart):
         None,
         description="What the selected sites are to do. Train: take part in the round. Evaluate: measure the last model "
         "and train nothing. Absent: nothing is planned.",
+    )
+    exchange: Literal["Advertise", "Share", "Mask", "Consent", "Open"] | None = Field(
+        None,
+        description="With privacy.secureAggregation, what the round waits for. Advertise: that sites train and name their keys. Share: "
+        "that they share secrets. Mask: masked updates. Consent: that the sites agree on whose updates are summed. Open: what opens "
+        "the sum.",
     )
     selected: Annotated[list[Name], Field(max_length=MAX_SELECTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
         default_factory=list,
@@ -119,6 +126,11 @@ class ClientStatus(StatusPart):
         None,
         ge=0,
         description="Committed rounds that it was selected for.",
+    )
+    record_epsilon: Decimal | None = Field(
+        None,
+        description="With spec.privacy.dpSGD: the epsilon of one record of its data that its updates have spent, as it says it; "
+        "rounded up, a decimal string.",
     )
     failures: int = Field(0, description="Failures and refusals, over all rounds.", ge=0)
     message: Text = Field(
@@ -330,7 +342,10 @@ class FederatedJobStatus(StatusPart):
     )
     model: ModelStatus | None = Field(None, description="The last committed model.")
     privacy: PrivacyStatus | None = Field(
-        None, description="What the committed models tell of one site at most, with spec.privacy."
+        None, description="What the committed models tell of one site at most, with spec.privacy.differentialPrivacy."
+    )
+    record_privacy: RecordPrivacyStatus | None = Field(
+        None, description="What a site's updates tell of one record of its data at most, with spec.privacy.dpSGD."
     )
     rollback: RollbackStatus | None = Field(
         None, description="What became of the value of spec.rollbackTo that was decided last."

@@ -27,6 +27,12 @@ _JOB_COLUMNS = [
     _column("Clients", ".status.participants", "Updates accepted of sites selected."),
     _column("Metric", ".status.headlineMetric", "`stop.metric`, else accuracy, else the first metric by name."),
     _column("Epsilon", ".status.privacy.epsilon", "Of one site, at spec.privacy's delta: what all rounds have spent."),
+    _column(
+        "Record-Epsilon",
+        ".status.recordPrivacy.epsilon",
+        "Of one record, at spec.privacy.dpSGD's delta: the largest that a site has spent.",
+        wide=True,
+    ),
     _column("Strategy", ".spec.strategy.name", "How updates become the next model.", wide=True),
     _column("Model", ".status.model.uri", "Last committed model.", wide=True),
     _column("Aggregator", ".status.children.aggregator", "Deployment of the aggregator.", wide=True),

@@ -7,14 +7,38 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from fedapi.crd.dpsgd import DPSGD
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
+from fedapi.crd.secureaggregation import SUMS, SecureAggregation
 from fedapi.wire import privacy as wire
 
-# Sums of updates, whatever the hub's optimizer makes of them: then the bound of one update bounds what all that follows tells.
-SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
 UNHIDDEN = ("SCAFFOLD", "FedBuff", "Custom")  # whose sites send more than one update of a round's model
-_MODE = "has(self.privacy) && self.privacy.differentialPrivacy.mode =="
+_MODE = "has(self.privacy) && has(self.privacy.differentialPrivacy) && self.privacy.differentialPrivacy.mode =="
 CENTRAL, _LOCAL = f"({_MODE} 'Central')", f"({_MODE} 'Local')"
+_MOST_BANDS = 64
+
+
+class MatrixFactorization(Part):
+    """Noise that later rounds take back a part of, where sites are away for some rounds each time they took part (DP-FTRL)."""
+
+    min_separation: int = Field(
+        ge=2,
+        le=1000,
+        description="b: a site takes part at most every b-th round; others are not chosen, whatever clients.policy says. Choose "
+        "clients.perRound so that perRound x minSeparation is at most the number of sites.",
+    )
+    bands: int | None = Field(
+        None,
+        ge=2,
+        le=_MOST_BANDS,
+        description="So many rounds share a round's noise, itself included; each costs the fold one more draw. Absent: "
+        "minSeparation, at most 64.",
+    )
+
+    def told(self) -> wire.MatrixFactorization:
+        """As the aggregator is told."""
+        bands = self.bands or min(self.min_separation, _MOST_BANDS)
+        return wire.MatrixFactorization(bands=bands, min_separation=self.min_separation)
 
 
 class AdaptiveClipping(Part):
@@ -68,10 +92,11 @@ class AdaptiveClipping(Part):
 class DifferentialPrivacy(Part):
     """Noise that hides a site: each update is clipped, and noise is added to their sum, or by each site to its own."""
 
-    mode: Literal["Central", "Local"] = Field(
+    mode: Literal["Central", "Local", "Distributed"] = Field(
         description="Who adds the noise. Central: the aggregator, once, to the sum of the clipped updates; it sees the updates, and "
         "what it releases is private. Local: each site, to its own update before anything of it leaves, so that nobody else ever sees "
-        "an exact one; whether a site did so, nobody else can verify.",
+        "an exact one; whether a site did so, nobody else can verify. Distributed: each site clips its update and adds a share of the noise "
+        "before it masks it (with secureAggregation), so that the aggregator itself sees nothing but a sum with all of the noise.",
         json_schema_extra=immutable("privacy.differentialPrivacy.mode"),
     )
     clip_norm: Decimal = Field(
@@ -90,13 +115,19 @@ class DifferentialPrivacy(Part):
     )
     noise_multiplier: Decimal | None = Field(
         None,
-        description="z: the noise of the sum, with mode Local of each update, has the standard deviation z x clipNorm. Absent: as little as targetEpsilon allows "
+        description="z: the noise of the sum, with mode Local of each update, has the standard deviation z x clipNorm, with mode "
+        "Distributed that of the fewest sites which may stay, without the colluding ones. Absent: as little as targetEpsilon allows "
         "for over `rounds`. A decimal string over 0.",
     )
     target_epsilon: Decimal | None = Field(
         None,
         description="The epsilon (of one site, at `delta`) that all rounds together may spend. A round that would pass it is not "
         "run: the job ends with PrivacyBudgetSpent. A decimal string over 0.",
+    )
+    matrix_factorization: MatrixFactorization | None = Field(
+        None,
+        description="Correlates the noise of the rounds, so that models have less of it at the same epsilon, where sites do not take "
+        "part in every round; absent: each round has independent Gaussian noise.",
     )
     delta: Decimal = Field(
         description="The delta of every epsilon: over 0 and at most 0.1, well below 1 / number of sites. A decimal string.",
@@ -120,6 +151,16 @@ class DifferentialPrivacy(Part):
                 "adaptiveClipping.countNoise must be over half of noiseMultiplier, which it goes with: with less, the count alone would tell "
                 "more than both may; raise it, or remove it",
                 ".adaptiveClipping",
+            ),
+            rule(
+                "!has(self.adaptiveClipping) || !has(self.matrixFactorization)",
+                "matrixFactorization correlates noise of one size, and adaptiveClipping changes the size by the round: remove one of them",
+                ".adaptiveClipping",
+            ),
+            rule(
+                "!has(self.matrixFactorization) || self.mode == 'Central'",
+                "matrixFactorization correlates the noise that the aggregator adds: set mode to Central, or remove it",
+                ".matrixFactorization",
             ),
             rule("double(self.clipNorm) > 0.0", "clipNorm must be over 0, for example '1.0'", ".clipNorm"),
             rule(
@@ -151,28 +192,50 @@ class DifferentialPrivacy(Part):
             target_epsilon=None if target is None else float(target),
             delta=float(self.delta),
             adaptive=self.adaptive_clipping.told() if self.adaptive_clipping else None,
+            matrix_factorization=self.matrix_factorization.told() if self.matrix_factorization else None,
         )
 
 
 class Privacy(Part):
-    """What may be told of a site by what the job releases."""
+    """What may be told of a site, by what the job releases and to the aggregator itself."""
 
-    differential_privacy: DifferentialPrivacy = Field(
-        description="A bound, accounted round by round, on what the models tell of one site."
+    differential_privacy: DifferentialPrivacy | None = Field(
+        None,
+        description="A bound, accounted round by round, on what the models tell of one site; absent: nothing bounds it.",
+    )
+    secure_aggregation: SecureAggregation | None = Field(
+        None,
+        description="Sums of updates under masks, of which the aggregator sees no single one; absent: it sees each.",
+    )
+    dp_sgd: DPSGD | None = Field(
+        None,
+        alias="dpSGD",
+        description="A bound, accounted by each site for itself, on what its updates tell of one record of its data. Beside "
+        "differentialPrivacy or without it.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.differentialPrivacy) || has(self.secureAggregation) || has(self.dpSGD)",
+                "privacy says nothing: set privacy.differentialPrivacy, privacy.secureAggregation or privacy.dpSGD, or remove privacy",
+            )
+        )
     )
 
 
+_ASKED = "(has(self.privacy) && has(self.privacy.differentialPrivacy))"
 PRIVATE = (  # rules of a FederatedJob's spec
     rule(
-        "has(self.privacy) == has(oldSelf.privacy)",
-        "privacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete the job and create "
-        "it anew",
+        f"{_ASKED} == (has(oldSelf.privacy) && has(oldSelf.privacy.differentialPrivacy))",
+        "privacy.differentialPrivacy cannot be added or removed after creation, since rounds without noise have no epsilon: delete "
+        "the job and create it anew",
     ),
     rule(
         f"!{CENTRAL} || self.strategy.name in {list(SUMS)}",
         f"privacy.differentialPrivacy with mode Central goes with strategies that add up updates ({', '.join(SUMS)}). Of the others, robust rules choose "
         "among updates and FedNova weighs them by steps, which clipping does not bound, SCAFFOLD's sites send a second result, and "
-        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove privacy",
+        "FedBuff's updates are of models that were released meanwhile: set another strategy.name, or remove differentialPrivacy",
         ".strategy",
     ),
     rule(
@@ -195,13 +258,37 @@ PRIVATE = (  # rules of a FederatedJob's spec
         ".round.overSelection",
     ),
 )
+_MATRIX = (
+    "!has(self.privacy) || !has(self.privacy.differentialPrivacy) || "
+    "!has(self.privacy.differentialPrivacy.matrixFactorization) || "
+)
+CORRELATED = (  # rules of a FederatedJob's spec
+    rule(
+        _MATRIX + "self.clients.policy != 'All'",
+        "matrixFactorization keeps a site that took part away from the next rounds, and policy All leaves nobody for those: set another "
+        "clients.policy, with perRound at most number of sites / minSeparation, or remove matrixFactorization",
+        ".clients.policy",
+    ),
+    rule(
+        _MATRIX + "!has(self.strategy.diLoCo) || self.strategy.diLoCo.fragments == 1",
+        "matrixFactorization takes noise back in the next round, in which another fragment travels: remove it, or strategy.diLoCo.fragments",
+        ".strategy",
+    ),
+    rule(
+        _MATRIX + "!has(self.aggregator.confidential)",
+        "matrixFactorization makes the noise of earlier rounds again, whose key a confidential aggregator takes with it when it ends: "
+        "remove it, or aggregator.confidential",
+        ".aggregator",
+    ),
+)
 
 
 class PrivacyStatus(StatusPart):
     """What the committed models tell of one site at most. Written by the aggregator."""
 
-    mode: Literal["Central", "Local"] = Field(
-        description="Who adds the noise. Central: the aggregator. Local: the sites, as they say themselves."
+    mode: Literal["Central", "Local", "Distributed"] = Field(
+        description="Who adds the noise. Central: the aggregator. Local: the sites, as they say themselves. Distributed: the sites, each a "
+        "share of it."
     )
     unit: Literal["Site"] = Field(
         description="Whose privacy epsilon is: Site, all data of one FLClient; with mode Central by its update being in the sums or not, "
@@ -209,7 +296,7 @@ class PrivacyStatus(StatusPart):
     )
     epsilon: Decimal = Field(
         description="Spent by all committed rounds together, those that were rolled back included; with mode Local by all updates that a "
-        "site was asked for. Rounded up, a decimal string."
+        "site was asked for, with mode Distributed by attempts, too, whose sum might have been opened. Rounded up, a decimal string."
     )
     delta: Decimal = Field(description="The delta of it; a decimal string.")
     clip_norm: Decimal | None = Field(

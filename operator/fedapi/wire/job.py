@@ -13,7 +13,8 @@ from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
-from fedapi.wire.privacy import Privacy
+from fedapi.wire.privacy import DPSGD, Privacy
+from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.signature import SiteKey
 
 # In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
@@ -102,6 +103,11 @@ class TrainingSettings(Message):
         None, exclude_if=lambda value: value is None, description="Of the plan's strategy; absent: steps and no more."
     )
     model_width: Width = None
+    dp_sgd: DPSGD | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.dpSGD; absent: records are not hidden. Needs a feature (wire.protocol).",
+    )
 
 
 class StopRule(Message):
@@ -330,6 +336,11 @@ class JobConfig(Message):
         None,
         exclude_if=lambda value: value is None,
         description="As spec.privacy.differentialPrivacy. An aggregator that does not know the field would add no noise.",
+    )
+    secure: SecureSettings | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="As spec.privacy.secureAggregation. An aggregator that does not know the field would see single updates.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SITE_EVALUATION = "site-evaluation.json"
 UPDATE_SUFFIX = ".safetensors"
 BROADCAST_SUFFIX = ".broadcast.safetensors"
+SUM_SUFFIX = ".sum.safetensors"
 ENCRYPTED_SUFFIX = ".enc"  # after the other
 
 
@@ -100,6 +101,10 @@ class Layout:
     def broadcast(self, round_: int, sha256: str) -> str:
         """Key of a model as sites get it from that round on: beside the models, since lifecycle and policies mean it, too."""
         return f"{self.models()}/{round_:06d}-{sha256}{BROADCAST_SUFFIX}"
+
+    def sum_of_updates(self, round_: int, sha256: str) -> str:
+        """Key of what sites sent under masks for a round, summed: beside the models for the same reason."""
+        return f"{self.models()}/{round_:06d}-{sha256}{SUM_SUFFIX}"
 
     def hub_states(self) -> str:
         """Prefix of what strategies remember at the hub."""

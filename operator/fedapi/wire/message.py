@@ -31,6 +31,15 @@ Inline = Annotated[  # bytes of a small object, in JSON as base64 (RFC 4648 sect
     PlainSerializer(_encoded, return_type=str, when_used="json"),
     Field(max_length=MAX_INLINE_BYTES),
 ]
+MAX_CA = 32 << 10  # characters of an object store's CA certificates
+Certificates = Annotated[  # not told to sites of protocol 1
+    str | None,
+    Field(
+        max_length=MAX_CA,
+        exclude_if=lambda value: value is None,
+        description="PEM: by which the URL's server is verified, in place of the system's roots.",
+    ),
+]
 
 
 class Message(BaseModel):

@@ -1,16 +1,17 @@
-"""Differential privacy as configurations, plans, orders and commits say it. Pure; the arithmetic is in fedcore.privacy.
+"""Differential privacy as configurations, plans, orders, updates and commits say it. Pure; the arithmetic is in fedcore.privacy.
 
-Every epsilon is of one site (unit Site). With mode Central by adding or removing it (adjacency ZeroOut: the sum has, or has not, its
-clipped update), with mode Local by whatever other data it might have (adjacency Replacement): that it sends something is no secret.
+An epsilon of differentialPrivacy is of one site (unit Site). With mode Central by adding or removing it (adjacency ZeroOut: the sum has,
+or has not, its clipped update), with mode Local by whatever other data it might have (adjacency Replacement): that it sends something is
+no secret. One that a site tells of its training by DP-SGD is of one record of its data (unit Record), by adding or removing it.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedapi.wire.message import Message
+from fedapi.wire.message import Message, Sha256
 
-Mode = Literal["Central", "Local"]
+Mode = Literal["Central", "Local", "Distributed"]
 Clipping = Literal["Flat", "PerLayer"]
 
 
@@ -26,6 +27,38 @@ class AdaptiveClipping(Message):
     )
 
 
+class MatrixFactorization(Message):
+    """By which matrix the noise of rounds is correlated."""
+
+    bands: int = Field(ge=2, description="A round has noise of its own and of so many rounds before it, less one.")
+    min_separation: int = Field(ge=2, description="A site takes part at most every so many rounds.")
+
+
+class DrawnNoise(Message):
+    """The noise of one round, which its key and nothing else makes."""
+
+    round: int = Field(ge=1)
+    drawn_for: Sha256 = Field(description="What the key derives from, beside the job's key.")
+
+
+class ReleasedRow(MatrixFactorization):
+    """The place of a committed round in the matrix."""
+
+    since: int = Field(ge=1, description="Round of the matrix's first row.")
+    drawn_for: Sha256 = Field(description="What the key of the round's own noise derives from, beside the job's key.")
+
+
+class Row(MatrixFactorization):
+    """The place of a planned round in the matrix."""
+
+    since: int = Field(ge=1, description="Round of the matrix's first row.")
+    earlier: tuple[DrawnNoise, ...] = Field((), description="Whose noise the round has a part of, oldest first.")
+
+    def released(self, drawn_for: str) -> ReleasedRow:
+        """What the commit says of it."""
+        return ReleasedRow(bands=self.bands, min_separation=self.min_separation, since=self.since, drawn_for=drawn_for)
+
+
 class Privacy(Message):
     """What a job asks for: spec.privacy.differentialPrivacy."""
 
@@ -39,6 +72,9 @@ class Privacy(Message):
     delta: float = Field(gt=0, lt=1)
     adaptive: AdaptiveClipping | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the clip norm stays what it is."
+    )
+    matrix_factorization: MatrixFactorization | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise of each round is independent."
     )
 
     @model_validator(mode="after")
@@ -62,6 +98,9 @@ class Mechanism(Message):
         gt=0,
         exclude_if=lambda value: value is None,
         description="Standard deviation of the noise of how many updates are within the clip norm; None: they are not counted.",
+    )
+    row: Row | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
     )
 
 
@@ -113,6 +152,12 @@ class Charge(Message):
         exclude_if=lambda value: value is None,
         description="Share of the sites whose updates were within the clip norm, with noise: the next norm follows from it.",
     )
+    rho: float | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="With mode Distributed: zCDP of all that was released since the commit before, failed attempts included.",
+    )
     releases: int | None = Field(
         None,
         ge=1,
@@ -128,3 +173,50 @@ class Charge(Message):
     )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
     delta: float = Field(gt=0, lt=1)
+    row: ReleasedRow | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
+    )
+
+
+ChargedFailure = Annotated[  # of an attempt
+    Charge | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With differential privacy by noise under masks: what it has told, since its survivor set was named.",
+    ),
+]
+
+
+class DPSGD(Message):
+    """How a site trains so that its update tells little of one record: spec.privacy.dpSGD (Abadi et al. 2016)."""
+
+    max_grad_norm: float = Field(gt=0, description="The Euclidean norm that one record's gradient has at most.")
+    noise_multiplier: float | None = Field(
+        None, gt=0, description="Standard deviation of a step's noise over that norm; None: the least for the target."
+    )
+    target_epsilon: float | None = Field(None, gt=0, description="No update leaves a site that would pass it.")
+    delta: float = Field(gt=0, lt=1)
+    rounds: int = Field(ge=0, description="Of the job: so long the target is to last.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "DPSGD":
+        if self.noise_multiplier is None and self.target_epsilon is None:
+            raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
+        return self
+
+
+class RecordPrivacy(Message):
+    """What all updates that have left a site tell of one record of it, as the site accounts for it."""
+
+    unit: Literal["Record"] = "Record"
+    epsilon: float = Field(ge=0, allow_inf_nan=False)
+    delta: float = Field(gt=0, lt=1)
+
+
+SaidPrivacy = Annotated[
+    RecordPrivacy | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="With training.dp_sgd: what the site has told of one record, by this update and all that have left it before.",
+    ),
+]

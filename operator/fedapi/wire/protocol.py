@@ -21,7 +21,9 @@ EXCHANGE = "exchange"  # only what trains travels: orders name the initial model
 SUB_MODELS = "sub-models"  # a site trains a leading slice of the model, where the order says its width
 DOWNLOAD = "download"  # models come encoded, where the order says so (ADR 47)
 DELTA = "delta"  # a model may be made of the one before and an encoded delta, where the order brings one (ADR 55)
+SECAGG = "secagg"  # updates are masked, and summed so that nobody sees one of them, where the order says so (ADR 65)
 SITE_NOISE = "site-noise"  # a site clips its update and adds noise to it, where the order says how much (ADR 66)
+DP_SGD = "dp-sgd"  # said by a trainer that has opacus, and can train by DP-SGD (ADR 67)
 SIGNATURES = "signatures"  # said by a site that has a key and signs what it sends (ADR 57)
 KEY = "key:"  # before the id of that key: said as a feature, since a hub that does not know one ignores it
 FEATURES = (  # of this trainer, whatever its site has
@@ -38,5 +40,6 @@ FEATURES = (  # of this trainer, whatever its site has
     SUB_MODELS,
     DOWNLOAD,
     DELTA,
+    SECAGG,
     SITE_NOISE,
 )

@@ -7,11 +7,12 @@ the hub has not, with what they need; the masked update itself goes the way of a
 asks, or is asked, again: what is said again is the same to the byte.
 """
 
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fedapi.wire.message import Message, Natural
+from fedapi.wire.message import Message, Natural, Record
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secagg import (
     Advertisement,
@@ -26,17 +27,33 @@ from fedapi.wire.secagg import (
     Terms,
     UnmaskRequest,
 )
+from fedapi.wire.signature import SaidKeyId, SaidSignature
 
 Step = Literal["Advertise", "Share", "Mask", "Consent", "Open"]
 Overflow = Literal["Fail", "Clip"]
+FILES = MappingProxyType(  # of an attempt's folder: what closed a step. The Mask step is closed by close.json
+    {
+        "Advertise": "secure-participants.json",
+        "Share": "secure-shares.json",
+        "Consent": "secure-consents.json",
+        "Open": "secure-openings.json",
+    }
+)
+Names = Annotated[
+    tuple[str, ...] | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="The tensors that are summed, of those that travel; None: all that are floating-point numbers.",
+    ),
+]
 
 
 class SecureSettings(Message):
     """What a job asks for: spec.privacy.secureAggregation."""
 
-    threshold: Annotated[str, Field(max_length=16)] | None = Field(
+    threshold: int | Annotated[str, Field(max_length=8)] | None = Field(
         None,
-        description="Sites that must stay to the end: a count or a percentage; None: the quorum, or the least that is sound.",
+        description="Sites that must stay to the end: a count or a percentage; None: the quorum. More where fewer are not sound.",
     )
     colluding: int = Field(1, ge=0, description="Sites that may work together with the hub and still learn nothing.")
     value_range: float = Field(gt=0, le=1e30, description="The largest size of an update's value.")
@@ -52,9 +69,19 @@ class SecurePlan(Message):
     colluding: int = Field(ge=0)
     minimum_cohort: int = Field(ge=2)
     items: int = Field(ge=1)
+    tensors: Names = None
     value_range: float = Field(gt=0)
     overflow: Overflow
     exchange_timeout_s: float = Field(gt=0)
+
+
+PlannedMasks = Annotated[
+    SecurePlan | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="How updates are summed under masks; None: each is seen by itself.",
+    ),
+]
 
 
 class SecureOrder(Message):
@@ -62,6 +89,7 @@ class SecureOrder(Message):
 
     terms: Terms
     overflow: Overflow
+    tensors: Names = None
     privacy: Mechanism | None = Field(
         None,
         exclude_if=lambda value: value is None,
@@ -69,8 +97,33 @@ class SecureOrder(Message):
     )
 
 
+Masking = Annotated[  # of an order
+    SecureOrder | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`. Without it they are not.",
+    ),
+]
+Masked = Annotated[  # of a payload
+    bool,
+    Field(
+        exclude_if=lambda value: not value,
+        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian.",
+    ),
+]
+Clipped = Annotated[
+    Natural,
+    Field(
+        exclude_if=lambda value: not value,
+        description="Values beyond the range of the sum, which were set to its end.",
+    ),
+]
+
+
 class SecureSaid(Message):
-    """A site says what it was asked for, if anything, and asks what is next."""
+    """A site says what it was asked for, if anything, and asks what is next. What it says is signed, as an update is."""
+
+    said_only: ClassVar[bool] = True
 
     round: Natural
     attempt: Natural
@@ -80,6 +133,13 @@ class SecureSaid(Message):
     shares: Shares | None = None
     consent: Consent | None = None
     opening: Opening | None = None
+    signature: SaidSignature = None
+    key_id: SaidKeyId = None
+
+    @property
+    def says(self) -> Advertisement | Shares | Consent | Opening | None:
+        """What of the exchange it says; None: it only asks."""
+        return self.advertisement or self.shares or self.consent or self.opening
 
     @model_validator(mode="after")
     def _one(self) -> "SecureSaid":
@@ -98,3 +158,17 @@ class SecureAnswer(Message):
     delivery: Delivery | None = Field(None, description="To Mask.")
     survivors: SurvivorSet | None = Field(None, description="To Consent.")
     request: UnmaskRequest | None = Field(None, description="To Open.")
+
+
+class StepRecord(Record):
+    """What sites said in one step of an attempt's exchange, once that is closed: durable before anybody hears of it (FILES)."""
+
+    job_uid: str
+    round: int
+    attempt: int
+    step: Step
+    samples: dict[SiteName, Natural] = Field({}, exclude_if=lambda value: not value, description="Of participants.")
+    participants: Participants | None = Field(None, exclude_if=lambda value: value is None)
+    shares: tuple[Shares, ...] = Field((), exclude_if=lambda value: not value)
+    consents: tuple[Consent, ...] = Field((), exclude_if=lambda value: not value)
+    openings: tuple[Opening, ...] = Field((), exclude_if=lambda value: not value)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fedapi.wire import statement
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import key_id
 from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, UpdateEnvelope, UpdateManifest
 
@@ -92,6 +93,13 @@ def signed(key: SigningKey, message: Signable) -> Signable:
     except ValueError:
         return message
     return message.model_copy(update={**said, "key_id": key.id, "signature": key.signature(text)})
+
+
+def signed_secure(key: SigningKey, job_uid: str, client: str, said: SecureSaid) -> SecureSaid:
+    """The same of what a site says in an exchange of secure aggregation, which does not name the job and the site."""
+    read = SecureSaid.model_validate_json(said.model_dump_json())
+    text = statement.of_secure(job_uid, client, read)
+    return read.model_copy(update={"key_id": key.id, "signature": key.signature(text)})
 
 
 def _read(message: UpdateEnvelope | EvaluationReport | FailureReport) -> tuple[dict[str, object], bytes]:

@@ -10,13 +10,13 @@ Routes (all need `Authorization: Bearer <site token>` but the blob routes, whose
     POST /v1/sites/{client}/entrust      EntrustRequest -> EntrustAnswer
     POST /v1/sites/{client}/recall       RecallRequest  -> Recalled
     POST /v1/sites/{client}/attest       AttestationRequest -> Attestation
+    POST /v1/sites/{client}/secure       SecureSaid     -> SecureAnswer   (wire.secureround; long poll)
     GET|PUT {url of a grant}             bytes          (expiring, bound to method, key, size and digest)
 
-A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other
-refusal that a new URL is needed.
+A URL may lead to an object store, which answers in its own words: 412 says that the object is there already, any other refusal
+that a new URL is needed. A round of a small model is three requests of a site: the model comes in the order, the update goes in
+`updates`. A larger one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 
-A round of a small model is three requests of a site: the model comes in the order, the update goes in `updates`. A larger
-one is fetched by URL, announced at `uploads` and PUT, as everything is for a site without the feature `inline`.
 A site may entrust its state to the hub, encrypted by a key of its own, and recall it: it asks `entrust`, puts what it has where the
 grant says, and asks again, whereupon no grant says that the hub has it.
 
@@ -37,6 +37,7 @@ from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
     MAX_INLINE_BYTES,
+    Certificates,
     Inline,
     Message,
     Name,
@@ -45,8 +46,9 @@ from fedapi.wire.message import (
     Record,
     Sha256,
 )
-from fedapi.wire.privacy import AskedNoise
+from fedapi.wire.privacy import AskedNoise, SaidPrivacy
 from fedapi.wire.protocol import PROTOCOL
+from fedapi.wire.secureround import Clipped, Masked, Masking
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
 
 MAX_METRICS = 32  # of one report
@@ -55,18 +57,9 @@ MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
 MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
 MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
-MAX_CA = 32 << 10  # characters of an object store's CA certificates
 UPDATE = "update"  # the payload that every strategy has: local - base
 CONTROL = "control"  # change of the site's control variate, where training.method asks for it: in the hub state's form
 Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
-Certificates = Annotated[  # not told to sites of protocol 1
-    str | None,
-    Field(
-        max_length=MAX_CA,
-        exclude_if=lambda value: value is None,
-        description="PEM: by which the URL's server is verified, in place of the system's roots.",
-    ),
-]
 
 
 def payloads(training: TrainingSettings) -> frozenset[str]:
@@ -204,6 +197,7 @@ class TrainOrder(Message):
         "first committed round on.",
     )
     initial: Initial = None
+    secure: Masking = None
 
     @property
     def base_sha256(self) -> str:
@@ -275,6 +269,8 @@ class Payload(Message):
         exclude_if=lambda value: value is None,
         description="By which the object is encrypted: what it is then lies in its chunks (wire.ciphertext).",
     )
+    masked: Masked = False
+    clipped: Clipped = 0
 
 
 class UpdateManifest(Message):
@@ -300,6 +296,7 @@ class UpdateManifest(Message):
     metrics: Metrics = {}
     training_s: float = Field(ge=0, description="Seconds spent in training alone.")
     nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
+    privacy: SaidPrivacy = None
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:

@@ -10,11 +10,14 @@ import json
 import rfc8785
 
 from fedapi.wire.message import Message, number
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, FailureReport, UpdateEnvelope, UpdateManifest
 from fedapi.wire.store import CommitRecord, Participant
 
-UPDATE, EVALUATION, FAILURE = (f"fedloom.dev/signed-{kind}/v1" for kind in ("update", "evaluation", "failure"))
+UPDATE, EVALUATION, FAILURE, SECURE = (
+    f"fedloom.dev/signed-{kind}/v1" for kind in ("update", "evaluation", "failure", "secure-aggregation")
+)
 _BESIDE = {"signature": None, "key_id": None, "checksum": None}  # what lies beside the body of a report
 
 
@@ -42,7 +45,13 @@ def of_report(report: EvaluationReport | FailureReport) -> bytes:
     return rfc8785.dumps(place | {"body_sha256": bare.digest()})
 
 
-def shown(message: UpdateEnvelope | EvaluationReport | FailureReport) -> tuple[str | None, str | None]:
+def of_secure(job_uid: str, client: str, said: SecureSaid) -> bytes:
+    """That of what a site says in an exchange of secure aggregation."""
+    bare = said.model_copy(update={"signature": None, "key_id": None})
+    return rfc8785.dumps(_place(SECURE, job_uid, client, said.round, said.attempt) | {"body_sha256": bare.digest()})
+
+
+def shown(message: UpdateEnvelope | EvaluationReport | FailureReport | SecureSaid) -> tuple[str | None, str | None]:
     """Key id and signature that lie beside what is signed."""
     return message.key_id, message.signature
 

@@ -16,8 +16,9 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
-from fedapi.wire.privacy import Charge, Mechanism, SiteNoise
-from fedapi.wire.signature import Signed
+from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SaidPrivacy, SiteNoise
+from fedapi.wire.secureround import PlannedMasks
+from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
@@ -30,6 +31,11 @@ class Head(Record):
     round: int = Field(ge=-1, description="Last committed round; -1 before the initial model.")
     commit_key: str | None = None
     commit_sha256: Sha256 | None = None
+    commit_signature: SignatureText | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Over that commit (wire.signedcommit), by the key of the job's ledger. Absent where an older version, or a repair, set HEAD.",
+    )
     finished: Literal["Succeeded", "Failed"] | None = None
     reason: str = ""
     message: str = ""
@@ -60,6 +66,17 @@ class Anchor(Message):
 
     size: Natural
     root: Sha256
+
+
+class LedgerRestart(Record):
+    """restart.json: that a repair found the job's ledger broken, and put it aside. Written by the repair."""
+
+    number: int = Field(ge=1, description="Of these repairs.")
+    reason: str = Field(description="What was broken.")
+    size: Natural | None = Field(None, description="Entries that the last checkpoint had, as far as it can be read.")
+    root: Sha256 | None = Field(None, description="The root that it had.")
+    commit_sha256: Sha256 | None = Field(None, description="HEAD's commit then, which the next ledger goes on from.")
+    at: float
 
 
 class Selection(Message):
@@ -152,6 +169,7 @@ class PlanRecord(Record):
         exclude_if=lambda value: value is None,
         description="How the sites clip their updates and what noise they add; None: neither.",
     )
+    secure: PlannedMasks = None
     image: str = ""
 
     @property
@@ -216,6 +234,7 @@ class Participant(Message):
         exclude_if=lambda value: value is None,
         description="The site's signature (wire.statement), where the site has a key.",
     )
+    privacy: SaidPrivacy = None
 
     @model_validator(mode="before")
     @classmethod
@@ -352,6 +371,7 @@ class FailureRecord(Record):
     anomalies: tuple[Anomaly, ...] = Field(
         (), exclude_if=lambda value: not value, description="Anomalous updates of it."
     )
+    privacy: ChargedFailure = None
     site_noise: SiteNoise | None = Field(
         None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )

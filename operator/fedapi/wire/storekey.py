@@ -13,7 +13,7 @@ from fedapi.wire.store import CommitRecord
 
 @dataclass(frozen=True)
 class RecordKey:
-    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure or issues."""
+    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure, issues, or a step under masks."""
 
     round: int
     epoch: int
@@ -32,6 +32,14 @@ class ModelKey:
 @dataclass(frozen=True)
 class BroadcastKey:
     """A model as sites get it from a round on."""
+
+    round: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SumKey:
+    """What sites sent under masks for a round, summed."""
 
     round: int
     sha256: str
@@ -97,6 +105,7 @@ StoreKey = (
     | SiteEvaluationKey
     | ModelKey
     | BroadcastKey
+    | SumKey
     | HubStateKey
     | UpdateKey
     | ManifestKey
@@ -105,11 +114,13 @@ StoreKey = (
 )
 _ROUND, _SHA256 = "([0-9]{1,9})", "([0-9a-f]{64})"
 _RECORD = re.compile(
-    rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues)\.json)"
+    rf"{_ROUND}/e([0-9]{{1,9}})-a([0-9]{{1,9}})/((?:plan|close|commit|evaluation|failure|issues|"
+    r"secure-(?:participants|shares|consents|openings))\.json)"
 )
 _SITE_EVALUATION = re.compile(rf"{_ROUND}/sites/([^/]+)/{_SHA256}/{re.escape(SITE_EVALUATION)}")
 _MODEL = re.compile(rf"{_ROUND}-{_SHA256}\.safetensors")
 _BROADCAST = re.compile(rf"{_ROUND}-{_SHA256}\.broadcast\.safetensors")
+_SUM = re.compile(rf"{_ROUND}-{_SHA256}\.sum\.safetensors")
 _SENT = re.compile(
     rf"([^/]+)/client_\1_round_{_ROUND}(?:-{_SHA256}\.safetensors(\.enc)?|-a([0-9]{{1,9}})\.manifest\.json|\.evaluation\.json)"
 )
@@ -149,6 +160,7 @@ def parsed(layout: Layout, key: str) -> StoreKey | None:
         or _site_evaluation(layout, key)
         or _model(layout, key)
         or _broadcast(layout, key)
+        or _sum(layout, key)
         or _hub_state(layout, key)
         or _sent(layout, key)
         or _entrusted(layout, key)
@@ -174,6 +186,11 @@ def _model(layout: Layout, key: str) -> ModelKey | None:
 def _broadcast(layout: Layout, key: str) -> BroadcastKey | None:
     found = _BROADCAST.fullmatch(key.removeprefix(f"{layout.models()}/"))
     return BroadcastKey(int(found[1]), found[2]) if found else None
+
+
+def _sum(layout: Layout, key: str) -> SumKey | None:
+    found = _SUM.fullmatch(key.removeprefix(f"{layout.models()}/"))
+    return SumKey(int(found[1]), found[2]) if found else None
 
 
 def _hub_state(layout: Layout, key: str) -> HubStateKey | None:
@@ -203,12 +220,8 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
             key = layout.record(found.round, found.epoch, found.attempt, found.name)
         case SiteEvaluationKey():
             key = layout.site_evaluation(found.client, found.round, found.model_sha256)
-        case ModelKey():
-            key = layout.model(found.round, found.sha256)
-        case BroadcastKey():
-            key = layout.broadcast(found.round, found.sha256)
-        case HubStateKey():
-            key = layout.hub_state(found.round, found.sha256)
+        case ModelKey() | BroadcastKey() | SumKey() | HubStateKey():
+            key = _spelled_model(layout, found)
         case UpdateKey():
             key = layout.update(found.client, found.round, found.sha256, encrypted=found.encrypted)
         case ManifestKey():
@@ -218,3 +231,15 @@ def _spelled(layout: Layout, found: StoreKey) -> str:
         case EntrustedKey():
             key = layout.entrusted_state(found.client, found.round, found.attempt, found.update_sha256, found.sha256)
     return key
+
+
+def _spelled_model(layout: Layout, found: ModelKey | BroadcastKey | SumKey | HubStateKey) -> str:
+    match found:
+        case ModelKey():
+            return layout.model(found.round, found.sha256)
+        case BroadcastKey():
+            return layout.broadcast(found.round, found.sha256)
+        case SumKey():
+            return layout.sum_of_updates(found.round, found.sha256)
+        case HubStateKey():
+            return layout.hub_state(found.round, found.sha256)

@@ -5,9 +5,10 @@ have written them; who appends names one of `KINDS`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from fedcore.ledger.tiles import MAX_ENTRY_BYTES
 
@@ -16,15 +17,20 @@ Fact = str | int | bool | list[str] | dict[str, str]
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "started": "an aggregator took the job; what another had in memory at its death is not in the ledger",
+        "restarted": "the ledger begins anew: a repair found the one before broken",
         "restored": "the job goes on from a backup of another",
         "configured": "the job's configuration is another one",
         "planned": "sites were selected for a round",
         "issued": "a site was given a URL, which is not told",
+        "attested": "evidence was made of where the aggregator runs",
         "accepted": "a site's update counts",
         "refused": "what a site sent was not taken",
+        "anomalous": "an update was found anomalous",
         "attemptFailed": "an attempt ended without a commit",
         "evaluated": "a model was measured",
         "committed": "a round happened",
+        "charged": "what the models up to a round tell of one site at most",
+        "rollback": "what became of a request to go back to an earlier round",
         "undone": "updates are in the model no more, because of an anomaly",
         "alert": "somebody should look",
         "ended": "training is over",
@@ -69,36 +75,62 @@ def entry(kind: str, at: float, **facts: Fact | None) -> Entry:
 
 def parsed(data: bytes) -> Entry:
     """The entry of these bytes. MalformedEntryError says what is wrong with them."""
-    try:
-        said = json.loads(data, parse_constant=_no_constant)
-        if not isinstance(said, dict):
-            raise MalformedEntryError("it is no JSON object")
-        kind, at_ms = said.pop("kind", None), said.pop("at", None)
-        if not isinstance(kind, str) or not _is_whole(at_ms):
-            raise MalformedEntryError("it does not say of what kind, and of when, it is")
-        if why := _fault(said):
-            raise MalformedEntryError(why)
-        found = Entry(kind, at_ms, said)
-        is_canonical = found.canonical() == data
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, MalformedEntryError):
-            raise
-        raise MalformedEntryError(f"it is no JSON: {str(error)[:100]}") from error
-    if not is_canonical:
+    said = _object(data)
+    found = _checked(said)
+    if _canonical(said) != data:
         raise MalformedEntryError("it is not written as RFC 8785 asks for")
     return found
+
+
+def parsed_each(some: Sequence[bytes]) -> Iterator[Entry]:
+    """The same of many, in their order; what is malformed is raised in its turn.
+
+    Whether they are canonical is asked of all together, which is much faster: a JSON object says itself where it ends, so the
+    whole is as it should be where, and only where, each part is.
+    """
+    try:
+        said = [_object(data) for data in some]
+        found = [_checked(each) for each in said]
+        are_canonical = _canonical(said) == b"[%b]" % b",".join(some)
+    except MalformedEntryError:
+        are_canonical = False
+    yield from found if are_canonical else map(parsed, some)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        said = _READER.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise MalformedEntryError(f"it is no JSON: {str(error)[:100]}") from error
+    if not isinstance(said, dict):
+        raise MalformedEntryError("it is no JSON object")
+    return said
+
+
+def _checked(said: Mapping[str, Any]) -> Entry:
+    """What an object says, as an entry."""
+    facts = dict(said)
+    kind, at_ms = facts.pop("kind", None), facts.pop("at", None)
+    if not isinstance(kind, str) or not _is_whole(at_ms):
+        raise MalformedEntryError("it does not say of what kind, and of when, it is")
+    if why := _fault(facts):
+        raise MalformedEntryError(why)
+    return Entry(kind, at_ms, facts)
 
 
 def _fault(facts: Mapping[str, object]) -> str:
     """What of this no entry holds; empty when all is well."""
     for name, fact in facts.items():
-        texts = [*fact, *fact.values()] if isinstance(fact, dict) else fact if isinstance(fact, list) else [fact]
         if not name.isascii() or name in _OWN or (isinstance(fact, dict) and not all(map(str.isascii, fact))):
             return f"{name[:80]!r} is no name of a fact"
-        plain = isinstance(fact, list | dict)
-        if not all(isinstance(text, str) or (not plain and _is_whole(text)) for text in texts):
+        if not (isinstance(fact, str) or _is_whole(fact) or _are_texts(fact)):
             return f"{name[:80]!r} is no text, whole number, list or table of texts"
     return ""
+
+
+def _are_texts(fact: object) -> bool:
+    texts = fact.values() if isinstance(fact, dict) else fact if isinstance(fact, list) else (None,)
+    return all([isinstance(text, str) for text in texts])  # noqa: C419 - faster than a generator
 
 
 def _is_whole(value: object) -> bool:
@@ -109,10 +141,14 @@ def _cut(fact: Fact) -> Fact:
     return fact[:_LONGEST] if isinstance(fact, str) else fact
 
 
-def _canonical(value: Mapping[str, object]) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "replace")
+def _canonical(value: Mapping[str, Any] | list[dict[str, Any]]) -> bytes:
+    return _WRITER.encode(value).encode("utf-8", "replace")
 
 
 def _no_constant(name: str) -> float:
     raise MalformedEntryError(f"{name} is no number")
+
+
+# One of each: to make them takes as long as to use them.
+_READER = json.JSONDecoder(parse_constant=_no_constant)
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -58,6 +58,14 @@ class Verifier:
         """What a signature names the key by."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.key).digest()[:4]
 
+    def verifies(self, signature: str, statement: bytes) -> bool:
+        """Whether the signature (base64) is the key's over these bytes."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.key).verify(_decoded(signature), statement)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
     @staticmethod
     def parsed(text: str) -> "Verifier":
         """MalformedNoteError where it is no such key."""
@@ -86,11 +94,15 @@ class Signer:
         """The public half."""
         return Verifier(self.origin, self._key().public_key().public_bytes_raw())
 
-    def signed(self, size: int, root: bytes) -> bytes:
-        """The note of a checkpoint. The same bytes for the same tree: Ed25519 draws nothing."""
-        text = Checkpoint(self.origin, size, root).text()
+    def signed(self, size: int, root: bytes, extension: str = "") -> bytes:
+        """The note of a checkpoint. The same bytes for the same tree and extension line: Ed25519 draws nothing."""
+        text = Checkpoint(self.origin, size, root).text() + (f"{extension}\n" if extension else "")
         said = base64.b64encode(self.verifier.id + self._key().sign(text.encode())).decode()
         return f"{text}\n— {self.origin} {said}\n".encode()
+
+    def signature(self, statement: bytes) -> str:
+        """Over other bytes than a note, which say their purpose: base64."""
+        return base64.b64encode(self._key().sign(statement)).decode()
 
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.seed)
@@ -113,11 +125,8 @@ def opened(data: bytes, verifier: Verifier) -> Checkpoint:
         raise WrongSignatureError(f"it is of {found.origin[:300]!r}, and the key is that of {verifier.name[:300]!r}")
     for name, said in lines:
         signature = _decoded(said)
-        if name == verifier.name and signature[:4] == verifier.id:
-            try:
-                Ed25519PublicKey.from_public_bytes(verifier.key).verify(signature[4:], text.encode())
-            except InvalidSignature:
-                continue
+        is_its = name == verifier.name and signature[:4] == verifier.id
+        if is_its and verifier.verifies(base64.b64encode(signature[4:]).decode(), text.encode()):
             return found
     raise WrongSignatureError(f"it carries no good signature by the key {verifier}")
 

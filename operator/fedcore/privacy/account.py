@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from fedapi.wire.privacy import Charge, Mode, Privacy
 from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
+from fedcore.privacy.distributed import concentrated
+from fedcore.privacy.matrix import Matrix
 
 _ROUNDING = 1e-9  # of a budget: what adding up in another order may make of it
 # By how many clip norms a site can change what is released: its update is in the sum or not, or is any other that is as short.
@@ -25,30 +27,48 @@ class Account:
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
     counted: Charge | None = None  # the last that counted how many updates were within its clip norm
+    matrix: Matrix | None = None  # whose next row the next release may be
+    rho: float = 0.0  # of releases whose noise sites have added: zCDP
 
     def with_commit(self, commit: CommitRecord) -> "Account":
-        """After one more commit."""
-        if (charge := commit.privacy) is not None:
-            counted = self.counted if charge.within is None else charge
-            return replace(self.charged(charge.noise_multiplier, charge.mu), counted=counted)
-        trained = commit.round > 0 and not commit.skipped and commit.rolled_back_to is None
+        """After one more commit. A rollback takes back what earlier noise was to be taken back from: it ends a matrix."""
+        if commit.privacy is not None:
+            return self.with_charge(commit.privacy, commit.round, commit.job_uid)
+        if commit.rolled_back_to is not None:
+            return replace(self, matrix=None)
+        trained = commit.round > 0 and not commit.skipped
         return replace(self, unprotected=self.unprotected + 1) if trained else self
 
-    def charged(self, noise_multiplier: float, mu: float | None = None) -> "Account":
-        """After one release with noise of so many times the clip norm. `mu`: where that is not the noise's inverse."""
+    def with_charge(self, charge: Charge, round_: int, job_uid: str) -> "Account":
+        """After what was released since the commit before that of a round."""
+        if charge.row is None:
+            counted = self.counted if charge.within is None else charge
+            after = self.charged(charge.noise_multiplier, charge.mu, charge.rho)
+            return replace(after, matrix=None, counted=counted)
+        matrix = Matrix.of(self.matrix, self.squares, charge, charge.row, round_, job_uid)
+        return replace(self, squares=matrix.squares(round_), last=charge.noise_multiplier, matrix=matrix)
+
+    def charged(self, noise_multiplier: float, mu: float | None = None, rho: float | None = None) -> "Account":
+        """After one release with noise of so many times the clip norm. `mu`: where that is not its inverse; `rho`: zCDP of noise under masks."""
+        if rho is not None:
+            return replace(self, rho=self.rho + rho, last=noise_multiplier)
         spent = noise_multiplier**-2 if mu is None else mu**2
         return replace(self, squares=self.squares + spent, last=noise_multiplier)
 
+    @property
+    def zcdp(self) -> float:
+        """All of it as zCDP: mu-GDP is (mu^2 / 2)-zCDP."""
+        return self.rho + self.squares / 2
+
     def epsilon(self, delta: float) -> float:
         """What has been spent."""
+        if self.rho and not self.unprotected:
+            return concentrated.epsilon_of(self.zcdp, delta)
         return math.inf if self.unprotected else gaussian.epsilon_of(math.sqrt(self.squares), delta)
 
-    def affords(self, asked: Privacy, noise_multiplier: float) -> bool:
-        """Whether one more release stays within the target."""
-        if asked.target_epsilon is None:
-            return True
-        after = self.charged(noise_multiplier, mu_of(asked.mode, noise_multiplier)).epsilon(asked.delta)
-        return after <= asked.target_epsilon * (1 + _ROUNDING)
+    def within(self, asked: Privacy) -> bool:
+        """Whether what has been spent stays within the target."""
+        return asked.target_epsilon is None or self.epsilon(asked.delta) <= asked.target_epsilon * (1 + _ROUNDING)
 
 
 def mu_of(mode: Mode, noise_multiplier: float) -> float:
@@ -61,16 +81,21 @@ def noise_multiplier(asked: Privacy, account: Account, rounds: int) -> float | N
 
     Of rounds that are all alike it is the same in each: sqrt(rounds) / mu of the target, with mode Local twice that.
     """
+    found = calibrated(asked, account.squares, _CHANGE[asked.mode] ** 2 * max(1, rounds))
+    if found is None or not account.charged(found, mu_of(asked.mode, found)).within(asked):
+        return None
+    return found
+
+
+def calibrated(asked: Privacy, spent: float, sensitivity_squared: float) -> float | None:
+    """The noise, as it is asked for, or so that releases of that sensitivity spend the rest of the target; None: there is no rest."""
     if asked.noise_multiplier is not None:
-        return asked.noise_multiplier if account.affords(asked, asked.noise_multiplier) else None
+        return asked.noise_multiplier
     if asked.target_epsilon is None:
         raise ValueError("privacy needs noise_multiplier or target_epsilon")
     budget = gaussian.mu_of(asked.target_epsilon, asked.delta) ** 2
-    left = budget - account.squares
-    if left <= budget * _REST:
-        return None
-    found = _rounded_up(_CHANGE[asked.mode] * math.sqrt(max(1, rounds) / left))
-    return found if account.affords(asked, found) else None
+    left = budget - spent
+    return None if left <= budget * _REST else _rounded_up(math.sqrt(sensitivity_squared / left))
 
 
 def _rounded_up(value: float) -> float:

@@ -23,7 +23,7 @@ from fedapi.wire.site import (
     UploadRequest,
     payloads,
 )
-from fedcore.rounds import claims, evaluation_requests, heldout, training, window
+from fedcore.rounds import claims, evaluation_requests, heldout, secure, training, window
 from fedcore.rounds.compatibility import COUNTS_STEPS
 from fedcore.rounds.state import Attempt, Phase, State
 from fedcore.tensors.fragments import WHOLE, Turn
@@ -83,7 +83,7 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
         return Refusal(code="StaleAttempt", message=message)
     if not current.selected(client):
         return Refusal(code="NotSelected", message=f"site {client!r} was not selected for round {round_}: ask next")
-    return None
+    return secure.misplaced(current, client)
 
 
 def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
@@ -99,7 +99,7 @@ def upload(state: State, client: str, request: UploadRequest) -> Refusal | Objec
     refusal = unwanted(state, client, request.round, request.attempt)
     if refusal is not None or (base := asked_of(state)) is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
-    kem, limit = _kem(state), _largest(state, base) + EXTRA_BYTES
+    kem, limit = _kem(state), _largest(state, base)
     if kem is not None:
         limit = stored_bytes(limit, kem)
     if request.size > limit:
@@ -131,8 +131,10 @@ def wanted(state: State) -> frozenset[str]:
 
 
 def _largest(state: State, base: ObjectRef) -> int:
-    """Bytes of tensors that a payload may have: controls of 16-bit parameters have 32."""
-    return base.size * (2 if CONTROL in wanted(state) else 1)
+    """Bytes that a payload may have: controls of 16-bit parameters have 32, as masked values do."""
+    if state.current is not None and (masked := state.current.plan.secure) is not None:
+        return secure.MASKED_BYTES * masked.items
+    return base.size * (2 if CONTROL in wanted(state) else 1) + EXTRA_BYTES
 
 
 def crowded(state: State, client: str, others: int) -> Refusal | None:
@@ -160,8 +162,9 @@ def update(state: State, client: str, manifest: UpdateManifest) -> Refusal | Upd
         message = f"base_sha256 {manifest.base_sha256} is not the base of round {manifest.round}: ask next"
         return Refusal(code="WrongBase", message=message)
     most = state.current.max_samples if state.current else state.config.max_samples
-    excess = _unfit_payloads(state, manifest) or claims.excessive(most, manifest.samples)
-    excess = excess or _unfit_steps(state, manifest)
+    masks = secure.unfit(state.current, manifest) if state.current else None
+    excess = _unfit_payloads(state, manifest) or masks or claims.excessive(most, manifest.samples)
+    excess = excess or _unfit_steps(state, manifest) or _unfit_privacy(state, manifest)
     return excess or _unfit_numbers({"training_s": manifest.training_s}, manifest.metrics)
 
 
@@ -212,14 +215,14 @@ def matters(state: State, client: str, report: FailureReport) -> bool:
         return True
     if state.phase is Phase.EVALUATING or heldout.is_held_out(state, client):
         return client not in state.excused
-    current = open_attempt(state)
+    current = state.current if state.phase is Phase.OPENING else open_attempt(state)
     if window.is_asynchronous(state.config):
         waits = current is not None and client in current.pending
         return waits and window.refusal(state, client, report.round, report.attempt) is None
     return (
         current is not None
         and (report.round, report.attempt) == (current.plan.round, current.plan.attempt)
-        and client in current.pending
+        and current.waits_for(client)
     )
 
 
@@ -276,6 +279,19 @@ def _unfit_steps(state: State, manifest: UpdateManifest) -> Refusal | None:
         return claims.impossible(told, manifest.samples, manifest.steps)
     message = f"strategy {name} needs the optimizer steps of an update, steps is {manifest.steps}: return TrainResult(…, steps=…)"
     return Refusal(code="Malformed", message=message)
+
+
+def _unfit_privacy(state: State, manifest: UpdateManifest) -> Refusal | None:
+    """Whether it does not say what it tells of a record where the plan asks for DP-SGD, or says it of another delta."""
+    asked = (state.current.plan.training if state.current else state.config.training).dp_sgd
+    said = manifest.privacy
+    if (asked and asked.delta) == (said and said.delta):
+        return None
+    told = f"privacy is of delta {said.delta:g}" if said else "privacy is not said"
+    wanted = (
+        f"round {manifest.round} trains by DP-SGD with delta {asked.delta:g}" if asked else "no DP-SGD is asked for"
+    )
+    return Refusal(code="Malformed", message=f"{told}, but {wanted}: do as the order says")
 
 
 def _unfit_numbers(fields: Metrics, metrics: Metrics) -> Refusal | None:

@@ -47,13 +47,19 @@ def concerned(before: State, after: State) -> frozenset[str] | None:
     return frozenset(failed | taken | (before.excused ^ after.excused))
 
 
-def _stages(attempt: Attempt) -> tuple[int, int, int, bool]:
-    """What differs between two attempts, and before and after what ends or reopens one."""
-    return attempt.plan.round, attempt.plan.attempt, attempt.reopened, attempt.closed is None
+def _stages(attempt: Attempt) -> tuple[int, int, int, bool, str]:
+    """What differs between two attempts, and before and after what ends or reopens one, or a step of its exchange."""
+    step = attempt.secure.step if attempt.secure else ""
+    return attempt.plan.round, attempt.plan.attempt, attempt.reopened, attempt.closed is None, step
 
 
 def _may_train(state: State, client: str) -> bool:
-    return state.phase is Phase.COLLECTING and state.current is not None and client in state.current.pending
+    """Whether it has an order to train; where updates are masked, until all that follows from it is over."""
+    return (
+        state.phase in (Phase.COLLECTING, Phase.OPENING)
+        and state.current is not None
+        and state.current.waits_for(client)
+    )
 
 
 def _may_evaluate(state: State, client: str) -> bool:

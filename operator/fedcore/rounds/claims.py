@@ -39,9 +39,13 @@ def impossible(training: TrainingSettings, samples: int, steps: int) -> Refusal 
 
 
 def taken(state: State, manifest: UpdateManifest) -> Site:
-    """A site's entry with an accepted update; a jump of its samples since the last one is told."""
+    """A site's entry with an accepted update; a jump of its samples since the last one is told, and values that were clipped."""
     before = state.site(manifest.client)
-    site = replace(before, last_round=manifest.round, samples=manifest.samples)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=manifest.privacy)
+    if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
+        text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
+        text = f"{text} secureAggregation.valueRange and were clipped: raise it, or lower the site's learning rate"
+        return replace(site, message=text)
     if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
         return site
     text = (

@@ -8,7 +8,7 @@ from fedapi.wire.seeds import derived
 from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
 from fedcore.anomalies.record import UNJUDGED, Judged
-from fedcore.rounds import anomalies, effort, window
+from fedcore.rounds import anomalies, distributed, effort, window
 from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import Attempt, End, Phase, State
 
@@ -16,17 +16,20 @@ Verdict = Literal["Open", "Fold", "Fail"]
 # Why attempts fail.
 QUORUM_NOT_REACHED, MODEL_NOT_FINITE, TOO_FEW_UPDATES = "QuorumNotReached", "ModelNotFinite", "TooFewUpdates"
 STRATEGY_FAILED = "StrategyFailed"
+SECURE_AGGREGATION_FAILED = "SecureAggregationFailed"  # the sites did not agree on a sum, or it could not be opened
+LATE = "it was too late"  # why a site has no part any more in an attempt that goes on
 
 
 def verdict(attempt: Attempt, now: float) -> Verdict:
-    """Whether the attempt is over. Quorum reached is never undone; without it only time or despair ends it."""
-    reached = attempt.enough(attempt.accepted)
-    if reached and len(attempt.accepted) >= attempt.wanted:
+    """Whether all have trained that are waited for. Quorum reached is never undone; without it only time or despair ends it."""
+    here = attempt.here
+    reached = attempt.enough(here)
+    if reached and len(here) >= attempt.wanted:
         return "Fold"
-    over = not attempt.pending or now >= attempt.deadline_at
+    over = not attempt.pending.difference(here) or now >= attempt.deadline_at
     if reached:
         return "Fold" if over or _grace_over(attempt, now) else "Open"
-    hopeless = not attempt.enough(attempt.accepted.keys() | attempt.pending)
+    hopeless = not attempt.enough(attempt.pending.union(here))
     return "Fail" if over or hopeless else "Open"
 
 
@@ -45,6 +48,8 @@ def delayed(state: State, seconds: float) -> State:
     if attempt is not None:
         quorum_at = attempt.quorum_at + seconds if attempt.quorum_at is not None else None
         attempt = replace(attempt, deadline_at=attempt.deadline_at + seconds, quorum_at=quorum_at)
+        if (exchange := attempt.secure) is not None and exchange.until is not None:
+            attempt = replace(attempt, secure=replace(exchange, until=exchange.until + seconds))
     return replace(state, current=attempt, closing=replace(last, until=last.until + seconds) if last else None)
 
 
@@ -68,14 +73,11 @@ def without(state: State, attempt: Attempt, failed: Mapping[str, str], now: floa
 
 
 def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, ...]]:
-    """What follows once it is decided, durably, whose updates count: now, and after a restart. It is the fold.
-
-    A strategy whose updates must be opened first (masks of those who left) has its phase here, before the fold.
-    """
-    return replace(state, phase=Phase.FOLDING, current=attempt), (_fold(state, attempt),)
+    """What follows once it is decided, durably, whose updates count, and masked ones are opened: now, and after a restart."""
+    return replace(state, phase=Phase.FOLDING, current=attempt), (fold(state, attempt),)
 
 
-def _fold(state: State, attempt: Attempt) -> Fold:
+def fold(state: State, attempt: Attempt) -> Fold:
     """The fold of a closed attempt, as it was planned."""
     plan, manifests = attempt.plan, (attempt.accepted[client] for client in attempt.closed or ())
     terms = tuple(
@@ -96,6 +98,8 @@ def _fold(state: State, attempt: Attempt) -> Fold:
         initial=plan.initial,
         judging=anomalies.judging(state, attempt),
         privacy=plan.privacy,
+        secure=attempt.secure.hub if attempt.secure else None,
+        tensors=plan.secure.tensors if plan.secure else None,
     )
 
 
@@ -155,10 +159,11 @@ def failed(
         reason=reason,
         message=message[:900],
         at=now,
-        missed=tuple(client for client in plan.selected if client not in attempt.accepted or client in judged.excluded),
+        missed=tuple(client for client in plan.selected if client not in attempt.here or client in judged.excluded),
         open_s=open_s,
         lost_s=attempt.lost_s + unfinished_s + effort.trained_s(attempt.accepted, open_s),
         anomalies=judged.anomalies,
+        privacy=distributed.of_failure(state, attempt),
         site_noise=plan.site_noise,
     )
     void = (*state.void, failure)
@@ -195,10 +200,15 @@ def shortfall(attempt: Attempt, now: float) -> str:
     late = now >= attempt.deadline_at
     how = "had" if late else "was closed early, because quorum was out of reach: it had"
     unfinished = "no update before the deadline" if late else "was not waited for"
-    counts = f"{len(attempt.accepted)} of {window.asked(plan)} updates, {attempt.quorum} were needed"
+    counts = f"{len(attempt.here)} of {window.asked(plan)} updates, {attempt.quorum} were needed"
     text = f"round {plan.round} {how} {counts}"
     if (root := plan.strategy.root) and root not in attempt.accepted:
         text = f"{text}, and the update of the root client {root!r} is needed"
-    troubles = [f"{client}: {why}" for client, why in sorted(attempt.failed.items())]
-    troubles += [f"{client}: {unfinished}" for client in sorted(attempt.pending)]
-    return f"{text} ({'; '.join(troubles)})"[:900] if troubles else text
+    silent = sorted(attempt.pending.difference(attempt.here))
+    return with_troubles(text, dict(sorted(attempt.failed.items())) | dict.fromkeys(silent, unfinished))
+
+
+def with_troubles(text: str, found: Mapping[str, str]) -> str:
+    """A text with what is wrong at sites."""
+    troubles = "; ".join(f"{client}: {why}" for client, why in found.items())
+    return f"{text} ({troubles})"[:900] if troubles else text

@@ -14,6 +14,7 @@ from fedcore.rounds import (
     anomalies,
     broadcasting,
     budget,
+    closing,
     evaluateonly,
     evaluation,
     heldout,
@@ -160,7 +161,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         rollbacks=recorded(state),
         undoings=undone(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, attempt.plan, folded.within),
+        privacy=budget.charge(state, closing.fold(state, attempt), folded.within),
     ).sealed()
 
 
@@ -212,6 +213,7 @@ def _participant(state: State, manifest: UpdateManifest, plan: PlanRecord, judge
         cosine=judged.cosines.get(manifest.client),
         order=None if (order.round, order.attempt) == (plan.round, plan.attempt) else order,
         signed=state.signed.get((manifest.client, manifest.round, manifest.attempt)),
+        privacy=manifest.privacy,
     )
 
 

@@ -14,6 +14,7 @@ from fedapi.wire.protocol import (
     DELTA,
     DETERMINISM_WARN,
     DOWNLOAD,
+    DP_SGD,
     ENCRYPTION,
     EXCHANGE,
     FRAGMENTS,
@@ -22,6 +23,7 @@ from fedapi.wire.protocol import (
     OLDEST_AT_HUB,
     PROTOCOL,
     PROXIMAL,
+    SECAGG,
     SITE_NOISE,
     SUB_MODELS,
 )
@@ -82,8 +84,7 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
             "tensors that do not travel (frozen parameters, training.exchange, training.localParameters), or sub-models"
         )
         yield EXCHANGE, what, "make the job anew with a task that freezes none and without these fields"
-    if own.model_width is not None:
-        yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
+    yield from _own_needs(own)
     if work.training.determinism == "Warn":
         yield DETERMINISM_WARN, "training.determinism Warn", "set it to Strict"
     if work.encryption is not None:
@@ -94,11 +95,26 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
         yield DOWNLOAD, f"compression.download.codec {encoding.codec}", "remove compression.download"
     if work.reference is not None if isinstance(work, PlanRecord) else work.download_delta:
         yield DELTA, "compression.download.delta true", "remove compression.download"
-    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
-        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
+    yield from _privacy_needs(work)
     method = work.training.method if isinstance(work, PlanRecord) else training.method(work)
     if method is not None:
         yield from _method_needs(work.strategy.name, method)
+
+
+def _privacy_needs(work: Work) -> Iterator[tuple[str, str, str]]:
+    """The same of what sites do to their updates before these leave."""
+    if work.secure is not None:
+        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+    if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
+        yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
+
+
+def _own_needs(own: TrainingSettings) -> Iterator[tuple[str, str, str]]:
+    """The same of what the site itself is to do."""
+    if own.model_width is not None:
+        yield SUB_MODELS, f"clients.overrides.modelWidth {own.model_width}", "take it out of the site's override"
+    if own.dp_sgd is not None:
+        yield DP_SGD, "privacy.dpSGD, for which it needs opacus (fedloom[dpsgd])", "make the job anew without it"
 
 
 def _method_needs(strategy: str, method: Method) -> Iterator[tuple[str, str, str]]:

@@ -5,15 +5,20 @@ Returned by `machine.step`, carried out by fedaggregator.engine (and by an in-me
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Mechanism
+from fedapi.wire.secureround import StepRecord
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
 from fedcore.rounds.state import End, Outgoing
+
+if TYPE_CHECKING:
+    from fedcore.secagg.hub import HubState
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,13 @@ class WriteClose:
     """Make durable which updates count, where not every selected site delivered."""
 
     close: CloseRecord
+
+
+@dataclass(frozen=True)
+class WriteStep:
+    """Make durable what sites said in a step of an exchange that is closed; nobody hears of it before."""
+
+    step: StepRecord
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,8 @@ class Fold:
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
     privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
     judging: Judging | None = None  # None: all updates count
+    secure: "HubState | None" = None  # what opens the sum of masked updates; None: they are not masked
+    tensors: tuple[str, ...] | None = None  # that are in that sum; None: all that travel and are no integers
 
     def without(self, clients: Collection[str]) -> "Fold":
         """The fold of the other updates."""
@@ -123,6 +137,15 @@ class Encode:
     """Encode a committed model for the way down, and answer with `Encoded`."""
 
     what: Outgoing
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Count the values of an update of that model, for sums under masks, and answer with `Measured`."""
+
+    model: ObjectRef
+    hub_state: ObjectRef | None = None
+    parameters: bool = False  # of parameters alone
 
 
 @dataclass(frozen=True)
@@ -198,14 +221,14 @@ class Discard:
     unsettled: Unsettled | None = None  # in asynchronous rounds: which updates stay all the same
 
 
+Finding = FindRound | FindModel
+Long = Fold | Encode | Measure | Finding  # what takes long, and is answered by an event
 Effect = (
     WritePlan
     | WriteClose
+    | WriteStep
     | WriteFailure
-    | Fold
-    | Encode
-    | FindRound
-    | FindModel
+    | Long
     | Withdraw
     | Forget
     | WriteEvaluation

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
@@ -144,6 +145,24 @@ class UpdatesDamaged:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A site said something in the exchange of its attempt, signed by it."""
+
+    now: float
+    client: str
+    said: SecureSaid
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How many values an update has that are summed under masks, and of which tensors; None: of all that are floats."""
+
+    now: float
+    items: int
+    tensors: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A model is in the store as sites get it."""
 
@@ -216,6 +235,8 @@ Event = (
     | Folded
     | FoldFailed
     | UpdatesDamaged
+    | Said
+    | Measured
     | Encoded
     | BroadcastLost
     | RoundFound

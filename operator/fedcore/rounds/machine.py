@@ -22,6 +22,7 @@ from fedcore.rounds import (
     planning,
     reopening,
     rollback,
+    secure,
     signatures,
     undoing,
 )
@@ -37,21 +38,24 @@ from fedcore.rounds.events import (
     FoldFailed,
     Heard,
     InitialModelFound,
+    Measured,
     ModelFound,
     ModelLost,
     Refused,
     Restarted,
     RoundFound,
     RoundLost,
+    Said,
     SiteEvaluated,
     SiteFailed,
     Ticked,
     UpdatesDamaged,
 )
-from fedcore.rounds.state import Phase, State
+from fedcore.rounds.state import Attempt, Measurement, Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
-_Found = Encoded | BroadcastLost | RoundFound | RoundLost | ModelFound | ModelLost
+_Found = Measured | Encoded | BroadcastLost | RoundFound | RoundLost | ModelFound | ModelLost
+_TAKING = (Phase.COLLECTING, Phase.OPENING)  # in which sites have a part
 _LONGEST = 1024  # characters of a text in the status
 
 
@@ -64,8 +68,8 @@ def step(state: State, event: Event) -> Step:
 
 def wakes_at(state: State) -> float | None:
     """When time alone can change something."""
-    if state.phase is Phase.COLLECTING and state.current is not None:
-        return closing.ends_at(state.current)
+    if state.phase in (Phase.COLLECTING, Phase.OPENING) and state.current is not None:
+        return secure.ends_at(state.current)
     if state.phase is Phase.EVALUATING and state.closing is not None:
         return state.closing.until
     return state.skip.at if state.skip and state.phase is Phase.WAITING else None
@@ -85,6 +89,8 @@ def taken(state: State, event: Event) -> Step:
             state = _heard(state, event)
         case Accepted():
             state = _accepted(signatures.noted(state, event), event.manifest, event.now)
+        case Said():
+            state = secure.taken(state, event)
         case Evaluated() | SiteEvaluated():
             state = _evaluated(state, event)
         case SiteFailed() | Restarted() | Refused():
@@ -93,6 +99,7 @@ def taken(state: State, event: Event) -> Step:
             Folded()
             | FoldFailed()
             | UpdatesDamaged()
+            | Measured()
             | Encoded()
             | BroadcastLost()
             | RoundFound()
@@ -126,8 +133,9 @@ def following(state: State, now: float) -> Step:
     if going_back[0] is not state or undoing.is_awaited(state):
         return going_back
     match state.phase:
-        case Phase.COLLECTING:
-            return closing.closed(without_lost(state, now), now)
+        case Phase.COLLECTING | Phase.OPENING:
+            state = without_lost(state, now)
+            return secure.advanced(state, now) if _is_secure(state) else closing.closed(state, now)
         case Phase.WAITING:
             return _finished(state) if state.end else planning.planned(committing.after_commit(state, now), now)
         case Phase.EVALUATING:
@@ -135,6 +143,10 @@ def following(state: State, now: float) -> Step:
         case Phase.FOLDING | Phase.FINISHED:
             return state, ()
     assert_never(state.phase)
+
+
+def _is_secure(state: State) -> bool:
+    return state.current is not None and state.current.secure is not None
 
 
 def by_request(state: State, now: float) -> Step:
@@ -150,13 +162,20 @@ def by_request(state: State, now: float) -> Step:
 def without_lost(state: State, now: float) -> State:
     """The state in which nobody waits for lost sites; found anew whatever happens, a restart included."""
     attempt = state.current
-    lost = state.roster.lost(attempt.pending) if attempt else {}
+    lost = state.roster.lost(_waited_for(attempt)) if attempt else {}
     if attempt is None or not lost:
         return state
     state = replace(state, current=closing.without(state, attempt, lost, now))
     for client, reason in lost.items():
         state = troubled(state, client, state.site(client).message or reason)
     return state
+
+
+def _waited_for(attempt: Attempt) -> frozenset[str]:
+    """Sites whose part in it is not over."""
+    if attempt.secure is None:
+        return attempt.pending
+    return frozenset(client for client in attempt.plan.selected if attempt.waits_for(client))
 
 
 def _heard(state: State, event: Heard) -> State:
@@ -175,7 +194,7 @@ def _without_misfit(state: State, client: str, now: float) -> State:
     why, attempt = planning.misfit(state, client), state.current
     if why and state.phase is Phase.EVALUATING:
         return replace(state, excused=state.excused | {client})
-    if not why or state.phase is not Phase.COLLECTING or attempt is None or client not in attempt.pending:
+    if not why or state.phase not in _TAKING or attempt is None or not attempt.waits_for(client):
         return state
     return troubled(replace(state, current=closing.without(state, attempt, {client: why}, now)), client, why)
 
@@ -189,6 +208,7 @@ def _accepted(state: State, manifest: UpdateManifest, now: float) -> State:
         return state
     if manifest.client in attempt.accepted:
         return state
+    attempt = secure.masked(attempt, manifest)
     accepted = {**attempt.accepted, manifest.client: manifest}
     failed = {client: why for client, why in attempt.failed.items() if client != manifest.client}
     reached = attempt.quorum_at is None and attempt.enough(accepted)
@@ -213,11 +233,11 @@ def _site_failed(state: State, event: SiteFailed) -> State:
     if state.phase is Phase.EVALUATING or heldout.is_held_out(state, event.client):
         return replace(troubled(state, event.client, text), excused=state.excused | {event.client})
     attempt = state.current
-    if state.phase is not Phase.COLLECTING or attempt is None:
+    if state.phase not in _TAKING or attempt is None:
         return state
     plan = attempt.plan
     current = (event.round, event.attempt) == (plan.round, plan.attempt)
-    if not current or event.client not in attempt.pending:
+    if not current or not attempt.waits_for(event.client):
         return state
     attempt = closing.without(state, attempt, {event.client: text}, event.now)
     return troubled(replace(state, current=attempt), event.client, text)
@@ -239,6 +259,8 @@ def _restarted(state: State, event: Restarted) -> State:
     if state.phase is not Phase.COLLECTING or attempt is None or event.client not in attempt.pending:
         return state
     if (event.round, event.attempt) != (attempt.plan.round, attempt.plan.attempt):
+        return state
+    if event.client in attempt.here:  # it has trained, and goes on with the exchange
         return state
     lost_s, anew = attempt.lost_s + event.seconds, {**attempt.anew, event.client: event.now}
     return replace(state, current=replace(attempt, lost_s=lost_s, anew=anew))
@@ -276,6 +298,8 @@ def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found
 def _found(state: State, event: _Found) -> State:
     """What was made or looked for beside the rounds."""
     match event:
+        case Measured():
+            return replace(state, measured=Measurement(event.items, event.tensors), measuring=False)
         case Encoded():
             return broadcasting.encoded(state, event)
         case BroadcastLost():

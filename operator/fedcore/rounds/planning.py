@@ -19,6 +19,7 @@ from fedcore.rounds import (
     compatibility,
     evaluateonly,
     participation,
+    secureplan,
     signatures,
     skipping,
     training,
@@ -38,13 +39,10 @@ def connected(state: State, now: float) -> tuple[str, ...]:
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
     """Eligible sites that were heard lately or never, or whose update is here."""
+    able = secureplan.able(state, state.roster.eligible, now)
     if by_round(state):
-        return tuple(state.roster.eligible)
-    return tuple(
-        n
-        for n in state.roster.eligible
-        if n in state.carried or state.site(n).heard_at is None or _active(state, n, now)
-    )
+        return tuple(able)
+    return tuple(n for n in able if n in state.carried or state.site(n).heard_at is None or _active(state, n, now))
 
 
 def returns(state: State, client: str, now: float) -> bool:
@@ -98,7 +96,7 @@ def misfit(state: State, client: str) -> str:
     else:
         partial = state.tip is not None and state.tip.initial is not None
         why = compatibility.misfit(speech, state.config, partial=partial, training=training_now(state, client))
-    return why or signatures.keyless(state, client)
+    return why or secureplan.misfit(state, client) or signatures.keyless(state, client)
 
 
 def _too_few_came(state: State) -> bool:
@@ -115,7 +113,8 @@ def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     if evaluateonly.applies(state):
         return _calm(state) if _waits(state, now) else evaluateonly.begun(state, now), ()
     state, effects = broadcasting.due(state)  # while that is done, sites come
-    return (state, effects) if effects else _begun(state, now)
+    state, more = secureplan.due(state)
+    return (state, (*effects, *more)) if effects or more else _begun(state, now)
 
 
 def _waits(state: State, now: float) -> bool:
@@ -124,7 +123,7 @@ def _waits(state: State, now: float) -> bool:
 
 
 def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
-    if not broadcasting.is_ready(state) or _waits(state, now):
+    if not broadcasting.is_ready(state) or not secureplan.is_ready(state) or _waits(state, now):
         return _calm(state), ()
     names = reachable(state, now)
     due, least = _due(state, names), choice.least(state.config)
@@ -132,9 +131,11 @@ def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         awaited = len(_due(state, state.roster.eligible)) >= least
         return skipping.skipped(state, skipping.NOBODY_DUE, now, awaited=awaited)
     chosen = choice.selected(state.config, due, state.round, state.attempt)
-    if len(chosen) < table.fewest(state.config.strategy):  # a draw of Poisson, which nothing may enlarge
+    if len(chosen) < choice.fewest(state.config):  # a draw of Poisson, which nothing may enlarge
         return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
     plan = _plan(state, chosen, len(due), now)
+    if secureplan.is_noisy(state.config) and plan.privacy is None:
+        return replace(_calm(state), end=budget.over(state, now)), ()
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
 
 
@@ -144,11 +145,13 @@ def _calm(state: State) -> State:
 
 
 def _due(state: State, names: Iterable[str]) -> list[Candidate]:
-    """Those of some sites that are due by their participation.everyRounds, as a policy sees them."""
+    """Those of some sites that are due by their participation.everyRounds and the job's noise, as a policy sees them."""
     strata, found, void = state.config.strata, [], _void(state)
+    apart = budget.separation(state.config)
     for name in names:
         entry, part = state.roster.by_name[name], state.site(name).part
-        if name not in state.carried and part.last_selected and state.round - part.last_selected < entry.every_rounds:
+        every = max(entry.every_rounds, apart)
+        if name not in state.carried and part.last_selected and state.round - part.last_selected < every:
             continue
         for open_s in void.get(name, ()):
             part = participation.in_vain(part, state.round, open_s)
@@ -188,6 +191,7 @@ def attempt_of(state: State, plan: PlanRecord, now: float) -> Attempt:
         max_samples=acceptance.max_samples,
         deadline_at=now + plan.deadline_s,
         max_staleness=acceptance.max_staleness,
+        secure=secureplan.begun(plan),
     )
 
 
@@ -208,6 +212,8 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         wanted = choice.wanted(config, candidates) + bool(config.strategy.root)  # who is trusted comes beside the draw
     if window.is_asynchronous(config):
         wanted = window.buffer_size(config, len(chosen))
+    secure = secureplan.planned(state, chosen, now)
+    quorum = max(quorum_count(config.quorum, min(wanted, len(chosen))), table.fewest(config.strategy))
     return PlanRecord(
         job_uid=config.uid,
         round=state.round,
@@ -229,8 +235,8 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         strategy=config.strategy,
         codec=codec(config.compression),
         compression=config.compression,
-        encryption=config.encryption,
-        quorum=max(quorum_count(config.quorum, min(wanted, len(chosen))), table.fewest(config.strategy)),
+        encryption=config.encryption if secure is None else None,
+        quorum=quorum if secure is None else max(quorum, secure.threshold, secure.minimum_cohort),
         wanted=wanted if wanted < len(chosen) else None,
         acceptance=_acceptance(config),
         planned_at=now,
@@ -238,8 +244,9 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
         evaluate_base=True,
         training=training.settings(config),
         overrides=_overrides(state, chosen),
-        privacy=budget.mechanism(state, wanted),
+        privacy=budget.mechanism(state, wanted, secure),
         site_noise=budget.site_noise(state),
+        secure=secure,
         image=config.image,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedapi.wire.job import JobConfig
+from fedapi.wire.secureround import StepRecord
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
@@ -23,6 +24,7 @@ from fedcore.rounds import (
     lines,
     participation,
     planning,
+    secureresuming,
 )
 from fedcore.rounds.effects import Effect, Forget
 from fedcore.rounds.effort import Effort
@@ -53,6 +55,7 @@ class Log:
     plans: tuple[PlanRecord, ...] = ()  # of the round after HEAD, any epoch
     failures: tuple[FailureRecord, ...] = ()  # of that round
     closes: tuple[CloseRecord, ...] = ()  # of that round, by epoch
+    steps: tuple[StepRecord, ...] = ()  # of exchanges in that round, by epoch
     manifests: tuple[UpdateManifest, ...] = ()  # of that round
     signed: Mapping[tuple[str, int, int], Signed] = field(default_factory=dict)  # their signatures, by site and order
     reports: tuple[EvaluationReport, ...] = ()  # on HEAD's model
@@ -69,12 +72,12 @@ def recovered(
     if log.head.finished is not None:
         at = log.head.finished_at or now
         end = End(log.head.finished, log.head.reason, log.head.message, at)
-        return replace(state, phase=Phase.FINISHED, end=end), tidy
+        return replace(state, phase=Phase.FINISHED, end=end, void=_void(log)), tidy
     failed_attempts = {record.attempt for record in log.failures}
     state = replace(
         state,
         attempt=max((1, *(failed + 1 for failed in failed_attempts), *(plan.attempt for plan in log.plans))),
-        void=tuple(sorted(log.failures, key=lambda record: record.attempt)),
+        void=_void(log),
         reports=_on_tip(state, log),
     )
     if failed_attempts:
@@ -84,6 +87,10 @@ def recovered(
         return state, tidy
     state, effects = (resumed or _resumed)(state, log, now)
     return state, (*tidy, *effects)
+
+
+def _void(log: Log) -> tuple[FailureRecord, ...]:
+    return tuple(sorted(log.failures, key=lambda record: record.attempt))
 
 
 def _on_tip(state: State, log: Log) -> dict[str, EvaluationReport]:
@@ -163,7 +170,12 @@ def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool
 
 def _site(participant: Participant, commit: CommitRecord) -> Site:
     """What is known of a participant by that commit alone, which is the last that has it."""
-    return Site(last_round=commit.round, samples=participant.samples, committed=Contribution.of(commit, participant))
+    return Site(
+        last_round=commit.round,
+        samples=participant.samples,
+        privacy=participant.privacy,
+        committed=Contribution.of(commit, participant),
+    )
 
 
 def _scored(state: State, model_of: CommitRecord, record: EvaluationRecord | None) -> tuple[Score, ...]:
@@ -181,6 +193,8 @@ def _resumed(state: State, log: Log, now: float) -> tuple[State, tuple[Effect, .
     attempt = _with_manifests(planning.attempt_of(state, plan, now), log, now)
     state = state.with_sites({client: claims.taken(state, manifest) for client, manifest in attempt.accepted.items()})
     close = next((c for c in reversed(log.closes) if c.attempt == plan.attempt), None)
+    if attempt.secure is not None:
+        return secureresuming.resumed(state, attempt, (s for s in log.steps if s.attempt == plan.attempt), close, now)
     if close is None or not attempt.accepted.keys() >= set(close.accepted):
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     return closing.after_closing(state, replace(attempt, closed=close.accepted, lost_s=close.lost_s))

@@ -17,7 +17,8 @@ UPDATE_DAMAGED = "UpdateDamaged"
 def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State, tuple[Effect, ...]]:
     """The state in which the sites of damaged updates are asked again; `found` says by key what is wrong with each.
 
-    The attempt fails where its sites have no process left to ask, and where this happens more than maxFailures times.
+    The attempt fails where its sites have no process left to ask, where this happens more than maxFailures times, and where the
+    updates were masked: no sum is opened without one that was to be in it, and its keys mask nothing else.
     """
     attempt = state.current
     if state.phase is not Phase.FOLDING or attempt is None:
@@ -25,7 +26,7 @@ def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State,
     spoilt = damaged(attempt, found)
     state = told(state, spoilt, found)
     withdraw = Withdraw(attempt.plan.round, attempt.plan.attempt, tuple(spoilt.values()))
-    if planning.by_round(state) or attempt.reopened >= state.config.max_failures:
+    if planning.by_round(state) or attempt.secure is not None or attempt.reopened >= state.config.max_failures:
         text = f"accepted updates of round {attempt.plan.round} are damaged: {'; '.join(sorted(found.values()))}"
         state, effects = closing.failed(state, attempt, UPDATE_DAMAGED, text, now)
         return state, (*effects, withdraw)

@@ -16,6 +16,7 @@ from fedcore.rounds.events import RoundFound, RoundLost
 from fedcore.rounds.state import Decided, Phase, Seeking, State
 
 _SHOWN = 20  # rounds in a message
+_MAKING = (Phase.OPENING, Phase.FOLDING)
 
 
 def due(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
@@ -27,7 +28,7 @@ def due(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return _with_refusal(state, asked, refused), ()
     if state.seeking is None or state.seeking.asked != asked:
         return replace(state, seeking=Seeking(asked)), (FindRound(asked),)
-    if state.seeking.commit is None or state.phase is Phase.FOLDING:  # the round that is being made is committed first
+    if state.seeking.commit is None or state.phase in _MAKING:  # the round that is being made is committed first
         return state, ()
     return gone_back(state, state.seeking, state.seeking.commit, now)
 

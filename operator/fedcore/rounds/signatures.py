@@ -34,7 +34,7 @@ def refusal(known: tuple[SiteKey, ...], client: str, shown: Shown, statement: by
         way_out = "give its trainer the site's key (docs/security.md, Keys of sites)"
         return Refusal(code="Unsigned", message=f"site {client!r} has keys, and this is not signed by one: {way_out}")
     key = next((each for each in known if each.id == key_id), None)
-    if key is None or key.revoked or not _is_valid(key, now):
+    if key is None or key.revoked or not is_valid(key, now):
         return _unusable(key, key_id, client)
     if not _verifies(key, signature, statement):
         message = f"the signature by key {key_id} is not over this message of site {client!r} for this job and round"
@@ -97,7 +97,8 @@ def left(state: State, commit: CommitRecord) -> Mapping[tuple[str, int, int], Si
     return {place: signed for place, signed in state.signed.items() if place[1] >= oldest and place not in done}
 
 
-def _is_valid(key: SiteKey, now: float) -> bool:
+def is_valid(key: SiteKey, now: float) -> bool:
+    """Whether it is so at that time, but for revocation."""
     return (key.not_before or 0.0) <= now < (key.not_after or MAX_EXACT)
 
 

@@ -15,6 +15,7 @@ from fedapi.wire.compression import Broadcast, Encoding
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
@@ -24,6 +25,7 @@ from fedcore.anomalies.record import Record
 from fedcore.privacy.account import Account
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effort import Effort
+from fedcore.rounds.exchange import Exchange
 from fedcore.rounds.participation import NONE, Participation
 from fedcore.rounds.roster import Roster
 
@@ -33,6 +35,7 @@ class Phase(Enum):
 
     WAITING = "Waiting"  # for the initial model, for sites, for somebody to be eligible
     COLLECTING = "Collecting"  # a plan is durable, updates come in
+    OPENING = "Opening"  # it is decided which masked updates are summed, and the sites open the sum
     FOLDING = "Folding"  # the attempt is closed, the next model is being made
     EVALUATING = "Evaluating"  # after the last round: the last model is measured
     FINISHED = "Finished"
@@ -61,6 +64,7 @@ class Site:
     speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
+    privacy: RecordPrivacy | None = None  # as that update says it, of all that have left the site
     part: Participation = NONE  # in committed rounds
     committed: Contribution | None = None  # the last of them
     failures: int = 0
@@ -100,11 +104,25 @@ class Attempt:
     anew: Mapping[str, float] = field(default_factory=dict)  # sites that began anew, and when
     closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
     reopened: int = 0  # how often, by this process, because accepted updates were damaged
+    secure: Exchange | None = None  # where updates are masked
 
     @cached_property
     def pending(self) -> frozenset[str]:
         """Selected sites that have neither delivered nor failed."""
         return _as_set(self.plan.selected).difference(self.accepted, self.failed)
+
+    @property
+    def here(self) -> Collection[str]:
+        """Sites that have trained, as far as the close goes by them: with an update, or where it is masked an advertisement."""
+        return (
+            self.accepted.keys() if self.secure is None else self.secure.hub.advertisements.keys() - self.failed.keys()
+        )
+
+    def waits_for(self, client: str) -> bool:
+        """Whether a site has a part in it that is not over."""
+        if self.secure is None:
+            return client in self.pending
+        return client not in self.failed and self.secure.told(client) != "Over"
 
     def enough(self, accepted: Collection[str]) -> bool:
         """Whether these updates are a quorum; of a strategy that trusts one client, with that one's."""
@@ -243,6 +261,14 @@ class Closing:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """How many values of an update are summed under masks, and of which tensors; None: of all that are floats."""
+
+    items: int
+    tensors: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that decides what happens next. Replaced, never changed."""
 
@@ -262,6 +288,8 @@ class State:
     account: Account = field(default_factory=Account)  # what all commits have told of a site
     encoding: Outgoing | None = None  # which model is being encoded
     sent: Sent | None = None  # the last that was
+    measured: Measurement | None = None  # where updates are masked, once it is known
+    measuring: bool = False  # whether it is being found
     current: Attempt | None = None
     carried: Mapping[str, UpdateManifest] = field(default_factory=dict)  # asynchronous: accepted for the next attempt
     signed: Mapping[tuple[str, int, int], Signed] = field(

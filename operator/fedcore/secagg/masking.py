@@ -28,21 +28,31 @@ class Mask:
         return Mask(self.key, not self.added)
 
 
+class Streams:
+    """Masks that are applied to a vector part by part, in the vector's order: each goes on where it was."""
+
+    def __init__(self, masks: Iterable[Mask]) -> None:
+        self._streams = [
+            (Cipher(algorithms.AES256(mask.key), modes.CTR(bytes(16))).encryptor().update_into, _operation(mask))
+            for mask in masks
+        ]
+        self._zeros, self._room = bytes(_BLOCK_BYTES), np.empty(_BLOCK_BYTES, np.uint8)
+
+    def apply(self, part: Array) -> None:
+        """Adds the masks to the next part: contiguous little-endian uint32."""
+        if part.dtype != np.dtype("<u4") or part.ndim != 1 or not part.flags.c_contiguous:
+            raise ValueError("a mask is for a contiguous vector of little-endian uint32")
+        for at in range(0, part.size, _BLOCK_BYTES // 4):
+            block = part[at : at + _BLOCK_BYTES // 4]
+            stream = self._room[: block.nbytes]
+            for fill, operation in self._streams:
+                fill(memoryview(self._zeros)[: block.nbytes], stream.data)
+                operation(block, stream.view("<u4"), out=block)
+
+
 def apply(vector: Array, masks: Iterable[Mask]) -> None:
-    """Adds the masks to a contiguous vector of little-endian uint32."""
-    if vector.dtype != np.dtype("<u4") or vector.ndim != 1 or not vector.flags.c_contiguous:
-        raise ValueError("a mask is for a contiguous vector of little-endian uint32")
-    streams = [
-        (Cipher(algorithms.AES256(mask.key), modes.CTR(bytes(16))).encryptor().update_into, _operation(mask))
-        for mask in masks
-    ]
-    zeros, room = bytes(_BLOCK_BYTES), np.empty(_BLOCK_BYTES, np.uint8)
-    for at in range(0, vector.size, _BLOCK_BYTES // 4):
-        block = vector[at : at + _BLOCK_BYTES // 4]
-        stream = room[: block.nbytes]
-        for fill, operation in streams:
-            fill(memoryview(zeros)[: block.nbytes], stream.data)
-            operation(block, stream.view("<u4"), out=block)
+    """The same of a vector that is there as a whole."""
+    Streams(masks).apply(vector)
 
 
 def _operation(mask: Mask) -> np.ufunc:

@@ -137,6 +137,11 @@ def open_(state: SiteState, request: UnmaskRequest) -> Opening:
     return Opening(site=state.site, seeds=seeds, mask_keys=mask_keys)
 
 
+def noise_key(state: SiteState) -> bytes:
+    """Of what this site rounds and adds as its share of the noise: of this attempt alone, and nobody else has it."""
+    return hkdf(state.seed, keys.bound("noise", state.terms.context()))
+
+
 def _check_own(state: SiteState, participants: Participants) -> None:
     own = advertise(state, lambda _: bytes(64))
     there = [each for each in participants.advertisements if each.site == state.site]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from fedapi.crd.job_status import MAX_SELECTED
 from fedapi.duration import quorum_count
 from fedapi.wire.job import JobConfig
+from fedapi.wire.secureround import SecureSettings
 from fedcore.selection import every, fair, poisson, resource_aware, stratified, uniform
 from fedcore.selection.candidates import Candidate, Draw, Policy
 from fedcore.strategies import table
@@ -40,8 +41,19 @@ def asked(config: JobConfig, candidates: int) -> int:
 
 
 def least(config: JobConfig) -> int:
-    """The fewest sites with which a round can succeed: a quorum that is a count, what the strategy needs, or one site."""
-    return max(quorum_count(config.quorum, 1), table.fewest(config.strategy))
+    """The fewest sites with which a round can succeed: a quorum that is a count, what the strategy or a sum under masks needs."""
+    return max(quorum_count(config.quorum, 1), fewest(config))
+
+
+def fewest(config: JobConfig) -> int:
+    """The fewest for which the strategy, and a sum under masks, are defined; else one site."""
+    asked, least = config.secure, table.fewest(config.strategy)
+    return least if asked is None else max(least, cohort(asked), quorum_count(asked.threshold or 1, 1))
+
+
+def cohort(asked: SecureSettings) -> int:
+    """Updates that a sum under masks has at least: those of two sites beside the colluding ones, or it were one site's."""
+    return asked.colluding + 2
 
 
 def selected(config: JobConfig, candidates: Iterable[Candidate], round_: int, attempt: int) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from fedoperator.desired.kinds import BY_KIND, JOB_KINDS
 from fedoperator.desired.ownership import Standing, lost_labels, standing
 from fedoperator.desired.secret_requests import SecretRequest
 from fedoperator.desired.takeback import TakeBack, taken_back
-from fedoperator.errors import ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
+from fedoperator.errors import AwaitedError, ForeignError, GoneError, OperatorError, RefusedError, RetryLaterError
 from fedoperator.refusals import Refusals
 
 log = logging.getLogger(__name__)
@@ -188,6 +188,9 @@ class Applier:
             return
         try:
             write()
+        except AwaitedError as error:
+            log.info("%s %s waits: %s", key.kind, key.name, error)
+            done.retry_after_s.append(error.after_s)
         except ForeignError as error:
             done.retry_after_s.append(self._refusals.foreign(about, key, error))
         except RefusedError as error:

@@ -17,6 +17,7 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.certificates import LIFETIME, SHORTEST, ending, renewal_due, renewed_after
 from fedoperator.cluster.connection import MERGE_PATCH, METADATA, Connection
+from fedoperator.cluster.issued import IssuedCertificates
 from fedoperator.cluster.writes import Count
 from fedoperator.desired.kinds import SECRET
 from fedoperator.desired.secret_requests import SecretRequest
@@ -40,8 +41,12 @@ class SecretStore:
         count: Count,
         generations: Mapping[str, int] | None = None,
         lifetime: timedelta = LIFETIME,
+        issued: IssuedCertificates | None = None,
     ) -> None:
-        """`generations`: of sites' tokens for the registry, by client id; None where there is no registry. `lifetime`: of certificates."""
+        """`generations`: of sites' tokens for the registry, by client id; None where there is no registry. `lifetime`: of certificates.
+
+        `issued`: who makes the certificates in the place of the installation's own CA.
+        """
         self._connection = connection
         self._namespace = namespace
         self._keys_secret = keys_secret
@@ -49,6 +54,7 @@ class SecretStore:
         self._count = count
         self._generations = generations
         self._lifetime = lifetime
+        self._issued = issued
         self._lock = threading.Lock()
         self._keys: Keys | None = None
         self._known: dict[str, dict[str, datetime]] = defaultdict(dict)  # uid -> name -> when it is to be renewed
@@ -70,6 +76,9 @@ class SecretStore:
         One that exists is no older than its job, so that nothing is asked about the certificate of a young one, however short
         certificates lived when it was made.
         """
+        if self._issued is not None:
+            self._make_issued(self._issued, request, namespace, job_uid)
+            return
         files = self._files(request, namespace, job_uid)
         body, due = _manifest(request.name, namespace, files), self._due_of(files)
         body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
@@ -83,6 +92,21 @@ class SecretStore:
             due = self._kept(request.name, namespace, files, job_made + renewed_after(SHORTEST))
         with self._lock:
             self._known[job_uid][request.name] = due
+
+    def _make_issued(self, issued: IssuedCertificates, request: SecretRequest, namespace: str, job_uid: str) -> None:
+        """The Secret without a certificate, and the request that has one put into it; known once that is so."""
+        files = self._files(request, namespace, job_uid)
+        body = _manifest(request.name, namespace, {name: files[name] for name in files if name not in _RENEWED})
+        body["metadata"] |= {"labels": dict(request.labels), "ownerReferences": [dict(request.owner)]}
+        self._count(SECRET.kind, "create")
+        try:
+            self._connection.request("POST", SECRET.path(namespace), body, query=_MANAGER)
+        except RetryLaterError as error:
+            if not error.conflict:
+                raise
+        issued.require(request, namespace, job_uid)
+        with self._lock:
+            self._known[job_uid][request.name] = self._now() + renewed_after(self._lifetime)  # it is looked at again
 
     def _kept(self, name: str, namespace: str, files: Files, earliest: datetime) -> datetime:
         """When the certificate of a Secret that exists is to be renewed; it is renewed now, if that has passed."""

@@ -23,15 +23,14 @@ def fact(context: JobContext) -> Fact | None:
         return None
     if context.status.outcome is not None:
         return Fact("Unknown", Reason.FINISHED, "the job has ended: no site needs its state any more")
-    without = [site.name for site in context.sites if not _outlives(site.client.spec)]
+    accounts = _keeps_accounts(context.spec)
+    without = [site.name for site in context.sites if not _outlives(site.client.spec, accounts)]
     if not without:
         return Fact("True", Reason.SITE_STATE_KEPT, f"what stays at the sites ({what}) outlives their pods")
     named = ", ".join(without[:_SHOWN]) + (f" and {len(without) - _SHOWN} more" if len(without) > _SHOWN else "")
     when = "after every round (training.lifetime Round)" if context.by_round else "with their pods"
-    message = (
-        f"{named} lose what stays at the sites ({what}) {when}: give these FLClients spec.state, or spec.entrustedState "
-        "with everyRounds 1"
-    )
+    way_out = "spec.state" if accounts else "spec.state, or spec.entrustedState with everyRounds 1"
+    message = f"{named} lose what stays at the sites ({what}) {when}: give these FLClients {way_out}"
     return Fact("False", Reason.SITE_STATE_AT_RISK, clipped(message))
 
 
@@ -46,8 +45,16 @@ def _needed(spec: FederatedJobSpec) -> Iterator[str]:
     compression = spec.compression.told() if spec.compression else None
     if compression is not None and compression.error_feedback:
         yield "what compression has not sent yet"
+    if _keeps_accounts(spec):
+        yield "the accounts of privacy.dpSGD"
 
 
-def _outlives(site: FLClientSpec) -> bool:
+def _keeps_accounts(spec: FederatedJobSpec) -> bool:
+    """Whether sites account for what has left them, which nobody else can keep for them: not the hub either."""
+    return spec.privacy is not None and spec.privacy.dp_sgd is not None
+
+
+def _outlives(site: FLClientSpec, accounts: bool) -> bool:
     """Whether a site's next pod finds what this one has left."""
-    return site.state is not None or (site.entrusted_state is not None and site.entrusted_state.every_rounds == 1)
+    entrusted = site.entrusted_state is not None and site.entrusted_state.every_rounds == 1
+    return site.state is not None or (entrusted and not accounts)

@@ -30,6 +30,7 @@ from fedapi.wire.job import (
     TrainingOverride,
     TrainingSettings,
 )
+from fedapi.wire.privacy import DPSGD
 from fedapi.wire.signature import SiteKey
 from fedoperator.desired import store_place
 from fedoperator.desired.identity import Identity
@@ -58,7 +59,7 @@ def _strategy(strategy: Strategy, clients: Clients) -> StrategySettings:
     )
 
 
-def _training(training: Training) -> TrainingSettings:
+def _training(training: Training, dp_sgd: DPSGD | None) -> TrainingSettings:
     optimizer = training.optimizer
     by_steps = training.local_steps is not None
     return TrainingSettings(
@@ -80,6 +81,7 @@ def _training(training: Training) -> TrainingSettings:
         ),
         exchange=tuple(training.exchange or ()),
         local_parameters=tuple(training.local_parameters or ()),
+        dp_sgd=dp_sgd,
     )
 
 
@@ -125,7 +127,7 @@ def job_config(
     sites that have some.
     """
     identity, spec = Identity.of(job), job.spec
-    grace = spec.round.grace_after_quorum
+    grace, privacy = spec.round.grace_after_quorum, spec.privacy
     return JobConfig(
         namespace=identity.namespace,
         name=identity.name,
@@ -147,7 +149,7 @@ def job_config(
         certificates=spec.clients.certificates,
         stop=_stop(spec.stop),
         rollback_to=RollbackTo(round=back.round, id=back.id) if (back := spec.rollback_to) else None,
-        training=_training(spec.training),
+        training=_training(spec.training, privacy.dp_sgd.told(spec.rounds) if privacy and privacy.dp_sgd else None),
         lifetime=spec.training.lifetime,
         image=spec.task.image,
         history_keep=keep if isinstance(keep := spec.storage.history.keep, int) else None,
@@ -162,7 +164,8 @@ def job_config(
         overrides=_overrides(spec.clients),
         evaluation=_evaluation(spec.evaluation, asked),
         identities=dict(identities),
-        privacy=spec.privacy.differential_privacy.told() if spec.privacy else None,
+        privacy=privacy.differential_privacy.told() if privacy and privacy.differential_privacy else None,
+        secure=privacy.secure_aggregation.told() if privacy and privacy.secure_aggregation else None,
         roster=roster,
     )
 

@@ -40,6 +40,7 @@ CLIENT = Kind(names.CLIENT_KIND, names.GROUP, names.VERSION, names.CLIENT_PLURAL
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 JOBSET = Kind("JobSet", "jobset.x-k8s.io", "v1alpha2", "jobsets", optional=True, workload=True, job=True)
 SECRET = Kind("Secret", "", "v1", "secrets")  # written, never watched and never listed
+CERTIFICATE = Kind("Certificate", "cert-manager.io", "v1", "certificates")  # cert-manager's: written, never watched
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")  # written; read where a Job lacks pods
 
 _RBAC = "rbac.authorization.k8s.io"

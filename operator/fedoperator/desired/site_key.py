@@ -1,4 +1,4 @@
-"""A site's keys: what the aggregator is told of the public ones, and how the site's pods get the private one. Pure.
+"""A site's keys: what the aggregator is told of the public ones, how the site's pods get the private one and those of its peers. Pure.
 
 Used by the builders of training Jobs and of the aggregator's configuration. The Secret's name carries the site's, so no FLClient can
 name another site's; no pod of the hub mounts one.
@@ -19,15 +19,23 @@ def secret_name(client: str) -> str:
 
 def environment(client: FLClient) -> dict[str, str]:
     """Nothing where the site has no keys."""
-    return {names.ENV_SIGNING_KEY_DIR: names.PATH_SIGNING_KEY} if client.spec.identity else {}
+    identity = client.spec.identity
+    if identity is None:
+        return {}
+    peers = {names.ENV_PEER_KEYS_DIR: names.PATH_PEER_KEYS} if identity.peers else {}
+    return {names.ENV_SIGNING_KEY_DIR: names.PATH_SIGNING_KEY} | peers
 
 
 def mounts(client: FLClient) -> tuple[Mount, ...]:
     """The same."""
-    if client.spec.identity is None:
+    identity = client.spec.identity
+    if identity is None:
         return ()
-    source = secret_source(secret_name(client.metadata.name))
-    return (Mount("signing-key", source, names.PATH_SIGNING_KEY, read_only=True),)
+    own = Mount("signing-key", secret_source(secret_name(client.metadata.name)), names.PATH_SIGNING_KEY, read_only=True)
+    if identity.peers is None:
+        return (own,)
+    source = {"configMap": {"name": identity.peers.config_map_ref.name}}
+    return own, Mount("peer-keys", source, names.PATH_PEER_KEYS, read_only=True)
 
 
 def public_keys(client: FLClient) -> tuple[SiteKey, ...]:

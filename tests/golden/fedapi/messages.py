@@ -12,7 +12,20 @@ from fedapi.wire.job import (
     TrainingSettings,
 )
 from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.secagg import (
+    Advertisement,
+    Consent,
+    Delivery,
+    Opening,
+    Participants,
+    Shares,
+    SurvivorSet,
+    Terms,
+    UnmaskRequest,
+)
+from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.site import (
     Assignment,
     Delta,
@@ -93,7 +106,22 @@ INLINE_TO_HUB |= {
     "entrust": EntrustRequest(round=7, attempt=2, update_sha256=A, sha256=B, size=123, keep_last=2),
     "recall": RecallRequest(round=7, attempt=2, update_sha256=A),
 }
+INLINE_TO_HUB |= {
+    "updates-of-private-records": HandedUpdate(
+        body=MANIFEST.model_copy(update={"privacy": RecordPrivacy(epsilon=1.25, delta=1e-3)})
+    ),
+}
 INLINE_TO_SITE: dict[str, Message] = {
+    "train-private": Assignment(
+        kind="Train",
+        train=ORDER.model_copy(
+            update={
+                "training": TRAINING.model_copy(
+                    update={"dp_sgd": DPSGD(max_grad_norm=1.0, target_epsilon=8.0, delta=1e-3, rounds=20)}
+                )
+            }
+        ),
+    ),
     "train-encrypted": Assignment(
         kind="Train",
         train=ORDER.model_copy(update={"encryption": Encrypt(kem="X25519", public_key=bytes(range(32)))}),
@@ -155,6 +183,45 @@ INLINE_TO_SITE |= {
     "entrusted": EntrustAnswer(),
     "entrust-grant": EntrustAnswer(grant=TO_SITE["grant"]),
     "recalled": Recalled(round=7, attempt=2, update_sha256=A, state=MODEL),
+}
+K, SIGNED = bytes(range(32)), bytes(range(64))
+MASKING_TERMS = Terms(
+    job_uid=UID, round=7, attempt=2, base_sha256=A, roster={"bergen": K, "oslo": K[::-1], "tromso": bytes(32)},
+    threshold=3, colluding=1, minimum_cohort=3, items=25, limit=16.0,
+)  # fmt: skip
+ADVERTISED = Advertisement(site="oslo", mask_key=K, share_key=K[::-1], seed_commitment=B, signature=SIGNED)
+SAID = {"round": 7, "attempt": 2, "wait_s": 20.0, "signature": "A" * 86 + "==", "key_id": "0" * 32}
+INLINE_TO_HUB |= {
+    "updates-masked": HandedUpdate(
+        body=MANIFEST.model_copy(update={"payloads": {"update": Payload(object=UPDATE, masked=True, clipped=3)}})
+    ),
+    "secure": SecureSaid(round=7, attempt=2),
+    "secure-advertise": SecureSaid(advertisement=ADVERTISED, samples=303, **SAID),
+    "secure-share": SecureSaid(shares=Shares(site="oslo", participants_sha256=A, sealed={"bergen": bytes(82)}), **SAID),
+    "secure-consent": SecureSaid(consent=Consent(site="oslo", signature=SIGNED), **SAID),
+    "secure-open": SecureSaid(opening=Opening(site="oslo", seeds={"oslo": bytes(33)}, mask_keys={}), **SAID),
+}
+INLINE_TO_SITE |= {
+    "train-secure": Assignment(
+        kind="Train", train=ORDER.model_copy(update={"secure": SecureOrder(terms=MASKING_TERMS, overflow="Clip")})
+    ),
+    "secure-share": SecureAnswer(
+        step="Share", participants=Participants(advertisements=(ADVERTISED,), whole_samples=303)
+    ),
+    "secure-mask": SecureAnswer(
+        step="Mask", delivery=Delivery(sharers=("bergen", "oslo"), sealed={"bergen": bytes(82)})
+    ),
+    "secure-consent": SecureAnswer(
+        step="Consent",
+        survivors=SurvivorSet(participants_sha256=A, sharers=("bergen", "oslo"), survivors={"bergen": A, "oslo": B}),
+    ),
+    "secure-open": SecureAnswer(
+        step="Open",
+        request=UnmaskRequest(
+            seeds_of=("oslo",), mask_keys_of=("bergen",), consents=(Consent(site="oslo", signature=SIGNED),)
+        ),
+    ),
+    "secure-over": SecureAnswer(step="Over"),
 }
 CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",

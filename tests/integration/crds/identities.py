@@ -23,6 +23,7 @@ OF_SITES = [
      keys(*({"publicKey": base64.b64encode(bytes([n]) * 32).decode()} for n in range(65))), ["identity.keys"]),
     (IDENTITY, keys(ONE | {"notBefore": EARLY, "notAfter": LATE}), keys(ONE | {"notBefore": LATE, "notAfter": EARLY}),
      ["notAfter must be later than notBefore"]),
+    (IDENTITY, keys(ONE) | {"peers": {"configMapRef": {"name": "partners"}}}, keys(ONE) | {"peers": {}}, ["identity.peers.configMapRef"]),
     ("spec.enrollment", {}, {"joinToken": ONE}, ["joinToken.notAfter", "joinToken.caFingerprints"]),
     ("spec.enrollment", {"joinToken": TOKEN}, {"joinToken": TOKEN | {"publicKey": "AAAA"}}, ["joinToken.publicKey"]),
     ("spec.enrollment.joinToken", TOKEN, TOKEN | {"notAfter": "soon"}, ["joinToken.notAfter"]),

@@ -1,6 +1,9 @@
 """What differential privacy takes and goes with: (path, accepted, refused, words of the refusal)."""
 
+from tests.integration.crds.stores import INITIAL, SOURCE
+
 CENTRAL = {"mode": "Central", "clipNorm": "1.0", "noiseMultiplier": "1", "delta": "1e-5"}
+DPSGD = {"maxGradNorm": "1.0", "noiseMultiplier": "1", "delta": "1e-5"}
 WHOLE = {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 3}
 
 
@@ -38,12 +41,27 @@ def strategy(name, **numbers):
     return {"strategy": {"name": name, **numbers}}
 
 
+MATRIX = {"matrixFactorization": {"minSeparation": 3}}
+LOCAL_STEPS = {"training": {"optimizer": {"name": "AdamW", "learningRate": "0.001"}, "localSteps": 500}}
+DRAWN = {"clients": {"policy": "Random", "perRound": 2}}
+
+
+def with_matrix(good, bad, *words):
+    base = WHOLE | DRAWN | {"privacy": {"differentialPrivacy": CENTRAL | MATRIX}}
+    return ("spec", base | good, base | bad, list(words))
+
+
 LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultiplier"}
 SUMMED = "goes with strategies that add up updates"
 HIDDEN = "with mode Local a site hides the one update that it sends in a round"
 
 PRIVACY = [
-    ("spec.privacy", {"differentialPrivacy": CENTRAL}, {}, ["spec.privacy.differentialPrivacy"]),
+    (
+        "spec.privacy",
+        {"differentialPrivacy": CENTRAL},
+        {},
+        ["privacy says nothing: set privacy.differentialPrivacy, privacy.secureAggregation or privacy.dpSGD"],
+    ),
     (
         "spec.privacy",
         {"differentialPrivacy": LESS | {"targetEpsilon": "8"}},
@@ -67,6 +85,11 @@ PRIVACY = [
         {"adaptiveClipping": {}},
         {"adaptiveClipping": {}, "clipping": "PerLayer"},
         "goes with mode Central and clipping Flat",
+    ),
+    numbers(
+        {"matrixFactorization": {"minSeparation": 2}},
+        {"matrixFactorization": {"minSeparation": 2}, "adaptiveClipping": {}},
+        "adaptiveClipping changes the size by the round",
     ),
     *(
         numbers({"adaptiveClipping": good}, {"adaptiveClipping": bad}, *words)
@@ -125,12 +148,93 @@ PRIVACY = [
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         "another site's update counts where one stays away",
     ),
+    with_matrix(
+        {},
+        {"privacy": {"differentialPrivacy": CENTRAL | MATRIX | {"mode": "Local"}}},
+        "matrixFactorization correlates the noise that the aggregator adds",
+    ),
+    with_matrix({}, {"clients": {}}, "policy All leaves nobody for those"),
+    with_matrix(
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={}),
+        LOCAL_STEPS | strategy("DiLoCo", diLoCo={"fragments": 2}),
+        "in which another fragment travels",
+    ),
+    with_matrix(
+        {},
+        {
+            "aggregator": {"confidential": {"type": "SEV-SNP", "platform": "Kata"}},
+            "storage": {"clientEncryption": {"enabled": True}},
+        },
+        "remove it, or aggregator.confidential",
+    ),
+    *(
+        with_matrix(
+            {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": good}}},
+            {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": bad}}},
+            f"matrixFactorization.{name}",
+        )
+        for good, bad, name in [
+            ({"minSeparation": 2}, {"minSeparation": 1}, "minSeparation"),
+            ({"minSeparation": 1000}, {"minSeparation": 1001}, "minSeparation"),
+            ({"minSeparation": 2, "bands": 64}, {"minSeparation": 2, "bands": 65}, "bands"),
+            ({"minSeparation": 2, "bands": 2}, {"minSeparation": 2, "bands": 1}, "bands"),
+        ]
+    ),
 ]
-PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL}}
+PRIVATE_SPEC = WHOLE | {"privacy": {"differentialPrivacy": CENTRAL, "dpSGD": DPSGD}}
 FIXED_PRIVACY = [  # of a job with that spec
+    ("spec.privacy.differentialPrivacy.mode", "Distributed", "privacy.differentialPrivacy.mode cannot change"),
     ("spec.privacy.differentialPrivacy.delta", "1e-6", "privacy.differentialPrivacy.delta cannot change"),
+    ("spec.privacy", None, "privacy.differentialPrivacy cannot be added or removed"),
+    ("spec.privacy.dpSGD.delta", "1e-6", "privacy.dpSGD.delta cannot change"),
     ("spec.privacy.differentialPrivacy.mode", "Local", "privacy.differentialPrivacy.mode cannot change"),
-    ("spec.privacy", None, "privacy cannot be added or removed"),
+    ("spec.privacy.dpSGD", None, "privacy.dpSGD cannot be added or removed"),
+    ("spec.privacy", {"secureAggregation": {}}, "privacy.differentialPrivacy cannot be added or removed"),
+]
+
+NO_NOISE = {name: value for name, value in DPSGD.items() if name != "noiseMultiplier"}
+
+
+def dpsgd(good, bad, *words):
+    return ("spec.privacy", {"dpSGD": DPSGD | good}, {"dpSGD": DPSGD | bad}, list(words))
+
+
+def with_dpsgd(good, bad, *words):
+    base = WHOLE | {"privacy": {"dpSGD": DPSGD}}
+    return ("spec", base | good, base | bad, list(words))
+
+
+PRIVACY += [
+    ("spec.privacy", {"dpSGD": DPSGD, "differentialPrivacy": CENTRAL}, {}, ["privacy says nothing: set"]),
+    (
+        "spec.privacy",
+        {"dpSGD": NO_NOISE | {"targetEpsilon": "8"}},
+        {"dpSGD": NO_NOISE},
+        ["dpSGD needs noiseMultiplier or targetEpsilon, without which there is no noise"],
+    ),
+    dpsgd({"maxGradNorm": "0.001"}, {"maxGradNorm": "0"}, "maxGradNorm must be over 0"),
+    dpsgd({"noiseMultiplier": "0.1"}, {"noiseMultiplier": "0.09"}, "noiseMultiplier must be from 0.1"),
+    dpsgd({"noiseMultiplier": "10000"}, {"noiseMultiplier": "10001"}, "noiseMultiplier must be from 0.1"),
+    dpsgd({"targetEpsilon": "0.01"}, {"targetEpsilon": "0.009"}, "targetEpsilon must be from 0.01 to 1000"),
+    dpsgd({"targetEpsilon": "1000"}, {"targetEpsilon": "1001"}, "targetEpsilon must be from 0.01 to 1000"),
+    dpsgd({"delta": "1e-12"}, {"delta": "0"}, "delta must be from 1e-12 to 0.1"),
+    dpsgd({"delta": "0.1"}, {"delta": "0.2"}, "delta must be from 1e-12 to 0.1"),
+    with_dpsgd(
+        strategy("SCAFFOLD", scaffold={}),
+        strategy("FedSGD"),
+        "privacy.dpSGD makes steps with noise, and FedSGD makes none",
+    ),
+    with_dpsgd(strategy("Median"), strategy("FedSGD"), "set another strategy.name"),
+    with_dpsgd(
+        {"training": {"mixedPrecision": "None"}},
+        {"training": {"mixedPrecision": "BFloat16"}},
+        "privacy.dpSGD clips gradients in the model's own precision",
+    ),
+    with_dpsgd(
+        {"task": WHOLE["task"] | {"initialModel": INITIAL}},
+        {"restoreFrom": SOURCE},
+        "with privacy.dpSGD each site keeps the account of what it has told",
+    ),
 ]
 
 LEAST, MOST = {"minNoiseMultiplier": "2"}, {"maxEpsilon": "8", "delta": "1e-5"}

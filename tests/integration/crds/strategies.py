@@ -3,6 +3,7 @@
 from tests.integration.crds.anomalies import ANOMALIES
 from tests.integration.crds.asynchronous import ASYNCHRONOUS
 from tests.integration.crds.privacy import PRIVACY
+from tests.integration.crds.secureaggregation import SECURE
 
 STRATEGY = "spec.strategy"
 WHOLE = {"task": {"entrypoint": "a.b:c", "image": "i"}, "rounds": 3}
@@ -249,6 +250,7 @@ STRATEGIES = [
     *ANOMALIES,
     *ASYNCHRONOUS,
     *PRIVACY,
+    *SECURE,
 ]
 OWN = {"name": "Custom", "custom": {"name": "mine"}}
 OWN_NAME = ("spec.strategy.custom.name", "other", "strategy.custom.name cannot change")

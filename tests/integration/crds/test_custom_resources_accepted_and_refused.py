@@ -15,6 +15,7 @@ from tests.integration.crds import clients, confidential, identities, privacy, q
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
+from tests.integration.crds.secureaggregation import FIXED_SECURE, SECURE_SPEC
 from tests.integration.crds.stores import BUCKETS, FIXED, MAY_CHANGE, SOURCE, STORES
 from tests.integration.crds.strategies import OWN, OWN_NAME, STRATEGIES
 from tests.integration.fedoperator.kit import job, site
@@ -437,6 +438,18 @@ def test_what_an_epsilon_is_of_cannot_change(api, path, value, words):
         api.delete("FederatedJob", NAMESPACE, "private")
 
 
+@pytest.mark.parametrize(("path", "value", "words"), FIXED_SECURE)
+def test_what_sites_were_promised_cannot_change(api, path, value, words):
+    body = api.create(job(NAMESPACE, "masked", **SECURE_SPEC))
+    try:
+        with pytest.raises(RefusedError, match=f"{words} after creation"):
+            updated(api, body, path, value)
+        raised = updated(api, body, "spec.privacy.secureAggregation.valueRange", "3")
+        assert raised["spec"]["privacy"]["secureAggregation"]["valueRange"] == "3"
+    finally:
+        api.delete("FederatedJob", NAMESPACE, "masked")
+
+
 def in_bucket(path):
     """A job with storage in the bucket that the path is about (azure where it is about none), made from a backup, by a strategy of its own."""
     cloud = next((cloud for cloud in BUCKETS if f".{cloud}." in path), "azure")
@@ -538,6 +551,7 @@ def test_every_rule_is_in_the_table():
             *IMMUTABLE,
             *FIXED,
             *FIXED_PRIVACY,
+            *FIXED_SECURE,
             OWN_NAME,
             *(case for case in identities.CHANGES if case[-1]),
         )

@@ -13,8 +13,12 @@ from fedapi.outcome import Exit
 from fedapi.wire import appraisal
 from fedapi.wire.attestation import Attestation, AttestationRequest, Statement
 from fedapi.wire.site import Refusal
+from fedapi.wire.tokens import ledger_seed
+from fedcore.ledger.note import Signer
+from fedstore import ledgers
+from fedstore.opening import open_store
 from tests.attestation import FakeAgent, FakeVerifier
-from tests.integration.fedaggregator.harness import UID, Aggregator, JobFolder, Site, config, run_sites
+from tests.integration.fedaggregator.harness import JOB_KEY, UID, Aggregator, JobFolder, Site, config, run_sites
 from tests.integration.fedaggregator.test_damaged_store import finish
 from tests.waiting import until
 
@@ -74,6 +78,15 @@ def test_a_site_gets_evidence_for_its_nonce_and_for_the_keys_that_it_meets(job, 
     assert told["tee"] == "SEV-SNP"
     assert told["updateKeys"] == attestation.update_keys
     assert "affirmedBy" not in told
+    own, *shown = [each.facts for each in ledger_entries(job) if each.kind == "attested"]
+    assert (own["evidence_sha256"], own["update_keys"]) == (told["evidenceSha256"], told["updateKeys"])
+    first = {"client": "a", "nonce": NONCE, "evidence_sha256": hashlib.sha256(attestation.evidence).hexdigest()}
+    assert first.items() <= shown[0].items()
+
+
+def ledger_entries(job: JobFolder):
+    signer = Signer(job.layout.ledger_origin, ledger_seed(JOB_KEY))
+    return ledgers.verified(open_store(str(job.root / "store")), job.layout, signer.verifier).entries
 
 
 def run_first(job: JobFolder, site: Site):

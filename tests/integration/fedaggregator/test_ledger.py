@@ -1,13 +1,15 @@
 """The ledger of a job that the real aggregator ran: whole, bound to its commits, and every fault in it is named."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
 
+from fedaggregator.engine.salvage import repaired
 from fedapi.outcome import Exit
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.store import Anchor
+from fedapi.wire.store import Anchor, Head
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger import entries, merkle, note, tiles
 from fedcore.ledger.note import Signer
@@ -222,6 +224,42 @@ def test_a_ledger_that_is_gone_is_missed(done, tmp_path):
     with Aggregator(job) as aggregator:
         assert aggregator.wait() == Exit.STORE_DAMAGED, aggregator.log()
         assert "the last commit is bound to" in aggregator.log()
+
+
+def forge(job, held):
+    """A round more, as somebody makes it who can write the store and has no key."""
+    last = job.commits()[-1]
+    head = Head.stored(held[job.layout.head])
+    told = {"round": last.round + 1, "previous_sha256": head.commit_sha256, "participants": (), "checksum": None}
+    commit = last.model_copy(update=told).sealed()
+    key = job.layout.record(commit.round, head.epoch, commit.attempt, "commit.json")
+    moved = {"round": commit.round, "commit_key": key, "commit_sha256": commit.digest(), "finished": None}
+    forged = head.model_copy(update={**moved, "reason": "", "message": "", "finished_at": None})
+    return {**held, key: commit.canonical(), job.layout.head: forged.sealed().canonical()}
+
+
+def test_a_commit_that_somebody_else_put_there_is_not_gone_on_from(done, tmp_path):
+    held = objects(done)
+    forged = forge(done, held)
+    assert Head.stored(held[done.layout.head]).commit_signature is not None
+    with pytest.raises(LedgerBrokenError, match="no entry tells that round 4 was committed, and it is not signed"):
+        verified(done, forged)
+    job = JobFolder(tmp_path, config(rounds=5))
+    shutil.copytree(done.root / "store", job.root / "store", dirs_exist_ok=True)
+    put_back(job, forged)
+    with Aggregator(job) as aggregator:
+        assert aggregator.wait() == Exit.STORE_DAMAGED, aggregator.log()
+        assert "somebody else has put it there" in aggregator.log()
+    unsigned = Head.stored(forged[job.layout.head]).model_copy(update={"commit_signature": None, "epoch": 9})
+    put_back(job, {**forged, job.layout.head: unsigned.sealed().canonical()})
+    store = open_store(str(job.root / "store"))
+    assert "the ledger does not tell of this commit" in " ".join(repaired(store, job.layout))
+    assert job.head().round == 3
+    with Aggregator(job).ready():
+        run_sites(job)
+        until(lambda: "outcome" in job.status())
+    assert verified(job, objects(job)).commits == 6
+    close_clients()
 
 
 def test_a_witness_can_read_the_checkpoint(done):

@@ -10,7 +10,7 @@ import yaml
 from fedapi.wire import statement
 from fedapi.wire.signing import SigningKey, verifies
 from fedapi.wire.store import CommitRecord
-from tests.integration.fedlocal.runs import Lab, job, site
+from tests.integration.fedlocal.runs import JOB, Lab, job, site
 
 
 def made_key(name: str) -> tuple[dict, dict]:
@@ -41,6 +41,21 @@ def test_a_site_with_a_key_signs_every_round(tmp_path, trainers):
         assert kept.key_id == key.id
         assert verifies(key.raw, kept.signature, statement.of_participant(commit, by_name["north"], kept))
         assert by_name["south"].signed is None
+    verify = lab.command("ledger", "verify", JOB)
+    done = subprocess.run(
+        [*verify, "--site-keys", str(tmp_path / "manifests.yaml")], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = "2 updates are signed by their sites; 2 are of sites without a key"
+    assert said in " ".join(done.stdout.split())
+    (tmp_path / "other.yaml").write_text(
+        yaml.safe_dump(site("north") | {"spec": site("north")["spec"] | made_key("north")[1]})
+    )
+    done = subprocess.run(
+        [*verify, "--site-keys", str(tmp_path / "other.yaml")], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the update of site 'north' in round 1 is signed by key" in " ".join(done.stderr.split())
 
 
 def test_a_key_that_no_manifest_holds_is_named_before_anything_starts(tmp_path):

@@ -58,6 +58,7 @@ def of_extra(extra: str) -> set[str]:
         ("trainer", "fedtrainer.agent.work, fedtrainer.launch.launcher"),
         ("horovod", "fedtrainer.agent.work, horovod.torch"),
         ("xla", "fedtrainer.agent.work, torch_xla"),
+        ("dpsgd", "fedtrainer.training.dpsgd.steps"),
         ("cli", "fedcli.__main__"),
         ("local", "fedcli.__main__, fedlocal"),
     ],

@@ -1,6 +1,7 @@
 """Whatever happens: a site that is held gets its answer as soon as it has one, and nobody else is woken."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -99,8 +100,12 @@ def event(state: State, word: str, site: str, now: float) -> Event:
 async def held(state: State) -> tuple[Polls, dict[tuple[str, tuple[int, int] | None], asyncio.Task[None]]]:
     """Every site that is told to wait, whatever it works on."""
     polls, gone = Polls(), asyncio.get_running_loop().create_future()
+
+    def waits(site: str, doing: tuple[int, int] | None) -> Callable[[State], bool]:
+        return lambda state: assignment.kind(state, site, doing) == "Wait"
+
     waiting = {
-        (site, doing): asyncio.create_task(polls.hold(site, doing, gone, 600.0))
+        (site, doing): asyncio.create_task(polls.hold(site, waits(site, doing), gone, 600.0))
         for site in SITES
         for doing in DOING
         if assignment.kind(state, site, doing) == "Wait"

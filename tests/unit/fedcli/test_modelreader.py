@@ -214,13 +214,13 @@ def test_a_store_on_a_cluster_is_repaired_in_a_pod_that_may_write_it(node):
 
 def test_a_store_that_a_lease_keeps_others_off_is_repaired_when_no_aggregator_writes_it(node, monkeypatch):
     bucket = {"bucket": "models", "endpoint": "https://garage:3900", "conditionalWrites": "LeaseFenced"}
-    monkeypatch.setattr(modelreader, "bucket_of", lambda *_: SimpleNamespace(repaired=lambda: ["whole"]))
+    monkeypatch.setattr(modelreader, "bucket_of", lambda *_: SimpleNamespace(repaired=lambda key: ["whole", key]))
     node.job_spec = {"storage": {"s3": bucket}}
     with pytest.raises(CommandError, match=r"suspend the job \(spec.suspend\)"):
         modelreader.repair_store(node, "study-a")
     for spec, status in (({"suspend": True}, {}), ({}, {"outcome": {"result": "Complete"}})):
-        node.job_spec, node.job_status = {"storage": {"s3": bucket}} | spec, status
-        assert modelreader.repair_store(node, "study-a") == ["whole"]
+        node.job_spec, node.job_status = {"storage": {"s3": bucket}} | spec, {**status, "ledger": {"publicKey": "k"}}
+        assert modelreader.repair_store(node, "study-a") == ["whole", "k"]
 
 
 def test_what_was_issued_is_read_from_a_volume_by_a_pod_and_what_cannot_be_read_is_told(node, monkeypatch):

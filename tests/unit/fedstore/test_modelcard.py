@@ -9,7 +9,7 @@ import pytest
 from fedapi.wire.job import EvaluationSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.privacy import Charge
+from fedapi.wire.privacy import Charge, MatrixFactorization, Privacy, RecordPrivacy
 from fedapi.wire.store import CommitRecord, Head, Participant, PlanRecord
 from fedcli.volumerecords import VolumeRecords
 from fedstore import cardpage, history, modelcard
@@ -45,6 +45,19 @@ def test_a_finished_job():
     assert card.settings["strategy"]["name"] == "FedAvg"
     assert card.evaluation is not None
     assert card.evaluation.round == 2
+
+
+def test_correlated_noise_is_told_by_its_numbers():
+    matrix = MatrixFactorization(bands=2, min_separation=2)
+    asked = Privacy(mode="Central", clip_norm=1, noise_multiplier=1, delta=1e-5, matrix_factorization=matrix)
+    done = Hub(job("ab", rounds=9, privacy=asked, policy="Random", per_round=2))
+    done.start()
+    done.hear("a", "b")
+    for client in "ab":
+        done.deliver(client)
+    card = modelcard.card(done.store, done.state.layout)
+    assert card.settings["privacy"]["row"] == {"bands": 2, "min_separation": 2, "since": 1}
+    assert card.bound["privacy"]["row"]["since"] == 1
 
 
 def _commits(done):
@@ -129,6 +142,35 @@ def test_what_is_spent_is_what_the_newest_charge_says_although_its_round_was_tak
     page = cardpage.page(card)
     assert "| privacy.epsilon | 2.25 |" in page.replace("\\", "")
     assert "| privacy.adjacency | ZeroOut |" in page.replace("\\", "")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_is_told_of_records_is_the_largest_of_what_each_site_says_last(silent):
+    store, layout = MemoryStore(), LAYOUT
+    commits = [commit(layout, 0), commit(layout, 1, "a", "b"), commit(layout, 2, "a", "b"), commit(layout, 3, "a")]
+    said = {(1, "a"): 1.0, (1, "b"): 2.5, (2, "a"): 1.5, (2, "b"): 3.5, (3, "a"): 2.0}
+    if silent:
+        del said[1, "b"]
+    told = [
+        each.model_copy(
+            update={
+                "participants": tuple(
+                    p.model_copy(
+                        update={"privacy": RecordPrivacy(epsilon=said[each.round, p.client], delta=1e-3)}
+                        if (each.round, p.client) in said
+                        else {}
+                    )
+                    for p in each.participants
+                )
+            }
+        ).sealed()
+        for each in commits
+    ]
+    put(store, layout, told)
+    card = modelcard.card(store, layout)
+    largest = {"unit": "Record", "epsilon": 3.5, "delta": 1e-3, "site": "b"}
+    assert card.bound.get("record_privacy") == (None if silent else largest)
+    assert ("record_privacy.unit | Record" in cardpage.page(card).replace("\\", "")) is not silent
 
 
 def test_a_round_without_noise_leaves_no_epsilon_that_holds():

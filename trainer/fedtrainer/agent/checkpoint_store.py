@@ -64,6 +64,7 @@ class Finished:
     beside: dict[str, tuple[str, int]] = field(default_factory=dict)  # further payloads: SHA-256 and size
     codec: Codec = "None"  # by which the update is encoded
     noise_multiplier: float | None = None  # of the site's own noise, where it has added some
+    privacy: dict[str, str | float] | None = None  # with privacy.dpSGD: what the site has told of one record
 
     def fits(self, order: TrainOrder) -> bool:
         """Whether it is encoded, hidden and encrypted as the order asks for; one of an older hub's order may not be."""
@@ -136,12 +137,12 @@ class CheckpointStore:
 
     def __init__(self, settings: TrainerSettings) -> None:
         self._job = settings.state_dir / settings.job_uid
-        self._root = self._job / settings.client
-        self._spare = self._root / SPARE
-        self.state = StateFiles(self._root / STATE)
+        self.root = self._job / settings.client
+        self._spare = self.root / SPARE
+        self.state = StateFiles(self.root / STATE)
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._root, settings.patience_s)
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.root, settings.patience_s)
             self.touch()
         except OSError as error:
             raise BadSettingsError(
@@ -155,7 +156,7 @@ class CheckpointStore:
 
     def next_model(self, sha256: str) -> Path:
         """The same path, while models of other orders stay."""
-        return self._root / f"model-{sha256}.safetensors"
+        return self.root / f"model-{sha256}.safetensors"
 
     def hub_state(self, sha256: str) -> Path:
         """The same of what a strategy keeps at the hub."""
@@ -163,17 +164,17 @@ class CheckpointStore:
 
     def initial(self, sha256: str) -> Path:
         """Where an initial model belongs that later ones need: it stays from order to order, and from process to process."""
-        path = self._root / f"initial-{sha256}.safetensors"
-        for other in self._root.glob("initial-*"):
+        path = self.root / f"initial-{sha256}.safetensors"
+        for other in self.root.glob("initial-*"):
             if other != path:
                 other.unlink(missing_ok=True)
         return path
 
     def _downloaded(self, kind: str, sha256: str) -> Path:
-        path = self._root / f"{kind}-{sha256}.safetensors"
-        for unfinished in self._root.glob(f"{kind}-*.partial"):
+        path = self.root / f"{kind}-{sha256}.safetensors"
+        for unfinished in self.root.glob(f"{kind}-*.partial"):
             unfinished.unlink(missing_ok=True)
-        for other in self._root.glob(f"{kind}-*.safetensors"):
+        for other in self.root.glob(f"{kind}-*.safetensors"):
             if other == path:
                 continue
             if other.stat().st_size <= SMALL_BYTES and not path.exists():
@@ -184,8 +185,8 @@ class CheckpointStore:
 
     def order(self, order: TrainOrder) -> Folder:
         """The folder of an order; folders of other orders are deleted."""
-        path = self._root / f"{order.round:06d}-{order.attempt}-{order.model.sha256[:16]}"
-        for other in _passing(self._root):
+        path = self.root / f"{order.round:06d}-{order.attempt}-{order.model.sha256[:16]}"
+        for other in _passing(self.root):
             if other.is_dir() and other not in (path, self._spare):
                 shutil.rmtree(other, ignore_errors=True)
         if not path.exists():
@@ -197,18 +198,18 @@ class CheckpointStore:
     def touch(self) -> None:
         """The job is in use: other jobs of the site must not forget it."""
         with contextlib.suppress(FileNotFoundError):  # asked by the watch of a training whose job has just ended
-            os.utime(self._root)
+            os.utime(self.root)
 
     def leave(self, kept: Path | None = None) -> None:
         """The process ends and the job goes on: models are downloaded again by whoever comes next, but for one that is to stay."""
-        for path in (*self._root.glob("model-*.safetensors"), *self._root.glob("hubstate-*.safetensors")):
+        for path in (*self.root.glob("model-*.safetensors"), *self.root.glob("hubstate-*.safetensors")):
             if path != kept:
                 path.unlink(missing_ok=True)
         shutil.rmtree(self._spare, ignore_errors=True)
 
     def clear(self) -> None:
         """The job is over: nothing is needed any more but the site's state, which is the site's own."""
-        _clear(self._root)
+        _clear(self.root)
         with contextlib.suppress(OSError):  # another site of the same job may share the volume
             self._job.rmdir()
 

@@ -3,6 +3,7 @@
 What an error answer means is in answers.py; big bodies have a connection of their own (stream.py).
 """
 
+from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.secureround import SecureAnswer, SecureSaid
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
@@ -66,6 +68,13 @@ class Control:
         report = self._signer.signed(report)
         short = Patience(min(self._patience.total_s, FAILURE_PATIENCE_S))
         return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
+
+    def secure(self, said: SecureSaid) -> SecureAnswer:
+        """Says a site's part in a sum under masks, and hears what is next; held by the aggregator for up to `wait_s`."""
+        held = self._transport.held_s(said.wait_s)
+        message = self._signer.secure(said.model_copy(update={"wait_s": held}))
+        ask = partial(self._post, "secure", message, SecureAnswer, ANSWER_S + held)
+        return persist("going on with the secure aggregation", ask, self._patience)
 
     def entrust(self, request: EntrustRequest) -> EntrustAnswer:
         """Where to put the site's state, or that the hub has it. One try: RetryError is the caller's."""

@@ -4,11 +4,13 @@ The file is read for each message, so that another key is used as soon as its Se
 kept or logged; what is signed is in fedapi.wire.statement.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedapi import names
-from fedapi.wire.protocol import FEATURES, KEY, SIGNATURES
+from fedapi.wire.protocol import DP_SGD, FEATURES, KEY, SIGNATURES
+from fedapi.wire.secureround import SecureSaid
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 
@@ -18,16 +20,17 @@ if TYPE_CHECKING:
 
 def said_features(folder: Path | None) -> tuple[str, ...]:
     """What a site can do: of this trainer, and to sign by the key in that folder, where there is one."""
-    return FEATURES if folder is None else (*FEATURES, SIGNATURES, f"{KEY}{_key(folder).id}")
+    can = (*FEATURES, DP_SGD) if find_spec("opacus") else FEATURES
+    return can if folder is None else (*can, SIGNATURES, f"{KEY}{site_key(folder).id}")
 
 
 class Signer:
     """One site's."""
 
     def __init__(self, settings: TrainerSettings) -> None:
-        self._folder = settings.signing_key_dir
+        self._folder, self._job_uid, self._client = settings.signing_key_dir, settings.job_uid, settings.client
         if self._folder is not None:
-            _key(self._folder)  # what is wrong with it is told before anything is trained
+            site_key(self._folder)  # what is wrong with it is told before anything is trained
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -40,10 +43,19 @@ class Signer:
             return message
         from fedapi.wire.signing import signed  # noqa: PLC0415 - 7 MB where nothing is signed
 
-        return signed(_key(self._folder), message)
+        return signed(site_key(self._folder), message)
+
+    def secure(self, said: SecureSaid) -> SecureSaid:
+        """The same of what a site says of an update under masks. A question alone is not signed."""
+        if self._folder is None or said.says is None:
+            return said
+        from fedapi.wire.signing import signed_secure  # noqa: PLC0415 - as above
+
+        return signed_secure(site_key(self._folder), self._job_uid, self._client, said)
 
 
-def _key(folder: Path) -> "SigningKey":
+def site_key(folder: Path) -> "SigningKey":
+    """The key in that folder. BadSettingsError where there is none that can be used."""
     path = folder / names.FILE_SIGNING_KEY
     try:
         from fedapi.wire.signing import SigningKey, UnusableKeyError  # noqa: PLC0415

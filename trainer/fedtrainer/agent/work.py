@@ -9,12 +9,11 @@ import logging
 import signal
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
 from fedapi.wire.compression import codec
-from fedapi.wire.message import ObjectRef
+from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.site import (
     UPDATE,
     Assignment,
@@ -22,29 +21,28 @@ from fedapi.wire.site import (
     EvaluateOrder,
     EvaluationReport,
     FailureReport,
-    HandedUpdate,
-    Payload,
     TrainOrder,
-    UpdateManifest,
-    UploadRequest,
 )
 from fedtrainer import termination
 from fedtrainer.agent import connecting, encrypting
 from fedtrainer.agent.bulk import Bulk
-from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, new_nonce
+from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder, is_whole, new_nonce
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.entrusting import Entrusting
 from fedtrainer.agent.guard import Guard
+from fedtrainer.agent.handing import Handing
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.models import Models
-from fedtrainer.agent.patience import Patience, RetryError, pause_s, persist
+from fedtrainer.agent.patience import Patience, pause_s
 from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.rank_group import RankGroup, gathered
+from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
 from fedtrainer.agent.watch import Watch
 from fedtrainer.errors import (
+    BudgetSpentError,
     DivergedError,
     DroppedError,
     GoneError,
@@ -68,6 +66,7 @@ log = logging.getLogger(__name__)
 
 BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
 _REASONS = {  # what the hub is told of an order that came to nothing
+    BudgetSpentError: "PrivacyBudgetSpent",
     DivergedError: "TrainingDiverged",
     NotPrivateError: "PrivacyRefused",
     RejectedError: "UpdateRefused",
@@ -100,6 +99,7 @@ class Agent:
         self._control, self._bulk = control, bulk
         self._checkpoints = checkpoints
         self._found: RankGroup | None = None
+        self._handing = Handing(settings, control, bulk)
         folder = settings.state_key_dir
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
         self._protecting = Protecting(settings, checkpoints.state.folder)
@@ -117,7 +117,7 @@ class Agent:
             self._checkpoints.touch()
             self._settle(answer)
             group = self._group(answer.train)
-            if self._act(answer) and self._settings.lifetime == "Round":
+            if self._act(answer, waits=True) and self._settings.lifetime == "Round":
                 break
             if termination.wanted():
                 raise Terminated(signal.SIGTERM)
@@ -133,7 +133,7 @@ class Agent:
         self._settle(answer)
         if answer.kind in ("Train", "Evaluate"):
             self._group(answer.train)
-        came_to_an_end = self._act(answer) or answer.kind in ("Wait", "Drop")
+        came_to_an_end = self._act(answer, waits=False) or answer.kind in ("Wait", "Drop")
         finished = answer.kind == "Done" or (self._settings.lifetime == "Round" and came_to_an_end)
         if finished:
             self._finish(answer)
@@ -173,12 +173,12 @@ class Agent:
                 raise
         return self._found
 
-    def _act(self, answer: Assignment) -> bool:
-        """Whether an order came to its end: delivered, dropped or refused."""
+    def _act(self, answer: Assignment, *, waits: bool) -> bool:
+        """Whether an order came to its end: delivered, dropped or refused. `waits`: also for other sites, if it needs them."""
         self._guard.check(answer)
         if answer.train is not None and answer.kind == "Train":
             self._pause_if_repeated(f"train {answer.train.round} {answer.train.attempt}")
-            return self._train(answer.train)
+            return self._train(answer.train, waits=waits)
         if answer.evaluate is not None and answer.kind == "Evaluate":
             self._pause_if_repeated(f"evaluate {answer.evaluate.round}")
             return self._evaluate(answer.evaluate)
@@ -201,9 +201,11 @@ class Agent:
         gone = isinstance(error, GoneError) and self._repeats + 1 >= BAD_ORDERS
         return gone or (self._repeats > 0 and time.monotonic() - self._since > self._settings.patience_s)
 
-    def _train(self, order: TrainOrder) -> bool:
+    def _train(self, order: TrainOrder, *, waits: bool) -> bool:
         folder = self._checkpoints.order(order)
         try:
+            if order.secure is not None:
+                return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
         except LinkExpiredError as error:
             if self._is_lost(error):
@@ -214,7 +216,7 @@ class Agent:
         except DroppedError as error:
             log.info("round %d attempt %d dropped: %s", order.round, order.attempt, error)
             folder.discard()
-        except (DivergedError, NotPrivateError, RejectedError) as error:
+        except (BudgetSpentError, DivergedError, NotPrivateError, RejectedError) as error:
             folder.discard()
             self._report(order, _REASONS[type(error)], error)
         except StopError as error:
@@ -238,6 +240,22 @@ class Agent:
                 return
         self._hand_in(order, folder, self._trained(order, folder))
 
+    def _secured(self, order: TrainOrder, secure: SecureOrder, folder: Folder, *, waits: bool) -> bool:
+        """Trains, and takes part in the sum under masks. What an earlier process trained must be whole: nobody else can see it."""
+        from fedtrainer.agent.securing import Securing, Site  # noqa: PLC0415 - 7 MB where nothing is masked
+
+        rounds = MaskedRounds(self._checkpoints.root)
+        rounds.check(order)
+        finished = folder.finished()
+        if finished is None or not is_whole(folder.update, finished.sha256):
+            finished = self._trained(order, folder)
+        own = Site(self._settings, self._control, self._handing, self._checkpoints, rounds, self._entrusting)
+        try:
+            return Securing(own, order, secure, folder, finished).go_on(waits=waits)
+        except (RejectedError, DroppedError):
+            rounds.leave(order)
+            raise
+
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
         protection = self._protecting.protection(order)
         data = self._loaded(order, (order.round, order.attempt), order.hub_state)
@@ -258,6 +276,7 @@ class Agent:
                 {name: (beside.sha256, beside.size) for name, beside in trained.beside.items()},
                 codec(order.compression),
                 protection.noise.noise_multiplier if protection else None,
+                trained.privacy.model_dump() if trained.privacy else None,
             )
             if kept[-1:] != [finished]:  # the evaluation that follows a training has mostly nothing to add
                 folder.finish(finished)
@@ -283,52 +302,8 @@ class Agent:
                 return keep(trained)
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
-        inline = order.inline
-        files = {UPDATE: (finished.sha256, finished.size), **finished.beside}
-        if self._entrusting is not None:
-            self._entrusting.staged((order.round, order.attempt), finished.sha256)
-        if inline is not None and sum(size for _, size in files.values()) <= inline.max_bytes:
-            objects = {name: inline.object(sha256, size) for name, (sha256, size) in files.items()}
-            content = {name: folder.payload(name).read_bytes() for name in files}
-        else:
-            objects = {name: self._uploaded(order, *file, folder.payload(name)) for name, file in files.items()}
-            content = {}
-        manifest = UpdateManifest(
-            job_uid=self._settings.job_uid,
-            round=order.round,
-            attempt=order.attempt,
-            client=self._settings.client,
-            base_sha256=order.base_sha256,
-            payloads={
-                name: Payload(
-                    codec=finished.codec if name == UPDATE else "None",
-                    object=object_,
-                    encryption=finished.encryption,
-                )
-                for name, object_ in objects.items()
-            },
-            samples=finished.samples,
-            steps=finished.steps,
-            metrics=finished.metrics,
-            training_s=finished.training_s,
-            nonce=finished.nonce,
-        )
-        receipt = self._control.update(HandedUpdate(body=manifest, content=content))
-        log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
+        self._handing.hand_in(order, finished, {name: folder.payload(name) for name in (UPDATE, *finished.beside)})
         folder.discard()
-
-    def _uploaded(self, order: TrainOrder, sha256: str, size: int, path: Path) -> ObjectRef:
-        request = UploadRequest(round=order.round, attempt=order.attempt, sha256=sha256, size=size)
-
-        def once() -> ObjectRef:
-            grant = self._control.grant(request)
-            try:
-                self._bulk.upload(path, grant)
-            except LinkExpiredError as error:
-                raise RetryError(str(error)) from error
-            return grant.object
-
-        return persist("uploading the update", once, Patience(self._settings.patience_s))
 
     def _evaluate(self, order: EvaluateOrder) -> bool:
         try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fedtrainer.ring.gradients import GradientSync
     from fedtrainer.ring.port import Ring
+    from fedtrainer.training.dpsgd.private import PrivateTraining
     from fedtrainer.training.methods.method import Method
     from fedtrainer.training.parallel import Parallel
     from fedtrainer.training.site_state import SiteState
@@ -88,6 +89,7 @@ class Context:
     state: "SiteState"  # tensors of this site since its last committed update; to be set in a training
     method: "Method"  # what the job's strategy asks of this training
     ranks: Ranks = field(default_factory=Ranks)
+    private: "PrivateTraining | None" = None  # with privacy.dpSGD: by what the default training makes its steps
     syncs: "list[GradientSync]" = field(default_factory=list)  # made for this training
 
     @property

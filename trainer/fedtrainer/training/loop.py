@@ -5,7 +5,8 @@ has to tell (the round is over, its pod must go) is known to all after the same 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +26,7 @@ from fedtrainer.training.schedule import Schedule, learning_rate, usable
 from fedtrainer.training.steps import Steps
 
 if TYPE_CHECKING:
+    from fedtrainer.training.dpsgd.steps import PrivateSteps
     from fedtrainer.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,10 @@ def train(task: "Task", model: torch.nn.Module, data: Data, settings: TrainingSe
     model.train()
     training = _Training(task, model, part, settings, ctx, samples)
     counted = training.usable if ctx.method.full_gradient else samples  # a gradient weighs what it is of
-    return TrainResult(counted, {"train_loss": training.run()}, training.steps)
+    with closing(training):
+        loss = training.run()
+    said = {"train_loss": loss} if ctx.private is None else {}  # no noise is on it
+    return TrainResult(counted, said, training.steps)
 
 
 class _Training:
@@ -64,10 +69,11 @@ class _Training:
         self, task: "Task", model: torch.nn.Module, part: Any, settings: TrainingSettings, ctx: Context, samples: int
     ) -> None:
         self._model, self._part, self._settings, self._ctx = model, part, settings, ctx
-        self.usable = usable(settings, samples, ctx.ranks.size, ctx.ring.multiple, fit.least_samples(model))
+        least = fit.least_samples(model) if ctx.private is None else 1  # records are drawn one by one
+        self.usable = usable(settings, samples, ctx.ranks.size, ctx.ring.multiple, least)
         self._schedule = Schedule.of(settings, self.usable, ctx.ranks.size)
         self._before = (ctx.site.round - 1) * self._schedule.steps  # steps of earlier rounds, for the warm-up
-        self._steps = Steps(task, model, settings, ctx)
+        self._steps = _steps(task, model, settings, ctx, samples, self._schedule)
 
     @property
     def steps(self) -> int:
@@ -90,8 +96,7 @@ class _Training:
 
     def _epoch(self, epoch: int, first: int, losses: Losses) -> float:
         schedule = self._schedule
-        order = shuffled(self._part, self._ctx.epoch_generator(epoch))
-        batches = order[: self.usable].split(schedule.batch)
+        batches = self._batches(epoch)
         for step in range(first, schedule.steps_of(epoch)):
             self._ctx.seed_step(epoch, step)
             number_ = epoch * schedule.per_epoch + step
@@ -103,6 +108,18 @@ class _Training:
             end_if_told(flags)
         return losses.mean(epoch)
 
+    def close(self) -> None:
+        """Takes off the model what the steps have put on it."""
+        self._steps.close()
+
+    def _batches(self, epoch: int) -> Sequence[torch.Tensor]:
+        """Positions for each step of an epoch."""
+        generator = self._ctx.epoch_generator(epoch)
+        if (private := self._ctx.private) is not None:
+            return [private.drawn(self.usable) for _ in range(self._schedule.per_epoch)]
+        batches: Sequence[torch.Tensor] = shuffled(self._part, generator)[: self.usable].split(self._schedule.batch)
+        return batches
+
     def _flags(self, step: int) -> Flag:
         last = step + 1 == self._schedule.steps  # the update follows at once
         due = self._ctx.ranks.rank == 0 and not last and self._ctx.progress.due()
@@ -112,6 +129,18 @@ class _Training:
         numbers = {"batch": self._schedule.batch, "loss": losses.total(epoch), **self._steps.numbers()}
         buffers = agreement.buffers_of_ranks(self._ctx.ring, self._model)
         self._ctx.progress.write(self._model, self._steps.optimizer, Position(epoch, step, numbers), buffers)
+
+
+def _steps(
+    task: "Task", model: torch.nn.Module, settings: TrainingSettings, ctx: Context, samples: int, schedule: Schedule
+) -> "Steps | PrivateSteps":
+    private = ctx.private
+    if private is None:
+        return Steps(task, model, settings, ctx)
+    from fedtrainer.training.dpsgd.steps import PrivateSteps  # noqa: PLC0415 - Opacus: where it is asked for alone
+
+    private.begin(model, samples, schedule.batch, schedule.steps)
+    return PrivateSteps(task, model, settings, ctx, private, schedule.batch)
 
 
 def evaluate(task: "Task", model: torch.nn.Module, data: Data, settings: TrainingSettings, ctx: Context) -> EvalResult:

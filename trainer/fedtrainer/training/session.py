@@ -44,6 +44,7 @@ from fedtrainer.training import (
 from fedtrainer.training.batches import size
 from fedtrainer.training.border import task_code
 from fedtrainer.training.context import Context, Ranks, Site
+from fedtrainer.training.dpsgd.opening import opened
 from fedtrainer.training.encoding import Encoder
 from fedtrainer.training.methods import method as methods
 from fedtrainer.training.methods.method import NOTHING, Method
@@ -57,6 +58,7 @@ from fedtrainer.training.submodels import WHOLE
 
 if TYPE_CHECKING:
     from fedapi.wire.encryption import Encryption
+    from fedapi.wire.privacy import RecordPrivacy
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Trained:
     metrics: dict[str, float]
     training_s: float
     steps: int | None = None
+    privacy: "RecordPrivacy | None" = None  # with privacy.dpSGD: what has been told of one record, this update included
     beside: Mapping[str, tensors.Written] = field(default_factory=dict)  # further payloads, each `payload_file(name)`
 
 
@@ -246,7 +249,8 @@ class Session:
         method = methods.opened(settings.method, self._model, entries, self._base, own, hub)
         if method.full_gradient:  # as the hub's rules of the job have it
             settings = settings.model_copy(update={"epochs": 1, "local_steps": None})
-        ctx = self._context(round_, "train", folder, settings, stopped, method, own)
+        private = opened(settings.dp_sgd, self._ring, round_, self._order)
+        ctx = replace(self._context(round_, "train", folder, settings, stopped, method, own), private=private)
         ctx.epoch_generator(0)
         started = time.monotonic()
         with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
@@ -258,15 +262,16 @@ class Session:
             samples, found = metrics.samples(result.samples, "train()"), metrics.checked(result.metrics, "train()")
             steps = metrics.steps(result.steps, "train()")
             method.check(samples, steps)
+            if private is not None:
+                private.check(samples, steps, self._model, self._entries, self._base)
         training_s = time.monotonic() - started
         agreement.same_result(self._ring, self._ranks, self._model, samples, method.kept())
         agreement.settle(self._ring, self._model)
         if method.full_gradient:
             agreement.unmoved(self._model, entries, self._base)
             steps = 1
-        encoder = None
-        if folder is not None and compression is not None:
-            encoder = self._encoder(compression, round_, own.residuals)
+        encoded = compression if folder is not None else None
+        encoder = self._encoder(encoded, round_, own.residuals) if encoded is not None else None
         file, beside = self._written(folder, encryption, method.finish(), encoder, sent, protection)
         if encoder is not None:
             own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
@@ -275,7 +280,8 @@ class Session:
             own.keep(LOCAL, {name: values[name] for name in self._exchange.local})
         fragments.keep(held, values, own)
         site_state.stage(self._order, own, file.sha256)
-        return Trained(file, samples, found, training_s, steps, beside), ctx
+        told = private.charged(file.sha256) if private is not None else None
+        return Trained(file, samples, found, training_s, steps, told, beside), ctx
 
     def _encoder(self, compression: Compression, round_: int, before: Mapping[str, torch.Tensor]) -> Encoder:
         """Of this round's update. What earlier ones have left unsent begins anew where it is lost: that biases nothing."""

@@ -84,6 +84,9 @@ class Steps:
         if kept:
             self._scaler.load_state_dict(kept)
 
+    def close(self) -> None:
+        """Nothing of it is on the model."""
+
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
 

@@ -8,14 +8,16 @@ Kamath and Steinke 2020, proposition 12, at the best order. It is above the exac
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fedcore.privacy.distributed.lattice import Lattice
+if TYPE_CHECKING:
+    from fedcore.privacy.distributed.lattice import Lattice
 
 _STEPS = 200
 _ORDERS = (-25.0, 50.0)  # logarithms of order - 1 between which the best one is looked for
 
 
-def rho_of(lattice: Lattice) -> float:
+def rho_of(lattice: "Lattice") -> float:
     """One release of the sum."""
     return rho_of_shares(lattice.most_squared, lattice.items, lattice.variance, lattice.honest)
 
@@ -60,9 +62,13 @@ def rho_for(epsilon: float, delta: float) -> float:
     return low
 
 
-def calibrated(lattice: Lattice, epsilon: float, delta: float, rounds: int) -> Lattice:
+def calibrated(lattice: "Lattice", epsilon: float, delta: float, rounds: int) -> "Lattice":
     """The same with the least noise with which so many rounds cost no more than the target. ValueError where the ring has no room."""
-    allowed = rho_for(epsilon, delta) / rounds
+    return calibrated_to(lattice, rho_for(epsilon, delta) / rounds)
+
+
+def calibrated_to(lattice: "Lattice", allowed: float) -> "Lattice":
+    """The same with the least noise with which one release costs no more zCDP than that. ValueError as above."""
     low = high = 1.0 / math.sqrt(2 * allowed)  # of noise that is not discrete: never too much
     while rho_of(replace(lattice, noise_multiplier=high)) > allowed:
         low, high = high, 1.25 * high

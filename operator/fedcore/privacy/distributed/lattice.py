@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedapi.wire.secagg import Terms
 from fedapi.wire.tokens import hkdf
 from fedcore.privacy import clipping
 from fedcore.privacy.distributed import discrete
@@ -97,6 +98,17 @@ class Lattice:
         factor = float(clipping.factors(np.array([[squares]]), self.clip_norm, "Flat")[0, 0])
         steps: NDArray[np.float64] = update * np.float64(factor * (self.levels / self.clip_norm))
         return steps
+
+
+def of(terms: Terms, clip_norm: float, noise_multiplier: float) -> Lattice:
+    """That of a round with these terms, at hub and sites alike: noise is of the fewest survivors, less those who may collude."""
+    return Lattice(
+        clip_norm=clip_norm,
+        items=terms.items,
+        sites=len(terms.roster),
+        honest=terms.threshold - terms.colluding,
+        noise_multiplier=noise_multiplier,
+    )
 
 
 def _at_random(steps: NDArray[np.float64], key: bytes, attempt: int) -> Integers:

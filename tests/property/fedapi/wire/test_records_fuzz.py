@@ -9,7 +9,15 @@ from fedapi.wire import storekey
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.site import EvaluationReport, UpdateEnvelope
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import (
+    CloseRecord,
+    CommitRecord,
+    EvaluationRecord,
+    FailureRecord,
+    Head,
+    LedgerRestart,
+    PlanRecord,
+)
 from tests.property.mutations import check
 
 STORES = Path(__file__).parents[3] / "golden" / "fedaggregator"
@@ -31,6 +39,11 @@ def samples(name: str) -> list[bytes]:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_record_is_read_damaged_or_newer(name):
     check(KINDS[name].stored, samples(name), DamagedRecordError, NewerRecordError)
+
+
+def test_the_record_of_a_ledger_s_repair_is_read_damaged_or_newer():
+    made = LedgerRestart(number=1, reason="entry 3 is broken", size=3, root="a" * 64, commit_sha256="b" * 64, at=1.5)
+    check(LedgerRestart.stored, [made.sealed().canonical()], DamagedRecordError, NewerRecordError)
 
 
 @pytest.mark.parametrize("name", KINDS)

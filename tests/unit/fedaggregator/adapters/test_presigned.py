@@ -8,8 +8,7 @@ from fedaggregator.adapters.presigned import PresignedUrls
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
 from fedapi.outcome import Exit
-from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import MAX_CA
+from fedapi.wire.message import MAX_CA, ObjectRef
 from fedstore.errors import StoreFailedError
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST

@@ -1,5 +1,6 @@
 """A ledger grows by batches of any size, is taken up again where it ended, and is written by one process alone."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,10 @@ from fedaggregator.engine import beginning, recorded
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.anomalies import Undoing
+from fedapi.wire.attestation import Attestation
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor, Head
+from fedapi.wire.privacy import Charge
+from fedapi.wire.store import Anchor, Head, Rollback
 from fedcore.ledger import tiles
 from fedcore.ledger.note import Signer
 from fedstore import ledgers
@@ -80,13 +83,43 @@ def test_who_was_overtaken_appends_no_more():
     assert len(verified(store).entries) == 6
 
 
-def test_what_no_checkpoint_reaches_makes_room():
+def test_what_no_checkpoint_reaches_makes_room_at_the_start_and_then_alone():
     store = MemoryStore()
-    grown(store, 3)
+    old = grown(store, 3)
     store.put_once(LAYOUT.ledger("tile/entries/000.p/4"), b"of a process that died")
     store.put_once(LAYOUT.ledger("tile/0/000.p/4"), b"of a process that died")
-    grown(store, 1)
+    old.append("alert", reason="Damaged")
+    with pytest.raises(HeadMovedError, match="another process writes the ledger"):
+        old.write()
+    new = ledger(store)
+    new.take(2)
+    new.tidy()
+    new.append("alert", reason="Damaged")
+    new.write()
     assert len(verified(store).entries) == 4
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_who_takes_the_ledger_leaves_nobody_else_a_moment_to_write_in(before):
+    """The other one has its tiles there, and not yet its checkpoint, when those are deleted."""
+    store = Failing()
+    store.fail.clear()
+    old = grown(store, *([before] if before else []))
+    old.append("alert", reason="Damaged")
+    store.fail.add("put_together")
+    with pytest.raises(StoreFailedError):
+        old.write()
+    new = ledger(store)
+    new.take(2)
+    new.tidy()
+    with pytest.raises(HeadMovedError):
+        old.write()
+    again = ledger(store)
+    again.take(3)
+    again.tidy()
+    again.append("alert", reason="Damaged")
+    again.write()
+    assert len(verified(store).entries) == before + 1
 
 
 class Failing(MemoryStore):
@@ -126,8 +159,8 @@ def test_a_flood_of_refusals_is_counted():
     store = MemoryStore()
     made = ledger(store)
     for _ in range(100):
-        made.refused("a", "Malformed", "x")
-    made.refused("b", "Malformed", "x")
+        made.caused("refused", "a", code="Malformed", message="x")
+    made.caused("refused", "b", code="Malformed", message="x")
     made.counted()
     made.write()
     told = [each.facts for each in verified(store).entries]
@@ -198,6 +231,17 @@ def test_a_job_that_has_committed_takes_no_checkpoint_of_another_any_more(has_co
         beginning.begun(*asked, "0" * 64, None)
 
 
+def test_so_many_undone_rounds_that_no_entry_holds_them_are_counted():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    undoing = Undoing(cause="MetricCollapsed", round=60000, client="d", to=0, rounds=tuple(range(1, 60001)))
+    made = ledger(store)
+    recorded.committed(made, anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)}))
+    made.write()
+    told, _ = verified(store).entries
+    assert (told.facts["undone"], len(told.facts["rounds"])) == (60000, 1000)
+
+
 @pytest.mark.parametrize("refused", ["", "no update stands out"])
 def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_an_alert(refused):
     store, (state, _) = MemoryStore(), anomalous.folding()
@@ -205,7 +249,8 @@ def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_
     values = {"rounds": (1, 2), "refused": refused} if not refused else {"refused": refused}
     undoing = Undoing(cause="AnomalousUpdate", round=2, client="d", to=0, **values)
     made = ledger(store)
-    recorded.committed(made, anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)}))
+    commit = anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,), "anomalies": ()})
+    recorded.committed(made, commit, commit.sealed().digest())
     made.write()
     told, committed = verified(store).entries
     assert committed.kind == "committed"
@@ -213,7 +258,7 @@ def test_what_an_anomaly_undoes_is_told_before_its_commit_and_what_it_cannot_is_
     if refused:
         assert (told.kind, told.facts) == ("alert", known | {"reason": "NotUndone", "message": refused})
     else:
-        assert (told.kind, told.facts) == ("undone", known | {"to": 0, "rounds": ["1", "2"]})
+        assert (told.kind, told.facts) == ("undone", known | {"to": 0, "undone": 2, "rounds": ["1", "2"]})
 
 
 @pytest.mark.parametrize(("action", "told"), [("Exclude", ["d"]), ("Warn", [])])
@@ -221,10 +266,88 @@ def test_an_accepted_update_that_a_round_left_out_is_told_before_its_commit(acti
     store, (state, _) = MemoryStore(), anomalous.folding()
     _, effects = anomalous.folded(state, anomalous.judged(action, "d"))
     made = ledger(store)
-    recorded.committed(made, anomalous.commit_of(effects))
+    commit = anomalous.commit_of(effects)
+    recorded.committed(made, commit, commit.sealed().digest())
     made.write()
-    *refused, committed = verified(store).entries
+    anomaly, *refused, committed = verified(store).entries
+    assert (anomaly.kind, anomaly.facts["client"], anomaly.facts["action"]) == ("anomalous", "d", action)
     assert (committed.kind, [each.facts["client"] for each in refused]) == ("committed", told)
     assert all(
         (each.facts["code"], each.facts["round"], each.facts["attempt"]) == ("Anomalous", 1, 1) for each in refused
     )
+
+
+def test_what_a_round_has_spent_and_gone_back_to_is_told_with_its_commit():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    charge = Charge(mode="Central", clip_norm=1.5, noise_multiplier=2.0, epsilon=0.1 + 0.2, delta=1e-5)
+    back = (Rollback(round=0, id="one", refused="it is gone"), Rollback(round=1, id="two"))
+    commit = anomalous.commit_of(effects).model_copy(update={"privacy": charge, "rollbacks": back})
+    made = ledger(store)
+    recorded.committed(made, commit, commit.sealed().digest())
+    made.write()
+    _, charged, refused, done = verified(store).entries
+    assert (charged.kind, charged.facts["round"]) == ("charged", 1)
+    assert charged.facts["charge"] == {
+        "mode": "Central",
+        "unit": "Site",
+        "adjacency": "ZeroOut",
+        "clip_norm": "1.5",
+        "noise_multiplier": "2.0",
+        "epsilon": "0.30000000000000004",
+        "delta": "1e-05",
+    }
+    assert refused.facts == {"round": 1, "id": "one", "to": 0, "refused": "it is gone"}
+    assert (done.kind, done.facts) == ("rollback", {"round": 1, "id": "two", "to": 1})
+
+
+def test_what_is_another_in_a_configuration_is_named():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    made = ledger(store)
+    recorded.configured(made, state.config, state.config.model_copy(update={"quorum": 2, "rounds": 9}), "0" * 64)
+    made.write()
+    assert verified(store).entries[0].facts == {"config_sha256": "0" * 64, "changed": ["rounds", "quorum"]}
+
+
+def test_evidence_is_told_by_its_digest_and_who_asks_for_too_much_is_counted():
+    store = MemoryStore()
+    made = ledger(store)
+    evidence = Attestation(tee="TDX", evidence=b"quote", update_keys={"X25519": "1" * 64})
+    for number in range(40):
+        recorded.shown(made, "a", f"{number:064x}", evidence)
+    made.counted()
+    made.write()
+    *told, rest = verified(store).entries
+    assert (len(told), rest.facts) == (32, {"client": "a", "omitted": 8})
+    assert told[1].facts == {
+        "client": "a",
+        "tee": "TDX",
+        "evidence_sha256": hashlib.sha256(b"quote").hexdigest(),
+        "update_keys": {"X25519": "1" * 64},
+        "nonce": f"{1:064x}",
+    }
+
+
+def head_of(commit, **values):
+    return Head(epoch=2, round=commit.round, commit_key="k", commit_sha256=commit.digest(), **values)
+
+
+def test_a_commit_that_is_neither_told_nor_signed_is_nobodys_who_has_the_jobs_key():
+    store, (state, _) = MemoryStore(), anomalous.folding()
+    _, effects = anomalous.folded(state, anomalous.judged("Warn"))
+    before, commit = state.tip, anomalous.commit_of(effects)
+    made = ledger(store)
+    recorded.committed(made, before, before.digest())
+    made.write()
+    newest = made.since(None)
+    made.check_head(head_of(before), newest)  # told
+    made.check_head(head_of(commit, commit_signature=made.signature(commit)), newest)
+    forged = ledger(MemoryStore(), seed=bytes(range(32))).signature(commit)
+    for signature in (None, forged, made.signature(before)):
+        with pytest.raises(StoreDamagedError, match="does not tell of this commit of round 1, and it is not signed"):
+            made.check_head(head_of(commit, commit_signature=signature), newest)
+
+
+def test_where_no_ledger_was_kept_no_commit_is_signed():
+    (state, _), made = anomalous.folding(), ledger(MemoryStore())
+    made.check_head(head_of(state.tip), [])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,10 +79,11 @@ def _table(job: Job) -> tensorfile.TensorFile:
     return tensorfile.canonical_header(tensorfile.parsed(data[8 : 8 + size], len(data)).tensors)[1]
 
 
-def noise(job: Job, order: Fold) -> dict[str, np.ndarray]:
-    """Of the model's tensors, as whoever has the key knows it."""
+def noise(job: Job, order: Fold, *, own: bool = False) -> dict[str, np.ndarray]:
+    """Of the model's tensors, as whoever has the key knows it; `own`: without that of earlier rounds."""
     model = _table(job)
     found = private.drawn(job.payloads, job.layout, order, order.privacy, model)
+    found = replace(found, earlier=()) if own else found
     whole = spans.spans(model, frozenset(PARAMETERS), 1 << 30, apart=True)
     by_name = {span.pieces[0].name: found.of(span) for span in whole if span.remembered}
     shapes = tensors(0)

@@ -19,7 +19,7 @@ from fedaggregator.http.bulk import Bulk
 from fedaggregator.http.pace import Pace
 from fedaggregator.http.session import Session
 from fedapi import names
-from fedoperator.certificates import server_certificate
+from fedoperator.certificates import LIFETIME, server_certificate
 from fedoperator.key_material import Keys
 from fedstore.errors import ContentMismatchError
 from fedstore.memory import MemoryStore
@@ -34,7 +34,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 def contexts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     keys = Keys.generated(datetime.now(UTC))
-    certificate, key = server_certificate(keys.authority(), ["localhost"], datetime.now(UTC))
+    certificate, key = server_certificate(keys.authority(), ["localhost"], datetime.now(UTC), LIFETIME)
     for name, content in ((names.FILE_CA, keys.ca_cert), ("crt", certificate), ("key", key)):
         (folder / name).write_bytes(content)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcore.ledger import entries
-from fedcore.ledger.entries import MalformedEntryError, entry, parsed
+from fedcore.ledger.entries import MalformedEntryError, entry, parsed, parsed_each
 
 NAMES = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=8).filter(
     lambda name: name not in ("kind", "at")
@@ -74,6 +74,36 @@ def test_a_changed_byte_is_another_entry_or_malformed(data):
 def test_what_is_no_entry(data):
     with pytest.raises(MalformedEntryError):
         parsed(data)
+
+
+WHOLE = [entry("refused", number, client="a", code="x,{}", message='"}').canonical() for number in range(4)]
+
+
+@given(st.lists(st.one_of(st.sampled_from(WHOLE), st.binary(max_size=8)), max_size=6))
+def test_many_are_read_as_each_is_and_the_first_that_is_none_is_named(some):
+    def each(read):
+        found = []
+        with contextlib.suppress(MalformedEntryError):
+            for one in read:
+                found.append(one)  # noqa: PERF402 - as far as it comes
+        return found
+
+    assert each(parsed_each(some)) == each(map(parsed, some))
+
+
+@pytest.mark.parametrize(
+    "some",
+    [
+        [b'{"at":1,"kind":"a","x":"', b'"}', b'{"at":1,"kind":"a"},{"at":1,"kind":"a"}'],
+        [b'{"at":1,"kind":"a"},{"at":1,"kind":"a"}'],
+        [b'{"at":1,"kind":"a"}', b""],
+        [b'{"at":1,"kind":"a"}', b' {"at":1,"kind":"a"}'],
+        [b'{"at":1,"kind":"a"} ', b'{"at":1,"kind":"a"}'],
+    ],
+)
+def test_many_that_are_whole_only_together_are_no_entries(some):
+    with pytest.raises(MalformedEntryError):
+        list(parsed_each(some))
 
 
 def test_a_kind_of_a_newer_version_is_read():

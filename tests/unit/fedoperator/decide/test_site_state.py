@@ -59,3 +59,12 @@ def test_with_pods_of_one_round_it_is_lost_after_each():
 def test_a_job_that_has_ended_needs_none():
     ended = decided(DILOCO, status=s.outcome())
     assert s.condition(ended, TYPE)[:2] == ("Unknown", "Finished")
+
+
+def test_accounts_of_records_are_kept_by_the_sites_own_volumes_alone():
+    spec = {"privacy": {"dpSGD": {"maxGradNorm": "1", "noiseMultiplier": "1", "delta": "1e-5"}}}
+    clients = s.site("berlin", **VOLUME), s.site("lyon", **ENTRUSTED)
+    status, _, message = s.condition(decided(spec, clients), TYPE)
+    assert status == "False"
+    assert message.startswith("lyon lose what stays at the sites (the accounts of privacy.dpSGD)")
+    assert message.endswith("give these FLClients spec.state")

@@ -34,6 +34,20 @@ def test_a_site_with_keys_mounts_the_secret_of_its_own_name_and_others_mount_non
     assert names.ENV_SIGNING_KEY_DIR not in without
 
 
+def test_keys_of_other_sites_are_mounted_where_the_site_has_them_of_its_own():
+    made = training_job(
+        s.job(), s.site("a", identity=IDENTITY | {"peers": {"configMapRef": {"name": "partners"}}}), m.DOMAIN
+    )
+    (volume,) = [v for v in made["spec"]["template"]["spec"]["volumes"] if v["name"] == "peer-keys"]
+    assert volume["configMap"] == {"name": "partners"}
+    assert {"name": "peer-keys", "mountPath": names.PATH_PEER_KEYS, "readOnly": True} in m.container(made)[
+        "volumeMounts"
+    ]
+    told = {entry["name"]: entry.get("value") for entry in m.container(made)["env"]}
+    assert told[names.ENV_PEER_KEYS_DIR] == names.PATH_PEER_KEYS
+    assert names.ENV_PEER_KEYS_DIR not in str(training_job(s.job(), s.site("a", identity=IDENTITY), m.DOMAIN))
+
+
 def test_the_aggregator_is_told_of_all_keys_and_of_nothing_where_there_are_none():
     known = public_keys(s.site("a", identity=IDENTITY))
     assert known == (

@@ -114,14 +114,14 @@ def test_an_update_of_the_order_before_is_not_taken_for_the_new_ones(tmp_path, n
 
 def test_a_large_update_is_not_kept_and_one_folder_is_enough(tmp_path):
     with closing(store(tmp_path)) as keep:
-        large, small, late = (keep._root / name for name in ("000001-1-x", "000002-1-x", "000003-1-x"))
+        large, small, late = (keep.root / name for name in ("000001-1-x", "000002-1-x", "000003-1-x"))
         for path, size in ((large, SMALL_BYTES + 1), (small, 9), (late, 9)):
             path.mkdir()
             finished(Folder(path), size)
             Folder(path).discard()
-        assert [path.name for path in keep._root.iterdir()] == ["spare"]
+        assert [path.name for path in keep.root.iterdir()] == ["spare"]
         keep.leave()
-        assert list(keep._root.iterdir()) == []
+        assert list(keep.root.iterdir()) == []
 
 
 def test_an_order_that_ended_without_an_update_leaves_nothing(tmp_path):
@@ -129,7 +129,7 @@ def test_an_order_that_ended_without_an_update_leaves_nothing(tmp_path):
         folder = keep.order(order(1))
         (folder.path / "checkpoint.safetensors").write_bytes(b"half")
         folder.discard()
-        assert list(keep._root.iterdir()) == []
+        assert list(keep.root.iterdir()) == []
 
 
 def test_the_file_of_a_small_model_is_the_next_ones_and_a_large_one_is_deleted(tmp_path):
@@ -150,6 +150,6 @@ def test_a_model_that_the_next_one_may_be_made_of_stays(tmp_path):
         for path in (first, second):
             path.write_bytes(b"model")
         keep.leave(second)
-        assert list(keep._root.iterdir()) == [second]
+        assert list(keep.root.iterdir()) == [second]
         keep.leave()
-        assert list(keep._root.iterdir()) == []
+        assert list(keep.root.iterdir()) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.protocol import DP_SGD, FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import Assignment
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.transport import Https
@@ -26,7 +26,9 @@ def control(status: int, body: bytes, said: list[dict] | None = None) -> Control
                 said.append(json.loads(sent))
             return status, body
 
-    settings = TrainerSettings.model_construct(aggregator_url="https://hub:8443", client="oslo", patience_s=1.0)
+    settings = TrainerSettings.model_construct(
+        aggregator_url="https://hub:8443", client="oslo", job_uid="0b9a", patience_s=1.0
+    )
     return Control(Https(Answers(), settings, SecretStr("token")), settings)
 
 
@@ -35,7 +37,7 @@ def test_each_question_says_what_the_trainer_speaks():
     asks = control(200, b'{"kind": "Wait"}', said)
     asks.next(20.0)
     asks.peek(5.0, (7, 2))
-    speaks = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": list(FEATURES)}
+    speaks = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": [*FEATURES, DP_SGD]}
     assert said == [{"wait_s": 20.0, "doing": None} | speaks, {"wait_s": 5.0, "doing": [7, 2]} | speaks]
 
 

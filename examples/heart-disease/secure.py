@@ -1,0 +1,72 @@
+"""The same consortium with secure aggregation: keys for the four hospitals, and manifests whose aggregator sees sums alone.
+
+    python prepare.py && python secure.py /tmp/secure && fedloom run /tmp/secure    # here, without a cluster
+    python secure.py /tmp/secure --epsilon 60                                      # with noise of the sites, too
+
+Here one person makes all keys. In earnest each hospital makes its own (`fedloom site key new`, or `fedloom site join`), keeps the private
+half, and is told the others' public halves by their owners. The folder then holds secrets: it is made for its owner alone.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+PARTNERS = "partners"  # the ConfigMap with all hospitals' public keys
+SECURE = {"threshold": 3, "colluding": 1, "exchangeTimeout": "30s"}
+ROUND = {"quorum": 3, "graceAfterQuorum": "1m", "deadline": "10m"}
+
+Document = dict[str, Any]
+
+
+def documents(epsilon: float | None = None) -> list[Document]:
+    """The example's manifests, changed, with Secrets of new keys and the ConfigMap of their public halves."""
+    bodies = [body for name in ("sites.yaml", "job.yaml") for body in yaml.safe_load_all((HERE / name).read_text())]
+    secrets, public = [], {}
+    for body in bodies:
+        if body["kind"] != "FLClient":
+            body["spec"] |= {"privacy": privacy(epsilon), "round": ROUND}
+            continue
+        name = body["metadata"]["name"]
+        secret, identity = key(name)
+        public[name] = identity["keys"][0]["publicKey"]
+        body["spec"]["identity"] = identity | {"peers": {"configMapRef": {"name": PARTNERS}}}
+        secrets.append(secret)
+    partners = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": PARTNERS}, "data": public}
+    return [*secrets, partners, *bodies]
+
+
+def privacy(epsilon: float | None) -> Document:
+    """`spec.privacy`. Four hospitals are few: an epsilon that means much would leave no model."""
+    if epsilon is None:
+        return {"secureAggregation": SECURE | {"valueRange": "4"}}
+    noise = {"mode": "Distributed", "clipNorm": "0.5", "targetEpsilon": f"{epsilon:g}", "delta": "0.01"}
+    return {"secureAggregation": SECURE, "differentialPrivacy": noise}
+
+
+def key(name: str) -> tuple[Document, Document]:
+    """A new key as a Secret, and the `spec.identity` that goes with it."""
+    command = [sys.executable, "-m", "fedcli", "site", "key", "new", name, "--secret"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return yaml.safe_load(done.stdout), yaml.safe_load(done.stderr)["spec"]["identity"]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Writes a folder for `fedloom run`, and for `kubectl apply -f`.")
+    parser.add_argument("out", type=Path, help="the folder")
+    parser.add_argument("--epsilon", type=float, help="noise of the sites, up to this epsilon of a site")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (arguments.out / "manifests.yaml").write_text(yaml.safe_dump_all(documents(arguments.epsilon), sort_keys=False))
+    shutil.copy(HERE / "heart_disease.py", arguments.out)
+    shutil.copytree(HERE / "volumes", arguments.out / "volumes", dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""An attempt whose updates are summed under masks: what sites say, and when a step is over. Pure; called by machine.
+
+Sites train first. Who advertises in time, by quorum, grace and deadline as in every round, is a participant; from then on each
+step waits for `exchangeTimeout` at most, goes on with those that are there, and fails the attempt where these are too few. A step is
+closed durably before anybody hears of it; what is said in an open one is asked again after a restart.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord
+from fedapi.wire.site import UPDATE, Refusal, UpdateManifest
+from fedapi.wire.store import CloseRecord
+from fedcore.rounds import claims, closing
+from fedcore.rounds.effects import Effect, WriteClose, WriteStep
+from fedcore.rounds.events import Said
+from fedcore.rounds.exchange import Exchange
+from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.secagg.errors import AttemptFailedError, RefusedError
+
+if TYPE_CHECKING:
+    from fedcore.secagg.hub import HubState
+
+_OPEN = (Phase.COLLECTING, Phase.OPENING)
+_OVER = SecureAnswer(step="Over")
+MASKED_BYTES = 4  # of a value under masks
+Change = tuple[State, tuple[Effect, ...]]
+
+
+@cache
+def core() -> ModuleType:
+    """The hub's side of the exchange itself."""
+    from fedcore.secagg import hub  # noqa: PLC0415 - `cryptography` is loaded where updates are masked
+
+    return hub
+
+
+def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | None:
+    """The exchange with what a site says in it, or why that is not taken; None: it changes nothing, or comes too late."""
+    attempt, says = _open(state, client, what.round, what.attempt), what.says
+    if attempt is None or attempt.secure is None or says is None or attempt.secure.told(client) == "Over":
+        return None
+    if says.site != client:
+        return Refusal(code="Unauthorized", message=f"site {client!r} cannot speak for site {says.site!r}")
+    if what.samples is not None and (excess := claims.excessive(attempt.max_samples, what.samples)):
+        return excess
+    try:
+        return _with(attempt.secure, what)
+    except RefusedError as error:
+        return Refusal(code="Malformed", message=f"secure aggregation, step {attempt.secure.step}: {error}"[:900])
+
+
+def answer(state: State, client: str, round_: int, attempt: int) -> SecureAnswer:
+    """What a site is to do next in an attempt, and what it needs for it."""
+    found = _open(state, client, round_, attempt)
+    return found.secure.answer(client) if found is not None and found.secure is not None else _OVER
+
+
+def waits(state: State, client: str, round_: int, attempt: int) -> bool:
+    """Whether there is nothing to answer yet."""
+    found = _open(state, client, round_, attempt)
+    return found is not None and found.secure is not None and found.secure.told(client) == "Wait"
+
+
+def misplaced(attempt: Attempt, client: str) -> Refusal | None:
+    """Why a masked update is not awaited from a site now."""
+    exchange = attempt.secure
+    if exchange is None or (exchange.step == "Mask" and client in exchange.asked and client not in attempt.failed):
+        return None
+    text = f"round {attempt.plan.round} sums updates under masks, and site {client!r} is told {_told(attempt, client)}"
+    return Refusal(code="NotSelected", message=f"{text}: hand in the masked update when it is told Mask")
+
+
+def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
+    """What is wrong with an accepted update's manifest, as far as masks go."""
+    exchange, secure = attempt.secure, attempt.plan.secure
+    if exchange is None or secure is None:
+        spoilt = [name for name, payload in manifest.payloads.items() if payload.masked]
+        text = f"payloads.{spoilt[0]} is masked, and the round asks for none" if spoilt else ""
+    elif not all(payload.masked for payload in manifest.payloads.values()):
+        text = "payloads.update is not masked, and the round asks for it"
+    elif any(payload.object.size != MASKED_BYTES * secure.items for payload in manifest.payloads.values()):
+        text = f"payloads.update.object.size is not {MASKED_BYTES * secure.items}, of {secure.items} masked values"
+    elif secure.overflow == "Fail" and any(payload.clipped for payload in manifest.payloads.values()):
+        text = "payloads.update.clipped is over 0, and overflow is Fail"
+    elif manifest.samples != (announced := exchange.samples.get(manifest.client)):
+        text = f"samples {manifest.samples} are not the {announced} that were announced with the advertisement"
+    else:
+        text = ""
+    return Refusal(code="Malformed", message=f"{text}: do as the order says") if text else None
+
+
+def taken(state: State, event: Said) -> State:
+    """The state with what a site said."""
+    exchange, attempt = said(state, event.client, event.said), state.current
+    if attempt is None or not isinstance(exchange, Exchange):
+        return state
+    attempt = replace(attempt, secure=exchange)
+    if exchange.step == "Advertise" and attempt.quorum_at is None and attempt.enough(attempt.here):
+        attempt = replace(attempt, quorum_at=event.now)
+    return replace(state, current=attempt)
+
+
+def masked(attempt: Attempt, manifest: UpdateManifest) -> Attempt:
+    """The attempt in which a masked update is there."""
+    exchange = attempt.secure
+    if exchange is None:
+        return attempt
+    hub = core().masked(exchange.hub, manifest.client, manifest.payloads[UPDATE].object.sha256)
+    return replace(attempt, secure=replace(exchange, hub=hub))
+
+
+def advanced(state: State, now: float) -> Change:
+    """The state after the step under way, when that is over."""
+    attempt = state.current
+    if attempt is None or attempt.secure is None:
+        return state, ()
+    if attempt.secure.step == "Advertise":
+        match closing.verdict(attempt, now):
+            case "Open":
+                return state, ()
+            case "Fail":
+                text = closing.shortfall(attempt, now)
+                return closing.failed(state, attempt, closing.QUORUM_NOT_REACHED, text, now)
+    elif _awaited(attempt) and now < ends_at(attempt):
+        return state, ()
+    try:
+        return _CLOSE[attempt.secure.step](state, attempt, attempt.secure, now)
+    except AttemptFailedError as error:
+        return failed(state, attempt, str(error), now)
+
+
+def failed(state: State, attempt: Attempt, why: str, now: float) -> Change:
+    """The state after an attempt in which no sum was agreed on: the next one has new keys."""
+    step = attempt.secure.step if attempt.secure else ""
+    attempt = _without_late(state, attempt, now)
+    text = f"round {attempt.plan.round} gave no sum: step {step}: {why}"
+    return closing.failed(
+        state,
+        attempt,
+        closing.SECURE_AGGREGATION_FAILED,
+        closing.with_troubles(text, dict(sorted(attempt.failed.items()))),
+        now,
+    )
+
+
+def ends_at(attempt: Attempt) -> float:
+    """When time alone ends the step."""
+    until = attempt.secure.until if attempt.secure else None
+    return closing.ends_at(attempt) if until is None else until
+
+
+def entered(attempt: Attempt, exchange: Exchange, now: float) -> Attempt:
+    """The attempt at the beginning of a step."""
+    secure = attempt.plan.secure
+    until = now + secure.exchange_timeout_s if secure and exchange.step != "Advertise" else None
+    return replace(attempt, secure=replace(exchange, until=until))
+
+
+def _close_advertising(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
+    hub = _without(exchange.hub, "advertisements", attempt)
+    samples = {client: exchange.samples[client] for client in sorted(hub.advertisements)}
+    whole = None if attempt.plan.privacy else max(1, *samples.values())
+    hub, participants = core().participants(hub, whole)
+    record = _record(attempt, "Advertise", participants=participants, samples=samples)
+    return _next(state, attempt, replace(exchange, hub=hub, samples=samples), record, now)
+
+
+def _close_sharing(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
+    hub, deliveries = core().deliveries(_without(exchange.hub, "shares", attempt))
+    record = _record(attempt, "Share", shares=tuple(hub.shares[client] for client in sorted(hub.shares)))
+    return _next(state, attempt, replace(exchange, hub=hub, deliveries=deliveries), record, now)
+
+
+def _close_masking(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
+    hub, found = core().survivors(exchange.hub)
+    plan, late = attempt.plan, _awaited(attempt)
+    state, _ = _next(state, attempt, replace(exchange, hub=hub), None, now)
+    closed = tuple(client for client in plan.selected if client in found.survivors)
+    attempt = replace(state.current or attempt, closed=closed)
+    close = CloseRecord(
+        job_uid=plan.job_uid,
+        round=plan.round,
+        attempt=plan.attempt,
+        accepted=closed,
+        reason="ExchangeTimeout" if late else "Masked",
+        at=now,
+        lost_s=attempt.lost_s,
+    )
+    return replace(state, phase=Phase.OPENING, current=attempt), (WriteClose(close),)
+
+
+def _close_consenting(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
+    hub, asked = core().request(exchange.hub)
+    record = _record(attempt, "Consent", consents=asked.consents)
+    return _next(state, attempt, replace(exchange, hub=hub), record, now)
+
+
+def _close_opening(state: State, attempt: Attempt, exchange: Exchange, _: float) -> Change:
+    hub = exchange.hub
+    if len(hub.openings) < hub.terms.threshold:
+        raise AttemptFailedError(f"{len(hub.openings)} openings are below the threshold of {hub.terms.threshold}")
+    record = _record(attempt, "Open", openings=tuple(hub.openings[client] for client in sorted(hub.openings)))
+    state, effects = closing.after_closing(state, attempt)
+    return state, (WriteStep(record), *effects)
+
+
+_CLOSE: Mapping[Step, Callable[[State, Attempt, Exchange, float], Change]] = {
+    "Advertise": _close_advertising,
+    "Share": _close_sharing,
+    "Mask": _close_masking,
+    "Consent": _close_consenting,
+    "Open": _close_opening,
+}
+
+
+def _next(state: State, attempt: Attempt, exchange: Exchange, record: StepRecord | None, now: float) -> Change:
+    """The step after one that is closed. Who did nothing in that one has no part in the attempt any more."""
+    attempt = entered(_without_late(state, attempt, now), exchange, now)
+    return replace(state, current=attempt), (WriteStep(record),) if record else ()
+
+
+def _without_late(state: State, attempt: Attempt, now: float) -> Attempt:
+    return closing.without(state, attempt, dict.fromkeys(_awaited(attempt), closing.LATE), now)
+
+
+def _awaited(attempt: Attempt) -> frozenset[str]:
+    """Sites that have not done their part of the step, and may."""
+    exchange = attempt.secure
+    return frozenset(exchange.asked).difference(exchange.done, attempt.failed) if exchange else frozenset()
+
+
+def _open(state: State, client: str, round_: int, attempt: int) -> Attempt | None:
+    """The attempt under way, if it is that one, and the site has a part in it."""
+    found = state.current if state.phase in _OPEN else None
+    if found is None or (found.plan.round, found.plan.attempt) != (round_, attempt) or client in found.failed:
+        return None
+    return found if found.selected(client) else None
+
+
+def _told(attempt: Attempt, client: str) -> str:
+    return attempt.secure.told(client) if attempt.secure and client not in attempt.failed else "Over"
+
+
+def _with(exchange: Exchange, what: SecureSaid) -> Exchange:
+    hub = exchange.hub
+    if what.advertisement is not None and what.samples is not None:
+        before = exchange.samples.get(what.advertisement.site, what.samples)
+        if before != what.samples:
+            raise RefusedError(f"samples {what.samples} are not the {before} that were announced before")
+        samples = {**exchange.samples, what.advertisement.site: what.samples}
+        return replace(exchange, hub=core().advertised(hub, what.advertisement), samples=samples)
+    if what.shares is not None:
+        return replace(exchange, hub=core().shared(hub, what.shares))
+    if what.consent is not None:
+        return replace(exchange, hub=core().consented(hub, what.consent))
+    return replace(exchange, hub=core().opened(hub, what.opening))
+
+
+def _without(hub: "HubState", what: str, attempt: Attempt) -> "HubState":
+    """Without what sites said that have failed since."""
+    found = getattr(hub, what)
+    return hub.model_copy(
+        update={what: {client: each for client, each in found.items() if client not in attempt.failed}}
+    )
+
+
+def _record(attempt: Attempt, step: Step, **said: Any) -> StepRecord:
+    plan = attempt.plan
+    return StepRecord(job_uid=plan.job_uid, round=plan.round, attempt=plan.attempt, step=step, **said)

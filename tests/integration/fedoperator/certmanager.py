@@ -1,0 +1,70 @@
+"""cert-manager's own CustomResourceDefinition of Certificates, out of its Go module, and what its controller does, played by tests."""
+
+import base64
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from fedoperator.certificates import client_certificate, server_certificate
+from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH
+from fedoperator.desired.kinds import CERTIFICATE, SECRET
+from fedoperator.key_material import Keys
+from tests.cluster.paths import cache_root
+
+MODULE = "github.com/cert-manager/cert-manager@v1.19.1"
+SUM = "h1:Txh8L/nLWTDcb7ZnXuXbTe15BxQnLbLirXmbNk0fGgY="  # of the module's content, as in a go.sum
+NAME = "certificates.cert-manager.io"
+FORCED = {"fieldManager": "cert-manager-certificates-issuing", "force": "true"}
+
+
+def definition() -> str:
+    """The YAML, fetched by the Go that the API server was built with."""
+    go = shutil.which("go") or str(cache_root() / "tools" / "go" / "bin" / "go")
+    command = [go, "mod", "download", "-json", MODULE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache_root())
+    found = json.loads(done.stdout or "{}")
+    assert "Dir" in found, f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}"
+    assert found["Sum"] == SUM, "not the module that this test was written for"
+    return (Path(found["Dir"]) / "deploy/crds/cert-manager.io_certificates.yaml").read_text()
+
+
+def asked(api, namespace: str) -> list[dict]:
+    """The Certificates of a namespace."""
+    return api.connection.request("GET", CERTIFICATE.path(namespace))["items"]
+
+
+def issue(api, namespace: str, authority: Keys, certificate: dict) -> None:
+    """What the controller does with one: the Secret gets three files more, by server-side apply, and the object is Ready."""
+    spec, name, now = certificate["spec"], certificate["metadata"]["name"], datetime.now(UTC)
+    lived = timedelta(seconds=int(spec["duration"].removesuffix("h0m0s").removesuffix("s")))
+    if "server auth" in spec["usages"]:
+        made = server_certificate(authority.authority(), spec["dnsNames"], now, lived)
+    else:
+        made = client_certificate(authority.authority(), *spec["uris"], now, lived)
+    files = dict(zip(("tls.crt", "tls.key", "ca.crt"), (*made, authority.ca_cert), strict=True))
+    data = {file: base64.b64encode(content).decode() for file, content in files.items()}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": spec["secretName"]},
+        "data": data,
+    }
+    api.connection.request(
+        "PATCH", SECRET.path(namespace, spec["secretName"]), body, content_type=APPLY_PATCH, query=FORCED
+    )
+    told(api, namespace, certificate, "True", "Certificate is up to date and has not expired")
+    assert x509.load_pem_x509_certificate(made[0]), name
+
+
+def told(api, namespace: str, certificate: dict, status: str, message: str) -> None:
+    """Its condition Ready."""
+    now, metadata = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), certificate["metadata"]
+    ready = {"type": "Ready", "status": status, "reason": "Test", "message": message, "lastTransitionTime": now}
+    body = {"status": {"conditions": [ready | {"observedGeneration": metadata["generation"]}]}}
+    path = CERTIFICATE.path(namespace, metadata["name"], "status")
+    api.connection.request("PATCH", path, body, content_type=MERGE_PATCH)

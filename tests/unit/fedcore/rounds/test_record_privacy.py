@@ -1,0 +1,88 @@
+"""Rounds of sites that train by DP-SGD: what they say of a record is asked for, kept and told, and survives the aggregator."""
+
+import pytest
+
+from fedaggregator.status import status
+from fedapi.wire.job import TrainingSettings
+from fedapi.wire.privacy import DPSGD, RecordPrivacy
+from fedapi.wire.protocol import DP_SGD, FEATURES, PROTOCOL
+from fedapi.wire.store import Head
+from fedcore.rounds import admission, compatibility, machine, recovery
+from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.effects import Commit
+from fedcore.rounds.events import Accepted, Folded
+from fedcore.rounds.recovery import Log
+from tests.unit.fedcore.rounds import test_round_rules as rules
+
+ASKED = DPSGD(max_grad_norm=1.0, target_epsilon=8.0, delta=1e-3, rounds=3)
+PRIVATE = TrainingSettings(dp_sgd=ASKED)
+
+
+def collecting():
+    return rules.collecting("ab", training=PRIVATE)
+
+
+def said(state, client, epsilon, delta=1e-3):
+    told = None if epsilon is None else RecordPrivacy(epsilon=epsilon, delta=delta)
+    return rules.manifest(state, client).model_copy(update={"privacy": told})
+
+
+def committed(state, **epsilons):
+    for client, epsilon in epsilons.items():
+        state, _ = machine.step(state, Accepted(20.0, said(state, client, epsilon)))
+    plan = state.current.plan
+    state, effects = machine.step(state, Folded(30.0, plan.round, plan.attempt, rules.ref(rules.B)))
+    return state, next(each.commit for each in effects if isinstance(each, Commit))
+
+
+@pytest.mark.parametrize(
+    ("training", "epsilon", "delta", "words"),
+    [
+        (PRIVATE, None, 1e-3, "privacy is not said, but round 1 trains by DP-SGD with delta 0.001"),
+        (PRIVATE, 1.0, 1e-2, "privacy is of delta 0.01, but round 1 trains by DP-SGD with delta 0.001"),
+        (TrainingSettings(), 1.0, 1e-3, "privacy is of delta 0.001, but no DP-SGD is asked for"),
+    ],
+)
+def test_an_update_says_what_the_plan_asks_for(training, epsilon, delta, words):
+    state = rules.collecting("ab", training=training)
+    refusal = admission.update(state, "a", said(state, "a", epsilon, delta))
+    assert refusal.code == "Malformed"
+    assert words in refusal.message
+
+
+def test_what_sites_say_is_in_the_commit_and_the_largest_in_the_status():
+    state = collecting()
+    assert admission.update(state, "a", said(state, "a", 1.25)) is None
+    state, commit = committed(state, a=1.25, b=2.5)
+    assert {each.client: each.privacy.epsilon for each in commit.participants} == {"a": 1.25, "b": 2.5}
+    told = status(state)
+    assert told["recordPrivacy"] == {
+        "unit": "Record",
+        "epsilon": "2.5000",
+        "delta": "0.001",
+        "targetEpsilon": "8",
+        "site": "b",
+    }
+    assert {each["name"]: each["recordEpsilon"] for each in told["clients"]} == {"a": "1.2500", "b": "2.5000"}
+    assert "privacy" not in told, "that is of sites"
+
+
+def test_an_aggregator_that_starts_again_knows_it():
+    state, commit = committed(collecting(), a=1.25, b=2.5)
+    again, _ = recovery.recovered(state.config, Log(Head(epoch=2, round=1), (rules.collecting("ab").tip, commit)), 50.0)
+    assert again.site("b").privacy == RecordPrivacy(epsilon=2.5, delta=1e-3)
+    assert status(again)["recordPrivacy"]["epsilon"] == "2.5000"
+
+
+def test_a_trainer_without_opacus_gets_no_such_order():
+    speech = Speech(PROTOCOL, PROTOCOL, frozenset(FEATURES))
+    config = rules.collecting("ab", training=PRIVATE).config
+    why = compatibility.misfit(speech, config)
+    assert "privacy.dpSGD, for which it needs opacus (fedloom[dpsgd])" in why
+    assert compatibility.misfit(Speech(PROTOCOL, PROTOCOL, frozenset((*FEATURES, DP_SGD))), config) == ""
+    assert compatibility.misfit(speech, config.model_copy(update={"training": TrainingSettings()})) == ""
+
+
+def test_orders_without_it_are_what_they_were():
+    assert "dp_sgd" not in TrainingSettings().model_dump(mode="json")
+    assert "privacy" not in rules.manifest(collecting(), "a").model_dump(mode="json")
