@@ -51,6 +51,7 @@ def with_matrix(good, bad, *words):
     return ("spec", base | good, base | bad, list(words))
 
 
+TURNS = WHOLE | {"clients": {"policy": "Random", "perRound": 2}}
 LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultiplier"}
 SUMMED = "goes with strategies that add up updates"
 HIDDEN = "with mode Local a site hides the one update that it sends in a round"
@@ -86,10 +87,16 @@ PRIVACY = [
         {"adaptiveClipping": {}, "clipping": "PerLayer"},
         "goes with mode Central and clipping Flat",
     ),
-    numbers(
-        {"matrixFactorization": {"minSeparation": 2}},
-        {"matrixFactorization": {"minSeparation": 2}, "adaptiveClipping": {}},
-        "adaptiveClipping changes the size by the round",
+    (
+        "spec",
+        TURNS | {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": {"minSeparation": 2}}}},
+        TURNS
+        | {
+            "privacy": {
+                "differentialPrivacy": CENTRAL | {"matrixFactorization": {"minSeparation": 2}, "adaptiveClipping": {}}
+            }
+        },
+        ["adaptiveClipping changes the size by the round"],
     ),
     *(
         numbers({"adaptiveClipping": good}, {"adaptiveClipping": bad}, *words)
