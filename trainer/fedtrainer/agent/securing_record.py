@@ -1,10 +1,11 @@
 """That a job masks updates, which attempts this site has left, and of which it has opened a sum: kept for the life of the job.
 
-    <state>/<job uid>/<client>/masked-rounds.json
+    <state>/<job uid>/<client>/state/masked-rounds.json
 
 Called by work.py and securing.py. Keys of an attempt that ended badly are gone with its folder. With new ones for the same attempt a hub
 could have an update in two sums that nobody but it knows of, and the difference of two sums may be one site's update: so an attempt that is
-left is not joined again. A job whose updates this site has been asked to mask gets none without masks, whatever it says later.
+left is not joined again. A job whose updates this site has been asked to mask gets none without masks, whatever it says later,
+also after what a hub calls the end of the job.
 """
 
 import logging
@@ -36,10 +37,10 @@ class _Rounds(Record):
 
 
 class MaskedRounds:
-    """Of one site in one job."""
+    """Of one site in one job. `folder`: of the site's state."""
 
-    def __init__(self, root: Path) -> None:
-        self._path = root / _KEPT
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _KEPT
 
     def check(self, order: TrainOrder) -> None:
         """RejectedError for an attempt that this site has left, and for one without masks in a job that had them."""

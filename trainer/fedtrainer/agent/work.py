@@ -103,7 +103,7 @@ class Agent:
         folder = settings.state_key_dir
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
         self._protecting = Protecting(settings, checkpoints.state.folder)
-        self._masked_rounds = MaskedRounds(checkpoints.root)
+        self._masked_rounds = MaskedRounds(checkpoints.state.folder)
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first

@@ -11,7 +11,6 @@ from fedapi.wire.site import Download, TrainOrder
 from fedtrainer.agent.securing_record import LEFT, UNMASKED, MaskedRounds
 from fedtrainer.errors import BadSettingsError, RejectedError
 
-
 MASKS = SecureOrder(
     terms=Terms(
         job_uid="job",
