@@ -254,7 +254,8 @@ class Interpreter:
         """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
         found = history.passing(self._store, self._layout)  # of all sites, those that left the job included
         many.delete(self._store, (key for key, said in found if _over(said, effect)))
-        many.delete(self._store, self._exchanged(effect.round))
+        if effect.exchanges:
+            many.delete(self._store, self._exchanged(effect.round))
 
     def _exchanged(self, round_: int) -> Iterator[str]:
         """Keys of what sites said to each other in the exchanges of a round."""
