@@ -262,6 +262,7 @@ def _privacy(state: State) -> PrivacyStatus | None:
         unit="Site",
         epsilon=_rounded_up(account.epsilon(asked.delta)),
         delta=_decimal(asked.delta),
+        clip_norm=_decimal(budget.clip_norm(state, asked)) if asked.adaptive else None,
         target_epsilon=None if asked.target_epsilon is None else _decimal(asked.target_epsilon),
         noise_multiplier=None if account.last is None else _decimal(account.last),
     )

@@ -411,6 +411,7 @@ EVERYTHING = {  # one value for each field of a status
     "storage": {"checkedTime": "2026-01-01T00:00:00Z", "kept": 1}, "participation": [{"name": "a"}],
     "heldOut": {"round": 1, "sites": "1/1"}, "privacy": {"mode": "Central", "unit": "Site", "epsilon": "1", "delta": "1e-5"}, "evaluation": {"round": 1, "state": "Done"},
     "ledger": {"size": 1, "root": "0" * 64, "publicKey": "k"}, "anomalies": {"total": 1},
+    "recordPrivacy": {"unit": "Record", "epsilon": "1", "delta": "1e-5", "site": "a"},
 }  # fmt: skip
 
 

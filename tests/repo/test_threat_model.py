@@ -6,7 +6,7 @@ from pathlib import Path
 PAGE = (Path(__file__).resolve().parents[2] / "docs/threat-model.md").read_text()
 ADVERSARIES = (
     "Curious hub", "Malicious hub", "Malicious site", "Colluding sites", "Network", "Strangers at the port", "Store provider",
-    "Who can write the store", "Author of a job", "Reader of the models", "Who wants the model",
+    "Who can write the store", "Author of a job", "Reader of single updates", "Reader of the models", "Who wants the model",
 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Result:
 
     model: ObjectRef
     hub_state: ObjectRef | None
+    within: float | None = None  # share of the sites whose updates are within the clip norm, where that is asked for
 
 
 def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Result:
@@ -76,11 +77,11 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
         if (done := order.privacy) is not None:
             exchanged &= state.names  # what is no parameter is not told at all: it stays as it is
             looked = partial(_looked, payloads, base, scoring.parts(model, exchanged), go_on, is_far=far)
-            terms = _clipped(order, done, layout.uid, looked)
             noise = None if done.mode == "Distributed" else private.drawn(payloads, layout, order, done, model)
+            terms, within = _clipped(order, done, layout.uid, looked, noise)
         else:
             inner = partial(_gram, payloads, base, scoring.parts(model, state.names), go_on, is_far=far)
-            (chosen, terms), noise = _counted(chosen, order, layout.uid, inner), None
+            (chosen, terms), noise, within = _counted(chosen, order, layout.uid, inner), None, None
         if not terms and noise is None:
             return unchanged
         smaller = _sub_models(payloads, order, terms)
@@ -111,7 +112,7 @@ def fold(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, ca
                 keeper.write(block.memory.data.cast("B"))
         if broken:
             raise ModelNotFiniteError(f"{broken} of round {order.round} would have NaN or infinite values")
-        return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish())
+        return Result(hub_state=keeper.finish() if keeper else None, model=writer.finish(), within=within)
 
 
 def strategy_rules(settings: StrategySettings) -> Rules:
@@ -147,15 +148,24 @@ def _kept(rules: Rules, order: Fold) -> int | None:
 
 
 def _clipped(
-    order: Fold, done: Mechanism, job_uid: str, looked: Callable[[Sequence[Sent]], scoring.Squares]
-) -> list[tuple[Weight, Sent]]:
-    """The updates and how much of each counts, so that none counts more than its share. Distributed: that is done."""
-    if done.mode == "Distributed":
-        return private.as_summed(order, job_uid)
+    order: Fold,
+    done: Mechanism,
+    job_uid: str,
+    looked: Callable[[Sequence[Sent]], scoring.Squares],
+    noise: private.Noise | None,
+) -> tuple[list[tuple[Weight, Sent]], float | None]:
+    """The updates and how much of each counts, so that none counts more than its share; and how many did before that.
+
+    `noise`: None with mode Distributed, where sites have clipped.
+    """
+    if noise is None:
+        return private.as_summed(order, job_uid), None
     trained = [term for term in order.terms if term.samples]
     sent = [Sent(term.payloads[UPDATE], order.place(job_uid, term, UPDATE)) for term in trained]
-    found = private.weights(done, looked(sent), len(sent))
-    return [(weight, each) for weight, each in zip(found, sent, strict=True) if weight.counts]
+    squares = looked(sent)
+    found = private.weights(done, squares, len(sent))
+    counted = [(weight, each) for weight, each in zip(found, sent, strict=True) if weight.counts]
+    return counted, private.within(done, squares, noise)
 
 
 def _sub_models(payloads: Payloads, order: Fold, terms: Sequence[tuple[Weight, Sent]]) -> Widths:

@@ -155,7 +155,7 @@ class Interpreter:
                 raise StoreDamagedError(str(error)) from error
             named = {key: f"{key}: {what}" for key, what in error.found.items()}
             return UpdatesDamaged(now(), order.round, order.attempt, named)
-        return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged)
+        return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged, made.within)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""
@@ -254,7 +254,8 @@ class Interpreter:
         """Deletes updates of committed rounds, reports on models before the last, and what the history does not keep."""
         found = history.passing(self._store, self._layout)  # of all sites, those that left the job included
         many.delete(self._store, (key for key, said in found if _over(said, effect)))
-        many.delete(self._store, self._exchanged(effect.round))
+        if effect.exchanges:
+            many.delete(self._store, self._exchanged(effect.round))
 
     def _exchanged(self, round_: int) -> Iterator[str]:
         """Keys of what sites said to each other in the exchanges of a round."""

@@ -19,7 +19,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE
 from fedapi.wire.privacy import Mechanism, Row
 from fedapi.wire.site import UPDATE
-from fedcore.privacy import clipping, factorization, noise
+from fedcore.privacy import adaptive, clipping, factorization, noise
 from fedcore.rounds import noisekeys
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.folding import Rules
@@ -70,6 +70,15 @@ def weights(done: Mechanism, squares: Squares, updates: int) -> Sequence[Weight]
     return [Weight(row[0] if row else none, none) for row in parts]
 
 
+def within(done: Mechanism, squares: Squares, of: Noise) -> float | None:
+    """Share of the sites whose updates are within the clip norm, with noise of its own; None: it is not asked for."""
+    if done.count_noise is None:
+        return None
+    drawn = float(noise.normals(of.key, len(of.numbers), 0, 1)[0]) * done.count_noise
+    norms = clipping.norms(squares.values).tolist()
+    return adaptive.share_within(norms, done.clip_norm, drawn, done.denominator)
+
+
 def as_summed(order: Fold, job_uid: str) -> list[tuple[Weight, Sent]]:
     """What sites clipped, and hid by noise of their own, before it was summed and divided: it counts as it is."""
     whole, none = Fraction(1), Fraction(0)
@@ -81,7 +90,7 @@ def as_summed(order: Fold, job_uid: str) -> list[tuple[Weight, Sent]]:
 def drawn(payloads: Payloads, layout: Layout, order: Fold, done: Mechanism, model: TensorFile) -> Noise:
     """The noise of a fold: of a key that is bound to all that decides the sum, and parts of the noise of rounds before it."""
     key = payloads.noise_key(noisekeys.drawn_for(layout.uid, order, done))
-    scale = done.noise_multiplier * done.clip_norm / done.denominator
+    scale = adaptive.sum_noise(done.noise_multiplier, done.count_noise) * done.clip_norm / done.denominator
     numbers = {tensor.name: number for number, tensor in enumerate(model.tensors)}
     return Noise(key, scale, numbers, tuple(_earlier(payloads, order.round, done.row) if done.row else ()))
 

@@ -40,8 +40,8 @@ ANOMALIES = (
     ),
     rule(
         f"!has(self.anomalies) || !{CENTRAL}",
-        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon of mode Central accounts for: "
-        "remove it, or privacy; clipNorm bounds what an update can do",
+        "anomalies records the length of each site's update and leaves some out by what they are, which no epsilon accounts for: remove it, "
+        "or privacy; clipNorm bounds what an update can do",
         ".anomalies",
     ),
     rule(

@@ -41,6 +41,54 @@ class MatrixFactorization(Part):
         return wire.MatrixFactorization(bands=bands, min_separation=self.min_separation)
 
 
+class AdaptiveClipping(Part):
+    """A clip norm that follows the updates: each round counts, with noise, how many of them are within it."""
+
+    target_quantile: Decimal = Field(
+        "0.5",
+        description="The share of the sites whose updates are to be within the clip norm. A decimal string between 0 and 1.",
+    )
+    learning_rate: Decimal = Field(
+        "0.2",
+        description="How fast it follows: after a round the clip norm is multiplied by exp(-learningRate x (share - targetQuantile)). A "
+        "decimal string over 0, at most 5.",
+    )
+    count_noise: Decimal | None = Field(
+        None,
+        description="Standard deviation of the noise of the count, in sites. Absent: a twentieth of the sites, at least noiseMultiplier. "
+        "A decimal string.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "double(self.targetQuantile) > 0.0 && double(self.targetQuantile) < 1.0",
+                "targetQuantile must be over 0 and under 1, for example '0.5', the median",
+                ".targetQuantile",
+            ),
+            rule(
+                "double(self.learningRate) > 0.0 && double(self.learningRate) <= 5.0",
+                "learningRate must be over 0 and at most 5, for example '0.2'",
+                ".learningRate",
+            ),
+            rule(
+                "!has(self.countNoise) || (double(self.countNoise) > 0.0 && double(self.countNoise) <= 1000000.0)",
+                "countNoise must be over 0 and at most 1000000: for example '2', or remove it",
+                ".countNoise",
+            ),
+        )
+    )
+
+    def told(self) -> wire.AdaptiveClipping:
+        """As the aggregator is told."""
+        noise = self.count_noise
+        return wire.AdaptiveClipping(
+            target_quantile=float(self.target_quantile),
+            learning_rate=float(self.learning_rate),
+            count_noise=None if noise is None else float(noise),
+        )
+
+
 class DifferentialPrivacy(Part):
     """Noise that hides a site: each update is clipped, and noise is added to their sum, or by each site to its own."""
 
@@ -59,6 +107,11 @@ class DifferentialPrivacy(Part):
         "Flat",
         description="Flat: the update as a whole is scaled to clipNorm. PerLayer: each tensor by itself, to clipNorm / "
         "sqrt(number of tensors), so that one large tensor does not take the room of the others.",
+    )
+    adaptive_clipping: AdaptiveClipping | None = Field(
+        None,
+        description="Present: clipNorm is that of the first round, and later ones follow the lengths of the updates, by counts that are "
+        "a part of what is accounted for. Absent: it stays.",
     )
     noise_multiplier: Decimal | None = Field(
         None,
@@ -86,6 +139,23 @@ class DifferentialPrivacy(Part):
             rule(
                 "has(self.noiseMultiplier) || has(self.targetEpsilon)",
                 "differentialPrivacy needs noiseMultiplier or targetEpsilon, without which there is no noise: set one, or both",
+            ),
+            rule(
+                "!has(self.adaptiveClipping) || (self.mode == 'Central' && self.clipping == 'Flat')",
+                "adaptiveClipping counts whole updates at the aggregator: it goes with mode Central and clipping Flat, or remove it",
+                ".adaptiveClipping",
+            ),
+            rule(
+                "!has(self.adaptiveClipping) || !has(self.adaptiveClipping.countNoise) || (has(self.noiseMultiplier) && "
+                "double(self.adaptiveClipping.countNoise) * 2.0 > double(self.noiseMultiplier))",
+                "adaptiveClipping.countNoise must be over half of noiseMultiplier, which it goes with: with less, the count alone would tell "
+                "more than both may; raise it, or remove it",
+                ".adaptiveClipping",
+            ),
+            rule(
+                "!has(self.adaptiveClipping) || !has(self.matrixFactorization)",
+                "matrixFactorization correlates noise of one size, and adaptiveClipping changes the size by the round: remove one of them",
+                ".adaptiveClipping",
             ),
             rule(
                 "!has(self.matrixFactorization) || self.mode == 'Central'",
@@ -121,6 +191,7 @@ class DifferentialPrivacy(Part):
             noise_multiplier=None if noise is None else float(noise),
             target_epsilon=None if target is None else float(target),
             delta=float(self.delta),
+            adaptive=self.adaptive_clipping.told() if self.adaptive_clipping else None,
             matrix_factorization=self.matrix_factorization.told() if self.matrix_factorization else None,
         )
 
@@ -228,6 +299,10 @@ class PrivacyStatus(StatusPart):
         "site was asked for, with mode Distributed by attempts, too, whose sum might have been opened. Rounded up, a decimal string."
     )
     delta: Decimal = Field(description="The delta of it; a decimal string.")
+    clip_norm: Decimal | None = Field(
+        None,
+        description="With adaptiveClipping: the clip norm of the round after the last committed one; a decimal string.",
+    )
     target_epsilon: Decimal | None = Field(None, description="What may be spent, as spec.privacy says it.")
     noise_multiplier: Decimal | None = Field(
         None, description="z of the last committed round that released something; a decimal string."

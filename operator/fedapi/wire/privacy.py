@@ -15,6 +15,18 @@ Mode = Literal["Central", "Local", "Distributed"]
 Clipping = Literal["Flat", "PerLayer"]
 
 
+class AdaptiveClipping(Message):
+    """How the clip norm follows the updates, with mode Central."""
+
+    target_quantile: float = Field(
+        gt=0, lt=1, description="The share of the sites whose updates are to be within the norm."
+    )
+    learning_rate: float = Field(gt=0)
+    count_noise: float | None = Field(
+        None, gt=0, description="Of how many are; None: as fedcore.privacy.adaptive has it."
+    )
+
+
 class MatrixFactorization(Message):
     """By which matrix the noise of rounds is correlated."""
 
@@ -58,6 +70,9 @@ class Privacy(Message):
     )
     target_epsilon: float | None = Field(None, gt=0, description="No round is released that would pass it.")
     delta: float = Field(gt=0, lt=1)
+    adaptive: AdaptiveClipping | None = Field(
+        None, exclude_if=lambda value: value is None, description="None: the clip norm stays what it is."
+    )
     matrix_factorization: MatrixFactorization | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the noise of each round is independent."
     )
@@ -78,6 +93,12 @@ class Mechanism(Message):
     noise_multiplier: float = Field(gt=0)
     delta: float = Field(gt=0, lt=1)
     denominator: int = Field(ge=1, description="What the sum is divided by, however many updates come.")
+    count_noise: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="Standard deviation of the noise of how many updates are within the clip norm; None: they are not counted.",
+    )
     row: Row | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
     )
@@ -124,6 +145,13 @@ class Charge(Message):
     adjacency: Literal["ZeroOut", "Replacement"] = "ZeroOut"
     clip_norm: float = Field(gt=0)
     noise_multiplier: float = Field(gt=0)
+    within: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        exclude_if=lambda value: value is None,
+        description="Share of the sites whose updates were within the clip norm, with noise: the next norm follows from it.",
+    )
     rho: float | None = Field(
         None,
         ge=0,

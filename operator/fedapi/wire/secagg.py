@@ -46,6 +46,11 @@ class Terms(Message):
     minimum_cohort: int = Field(ge=2, description="Updates that a sum has at least.")
     items: int = Field(ge=1, le=MAX_ITEMS, description="Values of an update.")
     limit: float = Field(gt=0, le=1e30, description="The largest size of a value.")
+    order_sha256: Sha256 | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of what all sites are ordered alike (wire.commonorder); a site takes part in nothing else.",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -26,6 +26,7 @@ class Account:
     squares: float = 0.0  # the sum of mu^2
     unprotected: int = 0  # commits with updates that had no noise: no epsilon holds
     last: float | None = None  # z of the last release
+    counted: Charge | None = None  # the last that counted how many updates were within its clip norm
     matrix: Matrix | None = None  # whose next row the next release may be
     rho: float = 0.0  # of releases whose noise sites have added: zCDP
 
@@ -41,7 +42,9 @@ class Account:
     def with_charge(self, charge: Charge, round_: int, job_uid: str) -> "Account":
         """After what was released since the commit before that of a round."""
         if charge.row is None:
-            return replace(self.charged(charge.noise_multiplier, charge.mu, charge.rho), matrix=None)
+            counted = self.counted if charge.within is None else charge
+            after = self.charged(charge.noise_multiplier, charge.mu, charge.rho)
+            return replace(after, matrix=None, counted=counted)
         matrix = Matrix.of(self.matrix, self.squares, charge, charge.row, round_, job_uid)
         return replace(self, squares=matrix.squares(round_), last=charge.noise_multiplier, matrix=matrix)
 

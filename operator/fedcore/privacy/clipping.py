@@ -42,6 +42,11 @@ def factors(squares: Floats, clip_norm: float, clipping: Clipping) -> Floats:
     return np.broadcast_to(whole[:, None], squares.shape)
 
 
+def norms(squares: Floats) -> Floats:
+    """Of the whole updates, as `factors` has them."""
+    return np.sqrt(_added(squares))
+
+
 def _added(squares: Floats) -> Floats:
     total = np.zeros(squares.shape[0])
     for column in squares.T:

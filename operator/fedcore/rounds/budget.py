@@ -11,7 +11,7 @@ import math
 from fedapi.wire.job import JobConfig
 from fedapi.wire.privacy import Charge, Mechanism, Privacy, SiteNoise
 from fedapi.wire.secureround import SecurePlan
-from fedcore.privacy import account, correlated
+from fedcore.privacy import account, adaptive, correlated
 from fedcore.privacy.account import Account
 from fedcore.rounds import distributed, lines
 from fedcore.rounds.effects import Fold
@@ -38,11 +38,22 @@ def mechanism(state: State, denominator: int, secure: SecurePlan | None = None) 
         return None
     return Mechanism(
         mode=asked.mode,
-        clip_norm=asked.clip_norm,
+        clip_norm=clip_norm(state, asked),
         clipping=asked.clipping,
         noise_multiplier=noise,
         delta=asked.delta,
         denominator=denominator,
+        count_noise=adaptive.count_noise(asked.adaptive.count_noise, noise, denominator) if asked.adaptive else None,
+    )
+
+
+def clip_norm(state: State, asked: Privacy) -> float:
+    """Of the next round: as it is asked for, or what follows from the last that was counted."""
+    moving, last = asked.adaptive, state.account.counted
+    if moving is None or last is None or last.within is None:
+        return asked.clip_norm
+    return adaptive.next_norm(
+        last.clip_norm, last.within, moving.target_quantile, moving.learning_rate, asked.clip_norm
     )
 
 
@@ -87,8 +98,11 @@ def over(state: State, now: float) -> End | None:
     return End("Succeeded" if rounds else "Failed", SPENT, text, now)
 
 
-def charge(state: State, order: Fold) -> Charge | None:
-    """What the commit of a fold releases. Whether updates came or not: that is a part of what is told."""
+def charge(state: State, order: Fold, within: float | None = None) -> Charge | None:
+    """What the commit of a fold releases. Whether updates came or not: that is a part of what is told.
+
+    `within`: the share of the sites whose updates were within the clip norm, where the fold has counted.
+    """
     done, uid = order.privacy, state.config.uid
     if done is None:
         return sent_charge(state)
@@ -100,6 +114,7 @@ def charge(state: State, order: Fold) -> Charge | None:
         noise_multiplier=done.noise_multiplier,
         epsilon=0.0,
         delta=done.delta,
+        within=within,
         row=done.row.released(drawn_for(uid, order, done).hex()) if done.row else None,
     )
     after = state.account.with_charge(made, order.round, uid)

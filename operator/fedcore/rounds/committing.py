@@ -70,7 +70,12 @@ def committed(state: State, folded: Folded) -> tuple[State, tuple[Effect, ...]]:
 
 def discard(state: State, commit: CommitRecord, plans: Iterable[PlanRecord] = ()) -> Discard:
     """What goes once that commit, which the state has, is durable. `plans`: of the round after it."""
-    return Discard(commit.round, kept_objects(state) | broadcasting.kept(state, plans), window.unsettled(state))
+    return Discard(
+        commit.round,
+        kept_objects(state) | broadcasting.kept(state, plans),
+        window.unsettled(state),
+        exchanges=state.config.secure is not None,
+    )
 
 
 def after_commit(state: State, now: float) -> State:
@@ -161,7 +166,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         rollbacks=recorded(state),
         undoings=undone(state),
         ledger=state.ledger,
-        privacy=budget.charge(state, closing.fold(state, attempt)),
+        privacy=budget.charge(state, closing.fold(state, attempt), folded.within),
     ).sealed()
 
 

@@ -219,6 +219,9 @@ class Discard:
     round: int
     keep: frozenset[str]  # their SHA-256
     unsettled: Unsettled | None = None  # in asynchronous rounds: which updates stay all the same
+    exchanges: bool = (
+        False  # whether the round may have what sites said to each other under secure aggregation: that too
+    )
 
 
 Finding = FindRound | FindModel

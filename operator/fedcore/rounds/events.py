@@ -119,6 +119,7 @@ class Folded:
     model: ObjectRef
     hub_state: ObjectRef | None = None
     judged: Judged = UNJUDGED
+    within: float | None = None  # share of the sites whose updates are within the clip norm, with noise
 
 
 @dataclass(frozen=True)

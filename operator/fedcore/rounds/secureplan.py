@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fedapi.duration import quorum_count
+from fedapi.wire import commonorder
 from fedapi.wire.job import JobConfig
 from fedapi.wire.protocol import KEY
 from fedapi.wire.secagg import Terms
@@ -110,6 +111,7 @@ def terms(plan: PlanRecord, secure: SecurePlan) -> Terms:
         minimum_cohort=secure.minimum_cohort,
         items=secure.items,
         limit=secure.value_range,
+        order_sha256=commonorder.of_plan(plan, secure).sha256(),
     )
 
 

@@ -187,7 +187,7 @@ INLINE_TO_SITE |= {
 K, SIGNED = bytes(range(32)), bytes(range(64))
 MASKING_TERMS = Terms(
     job_uid=UID, round=7, attempt=2, base_sha256=A, roster={"bergen": K, "oslo": K[::-1], "tromso": bytes(32)},
-    threshold=3, colluding=1, minimum_cohort=3, items=25, limit=16.0,
+    threshold=3, colluding=1, minimum_cohort=3, items=25, limit=16.0, order_sha256=B,
 )  # fmt: skip
 ADVERTISED = Advertisement(site="oslo", mask_key=K, share_key=K[::-1], seed_commitment=B, signature=SIGNED)
 SAID = {"round": 7, "attempt": 2, "wait_s": 20.0, "signature": "A" * 86 + "==", "key_id": "0" * 32}

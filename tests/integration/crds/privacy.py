@@ -51,6 +51,7 @@ def with_matrix(good, bad, *words):
     return ("spec", base | good, base | bad, list(words))
 
 
+TURNS = WHOLE | {"clients": {"policy": "Random", "perRound": 2}}
 LESS = {name: value for name, value in CENTRAL.items() if name != "noiseMultiplier"}
 SUMMED = "goes with strategies that add up updates"
 HIDDEN = "with mode Local a site hides the one update that it sends in a round"
@@ -78,6 +79,40 @@ PRIVACY = [
     numbers({"targetEpsilon": "0.001"}, {"targetEpsilon": "0"}, "targetEpsilon must be from 0.001 to 1000"),
     numbers({"delta": "1e-15"}, {"delta": "0"}, "delta must be from 1e-15 to 0.1"),
     numbers({"delta": "0.1"}, {"delta": "0.2"}, "delta must be from 1e-15 to 0.1"),
+    numbers(
+        {"adaptiveClipping": {}}, {"adaptiveClipping": {}, "mode": "Local"}, "goes with mode Central and clipping Flat"
+    ),
+    numbers(
+        {"adaptiveClipping": {}},
+        {"adaptiveClipping": {}, "clipping": "PerLayer"},
+        "goes with mode Central and clipping Flat",
+    ),
+    (
+        "spec",
+        TURNS | {"privacy": {"differentialPrivacy": CENTRAL | {"matrixFactorization": {"minSeparation": 2}}}},
+        TURNS
+        | {
+            "privacy": {
+                "differentialPrivacy": CENTRAL | {"matrixFactorization": {"minSeparation": 2}, "adaptiveClipping": {}}
+            }
+        },
+        ["adaptiveClipping changes the size by the round"],
+    ),
+    *(
+        numbers({"adaptiveClipping": good}, {"adaptiveClipping": bad}, *words)
+        for good, bad, words in [
+            ({"targetQuantile": "0.9"}, {"targetQuantile": "1"}, ["targetQuantile must be over 0 and under 1"]),
+            ({"learningRate": "5"}, {"learningRate": "0"}, ["learningRate must be over 0 and at most 5"]),
+            ({"countNoise": "1000000"}, {"countNoise": "0"}, ["countNoise must be over 0"]),
+            ({"countNoise": "0.6"}, {"countNoise": "0.5"}, ["countNoise must be over half of noiseMultiplier"]),
+        ]
+    ),
+    (
+        "spec.privacy",
+        {"differentialPrivacy": LESS | {"targetEpsilon": "8", "adaptiveClipping": {}}},
+        {"differentialPrivacy": LESS | {"targetEpsilon": "8", "adaptiveClipping": {"countNoise": "9"}}},
+        ["countNoise must be over half of noiseMultiplier, which it goes with"],
+    ),
     *(
         with_privacy({}, strategy(*refused[:1], **refused[1]), SUMMED)
         for refused in [
@@ -104,6 +139,7 @@ PRIVACY = [
         strategy("SCAFFOLD"),
         HIDDEN,
     ),
+    with_local_privacy({"anomalies": {}}, strategy("SCAFFOLD"), HIDDEN),
     with_local_privacy(
         {"clients": {"policy": "Random", "perRound": 2}, "round": {"overSelection": "1.5"}},
         strategy("SCAFFOLD"),

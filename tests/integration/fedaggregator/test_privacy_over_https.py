@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load
 
 from fedapi.wire.compression import Compression, codec
-from fedapi.wire.privacy import Privacy
+from fedapi.wire.privacy import AdaptiveClipping, Privacy
 from fedcore.privacy.gaussian import epsilon_of
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, monitored, run_sites
 from tests.unit.fedcore.compression.coding import file_of
@@ -97,3 +97,26 @@ def test_encoded_updates_are_clipped_as_they_are_decoded(tmp_path):
     first, last = (load(job.store.get(commit.model.key))["layer.weight"] for commit in job.commits())
     along = float((last - first).astype(np.float64).sum()) / math.sqrt(ITEMS)
     assert along == pytest.approx(1.0 / len(CLIENTS), abs=5 * 0.01 / len(CLIENTS))
+
+
+LENGTHS = dict(zip(CLIENTS, (1.0, 2.0, 4.0, 8.0), strict=True))
+
+
+def of_length(model, client, order):
+    return {name: np.full_like(value, LENGTHS[client] / math.sqrt(value.size)) for name, value in model.items()}
+
+
+@pytest.mark.parametrize("begun", [40.0, 0.1])
+def test_the_clip_norm_ends_where_half_of_the_updates_are(tmp_path, begun):
+    adaptive = AdaptiveClipping(target_quantile=0.5, learning_rate=1.0)
+    job = private(tmp_path, 12, clip_norm=begun, noise_multiplier=0.01, adaptive=adaptive)
+    with Aggregator(job).ready():
+        run_sites(job, train=of_length)
+        until(lambda: "outcome" in job.status())
+        told = job.status()["privacy"]
+    charges = [commit.privacy for commit in job.commits()[1:]]
+    assert charges[0].clip_norm == begun
+    assert charges[0].within == pytest.approx(float(begun > 8), abs=0.3)
+    assert 2.0 < charges[-1].clip_norm < 4.0
+    assert 2.0 < float(told["clipNorm"]) < 4.0
+    assert charges[-1].epsilon == pytest.approx(epsilon_of(math.sqrt(12) / 0.01, DELTA)), "both releases are in it"

@@ -41,3 +41,21 @@ def test_a_strategy_that_chooses_is_refused_before_anything_runs(tmp_path):
         lab.close()
     assert code != 0
     assert "goes with strategies that add up updates" in output
+
+
+def test_a_clip_norm_that_is_far_too_large_comes_nearer(tmp_path):
+    adaptive = PRIVATE | {
+        "clipNorm": "5000",
+        "noiseMultiplier": "0.1",
+        "targetEpsilon": "1000",
+        "adaptiveClipping": {"learningRate": "5"},
+    }
+    lab = Lab.of(tmp_path / "lab", job(rounds=3, privacy={"differentialPrivacy": adaptive}), *SITES)
+    try:
+        code, output = lab.run()
+    finally:
+        lab.close()
+    assert code == 0, output
+    told = json.loads((lab.state / "aggregator-status.json").read_text())["privacy"]
+    assert float(told["clipNorm"]) < 500
+    assert float(told["epsilon"]) < 1000

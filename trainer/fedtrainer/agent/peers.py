@@ -1,10 +1,10 @@
 """The other sites' public keys, as this site knows them: from a folder of its own, or as they were when it saw them first.
 
     <peer keys>/<site>                          one file per site, a key per line (base64); mounted from a ConfigMap of the site's side
-    <state>/<job uid>/<client>/peers.json       without such a folder: keys by site, since the first order that named them
+    <state>/<job uid>/<client>/state/peers.json without such a folder: keys by site, since the first order that named them
 
 Called by securing.py. Whoever chooses the roster could be on it several times, under names of its own: a site that has a folder
-takes part with no site that is not in it.
+takes part with no site that is not in it. What was seen first outlives what a hub calls the end of the job.
 """
 
 import base64
@@ -25,8 +25,8 @@ _KEPT = "peers.json"
 class Peers:
     """Of one site in one job."""
 
-    def __init__(self, folder: Path | None, root: Path) -> None:
-        self._folder, self._kept = folder, root / _KEPT
+    def __init__(self, folder: Path | None, state: Path) -> None:
+        self._folder, self._kept = folder, state / _KEPT
 
     def pinned(self, roster: Mapping[str, bytes], own: Mapping[str, bytes]) -> dict[str, bytes]:
         """The roster's keys, each of which this site trusts. RejectedError names the site whose key it does not.
@@ -87,6 +87,7 @@ class Peers:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Makes this the content of a file, for the site alone, before anything is said that follows from it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -94,11 +95,12 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    for folder in (path.parent, path.parent.parent):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _agreed(roster: Mapping[str, bytes], own: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from fedapi.wire import commonorder
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.site import UPDATE, TrainOrder
 from fedcore.secagg import site, vector
@@ -103,6 +104,9 @@ class Securing:
         about = (terms.job_uid, terms.round, terms.attempt, terms.base_sha256)
         if about != (settings.job_uid, *self._attempt, self._order.base_sha256):
             raise RejectedError(PROTOCOL_BROKEN, "the terms of the secure aggregation are those of another order")
+        if terms.order_sha256 != commonorder.of_order(self._order).sha256():
+            text = "the terms of the secure aggregation do not say that other sites were ordered the same"
+            raise RejectedError(PROTOCOL_BROKEN, f"{text}: model, training, tensors and noise are to be those of all")
         if (kept := self._files.kept(terms)) is not None:
             self._known = True
             return kept
@@ -110,7 +114,7 @@ class Securing:
             text = "updates are summed under masks, for which a site signs: give the FLClient spec.identity.keys"
             raise BadSettingsError(text)
         own = {settings.client: site_key(self._key_folder).raw}
-        pinned = Peers(settings.peer_keys_dir, self._own.checkpoints.root).pinned(terms.roster, own)
+        pinned = Peers(settings.peer_keys_dir, self._own.checkpoints.state.folder).pinned(terms.roster, own)
         state = self._checked(lambda: site.start(settings.client, terms, pinned, os.urandom(_SEED_BYTES)))
         self._files.keep(state)
         return state

@@ -1,77 +1,90 @@
-"""Which attempts at a round this site has left, and of which it has opened a sum: kept for the life of the job. Called by work.py and securing.py.
+"""That a job masks updates, which attempts this site has left, and of which it has opened a sum: kept for the life of the job.
 
-    <state>/<job uid>/<client>/masked-rounds.json
+    <state>/<job uid>/<client>/state/masked-rounds.json
 
-Keys of an attempt that ended badly are gone with its folder. With new ones for the same attempt a hub could have an update in two sums
-that nobody but it knows of, and the difference of two sums may be one site's update: so an attempt that is left is not joined again.
+Called by work.py and securing.py. Keys of an attempt that ended badly are gone with its folder. With new ones for the same attempt a hub
+could have an update in two sums that nobody but it knows of, and the difference of two sums may be one site's update: so an attempt that is
+left is not joined again. A job whose updates this site has been asked to mask gets none without masks, whatever it says later,
+also after what a hub calls the end of the job.
 """
 
 import logging
 from pathlib import Path
 
-from fedapi.wire.message import DamagedRecordError, Natural, NewerRecordError, Record, Sha256
+from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
 from fedapi.wire.site import TrainOrder
 from fedtrainer.agent.peers import write_durably
 from fedtrainer.errors import BadSettingsError, RejectedError
 
 log = logging.getLogger(__name__)
 
-LEFT = "AttemptLeft"  # code of the refusal
+LEFT, UNMASKED = "AttemptLeft", "MasksLeftOut"  # codes of the refusals
 _KEPT = "masked-rounds.json"
 
 
-class _Rounds(Record):
-    """Of the model that is trained on now: attempts, as (round, attempt)."""
-
+class _Attempt(Message):
     base_sha256: Sha256
-    left: tuple[tuple[Natural, Natural], ...] = ()
-    opened: tuple[tuple[Natural, Natural], ...] = ()
+    round: Natural
+    attempt: Natural
+
+    def __str__(self) -> str:
+        return f"round {self.round} attempt {self.attempt}"
+
+
+class _Rounds(Record):
+    left: tuple[_Attempt, ...] = ()
+    opened: tuple[_Attempt, ...] = ()
 
 
 class MaskedRounds:
-    """Of one site in one job."""
+    """Of one site in one job. `folder`: of the site's state."""
 
-    def __init__(self, root: Path) -> None:
-        self._path = root / _KEPT
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _KEPT
 
     def check(self, order: TrainOrder) -> None:
-        """RejectedError for an attempt that this site has left."""
-        if (order.round, order.attempt) in self._of(order).left:
+        """RejectedError for an attempt that this site has left, and for one without masks in a job that had them."""
+        found = self._known()
+        if order.secure is None:
+            if found is not None:
+                text = f"round {order.round} asks for an update without masks, and the job began with them"
+                way_out = "a job keeps privacy.secureAggregation for its life: make a new job"
+                raise RejectedError(UNMASKED, f"{text}: {way_out}")
+        elif found is None:
+            self._keep(_Rounds())
+        elif _attempt(order) in found.left:
             text = f"this site has left attempt {order.attempt} of round {order.round}"
             raise RejectedError(LEFT, f"{text}, and joins none twice: it takes part in the next one, with new keys")
 
     def leave(self, order: TrainOrder) -> None:
         """The site's part in an attempt has ended without a sum of it."""
-        found = self._of(order)
-        self._keep(found.model_copy(update={"left": _with(found.left, order)}))
+        found = self._known() or _Rounds()
+        if _attempt(order) not in found.left:
+            self._keep(found.model_copy(update={"left": (*found.left, _attempt(order))}))
 
     def open(self, order: TrainOrder) -> None:
         """A sum is about to be opened. More than one from the same model is told: it happens where a hub could not fold the first."""
-        found = self._of(order)
-        opened = _with(found.opened, order)
-        if opened == found.opened:
+        found, this = self._known() or _Rounds(), _attempt(order)
+        if this in found.opened:
             return
-        if found.opened:
+        if before := [str(each) for each in found.opened if each.base_sha256 == this.base_sha256]:
             text = "opens a sum of another attempt from the same model: two sums may tell what single sites sent"
-            log.warning(
-                text, extra={"fields": {"round": order.round, "attempt": order.attempt, "before": found.opened}}
-            )
-        self._keep(found.model_copy(update={"opened": opened}))
+            log.warning(text, extra={"fields": {"round": order.round, "attempt": order.attempt, "before": before}})
+        self._keep(found.model_copy(update={"opened": (*found.opened, this)}))
 
-    def _of(self, order: TrainOrder) -> _Rounds:
+    def _known(self) -> _Rounds | None:
         try:
-            found = _Rounds.stored(self._path.read_bytes())
+            return _Rounds.stored(self._path.read_bytes())
         except FileNotFoundError:
-            return _Rounds(base_sha256=order.base_sha256)
+            return None
         except (OSError, DamagedRecordError, NewerRecordError) as error:
             raise BadSettingsError(
                 f"{self._path} cannot be read ({error}): delete it, once no round of the job is under way"
             ) from error
-        return found if found.base_sha256 == order.base_sha256 else _Rounds(base_sha256=order.base_sha256)
 
     def _keep(self, found: _Rounds) -> None:
         write_durably(self._path, found.sealed().canonical())
 
 
-def _with(known: tuple[tuple[int, int], ...], order: TrainOrder) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted({*known, (order.round, order.attempt)}))
+def _attempt(order: TrainOrder) -> _Attempt:
+    return _Attempt(base_sha256=order.base_sha256, round=order.round, attempt=order.attempt)

@@ -103,6 +103,7 @@ class Agent:
         folder = settings.state_key_dir
         self._entrusting = Entrusting(settings, folder, control, bulk, checkpoints.state) if folder else None
         self._protecting = Protecting(settings, checkpoints.state.folder)
+        self._masked_rounds = MaskedRounds(checkpoints.state.folder)
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first
@@ -204,6 +205,7 @@ class Agent:
     def _train(self, order: TrainOrder, *, waits: bool) -> bool:
         folder = self._checkpoints.order(order)
         try:
+            self._masked_rounds.check(order)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
@@ -244,8 +246,7 @@ class Agent:
         """Trains, and takes part in the sum under masks. What an earlier process trained must be whole: nobody else can see it."""
         from fedtrainer.agent.securing import Securing, Site  # noqa: PLC0415 - 7 MB where nothing is masked
 
-        rounds = MaskedRounds(self._checkpoints.root)
-        rounds.check(order)
+        rounds = self._masked_rounds
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
             finished = self._trained(order, folder)

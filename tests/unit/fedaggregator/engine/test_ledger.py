@@ -236,7 +236,8 @@ def test_so_many_undone_rounds_that_no_entry_holds_them_are_counted():
     _, effects = anomalous.folded(state, anomalous.judged("Warn"))
     undoing = Undoing(cause="MetricCollapsed", round=60000, client="d", to=0, rounds=tuple(range(1, 60001)))
     made = ledger(store)
-    recorded.committed(made, anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)}))
+    commit = anomalous.commit_of(effects).model_copy(update={"undoings": (undoing,)})
+    recorded.committed(made, commit, commit.sealed().digest())
     made.write()
     told, _ = verified(store).entries
     assert (told.facts["undone"], len(told.facts["rounds"])) == (60000, 1000)

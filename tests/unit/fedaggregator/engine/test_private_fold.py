@@ -1,6 +1,7 @@
 """A fold with differential privacy: what numpy makes of clipped updates and the noise of their key, and nothing of anything else."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.site import UPDATE, Payload
+from fedcore.privacy.noise import normals
 from fedcore.rounds.effects import Fold, Term
 from fedcore.tensors import tensorfile
 from fedstore.memory import MemoryStore
@@ -71,11 +73,15 @@ class Job:
         return load(self.store.get(made.model.key))
 
 
-def noise(job: Job, order: Fold, *, own: bool = False) -> dict[str, np.ndarray]:
-    """Of the model's tensors, as whoever has the key knows it; `own`: without that of earlier rounds."""
+def _table(job: Job) -> tensorfile.TensorFile:
     data = job.store.get(job.base.key)
     size = tensorfile.header_size(data[:8], len(data))
-    _, model = tensorfile.canonical_header(tensorfile.parsed(data[8 : 8 + size], len(data)).tensors)
+    return tensorfile.canonical_header(tensorfile.parsed(data[8 : 8 + size], len(data)).tensors)[1]
+
+
+def noise(job: Job, order: Fold, *, own: bool = False) -> dict[str, np.ndarray]:
+    """Of the model's tensors, as whoever has the key knows it; `own`: without that of earlier rounds."""
+    model = _table(job)
     found = private.drawn(job.payloads, job.layout, order, order.privacy, model)
     found = replace(found, earlier=()) if own else found
     whole = spans.spans(model, frozenset(PARAMETERS), 1 << 30, apart=True)
@@ -189,3 +195,25 @@ def test_strategies_that_are_more_than_a_sum_are_refused(strategy):
     order = job.order(job.terms(tensors(1)), strategy, numbers.get(strategy))
     with pytest.raises(TooOldError, match="differential privacy"):
         job.fold(order)
+
+
+def test_what_is_counted_has_its_noise_and_the_sum_has_the_more():
+    """Two of three updates are within the norm; of four sites that were asked one is not there, and is a half."""
+    job = Job()
+    updates = [tensors(1, size=0.001), tensors(2, size=0.001), tensors(3, size=9.0)]
+    order = job.order(job.terms(*updates), clip_norm=2.0, noise_multiplier=0.2, count_noise=0.2)
+    model, base = job.fold(order), tensors(0)
+    of = private.drawn(job.payloads, job.layout, order, order.privacy, _table(job))
+    assert of.scale == pytest.approx(0.2 * math.sqrt(4 / 3) * 2.0 / SITES)
+    drawn = float(normals(of.key, len(of.numbers), 0, 1)[0])
+    assert job.made.within == pytest.approx(0.5 + (0.5 + 0.2 * drawn) / SITES)
+    change = (model["big"] - base["big"]).astype(np.float64) - clipped(updates, 2.0, "Flat")["big"] / SITES
+    assert change.std() == pytest.approx(of.scale, rel=4 / np.sqrt(2 * change.size))
+
+
+def test_nothing_is_counted_where_it_is_not_asked_for():
+    job = Job()
+    order = job.order(job.terms(tensors(1)))
+    job.fold(order)
+    assert job.made.within is None
+    assert "count_noise" not in order.privacy.model_dump(mode="json"), "the key of its noise is what it was"

@@ -1,14 +1,17 @@
 """Rounds with differential privacy: what plans freeze and commits charge, and how a job ends that has told enough."""
 
+import math
+
 import pytest
 
 from fedaggregator.status import status
-from fedapi.wire.privacy import Charge, Privacy
+from fedapi.wire.privacy import AdaptiveClipping, Charge, Privacy
 from fedapi.wire.store import CommitRecord, Head
 from fedcore.privacy.account import Account
+from fedcore.privacy.gaussian import epsilon_of
 from fedcore.rounds import machine, recovery
 from fedcore.rounds.effects import Commit, Fold, WritePlan
-from fedcore.rounds.events import Folded, FoldFailed, Ticked
+from fedcore.rounds.events import Folded, FoldFailed, Heard, Ticked
 from fedcore.rounds.recovery import Log
 from fedcore.rounds.state import Phase, State
 from tests.unit.fedcore.rounds import test_round_rules as rules
@@ -132,3 +135,23 @@ def test_records_without_privacy_are_what_they_were():
     assert b"privacy" not in commit.canonical()
     assert b"privacy" not in rules.collecting("ab").current.plan.canonical()
     assert Charge(mode="Central", clip_norm=1, noise_multiplier=1, epsilon=1, delta=0.1).unit == "Site"
+
+
+def test_the_clip_norm_of_a_plan_follows_from_the_last_count():
+    moving = AdaptiveClipping(target_quantile=0.5, learning_rate=1.0)
+    first = rules.collecting("ab", rounds=5, privacy=asked(noise_multiplier=2.0, adaptive=moving))
+    done = first.current.plan.privacy
+    assert (done.clip_norm, done.count_noise) == (1.0, 2.0)
+    state, _ = rules.accept(first, "a")
+    state, _ = rules.accept(state, "b")
+    state, effects = machine.step(state, Folded(30.0, 1, 1, rules.ref(rules.B), within=0.75))
+    commit = next(each.commit for each in effects if isinstance(each, Commit))
+    assert (commit.privacy.clip_norm, commit.privacy.within) == (1.0, 0.75)
+    assert commit.privacy.epsilon == pytest.approx(epsilon_of(0.5, DELTA)), "the count is in the noise multiplier"
+    expected = math.exp(-0.25)
+    assert state.current.plan.privacy.clip_norm == pytest.approx(expected)
+    again = recovered(state, first.tip, commit)
+    assert again.account == state.account
+    again, _ = machine.step(again, Heard(51.0, ("a", "b")))
+    assert again.current.plan.privacy.clip_norm == state.current.plan.privacy.clip_norm
+    assert float(status(state)["privacy"]["clipNorm"]) == pytest.approx(expected, rel=1e-5)

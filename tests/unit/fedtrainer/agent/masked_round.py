@@ -7,6 +7,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from fedapi import names
+from fedapi.wire import commonorder
 from fedapi.wire.job import TrainingSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
@@ -182,11 +183,14 @@ class MaskedRound:
         }  # fmt: skip
         names = PARAMETERS if privacy else None
         items = PARAMETER_ITEMS if privacy else ITEMS
-        terms = Terms(**{**values, "items": items, **changed})
+        terms = Terms(**{**values, "items": items})
         secure = SecureOrder(terms=terms, overflow=overflow, tensors=names, privacy=privacy)
         model = Download(url="https://hub/model", sha256=self.model.sha256, size=self.model.size, expires_at=0.0)
         common = {"evaluate": False, "deadline": 0.0, "seed": 1, "training": TrainingSettings()}
-        return TrainOrder(round=4, attempt=attempt, model=model, secure=secure, **common)
+        order = TrainOrder(round=4, attempt=attempt, model=model, secure=secure, **common)
+        said = {"order_sha256": commonorder.of_order(order).sha256(), **changed}
+        terms = Terms.model_validate({**dict(terms), **said})
+        return order.model_copy(update={"secure": secure.model_copy(update={"terms": terms})})
 
     def settings(self, name: str, **more) -> TrainerSettings:
         told = {"entrypoint": "a:b", "job": "j", "job_uid": UID, "aggregator_url": "https://hub", "client": name}
@@ -205,7 +209,7 @@ class MaskedRound:
                 size = folder.update.stat().st_size
                 finished = Finished("0" * 64, size, self.samples[name], {}, 0.5, "n" * 32)
                 folder.finish(finished)
-            rounds = MaskedRounds(checkpoints.root)
+            rounds = MaskedRounds(checkpoints.state.folder)
             own = Site(settings_, link, Handing(settings_, link, link), checkpoints, rounds, None)
             return Securing(own, order, order.secure, folder, finished).go_on(waits=False)
 

@@ -2,16 +2,20 @@
 
 import base64
 import logging
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
 
+from fedapi.wire.job import OptimizerSettings, TrainingOverride
+from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secagg import SurvivorSet
-from fedapi.wire.site import UPDATE
+from fedapi.wire.signing import SigningKey
+from fedapi.wire.site import UPDATE, Reference
 from fedcore.secagg import hub
 from fedcore.secagg.site import SiteState
 from fedtrainer.agent import securing
+from fedtrainer.agent.checkpoint_store import CheckpointStore
 from fedtrainer.errors import BadSettingsError
 from tests.unit.fedaggregator.engine.test_unmasking import assert_is_plain_mean, mean_of
 from tests.unit.fedtrainer.agent.masked_round import ITEMS, Hub, Link, MaskedRound, refusal
@@ -226,6 +230,62 @@ def test_a_roster_with_a_site_that_the_owner_does_not_know(tmp_path):
     error = refusal(lambda: round_.turn("ada", peer_keys_dir=peers))
     assert "the key of site 'emil' in the order is not in" in str(error)
     assert "spec.identity.peers" in str(error)
+
+
+def changed(order, **said):
+    return order.model_copy(update=said)
+
+
+def from_another_model(order):
+    """That the hub says is an encoding of the same committed one, or a delta to it."""
+    reference = Reference(base_sha256=order.base_sha256)
+    return changed(order, model=changed(order.model, sha256="b" * 64), reference=reference)
+
+
+NOISE = Mechanism(
+    mode="Distributed", clip_norm=1.0, clipping="Flat", noise_multiplier=1.0, delta=1e-5, denominator=len(SAMPLES)
+)
+
+
+@pytest.mark.parametrize(
+    "told_to_one",
+    [
+        from_another_model,
+        lambda order: changed(order, initial=order.model),
+        lambda order: changed(order, training=changed(order.training, optimizer=OptimizerSettings(learning_rate=1e-9))),
+        lambda order: changed(order, training=changed(order.training, local_parameters=("weight",))),
+        lambda order: changed(order, secure=changed(order.secure, tensors=("half", "weight", "wide"))),
+        lambda order: changed(order, secure=changed(order.secure, privacy=NOISE)),
+        lambda order: changed(
+            order, secure=changed(order.secure, terms=changed(order.secure.terms, order_sha256=None))
+        ),
+    ],
+)
+def test_an_order_that_is_not_that_of_all_sites(tmp_path, told_to_one):
+    """A hub that has all but one do nothing would learn what that one did, from the sum."""
+    round_ = MaskedRound(tmp_path, SAMPLES)
+    error = refusal(lambda: round_.turn("ada", told_to_one(round_.order)))
+    assert error.code == securing.PROTOCOL_BROKEN
+    assert "do not say that other sites were ordered the same" in str(error)
+    assert not round_.hub.said
+
+
+def test_a_site_that_trains_longer_than_others_takes_part(tmp_path):
+    """clients.overrides."""
+    round_ = MaskedRound(tmp_path, SAMPLES)
+    longer = TrainingOverride(batch_size=7, local_steps=30).of(round_.order.training)
+    assert not round_.turn("ada", changed(round_.order, training=longer))
+    assert [name for name, said in round_.hub.said if said.advertisement] == ["ada"]
+
+
+def test_the_keys_of_others_are_remembered_after_what_the_hub_calls_the_end_of_the_job(tmp_path):
+    round_ = MaskedRound(tmp_path, SAMPLES)
+    round_.turn("ada")
+    with closing(CheckpointStore(round_.settings("ada"))) as checkpoints:
+        checkpoints.clear()
+    roster = {**round_.order.secure.terms.roster, "emil": SigningKey.generated().raw}
+    error = refusal(lambda: round_.turn("ada", round_.ordered(2, roster=roster)))
+    assert "site 'emil' has another key than when this site saw it first" in str(error)
 
 
 def test_participants_that_are_others_than_before(tmp_path):

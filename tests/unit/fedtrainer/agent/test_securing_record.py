@@ -1,19 +1,37 @@
-"""An attempt that a site has left it joins no more, and it says when a second sum is opened from one model."""
+"""An attempt that a site has left it joins no more, it says when a second sum is opened from one model, and masks are not left out later."""
 
 import logging
 
 import pytest
 
 from fedapi.wire.job import TrainingSettings
+from fedapi.wire.secagg import Terms
+from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.site import Download, TrainOrder
-from fedtrainer.agent.securing_record import LEFT, MaskedRounds
+from fedtrainer.agent.securing_record import LEFT, UNMASKED, MaskedRounds
 from fedtrainer.errors import BadSettingsError, RejectedError
 
+MASKS = SecureOrder(
+    terms=Terms(
+        job_uid="job",
+        round=4,
+        attempt=1,
+        base_sha256="a" * 64,
+        roster={"ada": bytes(32), "bob": bytes([1] * 32)},
+        threshold=2,
+        colluding=0,
+        minimum_cohort=2,
+        items=3,
+        limit=8.0,
+    ),
+    overflow="Fail",
+)
 
-def order(attempt: int, round_: int = 4, base: str = "a") -> TrainOrder:
+
+def order(attempt: int, round_: int = 4, base: str = "a", secure: SecureOrder | None = MASKS) -> TrainOrder:
     model = Download(url="https://hub/model", sha256=base * 64, size=1, expires_at=0.0)
     common = {"evaluate": False, "deadline": 0.0, "seed": 1, "training": TrainingSettings()}
-    return TrainOrder(round=round_, attempt=attempt, model=model, **common)
+    return TrainOrder(round=round_, attempt=attempt, model=model, secure=secure, **common)
 
 
 def test_an_attempt_that_was_left_is_not_joined_again_by_the_next_process(tmp_path):
@@ -25,21 +43,35 @@ def test_an_attempt_that_was_left_is_not_joined_again_by_the_next_process(tmp_pa
     MaskedRounds(tmp_path).check(order(2))
 
 
-def test_of_an_attempt_from_another_model_nothing_was_left(tmp_path):
+def test_an_attempt_that_was_left_is_remembered_over_orders_from_other_models(tmp_path):
     MaskedRounds(tmp_path).leave(order(1))
     MaskedRounds(tmp_path).check(order(1, base="b"))
     MaskedRounds(tmp_path).leave(order(1, round_=5, base="b"))
-    MaskedRounds(tmp_path).check(order(1))
+    with pytest.raises(RejectedError, match="has left attempt 1 of round 4"):
+        MaskedRounds(tmp_path).check(order(1))
 
 
-def test_a_second_sum_from_one_model_is_told(tmp_path, caplog):
+def test_a_second_sum_from_one_model_is_told_whatever_was_opened_in_between(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         MaskedRounds(tmp_path).open(order(1))
         MaskedRounds(tmp_path).open(order(1))
         MaskedRounds(tmp_path).open(order(1, round_=5, base="b"))
         assert caplog.text == ""
-        MaskedRounds(tmp_path).open(order(2, round_=5, base="b"))
+        MaskedRounds(tmp_path).open(order(2))
     assert "opens a sum of another attempt from the same model" in caplog.text
+    assert caplog.records[-1].fields["before"] == ["round 4 attempt 1"]
+
+
+def test_a_job_that_has_asked_for_masks_gets_no_update_without(tmp_path):
+    plain = order(2, secure=None)
+    MaskedRounds(tmp_path).check(plain)
+    MaskedRounds(tmp_path).check(order(1))
+    with pytest.raises(
+        RejectedError, match="round 4 asks for an update without masks, and the job began with them"
+    ) as raised:
+        MaskedRounds(tmp_path).check(plain)
+    assert raised.value.code == UNMASKED
+    MaskedRounds(tmp_path).check(order(2))
 
 
 def test_a_damaged_record_is_told_with_the_way_out(tmp_path):

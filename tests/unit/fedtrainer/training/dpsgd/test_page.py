@@ -10,7 +10,9 @@ from fedtrainer.training.dpsgd.accountant import Release, epsilon, renyi_epsilon
 PAGE = Path(__file__).parents[5] / "docs" / "privacy.md"
 ROWS = [
     tuple(map(float, row))
-    for row in re.findall(r"^" + r"\| ([\d.]+(?:e-\d)?) " * 7 + r"\|$", PAGE.read_text(), re.MULTILINE)
+    for row in re.findall(
+        r"^" + r"\| ([\d.]+) " * 4 + r"\| (1e-\d) " + r"\| ([\d.]+) " * 2 + r"\|$", PAGE.read_text(), re.MULTILINE
+    )
 ]
 
 
