@@ -1,14 +1,17 @@
-"""Files that a user gives to `fedloom` and that are almost right: keys and proofs. Read, or refused in words."""
+"""Files that a user gives to `fedloom` and that are almost right: keys, proofs and ledgers. Read, or refused in words."""
 
 import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedapi.wire import release as wire
+from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey, UnusableKeyError
-from fedcli import ledger, release, releasegate
+from fedcli import ledger, ledgerapprovals, release, releasegate
 from fedcli.errors import CommandError
-from fedcore.ledger import merkle
+from fedcore.ledger import entries, merkle
+from fedcore.ledger.entries import MalformedEntryError
 from fedcore.ledger.note import Signer
 from fedlocal.errors import BadInputError
 from tests.property.mutations import check
@@ -57,6 +60,21 @@ def test_a_number_that_is_no_entry_s(tmp_path, number):
 def test_a_model_card_is_the_job_s_or_refused():
     card = json.dumps({"uid": "u", "model_sha256": "a" * 64, "result": "Succeeded"}).encode()
     check(lambda data: releasegate.card_digest(data, "u", "a" * 64), [card], CommandError)
+
+
+def test_what_a_ledger_tells_of_an_approver_is_signed_or_refused():
+    key = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
+    said = wire.signed(key, "u", Approval("ann", "Approve", "a" * 64, "c" * 64, ""))._asdict()
+    del said["decision"]
+    told = entries.entry("approved", 1.0, job_uid="u", public_key=key.public_key, **said).canonical()
+
+    def read(data: bytes) -> list[str]:
+        return [*ledgerapprovals.told([entries.parsed(data)])]
+
+    assert len(read(told)) == 1
+    check(read, [told], CommandError, MalformedEntryError, examples=300)
+    with pytest.raises(CommandError, match="not signed by the key of ann"):
+        read(told.replace(b'"public_key":"', '"public_key":"\u00e4'.encode()))
 
 
 def written(folder, data: bytes):
