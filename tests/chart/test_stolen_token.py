@@ -412,6 +412,7 @@ EVERYTHING = {  # one value for each field of a status
     "heldOut": {"round": 1, "sites": "1/1"}, "privacy": {"mode": "Central", "unit": "Site", "epsilon": "1", "delta": "1e-5"}, "evaluation": {"round": 1, "state": "Done"},
     "ledger": {"size": 1, "root": "0" * 64, "publicKey": "k"}, "anomalies": {"total": 1},
     "recordPrivacy": {"unit": "Record", "epsilon": "1", "delta": "1e-5", "site": "a"},
+    "release": {"recorded": [{"approver": "ann", "decision": "Approve", "signature": "s"}]},
 }  # fmt: skip
 
 
