@@ -303,6 +303,8 @@ class Agent:
                 return keep(trained)
 
     def _hand_in(self, order: TrainOrder, folder: Folder, finished: Finished) -> None:
+        if self._entrusting is not None:
+            self._entrusting.staged((order.round, order.attempt), finished.sha256)
         self._handing.hand_in(order, finished, {name: folder.payload(name) for name in (UPDATE, *finished.beside)})
         folder.discard()
 
