@@ -54,7 +54,7 @@ def last_words(message: str) -> str:
     begin = next((at for at, line in enumerate(lines[:end]) if "Fatal Python error: " in line), None)
     if begin is None:
         begin = 0 if end < len(lines) else end - 1
-    return visible(_message(" ".join(lines[max(begin, 0) : end])))
+    return visible(_message(" ".join(lines[max(begin, 0) : end])).replace("\n", " "))
 
 
 def _message(line: str) -> str:
