@@ -3,13 +3,15 @@
 The engine appends and says when it is written: with each commit, whose record binds the tree, and every few seconds. The
 checkpoint is replaced by compare-and-swap, as HEAD is, and names the epoch of who wrote it, so that an aggregator that was
 overtaken can no longer append from the moment on at which the next one takes it. What no checkpoint reaches did not happen,
-and makes room then, and then alone. What is appended, and when, is in recorded.py.
+and makes room then, and then alone: what an overtaken one leaves later stays, and the next entries go around it. What is
+appended, and when, is in recorded.py.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from fedaggregator.errors import StoreDamagedError
@@ -136,9 +138,10 @@ class Ledger:
     async def written(self, run: _Run) -> None:
         """Makes what is appended by now durable. `run`: of a blocking function, which is harmless when it is done again."""
         async with self._one:
-            new, frontier = tuple(self._pending), self._frontier
-            if new:
-                self._wrote(await run(lambda: self._write(new, frontier)), len(new))
+            done = not self._pending
+            while not done:
+                new, frontier = tuple(self._pending), self._frontier
+                done = self._wrote(await run(partial(self._write, new, frontier)), len(new))
 
     async def over(self, run: _Run) -> None:
         """The same for a process that ends: what cannot be written now was not told."""
@@ -148,14 +151,25 @@ class Ledger:
 
     def write(self) -> None:
         """The same, while nobody appends. Blocking."""
-        self._wrote(self._write(tuple(self._pending), self._frontier), len(self._pending))
+        while not self._wrote(self._write(tuple(self._pending), self._frontier), len(self._pending)):
+            pass
 
-    def _wrote(self, durable: Durable, entries_: int) -> None:
+    def _wrote(self, durable: Durable | None, entries_: int) -> bool:
+        """Whether they are. Else one more entry makes bundle and tiles others, whose names are free."""
+        if durable is None:
+            self.append(
+                "alert", reason="FilesInTheWay", message="an aggregator that was overtaken left files of its own"
+            )
+            return False
         self.durable, self._since = durable, self._clock()
         del self._pending[:entries_]
+        return True
 
-    def _write(self, new: tuple[bytes, ...], frontier: Frontier) -> Durable:
-        """Bundles and tiles, then the checkpoint that reaches them, then what none reaches any more is deleted."""
+    def _write(self, new: tuple[bytes, ...], frontier: Frontier) -> Durable | None:
+        """Bundles and tiles, then the checkpoint that reaches them, then what none reaches any more is deleted.
+
+        None where somebody else's files have the names of bundles or tiles that are not full.
+        """
         before, size, root = self.durable, frontier.size, frontier.root()
         edge, made = tiles.grown(before.edge, before.checkpoint.size, [merkle.leaf_hash(data) for data in new])
         held, start = [*before.bundle, *new], before.checkpoint.size - len(before.bundle)
@@ -164,20 +178,25 @@ class Ledger:
             some = held[at : at + tiles.WIDTH]
             objects[Tile(None, (start + at) // tiles.WIDTH, len(some))] = tiles.bundle(some)
         objects |= {each: b"".join(hashes) for each, hashes in made.items()}
-        self._put({self._layout.ledger(each.path): data for each, data in objects.items()})
+        if not self._put(objects):
+            return None
         tag = self._move(self._signed(size, root))
-        partial = tuple(ledgers.partial_tiles(before.checkpoint.size))
-        replaced = set(before.partial).difference(partial, ledgers.partial_tiles(size))
+        passing = tuple(ledgers.partial_tiles(before.checkpoint.size))
+        replaced = set(before.partial).difference(passing, ledgers.partial_tiles(size))
         with contextlib.suppress(StoreError):  # of a bucket that keeps what is written
             many.delete(self._store, (self._layout.ledger(each.path) for each in replaced))
         bundle = tuple(held[len(held) - len(held) % tiles.WIDTH :])
-        return Durable(Checkpoint(self._signer.origin, size, root), tag, edge, bundle, partial)
+        return Durable(Checkpoint(self._signer.origin, size, root), tag, edge, bundle, passing)
 
-    def _put(self, objects: Mapping[str, bytes]) -> None:
+    def _put(self, objects: Mapping[Tile, bytes]) -> bool:
+        """Whether they are there: what this one wrote it may write again. Nothing is deleted for them, that is for the start."""
         try:
-            self._store.put_together(objects)
-        except AlreadyExistsError as error:  # what this one wrote it may write again; to make room is for the start
-            raise HeadMovedError(f"another process writes the ledger: {error}") from error
+            self._store.put_together({self._layout.ledger(each.path): data for each, data in objects.items()})
+        except AlreadyExistsError as error:
+            if not all(each.is_partial for each in objects):  # a full one has the same name whatever comes after it
+                raise HeadMovedError(f"another process writes the ledger: {error}") from error
+            return False
+        return True
 
     def _move(self, data: bytes) -> str:
         key = self._layout.ledger(CHECKPOINT)

@@ -1,5 +1,6 @@
 """A ledger grows by batches of any size, is taken up again where it ended, and is written by one process alone."""
 
+import asyncio
 import hashlib
 from dataclasses import replace
 
@@ -86,17 +87,47 @@ def test_who_was_overtaken_appends_no_more():
 def test_what_no_checkpoint_reaches_makes_room_at_the_start_and_then_alone():
     store = MemoryStore()
     old = grown(store, 3)
-    store.put_once(LAYOUT.ledger("tile/entries/000.p/4"), b"of a process that died")
-    store.put_once(LAYOUT.ledger("tile/0/000.p/4"), b"of a process that died")
+    left = [LAYOUT.ledger("tile/entries/000.p/4"), LAYOUT.ledger("tile/0/000.p/4")]
+    for key in left:
+        store.put_once(key, b"of a process that died")
     old.append("alert", reason="Damaged")
-    with pytest.raises(HeadMovedError, match="another process writes the ledger"):
-        old.write()
+    old.write()
+    assert [each.facts["reason"] for each in verified(store).entries[3:]] == ["Damaged", "FilesInTheWay"]
+    assert all(store.get(key) == b"of a process that died" for key in left)
     new = ledger(store)
     new.take(2)
     new.tidy()
+    assert not set(left) & set(store.keys(LAYOUT.ledger("tile/")))
     new.append("alert", reason="Damaged")
     new.write()
-    assert len(verified(store).entries) == 4
+    assert len(verified(store).entries) == 6
+
+
+def test_a_full_bundle_that_no_checkpoint_reaches_ends_a_process_until_the_next_start_makes_room():
+    store = MemoryStore()
+    old = grown(store, 255)
+    store.put_once(LAYOUT.ledger("tile/entries/000"), b"of a process that died")
+    old.append("alert", reason="Damaged")
+    with pytest.raises(HeadMovedError, match="another process writes the ledger"):
+        old.write()
+
+
+def test_what_an_overtaken_process_leaves_does_not_end_the_one_that_overtook_it():
+    """It puts as many entries as the newer one is about to, and only then finds that the checkpoint is not its own any more."""
+    store = MemoryStore()
+    old = grown(store, 3)
+    new = ledger(store)
+    new.take(2)
+    new.tidy()
+    for each in (old, new):
+        each.append("started", epoch=1 if each is old else 2)
+    with pytest.raises(HeadMovedError):
+        old.write()
+    asyncio.run(new.written(asyncio.to_thread))
+    new.append("alert", reason="Damaged")
+    new.write()
+    told = verified(store).entries[3:]
+    assert [each.facts.get("reason", each.facts.get("epoch")) for each in told] == [2, "FilesInTheWay", "Damaged"]
 
 
 @pytest.mark.parametrize("before", [0, 3])
