@@ -10,13 +10,13 @@ takes part with no site that is not in it. What was seen first outlives what a h
 import base64
 import binascii
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from fedapi import names
 from fedapi.wire.secagg import KEY_BYTES
 from fedtrainer.errors import BadSettingsError, RejectedError
+from fedtrainer.training import durable
 
 UNTRUSTED = "UntrustedPeer"  # code of the refusal
 _KEPT = "peers.json"
@@ -82,25 +82,7 @@ class Peers:
 
     def _keep(self, keys: Mapping[str, bytes]) -> None:
         text = json.dumps({site: base64.b64encode(key).decode() for site, key in sorted(keys.items())})
-        write_durably(self._kept, text.encode())
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Makes this the content of a file, for the site alone, before anything is said that follows from it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    for folder in (path.parent, path.parent.parent):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        durable.write(self._kept, text.encode())
 
 
 def _agreed(roster: Mapping[str, bytes], own: Mapping[str, bytes]) -> dict[str, bytes]:

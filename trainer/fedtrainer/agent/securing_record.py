@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
 from fedapi.wire.site import TrainOrder
-from fedtrainer.agent.peers import write_durably
 from fedtrainer.errors import BadSettingsError, RejectedError
+from fedtrainer.training import durable
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class MaskedRounds:
             ) from error
 
     def _keep(self, found: _Rounds) -> None:
-        write_durably(self._path, found.sealed().canonical())
+        durable.write(self._path, found.sealed().canonical())
 
 
 def _attempt(order: TrainOrder) -> _Attempt:

@@ -13,8 +13,8 @@ from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.secagg import Terms
 from fedcore.secagg.site import SiteState
 from fedcore.tensors.arithmetic import Array
-from fedtrainer.agent.peers import write_durably
 from fedtrainer.errors import RejectedError
+from fedtrainer.training import durable
 
 STATE_LOST = "SecureStateLost"  # code of an attempt that cannot be gone on with
 _STATE, _MASKED = "secure.json", "update.masked"
@@ -42,7 +42,7 @@ class SecureFiles:
 
     def keep(self, state: SiteState) -> None:
         """Makes it durable."""
-        write_durably(self._state, state.sealed().canonical())
+        durable.write(self._state, state.sealed().canonical())
 
     def keep_masked(self, vector: Array) -> None:
         """The masked update, to be sent from. It need not be durable."""

@@ -12,7 +12,6 @@ drawn from by site_noise.py.
 
 import hashlib
 import math
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from fedapi.wire.privacy import SiteNoise
 from fedapi.wire.tokens import hkdf
 from fedcore.privacy import account, gaussian
 from fedtrainer.errors import SiteStateError
+from fedtrainer.training import durable
 
 KEY_FILE, RELEASES_FILE = "noise.key", "releases.json"
 KEY_BYTES = 32
@@ -94,7 +94,7 @@ class Releases:
         if release not in self._known:
             allow()
             known = (*self._known, release)
-            _put(self._folder / RELEASES_FILE, _Record(releases=known).canonical())
+            durable.write(self._folder / RELEASES_FILE, _Record(releases=known).canonical())
             self._known = known
         return key
 
@@ -104,7 +104,7 @@ class Releases:
             secret = path.read_bytes()
         except FileNotFoundError:
             secret = secrets.token_bytes(KEY_BYTES)
-            _put(path, secret)
+            durable.write(path, secret)
         except OSError as error:
             raise SiteStateError(f"{path} is not readable ({error.strerror}): give it back to the trainer") from error
         if len(secret) != KEY_BYTES:
@@ -122,21 +122,3 @@ def _read(path: Path) -> tuple[Release, ...]:
         raise SiteStateError(
             f"{text}: put back the volume that held it, or delete it to begin a new account"
         ) from error
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Durably, and by rename: a killed process leaves the file of before or this one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,10 +11,11 @@ by one rename, so that a killed process leaves either file or the other. Called 
 site_state.py.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from fedtrainer.training import durable
 
 Update = tuple[int, int]  # round and attempt of an update of this site
 
@@ -80,14 +81,12 @@ class StateFiles:
         for other in self._files("staged"):
             if other.update == update and other.path != path:
                 other.path.unlink(missing_ok=True)
-        _sync(self.folder)
-        _sync(self.folder.parent)
+        durable.sync(self.folder, self.folder.parent)
 
     def put_back(self, written: Path, update: Update, update_sha256: str, sha256: str) -> None:
         """A durable file of the folder becomes current: the state of a committed update, which was lost here."""
         written.replace(self.folder / f"current-{update[0]:06d}-{update[1]}-{update_sha256}-{sha256}.safetensors")
-        _sync(self.folder)
-        _sync(self.folder.parent)
+        durable.sync(self.folder, self.folder.parent)
 
     def promote(self, committed: Committed | None) -> None:
         """The aggregator has committed this update of the site, and none after it: what it staged is current."""
@@ -96,7 +95,7 @@ class StateFiles:
                 self._reset()
                 self._drop_namesakes(file)
                 file.path.replace(file.path.with_name(file.path.name.replace("staged", "current", 1)))
-                _sync(self.folder)
+                durable.sync(self.folder)
         self._drop_replaced(committed)
 
     def discard(self, under_way: Update | None) -> None:
@@ -147,11 +146,3 @@ class OrderState:
     update: Update | None = None  # whose state it stages; an evaluation stages none
     why_lost: str = ""  # what is to be said where that state is not there
     taken_back: bool = False  # the hub knows of the site's updates, and that none is in the model: it begins anew
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

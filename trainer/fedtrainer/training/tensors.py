@@ -22,7 +22,7 @@ from fedapi.jsonvalue import Json
 from fedcore.compression.codec import PASS_ITEMS
 from fedcore.tensors.tensorfile import METADATA, Tensor, TensorFile, canonical_header
 from fedtrainer.errors import DivergedError, TaskInvalidError
-from fedtrainer.training import overwriting
+from fedtrainer.training import durable, overwriting
 from fedtrainer.training.overwriting import SMALL_BYTES
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _write(path: Path, content: Iterable[bytes | memoryview], sync: bool = False
             os.fsync(file.fileno())
     new.replace(path)
     if sync:
-        _sync_directory(path.parent)
+        durable.sync(path.parent)
     return Written(digest.hexdigest(), size)
 
 
@@ -271,11 +271,3 @@ def _keep_constants(name: str, ours: torch.Tensor, theirs: torch.Tensor, block: 
     block[constant] = 0
     if not torch.isfinite(block).all():
         raise DivergedError(f"tensor {name!r} is not finite after training: lower training.optimizer.learningRate")
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

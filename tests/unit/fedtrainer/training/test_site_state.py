@@ -70,7 +70,7 @@ def test_a_kill_while_state_becomes_current_does_not_reset_it(files, monkeypatch
     (files.folder / "reset").touch()
     trained(files, None, (1, 1), 1)
     with monkeypatch.context() as killed:
-        killed.setattr("fedtrainer.training.state_files._sync", lambda _: 1 / 0)
+        killed.setattr("fedtrainer.training.durable.sync", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             files.promote(FIRST)
     files.promote(FIRST)

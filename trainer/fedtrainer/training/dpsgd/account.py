@@ -13,6 +13,7 @@ from pydantic import Field
 
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, Record, Sha256
 from fedtrainer.errors import SiteStateError
+from fedtrainer.training import durable
 from fedtrainer.training.dpsgd.accountant import Release
 from fedtrainer.training.state_files import Committed, Update
 
@@ -81,8 +82,7 @@ class Account:
             file.flush()
             os.fsync(file.fileno())
         self._length += len(line)
-        for folder in (path.parent, path.parent.parent):
-            _sync(folder)
+        durable.sync(path.parent, path.parent.parent)
 
     def _read(self) -> tuple[tuple[Entry, ...], int]:
         try:
@@ -99,11 +99,3 @@ class Account:
                 f"privacy.dpSGD: the site's privacy account {self._path} cannot be read ({error}), so that no epsilon would hold: "
                 "put back the volume that held it, or take the site out of the job"
             ) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
