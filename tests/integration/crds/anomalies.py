@@ -82,7 +82,7 @@ ANOMALIES = [
                 "differentialPrivacy": {"mode": "Central", "clipNorm": "1", "noiseMultiplier": "1", "delta": "1e-5"}
             }
         },
-        "leaves some out by what they are, which no epsilon of mode Central accounts for: remove it, or privacy",
+        "leaves some out by what they are, which no epsilon accounts for: remove it, or privacy",
     ),
     (
         "spec",
