@@ -33,7 +33,6 @@ from pydantic import Field, model_validator
 from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.compression import Codec, Compression, Encoding
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
     MAX_INLINE_BYTES,
@@ -50,6 +49,7 @@ from fedapi.wire.privacy import AskedNoise, SaidPrivacy
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.secureround import Clipped, Masked, Masking
 from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
+from fedapi.wire.training import TrainingSettings
 
 MAX_METRICS = 32  # of one report
 MAX_METRIC_NAME = 63  # characters

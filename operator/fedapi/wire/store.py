@@ -14,12 +14,14 @@ from fedapi.wire import version1
 from fedapi.wire.anomalies import Anomaly, AnomalySettings, Undoing
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
-from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
+from fedapi.wire.job import Policy, RollbackTo
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
 from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SaidPrivacy, SiteNoise
 from fedapi.wire.secureround import PlannedMasks
 from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingOverride, TrainingSettings
 
 Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # over which others are whole
 

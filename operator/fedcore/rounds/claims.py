@@ -7,8 +7,8 @@ steps are bounded by what the plan lets so many samples make. Who relies on them
 
 from dataclasses import replace
 
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.site import MAX_SAMPLES, Refusal, UpdateManifest
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds.state import Site, State
 
 JUMP = 10  # a site's samples change less from round to round, unless its data did

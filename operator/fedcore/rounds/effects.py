@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Place
-from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
+from fedapi.wire.job import EvaluationRequest, RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secureround import StepRecord
 from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds.state import End, Outgoing
 
 if TYPE_CHECKING:

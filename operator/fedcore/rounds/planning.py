@@ -11,8 +11,9 @@ from dataclasses import replace
 from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
-from fedapi.wire.job import JobConfig, TrainingSettings
+from fedapi.wire.job import JobConfig
 from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import (
     broadcasting,
     budget,

@@ -2,18 +2,11 @@
 
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
-from fedapi.wire.job import (
-    JobConfig,
-    Method,
-    OptimizerSettings,
-    RosterEntry,
-    StopRule,
-    StrategySettings,
-    TrainingSettings,
-)
+from fedapi.wire.job import JobConfig, StopRule
 from fedapi.wire.message import Message, ObjectRef
 from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secagg import (
     Advertisement,
     Consent,
@@ -47,6 +40,8 @@ from fedapi.wire.site import (
     UploadGrant,
     UploadRequest,
 )
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import Method, OptimizerSettings, TrainingSettings
 
 A, B = "a" * 64, "b" * 64
 UID = "0b9ab7a2-6a3c-4b0e-9a5e-1f2d3c4b5a69"

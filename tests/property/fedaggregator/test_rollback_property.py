@@ -5,7 +5,8 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedapi.wire.job import RollbackTo, StrategySettings
+from fedapi.wire.job import RollbackTo
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds.state import Contribution, Phase
 from tests.property.fedaggregator.simulation import Hub, job
 

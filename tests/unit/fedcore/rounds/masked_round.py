@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secureround import SecureSaid, SecureSettings, StepRecord
 from fedapi.wire.signature import SiteKey
 from fedapi.wire.site import Payload, UpdateManifest
