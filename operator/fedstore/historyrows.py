@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, Record
-from fedapi.wire.site import Metrics
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord
 from fedapi.wire.storekey import RecordKey, SiteEvaluationKey, StoreKey

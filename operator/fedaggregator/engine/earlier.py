@@ -16,7 +16,7 @@ from fedapi.wire.store import CommitRecord, Head
 from fedcore.rounds import lines
 from fedcore.rounds.effects import FindModel, FindRound
 from fedcore.rounds.events import ModelFound, ModelLost, RoundFound, RoundLost
-from fedcore.rounds.state import Contribution
+from fedcore.rounds.sites import Contribution
 from fedstore import history
 from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore

@@ -18,7 +18,7 @@ from fedapi.wire.issues import IssueRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
 from fedapi.wire.secureround import FILES, StepRecord
-from fedapi.wire.site import EvaluationReport, UpdateEnvelope
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
 from fedapi.wire.storekey import (
@@ -32,6 +32,7 @@ from fedapi.wire.storekey import (
     SumKey,
     UpdateKey,
 )
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.anomalies.record import UNJUDGED
 from fedcore.rounds.closing import (
     MODEL_NOT_FINITE,
@@ -69,7 +70,8 @@ from fedcore.rounds.events import (
     RoundLost,
     UpdatesDamaged,
 )
-from fedcore.rounds.state import End, Outgoing
+from fedcore.rounds.outgoing import Outgoing
+from fedcore.rounds.state import End
 from fedcore.secagg.errors import AttemptFailedError
 from fedcore.strategies.strategy import StrategyFailedError
 from fedcore.strategies.weighing import TooFewUpdatesError

@@ -12,7 +12,8 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
 from fedapi.wire.issues import Issue, IssueRecord, Method
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Download, Refusal, UploadGrant
+from fedapi.wire.orders import Download
+from fedapi.wire.site import Refusal, UploadGrant
 from fedapi.wire.store import CommitRecord
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from fedapi.wire.issues import IssueRecord, Method
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Fact
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import Accepted, Event

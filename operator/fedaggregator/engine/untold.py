@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from fedaggregator.engine import recorded
 from fedaggregator.engine.ledger import Ledger
-from fedapi.wire.site import UpdateManifest
 from fedapi.wire.store import CommitRecord, FailureRecord, PlanRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Entry
 from fedcore.rounds.state import State
 

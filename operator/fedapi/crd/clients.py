@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import LIST_TYPE, Decimal, Labels, Part, Short, rule, rules
 from fedapi.wire.job import DEFAULT_MAX_SAMPLES, ClientCertificates, Policy
-from fedapi.wire.site import MAX_SAMPLES
+from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.training import MAX_OVERRIDES
 
 

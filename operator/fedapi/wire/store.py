@@ -16,10 +16,10 @@ from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SaidPrivacy, SiteNoise
 from fedapi.wire.secureround import PlannedMasks
 from fedapi.wire.signature import SignatureText, Signed
-from fedapi.wire.site import Metrics
 from fedapi.wire.strategy import StrategySettings
 from fedapi.wire.training import TrainingOverride, TrainingSettings
 

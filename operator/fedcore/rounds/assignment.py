@@ -7,7 +7,8 @@ from typing import Literal
 
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import evaluation_requests, heldout, window
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.attempt import Attempt
+from fedcore.rounds.state import Phase, State
 
 Kind = Literal["Train", "Evaluate", "Wait", "Drop", "Done"]
 

@@ -15,7 +15,8 @@ from fedapi.wire.seeds import derived
 from fedapi.wire.store import PlanRecord
 from fedcore.rounds.effects import Effect, Encode
 from fedcore.rounds.events import BroadcastLost, Encoded
-from fedcore.rounds.state import Outgoing, Phase, Sent, State
+from fedcore.rounds.outgoing import Outgoing, Sent
+from fedcore.rounds.state import Phase, State
 
 
 def wanted(state: State) -> Outgoing | None:

@@ -26,8 +26,9 @@ from fedcore.rounds import (
     training,
     window,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WritePlan
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 from fedcore.selection import choice
 from fedcore.selection.candidates import Candidate
 from fedcore.strategies import table

@@ -13,7 +13,8 @@ from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
 from fedcore.rounds import anomalies, budget, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
-from fedcore.rounds.state import Decided, Phase, Seeking, State
+from fedcore.rounds.returns import Decided, Seeking
+from fedcore.rounds.state import Phase, State
 
 _SHOWN = 20  # rounds in a message
 _MAKING = (Phase.OPENING, Phase.FOLDING)

@@ -8,7 +8,7 @@ import pytest
 from fedapi.wire import storekey
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.site import EvaluationReport, UpdateEnvelope
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.store import (
     CloseRecord,
     CommitRecord,
@@ -18,6 +18,7 @@ from fedapi.wire.store import (
     LedgerRestart,
     PlanRecord,
 )
+from fedapi.wire.update import UpdateEnvelope
 from tests.property.mutations import check
 
 STORES = Path(__file__).parents[3] / "golden" / "fedaggregator"

@@ -12,8 +12,8 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secureround import SecureSaid, SecureSettings, StepRecord
 from fedapi.wire.signature import SiteKey
-from fedapi.wire.site import Payload, UpdateManifest
 from fedapi.wire.store import CloseRecord, CommitRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment, machine, recovery, secure, secureplan
 from fedcore.rounds.effects import Commit, Fold, Measure, WriteClose, WriteFailure, WritePlan, WriteStep
 from fedcore.rounds.events import Accepted, Event, Folded, Heard, InitialModelFound, Measured, Said, SiteFailed, Ticked

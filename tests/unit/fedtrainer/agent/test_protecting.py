@@ -2,8 +2,8 @@
 
 import pytest
 
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.privacy import PrivacyDemand, SiteNoise
-from fedapi.wire.site import Download, TrainOrder
 from fedapi.wire.training import Method, TrainingSettings
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
