@@ -14,13 +14,15 @@ from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import IssueRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.secureround import FILES, StepRecord
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from fedapi.wire.storekey import (
     BroadcastKey,
     HubStateKey,

@@ -9,9 +9,9 @@ import hashlib
 from fedapi.wire.compression import Encoding
 from fedapi.wire.message import Message, Sha256
 from fedapi.wire.orders import TrainOrder
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secureround import Names, SecurePlan
-from fedapi.wire.store import PlanRecord
 from fedapi.wire.training import TrainingOverride, TrainingSettings
 
 

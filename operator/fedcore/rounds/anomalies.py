@@ -7,7 +7,7 @@ are anomalous is decided in fedcore.anomalies.
 from dataclasses import replace
 
 from fedapi.wire.anomalies import Anomaly
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedcore.anomalies.judging import LEAST
 from fedcore.anomalies.record import Judged
 from fedcore.rounds import effort

@@ -8,7 +8,8 @@ it is in a model, no model comes of it, or a rollback makes it void. Which order
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fedapi.wire.store import Buffered, CloseRecord, FailureRecord
+from fedapi.wire.commit import Buffered
+from fedapi.wire.store import CloseRecord, FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     claims,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.rounds.exchange import Exchange
 

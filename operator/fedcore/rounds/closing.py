@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.seeds import derived
-from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
+from fedapi.wire.store import CloseRecord, FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import UNJUDGED, Judged
 from fedcore.rounds import anomalies, distributed, effort, window

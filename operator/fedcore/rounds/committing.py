@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 from fedapi.wire.anomalies import Undoing
+from fedapi.wire.commit import CommitRecord, Order, Participant, Rollback
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.store import EvaluationRecord
 from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.anomalies.record import Judged
 from fedcore.rounds import (

@@ -12,7 +12,7 @@ from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
 from fedapi.wire.job import JobConfig
-from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
+from fedapi.wire.plan import Acceptance, Overridden, PlanRecord, Selection
 from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import (
     broadcasting,

@@ -8,12 +8,14 @@ What of that is damaged is left out: what was not committed is decided, or sent,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.secureround import StepRecord
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Participant, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     broadcasting,

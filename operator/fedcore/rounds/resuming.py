@@ -7,7 +7,7 @@ the close record, if there is one; all others are in the buffer, or wait for the
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fedapi.wire.store import Buffered
+from fedapi.wire.commit import Buffered
 from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import broadcasting, claims, closing, planning, window
 from fedcore.rounds.effects import Effect, Forget

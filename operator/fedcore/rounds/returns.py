@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedapi.wire.anomalies import Undoing
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.store import CommitRecord
 from fedcore.rounds.sites import Contribution
 
 

@@ -8,8 +8,9 @@ comes to nothing: it has not failed.
 from dataclasses import replace
 
 from fedapi.wire.anomalies import Anomaly, Undoing
+from fedapi.wire.commit import CommitRecord, Rollback
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
+from fedapi.wire.store import EvaluationRecord
 from fedcore.rounds import anomalies, budget, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.store import CommitRecord, Participant
 from fedapi.wire.update import UPDATE
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.participation import NONE, Participation

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.job import EvaluationRequest, JobConfig
 from fedapi.wire.layout import Layout
+from fedapi.wire.ledger import Anchor
 from fedapi.wire.metrics import Metrics
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import Anchor, CommitRecord, FailureRecord
+from fedapi.wire.store import FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies import record
 from fedcore.anomalies.record import Record

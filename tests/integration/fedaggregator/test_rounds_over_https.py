@@ -14,8 +14,8 @@ from safetensors.numpy import save
 
 from fedapi.outcome import Exit
 from fedapi.wire.job import StopRule
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.roster import RosterEntry
-from fedapi.wire.store import PlanRecord
 from tests.integration.fedaggregator.harness import (
     Aggregator,
     JobFolder,

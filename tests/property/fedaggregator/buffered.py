@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.strategy import StrategySettings
 from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment

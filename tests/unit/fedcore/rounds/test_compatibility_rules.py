@@ -6,8 +6,8 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.compression import Compression
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import COMPRESSION, ENCRYPTION, FEATURES, FRAGMENTS, OLDEST_AT_SITE, PROTOCOL
-from fedapi.wire.store import PlanRecord
 from fedapi.wire.strategy import StrategySettings
 from fedapi.wire.training import Method, TrainingSettings
 from fedcore.rounds import admission, assignment, machine, planning

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.compression import Compression
 from fedapi.wire.job import JobConfig
-from fedapi.wire.store import CloseRecord, CommitRecord, Head, PlanRecord
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.store import CloseRecord, Head
 from fedapi.wire.strategy import StrategySettings
 from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import admission, recovery
