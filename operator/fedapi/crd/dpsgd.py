@@ -1,6 +1,6 @@
 """`spec.privacy.dpSGD` of a FederatedJob, the rules of what it goes with, and `status.recordPrivacy`. Used by privacy.py, federatedjob.py and job_status.py.
 
-The sites train by it and account for it (fedtrainer.training.dpsgd); docs/privacy.md says what is promised.
+The sites train by it and account for it (fedtrainer.training.dpsgd); docs/dp-sgd.md says what is promised.
 """
 
 from typing import Literal

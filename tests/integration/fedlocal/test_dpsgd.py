@@ -14,7 +14,7 @@ import yaml
 from fedtrainer.training.dpsgd.account import FILE
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
-PAGE = Path(__file__).parents[3] / "docs" / "privacy.md"
+PAGE = Path(__file__).parents[3] / "docs" / "dp-sgd.md"
 EXAMPLE = yaml.safe_load(
     re.search(r"<!-- run by .*test_dpsgd.py -->\n```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
 )

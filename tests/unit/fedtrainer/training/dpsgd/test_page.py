@@ -1,4 +1,4 @@
-"""The table of docs/privacy.md on records, computed anew."""
+"""The table of docs/dp-sgd.md on records, computed anew."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from fedtrainer.training.dpsgd.accountant import Release, epsilon, renyi_epsilon
 
-PAGE = Path(__file__).parents[5] / "docs" / "privacy.md"
+PAGE = Path(__file__).parents[5] / "docs" / "dp-sgd.md"
 ROWS = [
     tuple(map(float, row))
     for row in re.findall(
