@@ -42,7 +42,7 @@ from fedapi.wire.site import Refusal
 from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -274,7 +274,7 @@ class Engine:
             await self._decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
             recorded.durable(self.ledger, effect)
-            if isinstance(effect, Finish):
+            if recorded.is_urgent(effect):
                 await self.ledger.written(self._decided)
 
     async def _answered(self, order: Long) -> None:
