@@ -10,7 +10,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor
+from fedapi.wire.ledger import Anchor
 from fedapi.wire.store import Head as HeadRecord
 from fedcore.ledger import entries, merkle, sums, tiles
 from fedcore.ledger.entries import Entry, MalformedEntryError

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import rfc8785
 
 from fedapi.wire import signedcommit
+from fedapi.wire.commit import Participant
 from fedapi.wire.layout import Layout
 from fedapi.wire.store import Head as HeadRecord
-from fedapi.wire.store import Participant
 from fedcore.ledger import entries, merkle, note, tiles
 from fedcore.ledger.entries import Entry, MalformedEntryError
 from fedcore.ledger.note import Checkpoint, MalformedNoteError, Verifier, WrongSignatureError
