@@ -2,11 +2,11 @@
 
 import pytest
 
-from fedapi.wire.job import Method, TrainingSettings
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.privacy import Mechanism, PrivacyDemand, SiteNoise
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureOrder
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.privacy.distributed import concentrated, lattice
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
