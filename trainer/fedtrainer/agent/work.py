@@ -46,13 +46,14 @@ from fedtrainer.errors import (
     StopError,
     Terminated,
 )
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import HeartbeatSettings, TrainerSettings
+from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.results import Data
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
 if TYPE_CHECKING:
-    from fedtrainer.training.session import Trained
+    from fedtrainer.training.writing import Trained
 
 log = logging.getLogger(__name__)
 
