@@ -46,8 +46,9 @@ from fedtrainer.errors import (
     StopError,
     Terminated,
 )
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import HeartbeatSettings, TrainerSettings
+from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.results import Data
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
