@@ -53,7 +53,7 @@ from fedtrainer.training.results import Data
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
 if TYPE_CHECKING:
-    from fedtrainer.training.session import Trained
+    from fedtrainer.training.writing import Trained
 
 log = logging.getLogger(__name__)
 
