@@ -174,6 +174,7 @@ class Agent:
         folder = self._checkpoints.order(order)
         try:
             self._masked_rounds.check(order)
+            self._protecting.check(order)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
@@ -218,10 +219,12 @@ class Agent:
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
             finished = self._trained(order, folder)
-        own = Site(self._settings, self._control, self._handing, self._checkpoints, rounds, self._entrusting)
+        own = Site(
+            self._settings, self._control, self._handing, self._checkpoints, rounds, self._protecting, self._entrusting
+        )
         try:
             return Securing(own, order, secure, folder, finished).go_on(waits=waits)
-        except (RejectedError, DroppedError):
+        except (RejectedError, DroppedError, NotPrivateError):
             rounds.leave(order)
             raise
 
