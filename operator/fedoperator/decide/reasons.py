@@ -220,7 +220,7 @@ class Reason(Word):
     )
     NOT_PRIVATE = (
         "NotPrivate",
-        "The site demands to add noise of its own (spec.requires.privacy), and the job asks for none, or for less.",
+        "The site demands that masks or noise hide its updates (spec.requires.privacy), and the job asks for none, or for less noise.",
     )
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."
@@ -243,7 +243,10 @@ class EventReason(Word):
     REFUSED = "Refused", "The job cannot be acted on."
     AGGREGATOR_READY = "AggregatorReady", "The aggregator is ready; training Jobs are started."
     AGGREGATOR_LOST = "AggregatorLost", "The aggregator is no longer ready."
-    QUORUM_MISSED = "QuorumMissed", "A round ended without quorum."
+    QUORUM_MISSED = (
+        "QuorumMissed",
+        "An attempt of a round ended without a new model: without quorum, for example; the message says why.",
+    )
     STALLED = "Stalled", "The job cannot go on without help."
     RECOVERED = "Recovered", "The job goes on again."
     SUSPENDED = "Suspended", "The job was suspended."

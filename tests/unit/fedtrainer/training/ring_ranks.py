@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fedtrainer.training.writing import payload_file
+
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UPDATE
 from fedtrainer import termination
@@ -15,7 +17,7 @@ from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.slot import Slot
 from fedtrainer.training.initial import write_initial_model
-from fedtrainer.training.session import Session, Spec, payload_file
+from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
 from tests.ports import free_port
 from tests.preloaded import forked
