@@ -35,8 +35,8 @@ class Tags:
     secret: bytes = field(repr=False)
     attempt: Attempt
 
-    def of(self, site: str, rows: Iterable[Coefficients]) -> bytes:
-        """The tag of a site's vector; `rows`: its ciphertexts' coefficients. Another encryption of the same has another pad."""
+    def of(self, site: str, rows: Iterable[Coefficients]) -> tuple[str, bytes]:
+        """SHA-256 and tag of a site's vector; `rows`: its ciphertexts' coefficients. Another encryption of the same has another pad."""
         digest = hashlib.sha256()
 
         def hashed() -> Iterable[Coefficients]:
@@ -45,7 +45,8 @@ class Tags:
                 yield row
 
         product = self._products(hashed())
-        return added_tags([product, self._pad(site, digest.hexdigest())])
+        sha256 = digest.hexdigest()
+        return sha256, added_tags([product, self._pad(site, sha256)])
 
     def hold(self, tag: bytes, survivors: Mapping[str, str], rows: Iterable[Coefficients]) -> bool:
         """Whether these are tag and coefficients of the sum of what these sites handed in, by SHA-256: all of it, and nothing else."""
