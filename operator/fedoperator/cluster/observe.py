@@ -6,7 +6,6 @@ Called by reconcile.py. Parsed sites are remembered by resourceVersion: a hundre
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from fedapi.crd.task import Task
 from pydantic import ValidationError
 
 from fedapi import names
@@ -14,6 +13,7 @@ from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.fields import ObjectMeta
 from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.task import Task
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
 from fedoperator.decide import anomalies, participation

@@ -95,6 +95,10 @@ class Reason(Word):
         "QuorumMissed",
         "Quorum was missed at the deadline, or out of reach before it; the round is planned afresh.",
     )
+    ATTEMPT_FAILED = (
+        "AttemptFailed",
+        "The last attempt came to nothing, and not for want of a quorum (SecureAggregationFailed, for example); it is planned afresh.",
+    )
     # Progressing.
     INITIALIZING = "Initializing", "The initial model is being made."
     WAITING_FOR_SITES = "WaitingForSites", "Fewer sites than minAvailable are connected."
@@ -243,10 +247,8 @@ class EventReason(Word):
     REFUSED = "Refused", "The job cannot be acted on."
     AGGREGATOR_READY = "AggregatorReady", "The aggregator is ready; training Jobs are started."
     AGGREGATOR_LOST = "AggregatorLost", "The aggregator is no longer ready."
-    QUORUM_MISSED = (
-        "QuorumMissed",
-        "An attempt of a round ended without a new model: without quorum, for example; the message says why.",
-    )
+    QUORUM_MISSED = "QuorumMissed", "A round ended without quorum."
+    ATTEMPT_FAILED = "AttemptFailed", "An attempt of a round came to nothing, and not for want of a quorum."
     STALLED = "Stalled", "The job cannot go on without help."
     RECOVERED = "Recovered", "The job goes on again."
     SUSPENDED = "Suspended", "The job was suspended."

@@ -8,13 +8,12 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fedapi.crd.rounds import Stop
-
 from fedapi import names
 from fedapi.crd import evaluation as api
 from fedapi.crd.clients import Clients
 from fedapi.crd.evaluation import Evaluation
 from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.rounds import Stop
 from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.duration import seconds

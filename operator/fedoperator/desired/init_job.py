@@ -8,11 +8,10 @@ file: it alone has credentials of a store. The Job is let go when the aggregator
 import json
 from dataclasses import dataclass, replace
 
-from fedapi.crd.task import InitialModel
-
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.podfields import PodAdditions, Resources
+from fedapi.crd.task import InitialModel
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity

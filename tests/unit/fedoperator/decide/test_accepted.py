@@ -1,11 +1,11 @@
 """Policy accepted: a job without sites, with too many of them, or with a spec that cannot be read."""
 
 import pytest
-from fedapi.crd.task import Task
 
 from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.task import Task
 from fedapi.wire.job import JobConfig
 from fedoperator.decide import accepted, sites
 from fedoperator.decide.job import decide

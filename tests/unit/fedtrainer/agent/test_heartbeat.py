@@ -5,11 +5,11 @@ import subprocess
 import threading
 
 import pytest
-from fedtrainer.heartbeat_settings import HeartbeatSettings
 
 from fedapi import names
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.errors import BadSettingsError
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 
 
 @pytest.fixture

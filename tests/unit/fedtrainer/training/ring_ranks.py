@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedtrainer.training.writing import payload_file
-
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UPDATE
 from fedtrainer import termination
@@ -19,6 +17,7 @@ from fedtrainer.ring.slot import Slot
 from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
+from fedtrainer.training.writing import payload_file
 from tests.ports import free_port
 from tests.preloaded import forked
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from fedtrainer.training.writing import Trained, payload_file
 
 from fedaggregator.engine import content
 from fedaggregator.engine.folding import fold
@@ -27,6 +26,7 @@ from fedtrainer.training.initial import write_initial_model
 from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.state_files import Committed, OrderState, StateFiles
 from fedtrainer.training.tensors import read
+from fedtrainer.training.writing import Trained, payload_file
 
 LAYOUT = Layout("ns", "job", "uid")
 
