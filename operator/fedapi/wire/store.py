@@ -17,7 +17,7 @@ from fedapi.wire.compression import Broadcast, Codec, Compression
 from fedapi.wire.job import Policy, RollbackTo, StrategySettings, TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Natural, ObjectRef, Record, Sha256
 from fedapi.wire.privacy import Charge, ChargedFailure, Mechanism, SaidPrivacy, SiteNoise
-from fedapi.wire.secureround import PlannedMasks
+from fedapi.wire.secureround import PlannedMasks, SummedGroups
 from fedapi.wire.signature import SignatureText, Signed
 from fedapi.wire.site import Metrics
 
@@ -265,6 +265,7 @@ class CommitRecord(Record):
         "without it the next model goes as it is.",
     )
     participants: tuple[Participant, ...] = ()
+    groups: SummedGroups = ()
     total_samples: int = 0
     training_metrics: Metrics = {}
     evaluation_sha256: Sha256 | None = Field(None, description="evaluation.json of the round before, bound by digest.")
