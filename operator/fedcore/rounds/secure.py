@@ -12,14 +12,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord, SummedGroup
-from fedapi.wire.site import UPDATE, Refusal, UpdateManifest
+from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord
+from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.anomalies.record import Judged
 from fedcore.rounds import claims, closing
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WriteClose, WriteStep
 from fedcore.rounds.events import Said
 from fedcore.rounds.exchange import Exchange
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 from fedcore.secagg.errors import AttemptFailedError, RefusedError
 from fedcore.secagg.grouping import Group
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 
 from fedapi.crd.job_status import MAX_SELECTED
 from fedapi.duration import quorum_count
-from fedapi.wire.job import JobConfig, StrategySettings
+from fedapi.wire.job import JobConfig
 from fedapi.wire.secagg import Groups
 from fedapi.wire.secureround import SecureSettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.selection import every, fair, poisson, resource_aware, stratified, uniform
 from fedcore.selection.candidates import Candidate, Draw, Policy
 from fedcore.strategies import table

@@ -9,9 +9,9 @@ from safetensors.numpy import load
 from fedaggregator.engine import folding, judging, unmasking
 from fedaggregator.engine.payloads import Payloads
 from fedapi.wire.anomalies import AnomalySettings
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.secagg import Groups
-from fedapi.wire.site import UPDATE
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE
 from fedcore.rounds.effects import Fold, Judging, Term
 from fedcore.secagg import hub
 from tests.unit.fedtrainer.agent.masked_round import LAYOUT, LIMIT, MaskedRound, tensors
