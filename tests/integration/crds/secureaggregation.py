@@ -23,7 +23,7 @@ def with_noise(good, bad, *words):
 
 
 GROUPED = {"secureAggregation": {"groups": {"size": 3}}}
-ROBUST = [("Median", {}), ("Krum", {"krum": {}}), ("GeometricMedian", {"geometricMedian": {}})]
+ROBUST = [("Median", {}), ("Krum", {"krum": {"byzantine": 1}}), ("GeometricMedian", {"geometricMedian": {}})]
 
 
 def with_groups(good, bad, *words):
