@@ -21,7 +21,7 @@ from fedapi.printable import printable
 from fedapi.wire.layout import Layout
 from fedapi.wire.ledger import Anchor
 from fedapi.wire.message import NewerRecordError
-from fedcli import jobrecords, ledgerapprovals, sitekeys, volumerecords
+from fedcli import jobrecords, ledgerapprovals, ledgersums, sitekeys, volumerecords
 from fedcli.errors import CommandError
 from fedcli.jobrecords import (
     ContextOption,
@@ -107,7 +107,7 @@ def verify(
         typer.echo(f"{bound}; {'' if ledger.compared else 'not '}compared with the job's status")
         if said := found.restarted:
             typer.echo(printable(_restarted(said)))
-        for line in ledgerapprovals.told(found.entries):
+        for line in (*ledgersums.told(found.sums), *ledgerapprovals.told(found.entries)):
             typer.echo(printable(line))
         if site_keys is not None:
             typer.echo(sitekeys.proved(ledger.store, ledger.layout, site_keys))

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from fedapi.wire.layout import Layout
 from fedapi.wire.ledger import Anchor
 from fedapi.wire.store import Head as HeadRecord
-from fedcore.ledger import entries, merkle, tiles
+from fedcore.ledger import entries, merkle, sums, tiles
 from fedcore.ledger.entries import Entry, MalformedEntryError
 from fedcore.ledger.note import Checkpoint, Verifier
+from fedcore.ledger.sums import Sum, UnsoundSumError
 from fedcore.ledger.tiles import CHECKPOINT
 from fedstore import history, ledgers
 from fedstore.history import Link, Readable
@@ -31,6 +32,7 @@ class Verified:
     entries: list[Entry]
     commits: int  # that are bound to it
     first_round: int | None  # of those
+    sums: list[Sum]  # under masks
 
     @property
     def restarted(self) -> Entry | None:
@@ -111,8 +113,12 @@ def _verified(store: Readable, layout: Layout, found: Found, signed: _Signed | N
         raise LedgerBrokenError(
             f"{text}, and this ledger of {size} entries does not go on from there: an older one was put back"
         )
-    bound = _check_commits(store, layout, signed, told, node) if signed else []
-    return Verified(found.checkpoint, told, len(bound), min(bound, default=None))
+    try:
+        summed = sums.told(told)
+    except UnsoundSumError as error:
+        raise LedgerBrokenError(f"entry {error.entry} is broken: {error}", error.entry) from error
+    bound = _check_commits(store, layout, signed, told, node, summed) if signed else []
+    return Verified(found.checkpoint, told, len(bound), min(bound, default=None), summed)
 
 
 def _whole(store: Readable, layout: Layout, said: Checkpoint) -> tuple[list[Entry], merkle.Node]:
@@ -175,9 +181,12 @@ def _parsed(bundles: list[list[bytes]]) -> list[Entry]:
     return told
 
 
-def _check_commits(store: Readable, layout: Layout, signed: _Signed, told: list[Entry], node: merkle.Node) -> list[int]:
+def _check_commits(
+    store: Readable, layout: Layout, signed: _Signed, told: list[Entry], node: merkle.Node, summed: list[Sum]
+) -> list[int]:
     """Rounds whose commits are bound to the ledger: each anchor is in it, and so is each commit. The last is signed, at least."""
     by_commit = {each.facts.get("commit_sha256"): each for each in told if each.kind == "committed"}
+    by_attempt = {(each.round, each.attempt): each for each in summed}
     restarted = _restarted(told)
     bound = []
     for link in history.chain(store, layout, signed.head):
@@ -195,8 +204,18 @@ def _check_commits(store: Readable, layout: Layout, signed: _Signed, told: list[
             )
             raise LedgerBrokenError(f"{text}, and the ledger, of {len(told)} entries, has not that one")
         _check_committed(link, by_commit.get(link.sha256), last=is_last)
+        _check_summed(link, by_attempt.get((link.record.round, link.record.attempt)))
         bound.append(link.record.round)
     return bound
+
+
+def _check_summed(link: Link, summed: Sum | None) -> None:
+    if summed is None:
+        return
+    sites = frozenset(each.client for each in link.record.participants)
+    if sites != summed.survivors:
+        text = f"{link.key}: its updates are those of {', '.join(sorted(sites))}"
+        raise LedgerBrokenError(f"{text}, and the survivors that sites were asked to open were: {summed.text()}")
 
 
 def _check_signed(link: Link, signed: _Signed) -> None:

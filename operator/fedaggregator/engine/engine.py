@@ -37,7 +37,7 @@ from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.commit import CommitRecord
 from fedcore.rounds import closing, modes
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
@@ -244,7 +244,7 @@ class Engine:
             await self._work.decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
             recorded.durable(self.ledger, effect)
-            if isinstance(effect, Finish):
+            if recorded.is_urgent(effect):
                 await self.ledger.written(self._work.decided)
 
     async def _answered(self, order: Long) -> None:

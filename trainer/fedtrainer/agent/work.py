@@ -46,13 +46,14 @@ from fedtrainer.errors import (
     StopError,
     Terminated,
 )
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import HeartbeatSettings, TrainerSettings
+from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.results import Data
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
 if TYPE_CHECKING:
-    from fedtrainer.training.session import Trained
+    from fedtrainer.training.writing import Trained
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ class Agent:
         folder = self._checkpoints.order(order)
         try:
             self._masked_rounds.check(order)
+            self._protecting.check(order)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
@@ -217,10 +219,12 @@ class Agent:
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
             finished = self._trained(order, folder)
-        own = Site(self._settings, self._control, self._handing, self._checkpoints, rounds, self._entrusting)
+        own = Site(
+            self._settings, self._control, self._handing, self._checkpoints, rounds, self._protecting, self._entrusting
+        )
         try:
             return Securing(own, order, secure, folder, finished).go_on(waits=waits)
-        except (RejectedError, DroppedError):
+        except (RejectedError, DroppedError, NotPrivateError):
             rounds.leave(order)
             raise
 
