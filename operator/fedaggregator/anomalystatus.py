@@ -1,7 +1,7 @@
 """`status.anomalies` of a job: a pure function of the state. Called by status.py."""
 
 from fedaggregator.timetext import time_text
-from fedapi.crd.anomalies import MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, SuspendedSite
+from fedapi.crd.anomalies import MAX_RECENT, MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, SuspendedSite
 from fedapi.crd.anomaly_rollback import MAX_TOLD, AnomalyRollbackStatus
 from fedcore.anomalies.record import Noted
 from fedcore.rounds.anomalies import incomparable
@@ -18,7 +18,7 @@ def anomalies(state: State) -> AnomaliesStatus | None:
     known, suspended = state.known_anomalies, sorted(state.roster.suspended)
     return AnomaliesStatus(
         total=known.total,
-        recent=[_anomaly(noted) for noted in known.recent],
+        recent=[each for noted in known.recent for each in _anomaly(noted)][:MAX_RECENT],
         suspended=[SuspendedSite(name=name, round=known.suspended[name].round) for name in suspended][:MAX_SUSPENDED],
         suspended_total=len(suspended),
         rollbacks=[told for each in state.undone[::-1] if (told := _rollback(each)) is not None][:MAX_TOLD],
@@ -26,17 +26,21 @@ def anomalies(state: State) -> AnomaliesStatus | None:
     )
 
 
-def _anomaly(noted: Noted) -> AnomalyStatus:
+def _anomaly(noted: Noted) -> list[AnomalyStatus]:
+    """Of a group's mean one for each of its sites: nobody can tell whose it is."""
     anomaly = noted.anomaly
-    return AnomalyStatus(
-        client=anomaly.client,
-        round=noted.round,
-        attempt=anomaly.attempt,
-        action=anomaly.action,
-        reasons=[fact.kind for fact in anomaly.facts],
-        message=anomaly.text[:1024],
-        time=time_text(noted.at),
-    )
+    return [
+        AnomalyStatus(
+            client=client,
+            round=noted.round,
+            attempt=anomaly.attempt,
+            action=anomaly.action,
+            reasons=[fact.kind for fact in anomaly.facts],
+            message=anomaly.text[:1024],
+            time=time_text(noted.at),
+        )
+        for client in anomaly.owners
+    ]
 
 
 def _rollback(undone: Undone) -> AnomalyRollbackStatus | None:

@@ -86,7 +86,13 @@ def _round(state: State) -> api.RoundStatus:
         accepted=_in_round(state),
         committed=done,
         progress=f"{done}/{lines.last_round(state)}",
+        groups=_groups(state),
     )
+
+
+def _groups(state: State) -> str | None:
+    groups = state.tip.groups if state.tip else ()
+    return f"{len(groups)} of {sum(len(each.sites) for each in groups)} sites" if groups else None
 
 
 def _selected(state: State) -> tuple[str, ...]:

@@ -58,12 +58,20 @@ def judged(
 
 def _judged(order: Fold, judging: Judging, measured: Measured) -> Judged:
     norms = dict(zip(measured.clients, measured.lengths.norms, strict=True))
+    sites = {term.client: term.sites for term in order.terms}
     settings = judging.settings
     found = anomalous(settings, measured)
     return Judged(
         norms,
         tuple(
-            Anomaly(client=client, attempt=order.attempt, action=settings.action, norm=norms[client], facts=facts)
+            Anomaly(
+                client=client,
+                sites=sites[client],
+                attempt=order.attempt,
+                action=settings.action,
+                norm=norms[client],
+                facts=facts,
+            )
             for client, facts in found.items()
         ),
         _cosines(measured, found),

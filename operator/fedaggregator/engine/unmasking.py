@@ -5,7 +5,7 @@ and a few of the sum; integers are added, so no order and no block size decides 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from fedcore.privacy.distributed.lattice import Lattice
 from fedcore.rounds.effects import Fold, Term
 from fedcore.secagg import hub, masking, vector
 from fedcore.secagg.errors import AttemptFailedError
+from fedcore.secagg.grouping import Group
 from fedcore.secagg.hub import HubState
 from fedcore.secagg.masking import Streams
 from fedcore.secagg.quantization import Scale
@@ -54,19 +55,50 @@ class _Mean:
             return arithmetic.encoded(dtype, mean.astype("<f4"))
 
 
+@dataclass(frozen=True)
+class OneSum:
+    """Terms of a fold that are in one sum, and what it is called."""
+
+    order: Fold
+    name: str
+    sites: tuple[str, ...]  # of a group
+
+
 def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Fold:
-    """The fold of the one update that the terms' masked ones are together; of none, where none has samples.
+    """The fold of the one update that the terms' masked ones are together, or of one of each group; of none without samples.
 
     AttemptFailedError where the openings do not give the secrets; DamagedError names masked updates that are not what was accepted.
     """
     state = order.secure
     if state is None:
         return order
-    made = replace(order, secure=None, terms=())
-    masks, samples = hub.masks(_whole(state, order)), sum(term.samples for term in order.terms)
-    if order.privacy is None and not samples:
-        return made
-    how = _mean(state, order)
+    found = hub.summed(_whole(state, order))
+    terms = [
+        term
+        for number, sites in found.items()
+        if (term := _sum(store, payloads, layout, _of(order, number, sites), cancelled)) is not None
+    ]
+    return replace(order, secure=None, terms=tuple(terms))
+
+
+def _of(order: Fold, number: int, sites: Collection[str]) -> OneSum:
+    """One sum of a fold."""
+    state = order.secure
+    grouped = state is not None and state.terms.groups is not None
+    terms = tuple(term for term in order.terms if term.client in sites)
+    name = Group(number, ()).name if grouped else SUM
+    return OneSum(replace(order, terms=terms), name, tuple(term.client for term in terms) if grouped else ())
+
+
+def _sum(
+    store: ObjectStore, payloads: Payloads, layout: Layout, what: OneSum, cancelled: Callable[[], bool]
+) -> Term | None:
+    """The update that some masked ones are together; None where they have no samples."""
+    order, state = what.order, what.order.secure
+    samples = sum(term.samples for term in order.terms)
+    if state is None or (order.privacy is None and not samples):
+        return None
+    masks, how = hub.masks(state, [term.client for term in order.terms]), _mean(state, order)
 
     def go_on() -> None:
         if cancelled():
@@ -93,7 +125,7 @@ def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, 
             writer.write(how.decoded(total, part.dtype).data.cast("B"))
         _check(sent, readers)
         ref = writer.finish()
-    return replace(made, terms=(Term(SUM, {UPDATE: Payload(object=ref)}, max(1, samples), None),))
+    return Term(what.name, {UPDATE: Payload(object=ref)}, max(1, samples), None, sites=what.sites)
 
 
 def _block_bytes(updates: int) -> int:
@@ -103,7 +135,8 @@ def _block_bytes(updates: int) -> int:
 def _whole(state: HubState, order: Fold) -> HubState:
     """The state, once the terms are seen to be the updates that it is about."""
     survivors = state.survivors.survivors if state.survivors else {}
-    if {term.client: term.payloads[UPDATE].object.sha256 for term in order.terms} != survivors:
+    counted = {name: survivors[name] for sites in hub.summed(state).values() for name in sites}
+    if {term.client: term.payloads[UPDATE].object.sha256 for term in order.terms} != counted:
         raise AttemptFailedError("the updates are not those of the survivor set that sites have signed")
     return state
 

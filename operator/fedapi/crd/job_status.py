@@ -65,6 +65,10 @@ class RoundStatus(StatusPart):
     accepted: int = Field(0, description="Updates accepted in this round.", ge=0)
     committed: int = Field(0, description="Last committed round.", ge=0)
     progress: Short = Field("", description="Committed and total rounds, as in 7/20.")
+    groups: Short | None = Field(
+        None,
+        description="With secureAggregation.groups, groups and sites that are in the last committed model, as in '3 of 9 sites'.",
+    )
 
 
 class Metric(StatusPart):

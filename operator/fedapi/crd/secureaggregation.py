@@ -9,12 +9,33 @@ from pydantic import Field
 
 from fedapi.crd.fields import INT_OR_STRING, Decimal, Duration, Part, rule, rules
 from fedapi.duration import seconds
+from fedapi.wire import secagg
 from fedapi.wire import secureround as wire
+from fedapi.wire.secagg import LEAST_GROUPS, MAX_SITES
 
 # Weighted sums of updates, whatever the hub's optimizer makes of them: nothing else can be told of what was masked.
 SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
+# What combines updates one by one, and takes the means of groups in their place.
+ROBUST = ("Median", "TrimmedMean", "GeometricMedian", "Krum", "MultiKrum", "Bulyan", "NormClipping")
 _MOST_COLLUDING = 1000
 DEFAULT_RANGE = "16"
+
+
+class Groups(Part):
+    """Sites are summed in random groups, whose means a robust strategy combines."""
+
+    size: int = Field(
+        ge=2,
+        le=MAX_SITES,
+        description="Sites of a group at least; groups are as many as there can be. At least colluding + 2, so that no sum is one honest "
+        "site's update.",
+    )
+    minimum: int = Field(
+        LEAST_GROUPS,
+        ge=LEAST_GROUPS,
+        le=MAX_SITES,
+        description="Groups that must stay to the end. One that loses too many of its sites falls alone, and is in no model.",
+    )
 
 
 class SecureAggregation(Part):
@@ -62,6 +83,13 @@ class SecureAggregation(Part):
         "waits for sites that are silent. The round goes on without them where threshold allows.",
     )
 
+    groups: Groups | None = Field(
+        None,
+        description="The participants of a round are dealt into random groups, each with a sum of its own, so that a malicious site spoils "
+        "one of many: for strategies that combine single updates (Median, Krum and their kin) and for `anomalies`. The aggregator learns "
+        "the sum of each group.",
+    )
+
     def told(self) -> wire.SecureSettings:
         """As the aggregator is told."""
         return wire.SecureSettings(
@@ -70,11 +98,13 @@ class SecureAggregation(Part):
             value_range=float(self.value_range or DEFAULT_RANGE),
             overflow=self.overflow or "Fail",
             exchange_timeout_s=seconds(self.exchange_timeout),
+            groups=secagg.Groups(size=self.groups.size, minimum=self.groups.minimum) if self.groups else None,
         )
 
 
 _MASKED = "has(self.privacy) && has(self.privacy.secureAggregation)"
 _ASKED = "self.privacy.secureAggregation"
+_GROUPED = f"{_MASKED} && has({_ASKED}.groups)"
 _NOISY = "has(self.privacy) && has(self.privacy.differentialPrivacy)"
 _BY_SITES = f"{_NOISY} && self.privacy.differentialPrivacy.mode == 'Distributed'"
 SECURE = (  # rules of a FederatedJob's spec
@@ -84,9 +114,9 @@ SECURE = (  # rules of a FederatedJob's spec
         "and create it anew",
     ),
     rule(
-        f"!({_MASKED}) || self.strategy.name in {list(SUMS)}",
-        f"privacy.secureAggregation goes with strategies that add up updates ({', '.join(SUMS)}), since the aggregator sees no single one: "
-        "set another strategy.name, or remove secureAggregation",
+        f"!({_MASKED}) || self.strategy.name in {list(SUMS)} || has({_ASKED}.groups) && self.strategy.name in {list(ROBUST)}",
+        f"privacy.secureAggregation goes with strategies that add up updates ({', '.join(SUMS)}), since the aggregator sees no single one, "
+        f"and with secureAggregation.groups also with {', '.join(ROBUST)}: set another strategy.name or groups, or remove secureAggregation",
         ".strategy",
     ),
     rule(
@@ -95,10 +125,35 @@ SECURE = (  # rules of a FederatedJob's spec
         ".strategy",
     ),
     rule(
-        f"!({_MASKED}) || !has(self.anomalies)",
-        "anomalies are looked for in single updates, which secureAggregation hides from the aggregator: remove anomalies, or "
-        "secureAggregation",
+        f"!({_MASKED}) || !has(self.anomalies) || has({_ASKED}.groups)",
+        "anomalies are looked for in single updates, which secureAggregation hides from the aggregator: set secureAggregation.groups, whose "
+        "means are then judged, or remove anomalies, or secureAggregation",
         ".anomalies",
+    ),
+    rule(
+        f"!({_GROUPED}) || !has(self.anomalies) || self.anomalies.action in ['Warn', 'Exclude']",
+        "with secureAggregation.groups nobody can tell which site of a group is anomalous, so that none can be suspended and no round undone "
+        "for it: set anomalies.action to Warn or Exclude, which leaves the group out",
+        ".anomalies",
+    ),
+    rule(
+        f"!({_GROUPED}) || {_ASKED}.groups.size >= {_ASKED}.colluding + 2",
+        "secureAggregation.groups.size is below colluding + 2, so that the sum of a group could be one site's update: raise size, or lower "
+        "colluding",
+        ".privacy",
+    ),
+    rule(
+        f"!({_GROUPED}) || !has(self.clients.perRound) || "
+        f"self.clients.perRound >= {_ASKED}.groups.size * {_ASKED}.groups.minimum",
+        "clients.perRound is below secureAggregation.groups.size times groups.minimum, so that no round has groups enough: raise perRound, or "
+        "lower these",
+        ".clients.perRound",
+    ),
+    rule(
+        f"!({_GROUPED}) || !({_NOISY})",
+        "secureAggregation.groups does not go with differentialPrivacy: each group's sum would need all the noise that one sum of all sites "
+        "needs, and what a robust strategy makes of so noisy means has no fixed denominator. Remove groups, or differentialPrivacy",
+        ".privacy",
     ),
     rule(
         f"!({_MASKED}) || !has(self.compression) || self.compression.codec == 'None'",

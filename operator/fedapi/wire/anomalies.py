@@ -88,13 +88,23 @@ class Fact(Message):
 
 
 class Anomaly(Message):
-    """An update that is anomalous, and what was done about it."""
+    """An update that is anomalous, or the mean of a group's, and what was done about it."""
 
     client: str
+    sites: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Of the group, one of whom it was; `client` names the group.",
+    )
     attempt: int = Field(ge=1)
     action: Action
     norm: float = Field(ge=0)
     facts: Annotated[tuple[Fact, ...], Field(min_length=1)]
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The site, or those of the group."""
+        return self.sites or (self.client,)
 
     @property
     def is_excluded(self) -> bool:
@@ -114,7 +124,8 @@ class Anomaly(Message):
     @property
     def text(self) -> str:
         """The same for a person."""
-        return "; ".join(f"{fact.kind}: {fact.text}" for fact in self.facts)
+        text = "; ".join(f"{fact.kind}: {fact.text}" for fact in self.facts)
+        return f"mean of {self.client} ({', '.join(self.sites)}): {text}" if self.sites else text
 
 
 class Undoing(Message):

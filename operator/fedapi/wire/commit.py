@@ -11,6 +11,7 @@ from fedapi.wire.ledger import Anchor
 from fedapi.wire.message import Message, ObjectRef, Record, Sha256, Whole
 from fedapi.wire.metrics import Metrics
 from fedapi.wire.privacy import Charge, SaidPrivacy
+from fedapi.wire.secureround import SummedGroups
 from fedapi.wire.signature import Signed
 
 
@@ -91,6 +92,7 @@ class CommitRecord(Record):
         "without it the next model goes as it is.",
     )
     participants: tuple[Participant, ...] = ()
+    groups: SummedGroups = ()
     total_samples: int = 0
     training_metrics: Metrics = {}
     evaluation_sha256: Sha256 | None = Field(None, description="evaluation.json of the round before, bound by digest.")

@@ -22,6 +22,7 @@ SUB_MODELS = "sub-models"  # a site trains a leading slice of the model, where t
 DOWNLOAD = "download"  # models come encoded, where the order says so (ADR 47)
 DELTA = "delta"  # a model may be made of the one before and an encoded delta, where the order brings one (ADR 55)
 SECAGG = "secagg"  # updates are masked, and summed so that nobody sees one of them, where the order says so (ADR 65)
+SECAGG_GROUPS = "secagg-groups"  # sums of groups of sites, each by itself (ADR 75)
 SITE_NOISE = "site-noise"  # a site clips its update and adds noise to it, where the order says how much (ADR 66)
 DP_SGD = "dp-sgd"  # said by a trainer that has opacus, and can train by DP-SGD (ADR 67)
 SIGNATURES = "signatures"  # said by a site that has a key and signs what it sends (ADR 57)
@@ -41,5 +42,6 @@ FEATURES = (  # of this trainer, whatever its site has
     DOWNLOAD,
     DELTA,
     SECAGG,
+    SECAGG_GROUPS,
     SITE_NOISE,
 )

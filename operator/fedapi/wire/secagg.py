@@ -17,6 +17,7 @@ KEY_BYTES, SIGNATURE_BYTES = 32, 64
 SHARE_BYTES = 33  # an element of the field of 2^256 + 297
 SEALED_BYTES = 2 * SHARE_BYTES + 16  # two shares and a tag
 MAX_ITEMS = 1 << 36
+LEAST_GROUPS = 3  # of fewer, half are not honest with a single malicious site
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,6 +35,13 @@ Names = Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES), AfterValida
 
 
 Scheme = Literal["CKKS"]
+
+
+class Groups(Message):
+    """Sites that are summed together, instead of all: so that a malicious one spoils one sum of many."""
+
+    size: int = Field(ge=2, le=MAX_SITES, description="Sites of a group at least.")
+    minimum: int = Field(ge=LEAST_GROUPS, le=MAX_SITES, description="Groups that must stay to the end.")
 
 
 class Terms(Message):
@@ -59,6 +67,10 @@ class Terms(Message):
         exclude_if=lambda value: value is None,
         description="By which updates are encrypted, and added so (wire.encryptedsum); None: they are masked.",
     )
+    groups: Groups | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Participants are dealt into groups, each with a sum of its own; None: all are in one sum.",
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -79,6 +91,11 @@ class Terms(Message):
         if not self.colluding + 2 <= self.minimum_cohort <= sites:
             raise ValueError(
                 f"minimum_cohort: {self.minimum_cohort} is not from {self.colluding + 2} (colluding + 2) to {sites} (sites)"
+            )
+        if self.groups is not None and not self.minimum_cohort <= self.groups.size <= sites // self.groups.minimum:
+            raise ValueError(
+                f"groups: {self.groups.minimum} groups of {self.groups.size} sites are not of {self.minimum_cohort} (minimum_cohort) "
+                f"or more, from {sites} sites"
             )
         return self
 

@@ -18,6 +18,7 @@ from fedapi.wire.secagg import (
     Advertisement,
     Consent,
     Delivery,
+    Groups,
     Key,
     Opening,
     Participants,
@@ -39,6 +40,13 @@ FILES = MappingProxyType(  # of an attempt's folder: what closed a step. The Mas
         "Open": "secure-openings.json",
     }
 )
+Grouping = Annotated[
+    Groups | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="How sites are dealt into groups, each with a sum of its own; None: all are in one sum.",
+    ),
+]
 Names = Annotated[
     tuple[str, ...] | None,
     Field(
@@ -59,6 +67,7 @@ class SecureSettings(Message):
     value_range: float = Field(gt=0, le=1e30, description="The largest size of an update's value.")
     overflow: Overflow = Field("Fail", description="What becomes of larger ones.")
     exchange_timeout_s: float = Field(gt=0, description="How long a step waits for sites; training is not one.")
+    groups: Grouping = None
 
 
 class SecurePlan(Message):
@@ -73,6 +82,7 @@ class SecurePlan(Message):
     value_range: float = Field(gt=0)
     overflow: Overflow
     exchange_timeout_s: float = Field(gt=0)
+    groups: Grouping = None
 
 
 PlannedMasks = Annotated[
@@ -172,3 +182,22 @@ class StepRecord(Record):
     shares: tuple[Shares, ...] = Field((), exclude_if=lambda value: not value)
     consents: tuple[Consent, ...] = Field((), exclude_if=lambda value: not value)
     openings: tuple[Opening, ...] = Field((), exclude_if=lambda value: not value)
+
+
+class SummedGroup(Message):
+    """Sites whose updates are in a commit as one mean (secureAggregation.groups)."""
+
+    number: int = Field(ge=0)
+    sites: tuple[str, ...]
+    norm: float | None = Field(
+        None, ge=0, exclude_if=lambda value: value is None, description="Of the mean, where it was judged."
+    )
+
+
+SummedGroups = Annotated[  # of a commit
+    tuple[SummedGroup, ...],
+    Field(
+        exclude_if=lambda value: not value,
+        description="Those whose means are in its model, where sites are summed in groups.",
+    ),
+]

@@ -64,7 +64,7 @@ class Judged:
     @property
     def excluded(self) -> frozenset[str]:
         """Sites whose updates are left out."""
-        return frozenset(anomaly.client for anomaly in self.anomalies if anomaly.is_excluded)
+        return frozenset(site for anomaly in self.anomalies if anomaly.is_excluded for site in anomaly.owners)
 
     def norm_of(self, client: str) -> float | None:
         """The length of a site's update; None: it was not looked at."""

@@ -45,12 +45,12 @@ def without(attempt: Attempt, judged: Judged, now: float) -> Attempt:
 def told(state: State, judged: Judged, round_: int) -> State:
     """The state in which the sites' entries say it; an update that is left out is a failure of its site."""
     for anomaly in judged.anomalies:
-        site, out = state.site(anomaly.client), anomaly.is_excluded
-        text = f"{'refused' if out else 'warning'}: its update of round {round_} is anomalous: {anomaly.text}"[
-            :_LONGEST
-        ]
-        failed = replace(site, failures=site.failures + 1, failed_round=round_) if out else site
-        state = state.with_site(anomaly.client, replace(failed, message=text))
+        out, whose = anomaly.is_excluded, "the mean of its group in" if anomaly.sites else "its update of"
+        text = f"{'refused' if out else 'warning'}: {whose} round {round_} is anomalous: {anomaly.text}"[:_LONGEST]
+        for client in anomaly.owners:
+            site = state.site(client)
+            failed = replace(site, failures=site.failures + 1, failed_round=round_) if out else site
+            state = state.with_site(client, replace(failed, message=text))
     return state
 
 

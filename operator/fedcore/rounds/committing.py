@@ -22,6 +22,7 @@ from fedcore.rounds import (
     evaluation,
     lines,
     participation,
+    secure,
     signatures,
     window,
 )
@@ -138,6 +139,7 @@ def _commit(state: State, attempt: Attempt, folded: Folded, measured: Evaluation
         initial=state.tip.initial if state.tip else None,
         reference=attempt.plan.reference,
         participants=tuple(_participant(state, m, attempt.plan, folded.judged) for m in manifests),
+        groups=secure.groups(attempt, folded.judged),
         total_samples=evaluation.total(m.samples for m in manifests),
         training_metrics=evaluation.weighted_mean((m.samples, m.metrics) for m in manifests),
         evaluation_sha256=measured.digest() if measured else None,

@@ -25,6 +25,7 @@ from fedapi.wire.protocol import (
     PROTOCOL,
     PROXIMAL,
     SECAGG,
+    SECAGG_GROUPS,
     SITE_NOISE,
     SUB_MODELS,
 )
@@ -106,6 +107,8 @@ def _privacy_needs(work: Work) -> Iterator[tuple[str, str, str]]:
     """The same of what sites do to their updates before these leave."""
     if work.secure is not None:
         yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+        if work.secure.groups is not None:
+            yield SECAGG_GROUPS, "privacy.secureAggregation.groups", "remove these"
     if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):
         yield SITE_NOISE, "privacy.differentialPrivacy.mode Local", "make the job anew with mode Central"
 

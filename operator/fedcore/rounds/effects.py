@@ -73,6 +73,12 @@ class Term:
     steps: int | None  # unknown from trainers of version 0.1
     origin: Origin | None = None  # where it answers another order than that of the fold
     width: float | None = None  # of the sub-model that was trained; None: the whole model
+    sites: tuple[str, ...] = ()  # of a group, whose mean it is
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """The site or sites whose update it is."""
+        return frozenset(self.sites or (self.client,))
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,9 @@ class Fold:
     def without(self, clients: Collection[str]) -> "Fold":
         """The fold of the other updates."""
         return (
-            replace(self, terms=tuple(term for term in self.terms if term.client not in clients)) if clients else self
+            replace(self, terms=tuple(term for term in self.terms if term.owners.isdisjoint(clients)))
+            if clients
+            else self
         )
 
     def shortfall(self, excluded: Collection[str]) -> str:
@@ -114,8 +122,8 @@ class Fold:
             return ""
         named, root = ", ".join(sorted(excluded)), self.strategy.root
         text = f"round {self.round} left out anomalous updates of {named}"
-        if len(self.terms) < self.judging.quorum:
-            return f"{text}: {len(self.terms)} are left, {self.judging.quorum} were needed"
+        if (left := sum(len(term.owners) for term in self.terms)) < self.judging.quorum:
+            return f"{text}: {left} are left, {self.judging.quorum} were needed"
         if root and all(term.client != root for term in self.terms):
             return f"{text}: that of the root client {root!r} is needed"
         return ""

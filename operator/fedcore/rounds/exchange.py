@@ -53,7 +53,15 @@ class Exchange:
             case "Consent":
                 return hub.survivors.survivors.keys() if hub.survivors else ()
             case "Open":  # who has not signed the survivor set opens nothing
-                return hub.consents.keys()
+                return hub.consents.keys() & set(hub.request.seeds_of if hub.request else ())
+
+    @cached_property
+    def counted(self) -> Collection[str]:
+        """Sites whose updates count, once that is agreed on: with groups those whose group agrees so far."""
+        hub = self.hub
+        if hub.request is not None:
+            return hub.request.seeds_of
+        return hub.survivors.survivors.keys() if hub.survivors else ()
 
     @property
     def done(self) -> Collection[str]:

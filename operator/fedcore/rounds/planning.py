@@ -32,7 +32,6 @@ from fedcore.rounds.effects import Effect, WritePlan
 from fedcore.rounds.state import Phase, State
 from fedcore.selection import choice
 from fedcore.selection.candidates import Candidate
-from fedcore.strategies import table
 
 
 def connected(state: State, now: float) -> tuple[str, ...]:
@@ -224,7 +223,8 @@ def _plan(state: State, chosen: tuple[str, ...], candidates: int, now: float) ->
     if window.is_asynchronous(config):
         wanted = window.buffer_size(config, len(chosen))
     secure = secureplan.planned(state, chosen, now)
-    quorum = max(quorum_count(config.quorum, min(wanted, len(chosen))), table.fewest(config.strategy))
+    needed = choice.updates(config.strategy, secure.groups if secure else None)
+    quorum = max(quorum_count(config.quorum, min(wanted, len(chosen))), needed)
     return PlanRecord(
         job_uid=config.uid,
         round=state.round,

@@ -5,16 +5,17 @@ step waits for `exchangeTimeout` at most, goes on with those that are there, and
 closed durably before anybody hears of it; what is said in an open one is asked again after a restart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord
+from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord, SummedGroup
 from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord
 from fedapi.wire.update import UPDATE, UpdateManifest
+from fedcore.anomalies.record import Judged
 from fedcore.rounds import claims, closing
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WriteClose, WriteStep
@@ -22,6 +23,7 @@ from fedcore.rounds.events import Said
 from fedcore.rounds.exchange import Exchange
 from fedcore.rounds.state import Phase, State
 from fedcore.secagg.errors import AttemptFailedError, RefusedError
+from fedcore.secagg.grouping import Group
 
 if TYPE_CHECKING:
     from fedcore.secagg.hub import HubState
@@ -30,6 +32,7 @@ _OPEN = (Phase.COLLECTING, Phase.OPENING)
 _OVER = SecureAnswer(step="Over")
 CLOSE_REASONS = frozenset({"Masked", "ExchangeTimeout"})  # of the close that names the survivors
 MASKED_BYTES = 4  # of a value under masks
+GROUP_FELL = "too few sites of its group are left to hide in"
 Change = tuple[State, tuple[Effect, ...]]
 
 
@@ -199,16 +202,41 @@ def _close_masking(state: State, attempt: Attempt, exchange: Exchange, now: floa
 def _close_consenting(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
     hub, asked = core().request(exchange.hub)
     record = _record(attempt, "Consent", consents=asked.consents)
-    return _next(state, attempt, replace(exchange, hub=hub), record, now)
+    state, effects = _next(state, attempt, replace(exchange, hub=hub), record, now)
+    return replace(state, current=narrowed(state.current or attempt, asked.seeds_of)), effects
 
 
 def _close_opening(state: State, attempt: Attempt, exchange: Exchange, _: float) -> Change:
     hub = exchange.hub
     if len(hub.openings) < hub.terms.threshold:
         raise AttemptFailedError(f"{len(hub.openings)} openings are below the threshold of {hub.terms.threshold}")
+    attempt = narrowed(attempt, opened(exchange))
     record = _record(attempt, "Open", openings=tuple(hub.openings[client] for client in sorted(hub.openings)))
     state, effects = closing.after_closing(state, attempt)
     return state, (WriteStep(record), *effects)
+
+
+def narrowed(attempt: Attempt, counted: Collection[str]) -> Attempt:
+    """The closed attempt, without updates whose group has fallen since."""
+    return replace(attempt, closed=tuple(client for client in attempt.closed or () if client in counted))
+
+
+def opened(exchange: Exchange) -> frozenset[str]:
+    """Whose updates are in a sum that was opened. AttemptFailedError where that is none."""
+    return frozenset(name for sites in core().summed(exchange.hub).values() for name in sites)
+
+
+def groups(attempt: Attempt, judged: Judged) -> tuple[SummedGroup, ...]:
+    """Whose means are in the model of a folded attempt; none where all updates are in one sum."""
+    exchange = attempt.secure
+    if exchange is None or exchange.hub.terms.groups is None:
+        return ()
+    counted = frozenset(attempt.closed or ())
+    return tuple(
+        SummedGroup(number=number, sites=sites, norm=judged.norm_of(Group(number, ()).name))
+        for number, sites in core().summed(exchange.hub).items()
+        if counted.issuperset(sites)
+    )
 
 
 _CLOSE: Mapping[Step, Callable[[State, Attempt, Exchange, float], Change]] = {
@@ -222,8 +250,11 @@ _CLOSE: Mapping[Step, Callable[[State, Attempt, Exchange, float], Change]] = {
 
 def _next(state: State, attempt: Attempt, exchange: Exchange, record: StepRecord | None, now: float) -> Change:
     """The step after one that is closed. Who did nothing in that one has no part in the attempt any more."""
-    attempt = entered(_without_late(state, attempt, now), exchange, now)
-    return replace(state, current=attempt), (WriteStep(record),) if record else ()
+    attempt = _without_late(state, attempt, now)
+    gone = frozenset(attempt.secure.asked if attempt.secure else ()).difference(exchange.asked, attempt.failed)
+    if exchange.step != "Open":  # who has not consented opens nothing, and counts all the same
+        attempt = closing.without(state, attempt, dict.fromkeys(sorted(gone), GROUP_FELL), now)
+    return replace(state, current=entered(attempt, exchange, now)), (WriteStep(record),) if record else ()
 
 
 def _without_late(state: State, attempt: Attempt, now: float) -> Attempt:

@@ -95,6 +95,7 @@ def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | N
         value_range=asked.value_range,
         overflow=asked.overflow,
         exchange_timeout_s=asked.exchange_timeout_s,
+        groups=asked.groups,
     )
 
 
@@ -112,6 +113,7 @@ def terms(plan: PlanRecord, secure: SecurePlan) -> Terms:
         items=secure.items,
         limit=secure.value_range,
         order_sha256=commonorder.of_plan(plan, secure).sha256(),
+        groups=secure.groups,
     )
 
 

@@ -41,9 +41,9 @@ def resumed(
         return secure.failed(state, attempt, text, now)
     counted = {name: masked[name] for name in close.accepted}
     exchange = _opened(replace(exchange, hub=exchange.hub.model_copy(update={"masked_sha256": counted})), said)
-    attempt = secure.entered(attempt, exchange, now)
+    attempt = secure.narrowed(secure.entered(attempt, exchange, now), exchange.counted)
     if exchange.step == "Open" and "Open" in said:
-        return closing.after_closing(state, attempt)
+        return closing.after_closing(state, secure.narrowed(attempt, secure.opened(exchange)))
     return replace(state, current=attempt), ()
 
 

@@ -30,12 +30,14 @@ class Graph:
     reach: neighbours on each side; all others where it is 0.
     crowded: the most colluding sites of a window.
     threshold: shares that give a secret.
+    least: sites that must stay to the end.
     """
 
     ring: tuple[str, ...]
     reach: int
     crowded: int
     threshold: int
+    least: int
 
     def neighbours(self, site: str) -> tuple[str, ...]:
         """Of a site, by name, without itself."""
@@ -56,15 +58,19 @@ class Graph:
         windows = (sum(there[(at + step) % size] for step in range(self.reach)) for at in range(size))
         return not self.reach or all(count > self.crowded for count in windows)
 
+    def holds(self, present: AbstractSet[str]) -> bool:
+        """Whether those present are enough, and are so in each window."""
+        return sum(name in present for name in self.ring) >= self.least and self.windows_hold(present)
+
 
 def graph(seed: bytes, sites: Sequence[str], threshold: int, colluding: int) -> Graph:
     """Of an attempt whose participants are `sites`, of whom `threshold` must stay."""
     ring = tuple(sorted(sites, key=lambda name: hashlib.sha256(seed + name.encode()).digest()))
     found = None if len(ring) <= COMPLETE_SITES else degree(len(ring), colluding, len(ring) - threshold)
     if found is None:
-        return Graph(ring, 0, 0, threshold)
+        return Graph(ring, 0, 0, threshold, threshold)
     reach, crowded = found
-    return Graph(ring, reach, crowded, 2 * crowded + 1)
+    return Graph(ring, reach, crowded, 2 * crowded + 1, threshold)
 
 
 @cache

@@ -71,7 +71,7 @@ def shared(state: HubState, said: Shares) -> HubState:
     seen = _seen(state)
     if said.site not in seen.said or said.participants_sha256 != seen.fingerprint:
         raise RefusedError(f"site {said.site!r} shares as a participant of another attempt")
-    if set(said.sealed) != set(seen.ring.neighbours(said.site)):
+    if set(said.sealed) != set(seen.ring(said.site).neighbours(said.site)):
         raise RefusedError(f"site {said.site!r} did not share with its neighbours, all and no others")
     return _with(state, "shares", said.site, said, closed=state.sharers is not None)
 
@@ -80,14 +80,17 @@ def deliveries(state: HubState) -> tuple[HubState, dict[str, Delivery]]:
     """Closes sharing: what each sharer is told."""
     seen = _seen(state)
     if state.sharers is None:
-        _present(seen, state.shares, "sharers")
-        state = state.model_copy(update={"sharers": tuple(sorted(state.shares))})
+        left = agreement.remaining(seen, state.shares)
+        _present(seen, left, "sharers")
+        state = state.model_copy(update={"sharers": tuple(sorted(left))})
     sharers = _reached(state.sharers)
     return state, {
         name: Delivery(
             sharers=sharers,
             sealed={
-                each: state.shares[each].sealed[name] for each in seen.ring.neighbours(name) if each in state.shares
+                each: state.shares[each].sealed[name]
+                for each in seen.ring(name).neighbours(name)
+                if each in state.shares
             },
         )
         for name in sharers
@@ -105,11 +108,12 @@ def survivors(state: HubState) -> tuple[HubState, SurvivorSet]:
     """Closes masking: whose updates are summed."""
     if state.survivors is None:
         seen = _seen(state)
-        _present(seen, state.masked_sha256, "masked updates")
+        left = agreement.remaining(seen, state.masked_sha256)
+        _present(seen, left, "masked updates")
         found = SurvivorSet(
             participants_sha256=seen.fingerprint,
             sharers=_reached(state.sharers),
-            survivors=dict(sorted(state.masked_sha256.items())),
+            survivors={name: sha256 for name, sha256 in sorted(state.masked_sha256.items()) if name in left},
         )
         state = state.model_copy(update={"survivors": found})
     return state, _reached(state.survivors)
@@ -127,11 +131,14 @@ def consented(state: HubState, said: Consent) -> HubState:
 def request(state: HubState) -> tuple[HubState, UnmaskRequest]:
     """Closes the consistency round: what every survivor is asked for."""
     if state.request is None:
-        found = _reached(state.survivors)
-        _enough(state.terms, state.consents, "consents")
+        seen, found = _seen(state), _reached(state.survivors)
+        try:
+            seeds_of, mask_keys_of = agreement.asked(seen, found, state.consents)
+        except RefusedError as error:
+            raise AttemptFailedError(str(error)) from error
         asked = UnmaskRequest(
-            seeds_of=tuple(sorted(found.survivors)),
-            mask_keys_of=tuple(name for name in found.sharers if name not in found.survivors),
+            seeds_of=seeds_of,
+            mask_keys_of=mask_keys_of,
             consents=tuple(state.consents[name] for name in sorted(state.consents)),
         )
         state = state.model_copy(update={"request": asked})
@@ -143,23 +150,39 @@ def opened(state: HubState, said: Opening) -> HubState:
     asked, seen = _reached(state.request), _seen(state)
     if said.site not in asked.seeds_of:
         raise RefusedError(f"site {said.site!r} is no survivor")
-    rebuilding.check(seen.ring, asked, said)
+    rebuilding.check(seen.ring(said.site), asked, said)
     return _with(state, "openings", said.site, said, closed=False)
 
 
-def masks(state: HubState) -> list[Mask]:
-    """What is left of masks in the sum of the survivors' updates, the other way round: applied, they leave the sum itself."""
+def summed(state: HubState) -> dict[int, tuple[str, ...]]:
+    """Whose updates are in one sum, by the number of the group: of each that opened. Without groups all are in one."""
+    asked, seen = _reached(state.request), _seen(state)
+    opened = agreement.agreed(seen, state.openings)
+    names = [set(asked.seeds_of) & set(each.ring) for each in opened]
+    _enough(state.terms, {name: None for each in names for name in each & set(state.openings)}, "openings")
+    if state.terms.groups is not None and len(names) < state.terms.groups.minimum:
+        raise AttemptFailedError(f"{len(names)} groups have opened, the terms ask for {state.terms.groups.minimum}")
+    return {seen.rings.index(ring): tuple(sorted(each)) for ring, each in zip(opened, names, strict=True)}
+
+
+def masks(state: HubState, sites: Iterable[str] | None = None) -> list[Mask]:
+    """What is left of masks in the sum of the survivors' updates, the other way round: applied, they leave the sum itself.
+
+    `sites`: of which sum, as `summed` says; None: there is one.
+    """
     asked, seen = _reached(state.request), _seen(state)
     _enough(state.terms, state.openings, "openings")
-    seeds = rebuilding.seeds(seen, asked.seeds_of, state.openings)
-    lost = rebuilding.mask_keys(seen, asked.mask_keys_of, state.openings)
+    stayed = tuple(asked.seeds_of if sites is None else sites)
+    there = {name for site in stayed for name in seen.ring(site).ring}
+    seeds = rebuilding.seeds(seen, stayed, state.openings)
+    lost = rebuilding.mask_keys(seen, (name for name in asked.mask_keys_of if name in there), state.openings)
     own = [seen.bond.self_mask(seed).inverse() for seed in seeds.values()]
-    return own + [mask for gone, secret in lost.items() for mask in _unmatched(seen, gone, secret, asked.seeds_of)]
+    return own + [mask for gone, secret in lost.items() for mask in _unmatched(seen, gone, secret, stayed)]
 
 
 def _unmatched(seen: View, gone: str, secret: bytes, stayed: Iterable[str]) -> list[Mask]:
     """The masks that survivors made with a site whose own update is not there, the other way round."""
-    left = sorted(set(seen.ring.neighbours(gone)) & set(stayed))
+    left = sorted(set(seen.ring(gone).neighbours(gone)) & set(stayed))
     return [seen.bond.mirrored(name, seen.said[name].mask_key, gone, secret).inverse() for name in left]
 
 

@@ -29,7 +29,7 @@ def seeds(seen: View, asked: Iterable[str], openings: Mapping[str, Opening]) -> 
         return keys.commitment(seed, seen.bond.context, name) == seen.said[name].seed_commitment
 
     opened = {name: each.seeds for name, each in openings.items()}
-    return {name: _secret(seen.ring, name, opened, fits) for name in asked}
+    return {name: _secret(seen.ring(name), name, opened, fits) for name in asked}
 
 
 def mask_keys(seen: View, asked: Iterable[str], openings: Mapping[str, Opening]) -> dict[str, bytes]:
@@ -39,7 +39,7 @@ def mask_keys(seen: View, asked: Iterable[str], openings: Mapping[str, Opening])
         return keys.public(secret) == seen.said[name].mask_key
 
     opened = {name: each.mask_keys for name, each in openings.items()}
-    return {name: _secret(seen.ring, name, opened, fits) for name in asked}
+    return {name: _secret(seen.ring(name), name, opened, fits) for name in asked}
 
 
 def _secret(

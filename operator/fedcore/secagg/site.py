@@ -126,14 +126,16 @@ def consent(state: SiteState, survivors: SurvivorSet, sign: Sign) -> tuple[SiteS
 def open_(state: SiteState, request: UnmaskRequest) -> Opening:
     """The shares that the sum needs: of each site one kind, as the signed survivor set says. The same whenever it is asked."""
     survivors, delivery = _known(state.survivors, "survivor set"), _known(state.delivery, "shares")
-    lost = tuple(name for name in survivors.sharers if name not in survivors.survivors)
-    if request.seeds_of != tuple(sorted(survivors.survivors)) or request.mask_keys_of != lost:
-        raise RefusedError("the request asks for other shares than those of the survivor set that was signed")
     seen = _seen(state)
-    agreement.check_consents(seen, survivors, request.consents)
+    signers = agreement.signers(seen, survivors, request.consents)
+    seeds_of, mask_keys_of = agreement.asked(seen, survivors, signers)
+    if (request.seeds_of, request.mask_keys_of) != (seeds_of, mask_keys_of):
+        raise RefusedError("the request asks for other shares than those of the survivor set that was signed")
+    if state.site not in seeds_of:
+        raise RefusedError("too few of the group of this site have signed the survivor set")
     held = _held(state, seen, delivery)
-    seeds = {name: both[SHARE_BYTES:] for name, both in held.items() if name in survivors.survivors}
-    mask_keys = {name: both[:SHARE_BYTES] for name, both in held.items() if name in lost}
+    seeds = {name: both[SHARE_BYTES:] for name, both in held.items() if name in seeds_of}
+    mask_keys = {name: both[:SHARE_BYTES] for name, both in held.items() if name in mask_keys_of}
     return Opening(site=state.site, seeds=seeds, mask_keys=mask_keys)
 
 
@@ -154,7 +156,7 @@ def _check_delivery(site: str, seen: View, delivery: Delivery) -> None:
     agreement.check_present(seen, delivery.sharers, "sharers")
     if site not in delivery.sharers:
         raise RefusedError("this site is not among the sharers")
-    if set(delivery.sealed) != set(seen.ring.neighbours(site)) & set(delivery.sharers):
+    if set(delivery.sealed) != set(seen.ring(site).neighbours(site)) & set(delivery.sharers):
         raise RefusedError("the shares are not those of all neighbours that shared")
 
 
@@ -167,8 +169,9 @@ def _masks(state: SiteState, seen: View, delivery: Delivery) -> list[Mask]:
 
 def _shares(state: SiteState, seen: View) -> dict[str, bytes]:
     """By holder: its share of the mask key, and of the self-mask's seed. The same each time: coefficients come from the seed."""
-    own, holders = Keys.made(state.seed, seen.bond.context), seen.ring.holders(state.site)
-    places, threshold = range(1, len(holders) + 1), seen.ring.threshold
+    own, ring = Keys.made(state.seed, seen.bond.context), seen.ring(state.site)
+    holders, threshold = ring.holders(state.site), ring.threshold
+    places = range(1, len(holders) + 1)
     both = [
         shamir.shares(secret, places, threshold, _coefficients(state.seed, label, seen.bond, threshold - 1))
         for label, secret in ((b"mask key", own.mask_secret), (b"self-mask seed", own.self_seed))

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from fedapi.crd.job_status import MAX_SELECTED
 from fedapi.duration import quorum_count
 from fedapi.wire.job import JobConfig
+from fedapi.wire.secagg import Groups
 from fedapi.wire.secureround import SecureSettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.selection import every, fair, poisson, resource_aware, stratified, uniform
 from fedcore.selection.candidates import Candidate, Draw, Policy
 from fedcore.strategies import table
@@ -47,8 +49,15 @@ def least(config: JobConfig) -> int:
 
 def fewest(config: JobConfig) -> int:
     """The fewest for which the strategy, and a sum under masks, are defined; else one site."""
-    asked, least = config.secure, table.fewest(config.strategy)
+    asked = config.secure
+    least = updates(config.strategy, asked.groups if asked else None)
     return least if asked is None else max(least, cohort(asked), quorum_count(asked.threshold or 1, 1))
+
+
+def updates(strategy: StrategySettings, groups: Groups | None) -> int:
+    """Sites that a strategy needs: of groups, whose means it combines, as many as of updates, and those that must stay."""
+    least = table.fewest(strategy)
+    return least if groups is None else max(least, groups.minimum) * groups.size
 
 
 def cohort(asked: SecureSettings) -> int:

@@ -22,6 +22,15 @@ def with_noise(good, bad, *words):
     return with_masks(good, bad, *words)
 
 
+GROUPED = {"secureAggregation": {"groups": {"size": 3}}}
+ROBUST = [("Median", {}), ("Krum", {"krum": {"byzantine": 1}}), ("GeometricMedian", {"geometricMedian": {}})]
+
+
+def with_groups(good, bad, *words):
+    base = WHOLE | {"privacy": GROUPED}
+    return ("spec", base | good, base | bad, list(words))
+
+
 SUMMED = "secureAggregation goes with strategies that add up updates"
 RANDOM = {"policy": "Random", "perRound": 4}
 WHOM = {"matchLabels": {"a": "b"}}
@@ -48,6 +57,25 @@ SECURE = [
         "secureAggregation sums the whole model in every round",
     ),
     with_masks({}, {"anomalies": {"action": "Warn"}}, "anomalies are looked for in single updates"),
+    field({"groups": {"size": 3}}, {"groups": {"size": 2}}, "groups.size is below colluding + 2"),
+    field({"groups": {"size": 3, "minimum": 3}}, {"groups": {"size": 3, "minimum": 2}}, "groups.minimum"),
+    *(with_groups(strategy(name, **more), strategy("FedNova"), SUMMED) for name, more in ROBUST),
+    with_groups(
+        {"anomalies": {"action": "Exclude"}},
+        {"anomalies": {"action": "Suspend"}},
+        "nobody can tell which site of a group is anomalous",
+    ),
+    with_groups(
+        {"clients": RANDOM | {"perRound": 9}},
+        {"clients": RANDOM | {"perRound": 8}},
+        "clients.perRound is below secureAggregation.groups.size times groups.minimum",
+    ),
+    (
+        "spec",
+        WHOLE | {"privacy": MASKED | {"differentialPrivacy": DISTRIBUTED}},
+        WHOLE | {"privacy": GROUPED | {"differentialPrivacy": DISTRIBUTED}},
+        ["groups does not go with differentialPrivacy"],
+    ),
     with_masks(
         {"compression": {"download": {"codec": "Int8"}}},
         {"compression": {"codec": "Int8"}},

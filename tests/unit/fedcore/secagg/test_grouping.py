@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedapi.wire.anomalies import AnomalySettings
-from fedapi.wire.training import TrainingSettings
-from fedcore.anomalies.lengths import Lengths
 from fedcore.secagg import grouping
 from fedcore.secagg.errors import AttemptFailedError
 from fedcore.strategies import table
@@ -46,17 +43,6 @@ def test_groups_are_others_in_each_attempt_and_every_two_sites_meet():
     assert max(met) < 60
 
 
-def test_a_group_that_lost_too_many_is_in_no_model():
-    groups = grouping.dealt(names(9), 3, CONTEXT)
-    lost = set(groups[0].sites[:1]) | set(groups[2].sites)
-    left = grouping.standing(groups, set(names(9)) - lost, 3)
-    assert left == groups[1:2]
-    larger = grouping.dealt(names(8), 3, CONTEXT)
-    (four, *_) = sorted(larger, key=lambda group: -len(group.sites))
-    (kept,) = [g for g in grouping.standing(larger, set(names(8)) - {four.sites[0]}, 3) if g.number == four.number]
-    assert kept.sites == four.sites[1:]
-
-
 @pytest.mark.parametrize("malicious", [1, 2, 3])
 def test_a_median_over_groups_bears_so_many_malicious_sites_and_a_mean_bears_none(malicious):
     sites, least = names(28), 4
@@ -71,22 +57,3 @@ def test_a_median_over_groups_bears_so_many_malicious_sites_and_a_mean_bears_non
     assert (made >= 1.0).all()
     assert (made <= 1.0 + 0.01 * 28).all()
     assert np.mean(means) < 0
-
-
-def test_groups_are_weighed_as_updates_are():
-    groups = grouping.dealt(names(9), 3, CONTEXT)
-    gram = np.array([[1.0, 1.0, -30.0], [1.0, 1.0, -30.0], [-30.0, -30.0, 900.0]])
-    cohort = grouping.cohort(groups, dict.fromkeys(names(9), 5), TrainingSettings(), 7, gram)
-    assert [(each.client, each.samples) for each in cohort.updates] == [(f"group {n}", 15) for n in range(3)]
-    shares = table.STRATEGIES["GeometricMedian"].weights(cohort, {"smoothing": 1e-6, "iterations": 3})
-    assert float(shares[2]) < 1e-6 < float(shares[0])
-
-
-def test_a_group_whose_mean_is_too_long_is_found():
-    groups = grouping.dealt(names(12), 3, CONTEXT)
-    lengths = Lengths.of(["w"], 4)
-    for number, value in enumerate((1.0, 1.1, 50.0, 0.9)):
-        lengths.add(number, [("w", 4)], np.full(4, value, np.float32))
-    found = grouping.judged(AnomalySettings(), groups, lengths)
-    assert [group.number for group in found] == [2]
-    assert [fact.kind for fact in found[groups[2]]] == ["NormAboveOthers"]

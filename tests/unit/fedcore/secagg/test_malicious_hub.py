@@ -311,7 +311,7 @@ def test_a_lost_part_of_a_ring():
     """The hub loses a run of neighbours, each of whom it is free to lose: such a set is refused, although it is large enough."""
     said = terms(60, 40, colluding=5, minimum_cohort=10)
     seen = agreement.view(said, Federation.of(said).advertise())
-    ring = seen.ring
+    (ring,) = seen.rings
     assert 0 < ring.reach - ring.crowded <= 60 - said.threshold
     lost = set(ring.ring[10 : 10 + ring.reach - ring.crowded])
     with pytest.raises(RefusedError, match="too few to hide in"):

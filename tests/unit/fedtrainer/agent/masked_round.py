@@ -165,6 +165,7 @@ class MaskedRound:
         privacy=None,
         overflow="Fail",
         limit=LIMIT,
+        groups=None,
         **hub_,
     ) -> None:
         self.root, self.samples = root, samples
@@ -174,7 +175,7 @@ class MaskedRound:
             (root / name / "key" / names.FILE_SIGNING_KEY).write_bytes(key.pem())
         self.base = save(tensors(0))
         self.model = MemoryStore().put_once("base", self.base)
-        self.order = self.ordered(1, threshold, privacy, overflow, limit)
+        self.order = self.ordered(1, threshold, privacy, overflow, limit, groups=groups)
         self.hub = Hub(self.order.secure.terms, **hub_)
         self.updates = {name: tensors(1 + at) for at, name in enumerate(samples)}
 
