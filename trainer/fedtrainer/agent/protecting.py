@@ -12,6 +12,7 @@ from fedapi.wire.site import UPDATE, TrainOrder, payloads
 from fedtrainer.errors import NotPrivateError
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.releases import Context, Protection, Releases
+from fedtrainer.training.state_files import Committed
 
 _DEMAND = "spec.requires.privacy"
 
@@ -23,8 +24,11 @@ class Protecting:
         self._settings, self._demand, self._folder = settings, settings.requires_privacy, folder
         self._found: Releases | None = None
 
-    def protection(self, order: TrainOrder) -> Protection | None:
-        """What is done to the update of an order. NotPrivateError where that is less than the site demands, or more than is left."""
+    def protection(self, order: TrainOrder, committed: Committed | None = None) -> Protection | None:
+        """What is done to the update of an order. NotPrivateError where that is less than the site demands, or more than is left.
+
+        `committed`: the site's update that the hub has committed last. SiteStateError where the account lacks it.
+        """
         noise, demand = order.site_noise, self._demand
         if noise is None:
             if demand is not None:
@@ -38,6 +42,8 @@ class Protecting:
         if least is not None and noise.noise_multiplier < least:
             text = f"the order asks for noiseMultiplier {noise.noise_multiplier:g}, the site demands at least {least:g}"
             raise NotPrivateError(f"{_DEMAND}.minNoiseMultiplier: {text}: raise it in the job")
+        if demand is not None and demand.max_epsilon is not None and committed is not None:
+            self._releases.check(committed)
         context = Context(
             job_uid=self._settings.job_uid,
             client=self._settings.client,

@@ -258,7 +258,7 @@ class Agent:
             raise
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
-        protection = self._protecting.protection(order)
+        protection = self._protecting.protection(order, self._committed)
         data = self._loaded(order, (order.round, order.attempt), order.hub_state)
         group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []

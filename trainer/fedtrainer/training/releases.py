@@ -25,6 +25,7 @@ from fedapi.wire.tokens import hkdf
 from fedcore.privacy import account, gaussian
 from fedtrainer.errors import SiteStateError
 from fedtrainer.training import durable
+from fedtrainer.training.state_files import Committed
 
 KEY_FILE, RELEASES_FILE = "noise.key", "releases.json"
 KEY_BYTES = 32
@@ -75,6 +76,16 @@ class Releases:
         noises = [each.noise_multiplier for each in self._known] + ([more.noise_multiplier] if more else [])
         mu = math.sqrt(sum(account.mu_of("Local", noise) ** 2 for noise in noises))
         return gaussian.epsilon_of(mu, delta)
+
+    def check(self, committed: Committed) -> None:
+        """SiteStateError when it lacks an update of the round in which the hub has committed one: then it is not whole."""
+        if any(each.round == committed.update[0] for each in self._known):
+            return
+        raise SiteStateError(
+            f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of round "
+            f"{committed.update[0]}, which the hub has committed, so nobody knows what the site has told so far: put back the "
+            "volume that held it (spec.state of the FLClient), or take the site out of the job"
+        )
 
     def has(self, context: Context, noise: SiteNoise) -> bool:
         """Whether an update was sent for the same: one that is trained again may be that one."""

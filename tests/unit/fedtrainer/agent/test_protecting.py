@@ -7,8 +7,10 @@ from fedapi.wire.privacy import PrivacyDemand, SiteNoise
 from fedapi.wire.site import Download, TrainOrder
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
-from fedtrainer.errors import NotPrivateError
+from fedtrainer.errors import NotPrivateError, SiteStateError
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.releases import RELEASES_FILE
+from fedtrainer.training.state_files import Committed
 
 DELTA = 1e-5
 
@@ -80,3 +82,19 @@ def test_an_update_that_is_made_again_is_no_new_one(tmp_path):
     assert again.key(bytes(32)) == key
     with pytest.raises(NotPrivateError, match="1 updates"):
         again.key(bytes([1]) * 32)
+
+
+def test_an_account_that_was_put_back_allows_nothing(tmp_path):
+    """A volume came back from a snapshot, or empty: what was told since is not in the record, and would be told twice."""
+    demand, account = {"max_epsilon": 50.0, "delta": DELTA}, tmp_path / "uid" / "a" / "state" / RELEASES_FILE
+    protecting(tmp_path, **demand).protection(order(round_=1)).key(bytes(32))
+    snapshot = account.read_bytes()
+    protecting(tmp_path, **demand).protection(order(round_=2), Committed((1, 1), None)).key(bytes(32))
+    assert protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None)) is not None
+    account.write_bytes(snapshot)
+    with pytest.raises(SiteStateError, match=r"maxEpsilon: .*releases\.json lacks the site's update of round 2"):
+        protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None))
+    account.unlink()
+    with pytest.raises(SiteStateError, match="lacks the site's update of round 2"):
+        protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None))
+    assert protecting(tmp_path).protection(order(round_=3), Committed((2, 1), None)) is not None, "it demands nothing"
