@@ -5,7 +5,8 @@ from fedapi.crd.anomalies import MAX_SUSPENDED, AnomaliesStatus, AnomalyStatus, 
 from fedapi.crd.anomaly_rollback import MAX_TOLD, AnomalyRollbackStatus
 from fedcore.anomalies.record import Noted
 from fedcore.rounds.anomalies import incomparable
-from fedcore.rounds.state import State, Undone
+from fedcore.rounds.returns import Undone
+from fedcore.rounds.state import State
 
 _SHOWN = 20  # rounds in a text
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.ports import StatusSink
-from fedapi.wire.store import Anchor
+from fedapi.wire.ledger import Anchor
 
 log = logging.getLogger(__name__)
 _PAUSE_S = 1.0

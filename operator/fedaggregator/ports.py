@@ -10,7 +10,8 @@ from typing import Protocol
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.attestation import Attestation, AttestationRequest
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Download, UploadGrant
+from fedapi.wire.orders import Download
+from fedapi.wire.site import UploadGrant
 from fedstore.fencing import Fence
 
 

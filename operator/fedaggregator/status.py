@@ -20,7 +20,8 @@ from fedapi.crd.release import ReleaseStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
 from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, window
-from fedcore.rounds.state import Attempt, Phase, Score, State
+from fedcore.rounds.attempt import Attempt
+from fedcore.rounds.state import Phase, Score, State
 
 _LARGE, _FURTHEST = 1e9, 9.99999e99
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE, Message, Natural, Sha256, number
-from fedapi.wire.site import Metrics
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.tokens import backup_seed
 from fedbackup.errors import NotRestorableError, Reason
 

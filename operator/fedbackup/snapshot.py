@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, ObjectRef, Record
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from fedapi.wire.storekey import RecordKey
 from fedbackup import copying, manifest
 from fedbackup.copying import SOURCE, DamagedContentError

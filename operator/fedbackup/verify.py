@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from fedapi.outcome import Exit, reason
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import CommitRecord, PlanRecord
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.training import TrainingSettings
 from fedapi.wire.verification import EvaluationAnswer, EvaluationRequest
 from fedbackup.archive import Archive, Found
 from fedbackup.archived import Archived

@@ -19,8 +19,8 @@ from fedapi.crd.ledger import LedgerStatus
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire.layout import Layout
+from fedapi.wire.ledger import Anchor
 from fedapi.wire.message import NewerRecordError
-from fedapi.wire.store import Anchor
 from fedcli import jobrecords, ledgerapprovals, sitekeys, volumerecords
 from fedcli.errors import CommandError
 from fedcli.jobrecords import (

@@ -15,8 +15,8 @@ from pathlib import Path
 from fedapi import names
 from fedapi.crd.clients import Selector
 from fedapi.jsonvalue import Json
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CommitRecord
 from fedcli import console, evaluationjob
 from fedcli.display import display
 from fedcli.errors import CommandError

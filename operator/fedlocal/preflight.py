@@ -13,7 +13,7 @@ from pathlib import Path
 from fedapi import names
 from fedapi.crd.storage import SecretRef, cloud_of
 from fedapi.jsonvalue import Json
-from fedapi.wire.job import MAX_SITES
+from fedapi.wire.roster import MAX_SITES
 from fedlocal import memory, open_files
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem

@@ -15,9 +15,9 @@ from fedaggregator.errors import FatalError, StoreDamagedError
 from fedapi.crd.ledger import public_key
 from fedapi.crd.storage import Storage
 from fedapi.jsonvalue import Json
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import NewerRecordError, ObjectRef
-from fedapi.wire.store import CommitRecord
 from fedlocal.errors import BadInputError, StateBrokenError
 from fedlocal.statefolder import StateFolder, locked
 from fedoperator.decide.view import dig

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import CommitRecord
 from fedapi.wire.store import Head as HeadRecord
 from fedapi.wire.storekey import RecordKey, StoreKey
 from fedstore import many

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import TypeVar
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError, Record
-from fedapi.wire.site import Metrics
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord
+from fedapi.wire.store import EvaluationRecord, FailureRecord
 from fedapi.wire.storekey import RecordKey, SiteEvaluationKey, StoreKey
 from fedcore.rounds import evaluation
 from fedstore import history, many

@@ -7,8 +7,8 @@ aggregator begins, and tells it in the first entries. Blocks.
 from collections.abc import Iterator
 
 from fedapi.wire.layout import Layout
+from fedapi.wire.ledger import LedgerRestart
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.store import LedgerRestart
 from fedcore.ledger.tiles import CHECKPOINT
 from fedstore.errors import StoreError
 from fedstore.history import Readable

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import rfc8785
 
 from fedapi.wire import signedcommit
+from fedapi.wire.commit import Participant
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor, Participant
+from fedapi.wire.ledger import Anchor
 from fedapi.wire.store import Head as HeadRecord
 from fedcore.ledger import entries, merkle, note, tiles
 from fedcore.ledger.entries import Entry, MalformedEntryError

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.store import CommitRecord, Head, PlanRecord, RestoreRecord
+from fedapi.wire.store import Head, RestoreRecord
 from fedstore import history, historyrows
 from fedstore.errors import MissingError
 from fedstore.history import Readable

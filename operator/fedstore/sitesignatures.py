@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedapi.wire import statement
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.layout import Layout
 from fedapi.wire.signature import SiteKey
 from fedapi.wire.signing import verifies
-from fedapi.wire.store import CommitRecord, Head, Participant
+from fedapi.wire.store import Head
 from fedstore import history
 from fedstore.history import Readable
 

@@ -17,8 +17,9 @@ from safetensors.numpy import save_file
 
 from fedaggregator import handin
 from fedapi import names
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.job import JobConfig
 from fedapi.wire.layout import Layout
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.store import Head
 from fedoperator.key_material import aggregator_files, init_files
 from tests import certificates

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedbackup.archive import Archive
 from fedbackup.create import Maker
 from fedbackup.manifest import Manifest, Signer

@@ -17,17 +17,11 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire.message import Message
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.protocol import FEATURES, PROTOCOL
-from fedapi.wire.site import (
-    Assignment,
-    EvaluationReport,
-    HandedUpdate,
-    NextRequest,
-    Payload,
-    TrainOrder,
-    UpdateManifest,
-)
+from fedapi.wire.site import Assignment, EvaluationReport, NextRequest
 from fedapi.wire.tokens import site_token
+from fedapi.wire.update import HandedUpdate, Payload, UpdateManifest
 from tests import certificates
 from tests.bench.aggregator_process import UID
 

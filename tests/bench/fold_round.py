@@ -18,10 +18,10 @@ from fedaggregator.engine.blocks import Block, Plan
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.sources import Base, Updates
 from fedaggregator.engine.spans import spans
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.strategies import weighing
 from fedcore.strategies.strategy import Cohort, Update

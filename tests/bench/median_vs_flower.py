@@ -13,10 +13,10 @@ from safetensors.numpy import load, save
 
 from fedaggregator.engine.folding import fold
 from fedaggregator.engine.payloads import Payloads
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.tensors.arithmetic import Array
 from fedstore.disk import DiskStore

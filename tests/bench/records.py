@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,12 @@ import httpx
 
 from fedapi import names
 from fedapi.wire.message import Message
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.site import (
-    Assignment,
-    NextRequest,
-    TrainOrder,
-    UpdateEnvelope,
-    UpdateManifest,
-    UploadGrant,
-    UploadRequest,
-)
-from fedapi.wire.site import Payload as Sent
+from fedapi.wire.site import Assignment, NextRequest, UploadGrant, UploadRequest
 from fedapi.wire.tokens import site_token
+from fedapi.wire.update import Payload as Sent
+from fedapi.wire.update import UpdateEnvelope, UpdateManifest
 from tests.bench.aggregator_process import UID, Running
 
 CHUNK = 1 << 20

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from fedapi.crd.compression import Download
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.compression import Codec
 from fedapi.wire.job import Policy
-from fedapi.wire.store import CommitRecord, PlanRecord
+from fedapi.wire.plan import PlanRecord
 from tests.conftest import PACED
 from tests.e2e import world as worlds
 from tests.e2e.world import World

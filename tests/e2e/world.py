@@ -18,7 +18,7 @@ from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from tests.cluster.tools import binary
 
 # Looking is done over one connection: a kubectl process per look costs more than what is looked at.

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from fedaggregator.engine.folding import ModelNotFiniteError
-from fedapi.wire.job import StrategySettings, TrainingSettings
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds.effects import Origin, Term
 from fedtrainer import Data
 from fedtrainer.errors import DivergedError

@@ -6,7 +6,7 @@ The mean breaks, and no rule does. Bulyan is defined for 4f + 3 sites: it has fi
 import pytest
 import torch
 
-from fedapi.wire.job import PreAggregation, StrategySettings
+from fedapi.wire.strategy import PreAggregation, StrategySettings
 from tests.long.fashion import Division, learned
 from tests.long.test_strategies_learn import TOLERANCE, promised
 

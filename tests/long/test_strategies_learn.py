@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedapi.wire.job import StrategySettings, TrainingSettings
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from tests.long.fashion import SGD, Division, learned
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "strategies" / "README.md"

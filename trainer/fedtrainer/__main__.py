@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedapi import jsonlog
 from fedapi.outcome import Exit
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import process
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import (

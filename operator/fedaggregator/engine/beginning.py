@@ -9,7 +9,8 @@ from fedaggregator.engine import untold
 from fedaggregator.engine.ledger import WENT_BACK, Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedaggregator.ledgerstatus import Told
-from fedapi.wire.store import Head, LedgerRestart
+from fedapi.wire.ledger import LedgerRestart
+from fedapi.wire.store import Head
 from fedcore.ledger.note import Checkpoint
 from fedcore.rounds.state import State
 from fedstore import ledgerrestarts

@@ -19,7 +19,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedcore.compression import fileform, wholemodels
 from fedcore.compression.codec import EncodingError
-from fedcore.rounds.state import Outgoing
+from fedcore.rounds.outgoing import Outgoing
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.objectstore import DIGEST, ObjectStore, Writer
 

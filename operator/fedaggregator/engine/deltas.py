@@ -20,7 +20,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedcore.compression import deltas, fileform, wholemodels
 from fedcore.compression.codec import PASS_ITEMS, EncodingError
-from fedcore.rounds.state import Outgoing
+from fedcore.rounds.outgoing import Outgoing
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import ITEM_BYTES, MalformedTensorFileError, Tensor, TensorFile

@@ -8,15 +8,16 @@ from contextlib import suppress
 
 from fedaggregator.engine import records, verified
 from fedaggregator.errors import DamagedError
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.job import EvaluationRequest, RollbackTo
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedcore.rounds import lines
 from fedcore.rounds.effects import FindModel, FindRound
 from fedcore.rounds.events import ModelFound, ModelLost, RoundFound, RoundLost
-from fedcore.rounds.state import Contribution
+from fedcore.rounds.sites import Contribution
 from fedstore import history
 from fedstore.errors import MissingError
 from fedstore.objectstore import ObjectStore

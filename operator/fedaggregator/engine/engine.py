@@ -38,8 +38,8 @@ from fedaggregator.errors import (
 )
 from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import CommitRecord
 from fedcore.rounds import closing, modes, planning
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation

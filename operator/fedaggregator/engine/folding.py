@@ -18,11 +18,11 @@ from fedaggregator.engine.spans import Span, spans
 from fedaggregator.engine.verified import BLOCK_BYTES
 from fedaggregator.engine.widths import widths
 from fedaggregator.errors import AggregatorError, DamagedError, TooOldError, WorkCancelledError
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Mechanism
-from fedapi.wire.site import CONTROL, UPDATE
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import CONTROL, UPDATE
 from fedcore.rounds.effects import Fold
 from fedcore.strategies.coverage import Coverage, coverage
 from fedcore.strategies.folding import Rules

@@ -26,20 +26,10 @@ from fedapi.wire import statement, storekey
 from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.secureround import SecureSaid
-from fedapi.wire.site import (
-    CONTROL,
-    UPDATE,
-    EvaluationReport,
-    FailureReport,
-    HandedUpdate,
-    Receipt,
-    Refusal,
-    UpdateEnvelope,
-    UpdateManifest,
-    UploadRequest,
-)
+from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UploadRequest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
+from fedapi.wire.update import CONTROL, UPDATE, HandedUpdate, UpdateEnvelope, UpdateManifest
 from fedcore.rounds import admission, evaluation_requests, heldout, secure, signatures
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, Said, SiteEvaluated, SiteFailed

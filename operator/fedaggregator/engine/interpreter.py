@@ -14,13 +14,15 @@ from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import IssueRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, ObjectRef, Record
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.secureround import FILES, StepRecord
-from fedapi.wire.site import EvaluationReport, UpdateEnvelope
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from fedapi.wire.storekey import (
     BroadcastKey,
     HubStateKey,
@@ -32,6 +34,7 @@ from fedapi.wire.storekey import (
     SumKey,
     UpdateKey,
 )
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.anomalies.record import UNJUDGED
 from fedcore.rounds.closing import (
     MODEL_NOT_FINITE,
@@ -69,7 +72,8 @@ from fedcore.rounds.events import (
     RoundLost,
     UpdatesDamaged,
 )
-from fedcore.rounds.state import End, Outgoing
+from fedcore.rounds.outgoing import Outgoing
+from fedcore.rounds.state import End
 from fedcore.secagg.errors import AttemptFailedError
 from fedcore.strategies.strategy import StrategyFailedError
 from fedcore.strategies.weighing import TooFewUpdatesError

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import Issue, IssueRecord, Method
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Download, Refusal, UploadGrant
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.orders import Download
+from fedapi.wire.site import Refusal, UploadGrant
 
 log = logging.getLogger(__name__)
 Told = Callable[[Method, ObjectRef, Holder, float], None]  # once for each object, and who may reach it

@@ -15,7 +15,7 @@ from fedaggregator.engine.spans import Span, spans
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.layout import Layout
-from fedapi.wire.site import UPDATE
+from fedapi.wire.update import UPDATE
 from fedcore.anomalies import directions
 from fedcore.anomalies.judging import Measured, anomalous
 from fedcore.anomalies.lengths import Lengths

@@ -18,8 +18,10 @@ from fedaggregator.errors import StoreDamagedError
 from fedaggregator.ports import Clock
 from fedapi.crd.ledger import LedgerStatus
 from fedapi.wire import signedcommit
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Anchor, CommitRecord, Head, LedgerRestart
+from fedapi.wire.ledger import Anchor, LedgerRestart
+from fedapi.wire.store import Head
 from fedcore.ledger import entries, merkle, tiles
 from fedcore.ledger.entries import Entry, Fact
 from fedcore.ledger.merkle import Frontier

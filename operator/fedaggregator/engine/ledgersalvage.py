@@ -9,7 +9,8 @@ import time
 
 from fedaggregator.engine import records
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import Head, LedgerRestart
+from fedapi.wire.ledger import LedgerRestart
+from fedapi.wire.store import Head
 from fedcore.ledger.note import MalformedNoteError, Verifier
 from fedstore import history, ledgerrestarts, ledgers
 from fedstore.ledgers import LedgerBrokenError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fedaggregator import metrics
 from fedapi import names
 from fedapi.wire.anomalies import Anomaly
-from fedapi.wire.site import Payload
+from fedapi.wire.update import Payload
 from fedcore.rounds import budget, planning
 from fedcore.rounds.effects import Commit, Effect, WriteFailure
 from fedcore.rounds.events import Encoded

@@ -16,8 +16,10 @@ from fedaggregator.engine.verified import Checked, Verified
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Encrypt, Payload, Refusal
+from fedapi.wire.orders import Encrypt
+from fedapi.wire.site import Refusal
 from fedapi.wire.tokens import noise_key
+from fedapi.wire.update import Payload
 from fedcore.tensors.submodels import Widths
 from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore, Reader

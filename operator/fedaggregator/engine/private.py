@@ -18,7 +18,7 @@ from fedaggregator.errors import TooOldError
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import UPGRADE
 from fedapi.wire.privacy import Mechanism, Row
-from fedapi.wire.site import UPDATE
+from fedapi.wire.update import UPDATE
 from fedcore.privacy import adaptive, clipping, factorization, noise
 from fedcore.rounds import noisekeys
 from fedcore.rounds.effects import Fold

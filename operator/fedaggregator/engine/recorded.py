@@ -13,12 +13,14 @@ from fedaggregator.ports import Holder
 from fedapi.crd.job_status import AttestationStatus
 from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.attestation import Attestation
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import IssueRecord, Method
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
+from fedapi.wire.store import EvaluationRecord, FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Fact
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import Accepted, Event

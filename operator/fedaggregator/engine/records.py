@@ -14,18 +14,21 @@ from typing import TypeVar
 
 from fedaggregator.errors import StoreDamagedError, SupersededError, TooOldError
 from fedapi.wire import statement
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, Message, NewerRecordError, Record
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.secureround import FILES, StepRecord
 from fedapi.wire.signature import Signed, SiteKey
-from fedapi.wire.site import EvaluationReport, UpdateEnvelope
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from fedapi.wire.storekey import ManifestKey, RecordKey, ReportKey, SiteEvaluationKey, StoreKey
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import lines, recovery, signatures, window
 from fedcore.rounds.effort import Effort
 from fedcore.rounds.recovery import Damage, Log
-from fedcore.rounds.state import Site
+from fedcore.rounds.sites import Site
 from fedstore import history, many
 from fedstore.errors import FencedOffError, HeadMovedError, HistoryDamagedError, MissingError
 from fedstore.objectstore import ObjectStore

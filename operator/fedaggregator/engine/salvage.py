@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from fedaggregator.engine import ledgersalvage, records, verified
 from fedaggregator.errors import DamagedError, StoreDamagedError
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError
-from fedapi.wire.store import CommitRecord, Head, RestoreRecord
+from fedapi.wire.store import Head, RestoreRecord
 from fedapi.wire.storekey import ModelKey, RecordKey, StoreKey
 from fedstore import history, ledgers
 from fedstore.errors import MissingError

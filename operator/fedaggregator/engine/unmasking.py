@@ -18,7 +18,7 @@ from fedaggregator.engine.spans import Span, spans
 from fedaggregator.engine.verified import BLOCK_BYTES, Checked, Request, ahead
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.layout import Layout
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.privacy.distributed import lattice
 from fedcore.privacy.distributed.lattice import Lattice
 from fedcore.rounds.effects import Fold, Term

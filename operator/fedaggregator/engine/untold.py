@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from fedaggregator.engine import recorded
 from fedaggregator.engine.ledger import Ledger
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import CommitRecord, FailureRecord, PlanRecord
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.store import FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Entry
 from fedcore.rounds.state import State
 

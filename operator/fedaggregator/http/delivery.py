@@ -8,7 +8,8 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.ports import Clock, Holder
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Download, Refusal, UploadGrant
+from fedapi.wire.orders import Download
+from fedapi.wire.site import Refusal, UploadGrant
 from fedstore.objectstore import ObjectStore
 
 

@@ -18,7 +18,8 @@ from fedapi.wire.attestation import AttestationRequest
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
 from fedapi.wire.secureround import SecureSaid
-from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, NextRequest, UploadRequest
+from fedapi.wire.site import EvaluationReport, FailureReport, NextRequest, UploadRequest
+from fedapi.wire.update import HandedUpdate
 
 _M = TypeVar("_M", bound=Message)
 Post = Callable[[Request], Awaitable[Response]]

@@ -23,18 +23,11 @@ from fedaggregator.requests.sites import SiteRequests
 from fedapi.wire import broker, statuses
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
+from fedapi.wire.orders import Download
 from fedapi.wire.queued import QueuedAnswer, QueuedRequest
-from fedapi.wire.site import (
-    Assignment,
-    Download,
-    EvaluationReport,
-    FailureReport,
-    HandedUpdate,
-    NextRequest,
-    Refusal,
-    UploadRequest,
-)
+from fedapi.wire.site import Assignment, EvaluationReport, FailureReport, NextRequest, Refusal, UploadRequest
 from fedapi.wire.tokens import site_token
+from fedapi.wire.update import HandedUpdate
 from fedcore.rounds.state import Phase
 from fedqueue import sealing
 from fedqueue.errors import MessageTooLargeError, QueueMissingError, QueueUnavailableError

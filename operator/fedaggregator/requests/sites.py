@@ -22,27 +22,21 @@ from fedaggregator.requests.smallmodel import SmallModel
 from fedapi.wire.attestation import Attestation, AttestationRequest
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.orders import Delta, Download, Encoded, EvaluateOrder, InlineUpload, Reference, TrainOrder
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import INLINE
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.site import (
     Assignment,
-    Delta,
-    Download,
-    Encoded,
-    EvaluateOrder,
     EvaluationReport,
     FailureReport,
-    HandedUpdate,
-    InlineUpload,
     NextRequest,
     Receipt,
-    Reference,
     Refusal,
-    TrainOrder,
     UploadGrant,
     UploadRequest,
 )
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.update import HandedUpdate
 from fedcore.rounds import admission, assignment, planning, secure, secureplan
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import Restarted

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import LIST_TYPE, Decimal, Labels, Part, Short, rule, rules
-from fedapi.wire.job import DEFAULT_MAX_SAMPLES, MAX_OVERRIDES, ClientCertificates, Policy
-from fedapi.wire.site import MAX_SAMPLES
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES, ClientCertificates, Policy
+from fedapi.wire.metrics import MAX_SAMPLES
+from fedapi.wire.training import MAX_OVERRIDES
 
 
 class Requirement(Part):

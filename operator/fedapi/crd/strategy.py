@@ -13,7 +13,7 @@ from fedapi.crd.fields import Decimal, Part, Short, immutable, rule, rules
 from fedapi.crd.serveroptimizers import FedAdagrad, FedAdam, FedAvgM, FedBuff, FedYogi
 from fedapi.crd.sitestrategies import SCAFFOLD, DiLoCo, FedProx, FedSGD
 from fedapi.wire.fewest import before_mixing, fewest
-from fedapi.wire.job import CUSTOM, SubModels
+from fedapi.wire.strategy import CUSTOM, SubModels
 
 
 def _own(name: str, field: str, example: str = "{}") -> dict[str, str]:

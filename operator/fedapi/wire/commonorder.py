@@ -7,12 +7,12 @@ of what has to be common is in the terms, which all keys and signatures are boun
 import hashlib
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import TrainingOverride, TrainingSettings
 from fedapi.wire.message import Message, Sha256
+from fedapi.wire.orders import TrainOrder
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secureround import Names, SecurePlan
-from fedapi.wire.site import TrainOrder
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.training import TrainingOverride, TrainingSettings
 
 
 class CommonOrder(Message):

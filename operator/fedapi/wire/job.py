@@ -5,7 +5,7 @@ round. Durations are seconds here and numbers are numbers: the API's strings end
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, field_serializer, field_validator
 
@@ -13,101 +13,16 @@ from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.message import Message, Natural
-from fedapi.wire.privacy import DPSGD, Privacy
+from fedapi.wire.privacy import Privacy
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.signature import SiteKey
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingOverride, TrainingSettings
 
-# In one job: with names of 63 letters, and none of them able to take part, the roster takes 930 kB of the 1 MiB that the
-# API server lets a ConfigMap hold, and the Role that names every site's Lease 800 kB of etcd's 1.5 MiB. See ADR 21.
-MAX_SITES = 10_000
-MAX_STRATA = 100  # in one job: so many fit beside the roster, and few digits beside each name
-MAX_OVERRIDES = 10
 Policy = Literal["All", "Random", "Stratified", "ResourceAware", "Fair", "Poisson"]  # of clients.policy
 ClientCertificates = Literal["Optional", "Required"]  # clients.certificates
-CUSTOM = "custom:"  # before the name of a strategy that is an entry point of an installed package
 DEFAULT_MAX_SAMPLES = 1_000_000_000  # clients.maxSamples: more than sites have, far less than a made-up number
-
-
-class OptimizerSettings(Message):
-    """The optimizer at the sites."""
-
-    name: Literal["SGD", "Adam", "AdamW"] = "SGD"
-    learning_rate: float = Field(0.01, gt=0)
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-
-class Method(Message):
-    """What a strategy asks of a training beside the optimizer's steps. Each part needs a feature (wire.protocol)."""
-
-    proximal: float | None = Field(
-        None, ge=0, description="mu: gradients are those of the loss and mu / 2 * |w - base|^2 (FedProx)."
-    )
-    full_gradient: bool = Field(
-        False, description="No step is made: the update is minus the gradient of the mean loss over all data (FedSGD)."
-    )
-    control_variates: int | None = Field(
-        None,
-        ge=1,
-        description="Gradients are corrected by the site's control variate and that of all sites (SCAFFOLD): the hub's "
-        "state is the sum of the sites' controls, and this is the number of sites that it is divided by.",
-    )
-    keep_optimizer: bool = Field(
-        False, description="The optimizer's state stays at the site from one of its updates to the next (DiLoCo)."
-    )
-    fragments: int | None = Field(
-        None,
-        ge=2,
-        exclude_if=lambda value: value is None,
-        description="So many parts of the model take turns (fedcore.tensors.fragments): the update is that of the round's, and "
-        "of the others the site goes on from its own values (DiLoCo).",
-    )
-
-
-Width = Annotated[
-    float | None,
-    Field(
-        gt=0,
-        lt=1,
-        exclude_if=lambda value: value is None,
-        description="The sub-model that a site trains, of those that the initial model names; absent: the whole model.",
-    ),
-]
-SubModels = Literal["Overlap", "ZeroPadding"]
-
-
-class TrainingSettings(Message):
-    """What a site does in a round; delivered with every plan."""
-
-    epochs: int | None = 1
-    local_steps: int | None = None
-    batch_size: int = Field(32, ge=1)
-    batch_per: Literal["Site", "Rank"] = "Site"
-    gradient_accumulation_steps: int = Field(1, ge=1)
-    mixed_precision: Literal["None", "BFloat16", "Float16"] = "None"
-    learning_rate_scaling: Literal["None", "Linear", "SquareRoot"] = "None"
-    warmup_steps: int = Field(0, ge=0)
-    checkpoint_every_s: float = Field(10.0, ge=0)
-    # Newer than version 0.1, whose trainers refuse orders with fields that they do not know: only said where it says more.
-    determinism: Literal["Strict", "Warn"] = Field("Strict", exclude_if=lambda value: value == "Strict")
-    optimizer: OptimizerSettings = OptimizerSettings()
-    exchange: tuple[str, ...] = Field(
-        (),
-        exclude_if=lambda value: not value,
-        description="Patterns of the tensors that travel; empty: all, but for frozen parameters.",
-    )
-    local_parameters: tuple[str, ...] = Field(
-        (), exclude_if=lambda value: not value, description="Patterns of the tensors that stay at the site."
-    )
-    method: Method | None = Field(
-        None, exclude_if=lambda value: value is None, description="Of the plan's strategy; absent: steps and no more."
-    )
-    model_width: Width = None
-    dp_sgd: DPSGD | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="As spec.privacy.dpSGD; absent: records are not hidden. Needs a feature (wire.protocol).",
-    )
 
 
 class StopRule(Message):
@@ -117,22 +32,6 @@ class StopRule(Message):
     goal: Literal["Maximize", "Minimize"] = "Maximize"
     target: float | None = None
     patience: int | None = None
-
-
-class TrainingOverride(Message):
-    """What some sites do otherwise than `training` says, as `clients.overrides` has it."""
-
-    batch_size: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    local_steps: int | None = Field(None, ge=1)
-    model_width: Width = None
-
-    def of(self, training: TrainingSettings) -> TrainingSettings:
-        """The settings of such a site. Epochs and steps exclude each other: who is given the one is not given the other."""
-        said = self.model_dump(exclude_none=True)
-        if self.epochs is not None or self.local_steps is not None:
-            said = {"epochs": None, "local_steps": None} | said
-        return training.model_copy(update=said)
 
 
 class EvaluationRequest(Message):
@@ -155,81 +54,6 @@ class EvaluationSettings(Message):
         1, ge=1, description="Held-out sites evaluate the model of every n-th round, and the last."
     )
     request: EvaluationRequest | None = Field(None, exclude_if=lambda value: value is None)
-
-
-class RosterEntry(Message):
-    """A site that belongs to the job. Not eligible: it takes no part in new rounds.
-
-    With reason Paused or NotReady it may end the round that it is in; any other says that its processes have ended.
-    """
-
-    name: str
-    eligible: bool = True
-    reason: str = ""
-    stratum: int | None = None  # which of the configuration's strata it is in
-    every_rounds: int = 1  # it takes part in at most every n-th round
-    override: int | None = None  # which of the configuration's overrides it trains by
-    held_out: bool = False  # it evaluates committed models and never trains: of jobs with `evaluation`
-
-    def coded(self) -> str | None:
-        """As the roster's map has it: None for nothing to say, else `reason|stratum|everyRounds|override|heldOut` as far as needed.
-
-        Few bytes, because 10,000 of them share a ConfigMap (ADR 21).
-        """
-        every = str(self.every_rounds) if self.every_rounds != 1 else ""
-        stratum, override = ("" if number is None else str(number) for number in (self.stratum, self.override))
-        facts = f"|{stratum}|{every}|{override}|{'1' if self.held_out else ''}".rstrip("|")
-        return None if self.eligible and not facts else self.reason + facts
-
-    @classmethod
-    def decoded(cls, name: str, code: str | None) -> Self:
-        """The inverse."""
-        if code is None:
-            return cls(name=name)
-        reason, *numbers = code.split("|")
-        stratum, every, override, held_out = (int(text) if text else None for text in (*numbers, "", "", "", "")[:4])
-        eligible = not reason and "|" in code
-        return cls(
-            name=name,
-            eligible=eligible,
-            reason=reason,
-            stratum=stratum,
-            every_rounds=1 if every is None else every,
-            override=override,
-            held_out=held_out is not None,
-        )
-
-
-class PreAggregation(Message):
-    """What is made of the updates before the strategy sees them: means over groups of them."""
-
-    name: Literal["NearestNeighbourMixing", "Bucketing"]
-    byzantine: int = Field(0, ge=0, description="Sites that may send anything; of NearestNeighbourMixing.")
-    bucket_size: int = Field(1, ge=1, description="Updates of a mean; of Bucketing.")
-
-
-class StrategySettings(Message):
-    """How updates become the next model: an entry of fedcore.strategies, and its numbers."""
-
-    name: str = "FedAvg"
-    parameters: dict[str, float] = {}
-    pre_aggregation: PreAggregation | None = Field(None, exclude_if=lambda value: value is None)
-    root: str = Field(
-        "",
-        exclude_if=lambda value: not value,
-        description="The client without whose update no round is made (FLTrust).",
-    )
-    sub_models: SubModels | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="How the mean is taken where some sites train sub-models; absent: none does.",
-    )
-    fragments: int | None = Field(
-        None,
-        ge=2,
-        exclude_if=lambda value: value is None,
-        description="So many parts of the model take turns: a round steps one of them (DiLoCo).",
-    )
 
 
 class RollbackTo(Message):

@@ -130,3 +130,6 @@ class ObjectRef(Message):
     key: str
     sha256: Sha256
     size: Natural
+
+
+Whole = Annotated[ObjectRef | None, Field(exclude_if=lambda value: value is None)]  # what others are whole with

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from fedapi.wire import statement
 from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import key_id
-from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, UpdateEnvelope, UpdateManifest
+from fedapi.wire.site import EvaluationReport, FailureReport
+from fedapi.wire.update import HandedUpdate, UpdateEnvelope, UpdateManifest
 
 Signable = TypeVar("Signable", UpdateEnvelope, HandedUpdate, EvaluationReport, FailureReport)
 

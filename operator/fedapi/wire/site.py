@@ -30,15 +30,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fedapi.wire import version1
-from fedapi.wire.ciphertext import Kem, Place
-from fedapi.wire.compression import Codec, Compression, Encoding
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import (
     MAX_EXACT,
-    MAX_INLINE_BYTES,
     Certificates,
-    Inline,
     Message,
     Name,
     Natural,
@@ -46,26 +40,15 @@ from fedapi.wire.message import (
     Record,
     Sha256,
 )
-from fedapi.wire.privacy import AskedNoise, SaidPrivacy
+from fedapi.wire.metrics import Metrics
+from fedapi.wire.orders import (
+    EvaluateOrder,
+    TrainOrder,
+)
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.secureround import Clipped, Masked, Masking
-from fedapi.wire.signature import SaidKeyId, SaidSignature, SignatureText
+from fedapi.wire.signature import SaidKeyId, SaidSignature
 
-MAX_METRICS = 32  # of one report
-MAX_METRIC_NAME = 63  # characters
-MAX_METRIC = 1e100  # size of a metric's value: sums of sites stay finite
-MAX_SAMPLES = 1 << 40  # of one site, whatever the job allows: sums of sites stay exact in JSON
-MAX_PAYLOADS = 8  # of one update
 MAX_FEATURES = 32  # of one trainer
-UPDATE = "update"  # the payload that every strategy has: local - base
-CONTROL = "control"  # change of the site's control variate, where training.method asks for it: in the hub state's form
-Metrics = Annotated[dict[str, float], Field(max_length=MAX_METRICS)]
-
-
-def payloads(training: TrainingSettings) -> frozenset[str]:
-    """Those of an update that was trained with these settings: all of them, and no other."""
-    controlled = training.method is not None and training.method.control_variates is not None
-    return frozenset({UPDATE, CONTROL}) if controlled else frozenset({UPDATE})
 
 
 class NextRequest(Message):
@@ -87,132 +70,6 @@ class NextRequest(Message):
         if not isinstance(protocol, int) or protocol <= PROTOCOL:
             return value
         return {name: said for name, said in value.items() if name in cls.model_fields}
-
-
-class Download(Message):
-    """An expiring URL for a file, with what its content must be."""
-
-    url: str
-    sha256: Sha256
-    size: int
-    expires_at: float
-    ca: Certificates = None
-    content: Inline | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="The file itself, where it is small; told to sites with the feature `inline`.",
-    )
-
-
-Initial = Annotated[
-    Download | None,
-    Field(
-        exclude_if=lambda value: value is None,
-        description="The initial model, which has the tensors that do not travel: to be kept, and put under `model`. Told in "
-        "jobs whose sites all have the feature `exchange`; without it `model` is whole, and all of it travels.",
-    ),
-]
-
-
-class InlineUpload(Message):
-    """How an update that is small enough is handed in without a grant."""
-
-    max_bytes: int = Field(ge=1, le=MAX_INLINE_BYTES, description="Of all payloads together; a larger one is put.")
-    key: str = Field(description="Of a payload's object, with `{sha256}` in the place of its digest.")
-
-    def object(self, sha256: str, size: int) -> ObjectRef:
-        """What the manifest says of a payload."""
-        return ObjectRef(key=self.key.replace("{sha256}", sha256), sha256=sha256, size=size)
-
-
-class Encrypt(Message):
-    """To whom an update is encrypted (wire.encryption): to the aggregator alone."""
-
-    kem: Kem = Field(description="How the key of an update is sealed.")
-    public_key: Inline
-
-
-class Encoded(Message):
-    """That a model comes encoded: what it decodes to is what a site evaluates, trains from, and computes its update against."""
-
-    encoding: Encoding
-    base_sha256: Sha256 = Field(
-        description="Of the committed model that it was made of: updates and evaluations name it."
-    )
-
-
-class Delta(Message):
-    """A shorter way to an order's model, for who has the one before: its values and those of `file`, decoded, are added."""
-
-    of_sha256: Sha256 = Field(description="Of that model before.")
-    encoding: Encoding
-    file: Download
-
-
-class Reference(Message):
-    """That an order's model is what sites have of a committed one, and that the next may come as a delta to it: it is kept."""
-
-    base_sha256: Sha256 = Field(description="Of that committed model: updates and evaluations name it.")
-    delta: Delta | None = Field(None, exclude_if=lambda value: value is None)
-
-
-class TrainOrder(Message):
-    """Take part in a round: start from `model`, which is also evaluated first when `evaluate` is set."""
-
-    round: int
-    attempt: int
-    model: Download
-    encoded: Encoded | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="How to read `model`; in jobs whose sites all have the feature `download`. Without it, it is the model.",
-    )
-    reference: Reference | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="In jobs whose sites all have the feature `delta`. Without it, `model` is the committed one.",
-    )
-    evaluate: bool = Field(description="Evaluate the model (of round - 1) on local test data before training.")
-    deadline: float = Field(description="Time at which the round closes, by the aggregator's clock.")
-    seed: int = Field(description="spec.seed; sites derive their own by wire.seeds.")
-    training: TrainingSettings
-    inline: InlineUpload | None = Field(
-        None, exclude_if=lambda value: value is None, description="Told to sites with the feature `inline`."
-    )
-    encryption: Encrypt | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="How the update must be encrypted; in jobs whose sites all have the feature `encryption`.",
-    )
-    compression: Compression | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="How the payload `update` must be encoded; in jobs whose sites all have the feature `compression`.",
-    )
-    site_noise: AskedNoise = None
-    hub_state: Download | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="What the strategy keeps at the hub, where training.method needs it: with control variates, from the "
-        "first committed round on.",
-    )
-    initial: Initial = None
-    secure: Masking = None
-
-    @property
-    def base_sha256(self) -> str:
-        """Digest of the committed model that the order is about."""
-        said = self.encoded or self.reference
-        return said.base_sha256 if said else self.model.sha256
-
-
-class EvaluateOrder(Message):
-    """Evaluate the model of `round` and train nothing."""
-
-    round: int
-    model: Download
-    training: TrainingSettings = Field(description="The same as in a round, for its batch size.")
-    initial: Initial = None
 
 
 class Assignment(Message):
@@ -257,96 +114,6 @@ class UploadGrant(Message):
     expires_at: float
     object: ObjectRef
     ca: Certificates = None
-
-
-class Payload(Message):
-    """One file of an update."""
-
-    codec: Codec = Field("None", description="By which the object is encoded: a file of tensors all the same.")
-    object: ObjectRef
-    encryption: Kem | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="By which the object is encrypted: what it is then lies in its chunks (wire.ciphertext).",
-    )
-    masked: Masked = False
-    clipped: Clipped = 0
-
-
-class UpdateManifest(Message):
-    """What an update is: files by name, and what is said of them. `canonical()` are the bytes that a signature signs.
-
-    They hold what the site said and no more: a field that a later version adds does not change them.
-    """
-
-    said_only: ClassVar[bool] = True
-
-    job_uid: Name
-    round: Natural
-    attempt: Natural
-    client: Name
-    base_sha256: Sha256 = Field(
-        description="Digest of the committed model that training started from, in the form in which the order brought it."
-    )
-    payloads: dict[str, Payload] = Field(
-        min_length=1, max_length=MAX_PAYLOADS, description="By name; `update` is local - base."
-    )
-    samples: Natural = Field(description="Training samples, at most clients.maxSamples: the update's weight.")
-    steps: Natural | None = Field(None, description="Optimizer steps; unknown from trainers of version 0.1.")
-    metrics: Metrics = {}
-    training_s: float = Field(ge=0, description="Seconds spent in training alone.")
-    nonce: str = Field(min_length=16, max_length=64, description="Same nonce: the same manifest sent again.")
-    privacy: SaidPrivacy = None
-
-    @property
-    def objects(self) -> tuple[ObjectRef, ...]:
-        """Its files, by name."""
-        return tuple(self.payloads[name].object for name in sorted(self.payloads))
-
-    def place(self, payload: str) -> Place:
-        """What a payload of it was made for."""
-        return Place(
-            job_uid=self.job_uid,
-            round=self.round,
-            attempt=self.attempt,
-            client=self.client,
-            base_sha256=self.base_sha256,
-            payload=payload,
-        )
-
-
-class UpdateEnvelope(Record):
-    """What is kept of an update. Once it is answered 200 it is durable and never trained again.
-
-    The signature is beside what it signs. The checksum is the hub's, a site sends none.
-    """
-
-    said_only: ClassVar[bool] = True
-
-    body: UpdateManifest
-    signature: SignatureText | None = Field(None, description="Of the site, over its statement (wire.statement).")
-    key_id: SaidKeyId = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _version_1(cls, value: Any) -> Any:
-        return version1.envelope(value) if isinstance(value, dict) else value
-
-
-class HandedUpdate(UpdateEnvelope):
-    """An update as it is handed in: small payloads are beside what is signed and kept, which has their digests."""
-
-    content: dict[str, Inline] = Field(
-        {},
-        max_length=MAX_PAYLOADS,
-        exclude_if=lambda value: not value,
-        description="Payloads that were not put, by name; TrainOrder.inline says how large they may be together.",
-    )
-
-    @property
-    def envelope(self) -> UpdateEnvelope:
-        """What is kept of it."""
-        return UpdateEnvelope(body=self.body, signature=self.signature, key_id=self.key_id)
 
 
 class EvaluationReport(Record):

@@ -6,8 +6,9 @@ Written by the aggregator, read by it on recovery and by fedstore's reader of hi
 from pydantic import Field
 
 from fedapi.wire.message import Record, Sha256
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.signature import SaidKeyId, SaidSignature
-from fedapi.wire.site import EvaluationReport, Metrics
+from fedapi.wire.site import EvaluationReport
 
 
 class SiteEvaluationRecord(Record):

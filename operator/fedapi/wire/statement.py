@@ -9,11 +9,12 @@ import json
 
 import rfc8785
 
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.message import Message, number
 from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import Signed
-from fedapi.wire.site import EvaluationReport, FailureReport, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import CommitRecord, Participant
+from fedapi.wire.site import EvaluationReport, FailureReport
+from fedapi.wire.update import UpdateEnvelope, UpdateManifest
 
 UPDATE, EVALUATION, FAILURE, SECURE = (
     f"fedloom.dev/signed-{kind}/v1" for kind in ("update", "evaluation", "failure", "secure-aggregation")

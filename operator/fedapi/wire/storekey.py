@@ -6,9 +6,9 @@ A key that is none of these is a foreign file (a README, what a file system leav
 import re
 from dataclasses import dataclass
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import SITE_EVALUATION, Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ rename, so that a file that is there is all there. Neither has a network for the
 
 from pydantic import Field
 
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message, Natural, Sha256
-from fedapi.wire.site import Metrics
+from fedapi.wire.metrics import Metrics
+from fedapi.wire.training import TrainingSettings
 
 REQUEST_FILE, ANSWER_FILE = "request.json", "evaluation.json"
 

@@ -7,8 +7,8 @@ that comes to nothing costs nothing. It is of one site: whatever the site's data
 import math
 from dataclasses import dataclass, replace
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.privacy import Charge, Mode, Privacy
-from fedapi.wire.store import CommitRecord
 from fedcore.privacy import gaussian
 from fedcore.privacy.distributed import concentrated
 from fedcore.privacy.matrix import Matrix

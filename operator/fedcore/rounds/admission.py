@@ -10,22 +10,13 @@ from fedapi.printable import fit_for_a_name
 from fedapi.wire.ciphertext import Kem, stored_bytes
 from fedapi.wire.compression import Compression, codec
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import (
-    CONTROL,
-    MAX_METRIC,
-    MAX_METRIC_NAME,
-    UPDATE,
-    EvaluationReport,
-    FailureReport,
-    Metrics,
-    Refusal,
-    UpdateManifest,
-    UploadRequest,
-    payloads,
-)
+from fedapi.wire.metrics import MAX_METRIC, MAX_METRIC_NAME, Metrics
+from fedapi.wire.site import EvaluationReport, FailureReport, Refusal, UploadRequest
+from fedapi.wire.update import CONTROL, UPDATE, UpdateManifest, payloads
 from fedcore.rounds import claims, evaluation_requests, heldout, secure, training, window
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.compatibility import COUNTS_STEPS
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 from fedcore.tensors.fragments import WHOLE, Turn
 
 EXTRA_BYTES = 1 << 20  # an update may have a longer header than its base (order of names, padding), not more tensors

@@ -7,12 +7,13 @@ are anomalous is decided in fedcore.anomalies.
 from dataclasses import replace
 
 from fedapi.wire.anomalies import Anomaly
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedcore.anomalies.judging import LEAST
 from fedcore.anomalies.record import Judged
 from fedcore.rounds import effort
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Judging
-from fedcore.rounds.state import Attempt, State
+from fedcore.rounds.state import State
 
 _LONGEST = 1024  # characters of a text in the status
 

@@ -5,9 +5,10 @@ Called by the long poll, which adds the URLs, and by the engine, which wakes the
 
 from typing import Literal
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedcore.rounds import evaluation_requests, heldout, window
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.attempt import Attempt
+from fedcore.rounds.state import Phase, State
 
 Kind = Literal["Train", "Evaluate", "Wait", "Drop", "Done"]
 

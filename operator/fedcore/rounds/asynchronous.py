@@ -8,8 +8,9 @@ it is in a model, no model comes of it, or a rollback makes it void. Which order
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import Buffered, CloseRecord, FailureRecord
+from fedapi.wire.commit import Buffered
+from fedapi.wire.store import CloseRecord, FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     claims,
     closing,
@@ -22,10 +23,11 @@ from fedcore.rounds import (
     signatures,
     window,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Forget, Withdraw, WriteClose, WriteFailure
 from fedcore.rounds.events import Accepted, Event, Folded, FoldFailed, SiteFailed, UpdatesDamaged
 from fedcore.rounds.machine import Step
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 
 
 def step(state: State, event: Event) -> Step:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from fedapi.wire import storekey
 from fedapi.wire.compression import Broadcast
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.seeds import derived
-from fedapi.wire.store import PlanRecord
 from fedcore.rounds.effects import Effect, Encode
 from fedcore.rounds.events import BroadcastLost, Encoded
-from fedcore.rounds.state import Outgoing, Phase, Sent, State
+from fedcore.rounds.outgoing import Outgoing, Sent
+from fedcore.rounds.state import Phase, State
 
 
 def wanted(state: State) -> Outgoing | None:

@@ -7,10 +7,13 @@ steps are bounded by what the plan lets so many samples make. Who relies on them
 
 from dataclasses import replace
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.site import MAX_SAMPLES, Refusal, UpdateManifest
-from fedcore.rounds.state import Site, State
+from fedapi.wire.site import Refusal
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import UpdateManifest
+from fedcore.rounds.sites import Site
+from fedcore.rounds.state import State
 
 JUMP = 10  # a site's samples change less from round to round, unless its data did
 

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.seeds import derived
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
+from fedapi.wire.store import CloseRecord, FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import UNJUDGED, Judged
 from fedcore.rounds import anomalies, distributed, effort, window
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
-from fedcore.rounds.state import Attempt, End, Phase, State
+from fedcore.rounds.state import End, Phase, State
 
 Verdict = Literal["Open", "Fold", "Fail"]
 # Why attempts fail.

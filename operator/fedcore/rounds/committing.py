@@ -5,10 +5,12 @@ from dataclasses import replace
 from functools import partial
 
 from fedapi.wire.anomalies import Undoing
+from fedapi.wire.commit import CommitRecord, Order, Participant, Rollback
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, UpdateManifest
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Order, Participant, PlanRecord, Rollback
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.store import EvaluationRecord
+from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.anomalies.record import Judged
 from fedcore.rounds import (
     anomalies,
@@ -23,10 +25,13 @@ from fedcore.rounds import (
     signatures,
     window,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Commit, Discard, Effect, WriteEvaluation
 from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
-from fedcore.rounds.state import Attempt, Closing, Contribution, Decided, End, Kept, Phase, State, Undone
+from fedcore.rounds.returns import Decided, Undone
+from fedcore.rounds.sites import Contribution
+from fedcore.rounds.state import Closing, End, Kept, Phase, State
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training

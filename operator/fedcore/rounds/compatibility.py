@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import JobConfig, Method, TrainingSettings
+from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import (
     COMPRESSION,
     CONTROL_VARIATES,
@@ -27,7 +28,7 @@ from fedapi.wire.protocol import (
     SITE_NOISE,
     SUB_MODELS,
 )
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.rounds import training
 
 Work = PlanRecord | JobConfig  # what says what a site is to do: in a round its plan

@@ -10,7 +10,8 @@ from fedapi.wire.privacy import Charge, Mechanism
 from fedapi.wire.secureround import SecurePlan
 from fedcore.privacy.account import Account
 from fedcore.privacy.distributed import concentrated
-from fedcore.rounds.state import Attempt, State
+from fedcore.rounds.attempt import Attempt
+from fedcore.rounds.state import State
 
 if TYPE_CHECKING:
     from fedcore.privacy.distributed.lattice import Lattice

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 from fedapi.wire.anomalies import AnomalySettings
 from fedapi.wire.ciphertext import Place
-from fedapi.wire.job import EvaluationRequest, RollbackTo, StrategySettings, TrainingSettings
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import EvaluationRequest, RollbackTo
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secureround import StepRecord
-from fedapi.wire.site import Payload, UpdateManifest
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, PlanRecord
-from fedcore.rounds.state import End, Outgoing
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import Payload, UpdateManifest
+from fedcore.rounds.outgoing import Outgoing
+from fedcore.rounds.state import End
 
 if TYPE_CHECKING:
     from fedcore.secagg.hub import HubState

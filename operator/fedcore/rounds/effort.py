@@ -8,8 +8,8 @@ not heard from since the plan is taken to have trained nothing. Nothing is decid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import participation
 
 

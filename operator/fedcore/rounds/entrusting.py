@@ -8,7 +8,8 @@ from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
 from fedapi.wire.storekey import EntrustedKey
 from fedcore.rounds import admission, window
-from fedcore.rounds.state import Contribution, State
+from fedcore.rounds.sites import Contribution
+from fedcore.rounds.state import State
 
 MODELS = 4  # a state may be so many times the model: residuals, controls, personal layers and moments of an optimizer
 EXTRA_BYTES = 1 << 20  # and names, padding and tags

@@ -11,7 +11,8 @@ from typing import Literal
 
 from fedapi.wire.job import StopRule
 from fedapi.wire.message import MAX_EXACT
-from fedapi.wire.site import MAX_METRICS, EvaluationReport, Metrics
+from fedapi.wire.metrics import MAX_METRICS, Metrics
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.store import EvaluationRecord
 from fedcore.rounds import heldout
 from fedcore.rounds.state import Score, State

@@ -6,16 +6,18 @@ Made by fedaggregator.engine, read by `machine.step`. Manifests and reports are 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.signature import Signed
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import UNJUDGED, Judged
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.state import Contribution, Outgoing
+from fedcore.rounds.outgoing import Outgoing
+from fedcore.rounds.sites import Contribution
 
 
 @dataclass(frozen=True)

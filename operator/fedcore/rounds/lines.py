@@ -6,7 +6,7 @@ Called by committing, evaluation, rollback and recovery, and by who reads the ch
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedcore.rounds.state import Kept, State
 
 

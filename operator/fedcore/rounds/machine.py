@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from fedapi.printable import visible
-from fedapi.wire.site import UpdateManifest
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     broadcasting,
     claims,
@@ -26,6 +26,7 @@ from fedcore.rounds import (
     signatures,
     undoing,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
     Accepted,
@@ -51,7 +52,7 @@ from fedcore.rounds.events import (
     Ticked,
     UpdatesDamaged,
 )
-from fedcore.rounds.state import Attempt, Measurement, Phase, State
+from fedcore.rounds.state import Measurement, Phase, State
 
 Step = tuple[State, tuple[Effect, ...]]
 _Found = Measured | Encoded | BroadcastLost | RoundFound | RoundLost | ModelFound | ModelLost

@@ -8,7 +8,7 @@ import hashlib
 import json
 
 from fedapi.wire.privacy import Mechanism
-from fedapi.wire.site import UPDATE
+from fedapi.wire.update import UPDATE
 from fedcore.rounds.effects import Fold
 
 

@@ -7,7 +7,7 @@ from the oldest on as they happen, and from the newest back when a job's history
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 
 RECENT = 3  # trainings of a site that are remembered
 USUAL = 20  # updates of a site that are remembered with their lengths: what is usual is their median

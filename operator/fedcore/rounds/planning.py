@@ -11,8 +11,9 @@ from dataclasses import replace
 from fedapi.duration import quorum_count
 from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
-from fedapi.wire.job import JobConfig, TrainingSettings
-from fedapi.wire.store import Acceptance, Overridden, PlanRecord, Selection
+from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import Acceptance, Overridden, PlanRecord, Selection
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import (
     broadcasting,
     budget,
@@ -25,8 +26,9 @@ from fedcore.rounds import (
     training,
     window,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WritePlan
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 from fedcore.selection import choice
 from fedcore.selection.candidates import Candidate
 from fedcore.strategies import table

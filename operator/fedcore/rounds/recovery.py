@@ -8,13 +8,16 @@ What of that is damaged is left out: what was not committed is decided, or sent,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.secureround import StepRecord
 from fedapi.wire.signature import Signed
-from fedapi.wire.site import EvaluationReport, UpdateManifest
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head, Participant, PlanRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     broadcasting,
     claims,
@@ -27,9 +30,11 @@ from fedcore.rounds import (
     planning,
     secureresuming,
 )
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Forget
 from fedcore.rounds.effort import Effort
-from fedcore.rounds.state import Attempt, Contribution, End, Kept, Phase, Score, Site, State
+from fedcore.rounds.sites import Contribution, Site
+from fedcore.rounds.state import End, Kept, Phase, Score, State
 
 Recovered = tuple[State, tuple[Effect, ...]]
 

@@ -6,10 +6,11 @@ Called by machine. The damaged updates count no longer and their sites are asked
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fedapi.wire.site import UpdateManifest
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import closing, planning
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Withdraw
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 
 UPDATE_DAMAGED = "UpdateDamaged"
 

@@ -7,8 +7,8 @@ the close record, if there is one; all others are in the buffer, or wait for the
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import Buffered
+from fedapi.wire.commit import Buffered
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import broadcasting, claims, closing, planning, window
 from fedcore.rounds.effects import Effect, Forget
 from fedcore.rounds.recovery import Log, Recovered, newest_plan

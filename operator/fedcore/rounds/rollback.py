@@ -8,12 +8,14 @@ comes to nothing: it has not failed.
 from dataclasses import replace
 
 from fedapi.wire.anomalies import Anomaly, Undoing
+from fedapi.wire.commit import CommitRecord, Rollback
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.store import CommitRecord, EvaluationRecord, Rollback
+from fedapi.wire.store import EvaluationRecord
 from fedcore.rounds import anomalies, budget, committing, effort, evaluation
 from fedcore.rounds.effects import Commit, Effect, FindRound, WriteEvaluation
 from fedcore.rounds.events import RoundFound, RoundLost
-from fedcore.rounds.state import Decided, Phase, Seeking, State
+from fedcore.rounds.returns import Decided, Seeking
+from fedcore.rounds.state import Phase, State
 
 _SHOWN = 20  # rounds in a message
 _MAKING = (Phase.OPENING, Phase.FOLDING)

@@ -8,7 +8,7 @@ Held by the state, so that no request and no event looks through all sites.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fedapi.wire.job import RosterEntry
+from fedapi.wire.roster import RosterEntry
 
 _KEEPS_PLACE = frozenset({"", "Paused", "NotReady"})  # why a site gets no new work, but may end what it has
 

@@ -12,13 +12,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord
-from fedapi.wire.site import UPDATE, Refusal, UpdateManifest
+from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord
+from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.rounds import claims, closing
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WriteClose, WriteStep
 from fedcore.rounds.events import Said
 from fedcore.rounds.exchange import Exchange
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 from fedcore.secagg.errors import AttemptFailedError, RefusedError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from fedapi.duration import quorum_count
 from fedapi.wire import commonorder
 from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import KEY
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecurePlan
 from fedapi.wire.signature import key_id
-from fedapi.wire.store import PlanRecord
 from fedcore.rounds import signatures
 from fedcore.rounds.effects import Effect, Measure
 from fedcore.rounds.exchange import Exchange

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fedapi.wire.secureround import Step, StepRecord
-from fedapi.wire.site import UPDATE
 from fedapi.wire.store import CloseRecord
+from fedapi.wire.update import UPDATE
 from fedcore.rounds import closing, secure
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.exchange import Exchange
-from fedcore.rounds.state import Attempt, Phase, State
+from fedcore.rounds.state import Phase, State
 
 
 def resumed(

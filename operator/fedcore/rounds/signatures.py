@@ -7,11 +7,11 @@ nothing. A key that is revoked, or not valid at that time, signs nothing new; wh
 from collections.abc import Mapping
 from dataclasses import replace
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.message import MAX_EXACT
 from fedapi.wire.protocol import KEY, SIGNATURES
 from fedapi.wire.signature import Signed, SiteKey
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import CommitRecord
 from fedcore.rounds import window
 from fedcore.rounds.events import Accepted
 from fedcore.rounds.state import State

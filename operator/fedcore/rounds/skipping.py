@@ -7,7 +7,7 @@ after 1, 2, 4 … seconds, at most the round's deadline; where a site is due tha
 
 from dataclasses import replace
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from fedcore.rounds import anomalies, budget, committing, evaluation
 from fedcore.rounds.effects import Commit, Effect, WriteEvaluation
 from fedcore.rounds.state import Skip, State

@@ -4,30 +4,30 @@ Read by every module of this package, by the HTTP routes (what to answer) and by
 All times are seconds since the epoch as the shell's clock gave them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property, lru_cache
 from typing import Literal
 
-from fedapi.wire.anomalies import Undoing
-from fedapi.wire.compression import Broadcast, Encoding
-from fedapi.wire.job import EvaluationRequest, JobConfig, RollbackTo
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import EvaluationRequest, JobConfig
 from fedapi.wire.layout import Layout
-from fedapi.wire.message import ObjectRef
-from fedapi.wire.privacy import RecordPrivacy
+from fedapi.wire.ledger import Anchor
+from fedapi.wire.metrics import Metrics
 from fedapi.wire.signature import Signed
-from fedapi.wire.site import UPDATE, EvaluationReport, Metrics, UpdateManifest
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import Anchor, CommitRecord, FailureRecord, Participant, PlanRecord
+from fedapi.wire.store import FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies import record
 from fedcore.anomalies.record import Record
 from fedcore.privacy.account import Account
-from fedcore.rounds.compatibility import Speech
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effort import Effort
-from fedcore.rounds.exchange import Exchange
-from fedcore.rounds.participation import NONE, Participation
+from fedcore.rounds.outgoing import Outgoing, Sent
+from fedcore.rounds.returns import Decided, Seeking, Undone
 from fedcore.rounds.roster import Roster
+from fedcore.rounds.sites import Site
 
 
 class Phase(Enum):
@@ -41,97 +41,7 @@ class Phase(Enum):
     FINISHED = "Finished"
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """A site's update in a commit."""
-
-    round: int
-    attempt: int
-    sha256: str | None  # of its payload `update`
-
-    @staticmethod
-    def of(commit: CommitRecord, participant: Participant) -> "Contribution":
-        """A participant's."""
-        order = participant.order or commit
-        return Contribution(order.round, order.attempt, participant.payloads.get(UPDATE))
-
-
-@dataclass(frozen=True)
-class Site:
-    """What is known of one site over all rounds."""
-
-    heard_at: float | None = None  # by this process
-    speech: Speech | None = None  # to this process
-    last_round: int = 0  # last round with an accepted update
-    samples: int = 0  # of its last accepted update
-    privacy: RecordPrivacy | None = None  # of all updates that have left the site: the most that one of them has said
-    part: Participation = NONE  # in committed rounds
-    committed: Contribution | None = None  # the last of them
-    failures: int = 0
-    message: str = ""  # of the last failure or warning
-    failed_round: int = 0  # round of the last failure
-
-    @property
-    def rounds(self) -> int:
-        """Accepted updates in committed rounds."""
-        return self.part.accepted
-
-
 _UNKNOWN = Site()
-
-
-@lru_cache(maxsize=4)
-def _as_set(names: tuple[str, ...]) -> frozenset[str]:
-    """Those of a plan: asked for with every update of its attempt."""
-    return frozenset(names)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt of the round under way."""
-
-    plan: PlanRecord
-    quorum: int  # updates needed
-    wanted: int  # updates that close it
-    grace_s: float | None
-    max_samples: int  # what one site may claim
-    deadline_at: float
-    max_staleness: int | None = None  # in asynchronous rounds: how many commits old an update's base may be
-    accepted: Mapping[str, UpdateManifest] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)  # site -> reason, this attempt
-    quorum_at: float | None = None
-    lost_s: float = 0.0  # trained in vain by sites that failed, began anew, or came too late
-    anew: Mapping[str, float] = field(default_factory=dict)  # sites that began anew, and when
-    closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
-    reopened: int = 0  # how often, by this process, because accepted updates were damaged
-    secure: Exchange | None = None  # where updates are masked
-
-    @cached_property
-    def pending(self) -> frozenset[str]:
-        """Selected sites that have neither delivered nor failed."""
-        return _as_set(self.plan.selected).difference(self.accepted, self.failed)
-
-    @property
-    def here(self) -> Collection[str]:
-        """Sites that have trained, as far as the close goes by them: with an update, or where it is masked an advertisement."""
-        return (
-            self.accepted.keys() if self.secure is None else self.secure.hub.advertisements.keys() - self.failed.keys()
-        )
-
-    def waits_for(self, client: str) -> bool:
-        """Whether a site has a part in it that is not over."""
-        if self.secure is None:
-            return client in self.pending
-        return client not in self.failed and self.secure.told(client) != "Over"
-
-    def enough(self, accepted: Collection[str]) -> bool:
-        """Whether these updates are a quorum; of a strategy that trusts one client, with that one's."""
-        root = self.plan.strategy.root
-        return len(accepted) >= self.quorum and (not root or root in accepted)
-
-    def selected(self, client: str) -> bool:
-        """Whether the plan names that site."""
-        return client in self.pending or client in self.accepted or client in self.failed
 
 
 @dataclass(frozen=True)
@@ -164,55 +74,6 @@ class Kept:
     def objects(self) -> tuple[str, ...]:
         """SHA-256 of all that one needs to go on from there."""
         return tuple(digest for digest in (self.model, self.hub_state, self.initial) if digest is not None)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A value of spec.rollbackTo, and what became of it."""
-
-    asked: RollbackTo
-    refused: str = ""  # why nothing was done
-    commit: int | None = None  # the round that did it, or that recorded the refusal; None: not recorded yet
-
-
-@dataclass(frozen=True)
-class Undone:
-    """An anomaly that rounds were to be undone for, and what became of it."""
-
-    undoing: Undoing
-    commit: int | None = None  # the round that records it, and did it where it is not refused; None: not recorded yet
-    at: float | None = None  # when that was
-
-
-@dataclass(frozen=True)
-class Seeking:
-    """A value of spec.rollbackTo, or what an anomaly asks for, that is being carried out."""
-
-    asked: RollbackTo
-    commit: CommitRecord | None = None  # of that round, once its model was seen whole; without who took part
-    made: Mapping[str, Contribution] = field(default_factory=dict)  # each site's last update in that model
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A committed model that is to be encoded for the way down: the same bytes whenever that is done."""
-
-    round: int  # the first whose sites get it
-    model: ObjectRef
-    encoding: Encoding
-    seed: int
-    reference: ObjectRef | None = None  # the model that sites have: its change since then is what is encoded
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What was made of a committed model."""
-
-    what: Outgoing
-    broadcast: (
-        Broadcast | None
-    )  # None: it goes as it is, since a delta is not smaller, or there is nothing to take it from
-    reference: ObjectRef | None = None  # what the delta makes
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 Called by planning, by compatibility (whether a site's trainer can do it), and by the engine.
 """
 
-from fedapi.wire.job import JobConfig, Method, TrainingSettings
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.strategies.table import UnknownStrategyError, rules
 
 

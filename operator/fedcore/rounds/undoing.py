@@ -15,7 +15,8 @@ from fedcore.anomalies.collapse import Collapse, Measure, Suspect
 from fedcore.rounds import evaluation, rollback
 from fedcore.rounds.effects import Effect, FindRound
 from fedcore.rounds.events import RoundFound, RoundLost
-from fedcore.rounds.state import Phase, Seeking, State, Undone
+from fedcore.rounds.returns import Seeking, Undone
+from fedcore.rounds.state import Phase, State
 
 _LONGEST = 900  # characters of a reason in a record
 _BETWEEN = (Phase.WAITING, Phase.EVALUATING)  # of rounds, and after the last

@@ -6,8 +6,8 @@ once: with an update that is in no model yet it waits, so that each of its order
 """
 
 from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.site import Refusal
-from fedapi.wire.store import PlanRecord
 from fedcore.rounds.effects import Unsettled
 from fedcore.rounds.state import Phase, State
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from fedapi.wire.anomalies import AnomalySettings, Fact
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.anomalies.judging import Measured, anomalous
 from fedcore.anomalies.lengths import Lengths
 from fedcore.secagg.errors import AttemptFailedError

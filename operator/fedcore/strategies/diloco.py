@@ -6,7 +6,7 @@ With fragments (Streaming DiLoCo, Douillard et al. 2025, arXiv:2501.18512, algor
 momentum of its own last step: v holds a number per item, of which a round changes those of its fragment.
 """
 
-from fedapi.wire.job import Method
+from fedapi.wire.training import Method
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Parameters, Strategy
 from fedcore.tensors.arithmetic import Array

@@ -8,7 +8,7 @@ the proximal term. Buffers and integers, which no step made, are averaged as in 
 
 from fractions import Fraction
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Cohort, Parameters, Strategy, Weights
 

@@ -3,7 +3,7 @@
 What holds them, mu / 2 * |w - base|^2 in each site's loss, is the trainer's part.
 """
 
-from fedapi.wire.job import Method
+from fedapi.wire.training import Method
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Parameters, Strategy
 

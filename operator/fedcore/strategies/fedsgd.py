@@ -4,7 +4,7 @@ The topology of a parameter server. A site's update is minus its gradient, so a 
 w <- w - rate * sum(n_k / n * gradient_k). Buffers come by a forward pass and are averaged as they are, by samples.
 """
 
-from fedapi.wire.job import Method
+from fedapi.wire.training import Method
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Parameters, Strategy
 from fedcore.tensors.arithmetic import Array

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fedapi.wire.job import PreAggregation
+from fedapi.wire.strategy import PreAggregation
 from fedcore.strategies.covered import Covered
 from fedcore.strategies.preaggregation import Groups
 from fedcore.strategies.strategy import Parameters, Strategy

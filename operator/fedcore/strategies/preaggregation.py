@@ -9,8 +9,8 @@ from typing import assert_never
 
 import numpy as np
 
-from fedapi.wire.job import PreAggregation
 from fedapi.wire.seeds import derived
+from fedapi.wire.strategy import PreAggregation
 from fedcore.strategies.geometry import nearest, squared_distances
 from fedcore.strategies.strategy import Cohort
 from fedcore.tensors.arithmetic import Array

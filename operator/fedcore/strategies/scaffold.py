@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fedapi.wire.job import Method
+from fedapi.wire.training import Method
 from fedcore.strategies import fedavg, fedsgd, uniform
 from fedcore.strategies.strategy import Parameters, Strategy
 from fedcore.tensors.arithmetic import Array

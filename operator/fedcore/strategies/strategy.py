@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fedapi.wire.job import Method, TrainingSettings
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.tensors import arithmetic, integers
 from fedcore.tensors.arithmetic import Accumulator, Array, Terms
 

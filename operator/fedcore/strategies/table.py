@@ -8,8 +8,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
-from fedapi.wire.job import CUSTOM, StrategySettings
 from fedapi.wire.message import UPGRADE
+from fedapi.wire.strategy import CUSTOM, StrategySettings
 from fedcore import strategies
 from fedcore.strategies import custom
 from fedcore.strategies.folding import Rules

@@ -1,6 +1,6 @@
 """Policy: can the job be acted on? The spec is readable, and selects sites, but no more than a job can have."""
 
-from fedapi.wire.job import MAX_SITES, MAX_STRATA
+from fedapi.wire.roster import MAX_SITES, MAX_STRATA
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.facts import Fact, clipped

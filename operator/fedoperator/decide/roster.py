@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fedapi.crd.clients import Override
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import JsonView
-from fedapi.wire.job import RosterEntry
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.signature import SiteKey
 from fedoperator.decide import early
 from fedoperator.decide.context import JobContext

@@ -8,7 +8,7 @@ from fedapi.crd.evaluation import EvaluationRequest
 from fedapi.crd.federatedjob import FederatedJobSpec
 from fedapi.crd.fields import find
 from fedapi.crd.flclient import FLClient, FLClientSpec
-from fedapi.wire.job import MAX_SITES
+from fedapi.wire.roster import MAX_SITES
 from fedoperator.decide.decision import Observed
 from fedoperator.decide.reasons import ClientCondition, Reason
 

@@ -6,7 +6,7 @@ number. A job of too many strata is not accepted; one that has started goes on, 
 
 from fedapi.crd.clients import Strata
 from fedapi.crd.flclient import FLClient
-from fedapi.wire.job import MAX_STRATA
+from fedapi.wire.roster import MAX_STRATA
 from fedoperator.decide.context import JobContext
 
 _NONE = "-"  # of a site that does not say

@@ -17,21 +17,12 @@ from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.duration import seconds
 from fedapi.jsonvalue import Json
-from fedapi.wire.job import (
-    EvaluationRequest,
-    EvaluationSettings,
-    JobConfig,
-    OptimizerSettings,
-    PreAggregation,
-    RollbackTo,
-    RosterEntry,
-    StopRule,
-    StrategySettings,
-    TrainingOverride,
-    TrainingSettings,
-)
+from fedapi.wire.job import EvaluationRequest, EvaluationSettings, JobConfig, RollbackTo, StopRule
 from fedapi.wire.privacy import DPSGD
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.signature import SiteKey
+from fedapi.wire.strategy import PreAggregation, StrategySettings
+from fedapi.wire.training import OptimizerSettings, TrainingOverride, TrainingSettings
 from fedoperator.desired import store_place
 from fedoperator.desired.identity import Identity
 

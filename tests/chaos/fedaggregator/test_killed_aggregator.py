@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from fedapi.outcome import Exit
-from fedapi.wire.site import UpdateEnvelope
+from fedapi.wire.update import UpdateEnvelope
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites, small_model
 from tests.waiting import PATIENCE_S, until
 

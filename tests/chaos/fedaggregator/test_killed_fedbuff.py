@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from tests.chaos.fedaggregator.restarted import run_killed
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, scripted_update
 from tests.waiting import PATIENCE_S, until

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedapi.wire.job import RollbackTo, StrategySettings
+from fedapi.wire.job import RollbackTo
+from fedapi.wire.strategy import StrategySettings
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, scripted_update
 from tests.waiting import PATIENCE_S, until
 

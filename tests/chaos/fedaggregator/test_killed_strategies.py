@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load
 
 from fedapi.wire.compression import Compression, codec
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.privacy import Privacy
+from fedapi.wire.strategy import StrategySettings
 from tests.chaos.fedaggregator.restarted import run_killed
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites
 from tests.unit.fedcore.compression.coding import file_of, sent

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedapi.wire import statement
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.signing import verifies
+from fedapi.wire.strategy import StrategySettings
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, until
 from tests.integration.fedaggregator.signing import SigningSite, key, public
 from tests.waiting import PATIENCE_S

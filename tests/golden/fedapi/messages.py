@@ -2,18 +2,12 @@
 
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
-from fedapi.wire.job import (
-    JobConfig,
-    Method,
-    OptimizerSettings,
-    RosterEntry,
-    StopRule,
-    StrategySettings,
-    TrainingSettings,
-)
+from fedapi.wire.job import JobConfig, StopRule
 from fedapi.wire.message import Message, ObjectRef
+from fedapi.wire.orders import Delta, Download, Encoded, Encrypt, EvaluateOrder, InlineUpload, Reference, TrainOrder
 from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secagg import (
     Advertisement,
     Consent,
@@ -28,25 +22,17 @@ from fedapi.wire.secagg import (
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.site import (
     Assignment,
-    Delta,
-    Download,
-    Encoded,
-    Encrypt,
-    EvaluateOrder,
     EvaluationReport,
     FailureReport,
-    HandedUpdate,
-    InlineUpload,
     NextRequest,
-    Payload,
     Receipt,
-    Reference,
     Refusal,
-    TrainOrder,
-    UpdateManifest,
     UploadGrant,
     UploadRequest,
 )
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import Method, OptimizerSettings, TrainingSettings
+from fedapi.wire.update import HandedUpdate, Payload, UpdateManifest
 
 A, B = "a" * 64, "b" * 64
 UID = "0b9ab7a2-6a3c-4b0e-9a5e-1f2d3c4b5a69"

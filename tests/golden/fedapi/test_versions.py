@@ -15,8 +15,9 @@ from fedaggregator.requests import parsing
 from fedapi.wire import version1
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
-from fedapi.wire.site import Assignment, HandedUpdate, NextRequest, Refusal
+from fedapi.wire.site import Assignment, NextRequest, Refusal
 from fedapi.wire.statuses import STATUS
+from fedapi.wire.update import HandedUpdate
 from fedtrainer.agent import answers
 from tests.golden.fedapi import released01
 from tests.golden.fedapi.messages import (

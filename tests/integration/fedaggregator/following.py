@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.orders import Download, TrainOrder
 from fedcore.compression import deltas
 from fedcore.tensors import tensorfile
 from tests.integration.fedaggregator.harness import Site, Tensors

@@ -28,27 +28,19 @@ from fedaggregator.errors import FatalError
 from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.ciphertext import Place
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.encryption import Recipient
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.job import JobConfig
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.seeds import derived
-from fedapi.wire.site import (
-    Assignment,
-    Download,
-    EvaluationReport,
-    FailureReport,
-    HandedUpdate,
-    NextRequest,
-    Payload,
-    TrainOrder,
-    UpdateManifest,
-    UploadGrant,
-    UploadRequest,
-)
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.site import Assignment, EvaluationReport, FailureReport, NextRequest, UploadGrant, UploadRequest
+from fedapi.wire.store import Head
 from fedapi.wire.tokens import init_token, site_token
+from fedapi.wire.update import HandedUpdate, Payload, UpdateManifest
 from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 from fedstore.opening import open_store

@@ -6,7 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedapi.wire.protocol import KEY, SIGNATURES
 from fedapi.wire.signature import SiteKey
 from fedapi.wire.signing import SigningKey, signed
-from fedapi.wire.site import Assignment, EvaluationReport, FailureReport, NextRequest, UpdateEnvelope
+from fedapi.wire.site import Assignment, EvaluationReport, FailureReport, NextRequest
+from fedapi.wire.update import UpdateEnvelope
 from tests.integration.fedaggregator.harness import ORDER_WITHIN_S, SPEAKS, JobFolder, Site
 
 

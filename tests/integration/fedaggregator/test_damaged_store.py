@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save
 
 from fedapi.outcome import Exit
-from fedapi.wire.job import RosterEntry, StopRule
+from fedapi.wire.job import StopRule
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.site import EvaluationReport
 from tests.integration.fedaggregator.harness import (
     PATIENCE_S,

@@ -5,7 +5,7 @@ import pytest
 
 from fedapi.crd.strategy import Strategy
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from tests.integration.fedaggregator.following import Following
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites, scripted_update
 from tests.integration.fedlocal.strategies import TABLE, fewest

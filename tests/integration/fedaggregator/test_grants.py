@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from safetensors.numpy import save
 
-from fedapi.wire.job import RosterEntry
+from fedapi.wire.roster import RosterEntry
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, small_model, until
 from tests.integration.fedaggregator.raw import connected
 

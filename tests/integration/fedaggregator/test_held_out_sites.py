@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedapi.wire.job import EvaluationSettings, RosterEntry
+from fedapi.wire.job import EvaluationSettings
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import EvaluationRecord

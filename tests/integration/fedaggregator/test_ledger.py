@@ -9,7 +9,8 @@ import pytest
 from fedaggregator.engine.salvage import repaired
 from fedapi.outcome import Exit
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.store import Anchor, Head
+from fedapi.wire.ledger import Anchor
+from fedapi.wire.store import Head
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger import entries, merkle, note, tiles
 from fedcore.ledger.note import Signer

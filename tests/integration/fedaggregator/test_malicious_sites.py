@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedapi.wire.anomalies import AnomalySettings, Readmission
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.seeds import derived
+from fedapi.wire.strategy import StrategySettings
 from tests.integration.fedaggregator.harness import (
     Aggregator,
     JobFolder,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 from safetensors.numpy import load, save
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import admission
 from tests.golden.fedapi import released01
 from tests.integration.fedaggregator.harness import (

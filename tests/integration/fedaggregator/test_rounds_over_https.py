@@ -13,8 +13,9 @@ import pytest
 from safetensors.numpy import save
 
 from fedapi.outcome import Exit
-from fedapi.wire.job import RosterEntry, StopRule
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.job import StopRule
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.roster import RosterEntry
 from tests.integration.fedaggregator.harness import (
     Aggregator,
     JobFolder,

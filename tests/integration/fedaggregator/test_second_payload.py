@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import NextRequest
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import admission
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, run_sites, scripted_update
 from tests.integration.fedaggregator.test_damaged_store import changed, finish, with_one_accepted

@@ -10,15 +10,8 @@ from safetensors.numpy import load, save
 from fedapi.wire import statement
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.signing import signed, verifies
-from fedapi.wire.site import (
-    EvaluationReport,
-    FailureReport,
-    HandedUpdate,
-    NextRequest,
-    Payload,
-    Refusal,
-    UpdateEnvelope,
-)
+from fedapi.wire.site import EvaluationReport, FailureReport, NextRequest, Refusal
+from fedapi.wire.update import HandedUpdate, Payload, UpdateEnvelope
 from tests.integration.fedaggregator.harness import (
     PATIENCE_S,
     SPEAKS,

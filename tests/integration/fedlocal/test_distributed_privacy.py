@@ -5,7 +5,7 @@ import json
 import numpy as np
 from safetensors.numpy import load
 
-from fedapi.wire.site import UpdateEnvelope
+from fedapi.wire.update import UpdateEnvelope
 from tests.integration.fedlocal.runs import Lab, job
 from tests.integration.fedlocal.test_secure_aggregation import commits, keyed, store_of
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
 from tests.integration.fedlocal.runs import Lab, finish, job, site
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from fedapi.wire.store import CloseRecord, CommitRecord, FailureRecord
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.store import CloseRecord, FailureRecord
 from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, site
 from tests.integration.fedlocal.test_site_keys import made_key
 from tests.waiting import until

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from fedapi.wire import statement
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.signing import SigningKey, verifies
-from fedapi.wire.store import CommitRecord
 from tests.integration.fedlocal.runs import JOB, Lab, job, site
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedapi import names
-from fedapi.wire.job import MAX_SITES, RosterEntry
+from fedapi.wire.roster import MAX_SITES, RosterEntry
 from fedoperator.cluster.connection import APPLY_PATCH
 from fedoperator.decide.reasons import Reason
 from fedoperator.desired import access

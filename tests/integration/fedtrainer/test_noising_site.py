@@ -9,9 +9,9 @@ from safetensors.numpy import load
 
 from fedapi import names
 from fedapi.outcome import Exit
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.compression import Compression
 from fedapi.wire.privacy import Privacy, PrivacyDemand
-from fedapi.wire.store import CommitRecord
 from fedstore import history
 from fedstore.opening import open_store
 from tests.integration.fedaggregator.harness import UID

@@ -20,8 +20,8 @@ from fedaggregator.__main__ import serve
 from fedaggregator.limits import Limits
 from fedaggregator.settings import Settings
 from fedapi import names
-from fedapi.wire.site import HandedUpdate, UpdateManifest
 from fedapi.wire.tokens import site_token
+from fedapi.wire.update import HandedUpdate, UpdateManifest
 from tests.integration.fedaggregator.harness import JOB_KEY, UID, JobFolder, Tensors, config, https
 from tests.integration.fedaggregator.harness import Site as Scripted
 from tests.integration.protocol.faults import Line

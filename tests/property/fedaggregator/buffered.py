@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from fedapi.wire.job import StrategySettings
-from fedapi.wire.site import Payload, UpdateManifest
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment
 from fedcore.rounds.events import SiteFailed
 from fedstore.errors import AlreadyExistsError

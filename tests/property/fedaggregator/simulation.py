@@ -9,9 +9,11 @@ from safetensors.numpy import save
 from fedaggregator.engine import records
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.payloads import Payloads
-from fedapi.wire.job import JobConfig, RosterEntry
-from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import JobConfig
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.site import EvaluationReport
+from fedapi.wire.update import Payload, UpdateEnvelope, UpdateManifest
 from fedcore.rounds import admission, modes
 from fedcore.rounds.effects import Encode, FindRound, Fold
 from fedcore.rounds.events import (

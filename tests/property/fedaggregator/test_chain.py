@@ -8,8 +8,9 @@ import rfc8785
 
 from fedaggregator.engine import salvage
 from fedaggregator.errors import TooOldError
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.message import Record
-from fedapi.wire.store import CloseRecord, CommitRecord, EvaluationRecord, FailureRecord, Head
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
 from tests.property.fedaggregator.simulation import UID, CrashingStore, Hub, job
 
 CLIENTS = ("a", "b")

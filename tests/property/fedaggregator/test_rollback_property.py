@@ -5,8 +5,10 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedapi.wire.job import RollbackTo, StrategySettings
-from fedcore.rounds.state import Contribution, Phase
+from fedapi.wire.job import RollbackTo
+from fedapi.wire.strategy import StrategySettings
+from fedcore.rounds.sites import Contribution
+from fedcore.rounds.state import Phase
 from tests.property.fedaggregator.simulation import Hub, job
 
 CLIENTS = ("a", "b", "c")

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedaggregator.engine import records
-from fedapi.wire.job import RosterEntry, TrainingOverride
-from fedapi.wire.store import Participant
+from fedapi.wire.commit import Participant
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.training import TrainingOverride
 from fedcore.rounds import participation, planning
 from fedcore.rounds.state import Phase
 from tests.property.fedaggregator.simulation import Hub, job

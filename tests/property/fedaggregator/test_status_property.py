@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from fedaggregator.status import status
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.printable import visible
-from fedapi.wire.site import MAX_METRIC, MAX_METRIC_NAME, MAX_SAMPLES, EvaluationReport
+from fedapi.wire.metrics import MAX_METRIC, MAX_METRIC_NAME, MAX_SAMPLES
+from fedapi.wire.site import EvaluationReport
 from fedcore.rounds import admission, machine
 from fedcore.rounds.events import Accepted, Evaluated, Refused, SiteFailed
 from fedcore.rounds.state import State

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedaggregator.engine.polls import Polls
-from fedapi.wire.job import JobConfig, RosterEntry, TrainingSettings
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, Payload, UpdateManifest
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.site import EvaluationReport
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment, machine
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import (

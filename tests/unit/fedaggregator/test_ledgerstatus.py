@@ -8,7 +8,7 @@ import pytest
 from fedaggregator import ledgerstatus
 from fedaggregator.errors import StatusUnavailableError
 from fedaggregator.ledgerstatus import Told
-from fedapi.wire.store import Anchor
+from fedapi.wire.ledger import Anchor
 
 ORIGIN, ROOT = "fedloom.dev/ledger/lab/job", "a" * 64
 SAID = {"ledger": {"size": 3, "root": ROOT, "publicKey": f"{ORIGIN}+id+key"}}

@@ -4,7 +4,7 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.crd.job_status import FederatedJobStatus
-from fedapi.wire.site import MAX_METRIC
+from fedapi.wire.metrics import MAX_METRIC
 from fedcore.rounds import committing, machine
 from fedcore.rounds.events import Heard, Refused
 from fedcore.rounds.participation import Participation

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedbackup.errors import BadRequestError, NotRestorableError, Reason
 from fedbackup.manifest import FORMAT, Signer
 from fedstore.memory import MemoryStore

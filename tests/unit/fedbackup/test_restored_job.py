@@ -3,8 +3,9 @@
 import pytest
 
 from fedaggregator.engine.salvage import repaired
-from fedapi.wire.job import RollbackTo, StrategySettings
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.layout import Layout
+from fedapi.wire.strategy import StrategySettings
 from fedbackup.freezing import Thaw
 from fedbackup.verify import Demand, Verifier
 from fedstore import history

@@ -4,9 +4,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedcli import bucketreader, evaluate
 from fedcli import cluster as clusters
 from fedcli.commands import app

@@ -14,10 +14,11 @@ import rfc8785
 from typer.testing import CliRunner
 
 from fedapi import names
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import Issue, IssueRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedcli import modelreader
 from fedcli.commands import app
 from fedcli.errors import ClusterError, CommandError

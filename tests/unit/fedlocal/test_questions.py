@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from fedapi import names
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import MAX_INLINE_BYTES
-from fedapi.wire.site import Assignment, Download, NextRequest, Refusal, TrainOrder
+from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.site import Assignment, NextRequest, Refusal
+from fedapi.wire.training import TrainingSettings
 from fedlocal.questions import Questions
 from fedtrainer.errors import AggregatorLostError, BadSettingsError, RefusedError
 

@@ -10,7 +10,7 @@ from fedapi import names
 from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient
 from fedapi.jsonvalue import Json, JsonView
-from fedapi.wire.job import MAX_SITES
+from fedapi.wire.roster import MAX_SITES
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.decision import Decision, Key, Observed, Settings
 from fedoperator.decide.facts import stamp

@@ -9,12 +9,14 @@ from safetensors.numpy import load
 from fedaggregator.engine import records
 from fedaggregator.engine.salvage import repaired
 from fedaggregator.errors import StoreDamagedError
-from fedapi.wire.job import StopRule, StrategySettings
+from fedapi.wire.commit import CommitRecord, Participant
+from fedapi.wire.job import StopRule
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, Payload, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import CommitRecord, Participant
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.store import Head as HeadRecord
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload, UpdateEnvelope, UpdateManifest
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Strategy
 from fedcore.strategies.table import STRATEGIES

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import EvaluationSettings, RosterEntry
+from fedapi.wire.job import EvaluationSettings
 from fedapi.wire.layout import Layout
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
-from fedapi.wire.store import PlanRecord
 from fedcli.history import as_csv, took_part
 from fedcli.volumerecords import VolumeRecords
 from fedcore.rounds.events import SiteEvaluated, Ticked

@@ -3,7 +3,7 @@
 import pytest
 
 from fedapi.wire.layout import Layout
-from fedapi.wire.store import LedgerRestart
+from fedapi.wire.ledger import LedgerRestart
 from fedcore.ledger.tiles import CHECKPOINT
 from fedstore import ledgerrestarts
 from fedstore.errors import StoreError

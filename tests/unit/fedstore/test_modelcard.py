@@ -6,11 +6,13 @@ from itertools import chain
 
 import pytest
 
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.job import EvaluationSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import Charge, MatrixFactorization, Privacy, RecordPrivacy
-from fedapi.wire.store import CommitRecord, Head, Participant, PlanRecord
+from fedapi.wire.store import Head
 from fedcli.volumerecords import VolumeRecords
 from fedstore import cardpage, history, modelcard
 from fedstore.disk import DiskStore

@@ -5,10 +5,11 @@ import hashlib
 import pytest
 
 from fedapi.wire import statement
+from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.signature import Signed
-from fedapi.wire.store import CommitRecord, Head, Participant
+from fedapi.wire.store import Head
 from fedstore import sitesignatures
 from fedstore.memory import MemoryStore
 from tests.integration.fedaggregator.signing import key, public

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedapi.wire.job import RollbackTo, RosterEntry
+from fedapi.wire.job import RollbackTo
+from fedapi.wire.roster import RosterEntry
 from fedcli.withdraw import report, rollback_id
 from fedcore.rounds.events import Ticked
 from fedcore.rounds.state import State

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from fedapi.https_server import HttpsServer
 from fedapi.wire import appraisal
 from fedapi.wire.attestation import Attestation, AttestationRequest, Demand, Statement, UpdateKeys
-from fedapi.wire.site import EvaluateOrder, TrainOrder
+from fedapi.wire.orders import EvaluateOrder, TrainOrder
 from fedtrainer.agent import answers
 from fedtrainer.agent.patience import Patience, RetryError, persist
 from fedtrainer.agent.trust import Trust

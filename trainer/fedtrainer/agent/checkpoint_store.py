@@ -32,7 +32,8 @@ from pathlib import Path
 
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Codec, codec
-from fedapi.wire.site import UPDATE, TrainOrder
+from fedapi.wire.orders import TrainOrder
+from fedapi.wire.update import UPDATE
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training import overwriting

@@ -16,12 +16,12 @@ from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
     FailureReport,
-    HandedUpdate,
     NextRequest,
     Receipt,
     UploadGrant,
     UploadRequest,
 )
+from fedapi.wire.update import HandedUpdate
 from fedtrainer.agent import answers
 from fedtrainer.agent.patience import Patience, RetryError, persist
 from fedtrainer.agent.signing import Signer

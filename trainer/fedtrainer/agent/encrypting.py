@@ -8,7 +8,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from fedapi.wire.ciphertext import Place
-from fedapi.wire.site import TrainOrder, payloads
+from fedapi.wire.orders import TrainOrder
+from fedapi.wire.update import payloads
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
 

@@ -6,7 +6,8 @@ How proof is asked for is in attesting.py, which is loaded where a site demands 
 from collections.abc import Callable
 
 from fedapi.outcome import reason
-from fedapi.wire.site import Assignment, EvaluateOrder, TrainOrder
+from fedapi.wire.orders import EvaluateOrder, TrainOrder
+from fedapi.wire.site import Assignment
 from fedtrainer.errors import NotAttestedError, TrainerError
 from fedtrainer.settings import TrainerSettings
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, HandedUpdate, Payload, TrainOrder, UpdateManifest, UploadRequest
+from fedapi.wire.orders import TrainOrder
+from fedapi.wire.site import UploadRequest
+from fedapi.wire.update import UPDATE, HandedUpdate, Payload, UpdateManifest
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import Finished
 from fedtrainer.agent.control import Control

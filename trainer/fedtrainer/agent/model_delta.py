@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from fedapi.wire.site import Delta, Download
+from fedapi.wire.orders import Delta, Download
 from fedcore.compression import deltas
 from fedcore.compression.codec import MalformedEncodingError
 from fedcore.tensors import tensorfile

@@ -9,7 +9,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from fedapi.wire.site import Download, EvaluateOrder, TrainOrder
+from fedapi.wire.orders import Download, EvaluateOrder, TrainOrder
 from fedtrainer.agent import changed_model, model_delta
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.changed_model import Earlier

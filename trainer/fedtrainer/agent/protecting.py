@@ -7,8 +7,9 @@ a record that is the site's own: whoever gives the orders may ask again and agai
 from functools import partial
 from pathlib import Path
 
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.privacy import SiteNoise
-from fedapi.wire.site import UPDATE, TrainOrder, payloads
+from fedapi.wire.update import UPDATE, payloads
 from fedtrainer.errors import NotPrivateError
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.releases import Context, Protection, Releases

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fedapi.wire.compression import Compression, Encoding
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.message import Message
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.errors import RingBrokenError
 from fedtrainer.ring.slot import Slot
 from fedtrainer.settings import TrainerSettings

@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fedapi.wire import commonorder
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
-from fedapi.wire.site import UPDATE, TrainOrder
+from fedapi.wire.update import UPDATE
 from fedcore.secagg import site, vector
 from fedcore.secagg.errors import RefusedError, SpentKeysError
 from fedcore.secagg.site import SiteState

@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 
 from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
-from fedapi.wire.site import TrainOrder
+from fedapi.wire.orders import TrainOrder
 from fedtrainer.errors import BadSettingsError, RejectedError
 from fedtrainer.training import durable
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from fedapi.wire.site import Assignment, TrainOrder
+from fedapi.wire.orders import TrainOrder
+from fedapi.wire.site import Assignment
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.errors import TrainerError

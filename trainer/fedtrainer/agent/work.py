@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING
 
 from fedapi.outcome import FATAL, reason
 from fedapi.wire.compression import codec
+from fedapi.wire.orders import Download, EvaluateOrder, TrainOrder
 from fedapi.wire.secureround import SecureOrder
-from fedapi.wire.site import (
-    UPDATE,
-    Assignment,
-    Download,
-    EvaluateOrder,
-    EvaluationReport,
-    FailureReport,
-    TrainOrder,
-)
+from fedapi.wire.site import Assignment, EvaluationReport, FailureReport
+from fedapi.wire.update import UPDATE
 from fedtrainer import termination
 from fedtrainer.agent import connecting, encrypting
 from fedtrainer.agent.bulk import Bulk

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.tensors import submodels
 from fedcore.tensors.submodels import WIDTHS, Widths
 from fedcore.tensors.tensorfile import KINDS

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.tensors.fragments import WHOLE, TooManyFragmentsError, Turn
 from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training import tensors

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import tensors

@@ -8,7 +8,7 @@ import torch
 
 from fedapi import names
 from fedapi.jsonvalue import JsonView
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.tensors.submodels import Shapes
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import entrypoint, exchange, seeding, state, submodels, tensors

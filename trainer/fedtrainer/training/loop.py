@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.errors import DroppedError
 from fedtrainer.ring import operations
 from fedtrainer.training import agreement, fit, shares

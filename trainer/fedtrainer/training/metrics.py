@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedapi.printable import fit_for_a_name
-from fedapi.wire.site import MAX_METRIC, MAX_METRIC_NAME, MAX_METRICS, MAX_SAMPLES
+from fedapi.wire.metrics import MAX_METRIC, MAX_METRIC_NAME, MAX_METRICS, MAX_SAMPLES
 from fedtrainer.errors import TaskInvalidError
 
 log = logging.getLogger(__name__)

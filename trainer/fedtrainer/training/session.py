@@ -19,9 +19,9 @@ import torch._dynamo  # every optimizer loads it at its first step; here it is n
 
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.compression import Compression, Encoding
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.seeds import derived
-from fedapi.wire.site import UPDATE
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import UPDATE
 from fedtrainer import termination
 from fedtrainer.errors import DivergedError, NotPrivateError, TaskInvalidError
 from fedtrainer.ring import operations

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fedapi.wire.job import OptimizerSettings, TrainingSettings
+from fedapi.wire.training import OptimizerSettings, TrainingSettings
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training import fit, shares
 from fedtrainer.training.batches import fitting, real_type, take

@@ -6,7 +6,7 @@ No torch at import: the process loads it after it has said hello to the aggregat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.training.context import Context, Site
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 

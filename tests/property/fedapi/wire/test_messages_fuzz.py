@@ -14,7 +14,7 @@ from fedapi.wire.attestation import Attestation
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
 from fedapi.wire.queued import QueuedAnswer, QueuedRequest
-from fedapi.wire.site import HandedUpdate
+from fedapi.wire.update import HandedUpdate
 from fedqueue import sealing
 from fedqueue.sealing import ForgedError, Seal
 from tests.golden.fedapi.messages import CONFIG, INLINE_TO_HUB, INLINE_TO_SITE, TO_HUB, TO_SITE

@@ -6,18 +6,14 @@ from pathlib import Path
 import pytest
 
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
+from fedapi.wire.ledger import LedgerRestart
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
-from fedapi.wire.site import EvaluationReport, UpdateEnvelope
-from fedapi.wire.store import (
-    CloseRecord,
-    CommitRecord,
-    EvaluationRecord,
-    FailureRecord,
-    Head,
-    LedgerRestart,
-    PlanRecord,
-)
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.site import EvaluationReport
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord, Head
+from fedapi.wire.update import UpdateEnvelope
 from tests.property.mutations import check
 
 STORES = Path(__file__).parents[3] / "golden" / "fedaggregator"

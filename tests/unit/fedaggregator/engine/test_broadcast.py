@@ -13,7 +13,7 @@ from fedaggregator.engine.decoding import Layout
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.compression import Encoding
-from fedcore.rounds.state import Outgoing
+from fedcore.rounds.outgoing import Outgoing
 from fedcore.tensors import arithmetic
 from fedstore.memory import MemoryStore
 from fedtrainer.errors import TaskInvalidError

@@ -10,8 +10,8 @@ from fedaggregator.engine import broadcast, deltas, tensorvalues
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.compression import Encoding
-from fedapi.wire.site import Delta, Download
-from fedcore.rounds.state import Outgoing
+from fedapi.wire.orders import Delta, Download
+from fedcore.rounds.outgoing import Outgoing
 from fedstore.memory import MemoryStore
 from fedtrainer.agent import model_delta
 from tests.unit.fedaggregator.engine.test_broadcast import tensors

@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
-from fedapi.wire.job import StrategySettings
-from fedapi.wire.site import Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload
 from fedcore.strategies.table import STRATEGIES
 from fedcore.tensors import kernels
 from fedstore.disk import DiskReader, DiskStore

@@ -9,7 +9,7 @@ from safetensors.numpy import load
 from fedaggregator.engine import folding
 from fedaggregator.engine.payloads import Payloads
 from fedapi.wire.privacy import Mechanism
-from fedapi.wire.site import UPDATE
+from fedapi.wire.update import UPDATE
 from tests.unit.fedaggregator.engine.test_unmasking import fold_of, summed
 from tests.unit.fedtrainer.agent.masked_round import LAYOUT, PARAMETERS, MaskedRound, refusal, tensors
 

@@ -11,7 +11,7 @@ from fedaggregator.engine.content import Asked
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.compression import Compression
-from fedapi.wire.site import Payload
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Term
 from fedstore.memory import MemoryStore
 from tests.unit.fedaggregator.engine.test_encrypted_fold import JOB_KEY, CountingStore, encrypted, fold

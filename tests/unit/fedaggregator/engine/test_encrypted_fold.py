@@ -10,7 +10,7 @@ from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.encryption import HubKey
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Fold, Term
 from fedstore.errors import StoreFailedError
 from fedstore.memory import MemoryStore

@@ -10,9 +10,9 @@ from fedaggregator.engine import folding
 from fedaggregator.engine.folding import fold
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.strategies.table import UnknownStrategyError, rules
 from fedcore.tensors import tensorfile

@@ -20,10 +20,13 @@ from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
-from fedapi.wire.job import RollbackTo, RosterEntry, TrainingOverride
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.site import HandedUpdate, Payload, Refusal, UpdateManifest
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.site import Refusal
+from fedapi.wire.training import TrainingOverride
+from fedapi.wire.update import HandedUpdate, Payload, UpdateManifest
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Discard, FindRound
 from fedcore.rounds.events import InitialModelFound, RoundLost, SiteFailed

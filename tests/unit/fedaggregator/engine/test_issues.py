@@ -10,9 +10,9 @@ from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.ports import Holder
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.issues import IssueRecord
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord
 from fedstore.memory import MemoryStore
 
 MODEL = ObjectRef(key="models/m", sha256="a" * 64, size=10)

@@ -11,10 +11,10 @@ from fedaggregator.engine.judging import judged
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.anomalies import AnomalySettings
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.rounds.effects import Fold, Judging, Term
 from fedstore.memory import MemoryStore
 

@@ -10,7 +10,7 @@ from fedaggregator.engine import blocks, folding, verified
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import DamagedError
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.tensors import kernels
 from fedstore.memory import MemoryStore

@@ -11,9 +11,11 @@ from fedaggregator.engine.ledger import Ledger
 from fedaggregator.errors import StoreDamagedError
 from fedapi.wire.anomalies import Undoing
 from fedapi.wire.attestation import Attestation
+from fedapi.wire.commit import Rollback
 from fedapi.wire.layout import Layout
+from fedapi.wire.ledger import Anchor
 from fedapi.wire.privacy import Charge
-from fedapi.wire.store import Anchor, Head, Rollback
+from fedapi.wire.store import Head
 from fedcore.ledger import tiles
 from fedcore.ledger.note import Signer
 from fedstore import ledgers

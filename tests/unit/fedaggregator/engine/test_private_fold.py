@@ -12,11 +12,11 @@ from fedaggregator.engine import private, spans
 from fedaggregator.engine.folding import fold
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import TooOldError
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Mechanism
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.privacy.noise import normals
 from fedcore.rounds.effects import Fold, Term
 from fedcore.tensors import tensorfile

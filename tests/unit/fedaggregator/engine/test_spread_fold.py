@@ -11,8 +11,8 @@ from fedaggregator.engine.content import Asked
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import DamagedError, RequestRefusedError
 from fedapi.wire.compression import Compression
-from fedapi.wire.job import StrategySettings
-from fedapi.wire.site import Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.tensors import submodels
 from fedcore.tensors.tensorfile import METADATA

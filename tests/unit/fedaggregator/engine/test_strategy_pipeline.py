@@ -11,10 +11,11 @@ from safetensors.numpy import load, save
 from fedaggregator.engine.folding import ModelNotFiniteError, fold
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
-from fedapi.wire.job import OptimizerSettings, StrategySettings, TrainingSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import OptimizerSettings, TrainingSettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.rounds.effects import Fold, Term
 from fedcore.strategies import fedavg
 from fedcore.strategies.strategy import Strategy

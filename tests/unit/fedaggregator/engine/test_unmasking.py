@@ -9,8 +9,8 @@ from safetensors.numpy import load
 from fedaggregator.engine import folding, unmasking
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
-from fedapi.wire.job import StrategySettings
-from fedapi.wire.site import UPDATE
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UPDATE
 from fedcore.rounds.effects import Fold, Term
 from fedcore.secagg.errors import AttemptFailedError
 from tests.unit.fedtrainer.agent.masked_round import LAYOUT, STEPS, MaskedRound, tensors

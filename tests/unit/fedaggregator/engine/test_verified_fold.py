@@ -12,10 +12,10 @@ from fedaggregator.engine import folding
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Payload
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload
 from fedcore.rounds.effects import Fold, Term
 from fedstore.memory import MemoryStore
 

@@ -14,7 +14,9 @@ from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Holder
 from fedaggregator.requests import parsing
 from fedapi import jsonlog, names
-from fedapi.wire.site import MAX_METRICS, MAX_PAYLOADS, EvaluationReport, FailureReport, HandedUpdate, NextRequest
+from fedapi.wire.metrics import MAX_METRICS
+from fedapi.wire.site import EvaluationReport, FailureReport, NextRequest
+from fedapi.wire.update import MAX_PAYLOADS, HandedUpdate
 
 
 class Connection:

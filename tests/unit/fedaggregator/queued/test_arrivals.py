@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from fedaggregator.queued.arrivals import LookedAt, keys
-from fedapi.wire.job import StrategySettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.location import S3
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds.state import Phase
 from fedstore.memory import MemoryStore
 

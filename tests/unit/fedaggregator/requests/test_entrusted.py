@@ -14,7 +14,7 @@ from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.requests.entrusted import EntrustedStates
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedcore.rounds import entrusting
-from fedcore.rounds.state import Contribution
+from fedcore.rounds.sites import Contribution
 from fedstore.memory import MemoryStore
 from tests.unit.fedcore.rounds.test_round_rules import accept, collecting
 

@@ -8,8 +8,9 @@ import pytest
 
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.requests.sites import SiteRequests
+from fedapi.wire.orders import Download
 from fedapi.wire.protocol import PROTOCOL
-from fedapi.wire.site import Download, NextRequest, UploadGrant, UploadRequest
+from fedapi.wire.site import NextRequest, UploadGrant, UploadRequest
 from fedcore.rounds.compatibility import Speech
 from fedstore.errors import StoreDeniedError
 from tests.unit.fedcore.rounds.test_round_rules import collecting

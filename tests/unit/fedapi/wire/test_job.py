@@ -1,6 +1,6 @@
 """What the aggregator's configuration and a site's orders say."""
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 
 # What version 0.1 put into an order's `training`. Its trainers, which user images pin, refuse orders that say more.
 KNOWN_TO_0_1 = {

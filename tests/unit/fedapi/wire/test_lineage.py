@@ -1,9 +1,10 @@
 """A history that was restored under another job: what its commits name is found in the new store, and nothing else moves."""
 
 from fedapi.wire import storekey
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 
 OLD = Layout("lab", "heart-disease", "0b5c1f9e-0000-4000-8000-000000000001")
 NEW = Layout("other", "heart", "0b5c1f9e-0000-4000-8000-000000000002")

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedapi.wire.message import DamagedRecordError, ObjectRef
-from fedapi.wire.site import MAX_METRIC, EvaluationReport
+from fedapi.wire.metrics import MAX_METRIC
+from fedapi.wire.site import EvaluationReport
 
 
 def test_canonical_bytes_do_not_depend_on_field_order():

@@ -9,12 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedapi.wire import statement
+from fedapi.wire.commit import CommitRecord, Order, Participant
 from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.signature import SiteKey, key_id
 from fedapi.wire.signing import SigningKey, UnusableKeyError, signed, verifies
-from fedapi.wire.site import EvaluationReport, FailureReport, HandedUpdate, Payload, UpdateEnvelope, UpdateManifest
-from fedapi.wire.store import CommitRecord, Order, Participant
+from fedapi.wire.site import EvaluationReport, FailureReport
+from fedapi.wire.update import HandedUpdate, Payload, UpdateEnvelope, UpdateManifest
 
 A, B = "a" * 64, "b" * 64
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.privacy import Charge, MatrixFactorization, Mechanism, Privacy
-from fedapi.wire.store import CommitRecord
 from fedcore.privacy import correlated
 from fedcore.privacy.account import Account
 from fedcore.privacy.correlated import Place

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedapi.wire.job import JobConfig, RosterEntry
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.secureround import SecureSaid, SecureSettings, StepRecord
 from fedapi.wire.signature import SiteKey
-from fedapi.wire.site import Payload, UpdateManifest
-from fedapi.wire.store import CloseRecord, CommitRecord, FailureRecord, Head, PlanRecord
+from fedapi.wire.store import CloseRecord, FailureRecord, Head
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment, machine, recovery, secure, secureplan
 from fedcore.rounds.effects import Commit, Fold, Measure, WriteClose, WriteFailure, WritePlan, WriteStep
 from fedcore.rounds.events import Accepted, Event, Folded, Heard, InitialModelFound, Measured, Said, SiteFailed, Ticked

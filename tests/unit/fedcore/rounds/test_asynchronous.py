@@ -6,8 +6,8 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.job import RollbackTo
-from fedapi.wire.site import UpdateEnvelope
 from fedapi.wire.storekey import EntrustedKey
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import assignment, entrusting
 from fedcore.rounds.effects import Discard, Fold, Forget, WriteClose, WriteFailure
 from fedcore.rounds.events import Accepted, FoldFailed, Ticked, UpdatesDamaged

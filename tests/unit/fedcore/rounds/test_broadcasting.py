@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import RollbackTo, StrategySettings
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import DELTA, DOWNLOAD, FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.store import Head
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import admission, broadcasting, modes, recovery
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import Commit, Discard, Encode, Fold, WritePlan

@@ -6,9 +6,10 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.compression import Compression
-from fedapi.wire.job import Method, StrategySettings, TrainingSettings
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import COMPRESSION, ENCRYPTION, FEATURES, FRAGMENTS, OLDEST_AT_SITE, PROTOCOL
-from fedapi.wire.store import PlanRecord
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.rounds import admission, assignment, machine, planning
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import WriteFailure, WritePlan

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.job import RollbackTo
 from fedapi.wire.privacy import MatrixFactorization, Privacy
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedcore.privacy.factorization import sensitivity_squared
 from fedcore.rounds import machine, noisekeys, recovery
 from fedcore.rounds.effects import Commit, Fold

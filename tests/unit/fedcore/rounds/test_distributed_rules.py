@@ -3,8 +3,9 @@
 import pytest
 
 from fedaggregator.status import status
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import Privacy
-from fedapi.wire.store import FailureRecord, PlanRecord
+from fedapi.wire.store import FailureRecord
 from fedcore.privacy import gaussian
 from fedcore.privacy.distributed import concentrated
 from fedcore.privacy.distributed.lattice import Lattice

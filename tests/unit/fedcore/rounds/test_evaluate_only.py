@@ -4,8 +4,9 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.wire.compression import Encoding
-from fedapi.wire.job import RosterEntry, StrategySettings
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.store import Head
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import assignment, machine, modes, recovery
 from fedcore.rounds.effects import Commit, Finish, WriteEvaluation
 from fedcore.rounds.events import Configured, Heard, InitialModelFound, SiteFailed, Ticked

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fedaggregator.status import status
-from fedapi.wire.job import EvaluationRequest, EvaluationSettings, RosterEntry
+from fedapi.wire.job import EvaluationRequest, EvaluationSettings
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedcore.rounds import admission, assignment, committing, evaluation_requests, machine

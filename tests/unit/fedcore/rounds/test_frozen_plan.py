@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.compression import Compression
-from fedapi.wire.job import JobConfig, StrategySettings
-from fedapi.wire.site import UpdateEnvelope
-from fedapi.wire.store import CloseRecord, CommitRecord, Head, PlanRecord
+from fedapi.wire.job import JobConfig
+from fedapi.wire.plan import PlanRecord
+from fedapi.wire.store import CloseRecord, Head
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import admission, recovery
 from fedcore.rounds.recovery import Log
 from tests.unit.fedcore.rounds.test_round_rules import A, B, accept, collecting, manifest

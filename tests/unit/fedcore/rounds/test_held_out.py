@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 
 from fedaggregator.status import status
-from fedapi.wire.job import EvaluationSettings, Method, RosterEntry, StrategySettings
+from fedapi.wire.job import EvaluationSettings
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import Head
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import Method
 from fedcore.rounds import admission, assignment, heldout, machine, recovery, training
 from fedcore.rounds.effects import Commit, Finish, WriteEvaluation, WritePlan
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound, SiteEvaluated, SiteFailed, Ticked

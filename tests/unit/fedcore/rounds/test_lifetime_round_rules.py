@@ -4,7 +4,7 @@ import pytest
 
 from fedaggregator.status import status
 from fedapi.crd.job_status import MAX_LISTED, MAX_SELECTED, FederatedJobStatus
-from fedapi.wire.job import RosterEntry
+from fedapi.wire.roster import RosterEntry
 from fedcore.rounds import machine, planning, recovery
 from fedcore.rounds.effects import Commit, Discard, Finish, WriteFailure, WritePlan
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound, Ticked

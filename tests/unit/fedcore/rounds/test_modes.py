@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import closing, modes
 from fedcore.rounds.effects import Fold, WriteClose
 from fedcore.rounds.events import Accepted

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from fedapi.wire.job import RosterEntry, TrainingOverride, TrainingSettings
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.store import Head
+from fedapi.wire.training import TrainingOverride, TrainingSettings
 from fedcore.rounds import assignment, machine, planning, recovery
 from fedcore.rounds.effects import Commit, Discard, Fold, WriteClose, WriteFailure, WritePlan
 from fedcore.rounds.events import Folded, Ticked

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fedapi.wire.job import RollbackTo, StrategySettings, TrainingSettings
+from fedapi.wire.job import RollbackTo
 from fedapi.wire.protocol import EXCHANGE, FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import initial, machine
 from fedcore.rounds.compatibility import Speech, misfit
 from fedcore.rounds.effects import Commit, Discard

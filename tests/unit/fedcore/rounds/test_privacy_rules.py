@@ -5,8 +5,9 @@ import math
 import pytest
 
 from fedaggregator.status import status
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.privacy import AdaptiveClipping, Charge, Privacy
-from fedapi.wire.store import CommitRecord, Head
+from fedapi.wire.store import Head
 from fedcore.privacy.account import Account
 from fedcore.privacy.gaussian import epsilon_of
 from fedcore.rounds import machine, recovery

@@ -3,10 +3,10 @@
 import pytest
 
 from fedaggregator.status import status
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import DP_SGD, FEATURES, PROTOCOL
 from fedapi.wire.store import Head
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import admission, claims, compatibility, machine, recovery
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Commit, WriteFailure

@@ -11,7 +11,8 @@ from fedcore.rounds import assignment, evaluation, lines, machine, recovery
 from fedcore.rounds.effects import Commit, Discard, FindRound, Finish, WriteEvaluation, WritePlan
 from fedcore.rounds.events import Configured, Evaluated, Folded, Heard, RoundFound, RoundLost, Ticked
 from fedcore.rounds.recovery import Log
-from fedcore.rounds.state import Contribution, Kept, Phase, State
+from fedcore.rounds.sites import Contribution
+from fedcore.rounds.state import Kept, Phase, State
 from tests.unit.fedcore.rounds.test_round_rules import accept, collecting, config, kinds, ref
 
 TO_1 = RollbackTo(round=1)

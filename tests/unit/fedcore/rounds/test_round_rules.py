@@ -8,10 +8,13 @@ from fedaggregator.engine import folding
 from fedaggregator.engine.payloads import Payloads
 from fedapi import outcome
 from fedapi.crd.federatedjob import Strategy
-from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, RosterEntry, StopRule, StrategySettings
+from fedapi.wire.commit import CommitRecord
+from fedapi.wire.job import DEFAULT_MAX_SAMPLES, JobConfig, StopRule
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import EvaluationReport, Payload, UpdateManifest, UploadRequest
-from fedapi.wire.store import CommitRecord
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.site import EvaluationReport, UploadRequest
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import admission, assignment, closing, evaluation, machine, planning
 from fedcore.rounds.effects import Commit, Discard, Finish, Fold, WriteClose, WriteEvaluation, WriteFailure, WritePlan
 from fedcore.rounds.events import (

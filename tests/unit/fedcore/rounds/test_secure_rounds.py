@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import FEATURES, PROTOCOL
 from fedapi.wire.secagg import Opening
 from fedapi.wire.secureround import StepRecord
-from fedapi.wire.site import UpdateManifest
-from fedapi.wire.store import CloseRecord, FailureRecord, PlanRecord
+from fedapi.wire.store import CloseRecord, FailureRecord
+from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import admission, assignment, planning, secureplan
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import Accepted, Configured, Heard, Restarted, UpdatesDamaged

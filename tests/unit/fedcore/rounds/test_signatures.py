@@ -9,7 +9,7 @@ from fedapi.wire import statement
 from fedapi.wire.protocol import FEATURES, KEY, PROTOCOL, SIGNATURES
 from fedapi.wire.signature import SiteKey
 from fedapi.wire.signing import SigningKey, signed
-from fedapi.wire.site import UpdateEnvelope
+from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import machine, planning, signatures
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import Accepted, Configured, Folded, Heard

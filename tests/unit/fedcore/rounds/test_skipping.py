@@ -3,7 +3,8 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from fedapi.wire.job import RosterEntry, StrategySettings
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import machine, skipping
 from fedcore.rounds.effects import Commit, Discard, Finish, WriteEvaluation, WritePlan
 from fedcore.rounds.events import Configured, Folded, Heard, InitialModelFound, Ticked

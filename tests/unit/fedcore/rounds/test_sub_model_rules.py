@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fedapi.wire.job import RosterEntry, TrainingOverride
+from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL, SUB_MODELS
-from fedapi.wire.store import CloseRecord, Head, PlanRecord
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.store import CloseRecord, Head
+from fedapi.wire.training import TrainingOverride
 from fedcore.rounds import admission, initial, machine, planning, recovery
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.effects import Fold

@@ -16,7 +16,8 @@ from fedcore.rounds.closing import QUORUM_NOT_REACHED
 from fedcore.rounds.effects import Commit, FindRound, Finish, WriteEvaluation, WritePlan
 from fedcore.rounds.events import Configured, Evaluated, Folded, FoldFailed, RoundFound, RoundLost, Ticked
 from fedcore.rounds.recovery import Log
-from fedcore.rounds.state import Phase, Undone
+from fedcore.rounds.returns import Undone
+from fedcore.rounds.state import Phase
 from tests.unit.fedcore.rounds import test_round_rules as rules
 from tests.unit.fedcore.rounds.test_anomalous_updates import SITES, anomaly
 

@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from fedapi.wire.job import RosterEntry, StopRule, StrategySettings, TrainingSettings
+from fedapi.wire.job import StopRule
+from fedapi.wire.plan import Overridden
+from fedapi.wire.roster import RosterEntry
 from fedapi.wire.site import EvaluationReport
-from fedapi.wire.store import Head, Overridden
+from fedapi.wire.store import Head
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import admission, claims, evaluation, machine, recovery
 from fedcore.rounds.effects import Commit, WriteFailure, WritePlan
 from fedcore.rounds.events import Configured, Evaluated, Folded, FoldFailed, UpdatesDamaged

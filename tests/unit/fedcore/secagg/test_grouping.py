@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedapi.wire.anomalies import AnomalySettings
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.anomalies.lengths import Lengths
 from fedcore.secagg import grouping
 from fedcore.secagg.errors import AttemptFailedError

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fedapi.wire.job import PreAggregation, StrategySettings, TrainingSettings
+from fedapi.wire.strategy import PreAggregation, StrategySettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.strategies.folding import folded
 from fedcore.strategies.strategy import Cohort, Update
 from fedcore.strategies.table import rules

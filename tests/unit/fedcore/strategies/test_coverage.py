@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedapi.crd.submodels import ITEMWISE
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.strategies import coverage
 from fedcore.strategies.folding import folded
 from fedcore.strategies.strategy import Cohort, Update

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load
 
 from fedapi.crd.strategy import Strategy as Spec
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds.events import FoldFailed
 from fedcore.strategies import custom, fedavg, median
 from fedcore.strategies.strategy import Strategy, StrategyFailedError

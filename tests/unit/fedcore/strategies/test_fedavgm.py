@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load
 
 from fedapi.crd.strategy import Strategy
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.strategies.fedavgm import optimize
 from tests.property.fedaggregator.simulation import CrashingStore, Hub, job, update_of
 

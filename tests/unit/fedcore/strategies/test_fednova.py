@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedapi.wire.job import OptimizerSettings, TrainingSettings
+from fedapi.wire.training import OptimizerSettings, TrainingSettings
 from fedcore.strategies.fednova import reach
 from tests.unit.fedcore.strategies.aggregated import Round, aggregated
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fedapi.wire.job import RosterEntry, StrategySettings
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.strategy import StrategySettings
 from fedcore.rounds import closing, machine
 from fedcore.rounds.effects import WriteClose, WriteFailure
 from fedcore.rounds.events import Heard, InitialModelFound, SiteFailed, Ticked

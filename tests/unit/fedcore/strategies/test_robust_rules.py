@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fedapi.wire.job import StrategySettings
+from fedapi.wire.strategy import StrategySettings
 from fedcore.strategies import table
 from fedcore.strategies.weighing import TooFewUpdatesError
 from tests.unit.fedcore.strategies.aggregated import Round, aggregated

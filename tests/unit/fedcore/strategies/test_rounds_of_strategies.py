@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedapi.wire.job import StrategySettings, TrainingSettings
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
 from tests.property.fedaggregator.simulation import CrashingStore, Hub, job
 
 SITES, ROUNDS = tuple("abcdefg"), 3

@@ -8,7 +8,9 @@ import pytest
 from fedapi import names, outcome
 from fedapi.crd.fields import Decimal, Part
 from fedapi.crd.strategy import Strategy
-from fedapi.wire.job import MAX_OVERRIDES, MAX_STRATA, JobConfig, RosterEntry
+from fedapi.wire.job import JobConfig
+from fedapi.wire.roster import MAX_STRATA, RosterEntry
+from fedapi.wire.training import MAX_OVERRIDES
 from fedoperator.decide.reasons import Reason
 from fedoperator.desired import config
 from fedoperator.desired.config import config_map, job_config

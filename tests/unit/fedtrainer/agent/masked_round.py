@@ -8,13 +8,15 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire import commonorder
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.signing import SigningKey
-from fedapi.wire.site import UPDATE, Download, Receipt, TrainOrder, UpdateManifest, UploadGrant
+from fedapi.wire.site import Receipt, UploadGrant
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.secagg import hub
 from fedcore.secagg.hub import HubState
 from fedstore.memory import MemoryStore

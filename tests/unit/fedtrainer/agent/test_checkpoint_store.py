@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedapi.wire.job import TrainingSettings
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.agent import checkpoint_store
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder
 from fedtrainer.settings import TrainerSettings

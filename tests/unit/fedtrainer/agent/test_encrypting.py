@@ -7,8 +7,8 @@ import pytest
 
 from fedapi.wire.ciphertext import CiphertextError
 from fedapi.wire.encryption import HubKey
-from fedapi.wire.job import TrainingSettings
-from fedapi.wire.site import Download, Encrypt, TrainOrder
+from fedapi.wire.orders import Download, Encrypt, TrainOrder
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.agent.encrypting import encryption
 from fedtrainer.errors import BadSettingsError
 from tests.unit.fedapi.wire.test_encryption import JOB_KEY, PLACE, decrypted

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedapi.wire.job import Method, TrainingSettings
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.training import Method, TrainingSettings
 from fedtrainer.agent.models import Models
 from fedtrainer.errors import LinkExpiredError
 from tests.unit.fedtrainer.agent.test_changed_model import file_of, tensors

@@ -12,7 +12,8 @@ import pytest
 
 from fedapi import names
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import Download, UploadGrant
+from fedapi.wire.orders import Download
+from fedapi.wire.site import UploadGrant
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.patience import Patience, RetryError
 from fedtrainer.agent.stream import Stream

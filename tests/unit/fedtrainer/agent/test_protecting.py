@@ -2,9 +2,9 @@
 
 import pytest
 
-from fedapi.wire.job import Method, TrainingSettings
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.privacy import PrivacyDemand, SiteNoise
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.training import Method, TrainingSettings
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
 from fedtrainer.errors import NotPrivateError, SiteStateError

@@ -7,11 +7,12 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from fedapi.wire.job import OptimizerSettings, TrainingOverride
+from fedapi.wire.orders import Reference
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secagg import SurvivorSet
 from fedapi.wire.signing import SigningKey
-from fedapi.wire.site import UPDATE, Reference
+from fedapi.wire.training import OptimizerSettings, TrainingOverride
+from fedapi.wire.update import UPDATE
 from fedcore.secagg import hub
 from fedcore.secagg.site import SiteState
 from fedtrainer.agent import securing

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureOrder
-from fedapi.wire.site import Download, TrainOrder
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.agent.securing_record import LEFT, UNMASKED, MaskedRounds
 from fedtrainer.errors import BadSettingsError, RejectedError
 

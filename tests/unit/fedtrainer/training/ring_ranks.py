@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedapi.wire.job import TrainingSettings
-from fedapi.wire.site import UPDATE
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import UPDATE
 from fedtrainer import termination
 from fedtrainer.errors import RingBrokenError, SkipError, StopError, Terminated
 from fedtrainer.ring import operations

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Site, Task
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.initial import write_initial_model

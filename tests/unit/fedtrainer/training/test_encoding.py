@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedapi.wire.compression import Compression
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedcore.compression import fileform
 from fedcore.tensors import tensorfile
 from fedtrainer import Data, Site, Task, TrainResult

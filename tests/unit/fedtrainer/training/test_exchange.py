@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Task
 from fedtrainer.errors import DivergedError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import termination
 from fedtrainer.errors import Terminated
 from fedtrainer.ring.join import join

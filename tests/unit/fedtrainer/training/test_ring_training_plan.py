@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.training.loop import own_batches
 from fedtrainer.training.schedule import Schedule, learning_rate, usable

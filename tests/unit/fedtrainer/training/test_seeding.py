@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, EvalResult, Task
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training import seeding

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedapi.wire.compression import Compression, Encoding
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Task
 from fedtrainer.errors import TaskInvalidError
 from fedtrainer.ring.single import SingleRing

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fedapi import outcome
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import errors, settings
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.ring.slot import Slot

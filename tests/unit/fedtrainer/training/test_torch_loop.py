@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Context, Data, Site, Task
 from fedtrainer.errors import DivergedError, DroppedError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing

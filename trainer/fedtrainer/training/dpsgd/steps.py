@@ -11,7 +11,7 @@ import torch
 from opacus.grad_sample import GradSampleHooks
 from opacus.optimizers import DPOptimizer
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training import fit, shares
 from fedtrainer.training.batches import fitting, real_type, take

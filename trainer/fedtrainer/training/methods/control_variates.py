@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from fedapi.wire.site import CONTROL
+from fedapi.wire.update import CONTROL
 from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training.methods.mean_gradient import MeanGradient, working
 from fedtrainer.training.methods.part import Made, Step, Tensors

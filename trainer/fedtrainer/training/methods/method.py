@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from fedapi.wire.job import Method as Settings
+from fedapi.wire.training import Method as Settings
 from fedtrainer.errors import TaskInvalidError
 from fedtrainer.training.methods.control_variates import ControlVariates
 from fedtrainer.training.methods.full_gradient import FullGradient

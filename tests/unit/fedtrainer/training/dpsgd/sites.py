@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fedapi.wire.job import TrainingSettings
 from fedapi.wire.privacy import DPSGD
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Context, Data, Site, Task
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.dpsgd.private import PrivateTraining

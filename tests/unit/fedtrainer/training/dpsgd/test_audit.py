@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Task
 from fedtrainer.training.dpsgd import accountant, randomness
 from tests.unit.fedtrainer.training.dpsgd.auditing import guessed, leaked_epsilon

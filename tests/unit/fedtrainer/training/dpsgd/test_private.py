@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import TrainResult
 from fedtrainer.errors import BadSettingsError, BudgetSpentError, SiteStateError, TaskInvalidError
 from fedtrainer.ring.single import SingleRing

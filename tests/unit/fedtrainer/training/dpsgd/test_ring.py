@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer.ring.slot import Slot
 from tests.unit.fedtrainer.training.dpsgd.sites import asked
 from tests.unit.fedtrainer.training.ring_ranks import Script, alone, site

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fedapi.wire.job import TrainingSettings
+from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Task
 from fedtrainer.errors import DroppedError, TaskInvalidError
 from fedtrainer.training.dpsgd import randomness

@@ -10,10 +10,13 @@ from fedaggregator.engine import content
 from fedaggregator.engine.folding import fold
 from fedaggregator.engine.payloads import Payloads
 from fedapi.wire.compression import Compression, codec
-from fedapi.wire.job import JobConfig, RosterEntry, StrategySettings, TrainingSettings
+from fedapi.wire.job import JobConfig
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.site import UPDATE, Payload
+from fedapi.wire.roster import RosterEntry
+from fedapi.wire.strategy import StrategySettings
+from fedapi.wire.training import TrainingSettings
+from fedapi.wire.update import UPDATE, Payload
 from fedcore.rounds import training
 from fedcore.rounds.effects import Fold, Term
 from fedstore.memory import MemoryStore

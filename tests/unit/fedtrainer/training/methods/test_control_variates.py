@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from fedapi.wire.site import CONTROL
+from fedapi.wire.update import CONTROL
 from fedtrainer import TrainResult
 from fedtrainer.errors import SiteStateError, TaskInvalidError
 from tests.unit.fedtrainer.training.methods.federation import Federation, settings

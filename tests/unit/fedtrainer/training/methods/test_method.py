@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fedapi.wire.site import CONTROL
+from fedapi.wire.update import CONTROL
 from fedtrainer import Data, Task
 from fedtrainer.errors import BadSettingsError, TaskInvalidError
 from fedtrainer.training.site_state import SiteState
