@@ -20,6 +20,7 @@ import fedoperator.metrics
 import fedoperator.settings
 import fedregistry.metrics
 import fedregistry.settings
+import fedtrainer.heartbeat_settings
 import fedtrainer.settings
 from fedapi import outcome
 from fedapi.crd.manifest import definitions
@@ -154,7 +155,10 @@ def settings_page() -> str:
         ("Registry (set by the chart)", fedregistry.settings.Settings),
         ("Trainer, `train` (set by the operator)", fedtrainer.settings.TrainerSettings),
         ("Trainer, `init` (set by the operator)", fedtrainer.settings.InitSettings),
-        ("Trainer, `heartbeat`, and beside `train` where there is a registry", fedtrainer.settings.HeartbeatSettings),
+        (
+            "Trainer, `heartbeat`, and beside `train` where there is a registry",
+            fedtrainer.heartbeat_settings.HeartbeatSettings,
+        ),
         ("The init Job's last container, of the hub's image (set by the operator)", fedaggregator.handin.Settings),
         (
             "With task.initialModel, the init Job's first container, of the hub's image (set by the operator)",

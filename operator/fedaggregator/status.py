@@ -77,6 +77,7 @@ def _round(state: State) -> api.RoundStatus:
         current=attempt.plan.round if attempt else done,
         total=lines.last_round(state),
         attempt=attempt.plan.attempt if attempt else max(1, state.tip.attempt if state.tip else 1),
+        last_failure=state.void[-1].reason if state.void else "",
         start_time=time_text(attempt.plan.planned_at) if attempt else None,
         deadline=time_text(ends_at) if ends_at is not None else None,
         step="Train" if attempt else "Evaluate" if state.closing else None,

@@ -29,7 +29,10 @@ def unrecorded(said: release.Verdict, status: ReleaseStatus | None) -> list[str]
 
 
 def withheld(said: release.Verdict, status: ReleaseStatus | None) -> list[str]:
-    """Approvers who have rejected the model, as the ledger tells, and of whom no later decision is there: who takes a rejection out of the spec undoes nothing."""
+    """Approvers who have rejected the model, as the ledger tells, and of whom no later decision is there.
+
+    Who takes a rejection out of the spec undoes nothing.
+    """
     decided = {each.approver for each in said.counted}
     rejected = (each.approver for each in (status.recorded if status else ()) if each.decision == "Reject")
     return sorted(set(rejected) - decided)

@@ -21,7 +21,7 @@ from fedapi.printable import printable
 from fedapi.wire.layout import Layout
 from fedapi.wire.ledger import Anchor
 from fedapi.wire.message import NewerRecordError
-from fedcli import jobrecords, ledgerapprovals, sitekeys, volumerecords
+from fedcli import jobrecords, ledgerapprovals, ledgersums, sitekeys, volumerecords
 from fedcli.errors import CommandError
 from fedcli.jobrecords import (
     ContextOption,
@@ -38,10 +38,11 @@ from fedcore.ledger.entries import Entry
 from fedcore.ledger.note import MalformedNoteError, Verifier, WrongSignatureError
 from fedcore.ledger.tiles import CHECKPOINT
 from fedlocal.errors import BadInputError
-from fedstore import history, ledgers
+from fedstore import history, ledgeraudit, ledgers
 from fedstore.errors import HistoryDamagedError
 from fedstore.history import Readable
-from fedstore.ledgers import LedgerBrokenError, Verified
+from fedstore.ledgeraudit import Verified
+from fedstore.ledgers import LedgerBrokenError
 
 app = typer.Typer(help="The signed record of what a job did.", no_args_is_help=True)
 KeyOption = Annotated[
@@ -106,7 +107,7 @@ def verify(
         typer.echo(f"{bound}; {'' if ledger.compared else 'not '}compared with the job's status")
         if said := found.restarted:
             typer.echo(printable(_restarted(said)))
-        for line in ledgerapprovals.told(found.entries):
+        for line in (*ledgersums.told(found.sums), *ledgerapprovals.told(found.entries)):
             typer.echo(printable(line))
         if site_keys is not None:
             typer.echo(sitekeys.proved(ledger.store, ledger.layout, site_keys))
@@ -186,7 +187,7 @@ def opened(place: Place) -> Iterator[Opened]:
     ):
         verifier = _verifier(place.public_key or (said.public_key if said else None))
         known = Anchor(size=said.size, root=said.root) if said else None
-        found = ledgers.verified(store, layout, verifier, known=known)
+        found = ledgeraudit.verified(store, layout, verifier, known=known)
         yield Opened(store, layout, verifier, found, compared=known is not None)
 
 

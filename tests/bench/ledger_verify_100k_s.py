@@ -5,6 +5,7 @@ import json
 import time
 
 from fedcore.ledger import tiles
+from fedstore import ledgeraudit
 from fedstore import ledgers as reader
 from tests.bench import ledgers
 from tests.bench.bench import Bench
@@ -17,7 +18,7 @@ def measure(bench: Bench, count: int = ENTRIES) -> Row:
     """The row."""
     store = ledgers.written(bench.folder("ledger") / "store", count, BATCH)
     started = time.monotonic()
-    reader.verified(store, ledgers.LAYOUT, ledgers.VERIFIER)
+    ledgeraudit.verified(store, ledgers.LAYOUT, ledgers.VERIFIER)
     took = time.monotonic() - started
     lines = [data for each in tiles.of_level(count, None) for data in reader.bundle(store, ledgers.LAYOUT, each)]
     started = time.monotonic()

@@ -69,6 +69,7 @@ NOT_FROM_OUTSIDE = {
     "fedtrainer.agent.entrusting": _OURS,
     "fedtrainer.agent.peers": _MOUNTED,
     "fedtrainer.agent.securing": _OURS,
+    "fedtrainer.heartbeat_settings": _MOUNTED,
     "fedtrainer.launch.client": _MESSAGE + "News",
     "fedtrainer.launch.service": _MESSAGE + "JoinRequest, WatchRequest, Report",
     "fedtrainer.settings": _MOUNTED,

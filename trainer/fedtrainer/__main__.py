@@ -14,15 +14,9 @@ from fedapi import jsonlog
 from fedapi.outcome import Exit
 from fedapi.wire.training import TrainingSettings
 from fedtrainer import process
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import (
-    EvaluateSettings,
-    HeartbeatSettings,
-    InitSettings,
-    TaskSettings,
-    TrainerSettings,
-    shown,
-)
+from fedtrainer.settings import EvaluateSettings, InitSettings, TaskSettings, TrainerSettings, shown
 
 log = logging.getLogger("fedtrainer")
 

@@ -5,12 +5,11 @@ The token is no setting: it is read from the credentials directory and never pri
 """
 
 import json
-import os
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic import Json as PydanticJson
 from pydantic.networks import IPvAnyAddress
 
@@ -19,8 +18,7 @@ from fedapi.jsonvalue import Json
 from fedapi.wire.attestation import Demand
 from fedapi.wire.entrusted import MAX_ENTRUSTED
 from fedapi.wire.privacy import PrivacyDemand
-from fedapi.wire.registry import Labels
-from fedtrainer.errors import BadSettingsError
+from fedtrainer.environment import FromEnvironment, read_token
 from fedtrainer.ring.slot import Accelerator, Backend, Collective, Slot
 
 ENV_PATIENCE_S = "FEDLOOM_PATIENCE_S"
@@ -31,25 +29,7 @@ ENV_RING_TIMEOUT_S = "FEDLOOM_RING_TIMEOUT_S"
 ENV_LOG_LEVEL = "FEDLOOM_LOG_LEVEL"
 
 
-class _FromEnvironment(BaseModel):
-    """Read by hand: a process that serves many sites reads them for each order, for which pydantic-settings is slow."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-    @classmethod
-    def read(cls) -> Self:
-        """From the environment; BadSettingsError names every variable that is wrong."""
-        variables = (str(field.validation_alias) for field in cls.model_fields.values())
-        try:
-            return cls.model_validate({name: os.environ[name] for name in variables if name in os.environ})
-        except ValidationError as error:
-            wrong = "; ".join(
-                ": ".join([*map(str, e["loc"][:1]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
-            )
-            raise BadSettingsError(f"settings: {wrong}") from None
-
-
-class TaskSettings(_FromEnvironment):
+class TaskSettings(FromEnvironment):
     """What both `train` and `init` need: the task and the seed."""
 
     entrypoint: str = Field(
@@ -111,82 +91,7 @@ class HubSettings(TaskSettings):
 
     def token(self) -> SecretStr:
         """The bearer token."""
-        return _token(self.credentials_dir / names.FILE_TOKEN)
-
-
-def _token(path: Path) -> SecretStr:
-    try:
-        token = path.read_text(errors="replace").strip()
-    except OSError as error:
-        raise BadSettingsError(
-            f"token: {path} is not readable ({error.strerror}): mount the Secret that the operator made"
-        ) from None
-    if not (token and token.isascii() and token.isprintable()):  # it becomes a line of a request's head
-        what = "holds no token" if token else "is empty"
-        raise BadSettingsError(f"token: {path} {what}: mount the Secret that the operator made")
-    return SecretStr(token)
-
-
-class HeartbeatSettings(_FromEnvironment):
-    """What a site needs to be seen by the registry."""
-
-    registry_url: str = Field(
-        pattern=r"^https://", validation_alias=names.ENV_REGISTRY_URL, description="Where the registry answers."
-    )
-    namespace: str = Field("default", validation_alias=names.ENV_NAMESPACE, description="Namespace of the FLClient.")
-    client: str = Field(min_length=1, validation_alias=names.ENV_CLIENT, description="Name of the FLClient.")
-    credentials_dir: Path = Field(
-        Path(names.PATH_CREDENTIALS),
-        validation_alias=names.ENV_CREDENTIALS_DIR,
-        description="Folder with registry.token and ca.crt.",
-    )
-    accelerator: str = Field(
-        "CPU",
-        max_length=63,
-        validation_alias=names.ENV_ACCELERATOR,
-        description="What the site trains on, in words of its own; CPU: nothing is said.",
-    )
-    ring_slots: int = Field(1, ge=1, validation_alias=names.ENV_RING_SLOTS, description="Ranks (processes) per worker.")
-    organization: str = Field(
-        "", max_length=253, validation_alias="FEDLOOM_ORGANIZATION", description="Who owns the site's data."
-    )
-    labels: Labels = Field(
-        default_factory=dict,
-        validation_alias="FEDLOOM_LABELS",
-        description="What the site says of itself, a JSON object of strings: the registry's policy may go by it.",
-    )
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _parsed_labels(cls, value: object) -> object:
-        try:
-            return json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(f"is not JSON ({error})") from None
-
-    @classmethod
-    def told(cls) -> Self | None:
-        """Where the environment names a registry, and there is a token for it; None otherwise."""
-        if not os.environ.get(names.ENV_REGISTRY_URL):
-            return None
-        settings = cls.read()
-        return settings if (settings.credentials_dir / names.FILE_REGISTRY_TOKEN).is_file() else None
-
-    @property
-    def said_accelerator(self) -> str | None:
-        """For the registry: None with CPU alone."""
-        if self.accelerator == "CPU":
-            return None
-        return self.accelerator if self.ring_slots == 1 else f"{self.accelerator} x{self.ring_slots}"[:63]
-
-    @property
-    def ca_file(self) -> Path:
-        """PEM of the CA that signed the registry's certificate."""
-        return self.credentials_dir / names.FILE_CA
-
-    def token(self) -> SecretStr:
-        """The bearer token, as it is now."""
-        return _token(self.credentials_dir / names.FILE_REGISTRY_TOKEN)
+        return read_token(self.credentials_dir / names.FILE_TOKEN)
 
 
 class InitSettings(TaskSettings):

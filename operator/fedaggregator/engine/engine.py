@@ -7,58 +7,48 @@ What a site hears about is durable, because a state is shown only after its effe
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
 
 from fedaggregator import metrics
 from fedaggregator.engine import beginning, observed, recorded, records
+from fedaggregator.engine.background import Background
 from fedaggregator.engine.checking import ModelCheck
 from fedaggregator.engine.configfile import ConfigFile
 from fedaggregator.engine.discarding import Discarding
 from fedaggregator.engine.folding import strategy_rules
+from fedaggregator.engine.hearing import Hearing
 from fedaggregator.engine.historyfile import HistoryFile
 from fedaggregator.engine.interpreter import Interpreter
 from fedaggregator.engine.issues import Issues
 from fedaggregator.engine.ledger import Ledger
-from fedaggregator.engine.outage import Outage
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.engine.polls import Polls
+from fedaggregator.engine.retrying import Retrying
 from fedaggregator.errors import (
     DamagedError,
-    FatalError,
-    RequestRefusedError,
     StoreDamagedError,
     SupersededError,
     WorkCancelledError,
-    store_failed,
 )
 from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.commit import CommitRecord
-from fedapi.wire.site import Refusal
-from fedcore.rounds import closing, modes, planning
-from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Finish, Fold, Long, WriteEvaluation
+from fedcore.rounds import closing, modes
+from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
 from fedcore.rounds.state import Phase, State
 from fedstore import many
-from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError, UnfitStoreError
+from fedstore.errors import StoreError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_E = TypeVar("_E", bound=Exception)
 _POLL_S = 0.25  # a new configuration is looked for so often
-_HEARD_S = 1.0  # a site that asks one thing after the other is taken note of so often
 _HEAD_CHECK_S = 5.0  # another aggregator is looked for so often
 _FAR = 3  # times as long, where a look is a request
-_RETRY_FIRST_S, _RETRY_MAX_S = 0.2, 5.0
-_DECIDING = 4  # threads: an evaluation, what was issued, and the ledger are written beside the commit
 
 
 class Engine:
@@ -75,26 +65,25 @@ class Engine:
         ledger_seed: bytes,
     ) -> None:
         self._store, self._payloads, self._config, self.clock = store, payloads, config, clock
-        self._pool, self._store_retry_s = pool, store_retry_s
-        self._deciding = ThreadPoolExecutor(_DECIDING, thread_name_prefix="deciding")
         self.lock, self._discarding = asyncio.Lock(), Discarding()
         self.interpreter: Interpreter
         self.ledger: Ledger
         self._ledger_seed = ledger_seed
         self._mode: Mode
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.polls = Polls()
         self.news = asyncio.Event()  # the status may be another one; cleared by who tells it
         self.over = asyncio.Event()  # nothing changes any more that is worth waiting for: the job, or the process, ends
-        self._hearing: dict[str, Speech | None] = {}  # sites that made themselves known, in the order in which they did
-        self._hears: asyncio.Task[None] | None = None  # takes them in
-        self.stopping = False
-        self._outage, self.issues = Outage(clock), Issues(clock, lambda *issue: recorded.issued(self.ledger, *issue))
         self._look: asyncio.Task[None] | None = None  # at HEAD
         self._writes: asyncio.Task[None] | None = None  # the ledger, between two commits
         self.state: State
         self._check = ModelCheck(self, store)
+        self._background = Background()
+        self.ended = self._background.ended
+        self._work = Retrying(clock, pool, store_retry_s, self._background, self.news)
+        self.blocking, self.under_lock, self.retried = self._work.blocking, self._work.under_lock, self._work.retried
+        self.store_failed = self._work.failed
+        self.heard = Hearing(self).heard
+        self.issues = Issues(clock, lambda *issue: recorded.issued(self.ledger, *issue))
 
     async def start(self, told: Awaitable[Told | None] | None = None) -> None:
         """Takes HEAD and goes on from what the store holds. `told`: of the ledger, as the job's status last said it."""
@@ -122,12 +111,22 @@ class Engine:
         ledger = Ledger(self._store, layout, self._ledger_seed, self.clock)
         known = await told if told else None
         begin = partial(beginning.begun, ledger, self.state, head, self._config.sha256, known)
-        self.ledger = await self._decided(begin)
+        self.ledger = await self._work.decided(begin)
         for damage in stored.damages:
             self.damaged({damage.key: damage.what})
         await self._perform_all(effects)
         await self.handle(Ticked(self.clock()))
-        self._spawn(self._check.at_start())
+        self._background.spawn(self._check.at_start())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is about to end."""
+        return self._work.stopping
+
+    @property
+    def trouble(self) -> str:
+        """What holds the job up now; empty when nothing does."""
+        return self._work.outage.text
 
     @property
     def unready(self) -> str:
@@ -149,9 +148,11 @@ class Engine:
         """Until the process stops or the server ends; raises what ended a task that nothing goes on without."""
         ticker = asyncio.create_task(self._tick())
         try:
-            await asyncio.wait((ticker, self._fatal, serving, publishing), return_when=asyncio.FIRST_COMPLETED)
-            if self._fatal.done():
-                self._fatal.result()
+            await asyncio.wait(
+                (ticker, self._background.fatal, serving, publishing), return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._background.fatal.done():
+                self._background.fatal.result()
             for task in (ticker, publishing):  # a status that nobody writes would look like a job that stands still
                 if task.done():
                     task.result()
@@ -161,56 +162,23 @@ class Engine:
 
     def close(self) -> None:
         """Ends its threads."""
-        self._deciding.shutdown(cancel_futures=True)
+        self._work.close()
 
     def stop(self) -> None:
         """Wakes every long poll and ends folds at the next block."""
-        self.stopping = True
+        self._work.stopping = True
         self.polls.end_all()
         self.over.set()
         self.news.set()
-
-    async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
-        """Runs a blocking function in the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
-
-    async def under_lock(self, function: Callable[..., _T], *args: object) -> _T:
-        """The same for what all sites wait for: in threads of its own, so that no transfer, fold or check is before it."""
-        return await asyncio.get_running_loop().run_in_executor(self._deciding, function, *args)
 
     async def handle(self, event: Event) -> None:
         """Takes one event; returns when everything that follows from it is durable."""
         async with self.lock:
             await self.handle_locked(event)
 
-    async def heard(self, client: str, speech: Speech | None = None) -> None:
-        """A site made itself known. Those that do so at the same time are taken in together; who just did, not again."""
-        if self._just_heard(client, speech):
-            return
-        if self.trouble and self.lock.locked():  # for as long as that lasts: sites would wait in ever longer rows
-            message = "the store is not at hand, and the round waits for it: ask again"
-            raise RequestRefusedError(Refusal(code="StoreFull", message=message))
-        self._hearing[client] = speech or self._hearing.get(client)
-        if self._hears is None:
-            self._hears = asyncio.create_task(self._hear())
-        await asyncio.shield(self._hears)
-
-    def _just_heard(self, client: str, speech: Speech | None) -> bool:
-        """Whether the state says so already: each step of it looks at all sites."""
-        known = self.state.site(client)
-        if known.heard_at is None or self.clock() - known.heard_at > _HEARD_S or planning.unheard(self.state, client):
-            return False
-        return speech is None or speech == known.speech
-
-    async def _hear(self) -> None:
-        async with self.lock:
-            heard, self._hearing, self._hears = self._hearing, {}, None
-            speeches = {client: speech for client, speech in heard.items() if speech}
-            await self.handle_locked(Heard(self.clock(), tuple(heard), speeches))
-
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
-        before = replace(closing.delayed(self.state, self._outage.lost_s()), ledger=self.ledger.anchor)
+        before = replace(closing.delayed(self.state, self._work.outage.lost_s()), ledger=self.ledger.anchor)
         after, effects = self._mode.step(before, event)
         if effects:
             config = await self.under_lock(self._config.changed)
@@ -233,7 +201,7 @@ class Engine:
         observed.shown(state)
         self.polls.shown(before, state)
         if self.history.due(state):
-            self._spawn(self.history.written(self.blocking))
+            self._background.spawn(self.history.written(self.blocking))
 
     async def _perform_all(self, effects: tuple[Effect, ...]) -> None:
         """In their order; an evaluation beside the commit that binds it, and both are durable before HEAD moves."""
@@ -241,9 +209,11 @@ class Engine:
         for effect in effects:
             match effect:
                 case _ if isinstance(effect, Long):
-                    self._spawn(self._answered(effect))
+                    self._background.spawn(self._answered(effect))
                 case Discard():
-                    self._spawn(self._discarding.done(partial(self.blocking, self.interpreter.discard, effect)))
+                    self._background.spawn(
+                        self._discarding.done(partial(self.blocking, self.interpreter.discard, effect))
+                    )
                 case WriteEvaluation():
                     waiting = (effect,)
                 case Commit():
@@ -255,10 +225,10 @@ class Engine:
         await self._perform(*waiting)
 
     async def _commit(self, effect: Commit, beside: tuple[Effect, ...]) -> None:
-        writing = self._decided(partial(self.interpreter.write_commit, effect.commit))
-        others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._decided))
+        writing = self._work.decided(partial(self.interpreter.write_commit, effect.commit))
+        others = (self._perform(*beside), self._write_issues(effect.commit), self.ledger.written(self._work.decided))
         key, *_ = await asyncio.gather(writing, *others)
-        await self._decided(
+        await self._work.decided(
             partial(self.interpreter.move_head, effect.commit, key, self.ledger.signature(effect.commit))
         )
         observed.durable(effect)
@@ -266,16 +236,16 @@ class Engine:
 
     async def _write_issues(self, commit: CommitRecord) -> None:
         if issued := self.issues.taken(commit):
-            await self._decided(partial(self.interpreter.write_issues, issued))
+            await self._work.decided(partial(self.interpreter.write_issues, issued))
             recorded.omitted(self.ledger, issued)
 
     async def _perform(self, *effects: Effect) -> None:
         for effect in effects:
-            await self._decided(partial(self.interpreter.perform, effect))
+            await self._work.decided(partial(self.interpreter.perform, effect))
             observed.durable(effect)
             recorded.durable(self.ledger, effect)
-            if isinstance(effect, Finish):
-                await self.ledger.written(self._decided)
+            if recorded.is_urgent(effect):
+                await self.ledger.written(self._work.decided)
 
     async def _answered(self, order: Long) -> None:
         answer = partial(self.interpreter.answer, order, lambda: self.stopping, self.clock)
@@ -297,71 +267,6 @@ class Engine:
             observed.encoded(event)
         await self.handle(event)
 
-    async def retried(self, work: Callable[[], _T]) -> _T:
-        """In the pool; tries again while the store is full or failing, for a bounded time; then the process gives up."""
-        return await self._tried(self.blocking, work)
-
-    async def _decided(self, work: Callable[[], _T]) -> _T:
-        """The same under the lock."""
-        return await self._tried(self.under_lock, work)
-
-    async def _tried(self, run: Callable[[Callable[[], _T]], Awaitable[_T]], work: Callable[[], _T]) -> _T:
-        give_up, pause = self.clock() + self._store_retry_s, _RETRY_FIRST_S
-        while True:
-            try:
-                done = await run(work)
-            except FatalError as error:
-                self.ended(error)
-                raise
-            except HeadMovedError as error:
-                raise self.ended(SupersededError()) from error
-            except (StoreFullError, StoreFailedError) as error:
-                metrics.STORE_RETRIES.inc()
-                if self.clock() + pause > give_up or self.stopping:
-                    raise self.ended(store_failed(error)) from error
-                log.warning("store operation is tried again", extra={"fields": {"reason": str(error)}})
-                self.store_failed(error)
-            except UnfitStoreError as error:
-                raise self.ended(store_failed(error)) from error
-            except StoreError as error:
-                raise self.ended(StoreDamagedError(str(error))) from error
-            else:
-                self._outage.worked()
-                return done
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(_RETRY_MAX_S, pause * 2)
-
-    @property
-    def trouble(self) -> str:
-        """What holds the job up now; empty when nothing does."""
-        return self._outage.text
-
-    def store_failed(self, error: StoreError) -> None:
-        """The status says so at once, and until nothing has failed for a while: small objects may still fit."""
-        before = self.trouble
-        self._outage.failed(error)
-        if self.trouble != before:
-            self.news.set()
-
-    def ended(self, error: _E) -> _E:
-        """The error that ends the process, wherever it is caught first."""
-        if not self._fatal.done():
-            self._fatal.set_exception(error)
-        return error
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """An error in a background task ends the process: what it should have done is done after the restart."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - handed on to run()
-            self.ended(error)
-
     async def _tick(self) -> None:
         looked_at = self.clock()
         while not self.stopping:
@@ -374,11 +279,11 @@ class Engine:
             far = _FAR if many.is_far(self._store) and not self.trouble else 1
             if self.clock() - looked_at >= far * _HEAD_CHECK_S and (self._look is None or self._look.done()):
                 looked_at = self.clock()
-                self._look = self._spawn(self._look_at_head())
-            if self._outage.is_over():
+                self._look = self._background.spawn(self._look_at_head())
+            if self._work.outage.is_over():
                 self.news.set()
             if self.ledger.due and (self._writes is None or self._writes.done()):
-                self._writes = self._spawn(self.ledger.written(self._decided))
+                self._writes = self._background.spawn(self.ledger.written(self._work.decided))
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
@@ -395,6 +300,6 @@ class Engine:
         except StoreError as error:
             self.store_failed(error)
             return
-        self._outage.worked()
+        self._work.outage.worked()
         if moved:
             raise SupersededError

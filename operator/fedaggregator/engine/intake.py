@@ -14,35 +14,28 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from fedaggregator import metrics, refusallog
-from fedaggregator.engine import content, hubstate, observed
+from fedaggregator.engine import content, observed
+from fedaggregator.engine.asking import Asking
 from fedaggregator.engine.content import Asked
 from fedaggregator.engine.engine import Engine
-from fedaggregator.engine.folding import strategy_rules
 from fedaggregator.engine.payloads import Payloads, Sent
-from fedaggregator.engine.widths import widths
-from fedaggregator.errors import DamagedError, FatalError, RequestRefusedError, SupersededError
+from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import statement, storekey
-from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UploadRequest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
-from fedapi.wire.update import CONTROL, UPDATE, HandedUpdate, UpdateEnvelope, UpdateManifest
+from fedapi.wire.update import UPDATE, HandedUpdate, UpdateEnvelope, UpdateManifest
 from fedcore.rounds import admission, evaluation_requests, heldout, secure, signatures
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, Said, SiteEvaluated, SiteFailed
 from fedcore.rounds.signatures import Shown
-from fedcore.rounds.state import State
-from fedcore.tensors import submodels
-from fedcore.tensors.fragments import TooManyFragmentsError, Turn
-from fedcore.tensors.tensorfile import MalformedTensorFileError
-from fedstore.errors import HeadMovedError, MissingError, StoreError, StoreFailedError, StoreFullError
+from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
-_Kind = tuple[str, Compression | None, Turn]  # of a round: what decides what its updates have to be
 _T = TypeVar("_T")
 _DOUBTS = ("WrongDigest", "Missing")  # in a failure report: the bytes of the model are not those of the order, or gone
 _FATAL_CONTENT = frozenset({"WrongShape", "NotFinite", "Malformed"})  # the same training would send the same again
@@ -62,9 +55,7 @@ class Intake:
 
     def __init__(self, engine: Engine, store: ObjectStore, payloads: Payloads, delivery: Delivery) -> None:
         self._engine, self._store, self._payloads, self._delivery = engine, store, payloads, delivery
-        self._asked: tuple[_Kind, dict[str, Asked]] | None = None
-        self._sub_models: dict[float, Asked] = {}  # of the same: what an update of a sub-model has to be
-        self._reading = asyncio.Lock()
+        self._asking = Asking(engine, store, payloads)
         self._misses: dict[str, tuple[tuple[int, int], int]] = {}  # of each site, in its last attempt
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # one each
 
@@ -238,7 +229,7 @@ class Intake:
     async def _check_content(self, client: str, handed: HandedUpdate) -> int:
         """Content that can never be taken also ends the site's part in the attempt: it would only send it again."""
         engine, manifest, inline = self._engine, handed.body, _by_key(handed)
-        asked = await self._all_asked(client)
+        asked = await self._asking.of(client)
         try:
             for name, payload in sorted(manifest.payloads.items()):
                 ref, sent, wanted = payload.object, Sent(payload, manifest.place(name)), asked[name]
@@ -308,46 +299,6 @@ class Intake:
         except FatalError as error:
             self._engine.ended(error)
             raise
-
-    async def _all_asked(self, client: str) -> dict[str, Asked]:
-        """What each payload of a site in the round under way has to be: its tensors, read once a round, encoded as planned."""
-        state = self._engine.state
-        base, width = admission.asked_of(state), admission.width(state, client)
-        if base is None:
-            raise RequestRefusedError(Refusal(code="StaleRound", message="no round takes updates now: ask next"))
-        kind = (base.sha256, admission.compression(state), admission.turn(state))
-        async with self._reading:
-            if self._asked is None or self._asked[0] != kind or (width is not None and width not in self._sub_models):
-                try:
-                    await self._engine.blocking(self._read_all_asked, state, base, kind, width)
-                except (MissingError, MalformedTensorFileError, DamagedError) as error:
-                    await self._engine.check_model()
-                    refusal = Refusal(code="Stopping", message="the base cannot be read: ask again")
-                    raise RequestRefusedError(refusal) from error
-                except TooManyFragmentsError as error:
-                    raise RequestRefusedError(Refusal(code="Malformed", message=str(error))) from error
-            asked = self._asked[1] if self._asked else {}
-            return asked if width is None else asked | {UPDATE: self._sub_models[width]}
-
-    def _read_all_asked(self, state: State, base: ObjectRef, kind: _Kind, width: float | None) -> None:
-        if self._asked is None or self._asked[0] != kind:
-            tip = state.tip
-            self._asked, self._sub_models = (kind, self._read_asked(state, base, tip.hub_state if tip else None)), {}
-        if width is not None:
-            plan = state.current.plan if state.current else None
-            known, whole = widths(self._payloads, plan.initial if plan else None), self._asked[1][UPDATE]
-            if width not in known:
-                raise RequestRefusedError(Refusal(code="WrongShape", message=submodels.unknown(known, width)))
-            self._sub_models[width] = Asked(submodels.sliced(whole.base, known[width]), whole.compression, width)
-
-    def _read_asked(self, state: State, model: ObjectRef, hub_state: ObjectRef | None) -> dict[str, Asked]:
-        base = content.read_table(self._store, model.key).exchanged
-        asked = {UPDATE: Asked(admission.turn(state).of(base), admission.compression(state))}
-        if CONTROL in admission.wanted(state):
-            plan = state.current.plan if state.current else None
-            kept = strategy_rules(plan.strategy if plan else state.config.strategy).strategy.kept or 0
-            asked[CONTROL] = Asked(hubstate.form(self._store, base, kept, hub_state))
-        return asked
 
 
 def _by_key(handed: HandedUpdate) -> dict[str, bytes]:

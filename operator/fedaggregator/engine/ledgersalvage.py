@@ -12,7 +12,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.ledger import LedgerRestart
 from fedapi.wire.store import Head
 from fedcore.ledger.note import MalformedNoteError, Verifier
-from fedstore import history, ledgerrestarts, ledgers
+from fedstore import history, ledgeraudit, ledgerrestarts, ledgers
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.objectstore import ObjectStore
 
@@ -30,7 +30,7 @@ def trouble(store: ObjectStore, layout: Layout, public_key: str) -> str:
     is_bound = restart is None or restart.commit_sha256 != head.commit_sha256
     origin = ledgerrestarts.origin(layout, restart)
     bound = tip.ledger if tip is not None and is_bound else None
-    return ledgers.fault(store, layout, origin, bound, _verifier(public_key, origin))
+    return ledgeraudit.fault(store, layout, origin, bound, _verifier(public_key, origin))
 
 
 def put_aside(store: ObjectStore, layout: Layout, reason: str) -> str:

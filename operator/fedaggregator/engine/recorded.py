@@ -6,7 +6,7 @@ aggregator that died in between is made up for by untold.py.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
@@ -19,10 +19,12 @@ from fedapi.wire.job import JobConfig
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.store import EvaluationRecord, FailureRecord
+from fedapi.wire.secureround import StepRecord
+from fedapi.wire.store import CloseRecord, EvaluationRecord, FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Fact
-from fedcore.rounds.effects import Effect, Finish, WriteEvaluation, WriteFailure, WritePlan
+from fedcore.rounds import secure
+from fedcore.rounds.effects import Effect, Finish, WriteClose, WriteEvaluation, WriteFailure, WritePlan, WriteStep
 from fedcore.rounds.events import Accepted, Event
 from fedcore.rounds.state import End, State
 from fedstore import ledgers
@@ -36,6 +38,10 @@ def durable(ledger: Ledger, effect: Effect) -> None:
     match effect:
         case WritePlan(plan):
             planned(ledger, plan)
+        case WriteStep(step):
+            stepped(ledger, step)
+        case WriteClose(close) if names_survivors(close):
+            survivors(ledger, close.round, close.attempt, close.accepted)
         case WriteFailure(failure):
             failed(ledger, failure)
         case WriteEvaluation(evaluation):
@@ -44,6 +50,16 @@ def durable(ledger: Ledger, effect: Effect) -> None:
             ended(ledger, end)
         case _:
             pass
+
+
+def is_urgent(effect: Effect) -> bool:
+    """Whether what is told of it must be durable before anybody hears of it: sites may open a sum whose survivors are named."""
+    return isinstance(effect, Finish) or (isinstance(effect, WriteClose) and names_survivors(effect.close))
+
+
+def names_survivors(close: CloseRecord) -> bool:
+    """Whether it closes an attempt whose updates are masked."""
+    return close.reason in secure.CLOSE_REASONS
 
 
 def taken(ledger: Ledger, event: Event, before: State) -> None:
@@ -139,18 +155,56 @@ def issued(ledger: Ledger, method: Method, ref: ObjectRef, to: Holder, expires_a
 
 
 def planned(ledger: Ledger, plan: PlanRecord) -> None:
-    """In several entries where the sites are many."""
-    for first in range(0, max(1, len(plan.selected)), _TOGETHER):
-        ledger.append(
-            "planned",
-            round=plan.round,
-            attempt=plan.attempt,
-            plan_sha256=plan.sealed().digest(),
-            base_sha256=plan.base.sha256,
-            sites=len(plan.selected),
-            first=first,
-            selected=list(plan.selected[first : first + _TOGETHER]),
+    """A plan, and whom it selects."""
+    of: dict[str, Fact] = {"round": plan.round, "attempt": plan.attempt}
+    _of_sites(
+        ledger,
+        "planned",
+        "selected",
+        plan.selected,
+        **of,
+        plan_sha256=plan.sealed().digest(),
+        base_sha256=plan.base.sha256,
+    )
+
+
+def stepped(ledger: Ledger, step: StepRecord) -> None:
+    """A step of an exchange is closed: who takes part, and who has opened the sum."""
+    if step.participants is not None:
+        found = step.participants
+        participants(
+            ledger, step.round, step.attempt, found.fingerprint().hex(), [each.site for each in found.advertisements]
         )
+    if step.openings:
+        opened(ledger, step.round, step.attempt, [each.site for each in step.openings])
+
+
+def participants(ledger: Ledger, round_: int, attempt: int, sha256: str, sites: Sequence[str]) -> None:
+    """Whose keys an exchange is made of. `sha256`: what all its keys are bound to."""
+    of: dict[str, Fact] = {"round": round_, "attempt": attempt, "participants_sha256": sha256}
+    _of_sites(ledger, "participants", "participants", sites, **of)
+
+
+def survivors(ledger: Ledger, round_: int, attempt: int, sites: Sequence[str]) -> None:
+    """Whose masked updates are summed."""
+    _of_sites(ledger, "survivors", "survivors", sites, round=round_, attempt=attempt)
+
+
+def opened(ledger: Ledger, round_: int, attempt: int, sites: Sequence[str]) -> None:
+    """Whose openings gave the sum."""
+    _of_sites(ledger, "opened", "openers", sites, round=round_, attempt=attempt)
+
+
+def first_of(sites: Sequence[str]) -> list[str]:
+    """Those that the first entry names."""
+    return list(sites[:_TOGETHER])
+
+
+def _of_sites(ledger: Ledger, kind: str, fact: str, sites: Sequence[str], **facts: Fact) -> None:
+    """In several entries where the sites are many."""
+    for first in range(0, max(1, len(sites)), _TOGETHER):
+        some = {fact: list(sites[first : first + _TOGETHER])}
+        ledger.append(kind, **facts, sites=len(sites), first=first, **some)
 
 
 def accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
@@ -220,6 +274,7 @@ def failed(ledger: Ledger, failure: FailureRecord) -> None:
         reason=failure.reason,
         message=failure.message,
         failure_sha256=failure.sealed().digest(),
+        rho=None if failure.privacy is None or failure.privacy.rho is None else repr(failure.privacy.rho),
     )
 
 

@@ -15,6 +15,7 @@ from fedapi.wire.plan import PlanRecord
 from fedapi.wire.store import FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.ledger.entries import Entry
+from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.state import State
 
 _KNOWN_BY = {
@@ -22,6 +23,9 @@ _KNOWN_BY = {
     "attemptFailed": ("failure_sha256",),
     "planned": ("plan_sha256",),
     "accepted": ("round", "attempt", "client", "payloads"),
+    "participants": ("round", "attempt", "participants_sha256"),
+    "survivors": ("round", "attempt", "survivors"),
+    "opened": ("round", "attempt", "openers"),
     "ended": (),
 }
 
@@ -62,7 +66,33 @@ def _under_way(state: State) -> Iterator[_Missing]:
     yield from map(_failure, state.void)
     if state.current is not None:
         yield _plan(state.current.plan)
+        yield from _participants(state.current)
     yield from map(_update, state.accepted.values())
+    if state.current is not None:
+        yield from _opened(state.current)
+
+
+def _participants(attempt: Attempt) -> Iterator[_Missing]:
+    found = attempt.secure.hub.participants if attempt.secure else None
+    if found is not None:
+        of = {"round": attempt.plan.round, "attempt": attempt.plan.attempt}
+        sha256, sites = found.fingerprint().hex(), [each.site for each in found.advertisements]
+        tell = partial(recorded.participants, round_=of["round"], attempt=of["attempt"], sha256=sha256, sites=sites)
+        yield _Missing("participants", {**of, "participants_sha256": sha256}, tell)
+
+
+def _opened(attempt: Attempt) -> Iterator[_Missing]:
+    """The survivors, and who has opened their sum, as far as that is recorded."""
+    plan, exchange = attempt.plan, attempt.secure
+    if exchange is None or attempt.closed is None:
+        return
+    for kind, fact, tell, sites in (
+        ("survivors", "survivors", recorded.survivors, list(attempt.closed)),
+        ("opened", "openers", recorded.opened, sorted(exchange.hub.openings)),
+    ):
+        if sites:
+            of = {"round": plan.round, "attempt": plan.attempt, fact: recorded.first_of(sites)}
+            yield _Missing(kind, of, partial(tell, round_=plan.round, attempt=plan.attempt, sites=sites))
 
 
 def _commit(commit: CommitRecord, sha256: str) -> _Missing:
@@ -87,4 +117,10 @@ def _update(manifest: UpdateManifest) -> _Missing:
 
 def _key(kind: str, facts: Mapping[str, object]) -> tuple[object, ...]:
     said = (facts.get(name) for name in _KNOWN_BY[kind])
-    return kind, *(tuple(sorted(each.items())) if isinstance(each, dict) else each for each in said)
+    return kind, *map(_hashable, said)
+
+
+def _hashable(fact: object) -> object:
+    if isinstance(fact, dict):
+        return tuple(sorted(fact.items()))
+    return tuple(fact) if isinstance(fact, list) else fact

@@ -3,7 +3,7 @@
 Read by the operator, the embedded runner and the documentation. A field is here only when it works.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -17,16 +17,12 @@ from fedapi.crd.dpsgd import HIDING_RECORDS
 from fedapi.crd.evaluation import EVALUATE_ONLY, Evaluation
 from fedapi.crd.events import ARRIVALS_OF_S3, CERTIFIED, Events
 from fedapi.crd.fields import (
-    INT_OR_STRING,
-    Decimal,
     Duration,
     Name,
     ObjectMeta,
     Part,
     QueueName,
-    Short,
     immutable,
-    listed_by,
     rule,
     rules,
 )
@@ -36,141 +32,18 @@ from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
 from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
+from fedapi.crd.rounds import Round, Stop
 from fedapi.crd.secureaggregation import SECURE
 from fedapi.crd.sitestrategies import TRAINING_RULES
-from fedapi.crd.storage import SecretRef, Storage
+from fedapi.crd.storage import Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
 from fedapi.crd.strategy import FED_NOVA_TRAINING, Strategy
 from fedapi.crd.submodels import SUB_MODELS
+from fedapi.crd.task import Task
 from fedapi.crd.training import Training
 from fedapi.jsonvalue import Json
 
 OPERATOR_CONTROLLER = "fedloom.dev/operator"
-
-
-class AcceleratorImage(Part):
-    """The task image of the sites with one kind of accelerator."""
-
-    accelerator: Literal["CPU", "GPU", "TPU"] = Field(description="`pool.accelerator` of the FLClients that use it.")
-    image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
-        description="Container image with Fedloom's trainer for this accelerator and the task's code."
-    )
-
-
-class InitialModel(Part):
-    """A file that round 0's model is taken from: safetensors, or a PyTorch state dict (`torch.save(model.state_dict(), …)`)."""
-
-    uri: Annotated[
-        str,
-        Field(
-            min_length=2,
-            max_length=1024,
-            pattern=r"^(https://[^/@\s]+/\S+|s3://[^/\s]+/\S+|gs://[^/\s]+/\S+|az://[^/\s]+/[^/\s]+/\S+|/\S+)$",
-        ),
-    ] = Field(
-        description="`https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY` or `az://ACCOUNT/CONTAINER/KEY` (with `?endpoint=…` "
-        "and `?region=…` as a store has them), or an absolute path in the task's image. Never with a credential in it."
-    )
-    sha256: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="SHA-256 of the file as it is there, in hex; it is compared before anything of the file is looked at."
-    )
-    credentials_secret_ref: SecretRef | None = Field(
-        None,
-        description="Secret whose keys are files of credentials, as a store's; with https, ca.crt alone is read. Absent: "
-        "what the cloud's SDK finds in the pod.",
-    )
-
-
-class Task(Part):
-    """What is trained."""
-
-    entrypoint: Annotated[str, Field(min_length=3, max_length=253, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")] = (
-        Field(
-            description="`package.module:factory`, a callable in the task image that returns a Task (see the Task API page)."
-        )
-    )
-    image: Annotated[str, Field(min_length=1, max_length=512)] = Field(
-        description="Container image with Fedloom's trainer and the task's code. The embedded runner does not use it."
-    )
-    images: (
-        Annotated[list[AcceleratorImage], Field(max_length=3, json_schema_extra=listed_by("accelerator"))] | None
-    ) = Field(None, description="Images for sites with another accelerator than the one that `image` is built for.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
-        None, description="When the image is pulled; as in a container's spec."
-    )
-    args: Annotated[
-        dict[Short, Annotated[str, Field(max_length=1024)] | Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]],
-        Field(max_length=32),
-    ] = Field(
-        default_factory=dict,
-        description="Keyword arguments of the factory: strings (numbers with a fraction too) and integers, exactly as "
-        "written: `$(NAME)` and `$$` are not expanded.",
-    )
-    initial_model: InitialModel | None = Field(
-        None, description="Where training starts from; absent: from the model as the task makes it, by `seed`."
-    )
-
-
-class Stop(Part):
-    """When training ends before `rounds`."""
-
-    metric: Annotated[str, Field(min_length=1, max_length=63)] = Field(
-        description="Name of the evaluation metric that is watched."
-    )
-    goal: Literal["Maximize", "Minimize"] = Field("Maximize", description="Whether more or less of it is better.")
-    target: Decimal | None = Field(None, description="Stop when the metric reaches this value; a decimal string.")
-    patience: int | None = Field(
-        None, ge=1, le=10000, description="Stop when the metric has not improved for this many rounds."
-    )
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("has(self.target) || has(self.patience)", "stop needs target or patience: set at least one")
-        )
-    )
-
-
-class Round(Part):
-    """When a round ends."""
-
-    quorum: int | Annotated[str, Field(max_length=8)] = Field(
-        "100%",
-        description="Updates that a round needs: a count, or a percentage of the selected sites such as 60%.",
-        json_schema_extra=rules(
-            rule(
-                "type(self) == int ? self >= 1 : string(self).matches('^([1-9][0-9]?|100)%$')",
-                "quorum must be a count of at least 1 or a percentage from 1% to 100%",
-            ),
-            rule("type(self) != int || self <= 100000", "quorum must be a count of at most 100000: lower it"),
-        )
-        | {INT_OR_STRING: True},
-    )
-    deadline: Duration = Field("1h", description="Time from the plan of a round until it is closed.")
-    grace_after_quorum: Duration | None = Field(
-        None,
-        description="How long a round stays open for the other sites once quorum is reached; absent: until the deadline.",
-    )
-    over_selection: Decimal | None = Field(
-        None,
-        description="So many times the sites that `clients` asks for are selected, and the round closes when as many updates "
-        "are there as it asks for; from 1 to 10, for example '1.3'.",
-        json_schema_extra=rules(
-            rule(
-                "double(self) >= 1.0 && double(self) <= 10.0",
-                "overSelection must be from 1 to 10, for example '1.3'",
-            )
-        ),
-    )
-    max_staleness: int | None = Field(
-        None,
-        ge=0,
-        le=10_000,
-        description="With strategy FedBuff: how many commits old the model may be, when an update is in a round, that it was "
-        "trained from; older ones are refused. 20, where it is not said.",
-    )
-    max_failures: int = Field(
-        3, ge=0, le=1000, description="Failed attempts of one round (deadline without quorum) before the job fails."
-    )
 
 
 class Aggregator(Part):

@@ -39,6 +39,11 @@ class RoundStatus(StatusPart):
     current: int = Field(description="Number of the round, from 1; 0 before the first.", ge=0)
     total: int = Field(description="Rounds asked for.", ge=0)
     attempt: int = Field(1, description="Attempt of this round, from 1.", ge=0)
+    last_failure: Short = Field(
+        "",
+        description="Why the attempt before came to nothing: QuorumNotReached, SecureAggregationFailed, UpdateDamaged and others; empty "
+        "where none did.",
+    )
     start_time: str | None = Field(None, description="When it was planned.", json_schema_extra={"format": "date-time"})
     deadline: str | None = Field(None, description="When it is closed.", json_schema_extra={"format": "date-time"})
     step: Literal["Train", "Evaluate"] | None = Field(

@@ -11,16 +11,24 @@ from fedapi.wire import privacy as wire
 
 
 class PrivacyDemand(Part):
-    """How much noise the site must be asked to add to its updates, and how much they may tell in all."""
+    """Who may see the site's updates, how much noise must hide them, and how much they may tell in all."""
 
+    secure_aggregation: bool = Field(
+        False,
+        description="The site takes part only where its updates are summed with those of others, and the aggregator sees no single one: "
+        "its trainer refuses any other order. Noise that is demanded beside it is then that of the sum (differentialPrivacy.mode "
+        "Distributed), and without it that of the site's own update (mode Local).",
+    )
     min_noise_multiplier: Decimal | None = Field(
         None,
-        description="Least noiseMultiplier that the site adds: its trainer refuses orders that ask for less. A decimal string.",
+        description="Least noiseMultiplier that the site is asked for, of its own update, or with secureAggregation of the sum: its trainer "
+        "refuses orders that ask for less. A decimal string.",
     )
     max_epsilon: Decimal | None = Field(
         None,
         description="The epsilon (of this site, at `delta`) that all its updates of one job may tell together, by the site's own record of "
-        "what it has sent: its trainer refuses orders beyond it, whoever asks and however often. A decimal string.",
+        "what it has sent, or with secureAggregation of the sums that it has handed its masked update in for: its trainer refuses orders "
+        "beyond it, whoever asks and however often. A decimal string.",
     )
     delta: Decimal | None = Field(
         None, description="The delta of maxEpsilon: over 0 and at most 0.1. A decimal string, for example '1e-5'."
@@ -29,8 +37,15 @@ class PrivacyDemand(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "has(self.minNoiseMultiplier) || has(self.maxEpsilon)",
-                "requires.privacy needs minNoiseMultiplier or maxEpsilon, without which it demands nothing: set one, or both",
+                "self.secureAggregation || has(self.minNoiseMultiplier) || has(self.maxEpsilon)",
+                "requires.privacy needs secureAggregation: true, minNoiseMultiplier or maxEpsilon, without which it demands nothing: set "
+                "one, or more",
+            ),
+            rule(
+                "!self.secureAggregation || !has(self.minNoiseMultiplier) || double(self.minNoiseMultiplier) <= 1000.0",
+                "with secureAggregation minNoiseMultiplier must be at most 1000, which is all that a job with mode Distributed may ask for: "
+                "lower it",
+                ".minNoiseMultiplier",
             ),
             rule(
                 "has(self.maxEpsilon) == has(self.delta)",
@@ -60,6 +75,7 @@ class PrivacyDemand(Part):
         """As the site's trainer is told."""
         least, most, delta = self.min_noise_multiplier, self.max_epsilon, self.delta
         return wire.PrivacyDemand(
+            secure_aggregation=self.secure_aggregation,
             min_noise_multiplier=None if least is None else float(least),
             max_epsilon=None if most is None else float(most),
             delta=None if delta is None else float(delta),
@@ -76,8 +92,8 @@ class Requires(Part):
     )
     privacy: PrivacyDemand | None = Field(
         None,
-        description="Present: the site takes part in jobs with privacy.differentialPrivacy.mode Local alone, and its trainer sends no update "
-        "that tells more than is said here. Absent: it adds the noise that a job asks for.",
+        description="Present: the site takes part only in jobs that hide its updates as is said here, and its trainer sends none that tells "
+        "more. Absent: it adds the noise, and masks its updates, as a job asks.",
     )
 
 

@@ -124,8 +124,13 @@ AskedNoise = Annotated[
 
 
 class PrivacyDemand(Message):
-    """What a site demands of the noise that it is to add: spec.requires.privacy of its FLClient."""
+    """What a site demands of what hides its updates: spec.requires.privacy of its FLClient."""
 
+    secure_aggregation: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="The hub is to see sums alone, and noise is that of the sum; else it is that of the site's own update.",
+    )
     min_noise_multiplier: float | None = Field(None, gt=0)
     max_epsilon: float | None = Field(None, gt=0, description="Of all that the site sends for one job, at `delta`.")
     delta: float | None = Field(None, gt=0, lt=1)
@@ -135,6 +140,11 @@ class PrivacyDemand(Message):
         if (self.max_epsilon is None) != (self.delta is None):
             raise ValueError("max_epsilon and delta go together: an epsilon without a delta says nothing")
         return self
+
+    @property
+    def asks_for_noise(self) -> bool:
+        """Whether sums, or updates, without noise are not enough."""
+        return not self.secure_aggregation or self.min_noise_multiplier is not None or self.max_epsilon is not None
 
 
 class Charge(Message):

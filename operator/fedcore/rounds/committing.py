@@ -17,9 +17,9 @@ from fedcore.rounds import (
     broadcasting,
     budget,
     closing,
+    ending,
     evaluateonly,
     evaluation,
-    heldout,
     lines,
     participation,
     signatures,
@@ -31,10 +31,9 @@ from fedcore.rounds.events import Folded
 from fedcore.rounds.participation import Participation
 from fedcore.rounds.returns import Decided, Undone
 from fedcore.rounds.sites import Contribution
-from fedcore.rounds.state import Closing, End, Kept, Phase, State
+from fedcore.rounds.state import End, Kept, Phase, State
 
 _LAST = 2  # rounds that always stay: the last, and the one that it was made from, which sites may still be reading
-EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
 
 
 def initial(state: State, model: ObjectRef, now: float, partial: bool = False) -> tuple[State, tuple[Effect, ...]]:
@@ -90,25 +89,7 @@ def after_commit(state: State, now: float) -> State:
     end = _success(state, state.tip.round, now)
     if end is None:
         return state
-    expected = state.roster.eligible.intersection(_last_participants(state, state.tip)) | heldout.at_hand(state)
-    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
-
-
-def _last_participants(state: State, tip: CommitRecord) -> Iterable[str]:
-    """Who took part in the last round that anybody took part in."""
-    if not tip.skipped:
-        return (each.client for each in tip.participants)
-    last = max((site.part.last_round for site in state.sites.values()), default=0)
-    return (client for client, site in state.sites.items() if site.part.last_round == last)
-
-
-def _evaluation_s(state: State) -> float:
-    """How long the last step waits. With lifetime Round the sites must get their pools first, as for a round."""
-    if state.tip is None or state.config.lifetime == "Round":
-        return state.config.deadline_s
-    took = state.tip.committed_at - state.tip.planned_at  # no site has trained for longer, whatever it says
-    longest = max((min(p.training_s, took) for p in state.tip.participants), default=0.0)
-    return min(state.config.deadline_s, max(EVALUATION_MIN_S, EVALUATION_TRAININGS * longest))
+    return ending.evaluating(state, end, now)
 
 
 def kept_objects(state: State) -> frozenset[str]:

@@ -18,6 +18,7 @@ from fedcore.rounds import (
     broadcasting,
     budget,
     compatibility,
+    ending,
     evaluateonly,
     participation,
     secureplan,
@@ -137,8 +138,16 @@ def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
     plan = _plan(state, chosen, len(due), now)
     if secureplan.is_noisy(state.config) and plan.privacy is None:
-        return replace(_calm(state), end=budget.over(state, now)), ()
+        return _spent(_calm(state), now), ()
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
+
+
+def _spent(state: State, now: float) -> State:
+    """How much noise a sum takes is known with its sites: by then, after the last commit, it may be a round too many."""
+    end = budget.over(state, now)
+    if end is None or end.result == "Failed":  # there is no model of the job's to evaluate
+        return replace(state, end=end)
+    return ending.evaluating(state, end, now)
 
 
 def _calm(state: State) -> State:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OPEN = (Phase.COLLECTING, Phase.OPENING)
 _OVER = SecureAnswer(step="Over")
+CLOSE_REASONS = frozenset({"Masked", "ExchangeTimeout"})  # of the close that names the survivors
 MASKED_BYTES = 4  # of a value under masks
 Change = tuple[State, tuple[Effect, ...]]
 

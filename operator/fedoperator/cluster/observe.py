@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
+from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.fields import ObjectMeta
 from fedapi.crd.flclient import FLClient, FLClientSpec, FLClientStatus
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.task import Task
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.cache import Cache
 from fedoperator.decide import anomalies, participation

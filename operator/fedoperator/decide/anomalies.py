@@ -75,6 +75,18 @@ def suspended(context: JobContext) -> frozenset[str]:
     return frozenset(each.name for each in told.suspended) if told and context.spec.anomalies else frozenset()
 
 
+def fit_at_most(context: JobContext, fit: int) -> int:
+    """Of so many sites that seem able to take part, how many may be: the status names only the first that are suspended.
+
+    Those that it does not name may be among the sites that take no part anyway.
+    """
+    told, listed = context.status.anomalies, suspended(context)
+    if told is None or not listed:
+        return fit
+    unfit = sum(site.name not in listed for site in context.trainees) - fit
+    return max(0, fit - max(0, told.suspended_total - len(listed) - unfit))
+
+
 def events(told: AnomaliesStatus | None, old: Sequence[Condition] | None, new: Sequence[Condition]) -> list[Event]:
     """One for each round with anomalous updates, or for several that came since the last look, and for what was undone.
 

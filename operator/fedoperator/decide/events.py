@@ -41,6 +41,8 @@ def _transition(old: Condition | None, new: Condition) -> tuple[_Type, EventReas
         return None
     if new.status == "True":
         return _TRUE.get(new.type)
+    if new.reason == Reason.ATTEMPT_FAILED:
+        return "Warning", EventReason.ATTEMPT_FAILED
     if new.status == "False":
         was_true = old is not None and old.status == "True"
         return _FALSE.get(new.type) or (_BACK.get(new.type) if was_true else None)

@@ -42,8 +42,12 @@ def quorum_fact(context: JobContext) -> Fact:
     """The QuorumReached condition: about the newest closed round, so that it does not flap within each."""
     status = context.status.round
     if status is not None and status.attempt > 1:
-        message = f"round {status.current} ended without quorum {status.attempt - 1} times: see status.clients"
-        return Fact("False", Reason.QUORUM_MISSED, message)
+        times, why = status.attempt - 1, status.last_failure
+        if why in ("", "QuorumNotReached"):
+            message = f"round {status.current} ended without quorum {times} times: see status.clients"
+            return Fact("False", Reason.QUORUM_MISSED, message)
+        message = f"{times} attempts of round {status.current} came to nothing, the last by {why}: see status.clients"
+        return Fact("False", Reason.ATTEMPT_FAILED, message)
     if status is not None and status.committed > 0:
         return Fact("True", Reason.QUORUM_REACHED, "the last round was committed")
     return Fact("Unknown", Reason.NO_ROUND_YET, "no round has been closed yet")
@@ -88,16 +92,18 @@ def _able(context: JobContext) -> int:
     free = (site.name for site in context.trainees if not site.barred or context.in_round(site.name))
     out = context.lacking_jobset | anomalies.suspended(context)
     fit = (name for name in free if name not in out)
-    return sum(failures.site_failure(context, name) is None and early.training(context, name) is None for name in fit)
+    able = sum(failures.site_failure(context, name) is None and early.training(context, name) is None for name in fit)
+    return anomalies.fit_at_most(context, able)
 
 
 def _out_of_reach(context: JobContext) -> Fact | None:
     """That what the strategy needs, or a quorum which is a count, can never be reached with the sites that match and are not paused or barred."""
     quorum = context.spec.round.quorum
     suspended = anomalies.suspended(context)
-    fit = sum(
+    free = sum(
         (not site.barred or context.in_round(site.name)) and site.name not in suspended for site in context.trainees
     )
+    fit = anomalies.fit_at_most(context, free)
     least = context.spec.strategy.fewest()
     if max(fit, 1) < least:
         message = (

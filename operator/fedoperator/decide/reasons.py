@@ -95,6 +95,10 @@ class Reason(Word):
         "QuorumMissed",
         "Quorum was missed at the deadline, or out of reach before it; the round is planned afresh.",
     )
+    ATTEMPT_FAILED = (
+        "AttemptFailed",
+        "The last attempt came to nothing, and not for want of a quorum (SecureAggregationFailed, for example); it is planned afresh.",
+    )
     # Progressing.
     INITIALIZING = "Initializing", "The initial model is being made."
     WAITING_FOR_SITES = "WaitingForSites", "Fewer sites than minAvailable are connected."
@@ -220,7 +224,7 @@ class Reason(Word):
     )
     NOT_PRIVATE = (
         "NotPrivate",
-        "The site demands to add noise of its own (spec.requires.privacy), and the job asks for none, or for less.",
+        "The site demands that masks or noise hide its updates (spec.requires.privacy), and the job asks for none, or for less noise.",
     )
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."
@@ -244,6 +248,7 @@ class EventReason(Word):
     AGGREGATOR_READY = "AggregatorReady", "The aggregator is ready; training Jobs are started."
     AGGREGATOR_LOST = "AggregatorLost", "The aggregator is no longer ready."
     QUORUM_MISSED = "QuorumMissed", "A round ended without quorum."
+    ATTEMPT_FAILED = "AttemptFailed", "An attempt of a round came to nothing, and not for want of a quorum."
     STALLED = "Stalled", "The job cannot go on without help."
     RECOVERED = "Recovered", "The job goes on again."
     SUSPENDED = "Suspended", "The job was suspended."

@@ -80,15 +80,19 @@ def confidential_enough(client: FLClient, job: FederatedJobSpec) -> bool:
 
 
 def private_enough(client: FLClient, job: FederatedJobSpec) -> bool:
-    """Whether the site's own noise can be what it demands, as far as the job says. What is left of its budget, it knows itself."""
-    demand = client.spec.requires.privacy if client.spec.requires else None
-    asked = job.privacy.differential_privacy if job.privacy else None
-    if demand is None:
+    """Whether the job hides the site's updates as it demands, as far as the job says. What is left of its budget, it knows itself."""
+    if client.spec.requires is None or client.spec.requires.privacy is None:
         return True
-    if asked is None or asked.mode != "Local":
+    demand = client.spec.requires.privacy.told()
+    asked = job.privacy.differential_privacy if job.privacy else None
+    if demand.secure_aggregation and not (job.privacy and job.privacy.secure_aggregation):
+        return False
+    if not demand.asks_for_noise:
+        return True
+    if asked is None or asked.mode != ("Distributed" if demand.secure_aggregation else "Local"):
         return False
     least, noise = demand.min_noise_multiplier, asked.noise_multiplier
-    return least is None or noise is None or float(noise) >= float(least)
+    return least is None or noise is None or float(noise) >= least
 
 
 def held_out(observed: Observed, client: FLClient) -> bool:

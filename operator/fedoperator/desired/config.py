@@ -12,7 +12,8 @@ from fedapi import names
 from fedapi.crd import evaluation as api
 from fedapi.crd.clients import Clients
 from fedapi.crd.evaluation import Evaluation
-from fedapi.crd.federatedjob import FederatedJob, Stop
+from fedapi.crd.federatedjob import FederatedJob
+from fedapi.crd.rounds import Stop
 from fedapi.crd.strategy import Strategy
 from fedapi.crd.training import Training
 from fedapi.duration import seconds

@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass, replace
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, InitialModel
+from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.podfields import PodAdditions, Resources
+from fedapi.crd.task import InitialModel
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator
 from fedoperator.desired.identity import Identity

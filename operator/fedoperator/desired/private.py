@@ -1,4 +1,4 @@
-"""What a site's training pods are told of the noise that the site demands to add (spec.requires.privacy). Pure."""
+"""What a site's training pods are told of what the site demands to hide its updates (spec.requires.privacy). Pure."""
 
 from fedapi import names
 from fedapi.crd.flclient import FLClientSpec

@@ -6,8 +6,9 @@ Training settings (epochs, batch size, optimizer) are not here: they travel with
 from collections.abc import Mapping
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, Task
+from fedapi.crd.federatedjob import FederatedJob
 from fedapi.crd.flclient import FLClient, Pool
+from fedapi.crd.task import Task
 from fedapi.jsonvalue import Json
 from fedoperator.desired import aggregator, confidential, entrusted, placement, private, queues, ring, site_key
 from fedoperator.desired.difference import quantity

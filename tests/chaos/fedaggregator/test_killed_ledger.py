@@ -7,7 +7,7 @@ import pytest
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger import note, tiles
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit, ledgers
 from fedstore.opening import open_store
 from tests.chaos.fedaggregator.restarted import DIE_AT
 from tests.integration.fedaggregator.harness import JOB_KEY, Aggregator, JobFolder, Site, config
@@ -48,7 +48,7 @@ def test_killed_at(tmp_path, point, call):
             assert not thread.is_alive()
             assert site.error is None
         until(lambda: "outcome" in job.status())
-    found = ledgers.verified(store, job.layout, verifier)
+    found = ledgeraudit.verified(store, job.layout, verifier)
     assert found.commits == 4, point
     told = Counter(
         (each.kind, each.facts.get("round"), each.facts.get("attempt"), each.facts.get("client"))

@@ -10,7 +10,7 @@ from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit
 from fedstore.opening import open_store
 from tests.chaos.fedaggregator.restarted import DIE_AT
 from tests.integration.fedaggregator.harness import JOB_KEY, UID, Aggregator, JobFolder, Site, config
@@ -52,7 +52,7 @@ def decided(job, *decisions):
 
 def told(job):
     verifier = Signer(job.layout.ledger_origin, ledger_seed(JOB_KEY)).verifier
-    found = ledgers.verified(open_store(str(job.root / "store")), job.layout, verifier)
+    found = ledgeraudit.verified(open_store(str(job.root / "store")), job.layout, verifier)
     return [each.kind for each in found.entries if each.kind in ("approved", "rejected", "released")]
 
 

@@ -246,7 +246,13 @@ PRIVACY += [
 
 LEAST, MOST = {"minNoiseMultiplier": "2"}, {"maxEpsilon": "8", "delta": "1e-5"}
 OF_SITES = [
-    demand(LEAST, {}, "requires.privacy needs minNoiseMultiplier or maxEpsilon"),
+    demand(LEAST, {}, "requires.privacy needs secureAggregation: true, minNoiseMultiplier or maxEpsilon"),
+    demand({"secureAggregation": True}, {"secureAggregation": False}, "requires.privacy needs secureAggregation: true"),
+    demand(
+        {"secureAggregation": True, "minNoiseMultiplier": "1000"},
+        {"secureAggregation": True, "minNoiseMultiplier": "1001"},
+        "with secureAggregation minNoiseMultiplier must be at most 1000",
+    ),
     demand(MOST, {"maxEpsilon": "8"}, "maxEpsilon needs delta"),
     demand(LEAST | MOST, LEAST | {"delta": "1e-5"}, "maxEpsilon needs delta"),
     demand({"minNoiseMultiplier": "0.01"}, {"minNoiseMultiplier": "0"}, "minNoiseMultiplier must be from 0.01"),

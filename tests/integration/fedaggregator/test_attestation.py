@@ -15,7 +15,7 @@ from fedapi.wire.attestation import Attestation, AttestationRequest, Statement
 from fedapi.wire.site import Refusal
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit
 from fedstore.opening import open_store
 from tests.attestation import FakeAgent, FakeVerifier
 from tests.integration.fedaggregator.harness import JOB_KEY, UID, Aggregator, JobFolder, Site, config, run_sites
@@ -86,7 +86,7 @@ def test_a_site_gets_evidence_for_its_nonce_and_for_the_keys_that_it_meets(job, 
 
 def ledger_entries(job: JobFolder):
     signer = Signer(job.layout.ledger_origin, ledger_seed(JOB_KEY))
-    return ledgers.verified(open_store(str(job.root / "store")), job.layout, signer.verifier).entries
+    return ledgeraudit.verified(open_store(str(job.root / "store")), job.layout, signer.verifier).entries
 
 
 def run_first(job: JobFolder, site: Site):

@@ -14,7 +14,7 @@ from fedapi.wire.store import Head
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger import entries, merkle, note, tiles
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit, ledgers
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.memory import MemoryStore
 from fedstore.opening import open_store
@@ -52,7 +52,7 @@ def verified(job, held, **values):
             store.replace_head(key, data, None)
         elif key != job.layout.history:
             store.put_once(key, data)
-    return ledgers.verified(store, job.layout, values.pop("key", verifier(job)), **values)
+    return ledgeraudit.verified(store, job.layout, values.pop("key", verifier(job)), **values)
 
 
 def bundle_key(job):

@@ -10,7 +10,7 @@ from fedapi.wire.store import Head
 from fedapi.wire.tokens import ledger_seed
 from fedcore.ledger import tiles
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit
 from fedstore.opening import open_store
 from tests.integration.fedaggregator.harness import JOB_KEY, Aggregator, JobFolder, close_clients, config, run_sites
 from tests.waiting import until
@@ -87,7 +87,7 @@ def test_a_repair_has_it_begun_anew_and_whoever_verifies_is_told(job, fault):
     signer = Signer(f"{job.layout.ledger_origin}/2", ledger_seed(JOB_KEY))
     assert public_key(job) == str(signer.verifier)
     assert job.status()["ledger"]["restarts"] == 1
-    found = ledgers.verified(store, job.layout, signer.verifier)
+    found = ledgeraudit.verified(store, job.layout, signer.verifier)
     assert (found.commits, found.first_round) == (2, 3), "rounds 0 to 2 are bound to the one before"
     told = found.restarted.facts
     assert (told["number"], told["origin"], told["round"]) == (1, job.layout.ledger_origin, 2)

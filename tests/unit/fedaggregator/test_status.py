@@ -18,7 +18,7 @@ def test_status_while_collecting():
     FederatedJobStatus.model_validate(shown)
     assert shown["participants"] == "1/3"
     assert shown["round"] == {
-        "current": 1, "total": 7, "attempt": 1, "startTime": "1970-01-01T00:00:10Z", "deadline": "1970-01-01T00:01:50Z",
+        "current": 1, "total": 7, "attempt": 1, "lastFailure": "", "startTime": "1970-01-01T00:00:10Z", "deadline": "1970-01-01T00:01:50Z",
         "step": "Train", "selected": ["a", "b", "c"], "accepted": 1, "committed": 0, "progress": "0/7",
     }  # fmt: skip
     assert [(c["name"], c["state"], c["failures"]) for c in shown["clients"]] == [

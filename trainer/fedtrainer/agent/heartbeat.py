@@ -19,7 +19,7 @@ from fedtrainer.agent.link import Link
 from fedtrainer.agent.patience import RetryError
 from fedtrainer.capability import cpus, memory
 from fedtrainer.errors import BadSettingsError
-from fedtrainer.settings import HeartbeatSettings
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 
 log = logging.getLogger(__name__)
 EVERY_S = 60.0

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from fedapi.wire.encryption import Encryption
     from fedtrainer.ring.port import Ring
     from fedtrainer.ring.rendezvous import Rendezvous
-    from fedtrainer.training.session import Session, Trained
+    from fedtrainer.training.session import Session
     from fedtrainer.training.state_files import OrderState
+    from fedtrainer.training.writing import Trained
 
 
 class Load(Message):

@@ -29,6 +29,7 @@ from fedtrainer.agent.entrusting import Entrusting
 from fedtrainer.agent.handing import Handing, Masked
 from fedtrainer.agent.patience import pause_s
 from fedtrainer.agent.peers import Peers
+from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.agent.securing_state import STATE_LOST, SecureFiles
 from fedtrainer.agent.securing_vector import Values, values
@@ -53,6 +54,7 @@ class Site:
     handing: Handing
     checkpoints: CheckpointStore
     rounds: MaskedRounds
+    protecting: Protecting
     entrusting: Entrusting | None
 
 
@@ -153,6 +155,7 @@ class Securing:
     def _mask(self, answer: SecureAnswer) -> None:
         """Hands in the masked update; twice where its file was damaged meanwhile."""
         delivery = _brought(answer.delivery, "delivery")
+        self._own.protecting.masked(self._order, self._secure)
         try:
             self._hand_in(self._masked(delivery))
         except RejectedError as error:

@@ -7,15 +7,13 @@ answer because torch is slow to load.
 
 import logging
 import signal
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from fedapi.outcome import FATAL, reason
 from fedapi.wire.compression import codec
 from fedapi.wire.orders import Download, EvaluateOrder, TrainOrder
 from fedapi.wire.secureround import SecureOrder
-from fedapi.wire.site import Assignment, EvaluationReport, FailureReport
+from fedapi.wire.site import Assignment
 from fedapi.wire.update import UPDATE
 from fedtrainer import termination
 from fedtrainer.agent import connecting, encrypting
@@ -28,9 +26,11 @@ from fedtrainer.agent.handing import Handing
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.agent.link import Link
 from fedtrainer.agent.models import Models
-from fedtrainer.agent.patience import Patience, pause_s
+from fedtrainer.agent.patience import Patience
 from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.rank_group import RankGroup, gathered
+from fedtrainer.agent.repeating import Repeating
+from fedtrainer.agent.reporting import Reporting
 from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.agent.stream import Stream
 from fedtrainer.agent.trust import Trust
@@ -39,32 +39,24 @@ from fedtrainer.errors import (
     BudgetSpentError,
     DivergedError,
     DroppedError,
-    GoneError,
     LinkExpiredError,
     NotPrivateError,
     RejectedError,
     SkipError,
     StopError,
     Terminated,
-    TrainerError,
 )
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 from fedtrainer.ring.slot import Slot
-from fedtrainer.settings import HeartbeatSettings, TrainerSettings
-from fedtrainer.training.results import Data, EvalResult
+from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.results import Data
 from fedtrainer.training.state_files import Committed, OrderState, Update
 
 if TYPE_CHECKING:
-    from fedtrainer.training.session import Trained
+    from fedtrainer.training.writing import Trained
 
 log = logging.getLogger(__name__)
 
-BAD_ORDERS = 3  # orders in a row whose object is not in the store before the site says so
-_REASONS = {  # what the hub is told of an order that came to nothing
-    BudgetSpentError: "PrivacyBudgetSpent",
-    DivergedError: "TrainingDiverged",
-    NotPrivateError: "PrivacyRefused",
-    RejectedError: "UpdateRefused",
-}
 DAMAGED = ("WrongDigest", "WrongSize", "Malformed")  # of a kept file: train again instead of giving up
 
 
@@ -101,9 +93,8 @@ class Agent:
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
         self._taken_back = False  # whether the job went back to before the site's first
-        self._models, self._guard = Models(bulk, checkpoints), Guard(settings, self._report)
-        self._last = ""  # last order, how often it came in a row, and since when
-        self._repeats, self._since = 0, 0.0
+        self._reporting, self._repeating = Reporting(settings, control), Repeating(settings.patience_s)
+        self._models, self._guard = Models(bulk, checkpoints), Guard(settings, self._reporting.failed)
 
     def run(self) -> None:
         """Says hello first, then loads the task, so that the aggregator counts the site while torch is imported."""
@@ -164,7 +155,7 @@ class Agent:
             try:
                 self._found = RankGroup(*gathered(self._settings, self._slot))
             except StopError as error:
-                self._report_stop(order, error)
+                self._reporting.stopped(order, error)
                 raise
         return self._found
 
@@ -172,40 +163,24 @@ class Agent:
         """Whether an order came to its end: delivered, dropped or refused. `waits`: also for other sites, if it needs them."""
         self._guard.check(answer)
         if answer.train is not None and answer.kind == "Train":
-            self._pause_if_repeated(f"train {answer.train.round} {answer.train.attempt}")
+            self._repeating.pause(f"train {answer.train.round} {answer.train.attempt}")
             return self._train(answer.train, waits=waits)
         if answer.evaluate is not None and answer.kind == "Evaluate":
-            self._pause_if_repeated(f"evaluate {answer.evaluate.round}")
+            self._repeating.pause(f"evaluate {answer.evaluate.round}")
             return self._evaluate(answer.evaluate)
         return False
-
-    def _pause_if_repeated(self, order: str) -> None:
-        """The same order again means that it came to nothing: do not ask in a hot loop."""
-        self._repeats = self._repeats + 1 if order == self._last else 0
-        self._last = order
-        if self._repeats:
-            time.sleep(pause_s(self._repeats))
-        else:
-            self._since = time.monotonic()
-
-    def _is_lost(self, error: LinkExpiredError) -> bool:
-        """Whether to tell the hub that its store does not give what it orders: a first order may be of a round that is over.
-
-        A store without the right to list says of what is gone what it says of a URL that is over.
-        """
-        gone = isinstance(error, GoneError) and self._repeats + 1 >= BAD_ORDERS
-        return gone or (self._repeats > 0 and time.monotonic() - self._since > self._settings.patience_s)
 
     def _train(self, order: TrainOrder, *, waits: bool) -> bool:
         folder = self._checkpoints.order(order)
         try:
             self._masked_rounds.check(order)
+            self._protecting.check(order, self._committed)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
         except LinkExpiredError as error:
-            if self._is_lost(error):
-                self._report(order, "UpdateRefused", RejectedError("Missing", str(error)))
+            if self._repeating.is_lost(error):
+                self._reporting.failed(order, "UpdateRefused", RejectedError("Missing", str(error)))
                 return True
             log.info("round %d: %s; asks for a new order", order.round, error)
             return False
@@ -214,9 +189,9 @@ class Agent:
             folder.discard()
         except (BudgetSpentError, DivergedError, NotPrivateError, RejectedError) as error:
             folder.discard()
-            self._report(order, _REASONS[type(error)], error)
+            self._reporting.came_to_nothing(order, error)
         except StopError as error:
-            self._report_stop(order, error)
+            self._reporting.stopped(order, error)
             raise
         return True
 
@@ -244,15 +219,17 @@ class Agent:
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
             finished = self._trained(order, folder)
-        own = Site(self._settings, self._control, self._handing, self._checkpoints, rounds, self._entrusting)
+        own = Site(
+            self._settings, self._control, self._handing, self._checkpoints, rounds, self._protecting, self._entrusting
+        )
         try:
             return Securing(own, order, secure, folder, finished).go_on(waits=waits)
-        except (RejectedError, DroppedError):
+        except (RejectedError, DroppedError, NotPrivateError):
             rounds.leave(order)
             raise
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:
-        protection = self._protecting.protection(order, self._committed)
+        protection = self._protecting.protection(order)
         data = self._loaded(order, (order.round, order.attempt), order.hub_state)
         group, nonce, encryption = self._group(), new_nonce(), encrypting.encryption(order, self._settings)
         kept: list[Finished] = []
@@ -281,7 +258,7 @@ class Agent:
         with Watch(self._control, order, self._checkpoints.touch) as watch:
             if order.evaluate:
                 result = group.evaluate(data, order.round - 1, order.training, watch.dropped)
-                self._send_evaluation(order.round - 1, order.base_sha256, result)
+                self._reporting.evaluated(order.round - 1, order.base_sha256, result)
             with termination.deferred():  # a training that ends just now is kept as finished
                 trained = group.train(
                     data,
@@ -306,33 +283,18 @@ class Agent:
         try:
             data = self._loaded(order)
             result = self._group().evaluate(data, order.round, order.training, lambda: False)
-            self._send_evaluation(order.round, order.model.sha256, result)
+            self._reporting.evaluated(order.round, order.model.sha256, result)
         except LinkExpiredError as error:
-            if self._is_lost(error):
-                self._report(order, "EvaluationRefused", RejectedError("Missing", str(error)))
+            if self._repeating.is_lost(error):
+                self._reporting.failed(order, "EvaluationRefused", RejectedError("Missing", str(error)))
                 return True
             log.info("evaluation of round %d: %s; asks for a new order", order.round, error)
             return False
         except SkipError as error:
             log.warning("evaluation of round %d: %s", order.round, error)
             if isinstance(error, RejectedError):  # the model's bytes are wrong: the hub looks at them
-                self._report(order, "EvaluationRefused", error)
+                self._reporting.failed(order, "EvaluationRefused", error)
         return True
-
-    def _send_evaluation(self, round_: int, model_sha256: str, result: EvalResult | None) -> None:
-        result = result or EvalResult(0)  # a site without test data has nothing to say, but must not be waited for
-        report = EvaluationReport(
-            job_uid=self._settings.job_uid,
-            round=round_,
-            client=self._settings.client,
-            model_sha256=model_sha256,
-            samples=result.samples,
-            metrics=dict(result.metrics),
-        )
-        try:
-            self._control.evaluation(report)
-        except (DroppedError, RejectedError) as error:  # not worth the training that follows
-            log.warning("the evaluation of round %d was not taken: %s", round_, error)
 
     def _loaded(
         self, order: TrainOrder | EvaluateOrder, update: Update | None = None, hub_state: Download | None = None
@@ -345,24 +307,3 @@ class Agent:
         own = OrderState(self._checkpoints.state, self._committed, update, self._why_lost, self._taken_back)
         encoded = order.encoded.encoding if isinstance(order, TrainOrder) and order.encoded else None
         return self._group().load(path, order.round, own, order.training, of_hub, initial, encoded)
-
-    def _report_stop(self, order: TrainOrder | None, error: StopError) -> None:
-        """Ends the wait for this site where running again cannot help; after anything else the next pod gets the order."""
-        if order is not None and error.exit in FATAL:
-            self._report(order, reason(error.exit), error)
-
-    def _report(self, order: TrainOrder | EvaluateOrder, why: str, error: TrainerError) -> None:
-        attempt = order.attempt if isinstance(order, TrainOrder) else 0
-        log.error("round %d attempt %d: %s: %s", order.round, attempt, why, error)
-        report = FailureReport(
-            job_uid=self._settings.job_uid,
-            round=order.round,
-            attempt=attempt,
-            client=self._settings.client,
-            reason=why,
-            message=termination.one_line(str(error)),
-        )
-        try:
-            self._control.failure(report)
-        except TrainerError as problem:
-            log.warning("the failure could not be reported: %s", problem)

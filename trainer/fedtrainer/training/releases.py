@@ -2,7 +2,8 @@
 
     <state>/<job uid>/<client>/state/
         noise.key       32 random bytes that never leave the site
-        releases.json   each noised update, before anything of it leaves: what all of them together tell is counted by this
+        releases.json   each noised update, and each sum with noise that a masked one is for, before anything of it leaves: what all of
+                        them together tell is counted by this
 
 The noise of an update is a function of the secret, of what it was trained for and of its bytes. So an update that is made again, by a
 process that was killed or for another attempt of its round, has the same noise and is the same release; two draws would be two, and
@@ -17,12 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fedapi.wire.message import Message, Sha256
 from fedapi.wire.privacy import SiteNoise
 from fedapi.wire.tokens import hkdf
 from fedcore.privacy import account, gaussian
+from fedcore.privacy.distributed import concentrated
 from fedtrainer.errors import SiteStateError
 from fedtrainer.training import durable
 from fedtrainer.training.state_files import Committed
@@ -49,8 +51,18 @@ class Release(Message):
     key_sha256: Sha256
 
 
+class MaskedRelease(Message):
+    """A masked update, which the hub may have opened in a sum with noise from then on; each attempt has noise of its own."""
+
+    round: int
+    attempt: int
+    base_sha256: Sha256
+    rho: float = Field(gt=0, allow_inf_nan=False, description="What that sum tells of the site, as zCDP.")
+
+
 class _Record(Message):
     releases: tuple[Release, ...] = ()
+    masked: tuple[MaskedRelease, ...] = Field((), exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True)
@@ -66,20 +78,37 @@ class Releases:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known = _read(folder / RELEASES_FILE)
+        found = _read(folder / RELEASES_FILE)
+        self._known, self._masked = found.releases, found.masked
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known) + len(self._masked)
 
-    def epsilon(self, delta: float, more: SiteNoise | None = None) -> float:
+    def epsilon(self, delta: float, more: SiteNoise | MaskedRelease | None = None) -> float:
         """What all of them tell of the site's data together, and one more."""
-        noises = [each.noise_multiplier for each in self._known] + ([more.noise_multiplier] if more else [])
-        mu = math.sqrt(sum(account.mu_of("Local", noise) ** 2 for noise in noises))
-        return gaussian.epsilon_of(mu, delta)
+        noises = [each.noise_multiplier for each in self._known]
+        rhos = [each.rho for each in self._masked]
+        if isinstance(more, MaskedRelease):
+            rhos.append(more.rho)
+        elif more is not None:
+            noises.append(more.noise_multiplier)
+        squares = sum(account.mu_of("Local", noise) ** 2 for noise in noises)
+        if rhos:  # mu-GDP is (mu^2 / 2)-zCDP
+            return concentrated.epsilon_of(math.fsum(rhos) + squares / 2, delta)
+        return gaussian.epsilon_of(math.sqrt(squares), delta)
+
+    def has_masked(self, release: MaskedRelease) -> bool:
+        """Whether it is counted: a site that was killed hands in the same again."""
+        return release in self._masked
+
+    def mask(self, release: MaskedRelease) -> None:
+        """Counts a masked update, durably."""
+        if not self.has_masked(release):
+            self._write(_Record(releases=self._known, masked=(*self._masked, release)))
 
     def check(self, committed: Committed) -> None:
         """SiteStateError when it lacks an update of the round in which the hub has committed one: then it is not whole."""
-        if any(each.round == committed.update[0] for each in self._known):
+        if any(each.round == committed.update[0] for each in (*self._known, *self._masked)):
             return
         raise SiteStateError(
             f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of round "
@@ -104,10 +133,12 @@ class Releases:
         )
         if release not in self._known:
             allow()
-            known = (*self._known, release)
-            durable.write(self._folder / RELEASES_FILE, _Record(releases=known).canonical())
-            self._known = known
+            self._write(_Record(releases=(*self._known, release), masked=self._masked))
         return key
+
+    def _write(self, record: _Record) -> None:
+        durable.write(self._folder / RELEASES_FILE, record.canonical())
+        self._known, self._masked = record.releases, record.masked
 
     def _secret(self) -> bytes:
         path = self._folder / KEY_FILE
@@ -123,11 +154,11 @@ class Releases:
         return secret
 
 
-def _read(path: Path) -> tuple[Release, ...]:
+def _read(path: Path) -> _Record:
     try:
-        return _Record.model_validate_json(path.read_bytes()).releases
+        return _Record.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return ()
+        return _Record()
     except (OSError, ValidationError) as error:
         text = f"{path} is damaged ({type(error).__name__}), so nobody knows what the site has told so far"
         raise SiteStateError(

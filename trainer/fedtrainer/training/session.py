@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,8 @@ from fedapi.jsonvalue import JsonView
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.seeds import derived
 from fedapi.wire.training import TrainingSettings
-from fedapi.wire.update import UPDATE
 from fedtrainer import termination
-from fedtrainer.errors import DivergedError, NotPrivateError, TaskInvalidError
+from fedtrainer.errors import TaskInvalidError
 from fedtrainer.ring import operations
 from fedtrainer.ring.port import Ring
 from fedtrainer.training import (
@@ -35,7 +34,6 @@ from fedtrainer.training import (
     hub_state,
     metrics,
     seeding,
-    site_noise,
     site_state,
     state,
     submodels,
@@ -48,17 +46,16 @@ from fedtrainer.training.dpsgd.opening import opened
 from fedtrainer.training.encoding import Encoder
 from fedtrainer.training.methods import method as methods
 from fedtrainer.training.methods.method import NOTHING, Method
-from fedtrainer.training.methods.part import Made
 from fedtrainer.training.preserve import preserved
 from fedtrainer.training.progress import Checkpoints
 from fedtrainer.training.releases import Protection
 from fedtrainer.training.results import Data, EvalResult, TrainResult
 from fedtrainer.training.state_files import OrderState
 from fedtrainer.training.submodels import WHOLE
+from fedtrainer.training.writing import Trained, Writer
 
 if TYPE_CHECKING:
     from fedapi.wire.encryption import Encryption
-    from fedapi.wire.privacy import RecordPrivacy
 
 log = logging.getLogger(__name__)
 
@@ -77,24 +74,6 @@ class Spec:
     client: str
     data_dir: Path
     worker: int = 0  # number of the pod
-
-
-@dataclass(frozen=True)
-class Trained:
-    """An update that rank 0 has written; at other ranks `file` is an empty one."""
-
-    file: tensors.Written
-    samples: int
-    metrics: dict[str, float]
-    training_s: float
-    steps: int | None = None
-    privacy: "RecordPrivacy | None" = None  # with privacy.dpSGD: what has been told of one record, this update included
-    beside: Mapping[str, tensors.Written] = field(default_factory=dict)  # further payloads, each `payload_file(name)`
-
-
-def payload_file(name: str) -> str:
-    """Name of the file of a payload."""
-    return f"{name}.safetensors"
 
 
 class Session:
@@ -272,7 +251,8 @@ class Session:
             steps = 1
         encoded = compression if folder is not None else None
         encoder = self._encoder(encoded, round_, own.residuals) if encoded is not None else None
-        file, beside = self._written(folder, encryption, method.finish(), encoder, sent, protection)
+        writer = Writer(self._model, self._base, self._exchange, self._entries, self._ring)
+        file, beside = writer.written(folder, encryption, method.finish(), encoder, sent, protection)
         if encoder is not None:
             own.residuals = {name: left for name, left in own.residuals.items() if name in held} | encoder.left
         values = self._model.state_dict() if held or self._exchange.local else {}
@@ -290,52 +270,6 @@ class Session:
         parameters = frozenset(name for name, _ in self._model.named_parameters(remove_duplicate=False))
         seed = derived(self._spec.seed, "rounding", self._spec.client, round_)
         return Encoder(compression, seed, parameters, before)
-
-    def _parameters(self) -> frozenset[str]:
-        """Entries of the state that are parameters: they alone are hidden by noise, and sent."""
-        return frozenset(name for name in self._entries if self._base[name].is_floating_point())
-
-    def _written(
-        self,
-        folder: Path | None,
-        encryption: "Mapping[str, Encryption]",
-        made: Made,
-        encoder: Encoder | None,
-        sent: frozenset[str],
-        protection: Protection | None,
-    ) -> tuple[tensors.Written, dict[str, tensors.Written]]:
-        """Rank 0 writes the payloads, the update of those tensors, and tells the others when there are none to be had."""
-        file, beside, failed = tensors.Written("", 0), dict[str, tensors.Written](), None
-        if folder is not None:
-            with task_code("state_dict()"):
-                trained = self._model.state_dict()
-                state.check(trained)
-                local = tensors.on_host(trained)
-            entrypoint.check_alike(local, self._base)
-            exchange.check_kept(self._exchange, local, self._base)
-            base = {name: self._base[name] for name in sent}
-            kept = {name: value for name, value in local.items() if name not in sent | self._exchange.frozen}
-            try:
-                tensors.check_finite(kept, self._base)
-                for name, values in made.payloads.items():
-                    beside[name] = tensors.write_beside(folder / payload_file(name), values, encryption.get(name))
-                update = folder / payload_file(UPDATE)
-                hide = site_noise.protect(protection, self._parameters()) if protection else None
-                file = tensors.write_delta(update, local, base, encryption.get(UPDATE), made.instead, encoder, hide)
-            except (DivergedError, NotPrivateError) as error:
-                failed = error
-        if why := operations.broadcast_text(self._ring, str(failed or "")):
-            raise failed or DivergedError(why)
-        if encoder is not None:
-            plain, codec = tensors.plain_size({name: self._base[name] for name in sent}), encoder.compression.codec
-            log.info(
-                "%s: the update is %d bytes instead of %d, %.2f times smaller",
-                codec,
-                file.encoded,
-                plain,
-                plain / file.encoded,
-            )
-        return file, beside
 
     def _local_metrics(self, data: Data, samples: int, settings: TrainingSettings, ctx: Context) -> dict[str, float]:
         """The local model on local test data, where that costs less than the training did."""

@@ -18,7 +18,7 @@ from fedapi.wire.privacy import Charge
 from fedapi.wire.store import Head
 from fedcore.ledger import tiles
 from fedcore.ledger.note import Signer
-from fedstore import ledgers
+from fedstore import ledgeraudit
 from fedstore.errors import HeadMovedError, StoreFailedError
 from fedstore.ledgers import LedgerBrokenError
 from fedstore.memory import MemoryStore
@@ -45,7 +45,7 @@ def grown(store, *batches):
 
 
 def verified(store, layout=LAYOUT):
-    return ledgers.verified(store, layout, Signer(layout.ledger_origin, SEED).verifier)
+    return ledgeraudit.verified(store, layout, Signer(layout.ledger_origin, SEED).verifier)
 
 
 @pytest.mark.parametrize("batches", [(1,), (255, 1), (256, 1), (300, 300, 1), (1, 1, 1, 700), (600,), (300, 1, 1, 1)])

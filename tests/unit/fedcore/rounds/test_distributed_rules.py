@@ -63,6 +63,19 @@ def test_a_round_that_would_pass_the_target_is_not_run():
     assert (federation.state.end.result, federation.state.end.reason) == ("Succeeded", "PrivacyBudgetSpent")
 
 
+def test_a_round_that_turns_out_to_be_one_too_many_leaves_a_model_that_is_evaluated():
+    """What its sites cost beyond exact Gaussian noise is known with the plan: the target allows for one and a bit less."""
+    rho, exact = run(private(noise_multiplier=2.0, rounds=1))[0].privacy.rho, 2.0**-2 / 2
+    assert rho > exact
+    target = concentrated.epsilon_of(rho + (rho + exact) / 2, DELTA)
+    federation = private(noise_multiplier=2.0, target_epsilon=target, rounds=9)
+    assert len(run(federation)) == 1
+    assert federation.state.phase is Phase.EVALUATING
+    assert federation.state.closing.expected
+    federation.close_step()
+    assert (federation.state.end.result, federation.state.end.reason) == ("Succeeded", "PrivacyBudgetSpent")
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_an_attempt_costs_as_soon_as_its_survivors_are_told(step):
     federation = private(target_epsilon=3.0, rounds=2)

@@ -3,8 +3,9 @@
 import pytest
 
 from fedapi import names
-from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec, Task
+from fedapi.crd.federatedjob import FederatedJob, FederatedJobSpec
 from fedapi.crd.job_status import FederatedJobStatus
+from fedapi.crd.task import Task
 from fedapi.wire.job import JobConfig
 from fedoperator.decide import accepted, sites
 from fedoperator.decide.job import decide

@@ -109,6 +109,8 @@ def test_a_suspended_site_cannot_take_part():
     names = [site.metadata.name for site in s.observe().clients]
     found = told(None, 3, suspended=[(name, 2) for name in names])
     assert s.condition(found, "Progressing")[:2] == ("False", "TooFewSites")
+    unnamed = told(None, 3, suspended=[(names[0], 2)], suspendedTotal=len(names))
+    assert s.condition(unnamed, "Progressing")[:2] == ("False", "TooFewSites")
 
 
 def test_the_aggregator_is_told_numbers():

@@ -105,3 +105,13 @@ def test_quorum_is_about_the_newest_closed_round(attempt, committed, expected):
     status["round"] |= {"attempt": attempt, "committed": committed}
     decision = decide(s.observe(s.job(status)), s.NOW)
     assert s.condition(decision, "QuorumReached")[:2] == expected
+
+
+def test_an_attempt_that_failed_otherwise_is_not_said_to_have_missed_its_quorum():
+    status = s.in_round()
+    status["round"] |= {"attempt": 2, "committed": 2, "lastFailure": "SecureAggregationFailed"}
+    decision = decide(s.observe(s.job(status)), s.NOW)
+    status, reason, message = s.condition(decision, "QuorumReached")
+    assert (status, reason) == ("False", "AttemptFailed")
+    assert "the last by SecureAggregationFailed" in message
+    assert [event.reason for event in decision.events if "SecureAggregation" in event.message] == ["AttemptFailed"]

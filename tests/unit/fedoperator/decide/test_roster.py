@@ -122,6 +122,33 @@ def test_a_site_that_demands_noise_of_its_own_waits_for_a_job_that_asks_for_as_m
     assert s.roster(decision) == {"a": (True, ""), "b": (not reason, reason)}
 
 
+@pytest.mark.parametrize(
+    ("demand", "privacy", "reason"),
+    [
+        ({}, None, "NotPrivate"),
+        ({}, {"differentialPrivacy": {"mode": "Local", "noiseMultiplier": "9"}}, "NotPrivate"),
+        ({}, {"secureAggregation": {}}, ""),
+        ({"minNoiseMultiplier": "2"}, {"secureAggregation": {}}, "NotPrivate"),
+        (
+            {"minNoiseMultiplier": "2"},
+            {"secureAggregation": {}, "differentialPrivacy": {"mode": "Distributed", "noiseMultiplier": "1.9"}},
+            "NotPrivate",
+        ),
+        (
+            {"minNoiseMultiplier": "2"},
+            {"secureAggregation": {}, "differentialPrivacy": {"mode": "Distributed", "noiseMultiplier": "2"}},
+            "",
+        ),
+    ],
+)
+def test_a_site_that_is_seen_in_sums_alone_waits_for_a_job_that_sums_under_masks(demand, privacy, reason):
+    clients = (s.site("a"), s.site("b", requires={"privacy": {"secureAggregation": True, **demand}}))
+    if privacy and (noise := privacy.get("differentialPrivacy")):
+        privacy = {**privacy, "differentialPrivacy": {"clipNorm": "1", "delta": "1e-5", **noise}}
+    decision = decide(s.observe(s.job(privacy=privacy), clients=clients), s.NOW)
+    assert s.roster(decision)["b"] == (not reason, reason)
+
+
 def _told_keys(children, status):
     keyed = (s.site("berlin", identity=KEYS), s.TWO_SITES[1])
     decision = decide(s.observe(s.job(status), keyed, children), s.NOW)

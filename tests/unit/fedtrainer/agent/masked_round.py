@@ -22,6 +22,7 @@ from fedcore.secagg.hub import HubState
 from fedstore.memory import MemoryStore
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished
 from fedtrainer.agent.handing import Handing
+from fedtrainer.agent.protecting import Protecting
 from fedtrainer.agent.securing import Securing, Site
 from fedtrainer.agent.securing_record import MaskedRounds
 from fedtrainer.errors import RejectedError
@@ -212,7 +213,15 @@ class MaskedRound:
                 finished = Finished("0" * 64, size, self.samples[name], {}, 0.5, "n" * 32)
                 folder.finish(finished)
             rounds = MaskedRounds(checkpoints.state.folder)
-            own = Site(settings_, link, Handing(settings_, link, link), checkpoints, rounds, None)
+            own = Site(
+                settings_,
+                link,
+                Handing(settings_, link, link),
+                checkpoints,
+                rounds,
+                Protecting(settings_, checkpoints.state.folder),
+                None,
+            )
             return Securing(own, order, order.secure, folder, finished).go_on(waits=False)
 
     def run(self, lost: dict[str, str] | None = None) -> None:

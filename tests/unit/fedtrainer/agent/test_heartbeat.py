@@ -9,7 +9,7 @@ import pytest
 from fedapi import names
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.errors import BadSettingsError
-from fedtrainer.settings import HeartbeatSettings
+from fedtrainer.heartbeat_settings import HeartbeatSettings
 
 
 @pytest.fixture

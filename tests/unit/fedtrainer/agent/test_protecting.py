@@ -3,8 +3,11 @@
 import pytest
 
 from fedapi.wire.orders import Download, TrainOrder
-from fedapi.wire.privacy import PrivacyDemand, SiteNoise
+from fedapi.wire.privacy import Mechanism, PrivacyDemand, SiteNoise
+from fedapi.wire.secagg import Terms
+from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.training import Method, TrainingSettings
+from fedcore.privacy.distributed import concentrated, lattice
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
 from fedtrainer.errors import NotPrivateError, SiteStateError
@@ -27,6 +30,33 @@ def order(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: st
         training=TrainingSettings(**training),
         site_noise=asked,
     )
+
+
+def masked(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: str = "0" * 64) -> TrainOrder:
+    """An order of five sites, of which three stay at least and one may collude."""
+    plain = order(None, round_, attempt, base)
+    terms = Terms(
+        job_uid="11111111-1111-4111-8111-111111111111",
+        round=round_,
+        attempt=attempt,
+        base_sha256=base,
+        roster={f"s{number}": bytes([number]) * 32 for number in range(5)},
+        threshold=4,
+        colluding=1,
+        minimum_cohort=3,
+        items=100,
+        limit=1.0,
+    )
+    done = Mechanism(
+        mode="Distributed", clip_norm=1.0, clipping="Flat", noise_multiplier=noise or 1.0, delta=DELTA, denominator=5
+    )
+    secure = SecureOrder(terms=terms, overflow="Fail", privacy=done if noise else None)
+    return plain.model_copy(update={"secure": secure})
+
+
+def rho(asked: TrainOrder) -> float:
+    done = asked.secure.privacy
+    return concentrated.rho_of(lattice.of(asked.secure.terms, done.clip_norm, done.noise_multiplier))
 
 
 def protecting(folder, **demand) -> Protecting:
@@ -89,12 +119,57 @@ def test_an_account_that_was_put_back_allows_nothing(tmp_path):
     demand, account = {"max_epsilon": 50.0, "delta": DELTA}, tmp_path / "uid" / "a" / "state" / RELEASES_FILE
     protecting(tmp_path, **demand).protection(order(round_=1)).key(bytes(32))
     snapshot = account.read_bytes()
-    protecting(tmp_path, **demand).protection(order(round_=2), Committed((1, 1), None)).key(bytes(32))
-    assert protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None)) is not None
+    protecting(tmp_path, **demand).protection(order(round_=2)).key(bytes(32))
+    second = Committed((2, 1), None)
+    protecting(tmp_path, **demand).check(order(round_=3), second)
     account.write_bytes(snapshot)
     with pytest.raises(SiteStateError, match=r"maxEpsilon: .*releases\.json lacks the site's update of round 2"):
-        protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None))
+        protecting(tmp_path, **demand).check(order(round_=3), second)
     account.unlink()
     with pytest.raises(SiteStateError, match="lacks the site's update of round 2"):
-        protecting(tmp_path, **demand).protection(order(round_=3), Committed((2, 1), None))
-    assert protecting(tmp_path).protection(order(round_=3), Committed((2, 1), None)) is not None, "it demands nothing"
+        protecting(tmp_path, **demand).check(order(round_=3), second)
+    protecting(tmp_path).check(order(round_=3), second)  # it demands nothing
+    third, of_sums = masked(round_=3), demand | {"secure_aggregation": True}
+    protecting(tmp_path, **of_sums).masked(third, third.secure)
+    protecting(tmp_path, **of_sums).check(masked(round_=4), Committed((3, 1), None))
+    account.unlink()
+    with pytest.raises(SiteStateError, match="lacks the site's update of round 3"):
+        protecting(tmp_path, **of_sums).check(masked(round_=4), Committed((3, 1), None))
+
+
+def test_a_site_that_wants_to_be_seen_in_sums_alone_refuses_all_else(tmp_path):
+    site = protecting(tmp_path, secure_aggregation=True)
+    site.check(masked(noise=None))
+    site.check(masked())
+    for asked in (order(noise=None), order(noise=9.0)):
+        with pytest.raises(
+            NotPrivateError, match=r"secureAggregation: .* aggregator sees by itself: set privacy\.secureAggr"
+        ):
+            site.check(asked)
+
+
+def test_noise_of_a_sum_is_enough_only_where_the_site_says_so(tmp_path):
+    site = protecting(tmp_path, secure_aggregation=True, min_noise_multiplier=2.0)
+    site.check(masked(noise=2.0))
+    with pytest.raises(NotPrivateError, match=r"minNoiseMultiplier: the order asks for noiseMultiplier 1\.9"):
+        site.check(masked(noise=1.9))
+    with pytest.raises(NotPrivateError, match=r"sum without noise of the sites: set .*mode: Distributed"):
+        site.check(masked(noise=None))
+    with pytest.raises(NotPrivateError, match="secureAggregation: true"):
+        protecting(tmp_path, min_noise_multiplier=2.0).check(masked(noise=9.0))
+
+
+def test_sums_with_noise_are_counted_by_the_site_for_each_attempt_and_once(tmp_path):
+    """Whatever the hub says of its attempts: each has other noise, so that each is one more release."""
+    first, second, third = masked(), masked(attempt=2), masked(round_=2, base="1" * 64)
+    most = concentrated.epsilon_of(2 * rho(first), DELTA) * (1 + 1e-9)
+    demand = {"secure_aggregation": True, "max_epsilon": most, "delta": DELTA}
+    for asked in (first, first, second):  # in a new process each
+        protecting(tmp_path, **demand).masked(asked, asked.secure)
+    site = protecting(tmp_path, **demand)
+    site.check(second)
+    with pytest.raises(NotPrivateError, match="2 updates of this job were sent, and one more would make epsilon"):
+        site.check(third)
+    with pytest.raises(NotPrivateError, match="maxEpsilon"):
+        site.masked(third, third.secure)
+    assert protecting(tmp_path).masked(masked(noise=None), masked(noise=None).secure) is None, "no noise to count"

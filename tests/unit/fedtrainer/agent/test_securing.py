@@ -1,6 +1,7 @@
 """A site in a round under masks: wherever it is killed it says the same again, and what a hub does against the protocol it does not join in."""
 
 import base64
+import json
 import logging
 from contextlib import closing, suppress
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedapi.wire.orders import Reference
-from fedapi.wire.privacy import Mechanism
+from fedapi.wire.privacy import Mechanism, PrivacyDemand
 from fedapi.wire.secagg import SurvivorSet
 from fedapi.wire.signing import SigningKey
 from fedapi.wire.training import OptimizerSettings, TrainingOverride
@@ -17,7 +18,7 @@ from fedcore.secagg import hub
 from fedcore.secagg.site import SiteState
 from fedtrainer.agent import securing
 from fedtrainer.agent.checkpoint_store import CheckpointStore
-from fedtrainer.errors import BadSettingsError
+from fedtrainer.errors import BadSettingsError, NotPrivateError
 from tests.unit.fedaggregator.engine.test_unmasking import assert_is_plain_mean, mean_of
 from tests.unit.fedtrainer.agent.masked_round import ITEMS, Hub, Link, MaskedRound, refusal
 
@@ -445,3 +446,22 @@ def test_a_masked_update_looks_like_any_bytes(tmp_path):
 def _made(path):
     path.mkdir()
     return path
+
+
+def test_a_masked_update_with_noise_is_counted_before_it_leaves_and_one_too_many_never_does(tmp_path):
+    """A site that allows for less than one sum tells its keys and shares, which tell nothing, and hands nothing in."""
+    demand = PrivacyDemand(secure_aggregation=True, max_epsilon=0.001, delta=1e-5)
+    round_ = MaskedRound(tmp_path, SAMPLES, privacy=NOISE, weighs=False)
+    round_.hub.held = "Mask"
+    for _ in range(2):
+        for name in SAMPLES:
+            round_.turn(name)
+    round_.hub.held = ""
+    with pytest.raises(NotPrivateError, match="one more would make epsilon"):
+        round_.turn("bob", requires_privacy=demand.model_dump_json())
+    assert "bob" not in round_.hub.manifests
+    round_.turn("ada")
+    (counted,) = json.loads(next((tmp_path / "ada").rglob("releases.json")).read_bytes())["masked"]
+    assert (counted["round"], counted["attempt"]) == (4, 1)
+    assert "ada" in round_.hub.manifests
+    assert not list((tmp_path / "bob").rglob("releases.json"))

@@ -15,8 +15,9 @@ from fedtrainer.ring.join import join
 from fedtrainer.ring.rendezvous import Rendezvous
 from fedtrainer.ring.slot import Slot
 from fedtrainer.training.initial import write_initial_model
-from fedtrainer.training.session import Session, Spec, payload_file
+from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import on_host, read
+from fedtrainer.training.writing import payload_file
 from tests.ports import free_port
 from tests.preloaded import forked
 

@@ -8,8 +8,9 @@ from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Site, Task
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.initial import write_initial_model
-from fedtrainer.training.session import Session, Spec, Trained
+from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.tensors import read
+from fedtrainer.training.writing import Trained
 
 
 class One:

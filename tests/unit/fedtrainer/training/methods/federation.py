@@ -23,9 +23,10 @@ from fedstore.memory import MemoryStore
 from fedtrainer import Task
 from fedtrainer.ring.single import SingleRing
 from fedtrainer.training.initial import write_initial_model
-from fedtrainer.training.session import Session, Spec, Trained, payload_file
+from fedtrainer.training.session import Session, Spec
 from fedtrainer.training.state_files import Committed, OrderState, StateFiles
 from fedtrainer.training.tensors import read
+from fedtrainer.training.writing import Trained, payload_file
 
 LAYOUT = Layout("ns", "job", "uid")
 
