@@ -108,12 +108,14 @@ class Releases:
 
     def check(self, committed: Committed) -> None:
         """SiteStateError when it lacks an update of the round in which the hub has committed one: then it is not whole."""
-        if any(each.round == committed.update[0] for each in (*self._known, *self._masked)):
+        rounds = {each.round for each in self._known} | {each.round for each in self._masked}
+        if committed.update[0] in rounds:
             return
         raise SiteStateError(
             f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of round "
             f"{committed.update[0]}, which the hub has committed, so nobody knows what the site has told so far: put back the "
-            "volume that held it (spec.state of the FLClient), or take the site out of the job"
+            "volume that held it (spec.state of the FLClient); in a job that was restored from a backup copy the file from the folder "
+            "of the job before; or take the site out of the job"
         )
 
     def has(self, context: Context, noise: SiteNoise) -> bool:
