@@ -26,3 +26,13 @@ def unrecorded(said: release.Verdict, status: ReleaseStatus | None) -> list[str]
     """Approvers whose decision counts, and which the job's ledger does not tell, as far as the job's status says."""
     told = {(each.approver, each.signature) for each in status.recorded} if status else set()
     return sorted(each.approver for each in said.counted if (each.approver, each.signature) not in told)
+
+
+def withheld(said: release.Verdict, status: ReleaseStatus | None) -> list[str]:
+    """Approvers who have rejected the model, as the ledger tells, and of whom no later decision is there.
+
+    Who takes a rejection out of the spec undoes nothing.
+    """
+    decided = {each.approver for each in said.counted}
+    rejected = (each.approver for each in (status.recorded if status else ()) if each.decision == "Reject")
+    return sorted(set(rejected) - decided)

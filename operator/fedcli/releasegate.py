@@ -45,6 +45,11 @@ class Gate:
                 f"{self.name}: model {model.sha256} is not released yet: the ledger does not tell what {', '.join(untold)} decided: "
                 "the operator brings the aggregator back for that, wait for the condition Released"
             )
+        if rejected := released.withheld(said, self.recorded):
+            raise CommandError(
+                f"{self.name}: model {model.sha256} is not released: the ledger tells that {', '.join(rejected)} rejected it, and "
+                f"spec.release.approvals lacks the decision: {way_out}"
+            )
         if card is None or card_digest(card, self.uid, model.sha256) not in said.cards:
             raise CommandError(
                 f"{self.name}: the model card in the store is not the one that was approved with model {model.sha256}: {way_out}"

@@ -138,7 +138,7 @@ def _bound(card: Card) -> Iterable[str]:
     """Nothing, where the commits bind nothing beside."""
     if card.bound:
         yield "## Privacy and ledger"
-        yield "As the newest commit that says it has it; record_privacy: the largest of what each site says with its newest update."
+        yield "As the newest commit that says it has it; record_privacy: the largest that a site has said with an update."
         yield ""
         yield from _table(("of the commit", "value"), _flat("", card.bound))
 

@@ -143,7 +143,7 @@ class _Made:
         self.unbounded = False  # a round, taken back or not, had no noise: then no epsilon is of all models
         self._records: dict[
             str, RecordPrivacy | None
-        ] = {}  # by site as its newest update says it; None: an update did not
+        ] = {}  # by site, the most that an update of it says; None: an update did not
         self._back_to: int | None = None
 
     def add(self, commit: CommitRecord) -> None:
@@ -157,8 +157,10 @@ class _Made:
                 self.bound[name] = said.model_dump(mode="json", exclude_none=True)
         self.unbounded |= bool(commit.participants) and commit.privacy is None
         for each in commit.participants:
-            newest = self._records.setdefault(each.client, each.privacy)
-            self._records[each.client] = newest if each.privacy is not None else None
+            most = self._records.setdefault(each.client, each.privacy)
+            self._records[each.client] = (
+                each.privacy and most and max(each.privacy, most, key=lambda said: said.epsilon)
+            )
         if self._back_to is not None and commit.round > self._back_to:
             self.taken_back += bool(commit.participants)
             return

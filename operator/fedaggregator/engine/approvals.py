@@ -21,6 +21,7 @@ from fedstore import history
 from fedstore.objectstore import ObjectStore
 
 _KINDS = {"Approve": "approved", "Reject": "rejected"}
+_DECISIONS = {kind: decision for decision, kind in _KINDS.items()}
 _RELEASED = "released"
 
 
@@ -36,38 +37,41 @@ def told(ledger: Ledger, asked: Release, final: Final, entries: Iterable[Entry])
     said, known = released.verdict(asked, *final), _known(entries, final.job_uid)
     keys = {each.name: each.public_key for each in asked.approvers}
     for each in said.counted:
-        if known.signatures.get(each.approver) != each.signature:
+        before = known.decisions.get(each.approver)
+        if before is None or before.signature != each.signature:
             _decided(ledger, each, keys[each.approver], final.job_uid)
             known = known._replace(is_released=False)
-    if said.state == "Approved" and not known.is_released:
+    rejected = [each for each in known.decisions.values() if each.decision == "Reject" and each.approver in keys]
+    withheld = released.withheld(said, ReleaseStatus(recorded=rejected))
+    if said.state == "Approved" and not known.is_released and not withheld:
         _released(ledger, said, final)
-    return ReleaseStatus(
-        recorded=[
-            RecordedDecision.model_validate(
-                {"approver": each.approver, "decision": each.decision, "signature": each.signature}
-            )
-            for each in sorted(said.counted)
-        ]
-    )
+    counted = [_recorded(each.approver, each.decision, each.signature) for each in said.counted]
+    recorded = (*counted, *(each for each in rejected if each.approver in withheld))
+    return ReleaseStatus(recorded=sorted(recorded, key=lambda each: each.approver))
 
 
 class _Known(NamedTuple):
-    signatures: dict[str, str]  # of the last decision of each approver
+    decisions: dict[str, RecordedDecision]  # the last of each approver
     is_released: bool  # since then
 
 
 def _known(entries: Iterable[Entry], job_uid: str) -> _Known:
-    signatures: dict[str, str] = {}
+    decisions: dict[str, RecordedDecision] = {}
     is_released = False
     for each in entries:
         if each.facts.get("job_uid") != job_uid:
             continue  # it is of something else, or of the job that this one was restored from
-        if each.kind in _KINDS.values():
-            signatures[str(each.facts.get("approver"))] = str(each.facts.get("signature"))
+        if (decision := _DECISIONS.get(each.kind)) is not None:
+            approver = str(each.facts.get("approver"))
+            decisions[approver] = _recorded(approver, decision, str(each.facts.get("signature")))
             is_released = False
         elif each.kind == _RELEASED:
             is_released = True
-    return _Known(signatures, is_released)
+    return _Known(decisions, is_released)
+
+
+def _recorded(approver: str, decision: str, signature: str) -> RecordedDecision:
+    return RecordedDecision.model_validate({"approver": approver, "decision": decision, "signature": signature})
 
 
 def _decided(ledger: Ledger, said: Approval, public_key: str, job_uid: str) -> None:

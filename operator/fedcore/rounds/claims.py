@@ -8,6 +8,7 @@ steps are bounded by what the plan lets so many samples make. Who relies on them
 from dataclasses import replace
 
 from fedapi.wire.metrics import MAX_SAMPLES
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.site import Refusal
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UpdateManifest
@@ -44,7 +45,8 @@ def impossible(training: TrainingSettings, samples: int, steps: int) -> Refusal 
 def taken(state: State, manifest: UpdateManifest) -> Site:
     """A site's entry with an accepted update; a jump of its samples since the last one is told, and values that were clipped."""
     before = state.site(manifest.client)
-    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=manifest.privacy)
+    privacy = most_told(before.privacy, manifest.privacy)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy)
     if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
         text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
         text = f"{text} secureAggregation.valueRange and were clipped: raise it, or lower the site's learning rate"
@@ -56,6 +58,11 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
         f"{manifest.round}, by a factor of more than {JUMP}: they are the update's weight, ask the site why"
     )
     return replace(site, message=text)
+
+
+def most_told(*said: RecordPrivacy | None) -> RecordPrivacy | None:
+    """What a site has told of a record at most: a site whose account was lost or put back says less than it said before."""
+    return max((each for each in said if each is not None), key=lambda each: each.epsilon, default=None)
 
 
 def _jumps(before: int, now: int) -> bool:

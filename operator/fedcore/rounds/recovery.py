@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.job import JobConfig
 from fedapi.wire.plan import PlanRecord
+from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.secureround import StepRecord
 from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport
@@ -144,6 +145,7 @@ def _history(state: State, log: Log) -> State:
         state = heldout.evaluated(state, record)
     if log.head.finished is not None and state.tip is not None:
         state = replace(state, scores=evaluation.scored(state.scores, measured.get(state.tip.round)))
+    state = _with_void_updates(state, log)
     for damage in log.damages:
         if damage.client:
             text = f"{damage.key} was damaged in the store ({damage.what}): asked for again"
@@ -153,9 +155,19 @@ def _history(state: State, log: Log) -> State:
 
 def _with_participants(state: State, commit: CommitRecord) -> State:
     """With what sites did in a commit after all others that are known."""
-    made = {p.client: _site(p, commit) for p in commit.participants}
+    made = {p.client: _site(p, commit, state.site(p.client).privacy) for p in commit.participants}
     found = participation.with_newer(committing.parts(state, commit), commit)
     return committing.with_part(state.with_sites(made), found)
+
+
+def _with_void_updates(state: State, log: Log) -> State:
+    """With what updates have told that are in no commit: those of attempts that came to nothing have left their sites, too."""
+    for manifest in log.manifests:
+        if manifest.privacy is not None:
+            site = state.site(manifest.client)
+            told = replace(site, privacy=claims.most_told(site.privacy, manifest.privacy))
+            state = state.with_site(manifest.client, told)
+    return state
 
 
 def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool) -> Mapping[str, Site]:
@@ -167,18 +179,18 @@ def did_earlier(sites: Mapping[str, Site], commit: CommitRecord, *, counts: bool
         here = _site(participant, commit)
         site = sites.get(participant.client) or replace(here, committed=None)
         made = site.committed or (here.committed if counts else None)
-        found[participant.client] = replace(site, committed=made)
+        found[participant.client] = replace(site, committed=made, privacy=claims.most_told(site.privacy, here.privacy))
     for client, part in parts.items():
         found[client] = replace(found.get(client) or sites.get(client) or Site(), part=part)
     return {**sites, **found}
 
 
-def _site(participant: Participant, commit: CommitRecord) -> Site:
-    """What is known of a participant by that commit alone, which is the last that has it."""
+def _site(participant: Participant, commit: CommitRecord, before: RecordPrivacy | None = None) -> Site:
+    """What is known of a participant by that commit, which is the last that has it, and of what it told before."""
     return Site(
         last_round=commit.round,
         samples=participant.samples,
-        privacy=participant.privacy,
+        privacy=claims.most_told(before, participant.privacy),
         committed=Contribution.of(commit, participant),
     )
 

@@ -32,7 +32,7 @@ class Site:
     speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
-    privacy: RecordPrivacy | None = None  # as that update says it, of all that have left the site
+    privacy: RecordPrivacy | None = None  # of all updates that have left the site: the most that one of them has said
     part: Participation = NONE  # in committed rounds
     committed: Contribution | None = None  # the last of them
     failures: int = 0

@@ -30,6 +30,9 @@ def fact(context: JobContext) -> Fact | None:
     message = clipped("; ".join((said.message, *said.notes)))
     if said.state != "Approved":
         return Fact("False", _REASONS[said.state], message)
+    if rejected := released.withheld(said, context.status.release):
+        text = f"the ledger tells that {', '.join(rejected)} rejected it, and spec.release.approvals lacks the decision"
+        return Fact("False", Reason.RELEASE_REJECTED, clipped(text))
     if untold := _untold(context, said):
         text = f"{said.message}; the ledger does not tell yet what {', '.join(untold)} decided"
         return Fact("False", Reason.RECORDING_RELEASE, clipped(text))

@@ -81,6 +81,12 @@ def test_an_approval_that_the_ledger_does_not_tell_releases_nothing(gated, tmp_p
     refused(node, tmp_path, "is not released yet: the ledger does not tell what ann decided")
 
 
+def test_a_rejection_that_was_taken_out_of_the_spec_holds(gated, tmp_path):
+    node = gated(approved())
+    node.job_status["release"]["recorded"].append({"approver": "bob", "decision": "Reject", "signature": "x"})
+    refused(node, tmp_path, "the ledger tells that bob rejected it")
+
+
 def test_a_card_that_was_changed_after_the_approval_keeps_the_model_back(gated, tmp_path):
     node = gated(approved())
     put(node.folder, LAYOUT.card, CARD + b" ")

@@ -147,10 +147,10 @@ def test_what_is_spent_is_what_the_newest_charge_says_although_its_round_was_tak
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_what_is_told_of_records_is_the_largest_of_what_each_site_says_last(silent):
+def test_what_is_told_of_records_is_the_largest_that_a_site_has_said(silent):
     store, layout = MemoryStore(), LAYOUT
     commits = [commit(layout, 0), commit(layout, 1, "a", "b"), commit(layout, 2, "a", "b"), commit(layout, 3, "a")]
-    said = {(1, "a"): 1.0, (1, "b"): 2.5, (2, "a"): 1.5, (2, "b"): 3.5, (3, "a"): 2.0}
+    said = {(1, "a"): 1.0, (1, "b"): 3.5, (2, "a"): 1.5, (2, "b"): 2.5, (3, "a"): 2.0}
     if silent:
         del said[1, "b"]
     told = [

@@ -175,7 +175,7 @@ class Agent:
         folder = self._checkpoints.order(order)
         try:
             self._masked_rounds.check(order)
-            self._protecting.check(order)
+            self._protecting.check(order, self._committed)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)

@@ -27,6 +27,7 @@ from fedcore.privacy import account, gaussian
 from fedcore.privacy.distributed import concentrated
 from fedtrainer.errors import SiteStateError
 from fedtrainer.training import durable
+from fedtrainer.training.state_files import Committed
 
 KEY_FILE, RELEASES_FILE = "noise.key", "releases.json"
 KEY_BYTES = 32
@@ -104,6 +105,18 @@ class Releases:
         """Counts a masked update, durably."""
         if not self.has_masked(release):
             self._write(_Record(releases=self._known, masked=(*self._masked, release)))
+
+    def check(self, committed: Committed) -> None:
+        """SiteStateError when it lacks an update of the round in which the hub has committed one: then it is not whole."""
+        rounds = {each.round for each in self._known} | {each.round for each in self._masked}
+        if committed.update[0] in rounds:
+            return
+        raise SiteStateError(
+            f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of round "
+            f"{committed.update[0]}, which the hub has committed, so nobody knows what the site has told so far: put back the "
+            "volume that held it (spec.state of the FLClient); in a job that was restored from a backup copy the file from the folder "
+            "of the job before; or take the site out of the job"
+        )
 
     def has(self, context: Context, noise: SiteNoise) -> bool:
         """Whether an update was sent for the same: one that is trained again may be that one."""

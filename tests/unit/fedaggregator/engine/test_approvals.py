@@ -69,6 +69,16 @@ def test_who_decides_anew_is_told_anew_though_the_signature_is_that_of_before():
     assert told.tell(decision("ann"), required=1) == ["approved", "released"]
 
 
+@pytest.mark.parametrize("instead", [[], [decision("bob", uid="another")], [decision("bob", model="b" * 64)]])
+def test_a_rejection_that_was_taken_out_is_still_said_and_releases_nothing(instead):
+    told, no = Told(), decision("bob", "Reject")
+    assert told.tell(no, required=1) == ["rejected"]
+    assert told.tell(decision("ann"), *instead, required=1) == ["approved"]
+    said = approvals.told(told.ledger, asked(decision("ann"), *instead, required=1), FINAL, told.entries)
+    assert [(each.approver, each.decision) for each in said.recorded] == [("ann", "Approve"), ("bob", "Reject")]
+    assert told.tell(decision("ann"), decision("bob"), required=1) == ["approved", "released"]
+
+
 def test_a_process_that_dies_before_it_is_durable_leaves_it_to_the_next():
     told = Told()
     told.tell(decision("ann"), dies=True, required=1)

@@ -7,10 +7,10 @@ from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import DP_SGD, FEATURES, PROTOCOL
 from fedapi.wire.store import Head
 from fedapi.wire.training import TrainingSettings
-from fedcore.rounds import admission, compatibility, machine, recovery
+from fedcore.rounds import admission, claims, compatibility, machine, recovery
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.effects import Commit
-from fedcore.rounds.events import Accepted, Folded
+from fedcore.rounds.effects import Commit, WriteFailure
+from fedcore.rounds.events import Accepted, Folded, Ticked
 from fedcore.rounds.recovery import Log
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
@@ -72,6 +72,37 @@ def test_an_aggregator_that_starts_again_knows_it():
     again, _ = recovery.recovered(state.config, Log(Head(epoch=2, round=1), (rules.collecting("ab").tip, commit)), 50.0)
     assert again.site("b").privacy == RecordPrivacy(epsilon=2.5, delta=1e-3)
     assert status(again)["recordPrivacy"]["epsilon"] == "2.5000"
+
+
+def test_an_epsilon_never_goes_back():
+    """A site's account was put back, or lost before its first commit: what an update has said stays told."""
+    state = rules.collecting("ab", training=PRIVATE, max_failures=3)
+    state, _ = machine.step(state, Accepted(20.0, said(state, "a", 3.0)))
+    first = said(state, "a", 3.0)
+    deadline = state.current.deadline_at
+    state, effects = machine.step(state, Ticked(deadline))
+    (failure,) = [each.failure for each in effects if isinstance(each, WriteFailure)]
+    assert state.site("a").privacy.epsilon == 3.0
+    tip = state.tip
+    log = Log(Head(epoch=2, round=tip.round), (tip,), failures=(failure,), manifests=(first,))
+    again, _ = recovery.recovered(state.config, log, 50.0)
+    for each in (state, again):
+        told = each.with_site(
+            "a", claims.taken(each, first.model_copy(update={"privacy": RecordPrivacy(epsilon=1.0, delta=1e-3)}))
+        )
+        assert told.site("a").privacy.epsilon == 3.0
+        assert status(told)["recordPrivacy"]["epsilon"] == "3.0000"
+
+
+def test_an_aggregator_that_starts_again_knows_the_most_that_was_told():
+    before = rules.collecting("ab", training=PRIVATE)
+    state, first = committed(before, a=2.5, b=2.0)
+    state, second = committed(state, a=1.25, b=3.0)
+    chain = (before.tip, first, second)
+    again, _ = recovery.recovered(state.config, Log(Head(epoch=2, round=2), chain), 90.0)
+    older = recovery.did_earlier(recovery.did_earlier({}, second, counts=True), first, counts=True)
+    for sites in (state.sites, again.sites, older):
+        assert {name: sites[name].privacy.epsilon for name in "ab"} == {"a": 2.5, "b": 3.0}
 
 
 def test_a_trainer_without_opacus_gets_no_such_order():

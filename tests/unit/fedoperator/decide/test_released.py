@@ -18,7 +18,7 @@ ENDED = {"model": MODEL, "outcome": {"result": "Succeeded", "reason": "AllRounds
 
 
 def asked(*approvals):
-    approvers = [{"name": "ann", "publicKey": KEY.public_key}]
+    approvers = [{"name": name, "publicKey": KEY.public_key} for name in ("ann", "bob")]
     return {"release": {"approvers": approvers, "required": 1, "approvals": list(approvals)}}
 
 
@@ -115,3 +115,11 @@ def test_the_aggregator_comes_back_with_the_configuration_that_the_job_has_ended
 
 def test_what_does_not_count_brings_nobody_back():
     assert replicas_of(decided(ENDED, **asked(approval(uid="another")))) == []
+
+
+def test_a_rejection_that_was_taken_out_of_the_spec_holds():
+    no = {"approver": "bob", "decision": "Reject", "signature": "x"}
+    status, reason, message = condition(ENDED | recorded(approval(), no), **asked(approval()))
+    assert (status, reason) == ("False", "ReleaseRejected")
+    assert message == "the ledger tells that bob rejected it, and spec.release.approvals lacks the decision"
+    assert replicas_of(decided(ENDED | recorded(approval(), no), **asked(approval()))) == [], "all is told"

@@ -10,8 +10,10 @@ from fedapi.wire.training import Method, TrainingSettings
 from fedcore.privacy.distributed import concentrated, lattice
 from fedcore.privacy.gaussian import epsilon_of
 from fedtrainer.agent.protecting import Protecting
-from fedtrainer.errors import NotPrivateError
+from fedtrainer.errors import NotPrivateError, SiteStateError
 from fedtrainer.settings import TrainerSettings
+from fedtrainer.training.releases import RELEASES_FILE
+from fedtrainer.training.state_files import Committed
 
 DELTA = 1e-5
 
@@ -110,6 +112,29 @@ def test_an_update_that_is_made_again_is_no_new_one(tmp_path):
     assert again.key(bytes(32)) == key
     with pytest.raises(NotPrivateError, match="1 updates"):
         again.key(bytes([1]) * 32)
+
+
+def test_an_account_that_was_put_back_allows_nothing(tmp_path):
+    """A volume came back from a snapshot, or empty: what was told since is not in the record, and would be told twice."""
+    demand, account = {"max_epsilon": 50.0, "delta": DELTA}, tmp_path / "uid" / "a" / "state" / RELEASES_FILE
+    protecting(tmp_path, **demand).protection(order(round_=1)).key(bytes(32))
+    snapshot = account.read_bytes()
+    protecting(tmp_path, **demand).protection(order(round_=2)).key(bytes(32))
+    second = Committed((2, 1), None)
+    protecting(tmp_path, **demand).check(order(round_=3), second)
+    account.write_bytes(snapshot)
+    with pytest.raises(SiteStateError, match=r"maxEpsilon: .*releases\.json lacks the site's update of round 2"):
+        protecting(tmp_path, **demand).check(order(round_=3), second)
+    account.unlink()
+    with pytest.raises(SiteStateError, match="lacks the site's update of round 2"):
+        protecting(tmp_path, **demand).check(order(round_=3), second)
+    protecting(tmp_path).check(order(round_=3), second)  # it demands nothing
+    third, of_sums = masked(round_=3), demand | {"secure_aggregation": True}
+    protecting(tmp_path, **of_sums).masked(third, third.secure)
+    protecting(tmp_path, **of_sums).check(masked(round_=4), Committed((3, 1), None))
+    account.unlink()
+    with pytest.raises(SiteStateError, match="lacks the site's update of round 3"):
+        protecting(tmp_path, **of_sums).check(masked(round_=4), Committed((3, 1), None))
 
 
 def test_a_site_that_wants_to_be_seen_in_sums_alone_refuses_all_else(tmp_path):
