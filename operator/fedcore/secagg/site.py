@@ -78,7 +78,7 @@ def share(state: SiteState, participants: Participants) -> tuple[SiteState, Shar
     """Shares of the site's secrets, for its neighbours."""
     if state.participants is None:
         agreement.check_participants(state.terms, participants)
-        _check_own(state, participants)
+        check_own(state, participants)
     elif participants != state.participants:
         raise RefusedError("other participants were named before")
     seen = agreement.view(state.terms, participants)
@@ -130,7 +130,7 @@ def open_(state: SiteState, request: UnmaskRequest) -> Opening:
     if request.seeds_of != tuple(sorted(survivors.survivors)) or request.mask_keys_of != lost:
         raise RefusedError("the request asks for other shares than those of the survivor set that was signed")
     seen = _seen(state)
-    _check_consents(seen, survivors, request)
+    agreement.check_consents(seen, survivors, request.consents)
     held = _held(state, seen, delivery)
     seeds = {name: both[SHARE_BYTES:] for name, both in held.items() if name in survivors.survivors}
     mask_keys = {name: both[:SHARE_BYTES] for name, both in held.items() if name in lost}
@@ -142,7 +142,8 @@ def noise_key(state: SiteState) -> bytes:
     return hkdf(state.seed, keys.bound("noise", state.terms.context()))
 
 
-def _check_own(state: SiteState, participants: Participants) -> None:
+def check_own(state: SiteState, participants: Participants) -> None:
+    """The participants have what this site advertised."""
     own = advertise(state, lambda _: bytes(64))
     there = [each for each in participants.advertisements if each.site == state.site]
     if [each.model_copy(update={"signature": own.signature}) for each in there] != [own]:
@@ -155,17 +156,6 @@ def _check_delivery(site: str, seen: View, delivery: Delivery) -> None:
         raise RefusedError("this site is not among the sharers")
     if set(delivery.sealed) != set(seen.ring.neighbours(site)) & set(delivery.sharers):
         raise RefusedError("the shares are not those of all neighbours that shared")
-
-
-def _check_consents(seen: View, survivors: SurvivorSet, request: UnmaskRequest) -> None:
-    signers = {each.site: each.signature for each in request.consents}
-    if len(signers) < len(request.consents) or not set(signers) <= set(survivors.survivors):
-        raise RefusedError("the consents are not of survivors, each once")
-    agreement.enough(seen.terms, len(signers), "consents")
-    message = agreement.consent_bytes(seen.bond.context, survivors)
-    for name, signature in signers.items():
-        if not keys.signed(seen.terms.roster[name], signature, message):
-            raise RefusedError(f"site {name!r} did not sign the survivor set that this site signed")
 
 
 def _masks(state: SiteState, seen: View, delivery: Delivery) -> list[Mask]:
