@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from fedapi.crd.fields import Decimal, Name, Part, StatusPart, immutable, rule, rules
+from fedapi.crd.privacyrules import delta_bounds, epsilon_bounds, noise_bounds
 from fedapi.wire import privacy as wire
 
 
@@ -40,21 +41,9 @@ class DPSGD(Part):
                 "dpSGD needs noiseMultiplier or targetEpsilon, without which there is no noise: set one, or both",
             ),
             rule("double(self.maxGradNorm) > 0.0", "maxGradNorm must be over 0, for example '1.0'", ".maxGradNorm"),
-            rule(
-                "!has(self.noiseMultiplier) || (double(self.noiseMultiplier) >= 0.1 && double(self.noiseMultiplier) <= 10000.0)",
-                "noiseMultiplier must be from 0.1, which hides next to nothing, to 10000: for example '1.0'",
-                ".noiseMultiplier",
-            ),
-            rule(
-                "!has(self.targetEpsilon) || (double(self.targetEpsilon) >= 0.01 && double(self.targetEpsilon) <= 1000.0)",
-                "targetEpsilon must be from 0.01 to 1000, above which nothing is promised: for example '8'",
-                ".targetEpsilon",
-            ),
-            rule(
-                "double(self.delta) >= 1e-12 && double(self.delta) <= 0.1",
-                "delta must be from 1e-12 to 0.1, for example '1e-5'",
-                ".delta",
-            ),
+            noise_bounds("noiseMultiplier", "0.1", "10000"),
+            epsilon_bounds("targetEpsilon", "0.01"),
+            delta_bounds("1e-12"),
         )
     )
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from fedapi.crd.dpsgd import DPSGD
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
+from fedapi.crd.privacyrules import delta_bounds, epsilon_bounds, noise_bounds
 from fedapi.crd.secureaggregation import SUMS, SecureAggregation
 from fedapi.wire import privacy as wire
 
@@ -163,21 +164,9 @@ class DifferentialPrivacy(Part):
                 ".matrixFactorization",
             ),
             rule("double(self.clipNorm) > 0.0", "clipNorm must be over 0, for example '1.0'", ".clipNorm"),
-            rule(
-                "!has(self.noiseMultiplier) || (double(self.noiseMultiplier) >= 0.01 && double(self.noiseMultiplier) <= 1000000.0)",
-                "noiseMultiplier must be from 0.01, which hides next to nothing, to 1000000: for example '1.0'",
-                ".noiseMultiplier",
-            ),
-            rule(
-                "!has(self.targetEpsilon) || (double(self.targetEpsilon) >= 0.001 && double(self.targetEpsilon) <= 1000.0)",
-                "targetEpsilon must be from 0.001 to 1000, above which nothing is promised: for example '8'",
-                ".targetEpsilon",
-            ),
-            rule(
-                "double(self.delta) >= 1e-15 && double(self.delta) <= 0.1",
-                "delta must be from 1e-15 to 0.1, for example '1e-5'",
-                ".delta",
-            ),
+            noise_bounds("noiseMultiplier", "0.01", "1000000"),
+            epsilon_bounds("targetEpsilon", "0.001"),
+            delta_bounds("1e-15"),
         )
     )
 

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from fedapi.crd.confidential import ConfidentialDemand
 from fedapi.crd.fields import Decimal, Part, rule, rules
+from fedapi.crd.privacyrules import delta_bounds, epsilon_bounds, noise_bounds
 from fedapi.wire import privacy as wire
 
 
@@ -52,22 +53,9 @@ class PrivacyDemand(Part):
                 "maxEpsilon needs delta (for example '1e-5'), and nothing else takes it: set both, or none",
                 ".maxEpsilon",
             ),
-            rule(
-                "!has(self.minNoiseMultiplier) || (double(self.minNoiseMultiplier) >= 0.01 && "
-                "double(self.minNoiseMultiplier) <= 1000000.0)",
-                "minNoiseMultiplier must be from 0.01, which hides next to nothing, to 1000000: for example '1.0'",
-                ".minNoiseMultiplier",
-            ),
-            rule(
-                "!has(self.maxEpsilon) || (double(self.maxEpsilon) >= 0.001 && double(self.maxEpsilon) <= 1000.0)",
-                "maxEpsilon must be from 0.001 to 1000, above which nothing is promised: for example '8'",
-                ".maxEpsilon",
-            ),
-            rule(
-                "!has(self.delta) || (double(self.delta) >= 1e-15 && double(self.delta) <= 0.1)",
-                "delta must be from 1e-15 to 0.1, for example '1e-5'",
-                ".delta",
-            ),
+            noise_bounds("minNoiseMultiplier", "0.01", "1000000"),
+            epsilon_bounds("maxEpsilon", "0.001"),
+            delta_bounds("1e-15", optional=True),
         )
     )
 

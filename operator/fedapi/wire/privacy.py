@@ -13,6 +13,14 @@ from fedapi.wire.message import Message, Sha256
 
 Mode = Literal["Central", "Local", "Distributed"]
 Clipping = Literal["Flat", "PerLayer"]
+Norm = Annotated[float, Field(gt=0)]
+NoiseMultiplier = Annotated[float, Field(gt=0)]  # standard deviation of the noise over the norm
+Delta = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _check_noisy(noise_multiplier: float | None, target_epsilon: float | None) -> None:
+    if noise_multiplier is None and target_epsilon is None:
+        raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
 
 
 class AdaptiveClipping(Message):
@@ -63,13 +71,13 @@ class Privacy(Message):
     """What a job asks for: spec.privacy.differentialPrivacy."""
 
     mode: Mode
-    clip_norm: float = Field(gt=0)
+    clip_norm: Norm
     clipping: Clipping = "Flat"
     noise_multiplier: float | None = Field(
         None, gt=0, description="Standard deviation of the noise over the clip norm."
     )
     target_epsilon: float | None = Field(None, gt=0, description="No round is released that would pass it.")
-    delta: float = Field(gt=0, lt=1)
+    delta: Delta
     adaptive: AdaptiveClipping | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the clip norm stays what it is."
     )
@@ -79,8 +87,7 @@ class Privacy(Message):
 
     @model_validator(mode="after")
     def _bounded(self) -> "Privacy":
-        if self.noise_multiplier is None and self.target_epsilon is None:
-            raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
+        _check_noisy(self.noise_multiplier, self.target_epsilon)
         return self
 
 
@@ -88,10 +95,10 @@ class Mechanism(Message):
     """What is done to the updates of a planned round."""
 
     mode: Mode
-    clip_norm: float = Field(gt=0)
+    clip_norm: Norm
     clipping: Clipping
-    noise_multiplier: float = Field(gt=0)
-    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: NoiseMultiplier
+    delta: Delta
     denominator: int = Field(ge=1, description="What the sum is divided by, however many updates come.")
     count_noise: float | None = Field(
         None,
@@ -107,10 +114,10 @@ class Mechanism(Message):
 class SiteNoise(Message):
     """With mode Local: what a site does to its update before anything of it leaves."""
 
-    clip_norm: float = Field(gt=0)
+    clip_norm: Norm
     clipping: Clipping
-    noise_multiplier: float = Field(gt=0)
-    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: NoiseMultiplier
+    delta: Delta
 
 
 AskedNoise = Annotated[
@@ -153,8 +160,8 @@ class Charge(Message):
     mode: Mode
     unit: Literal["Site"] = "Site"
     adjacency: Literal["ZeroOut", "Replacement"] = "ZeroOut"
-    clip_norm: float = Field(gt=0)
-    noise_multiplier: float = Field(gt=0)
+    clip_norm: Norm
+    noise_multiplier: NoiseMultiplier
     within: float | None = Field(
         None,
         ge=0,
@@ -182,7 +189,7 @@ class Charge(Message):
         "1 / noise_multiplier.",
     )
     epsilon: float = Field(ge=0, description="Spent by all commits up to this one, at delta.")
-    delta: float = Field(gt=0, lt=1)
+    delta: Delta
     row: ReleasedRow | None = Field(
         None, exclude_if=lambda value: value is None, description="None: the noise is the round's own."
     )
@@ -205,13 +212,12 @@ class DPSGD(Message):
         None, gt=0, description="Standard deviation of a step's noise over that norm; None: the least for the target."
     )
     target_epsilon: float | None = Field(None, gt=0, description="No update leaves a site that would pass it.")
-    delta: float = Field(gt=0, lt=1)
+    delta: Delta
     rounds: int = Field(ge=0, description="Of the job: so long the target is to last.")
 
     @model_validator(mode="after")
     def _bounded(self) -> "DPSGD":
-        if self.noise_multiplier is None and self.target_epsilon is None:
-            raise ValueError("noise_multiplier or target_epsilon must be said: without them there is no noise")
+        _check_noisy(self.noise_multiplier, self.target_epsilon)
         return self
 
 
@@ -220,7 +226,7 @@ class RecordPrivacy(Message):
 
     unit: Literal["Record"] = "Record"
     epsilon: float = Field(ge=0, allow_inf_nan=False)
-    delta: float = Field(gt=0, lt=1)
+    delta: Delta
 
 
 SaidPrivacy = Annotated[

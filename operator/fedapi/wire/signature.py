@@ -11,7 +11,6 @@ from pydantic import Field
 
 from fedapi.wire.message import Message, Sha256
 
-PUBLIC_KEY_BYTES = 32
 MAX_KEYS = 64  # of one site, those that are over included
 PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]  # of 32 raw bytes, base64 (RFC 4648 section 4)
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
