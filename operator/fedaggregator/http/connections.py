@@ -21,6 +21,9 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Ends it at once."""
 
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken."""
+
     def check(self, now: float) -> str:
         """Why it has to end now; empty when it may go on."""
 
@@ -75,6 +78,10 @@ class Connections:
         if reason not in ("Idle", "Lingering"):  # usual ends
             kind, name = connection.holder
             refusallog.note("connection ended", code=reason, reason=detail, **{kind: name})
+
+    def unsent(self) -> bool:
+        """Whether the kernel has still to take something."""
+        return any(connection.get_write_buffer_size() for held in self._held.values() for connection in held)
 
     def abort(self) -> None:
         """Ends all: the process stops."""

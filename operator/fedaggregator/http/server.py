@@ -21,7 +21,10 @@ from fedaggregator.http.protocol import Http
 from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
 
-_STOP_S = 1.0  # open requests get so long to end, and as long to notice that they are over; idle sites never answer the closing
+_STOP_S = 1.0  # open requests get so long to end, and as long to notice that they are over
+_LOOK_S = (
+    0.02  # between two looks whether they have ended: idle sites never answer the closing, so it is not waited for
+)
 _TICKS = 2  # of 0.1 s: connections are looked after so often
 _LOOKS = 10  # ticks between two looks for a new certificate
 
@@ -61,13 +64,22 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
     async def stopped(self, serving: asyncio.Task[None]) -> None:
         """Ends the server, at the latest after a short while."""
         self.should_exit = True
-        await asyncio.wait((serving,), timeout=_STOP_S)
+        for listener in self.servers:  # not at the next tick: nobody may come once the others are gone
+            listener.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await self._answered()
         self._connections.abort()
         if tasks := set(self.server_state.tasks):  # which need threads that end next
             await asyncio.wait(tasks, timeout=_STOP_S)
         self.force_exit = True
         with contextlib.suppress(SystemExit):  # uvicorn's way to say that it could not bind
             await serving
+
+    async def _answered(self) -> None:
+        """Until no request is open and the kernel has all answers."""
+        while self.server_state.tasks or self._connections.unsent():  # noqa: ASYNC110 - neither tells when it changes
+            await asyncio.sleep(_LOOK_S)
 
     def _connection(self) -> Tls:
         http = Http(self.config, self.server_state, self._limits)

@@ -6,7 +6,7 @@ shares on to its participants. Bytes are base64 in JSON; names are in order wher
 
 import hashlib
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -41,6 +41,9 @@ class Groups(Message):
     minimum: int = Field(ge=LEAST_GROUPS, le=MAX_SITES, description="Groups that must stay to the end.")
 
 
+Scheme = Literal["CKKS"]
+
+
 class Terms(Message):
     """What an attempt is about. Whoever has other terms has other keys, and no mask of theirs cancels."""
 
@@ -64,6 +67,11 @@ class Terms(Message):
         exclude_if=lambda value: value is None,
         description="Participants are dealt into groups, each with a sum of its own; None: all are in one sum.",
     )
+    scheme: Scheme | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="By which updates are encrypted, and added so (wire.encryptedsum); None: they are masked.",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -76,6 +84,10 @@ class Terms(Message):
             least = (sites + self.colluding) // 2 + 1
             raise ValueError(
                 f"threshold: {self.threshold} of {sites} sites with {self.colluding} colluding lets a hub open two sums; at least {least}"
+            )
+        if self.scheme is not None and self.colluding:
+            raise ValueError(
+                f"colluding: {self.colluding}, but each site has the key of encrypted updates: it must be 0"
             )
         if not self.colluding + 2 <= self.minimum_cohort <= sites:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The key that the sites of a job share, and the context with which the hub adds up. Called by vectors.py.
+"""The key that the sites of an attempt share. Called by vectors.py and site.py.
 
 TenSEAL's objects stay in here and in vectors.py: they have no types.
 """
@@ -17,32 +17,26 @@ MOST_KEY_BYTES = 96 << 10  # of 61 KiB
 _FOREIGN = (ValueError, RuntimeError, MemoryError, TypeError, OverflowError)  # what SEAL makes of foreign bytes
 
 
-class HubContext:
-    """What adds ciphertexts up. It has no key at all: the one that it is made with is nobody's, and is dropped."""
-
-    def __init__(self) -> None:
-        made = _with_new_key()
-        self.envelope = Envelope.of(encrypted(made, [0.0]))
-        self.library: Any = ts.context_from(_saved(made, secret=False))
-
-
-class SiteKey(HubContext):
-    """The secret key of all sites of a job. Who has it can read the update of each: the hub must never see it."""
+class SiteKey:
+    """The secret key of all sites of an attempt. Who has it can read the update of each: the hub must never see it."""
 
     def __init__(self, saved: bytes | None = None) -> None:
         """A new key, from SEAL's own generator, or what another site has saved; MalformedError for what is none of these parameters.
 
         Saved bytes come from a site that has proved who it is, and that could read everything as well.
         """
-        super().__init__()
-        self.library = _with_new_key() if saved is None else self._loaded(saved)
+        self.library = _with_new_key()
+        self.envelope = Envelope.of(encrypted(self.library, [0.0]))
+        if saved is not None:
+            self.library = self._loaded(saved)
 
     def __repr__(self) -> str:
         return "SiteKey(…)"
 
     def saved(self) -> bytes:
         """For another site, to be sealed to it. Secret."""
-        return _saved(self.library, secret=True)
+        others = {"save_public_key": False, "save_galois_keys": False, "save_relin_keys": False}
+        return bytes(self.library.serialize(save_secret_key=True, **others))
 
     def _loaded(self, saved: bytes) -> Any:
         if len(saved) > MOST_KEY_BYTES:
@@ -65,7 +59,7 @@ def foreign(what: str) -> Iterator[None]:
 
 
 def encrypted(library: Any, numbers: list[float]) -> bytes:
-    """One ciphertext."""
+    """One ciphertext, as the library writes it."""
     return bytes(ts.ckks_vector(library, numbers).serialize())
 
 
@@ -75,8 +69,3 @@ def _with_new_key() -> Any:
     made.global_scale = SCALE
     made.auto_relin = made.auto_rescale = made.auto_mod_switch = False
     return made
-
-
-def _saved(library: Any, *, secret: bool) -> bytes:
-    others = {"save_public_key": False, "save_galois_keys": False, "save_relin_keys": False}
-    return bytes(library.serialize(save_secret_key=secret, **others))

@@ -1,17 +1,15 @@
-"""What a foreign ciphertext must look like, before the library's parser sees it. Pure; called by contexts.py and vectors.py.
+"""What TenSEAL writes around the coefficients of a ciphertext. Pure; called by contexts.py and vectors.py.
 
-TenSEAL writes a protobuf message around SEAL's object, which is a zstd frame: parsers that are to read bytes of somebody else, and of which
-the last makes gigabytes of a few bytes. But all that differs from one ciphertext of these parameters to the next is how many numbers it
-has, and its coefficients, which look random and so are never compressed. So everything else is compared with a ciphertext of one's own.
+It is a protobuf message around SEAL's object, which is a zstd frame: parsers of which the last makes gigabytes of a few bytes. But all that
+differs from one ciphertext of these parameters to the next is how many numbers it has, and its coefficients, which look random and so are
+never compressed. So coefficients travel alone, and the site that decrypts puts them into an envelope of its own.
 """
 
 from dataclasses import dataclass
 
-from fedcore.homomorphic.errors import MalformedError
-from fedcore.homomorphic.parameters import COEFFICIENT_BYTES, SLOTS
+from fedcore.homomorphic.parameters import COEFFICIENT_BYTES
 
 _TAIL_BYTES = 9  # the scale
-LONGEST = COEFFICIENT_BYTES + 256  # bytes of a ciphertext, its envelope included
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,17 @@ class Envelope:
         counted = 2 + own[1]  # a tag, a length, and the count
         return Envelope(own[counted : -COEFFICIENT_BYTES - _TAIL_BYTES], own[-_TAIL_BYTES:])
 
-    def check(self, foreign: bytes, count: int) -> None:
-        """MalformedError where the bytes are no ciphertext of so many numbers."""
-        if not 1 <= count <= SLOTS:
-            raise ValueError(f"a ciphertext has 1 to {SLOTS} numbers, not {count}")
+    def around(self, coefficients: bytes, count: int) -> bytes:
+        """The ciphertext of so many numbers with these coefficients."""
         digits = _varint(count)
-        head = b"\n" + bytes([len(digits)]) + digits + self.head
-        size = len(head) + COEFFICIENT_BYTES + len(self.tail)
-        if len(foreign) != size:
-            raise MalformedError(f"a ciphertext of {count} numbers has {size} bytes, not {len(foreign)}")
-        if not foreign.startswith(head) or not foreign.endswith(self.tail):
-            raise MalformedError(f"the bytes are no ciphertext of {count} numbers with the parameters of this version")
+        return b"\n" + bytes([len(digits)]) + digits + self.head + coefficients + self.tail
+
+    def coefficients(self, own: bytes, count: int) -> bytes:
+        """Those of a ciphertext that this process made; ValueError where the library wrote it in another way than others."""
+        found = own[-COEFFICIENT_BYTES - _TAIL_BYTES : -_TAIL_BYTES]
+        if self.around(found, count) != own:
+            raise ValueError("this version of TenSEAL writes ciphertexts in a way that is not known")
+        return found
 
 
 def _varint(number: int) -> bytes:

@@ -13,4 +13,6 @@ MODULUS_BITS = (60, 49)
 SCALE = 2.0**27
 SLOTS = DEGREE // 2  # whole numbers of a ciphertext
 LARGEST = (1 << 31) - 1  # of a sum
-COEFFICIENT_BYTES = 2 * DEGREE * 8  # of a ciphertext: two polynomials modulo the first prime
+COEFFICIENTS = 2 * DEGREE  # of a ciphertext: two polynomials modulo the first prime
+COEFFICIENT_BYTES = 8 * COEFFICIENTS
+PRIME = 0xFFFFFFFFFFFC001  # the first of the modulus, of 60 bits: coefficients are below it

@@ -1,47 +1,43 @@
-"""A flat vector of whole numbers as ciphertexts of 2048 each: encrypted at a site, added up at the hub, decrypted at the sites.
+"""A flat vector of whole numbers as ciphertexts of 2048 each: encrypted at a site, and a sum decrypted there.
 
-All work is ciphertext by ciphertext: memory is that of a few, however long the vector is. An encrypted vector is its ciphertexts one after
-the other. All but the last are as long, so nothing between them has to be believed.
+All work is ciphertext by ciphertext: memory is that of a few, however long the vector is. addition.py has how they are added.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import tenseal as ts
 from numpy.typing import NDArray
 
-from fedcore.homomorphic.contexts import HubContext, SiteKey, encrypted, foreign
+from fedcore.homomorphic.addition import Coefficients, check
+from fedcore.homomorphic.contexts import SiteKey, encrypted, foreign
 from fedcore.homomorphic.errors import MalformedError, NotASumError
-from fedcore.homomorphic.parameters import LARGEST, SLOTS
+from fedcore.homomorphic.parameters import DEGREE, LARGEST, SLOTS
 
 _FARTHEST = 0.25  # from a whole number: thousands of standard deviations of the scheme's error
 
 Numbers = NDArray[np.int32]
 
 
-def ciphertexts(key: SiteKey, numbers: Numbers) -> Iterator[bytes]:
-    """A site's vector, encrypted. The same numbers give other bytes each time."""
+def encrypted_rows(key: SiteKey, numbers: Numbers) -> Iterator[Coefficients]:
+    """The coefficients of a site's vector, ciphertext by ciphertext. The same numbers give others each time."""
     for at in range(0, numbers.size, SLOTS):
-        yield encrypted(key.library, numbers[at : at + SLOTS].tolist())
+        part = numbers[at : at + SLOTS]
+        coefficients = key.envelope.coefficients(encrypted(key.library, part.tolist()), part.size)
+        yield np.frombuffer(coefficients, "<u8")
 
 
-def added(hub: HubContext, vectors: Iterable[Iterable[bytes]], items: int) -> Iterator[bytes]:
-    """The sum of the sites' vectors of so many numbers, encrypted as they are. MalformedError for what is none."""
-    open_ = [iter(vector) for vector in vectors]
-    for count in _counts(items):
-        total = _parsed(hub, next(open_[0], b""), count)
-        for vector in open_[1:]:
-            with foreign("the ciphertexts cannot be added"):
-                total.add_(_parsed(hub, next(vector, b""), count))
-        yield bytes(total.serialize())
-
-
-def decrypted(key: SiteKey, total: Iterable[bytes], items: int) -> Numbers:
+def decrypted(key: SiteKey, rows: Iterable[Coefficients], items: int) -> Numbers:
     """The sum, at a site: the same numbers at each. NotASumError where it is none, MalformedError for what is no ciphertext."""
-    found, open_ = np.empty(items, np.int32), iter(total)
-    for at, count in zip(range(0, items, SLOTS), _counts(items), strict=True):
-        values = np.array(_parsed(key, next(open_, b""), count).decrypt())
+    found = np.empty(items, np.int32)
+    for at, row in zip(range(0, items, SLOTS), rows, strict=True):
+        count = min(SLOTS, items - at)
+        check(row)
+        if not row[DEGREE:].any():  # nobody encrypts so: it hides nothing
+            raise MalformedError("a ciphertext is transparent")
+        with foreign("the coefficients are no ciphertext"):
+            ciphertext = key.envelope.around(row.astype("<u8").tobytes(), count)
+            values = np.array(ts.ckks_vector_from(key.library, ciphertext).decrypt())
         whole = np.rint(values)
         if not (np.abs(values - whole) < _FARTHEST).all() or np.abs(whole).max() > LARGEST:
             raise NotASumError(
@@ -49,19 +45,3 @@ def decrypted(key: SiteKey, total: Iterable[bytes], items: int) -> Numbers:
             )
         found[at : at + count] = whole
     return found
-
-
-def _counts(items: int) -> Iterator[int]:
-    """Of the ciphertexts of a vector."""
-    return (min(SLOTS, items - at) for at in range(0, items, SLOTS))
-
-
-def _parsed(context: HubContext, ciphertext: bytes, count: int) -> Any:
-    """A foreign ciphertext. One whose second polynomial is 0 hides nothing, and nobody encrypts so."""
-    context.envelope.check(ciphertext, count)
-    with foreign("the bytes are no ciphertext"):
-        vector = ts.ckks_vector_from(context.library, ciphertext)
-        is_open = vector.ciphertext()[0].is_transparent()
-    if is_open:
-        raise MalformedError("a ciphertext is transparent")
-    return vector

@@ -7,7 +7,7 @@ checks and make them all themselves; the hub makes them so that one bad site doe
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from fedapi.wire.secagg import Advertisement, Participants, SurvivorSet, Terms
+from fedapi.wire.secagg import Advertisement, Consent, Participants, SurvivorSet, Terms
 from fedcore.secagg import graph, grouping, keys
 from fedcore.secagg.errors import RefusedError
 from fedcore.secagg.graph import Graph
@@ -152,3 +152,16 @@ def check_survivors(seen: View, found: SurvivorSet) -> None:
 def consent_bytes(context: bytes, survivors: SurvivorSet) -> bytes:
     """What a site signs of the survivor set, for terms with this context."""
     return keys.bound("survivors", context, survivors.canonical())
+
+
+def check_consents(seen: View, survivors: SurvivorSet, consents: Iterable[Consent]) -> None:
+    """Enough survivors have signed the set, each once."""
+    each = tuple(consents)
+    signers = {one.site: one.signature for one in each}
+    if len(signers) < len(each) or not set(signers) <= set(survivors.survivors):
+        raise RefusedError("the consents are not of survivors, each once")
+    enough(seen.terms, len(signers), "consents")
+    message = consent_bytes(seen.bond.context, survivors)
+    for name, signature in signers.items():
+        if not keys.signed(seen.terms.roster[name], signature, message):
+            raise RefusedError(f"site {name!r} did not sign the survivor set that this site signed")

@@ -78,7 +78,7 @@ def share(state: SiteState, participants: Participants) -> tuple[SiteState, Shar
     """Shares of the site's secrets, for its neighbours."""
     if state.participants is None:
         agreement.check_participants(state.terms, participants)
-        _check_own(state, participants)
+        check_own(state, participants)
     elif participants != state.participants:
         raise RefusedError("other participants were named before")
     seen = agreement.view(state.terms, participants)
@@ -127,8 +127,8 @@ def open_(state: SiteState, request: UnmaskRequest) -> Opening:
     """The shares that the sum needs: of each site one kind, as the signed survivor set says. The same whenever it is asked."""
     survivors, delivery = _known(state.survivors, "survivor set"), _known(state.delivery, "shares")
     seen = _seen(state)
-    signers = _signers(seen, survivors, request)
-    seeds_of, mask_keys_of = agreement.asked(seen, survivors, signers)
+    agreement.check_consents(seen, survivors, request.consents)
+    seeds_of, mask_keys_of = agreement.asked(seen, survivors, [each.site for each in request.consents])
     if (request.seeds_of, request.mask_keys_of) != (seeds_of, mask_keys_of):
         raise RefusedError("the request asks for other shares than those of the survivor set that was signed")
     if state.site not in seeds_of:
@@ -144,7 +144,8 @@ def noise_key(state: SiteState) -> bytes:
     return hkdf(state.seed, keys.bound("noise", state.terms.context()))
 
 
-def _check_own(state: SiteState, participants: Participants) -> None:
+def check_own(state: SiteState, participants: Participants) -> None:
+    """The participants have what this site advertised."""
     own = advertise(state, lambda _: bytes(64))
     there = [each for each in participants.advertisements if each.site == state.site]
     if [each.model_copy(update={"signature": own.signature}) for each in there] != [own]:
@@ -157,18 +158,6 @@ def _check_delivery(site: str, seen: View, delivery: Delivery) -> None:
         raise RefusedError("this site is not among the sharers")
     if set(delivery.sealed) != set(seen.ring(site).neighbours(site)) & set(delivery.sharers):
         raise RefusedError("the shares are not those of all neighbours that shared")
-
-
-def _signers(seen: View, survivors: SurvivorSet, request: UnmaskRequest) -> set[str]:
-    """Who has signed, as the request shows."""
-    signers = {each.site: each.signature for each in request.consents}
-    if len(signers) < len(request.consents) or not set(signers) <= set(survivors.survivors):
-        raise RefusedError("the consents are not of survivors, each once")
-    message = agreement.consent_bytes(seen.bond.context, survivors)
-    for name, signature in signers.items():
-        if not keys.signed(seen.terms.roster[name], signature, message):
-            raise RefusedError(f"site {name!r} did not sign the survivor set that this site signed")
-    return set(signers)
 
 
 def _masks(state: SiteState, seen: View, delivery: Delivery) -> list[Mask]:

@@ -302,6 +302,9 @@ def test_one_site_does_not_end_a_job_by_what_it_claims(tmp_path):
         for client in CLIENTS:
             sites[client].evaluate(0, order.model)
         shown = {c["name"]: c for c in job.status()["clients"]}
-        until(lambda: next(c for c in job.status()["clients"] if c["name"] == "liar")["failures"] == 1)
+        until(
+            lambda: next(c for c in job.status()["clients"] if c["name"] == "liar")["failures"] == 1,
+            not_yet=(KeyError,),
+        )
         shown = {c["name"]: c for c in job.status()["clients"]}
         assert "clients.maxSamples" in shown["liar"]["message"]

@@ -117,7 +117,7 @@ def test_what_cannot_be_decrypted_is_refused_by_name(job, made, told, by_url):
     answer = (site.put if by_url else site.upload)(order, data)
     assert (answer.status_code, answer.json()["code"]) == (422, "Malformed")
     assert told in answer.json()["message"]
-    until(lambda: told in job.status()["clients"][0]["message"])
+    until(lambda: told in job.status()["clients"][0]["message"], not_yet=(KeyError,))
 
 
 def to_another_job(order):
@@ -142,7 +142,7 @@ def test_a_trainer_that_cannot_encrypt_is_told_so(job):
     answer = site.post("next", asked)
     assert answer.json()["code"] == "Incompatible"
     assert "cannot do storage.clientEncryption: build its task image" in answer.json()["message"]
-    until(lambda: job.status()["clients"][0]["state"] == "Incompatible")
+    until(lambda: job.status()["clients"][0]["state"] == "Incompatible", not_yet=(KeyError,))
 
 
 def test_a_changed_switch_acts_at_the_next_round_and_the_plan_under_way_stays(tmp_path):

@@ -80,7 +80,7 @@ def test_wrong_content_is_refused_once_and_for_all(hub, client):
     response = site.put(order, data) if client in BY_URL else site.upload(order, data)
     assert code(response) == (422, expected), response.text
     assert site.next(0.0).kind == "Wait"  # the same training would send the same again
-    until(lambda: client_status(job, client)["failures"] == 1)
+    until(lambda: client_status(job, client)["failures"] == 1, not_yet=(KeyError,))
     assert client_status(job, client)["state"] == "Failed"
     assert expected in client_status(job, client)["message"]
 

@@ -213,7 +213,10 @@ def test_who_asks_for_it_goes_on_from_it_and_the_ledger_says_so(went_back):
     size = went_back.status()["ledger"]["size"]
     went_back.write_config(went_back.config.model_copy(update={"rollback_to": RollbackTo(round=0, id="seen")}))
     with Aggregator(went_back).ready():
-        until(lambda: went_back.status()["ledger"]["size"] != size or "outcome" not in went_back.status())
+        until(
+            lambda: went_back.status()["ledger"]["size"] != size or "outcome" not in went_back.status(),
+            not_yet=(KeyError,),
+        )
     found = verified(went_back, objects(went_back))
     assert [each.facts["reason"] for each in found.entries if each.kind == "alert"] == ["LedgerWentBack"]
     close_clients()

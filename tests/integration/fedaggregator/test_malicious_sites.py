@@ -151,13 +151,13 @@ def test_a_suspended_site_is_selected_no_more_until_it_is_readmitted(tmp_path):
         orders = [site.next().train for site in sites]
         for site, order in zip(sites, orders, strict=True):
             site.take_part(order)
-        until(lambda: job.status()["round"]["committed"] == 1)
+        until(lambda: job.status()["round"]["committed"] == 1, not_yet=(KeyError,))
     assert job.status()["anomalies"]["suspended"] == [{"name": "evil", "round": 1}]
     with Aggregator(job).ready():  # it is known after a restart
         until(lambda: "suspended" in job.status().get("anomalies", {}))
         for site in sites[:4]:
             site.take_part(site.next().train)
-        until(lambda: job.status()["round"]["committed"] == 2)
+        until(lambda: job.status()["round"]["committed"] == 2, not_yet=(KeyError,))
         assert next(c["state"] for c in job.status()["clients"] if c["name"] == "evil") == "Suspended"
         assert 'anomalies_total{action="Suspend"' not in monitored(job, "/metrics").text, (
             "counted by the process that judged"

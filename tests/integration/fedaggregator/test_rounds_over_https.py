@@ -131,7 +131,7 @@ def test_configuration_acts_at_the_next_round(tmp_path):
             config(("a", "b"), rounds=2, roster=(RosterEntry(name="a"), RosterEntry(name="b", eligible=False)))
         )
         assert order.round == 2
-        until(lambda: job.status()["round"]["total"] == 2)
+        until(lambda: job.status()["round"]["total"] == 2, not_yet=(KeyError,))
         assert b.step() == "Train"  # b was selected before it was paused
         a.take_part(order)
         threads = [a.start(), b.start()]
@@ -182,7 +182,7 @@ def test_a_reported_failure_closes_the_round_with_quorum(tmp_path):
         b.fail(b.next().train)
         assert b.next(0.0).kind == "Wait"
         a.take_part(a.next().train)
-        until(lambda: job.status()["round"]["committed"] == 1)
+        until(lambda: job.status()["round"]["committed"] == 1, not_yet=(KeyError,))
         shown = {c["name"]: c for c in job.status()["clients"]}
         assert (shown["b"]["failures"], shown["b"]["message"]) == (1, "TaskFailed: it broke")
 

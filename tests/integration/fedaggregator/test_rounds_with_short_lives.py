@@ -76,10 +76,10 @@ def test_a_process_without_an_order_is_told_to_wait_so_that_it_can_end(tmp_path)
         assert Site(job, other).step(0.2) == "Wait"
         order = Site(job, selected).next().train
         Site(job, selected).fail(order)
-        until(lambda: job.status()["round"]["attempt"] == 2)
+        until(lambda: job.status()["round"]["attempt"] == 2, not_yet=(KeyError,))
         (again,) = job.status()["round"]["selected"]
         assert Site(job, again).step(0.2) == "Train"
-        until(lambda: job.status()["round"].get("step") == "Evaluate")
+        until(lambda: job.status()["round"].get("step") == "Evaluate", not_yet=(KeyError,))
         assert Site(job, again).step(0.2) == "Evaluate"
         until(lambda: "outcome" in job.status())
         assert Site(job, other).step(0.2) == "Done"

@@ -12,10 +12,18 @@ from tests.integration.fedlocal.test_secure_aggregation import commits, keyed, s
 SITES = ("ada", "bob", "cleo", "dora")
 NOISE = {"mode": "Distributed", "clipNorm": "0.1", "targetEpsilon": "6", "delta": "0.00001"}
 
+DEMANDING = {
+    "state": {"persistentVolumeClaim": {"claimName": "bob-state"}},
+    "requires": {"privacy": {"secureAggregation": True, "maxEpsilon": "6.001", "delta": "0.00001"}},
+}
+
 
 def private(folder, **round_) -> Lab:
     asked = {"differentialPrivacy": NOISE, "secureAggregation": {"threshold": "100%", "colluding": 1}}
     parts = [part for name in SITES for part in keyed(name)]
+    for part in parts:
+        if part["kind"] == "FLClient" and part["metadata"]["name"] == "bob":
+            part["spec"] |= DEMANDING
     return Lab.of(folder, job(rounds=2, privacy=asked, round=round_), *parts)
 
 
@@ -34,3 +42,7 @@ def test_the_budget_of_noise_that_sites_add(tmp_path):
     for path in store_of(lab).glob("updates/**/*.manifest.json"):
         body = UpdateEnvelope.stored(path.read_bytes()).body
         assert all(payload.masked for payload in body.payloads.values())
+    (record,) = (lab.state / "claims").rglob("bob/state/releases.json")
+    counted = json.loads(record.read_bytes())["masked"]
+    assert [each["round"] for each in counted] == [1, 2], "a site that demands it has an account of its own"
+    assert sum(each["rho"] for each in counted) <= sum(each.privacy.rho for each in found) * (1 + 1e-9)

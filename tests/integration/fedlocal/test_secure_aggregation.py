@@ -111,25 +111,28 @@ def test_one_site_is_lost_in_every_round_after_it_shared(tmp_path):
     assert_models_are_plain_sums(lab)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_site_that_is_killed_at_any_step_goes_on(tmp_path, step, undisturbed):
-    lab = secured(tmp_path, {"bob": {"MASKED_STOPS": f"1:{step},2:{step}"}})
+def test_sites_that_are_killed_at_every_step_go_on(tmp_path, undisturbed):
+    """Each at another step, and in the second round at another one than in the first."""
+    stops = {name: (f"1:{STEPS[place]}", f"2:{STEPS[place + 1]}") for place, name in enumerate(SITES)}
+    lab = secured(tmp_path, {name: {"MASKED_STOPS": ",".join(at)} for name, at in stops.items()})
     code, output = lab.run()
     assert code == 0, output
+    killed = {path.name for path in (lab.folder / "marks").glob("at-*")}
+    assert killed == {f"at-{name}-{each}" for name, at in stops.items() for each in at}
     assert participants(lab) == [list(SITES)] * 2
     assert lab.digest() == undisturbed
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_hub_that_is_killed_at_any_step_goes_on(tmp_path, step, undisturbed):
-    lab = secured(tmp_path, {"cleo": {"MASKED_HOLD": f"2:{step}"}})
-    run = lab.start()
+def test_a_hub_that_is_killed_at_every_step_goes_on(tmp_path, undisturbed):
+    lab = secured(tmp_path, {"cleo": {"MASKED_HOLD": ",".join(f"2:{step}" for step in STEPS)}})
+    run, killed = lab.start(), set()
     try:
-        at = lab.folder / "marks" / f"at-cleo-2:{step}"
-        until(at.exists, timeout_s=120)
-        (hub,) = [pid for pid, command in descendants(run.pid).items() if "fedaggregator" in command]
-        os.kill(hub, signal.SIGKILL)
-        (lab.folder / "marks" / f"go-2:{step}").touch()
+        for step in STEPS:
+            until((lab.folder / "marks" / f"at-cleo-2:{step}").exists)
+            hub = until(lambda: hubs(run.pid) - killed).pop()
+            os.kill(hub, signal.SIGKILL)
+            killed.add(hub)
+            (lab.folder / "marks" / f"go-2:{step}").touch()
         code, output = finish(run)
     finally:
         lab.close()
@@ -137,6 +140,10 @@ def test_a_hub_that_is_killed_at_any_step_goes_on(tmp_path, step, undisturbed):
     assert participants(lab) == [list(SITES)] * 2
     assert records(lab, FailureRecord, "failure") == []
     assert lab.digest() == undisturbed
+
+
+def hubs(runner: int) -> set[int]:
+    return {pid for pid, command in descendants(runner).items() if "fedaggregator" in command}
 
 
 def test_below_the_threshold_nothing_is_opened_and_the_round_is_made_with_new_keys(tmp_path):

@@ -161,7 +161,7 @@ def test_an_older_state_is_not_taken_for_the_newest(tmp_path, made):
     for _ in range(2):
         assert site.call("train", "Steered").code == 0
     assert [said.round for said in kept(hub)] == [1]
-    until(lambda: hub.job.status()["round"]["current"] == 3)
+    until(lambda: hub.job.status()["round"]["current"] == 3, not_yet=(KeyError,))
     lose(site)
     ended = site.call("train", "Steered")
     assert ended.code == Exit.DATA_MISSING
@@ -188,7 +188,7 @@ def test_a_state_that_was_there_before_is_entrusted_when_the_site_begins_to(tmp_
     key = site.env.pop(names.ENV_STATE_KEY_DIR)
     hub.give(site.initial_model())
     assert site.call("train", "Steered").code == 0
-    until(lambda: hub.job.status()["round"]["current"] == 2)
+    until(lambda: hub.job.status()["round"]["current"] == 2, not_yet=(KeyError,))
     site.env[names.ENV_STATE_KEY_DIR] = key
     assert site.call("train", "Steered").code == 0
     assert [said.round for said in kept(hub)] == [1, 2]
@@ -201,13 +201,13 @@ def test_another_key_is_told_at_the_start_and_the_next_state_is_entrusted_by_it(
     hub.give(site.initial_model())
     assert site.call("train", "Steered").code == 0
     assert [said.round for said in kept(hub)] == [1]
-    until(lambda: hub.job.status()["round"]["current"] == 2)
+    until(lambda: hub.job.status()["round"]["current"] == 2, not_yet=(KeyError,))
     (site.folder / "keys" / names.FILE_STATE_KEY).write_text("6" * 64)
     ended = site.call("train", "Steered")
     assert ended.code == 0, ended.log
     assert "state.key is another than the one by which the site entrusted its state last" in ended.log
     assert [said.round for said in kept(hub)] == [1, 2], "every tenth round would leave the site with nothing to read"
-    until(lambda: hub.job.status()["round"]["current"] == 3)
+    until(lambda: hub.job.status()["round"]["current"] == 3, not_yet=(KeyError,))
     lose(site)
     log = run(hub, site)
     assert "of round 2 was lost here: goes on with what it had entrusted to the hub" in log, (

@@ -264,4 +264,4 @@ def test_a_site_survives_a_restart_of_the_aggregator(tmp_path, hub):
     hub.give(site.initial_model())
     ended = site.end(process)
     assert ended.code == 0, ended.log
-    until(lambda: hub.job.status()["clients"][0]["lastRound"] == 1)
+    until(lambda: hub.job.status()["clients"][0]["lastRound"] == 1, not_yet=(KeyError,))

@@ -58,6 +58,20 @@ class Site:
     entrusting: Entrusting | None
 
 
+def check_not_lost(control: Control, order: TrainOrder, folder: Folder) -> None:
+    """RejectedError, before the training, where the hub has a part of this site in the exchange that went with the site's disk."""
+    if SecureFiles(folder.path).begun():
+        return
+    answer = control.secure(SecureSaid(round=order.round, attempt=order.attempt, wait_s=0.0))
+    if answer.step not in ("Advertise", "Over"):
+        raise _lost()
+
+
+def _lost() -> RejectedError:
+    text = "what this site advertised in the attempt went with its disk: a volume in the FLClient's spec.state keeps it"
+    return RejectedError(STATE_LOST, f"{text}; it takes part in the next attempt, with new keys")
+
+
 class Securing:
     """One order's exchange. `finished`: its plain update, in `folder`."""
 
@@ -125,8 +139,7 @@ class Securing:
     def _said(self, answer: SecureAnswer) -> dict[str, Any]:
         """What is said to it: durable, as far as the site has to know it again."""
         if not (self._known or answer.step in ("Advertise", "Wait")):
-            text = "what this site advertised in the attempt went with its disk: a volume in the FLClient's spec.state keeps it"
-            raise RejectedError(STATE_LOST, f"{text}; it takes part in the next attempt, with new keys")
+            raise _lost()
         match answer.step:
             case "Advertise":
                 self._known = True

@@ -26,6 +26,10 @@ class SecureFiles:
     def __init__(self, folder: Path) -> None:
         self._state, self.masked = folder / _STATE, folder / _MASKED
 
+    def begun(self) -> bool:
+        """Whether the site has a part in the order's exchange that it can go on with."""
+        return self._state.exists()
+
     def kept(self, terms: Terms) -> SiteState | None:
         """What an earlier process left for these terms. RejectedError where it cannot be read, or is about others."""
         try:

@@ -7,7 +7,8 @@ answer because torch is slow to load.
 
 import logging
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from fedapi.wire.compression import codec
@@ -213,19 +214,32 @@ class Agent:
 
     def _secured(self, order: TrainOrder, secure: SecureOrder, folder: Folder, *, waits: bool) -> bool:
         """Trains, and takes part in the sum under masks. What an earlier process trained must be whole: nobody else can see it."""
-        from fedtrainer.agent.securing import Securing, Site  # noqa: PLC0415 - 7 MB where nothing is masked
+        from fedtrainer.agent.securing import Securing, Site, check_not_lost  # noqa: PLC0415 - 7 MB where nothing is masked
 
-        rounds = self._masked_rounds
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
+            with self._leaving(order):
+                check_not_lost(self._control, order, folder)
             finished = self._trained(order, folder)
         own = Site(
-            self._settings, self._control, self._handing, self._checkpoints, rounds, self._protecting, self._entrusting
+            self._settings,
+            self._control,
+            self._handing,
+            self._checkpoints,
+            self._masked_rounds,
+            self._protecting,
+            self._entrusting,
         )
-        try:
+        with self._leaving(order):
             return Securing(own, order, secure, folder, finished).go_on(waits=waits)
+
+    @contextmanager
+    def _leaving(self, order: TrainOrder) -> Iterator[None]:
+        """A site whose part in an exchange ends without a sum joins that attempt no more."""
+        try:
+            yield
         except (RejectedError, DroppedError, NotPrivateError):
-            rounds.leave(order)
+            self._masked_rounds.leave(order)
             raise
 
     def _trained(self, order: TrainOrder, folder: Folder) -> Finished:

@@ -448,6 +448,23 @@ def _made(path):
     return path
 
 
+def test_a_site_whose_disk_was_lost_is_told_before_it_trains_again(tmp_path):
+    round_ = MaskedRound(tmp_path, SAMPLES)
+    link = Link(round_.hub, "bob")
+
+    def check(settings):
+        with closing(CheckpointStore(settings)) as checkpoints:
+            securing.check_not_lost(link, round_.order, checkpoints.order(round_.order))
+
+    fresh = round_.settings("bob", state_dir=tmp_path / "new pod")
+    check(fresh)  # before its first word there is nothing to lose
+    round_.turn("bob")
+    check(round_.settings("bob"))
+    lost = refusal(lambda: check(fresh))
+    assert lost.code == "SecureStateLost"
+    assert "spec.state keeps it" in str(lost)
+
+
 def test_a_masked_update_with_noise_is_counted_before_it_leaves_and_one_too_many_never_does(tmp_path):
     """A site that allows for less than one sum tells its keys and shares, which tell nothing, and hands nothing in."""
     demand = PrivacyDemand(secure_aggregation=True, max_epsilon=0.001, delta=1e-5)
