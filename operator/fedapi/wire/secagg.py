@@ -34,14 +34,14 @@ SiteName = Annotated[Name, Field(min_length=1)]
 Names = Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES), AfterValidator(_in_order)]
 
 
-Scheme = Literal["CKKS"]
-
-
 class Groups(Message):
     """Sites that are summed together, instead of all: so that a malicious one spoils one sum of many."""
 
     size: int = Field(ge=2, le=MAX_SITES, description="Sites of a group at least.")
     minimum: int = Field(ge=LEAST_GROUPS, le=MAX_SITES, description="Groups that must stay to the end.")
+
+
+Scheme = Literal["CKKS"]
 
 
 class Terms(Message):
@@ -62,15 +62,16 @@ class Terms(Message):
         exclude_if=lambda value: value is None,
         description="Of what all sites are ordered alike (wire.commonorder); a site takes part in nothing else.",
     )
+    groups: Groups | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Participants are dealt into groups, each with a sum of its own; None: all are in one sum.",
+    )
     scheme: Scheme | None = Field(
         None,
         exclude_if=lambda value: value is None,
         description="By which updates are encrypted, and added so (wire.encryptedsum); None: they are masked.",
     )
-    groups: Groups | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="Participants are dealt into groups, each with a sum of its own; None: all are in one sum.",
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

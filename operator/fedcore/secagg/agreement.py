@@ -154,19 +154,14 @@ def consent_bytes(context: bytes, survivors: SurvivorSet) -> bytes:
     return keys.bound("survivors", context, survivors.canonical())
 
 
-def signers(seen: View, survivors: SurvivorSet, consents: Iterable[Consent]) -> set[str]:
-    """Who has signed the set. RefusedError where one of these is no survivor, is there twice, or has signed another."""
-    each = tuple(consents)
-    said = {one.site: one.signature for one in each}
-    if len(said) < len(each) or not set(said) <= set(survivors.survivors):
-        raise RefusedError("the consents are not of survivors, each once")
-    message = consent_bytes(seen.bond.context, survivors)
-    for name, signature in said.items():
-        if not keys.signed(seen.terms.roster[name], signature, message):
-            raise RefusedError(f"site {name!r} did not sign the survivor set that this site signed")
-    return set(said)
-
-
 def check_consents(seen: View, survivors: SurvivorSet, consents: Iterable[Consent]) -> None:
     """Enough survivors have signed the set, each once."""
-    enough(seen.terms, len(signers(seen, survivors, consents)), "consents")
+    each = tuple(consents)
+    signers = {one.site: one.signature for one in each}
+    if len(signers) < len(each) or not set(signers) <= set(survivors.survivors):
+        raise RefusedError("the consents are not of survivors, each once")
+    enough(seen.terms, len(signers), "consents")
+    message = consent_bytes(seen.bond.context, survivors)
+    for name, signature in signers.items():
+        if not keys.signed(seen.terms.roster[name], signature, message):
+            raise RefusedError(f"site {name!r} did not sign the survivor set that this site signed")

@@ -127,8 +127,8 @@ def open_(state: SiteState, request: UnmaskRequest) -> Opening:
     """The shares that the sum needs: of each site one kind, as the signed survivor set says. The same whenever it is asked."""
     survivors, delivery = _known(state.survivors, "survivor set"), _known(state.delivery, "shares")
     seen = _seen(state)
-    signers = agreement.signers(seen, survivors, request.consents)
-    seeds_of, mask_keys_of = agreement.asked(seen, survivors, signers)
+    agreement.check_consents(seen, survivors, request.consents)
+    seeds_of, mask_keys_of = agreement.asked(seen, survivors, [each.site for each in request.consents])
     if (request.seeds_of, request.mask_keys_of) != (seeds_of, mask_keys_of):
         raise RefusedError("the request asks for other shares than those of the survivor set that was signed")
     if state.site not in seeds_of:

@@ -3,18 +3,23 @@
 import numpy as np
 import pytest
 
+from fedaggregator.anomalystatus import anomalies as told
+from fedapi.wire.anomalies import Anomaly, AnomalySettings, Fact
+from fedapi.wire.commit import CommitRecord
 from fedapi.wire.secagg import Groups
+from fedcore.anomalies.record import Judged
 from fedcore.rounds import secure
+from fedcore.rounds.events import Folded
 from fedcore.secagg import agreement, hub, masking
 from fedcore.secagg.hub import HubState
-from tests.unit.fedcore.rounds.masked_round import ITEMS, STEPS, Federation, attempt, config, plain_sum, settings
+from tests.unit.fedcore.rounds.masked_round import ITEMS, STEPS, Federation, attempt, config, plain_sum, ref, settings
 
 NAMES = tuple(f"s{number:02}" for number in range(12))
 
 
-def federation() -> Federation:
+def federation(**more) -> Federation:
     asked = settings(colluding=0, groups=Groups(size=3, minimum=3))
-    return Federation(config(NAMES, secure=asked, quorum="60%")).start()
+    return Federation(config(NAMES, secure=asked, quorum="60%", **more)).start()
 
 
 def groups_of_first() -> list[tuple[str, ...]]:
@@ -82,3 +87,20 @@ def test_who_is_left_of_a_fallen_group_is_told_that_it_is_over():
     made.close_step()
     assert made.answer(fallen[2]).step == "Over"
     assert made.state.current.failed[fallen[2]] == secure.GROUP_FELL
+
+
+def test_a_group_with_an_anomalous_mean_is_left_out_and_each_of_its_sites_is_told():
+    out, *others = groups_of_first()
+    made = federation(anomalies=AnomalySettings(action="Exclude"))
+    attempt(made, {})
+    fact = Fact(kind="NormAboveOthers", value=50.0, limit=10.0)
+    anomaly = Anomaly(client="group 0", sites=out, attempt=1, action="Exclude", norm=9.0, facts=(fact,))
+    made.do(Folded(made.now, 1, 1, ref("model 1"), judged=Judged({"group 0": 9.0, "group 1": 0.5}, (anomaly,))))
+    commit = made.of(CommitRecord)[-1]
+    assert [each.client for each in commit.participants] == sorted(name for sites in others for name in sites)
+    assert sorted(each.sites for each in commit.groups) == sorted(others)
+    assert [each.norm for each in commit.groups if each.number == 1] == [0.5]
+    status = told(made.state)
+    assert [each.client for each in status.recent] == list(out)
+    assert all("the mean of its group in round 1 is anomalous" in made.state.site(name).message for name in out)
+    assert made.state.roster.eligible.issuperset(out), "nobody is suspended"
