@@ -89,6 +89,8 @@ class Terms(Message):
             raise ValueError(
                 f"colluding: {self.colluding}, but each site has the key of encrypted updates: it must be 0"
             )
+        if self.scheme is not None and self.groups is not None:
+            raise ValueError(f"groups: {self.groups.size}, but encrypted updates are in one sum")
         if not self.colluding + 2 <= self.minimum_cohort <= sites:
             raise ValueError(
                 f"minimum_cohort: {self.minimum_cohort} is not from {self.colluding + 2} (colluding + 2) to {sites} (sites)"

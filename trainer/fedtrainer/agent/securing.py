@@ -121,6 +121,14 @@ class Securing:
         about = (terms.job_uid, terms.round, terms.attempt, terms.base_sha256)
         if about != (settings.job_uid, *self._attempt, self._order.base_sha256):
             raise RejectedError(PROTOCOL_BROKEN, "the terms of the secure aggregation are those of another order")
+        if terms.scheme is not None:
+            raise RejectedError(
+                PROTOCOL_BROKEN, f"the order asks for updates by {terms.scheme}, this trainer masks them"
+            )
+        if terms.groups is not None and self._secure.privacy is not None:
+            raise RejectedError(
+                PROTOCOL_BROKEN, "the order asks for noise of one sum, and for sums of groups, which have less"
+            )
         if terms.order_sha256 != commonorder.of_order(self._order).sha256():
             text = "the terms of the secure aggregation do not say that other sites were ordered the same"
             raise RejectedError(PROTOCOL_BROKEN, f"{text}: model, training, tensors and noise are to be those of all")

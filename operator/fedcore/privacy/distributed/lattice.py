@@ -101,7 +101,12 @@ class Lattice:
 
 
 def of(terms: Terms, clip_norm: float, noise_multiplier: float) -> Lattice:
-    """That of a round with these terms, at hub and sites alike: noise is of the fewest survivors, less those who may collude."""
+    """That of a round with these terms, at hub and sites alike: noise is of the fewest survivors, less those who may collude.
+
+    ValueError for sums of groups: each has fewer shares of noise than that.
+    """
+    if terms.groups is not None:
+        raise ValueError("noise of the sites is for one sum of all, the terms ask for sums of groups")
     return Lattice(
         clip_norm=clip_norm,
         items=terms.items,

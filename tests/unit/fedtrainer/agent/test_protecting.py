@@ -4,7 +4,7 @@ import pytest
 
 from fedapi.wire.orders import Download, TrainOrder
 from fedapi.wire.privacy import Mechanism, PrivacyDemand, SiteNoise
-from fedapi.wire.secagg import Terms
+from fedapi.wire.secagg import Groups, Terms
 from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.training import Method, TrainingSettings
 from fedcore.privacy.distributed import concentrated, lattice
@@ -153,6 +153,10 @@ def test_noise_of_a_sum_is_enough_only_where_the_site_says_so(tmp_path):
     site.check(masked(noise=2.0))
     with pytest.raises(NotPrivateError, match=r"minNoiseMultiplier: the order asks for noiseMultiplier 1\.9"):
         site.check(masked(noise=1.9))
+    in_groups = masked(noise=9.0)
+    terms = in_groups.secure.terms.model_copy(update={"groups": Groups(size=3, minimum=3)})
+    with pytest.raises(NotPrivateError, match="for one sum of all, the terms ask for sums of groups"):
+        site.check(in_groups.model_copy(update={"secure": in_groups.secure.model_copy(update={"terms": terms})}))
     with pytest.raises(NotPrivateError, match=r"sum without noise of the sites: set .*mode: Distributed"):
         site.check(masked(noise=None))
     with pytest.raises(NotPrivateError, match="secureAggregation: true"):

@@ -10,7 +10,7 @@ import pytest
 
 from fedapi.wire.orders import Reference
 from fedapi.wire.privacy import Mechanism, PrivacyDemand
-from fedapi.wire.secagg import SurvivorSet
+from fedapi.wire.secagg import Groups, SurvivorSet
 from fedapi.wire.signing import SigningKey
 from fedapi.wire.training import OptimizerSettings, TrainingOverride
 from fedapi.wire.update import UPDATE
@@ -269,6 +269,22 @@ def test_an_order_that_is_not_that_of_all_sites(tmp_path, told_to_one):
     error = refusal(lambda: round_.turn("ada", told_to_one(round_.order)))
     assert error.code == securing.PROTOCOL_BROKEN
     assert "do not say that other sites were ordered the same" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "privacy", "said"),
+    [
+        ({"scheme": "CKKS"}, None, "this trainer masks them"),
+        ({"groups": Groups(size=3, minimum=3)}, NOISE, "noise of one sum, and for sums of groups"),
+    ],
+)
+def test_terms_that_a_hub_alone_could_want(tmp_path, change, privacy, said):
+    round_ = MaskedRound(tmp_path, SAMPLES)
+    secure = round_.order.secure
+    told = changed(round_.order, secure=changed(secure, terms=changed(secure.terms, **change), privacy=privacy))
+    error = refusal(lambda: round_.turn("ada", told))
+    assert error.code == securing.PROTOCOL_BROKEN
+    assert said in str(error)
     assert not round_.hub.said
 
 
