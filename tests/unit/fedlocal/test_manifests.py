@@ -27,6 +27,8 @@ SITE = {
 }
 SELECTION = {"key": "a", "operator": "Exists", "values": ["b"]}
 TWICE = [{"name": "x", "configMap": {"name": "a"}}, {"name": "x", "configMap": {"name": "b"}}]
+NOISE = {"differentialPrivacy": {"mode": "Central", "clipNorm": "1", "targetEpsilon": "8", "delta": "0.00001"}}
+COUNTED = NOISE["differentialPrivacy"] | {"adaptiveClipping": {"countNoise": "2"}}
 
 
 def changed(body, path, value):
@@ -82,6 +84,8 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec.round.quorum", 0, "spec.round.quorum: quorum must be a count of at least 1"),
         (JOB, "spec.round.quorum", True, "spec.round.quorum: is True, but must be an integer or a string"),
         (JOB, "spec.round.quorum", "70 percent", "spec.round.quorum: is '70 percent', but must have at most "),
+        (JOB, "spec.privacy", NOISE | {"secureAggregation": {}}, "spec.privacy: with differentialPrivacy, its mode Distributed and secureAggregation need each other"),
+        (JOB, "spec.privacy.differentialPrivacy", COUNTED, "set noiseMultiplier and a countNoise over half of it, or remove countNoise"),
         (JOB, "spec.round.deadline", "0s", "spec.round.deadline: must be a duration longer than zero"),
         (JOB, "spec.round.deadline", "soon", "spec.round.deadline: is 'soon', but must match"),
         (JOB, "spec.training", {"epochs": 1, "localSteps": 1}, "spec.training: epochs and localSteps exclude each other"),
