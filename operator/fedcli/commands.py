@@ -142,8 +142,14 @@ def _summary(document: Document, ending: Ending, request: Request, content: Json
     if ending.phase == "Complete" and asked:
         lines += _without_update(ending.job, state)
     if content["model"]["uri"]:
-        lines.append(f"model: {content['model']['sha256']} (fedloom model pull {name} --workdir {request.workdir})")
+        lines.append(f"model: {content['model']['sha256']} ({how_to_pull(document.body, request.workdir)})")
     return lines
+
+
+def how_to_pull(job: Json, workdir: Path) -> str:
+    """The command that gives a local run's model, and what has to come first."""
+    gate = ", once it is approved: fedloom model approve" if job["spec"].get("release") else ""
+    return f"fedloom model pull {job['metadata']['name']} --workdir {workdir}{gate}"
 
 
 def _without_update(job: Json, state: StateFolder) -> Iterator[str]:

@@ -19,6 +19,21 @@ from fedapi.jsonvalue import Json
 from fedlocal import object_meta, schema_rules
 
 _EITHER = "is {!r}, but must be an integer or a string: put it in quotes"  # both branches of a union complain
+_SAID = {  # by pydantic's type of the error, whose context has the rest
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be an integer",
+    "bool_type": "must be true or false, without quotes",
+    "model_type": "must be a mapping of fields: write them below it",
+    "dict_type": "must be a mapping of fields: write them below it",
+    "list_type": "must be a list: begin each item with '- '",
+    "too_short": "needs at least {min_length}: add what is missing",
+    "greater_than": "must be over {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be under {lt}",
+    "less_than_equal": "must be at most {le}",
+}
 SPECS: dict[str, type[BaseModel]] = {names.JOB_KIND: FederatedJobSpec, names.CLIENT_KIND: FLClientSpec}
 _UNION_BRANCHES = ("int", "str", "constrained-int", "constrained-str")  # pydantic adds the branch of `int | str`
 
@@ -61,7 +76,8 @@ def _structural_findings(model: type[BaseModel], spec: Json) -> list[schema_rule
             if entry["type"] == "value_error":
                 continue  # the schema's rules say it, in the words of the API server
             path = _path(entry)
-            found[path] = _EITHER.format(entry.get("input")) if path in found else _text(entry, model)
+            other = path in found and not isinstance(entry.get("input"), str)  # than what a union takes
+            found[path] = _EITHER.format(entry.get("input")) if other else _text(entry, model)
         return list(found.items())
     return []
 
@@ -84,12 +100,12 @@ def _text(entry: ErrorDetails, model: type[BaseModel]) -> str:
             return "is required: add it"
         case "extra_forbidden":
             return f"unknown field{_suggestion(entry, model)}; `kubectl explain` and the reference list all fields"
-        case "literal_error":
-            return f"is {value!r}, but must be {entry['ctx']['expected']}"
-        case "string_pattern_mismatch":
-            return f"is {value!r}, but must match {entry['ctx']['pattern']}"
         case "string_type" if isinstance(value, int | float):
             return f"is {value!r}, but must be a string: put it in quotes"
+        case "int_type" if isinstance(value, str) and value.isdigit():
+            return f"is {value!r}, but must be an integer: remove the quotes"
+    if entry["type"] in _SAID:
+        return f"is {value!r}, but {_SAID[entry['type']].format(**entry.get('ctx', {}))}"
     return f"is {value!r}: {entry['msg']}"
 
 

@@ -150,7 +150,7 @@ class DifferentialPrivacy(Part):
                 "!has(self.adaptiveClipping) || !has(self.adaptiveClipping.countNoise) || (has(self.noiseMultiplier) && "
                 "double(self.adaptiveClipping.countNoise) * 2.0 > double(self.noiseMultiplier))",
                 "adaptiveClipping.countNoise must be over half of noiseMultiplier, which it goes with: with less, the count alone would tell "
-                "more than both may; raise it, or remove it",
+                "more than both may; set noiseMultiplier and a countNoise over half of it, or remove countNoise",
                 ".adaptiveClipping",
             ),
             rule(

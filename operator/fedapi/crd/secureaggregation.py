@@ -206,7 +206,7 @@ SECURE = (  # rules of a FederatedJob's spec
     ),
     rule(
         f"!({_NOISY}) || (self.privacy.differentialPrivacy.mode == 'Distributed') == has(self.privacy.secureAggregation)",
-        "differentialPrivacy.mode Distributed and secureAggregation need each other beside differentialPrivacy: sites add shares of noise that "
+        "with differentialPrivacy, its mode Distributed and secureAggregation need each other: sites add shares of noise that "
         "hide nothing alone, and what is masked the aggregator cannot clip. Set mode to Distributed with secureAggregation, or to Central or Local "
         "without",
         ".privacy",

@@ -27,6 +27,8 @@ SITE = {
 }
 SELECTION = {"key": "a", "operator": "Exists", "values": ["b"]}
 TWICE = [{"name": "x", "configMap": {"name": "a"}}, {"name": "x", "configMap": {"name": "b"}}]
+NOISE = {"differentialPrivacy": {"mode": "Central", "clipNorm": "1", "targetEpsilon": "8", "delta": "0.00001"}}
+COUNTED = NOISE["differentialPrivacy"] | {"adaptiveClipping": {"countNoise": "2"}}
 
 
 def changed(body, path, value):
@@ -58,8 +60,14 @@ def refusals(tmp_path, *bodies):
         (JOB, "apiVersion", "fedloom.dev/v1", "apiVersion: is 'fedloom.dev/v1', but must be fedloom.dev/v1alpha1"),
         (JOB, "spec", None, "spec: is missing"),
         (JOB, "spec.rounds", None, "spec.rounds: is required"),
-        (JOB, "spec.rounds", "3", "spec.rounds: is '3': Input should be a valid integer"),
-        (JOB, "spec.rounds", -1, "spec.rounds: is -1: Input should be greater than or equal to 0"),
+        (JOB, "spec.rounds", "3", "spec.rounds: is '3', but must be an integer: remove the quotes"),
+        (JOB, "spec.rounds", -1, "spec.rounds: is -1, but must be at least 0"),
+        (JOB, "spec.rounds", 1.5, "spec.rounds: is 1.5, but must be an integer"),
+        (JOB, "spec.rounds", 10**9, "spec.rounds: is 1000000000, but must be at most 100000"),
+        (JOB, "spec.suspend", "yes", "spec.suspend: is 'yes', but must be true or false, without quotes"),
+        (JOB, "spec.privacy", {"secureAggregation": True}, "spec.privacy.secureAggregation: is True, but must be a mapping of fields: write them below it"),
+        (JOB, "spec.release", {"approvers": []}, "spec.release.approvers: is [], but needs at least 1: add what is missing"),
+        (JOB, "spec.release", {"approvers": "ada"}, "spec.release.approvers: is 'ada', but must be a list: begin each item with '- '"),
         (JOB, "spec.traning", {}, "spec.traning: unknown field, did you mean training?"),
         (JOB, "spec.training.optimizer.lr", "1", "spec.training.optimizer.lr: unknown field"),
         (JOB, "spec.training.optimizer.learningrate", "1", "did you mean learningRate?"),
@@ -75,6 +83,9 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec.round.quorum", "0%", "spec.round.quorum: quorum must be a count of at least 1 or a percentage"),
         (JOB, "spec.round.quorum", 0, "spec.round.quorum: quorum must be a count of at least 1"),
         (JOB, "spec.round.quorum", True, "spec.round.quorum: is True, but must be an integer or a string"),
+        (JOB, "spec.round.quorum", "70 percent", "spec.round.quorum: is '70 percent', but must have at most "),
+        (JOB, "spec.privacy", NOISE | {"secureAggregation": {}}, "spec.privacy: with differentialPrivacy, its mode Distributed and secureAggregation need each other"),
+        (JOB, "spec.privacy.differentialPrivacy", COUNTED, "set noiseMultiplier and a countNoise over half of it, or remove countNoise"),
         (JOB, "spec.round.deadline", "0s", "spec.round.deadline: must be a duration longer than zero"),
         (JOB, "spec.round.deadline", "soon", "spec.round.deadline: is 'soon', but must match"),
         (JOB, "spec.training", {"epochs": 1, "localSteps": 1}, "spec.training: epochs and localSteps exclude each other"),
