@@ -80,6 +80,12 @@ class Release(Part):
                 "release.required is more than there are approvers, so that nothing would ever be released: lower it, or "
                 "name more",
                 ".required",
-            )
+            ),
+            rule(
+                "self.approvers.all(a, self.approvers.exists_one(b, b.publicKey == a.publicKey))",
+                "release.approvers has one publicKey twice, so that one signature would be two approvals: give each approver a "
+                "key of their own, by `fedloom model approver`",
+                ".approvers",
+            ),
         )
     )

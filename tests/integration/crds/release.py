@@ -9,6 +9,7 @@ APPROVAL = {
 PATH = "spec.release"
 OF_JOBS = [
     (PATH, RELEASE, RELEASE | {"required": 3}, ["release.required is more than there are approvers"]),
+    (PATH, RELEASE, RELEASE | {"approvers": [ANN, ANN | {"name": "eve"}]}, ["has one publicKey twice"]),
     (PATH, {"approvers": [ANN]}, {"approvers": []}, ["spec.release.approvers"]),
     (PATH, {"approvers": [ANN, BOB]}, {"approvers": [ANN, ANN]}, ["spec.release.approvers[1]", "Duplicate value"]),
     (PATH, {"approvers": [ANN]}, {"approvers": [ANN | {"publicKey": "AAAA"}]}, ["publicKey"]),
@@ -18,7 +19,7 @@ OF_JOBS = [
     (PATH, RELEASE, RELEASE | {"approvals": [APPROVAL | {"cardSHA256": "short"}]}, ["cardSHA256"]),
 ]
 IMMUTABLE = [
-    (f"{PATH}.approvers", [ANN, BOB, BOB | {"name": "eve"}], "release.approvers cannot change"),
+    (f"{PATH}.approvers", [ANN, BOB, {"name": "eve", "publicKey": "E" * 43 + "="}], "release.approvers cannot change"),
     (f"{PATH}.required", 1, "release.required cannot change"),
     (PATH, None, "release cannot be added or removed"),
 ]
