@@ -22,9 +22,7 @@ from fedaggregator.http.tls import Tls
 from fedaggregator.limits import Limits
 
 _STOP_S = 1.0  # open requests get so long to end, and as long to notice that they are over
-_LOOK_S = (
-    0.02  # between two looks whether they have ended: idle sites never answer the closing, so it is not waited for
-)
+_LOOK_S = 0.02  # between two looks whether they have ended; idle sites never answer the closing, and are not waited for
 _TICKS = 2  # of 0.1 s: connections are looked after so often
 _LOOKS = 10  # ticks between two looks for a new certificate
 

@@ -44,8 +44,3 @@ def dealt(sites: Iterable[str], least: int, context: bytes) -> tuple[Group, ...]
 def least(terms: Terms, sites: int) -> int:
     """Sites of a group of so many that must stay: of fewer the sum is never opened, and two sums cannot be."""
     return max(terms.minimum_cohort, (sites + terms.colluding) // 2 + 1)
-
-
-def borne(groups: int) -> int:
-    """So many malicious sites, wherever they are, leave more than half of so many groups honest."""
-    return (groups - 1) // 2

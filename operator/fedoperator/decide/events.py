@@ -117,8 +117,6 @@ def site_events(old: Sequence[SiteStatus] | None, new: Sequence[SiteStatus] | No
     before = {entry.name: entry.reason for entry in old or ()}
     fresh = [s for s in new or () if s.reason not in CALM and before.get(s.name) != s.reason]
     return [
-        Event(
-            "Warning", EventReason.SITE_TROUBLE, f"site {s.name}: {s.reason}" + (f": {s.message}" if s.message else "")
-        )
+        Event("Warning", EventReason.SITE_TROUBLE, ": ".join(filter(None, (f"site {s.name}", s.reason, s.message))))
         for s in fresh[:MAX_SITE_EVENTS]
     ]

@@ -47,7 +47,7 @@ def test_groups_are_others_in_each_attempt_and_every_two_sites_meet():
 def test_a_median_over_groups_bears_so_many_malicious_sites_and_a_mean_bears_none(malicious):
     sites, least = names(28), 4
     groups = grouping.dealt(sites, least, CONTEXT)
-    assert grouping.borne(len(groups)) == 3 >= malicious
+    assert (len(groups) - 1) // 2 == 3 >= malicious
     values = {site: 1.0 + 0.01 * number for number, site in enumerate(sites)}
     bad = [group.sites[0] for group in groups[:malicious]]  # the worst for the rule: in as many groups as can be
     values |= dict.fromkeys(bad, -1e6)
