@@ -9,8 +9,8 @@ from typing import Protocol
 
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.attestation import Attestation, AttestationRequest
+from fedapi.wire.download import Download
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download
 from fedapi.wire.site import UploadGrant
 from fedstore.fencing import Fence
 

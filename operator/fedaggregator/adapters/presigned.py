@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from fedaggregator.errors import FatalError, RequestRefusedError
 from fedaggregator.ports import Clock, Holder
 from fedapi.outcome import Exit
+from fedapi.wire.download import Download
 from fedapi.wire.message import MAX_CA, ObjectRef
-from fedapi.wire.orders import Download
 from fedapi.wire.site import Refusal, UploadGrant
 from fedstore.errors import StoreFailedError
 from fedstore.presigning import Presigned, PresigningStore

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.ports import Delivery, Holder
 from fedapi.wire.commit import CommitRecord
+from fedapi.wire.download import Download
 from fedapi.wire.issues import Issue, IssueRecord, Method
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download
 from fedapi.wire.site import Refusal, UploadGrant
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ its way in, against what the URL says, before it had a name in the store.
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.ports import Clock, Holder
+from fedapi.wire.download import Download
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download
 from fedapi.wire.site import Refusal, UploadGrant
 from fedstore.objectstore import ObjectStore
 

@@ -21,9 +21,9 @@ from fedaggregator.queued.sessions import Sessions, Verdict
 from fedaggregator.requests.parsing import parsed
 from fedaggregator.requests.sites import SiteRequests
 from fedapi.wire import broker, statuses
+from fedapi.wire.download import Download
 from fedapi.wire.entrusted import EntrustRequest, RecallRequest
 from fedapi.wire.message import Message
-from fedapi.wire.orders import Download
 from fedapi.wire.queued import QueuedAnswer, QueuedRequest
 from fedapi.wire.site import Assignment, EvaluationReport, FailureReport, NextRequest, Refusal, UploadRequest
 from fedapi.wire.tokens import site_token

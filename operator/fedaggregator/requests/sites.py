@@ -20,9 +20,10 @@ from fedaggregator.publisher import Publisher
 from fedaggregator.requests.entrusted import EntrustedStates
 from fedaggregator.requests.smallmodel import SmallModel
 from fedapi.wire.attestation import Attestation, AttestationRequest
+from fedapi.wire.download import Download
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.message import Message, ObjectRef
-from fedapi.wire.orders import Delta, Download, Encoded, EvaluateOrder, InlineUpload, Reference, TrainOrder
+from fedapi.wire.orders import Delta, Encoded, EvaluateOrder, InlineUpload, Reference, TrainOrder
 from fedapi.wire.plan import PlanRecord
 from fedapi.wire.protocol import INLINE
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid

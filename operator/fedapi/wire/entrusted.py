@@ -5,8 +5,8 @@ Used by both sides' modules of that; what is kept of it where is in layout.py.
 
 from pydantic import Field
 
+from fedapi.wire.download import Download
 from fedapi.wire.message import MAX_EXACT, Message, Natural, Sha256
-from fedapi.wire.orders import Download
 from fedapi.wire.site import UploadGrant
 
 MAX_ENTRUSTED = 16  # states of one site

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from fedapi.wire.ciphertext import Kem
 from fedapi.wire.compression import Compression, Encoding
+from fedapi.wire.download import Download
 from fedapi.wire.message import (
     MAX_INLINE_BYTES,
-    Certificates,
     Inline,
     Message,
     ObjectRef,
@@ -17,22 +17,6 @@ from fedapi.wire.message import (
 from fedapi.wire.privacy import AskedNoise
 from fedapi.wire.secureround import Masking
 from fedapi.wire.training import TrainingSettings
-
-
-class Download(Message):
-    """An expiring URL for a file, with what its content must be."""
-
-    url: str
-    sha256: Sha256
-    size: int
-    expires_at: float
-    ca: Certificates = None
-    content: Inline | None = Field(
-        None,
-        exclude_if=lambda value: value is None,
-        description="The file itself, where it is small; told to sites with the feature `inline`.",
-    )
-
 
 Initial = Annotated[
     Download | None,

@@ -1,9 +1,10 @@
-"""A round whose updates are summed under masks: what its plan and orders say, and the one question that a site asks again and again. Pure.
+"""A round of whose updates the hub sees the sum alone: what its plan and orders say, and the one question that a site asks again and again. Pure.
 
     POST /v1/sites/{client}/secure   SecureSaid -> SecureAnswer   (long poll: held up to wait_s)
 
-A site trains first, then goes through Advertise, Share, Mask, Consent and Open (wire.secagg). The answer names the step whose words
-the hub has not, with what they need; the masked update itself goes the way of all updates. So whoever was killed, site or hub,
+Updates are masked (wire.secagg), or encrypted with a key of the sites (wire.encryptedsum). A site trains first, then goes through
+Advertise, Share, Mask, Consent and Open. The answer names the step whose words the hub has not, with what they need; the masked or
+encrypted update itself, and the numbers of an encrypted sum, go the way of all uploads. So whoever was killed, site or hub,
 asks, or is asked, again: what is said again is the same to the byte.
 """
 
@@ -12,6 +13,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fedapi.wire.download import Download
+from fedapi.wire.encryptedsum import KeyDelivery, OpenedSum, SealedKey, SumRequest
 from fedapi.wire.message import Message, Natural, Record
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.secagg import (
@@ -22,6 +25,7 @@ from fedapi.wire.secagg import (
     Key,
     Opening,
     Participants,
+    Scheme,
     Shares,
     SiteName,
     SurvivorSet,
@@ -47,6 +51,13 @@ Grouping = Annotated[
         description="How sites are dealt into groups, each with a sum of its own; None: all are in one sum.",
     ),
 ]
+PlannedScheme = Annotated[
+    Scheme | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="By which updates are encrypted, with a key of the sites; None: they are masked.",
+    ),
+]
 Names = Annotated[
     tuple[str, ...] | None,
     Field(
@@ -57,7 +68,7 @@ Names = Annotated[
 
 
 class SecureSettings(Message):
-    """What a job asks for: spec.privacy.secureAggregation."""
+    """What a job asks for: spec.privacy.secureAggregation, or homomorphicEncryption."""
 
     threshold: int | Annotated[str, Field(max_length=8)] | None = Field(
         None,
@@ -68,6 +79,7 @@ class SecureSettings(Message):
     overflow: Overflow = Field("Fail", description="What becomes of larger ones.")
     exchange_timeout_s: float = Field(gt=0, description="How long a step waits for sites; training is not one.")
     groups: Grouping = None
+    scheme: PlannedScheme = None
 
 
 class SecurePlan(Message):
@@ -83,6 +95,7 @@ class SecurePlan(Message):
     overflow: Overflow
     exchange_timeout_s: float = Field(gt=0)
     groups: Grouping = None
+    scheme: PlannedScheme = None
 
 
 PlannedMasks = Annotated[
@@ -111,14 +124,15 @@ Masking = Annotated[  # of an order
     SecureOrder | None,
     Field(
         exclude_if=lambda value: value is None,
-        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`. Without it they are not.",
+        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`, or `encrypted-sums`. Without it they are not.",
     ),
 ]
 Masked = Annotated[  # of a payload
     bool,
     Field(
         exclude_if=lambda value: not value,
-        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian.",
+        description="The object is no file of tensors, but their values under masks: integers of 32 bits, little-endian. With a tag "
+        "they are encrypted: coefficients of 64 bits, little-endian.",
     ),
 ]
 Clipped = Annotated[
@@ -141,20 +155,27 @@ class SecureSaid(Message):
     samples: Natural | None = Field(None, description="With the advertisement: of the update that is to be masked.")
     advertisement: Advertisement | None = None
     shares: Shares | None = None
+    key: SealedKey | None = None
     consent: Consent | None = None
     opening: Opening | None = None
+    numbers: OpenedSum | None = None
     signature: SaidSignature = None
     key_id: SaidKeyId = None
 
     @property
-    def says(self) -> Advertisement | Shares | Consent | Opening | None:
+    def says(self) -> Advertisement | Shares | SealedKey | Consent | Opening | OpenedSum | None:
         """What of the exchange it says; None: it only asks."""
-        return self.advertisement or self.shares or self.consent or self.opening
+        return next(iter(self._said), None)
+
+    @property
+    def _said(self) -> tuple[Advertisement | Shares | SealedKey | Consent | Opening | OpenedSum, ...]:
+        parts = (self.advertisement, self.shares, self.key, self.consent, self.opening, self.numbers)
+        return tuple(each for each in parts if each is not None)
 
     @model_validator(mode="after")
     def _one(self) -> "SecureSaid":
-        if sum(each is not None for each in (self.advertisement, self.shares, self.consent, self.opening)) > 1:
-            raise ValueError("advertisement, shares, consent and opening are said one at a time")
+        if len(self._said) > 1:
+            raise ValueError("advertisement, shares, key, consent, opening and numbers are said one at a time")
         if (self.samples is None) != (self.advertisement is None):
             raise ValueError("samples come with the advertisement, and with nothing else")
         return self
@@ -164,10 +185,19 @@ class SecureAnswer(Message):
     """The step that the hub waits for with this site, or that there is none now. Over: the site's part in the attempt has ended."""
 
     step: Step | Literal["Wait", "Over"]
-    participants: Participants | None = Field(None, description="To Share.")
+    participants: Participants | None = Field(None, description="To Share; with encryption to Mask, too.")
     delivery: Delivery | None = Field(None, description="To Mask.")
+    key: KeyDelivery | None = Field(
+        None, exclude_if=lambda value: value is None, description="To Mask, with encryption."
+    )
     survivors: SurvivorSet | None = Field(None, description="To Consent.")
     request: UnmaskRequest | None = Field(None, description="To Open.")
+    sum: SumRequest | None = Field(
+        None, exclude_if=lambda value: value is None, description="To Open an encrypted sum."
+    )
+    encrypted: Download | None = Field(
+        None, exclude_if=lambda value: value is None, description="The sum itself: coefficients, as of an update."
+    )
 
 
 class StepRecord(Record):
@@ -180,8 +210,10 @@ class StepRecord(Record):
     samples: dict[SiteName, Natural] = Field({}, exclude_if=lambda value: not value, description="Of participants.")
     participants: Participants | None = Field(None, exclude_if=lambda value: value is None)
     shares: tuple[Shares, ...] = Field((), exclude_if=lambda value: not value)
+    key: SealedKey | None = Field(None, exclude_if=lambda value: value is None)
     consents: tuple[Consent, ...] = Field((), exclude_if=lambda value: not value)
     openings: tuple[Opening, ...] = Field((), exclude_if=lambda value: not value)
+    numbers: tuple[OpenedSum, ...] = Field((), exclude_if=lambda value: not value)
 
 
 class SummedGroup(Message):

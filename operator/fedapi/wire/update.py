@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from fedapi.wire import version1
 from fedapi.wire.ciphertext import Kem, Place
 from fedapi.wire.compression import Codec
+from fedapi.wire.encryptedsum import Tag
 from fedapi.wire.message import (
     Inline,
     Message,
@@ -45,6 +46,7 @@ class Payload(Message):
     )
     masked: Masked = False
     clipped: Clipped = 0
+    tag: Tag = None
 
 
 class UpdateManifest(Message):

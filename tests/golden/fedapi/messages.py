@@ -1,10 +1,11 @@
 """One message of each kind in the form of this version, and where its golden file is."""
 
 from fedapi.wire.compression import Compression, Encoding
+from fedapi.wire.download import Download
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.job import JobConfig, StopRule
 from fedapi.wire.message import Message, ObjectRef
-from fedapi.wire.orders import Delta, Download, Encoded, Encrypt, EvaluateOrder, InlineUpload, Reference, TrainOrder
+from fedapi.wire.orders import Delta, Encoded, Encrypt, EvaluateOrder, InlineUpload, Reference, TrainOrder
 from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.roster import RosterEntry

@@ -6,7 +6,8 @@ from io import BytesIO
 import numpy as np
 
 from fedapi.wire.compression import Encoding
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import TrainOrder
 from fedcore.compression import deltas
 from fedcore.tensors import tensorfile
 from tests.integration.fedaggregator.harness import Site, Tensors

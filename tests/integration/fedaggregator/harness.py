@@ -29,11 +29,12 @@ from fedapi import names
 from fedapi.outcome import Exit
 from fedapi.wire.ciphertext import Place
 from fedapi.wire.commit import CommitRecord
+from fedapi.wire.download import Download
 from fedapi.wire.encryption import Recipient
 from fedapi.wire.job import JobConfig
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.protocol import FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.roster import RosterEntry
 from fedapi.wire.seeds import derived

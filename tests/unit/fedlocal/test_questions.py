@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from fedapi import names
+from fedapi.wire.download import Download
 from fedapi.wire.message import MAX_INLINE_BYTES
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.site import Assignment, NextRequest, Refusal
 from fedapi.wire.training import TrainingSettings
 from fedlocal.questions import Questions

@@ -13,7 +13,7 @@ from http.client import HTTPResponse
 from io import FileIO
 from pathlib import Path
 
-from fedapi.wire.orders import Download
+from fedapi.wire.download import Download
 from fedapi.wire.site import UploadGrant
 from fedtrainer.agent import answers
 from fedtrainer.agent.patience import Patience, RetryError, persist

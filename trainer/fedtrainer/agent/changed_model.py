@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fedapi.wire.orders import Download
+from fedapi.wire.download import Download
 from fedcore.tensors import tensorfile
 from fedcore.tensors.fragments import TooManyFragmentsError, Turn
 from fedcore.tensors.tensorfile import KINDS, MalformedTensorFileError, TensorFile

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from fedapi.wire.orders import Delta, Download
+from fedapi.wire.download import Download
+from fedapi.wire.orders import Delta
 from fedcore.compression import deltas
 from fedcore.compression.codec import MalformedEncodingError
 from fedcore.tensors import tensorfile

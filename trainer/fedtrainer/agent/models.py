@@ -9,7 +9,8 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from fedapi.wire.orders import Download, EvaluateOrder, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import EvaluateOrder, TrainOrder
 from fedtrainer.agent import changed_model, model_delta
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.changed_model import Earlier

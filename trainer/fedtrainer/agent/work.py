@@ -12,7 +12,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from fedapi.wire.compression import codec
-from fedapi.wire.orders import Download, EvaluateOrder, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import EvaluateOrder, TrainOrder
 from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.site import Assignment
 from fedapi.wire.update import UPDATE

@@ -10,7 +10,8 @@ from fedaggregator.engine import broadcast, deltas, tensorvalues
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.compression import Encoding
-from fedapi.wire.orders import Delta, Download
+from fedapi.wire.download import Download
+from fedapi.wire.orders import Delta
 from fedcore.rounds.outgoing import Outgoing
 from fedstore.memory import MemoryStore
 from fedtrainer.agent import model_delta

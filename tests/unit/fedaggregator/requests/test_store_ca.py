@@ -8,7 +8,7 @@ import pytest
 
 from fedaggregator.errors import RequestRefusedError
 from fedaggregator.requests.sites import SiteRequests
-from fedapi.wire.orders import Download
+from fedapi.wire.download import Download
 from fedapi.wire.protocol import PROTOCOL
 from fedapi.wire.site import NextRequest, UploadGrant, UploadRequest
 from fedcore.rounds.compatibility import Speech

@@ -8,9 +8,10 @@ from safetensors.numpy import save
 
 from fedapi import names
 from fedapi.wire import commonorder
+from fedapi.wire.download import Download
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
 from fedapi.wire.signing import SigningKey

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedapi.wire.orders import Download
+from fedapi.wire.download import Download
 from fedcore.tensors import tensorfile
 from fedtrainer.agent import changed_model
 from fedtrainer.agent.changed_model import GAP_BYTES, Earlier, fetched

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.training import TrainingSettings
 from fedtrainer.agent import checkpoint_store
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from fedapi.wire.ciphertext import CiphertextError
+from fedapi.wire.download import Download
 from fedapi.wire.encryption import HubKey
-from fedapi.wire.orders import Download, Encrypt, TrainOrder
+from fedapi.wire.orders import Encrypt, TrainOrder
 from fedapi.wire.training import TrainingSettings
 from fedtrainer.agent.encrypting import encryption
 from fedtrainer.errors import BadSettingsError

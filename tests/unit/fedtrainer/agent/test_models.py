@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.training import Method, TrainingSettings
 from fedtrainer.agent.models import Models
 from fedtrainer.errors import LinkExpiredError

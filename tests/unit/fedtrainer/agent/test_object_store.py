@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fedapi import names
+from fedapi.wire.download import Download
 from fedapi.wire.message import ObjectRef
-from fedapi.wire.orders import Download
 from fedapi.wire.site import UploadGrant
 from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.patience import Patience, RetryError

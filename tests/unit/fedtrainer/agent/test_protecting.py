@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.privacy import Mechanism, PrivacyDemand, SiteNoise
 from fedapi.wire.secagg import Groups, Terms
 from fedapi.wire.secureround import SecureOrder

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from fedapi.wire.orders import Download, TrainOrder
+from fedapi.wire.download import Download
+from fedapi.wire.orders import TrainOrder
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.training import TrainingSettings
