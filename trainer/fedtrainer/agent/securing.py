@@ -21,6 +21,7 @@ from fedapi.wire.update import UPDATE
 from fedcore.secagg import site
 from fedcore.secagg.errors import RefusedError, SpentKeysError
 from fedtrainer import termination
+from fedtrainer.agent.bulk import Bulk
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished, Folder
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.entrusting import Entrusting
@@ -51,6 +52,7 @@ class Site:
 
     settings: TrainerSettings
     control: Control
+    bulk: Bulk
     handing: Handing
     checkpoints: CheckpointStore
     rounds: MaskedRounds
@@ -81,9 +83,7 @@ class Securing:
         self._values = values(folder.update, secure)
         self._clipped = self._values.beyond()
         self._check_order()
-        self._exchange: Exchange = MaskedExchange(
-            SecureFiles(folder.path), Contribution(self._values, finished.samples)
-        )
+        self._exchange = self._made(SecureFiles(folder.path), Contribution(self._values, finished.samples))
         self._known = self._exchange.resumed()  # whether the hub can have heard anything of this state
         if not self._known:
             self._begin()
@@ -125,10 +125,6 @@ class Securing:
         about = (terms.job_uid, terms.round, terms.attempt, terms.base_sha256)
         if about != (self._own.settings.job_uid, *self._attempt, self._order.base_sha256):
             raise RejectedError(PROTOCOL_BROKEN, "the terms of the secure aggregation are those of another order")
-        if terms.scheme is not None:
-            raise RejectedError(
-                PROTOCOL_BROKEN, f"the order asks for updates by {terms.scheme}, this trainer masks them"
-            )
         if terms.groups is not None and self._secure.privacy is not None:
             raise RejectedError(
                 PROTOCOL_BROKEN, "the order asks for noise of one sum, and for sums of groups, which have less"
@@ -137,11 +133,21 @@ class Securing:
             text = "the terms of the secure aggregation do not say that other sites were ordered the same"
             raise RejectedError(PROTOCOL_BROKEN, f"{text}: model, training, tensors and noise are to be those of all")
 
+    def _made(self, files: SecureFiles, contribution: Contribution) -> Exchange:
+        if self._secure.terms.scheme is None:
+            return MaskedExchange(files, contribution)
+        try:
+            from fedtrainer.agent.securing_encrypted import EncryptedExchange  # noqa: PLC0415 - an extra of its own
+        except ImportError as error:
+            text = f"privacy.homomorphicEncryption needs the package tenseal, which this image lacks ({error})"
+            raise BadSettingsError(f"{text}: build it FROM Fedloom's trainer, or with fedloom[he]") from error
+        return EncryptedExchange(files, contribution, self._own.bulk.download)
+
     def _begin(self) -> None:
         """With a new seed, among sites whose keys are known."""
         terms, settings = self._secure.terms, self._own.settings
         if self._key_folder is None:
-            text = "updates are summed under masks, for which a site signs: give the FLClient spec.identity.keys"
+            text = "updates are masked or encrypted, for which a site signs: give the FLClient spec.identity.keys"
             raise BadSettingsError(text)
         own = {settings.client: site_key(self._key_folder).raw}
         pinned = Peers(settings.peer_keys_dir, self._own.checkpoints.state.folder).pinned(terms.roster, own)
@@ -163,9 +169,11 @@ class Securing:
             case "Consent":
                 return {"consent": self._exchange.consent(brought(answer.survivors, "survivors"), self._sign)}
             case "Open":
-                said = self._exchange.open_(answer)
+                opened = self._exchange.open_(answer)
                 self._own.rounds.open(self._order)
-                return said
+                if (file := opened.file) is not None:
+                    self._own.handing.put(self._order, file.path, file.sha256, file.size)
+                return opened.said
             case _:
                 pass
         return {}
@@ -193,7 +201,7 @@ class Securing:
         if self._own.entrusting is not None:
             self._own.entrusting.staged(update, file.sha256)
         sent = replace(self._finished, sha256=file.sha256, size=file.size)
-        self._own.handing.hand_in(self._order, sent, {UPDATE: file.path}, Masked(self._clipped))
+        self._own.handing.hand_in(self._order, sent, {UPDATE: file.path}, Masked(self._clipped, file.tag))
 
     def _sign(self, message: bytes) -> bytes:
         return base64.b64decode(site_key(brought(self._key_folder, "key")).signature(message))

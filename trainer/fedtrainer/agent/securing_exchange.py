@@ -1,6 +1,6 @@
 """What a site does in the steps of a sum that the hub cannot take apart, of whatever kind. Driven by securing.py.
 
-securing_masked.py has updates under masks. An exchange makes its state durable before it gives back what follows from it, so that a site
+securing_masked.py has updates under masks, securing_encrypted.py those that are encrypted with a key of the sites. An exchange makes its state durable before it gives back what follows from it, so that a site
 that is killed goes on where it was and says the same to the byte.
 """
 
@@ -26,6 +26,15 @@ class SumFile:
     path: Path
     sha256: str
     size: int
+    tag: bytes | None = None  # of encrypted values
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is said of a sum, and a file that is to be at the hub before."""
+
+    said: Said
+    file: SumFile | None = None
 
 
 class Exchange(Protocol):
@@ -52,7 +61,7 @@ class Exchange(Protocol):
     def consent(self, survivors: SurvivorSet, sign: Sign) -> Consent:
         """Agrees to whose updates are in the sum."""
 
-    def open_(self, answer: SecureAnswer) -> Said:
+    def open_(self, answer: SecureAnswer) -> Opened:
         """What the sum needs of this site."""
 
     def over(self) -> None:

@@ -4,7 +4,7 @@ from fedapi.wire.secagg import Advertisement, Consent, SurvivorSet, Terms
 from fedapi.wire.secureround import SecureAnswer
 from fedcore.secagg import site
 from fedcore.secagg.site import SiteState
-from fedtrainer.agent.securing_exchange import Said, Sign, SumFile, brought
+from fedtrainer.agent.securing_exchange import Opened, Said, Sign, SumFile, brought
 from fedtrainer.agent.securing_state import SecureFiles, check_terms
 from fedtrainer.agent.securing_vector import Contribution
 
@@ -46,7 +46,7 @@ class MaskedExchange:
         participants = brought(self._state.participants, "participants")
         masked = self._contribution.encoded(participants, site.noise_key(self._state))
         state = site.mask(self._state, delivery, masked)
-        self._files.write(self._files.masked, [masked.data])
+        self._files.write(self._files.masked, masked.data)
         self._keep(state)
         return SumFile(self._files.masked, brought(state.masked_sha256, "masked update"), masked.nbytes)
 
@@ -60,9 +60,9 @@ class MaskedExchange:
         self._keep(state)
         return said
 
-    def open_(self, answer: SecureAnswer) -> Said:
+    def open_(self, answer: SecureAnswer) -> Opened:
         """Shares that take the masks off the sum."""
-        return {"opening": site.open_(self._state, brought(answer.request, "request"))}
+        return Opened({"opening": site.open_(self._state, brought(answer.request, "request"))})
 
     def over(self) -> None:
         """The state stays until another order comes: a hub that was killed may ask for shares again."""

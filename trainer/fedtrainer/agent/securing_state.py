@@ -1,13 +1,15 @@
 """What a site keeps of one attempt's exchange, in the order's folder, until the attempt is over. Called by securing.py and its exchanges.
 
-    <order's folder>/secure.json      the state with its seed; durable before anything is said that follows from it
-    <order's folder>/update.masked    the masked update; made anew, the same to the byte, whenever it is not there
+    <order's folder>/secure.json       the state with its seed; durable before anything is said that follows from it
+    <order's folder>/update.masked     the masked update; made anew, the same to the byte, whenever it is not there
+    <order's folder>/update.encrypted  or the encrypted one; durable before the state that names it, and never made anew after that
+    <order's folder>/sum.encrypted     the sum to decrypt, as the hub has it
+    <order's folder>/sum.numbers       what it is
 
-Whoever has the seed can take the masks off: the files are the site's alone, and go with their folder.
+Whoever has the seed can take the masks off, or has the key: the files are the site's alone, and go with their folder.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +27,9 @@ class SecureFiles:
     """Of one order."""
 
     def __init__(self, folder: Path) -> None:
-        self._state, self.masked = folder / _STATE, folder / "update.masked"
+        self._state = folder / _STATE
+        self.masked, self.encrypted = folder / "update.masked", folder / "update.encrypted"
+        self.sum, self.numbers = folder / "sum.encrypted", folder / "sum.numbers"
 
     def begun(self) -> bool:
         """Whether the site has a part in the order's exchange that it can go on with."""
@@ -45,11 +49,11 @@ class SecureFiles:
         """Makes it durable."""
         durable.write(self._state, state.sealed().canonical())
 
-    def write(self, path: Path, blocks: Iterable[memoryview]) -> None:
-        """A file to be sent from, whole or not at all. It is not durable."""
+    def write(self, path: Path, content: memoryview) -> None:
+        """One of its files, whole or not at all. It is not durable."""
         partial = path.with_name(f"{path.name}.partial")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.writelines(blocks)
+            file.write(content)
         partial.replace(path)
 
 

@@ -19,6 +19,7 @@ from fedcore.secagg.quantization import Scale
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import MalformedTensorFileError, Tensor
+from fedtrainer.agent.securing_record import FIELDS
 from fedtrainer.errors import RejectedError
 
 OUT_OF_RANGE, UNFIT = "ValueOutOfRange", "WrongShape"  # codes of what a site cannot send
@@ -48,7 +49,8 @@ class Values:
         limit = self.order.terms.limit
         found = sum(int(np.count_nonzero(~(np.abs(block) <= limit))) for block in self._blocks())
         if found and self.order.overflow == "Fail":
-            way_out = "raise privacy.secureAggregation.valueRange, set overflow: Clip, or lower training.optimizer.learningRate"
+            field = FIELDS[self.order.terms.scheme]
+            way_out = f"raise {field}.valueRange, set overflow: Clip, or lower training.optimizer.learningRate"
             raise RejectedError(OUT_OF_RANGE, f"{found} of {self.items} values are larger than {limit:g}: {way_out}")
         return found
 
