@@ -99,7 +99,9 @@ def agreed(state: EncryptedState) -> Sha256:
         told = "; ".join(f"{sha256[:12]} of {', '.join(names)}" for sha256, names in sorted(found.items()))
         raise AttemptFailedError(f"sites decrypted different sums, so that some of them lie or are broken: {told}")
     if len(state.numbers) < LEAST_AGREEING:
-        raise AttemptFailedError(f"sites that opened the sum: {len(state.numbers)}, and {LEAST_AGREEING} must say the same")
+        raise AttemptFailedError(
+            f"sites that opened the sum: {len(state.numbers)}, and {LEAST_AGREEING} must say the same"
+        )
     return next(iter(found))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from fedapi.wire.encryptedsum import TAG_BYTES
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.secureround import SecureSaid, StepRecord
-from fedapi.wire.update import UPDATE, Payload, UpdateManifest
+from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds.exchange import Exchange, Said, Told
 from fedcore.secagg.errors import RefusedError
 
@@ -59,10 +59,6 @@ class EncryptedExchange(Exchange):
         """Between Consent and the sum."""
         return self.step == "Open" and self.total is None
 
-    def awaits_numbers(self, client: str) -> bool:
-        """Whether a site may upload what the sum is."""
-        return self.told(client) == "Open"
-
     def brought(self, told: Told, client: str) -> Said:
         """The key to Mask, and what shows that the sum is what was agreed on; the sum itself is added by who can offer it."""
         match told:
@@ -108,8 +104,8 @@ class EncryptedExchange(Exchange):
             return f"tag: {error}"
         return ""
 
-    def closed_sharing(self, failed: Collection[str]) -> tuple[Self, Said]:
-        """With the key; its maker may have failed since, all the same."""
+    def closed_sharing(self, failed: Collection[str]) -> tuple[Self, Said]:  # noqa: ARG002 - its maker may fail once it has said it
+        """With the key."""
         hub = encrypted().delivered(self.hub)
         return replace(self, hub=hub), {"key": hub.key}
 
@@ -146,5 +142,3 @@ class EncryptedExchange(Exchange):
 def with_sum(exchange: Exchange, total: ObjectRef) -> Exchange:
     """The exchange once its sum is there."""
     return replace(exchange, total=total) if isinstance(exchange, EncryptedExchange) else exchange
-
-

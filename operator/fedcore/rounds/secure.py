@@ -5,19 +5,22 @@ step waits for `exchangeTimeout` at most, goes on with those that are there, and
 closed durably before anybody hears of it; what is said in an open one is asked again after a restart.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fedapi.wire.message import ObjectRef, Sha256
 from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord, SummedGroup
 from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import Judged
-from fedcore.rounds import claims, closing
+from fedcore.rounds import claims, closing, encryption
 from fedcore.rounds.attempt import Attempt
-from fedcore.rounds.effects import Effect, WriteClose, WriteStep
-from fedcore.rounds.events import Said
+from fedcore.rounds.effects import AddUp, Effect, WriteClose, WriteStep
+from fedcore.rounds.encryption import EncryptedExchange
+from fedcore.rounds.events import AddedUp, Said
 from fedcore.rounds.exchange import Exchange, core, without
 from fedcore.rounds.state import Phase, State
 from fedcore.secagg.errors import AttemptFailedError, RefusedError
@@ -71,7 +74,7 @@ def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
     exchange, secure = attempt.secure, attempt.plan.secure
     size = exchange.update_bytes(secure.items) if exchange and secure else 0
     if exchange is None or secure is None:
-        spoilt = [name for name, payload in manifest.payloads.items() if payload.masked]
+        spoilt = [name for name, payload in manifest.payloads.items() if payload.masked or payload.tag]
         text = f"payloads.{spoilt[0]} is masked, and the round asks for none" if spoilt else ""
     elif not all(payload.masked for payload in manifest.payloads.values()):
         text = "payloads.update is not masked, and the round asks for it"
@@ -107,7 +110,7 @@ def masked(attempt: Attempt, manifest: UpdateManifest) -> Attempt:
 def advanced(state: State, now: float) -> Change:
     """The state after the step under way, when that is over."""
     attempt = state.current
-    if attempt is None or attempt.secure is None:
+    if attempt is None or attempt.secure is None or attempt.secure.is_adding:
         return state, ()
     if attempt.secure.step == "Advertise":
         match closing.verdict(attempt, now):
@@ -138,8 +141,36 @@ def failed(state: State, attempt: Attempt, why: str, now: float) -> Change:
     )
 
 
+def added(state: State, attempt: Attempt, event: AddedUp) -> State:
+    """The state in which sites open the sum of their encrypted updates, which is there."""
+    exchange = attempt.secure
+    if exchange is None or not exchange.is_adding:
+        return state
+    return replace(state, current=entered(attempt, encryption.with_sum(exchange, event.total), event.now))
+
+
+def offered(state: State, client: str, round_: int, attempt: int) -> ObjectRef | None:
+    """The sum of encrypted updates, where a site is to open it."""
+    found = _open(state, client, round_, attempt)
+    exchange = found.secure if found is not None else None
+    if not isinstance(exchange, EncryptedExchange) or exchange.told(client) != "Open":
+        return None
+    return exchange.total
+
+
+def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
+    """Where a site puts what it reads in an encrypted sum; None: it is not asked."""
+    found = _open(state, client, round_, attempt)
+    if found is None or found.plan.secure is None or offered(state, client, round_, attempt) is None:
+        return None
+    key = state.layout.update(client, round_, sha256)
+    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * found.plan.secure.items)
+
+
 def ends_at(attempt: Attempt) -> float:
     """When time alone ends the step."""
+    if attempt.secure is not None and attempt.secure.is_adding:
+        return math.inf
     until = attempt.secure.until if attempt.secure else None
     return closing.ends_at(attempt) if until is None else until
 
@@ -147,7 +178,8 @@ def ends_at(attempt: Attempt) -> float:
 def entered(attempt: Attempt, exchange: Exchange, now: float) -> Attempt:
     """The attempt at the beginning of a step."""
     secure = attempt.plan.secure
-    until = now + secure.exchange_timeout_s if secure and exchange.step != "Advertise" else None
+    timed = exchange.step != "Advertise" and not exchange.is_adding
+    until = now + secure.exchange_timeout_s if secure and timed else None
     return replace(attempt, secure=replace(exchange, until=until))
 
 
@@ -188,7 +220,14 @@ def _close_consenting(state: State, attempt: Attempt, exchange: Exchange, now: f
     hub, asked = core().request(exchange.hub)
     record = _record(attempt, "Consent", consents=asked.consents)
     state, effects = _next(state, attempt, replace(exchange, hub=hub), record, now)
-    return replace(state, current=narrowed(state.current or attempt, asked.seeds_of)), effects
+    attempt = narrowed(state.current or attempt, asked.seeds_of)
+    return replace(state, current=attempt), (*effects, *adding(state, attempt))
+
+
+def adding(state: State, attempt: Attempt) -> tuple[Effect, ...]:
+    """What makes the sum of encrypted updates, where that is due."""
+    is_due = attempt.secure is not None and attempt.secure.is_adding
+    return (AddUp(closing.fold(state, attempt)),) if is_due else ()
 
 
 def _close_opening(state: State, attempt: Attempt, exchange: Exchange, _: float) -> Change:
@@ -227,7 +266,8 @@ _CLOSE: Mapping[Step, Callable[[State, Attempt, Exchange, float], Change]] = {
 def _next(state: State, attempt: Attempt, exchange: Exchange, record: StepRecord | None, now: float) -> Change:
     """The step after one that is closed. Who did nothing in that one has no part in the attempt any more."""
     attempt = _without_late(state, attempt, now)
-    gone = frozenset(attempt.secure.asked if attempt.secure else ()).difference(exchange.asked, attempt.failed)
+    before = attempt.secure.asked if attempt.secure else ()
+    gone = [client for client in before if client not in attempt.failed and exchange.told(client) == "Over"]
     if exchange.step != "Open":  # who has not consented opens nothing, and counts all the same
         attempt = closing.without(state, attempt, dict.fromkeys(sorted(gone), GROUP_FELL), now)
     return replace(state, current=entered(attempt, exchange, now)), (WriteStep(record),) if record else ()

@@ -41,7 +41,7 @@ def resumed(
     attempt = secure.narrowed(secure.entered(attempt, exchange, now), exchange.counted)
     if exchange.step == "Open" and "Open" in said:
         return closing.after_closing(state, secure.narrowed(attempt, exchange.opened()))
-    return replace(state, current=attempt), ()
+    return replace(state, current=attempt), secure.adding(state, attempt)
 
 
 def _shared(exchange: Exchange, said: Mapping[Step, StepRecord]) -> Exchange:
