@@ -33,7 +33,8 @@ from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
 from fedapi.crd.rounds import Round, Stop
-from fedapi.crd.secureaggregation import SECURE
+from fedapi.crd.secureaggregation import MASKED
+from fedapi.crd.securesums import NOISE_OF_SITES
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
@@ -234,7 +235,8 @@ class FederatedJobSpec(Part):
             *SUB_MODELS,
             *PRIVATE,
             *CORRELATED,
-            *SECURE,
+            *MASKED,
+            *NOISE_OF_SITES,
             *HIDING_RECORDS,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,

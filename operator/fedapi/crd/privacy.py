@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field
 from fedapi.crd.dpsgd import DPSGD
 from fedapi.crd.fields import Decimal, Part, StatusPart, immutable, rule, rules
 from fedapi.crd.privacyrules import delta_bounds, epsilon_bounds, noise_bounds
-from fedapi.crd.secureaggregation import SUMS, SecureAggregation
+from fedapi.crd.secureaggregation import SecureAggregation
+from fedapi.crd.securesums import SUMS
 from fedapi.wire import privacy as wire
 
 UNHIDDEN = ("SCAFFOLD", "FedBuff", "Custom")  # whose sites send more than one update of a round's model
