@@ -26,6 +26,7 @@ from fedapi.crd.fields import (
     rule,
     rules,
 )
+from fedapi.crd.homomorphicencryption import ENCRYPTED
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
 from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
@@ -236,6 +237,7 @@ class FederatedJobSpec(Part):
             *PRIVATE,
             *CORRELATED,
             *MASKED,
+            *ENCRYPTED,
             *NOISE_OF_SITES,
             *HIDING_RECORDS,
             *TRAINING_RULES,

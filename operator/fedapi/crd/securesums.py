@@ -1,6 +1,6 @@
-"""What kinds of sums whose updates nobody sees have in common: their fields, and the rules of what they go with. Pure.
+"""What both kinds of sums whose updates nobody sees have in common: their fields, and the rules of what they go with. Pure.
 
-Used by secureaggregation.py (sums under masks). A rule is written once, over the kind's
+Used by secureaggregation.py (sums under masks) and homomorphicencryption.py (encrypted sums). A rule is written once, over the kind's
 field, and its message names that field.
 """
 
@@ -165,13 +165,13 @@ def summed(kind: Kind) -> tuple[dict[str, str], ...]:
     )
 
 
-NOISE_OF_SITES = (  # rules of a FederatedJob's spec
+NOISE_OF_SITES = (  # rules of a FederatedJob's spec, of either kind
     rule(
         f"!({NOISY}) || (self.privacy.differentialPrivacy.mode == 'Distributed') == "
-        "has(self.privacy.secureAggregation)",
-        "with differentialPrivacy, its mode Distributed and secureAggregation need each other: sites add shares of noise that "
-        "hide nothing alone, and what is masked the aggregator cannot clip. Set mode to Distributed with secureAggregation, or to Central or "
-        "Local without",
+        "(has(self.privacy.secureAggregation) || has(self.privacy.homomorphicEncryption))",
+        "with differentialPrivacy, mode Distributed needs secureAggregation or homomorphicEncryption, and each of these needs it: sites add "
+        "shares of noise that hide nothing alone, and what is masked or encrypted the aggregator cannot clip. Set mode to Distributed with "
+        "one of them, or to Central or Local without",
         ".privacy",
     ),
     rule(
