@@ -123,8 +123,9 @@ def wanted(state: State) -> frozenset[str]:
 
 def _largest(state: State, base: ObjectRef) -> int:
     """Bytes that a payload may have: controls of 16-bit parameters have 32, as masked values do."""
-    if state.current is not None and (masked := state.current.plan.secure) is not None:
-        return secure.MASKED_BYTES * masked.items
+    current = state.current
+    if current is not None and current.plan.secure is not None and current.secure is not None:
+        return current.secure.update_bytes(current.plan.secure.items)
     return base.size * (2 if CONTROL in wanted(state) else 1) + EXTRA_BYTES
 
 

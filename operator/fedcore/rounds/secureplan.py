@@ -17,6 +17,7 @@ from fedapi.wire.signature import key_id
 from fedcore.rounds import signatures
 from fedcore.rounds.effects import Effect, Measure
 from fedcore.rounds.exchange import Exchange
+from fedcore.rounds.masks import MaskedExchange
 from fedcore.rounds.state import State
 from fedcore.selection import choice
 
@@ -123,4 +124,4 @@ def begun(plan: PlanRecord) -> Exchange | None:
         return None
     from fedcore.secagg.hub import HubState  # noqa: PLC0415 - `cryptography` is loaded where updates are masked
 
-    return Exchange(HubState(terms=terms(plan, plan.secure)))
+    return MaskedExchange(HubState(terms=terms(plan, plan.secure)))
