@@ -12,11 +12,10 @@ from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.homomorphic import hub
 from fedcore.homomorphic.addition import add
 from fedcore.homomorphic.hub import EncryptedState
-from fedcore.secagg import hub as masked_hub
 from fedcore.secagg import vector
 from fedcore.tensors import tensorfile
 from tests.unit.fedtrainer.agent import masked_round
-from tests.unit.fedtrainer.agent.masked_round import LAYOUT, LIMIT, STEPS, MaskedRound
+from tests.unit.fedtrainer.agent.masked_round import LAYOUT, LIMIT, MaskedRound
 
 
 class Hub(masked_round.Hub):
@@ -24,80 +23,47 @@ class Hub(masked_round.Hub):
 
     def __init__(self, terms: Terms, **more) -> None:
         super().__init__(terms, **more)
-        self.state = EncryptedState(exchange=self.state)
+        self.state = EncryptedState(terms=terms)
 
     def hear(self, site: str, said: SecureSaid) -> None:
-        self.said.append((site, said))
-        exchange = self.state.exchange
-        if said.advertisement:
-            exchange = masked_hub.advertised(exchange, said.advertisement)
-            self.samples[site] = said.samples
-        if said.consent:
-            exchange = masked_hub.consented(exchange, said.consent)
-        self.state = self.state.model_copy(update={"exchange": exchange})
+        super().hear(site, said)
         if said.key:
             self.state = hub.keyed(self.state, said.key)
         if said.numbers:
-            assert self.numbers(site, said.numbers.sha256).size == exchange.terms.items, "they are there before"
+            assert self.numbers(site, said.numbers.sha256).size == self.state.terms.items, "they are there before"
             self.state = hub.opened(self.state, said.numbers)
 
-    def over(self) -> bool:
-        survivors = self.state.exchange.survivors
-        return bool(self.state.request) and len(self.state.opened) == len(self.there("Open", survivors.survivors))
+    def openers(self):
+        """Who has said what the sum is."""
+        return self.state.numbers
 
     def numbers(self, site: str, sha256: str) -> np.ndarray:
         """What a site has uploaded of the sum."""
         return np.frombuffer(self.store.get(LAYOUT.update(site, 4, sha256)), "<i4")
 
-    @property
-    def step(self) -> str:
-        exchange = self.state.exchange
-        done = (exchange.participants, self.state.key, exchange.survivors, self.state.request)
-        return STEPS[sum(each is not None for each in done)]
-
     def close(self) -> None:
-        state = self.state
-        exchange = state.exchange
-        if exchange.participants is None:
-            if set(exchange.advertisements) >= set(self.there("Advertise", exchange.terms.roster)):
-                exchange, _ = masked_hub.participants(exchange, max(self.samples.values()) if self.weighs else None)
-        elif state.key and exchange.survivors is None and set(state.tags) >= set(self.there("Mask", self.samples)):
-            exchange, _ = masked_hub.survivors(exchange)
-        elif (
-            exchange.survivors
-            and state.request is None
-            and set(exchange.consents) >= set(self.there("Consent", exchange.survivors.survivors))
-        ):
-            self.state, _ = hub.request(state)
-            return
-        self.state = state.model_copy(update={"exchange": exchange})
+        if self.step != "Share":
+            super().close()
+        elif self.state.key:
+            self.state = hub.delivered(self.state)
 
-    def _asked(self, site: str) -> SecureAnswer:
-        state = self.state
-        exchange = state.exchange
-        members = (
-            exchange.survivors.survivors if exchange.survivors else self.samples if exchange.participants else (site,)
-        )
-        spoken, answer = {
-            "Advertise": (exchange.advertisements, lambda: SecureAnswer(step="Advertise")),
-            "Share": (
-                self.samples.keys() - {hub.maker(state)} if exchange.participants else (),
-                lambda: SecureAnswer(step="Share", participants=exchange.participants),
-            ),
-            "Mask": (
-                state.tags,
-                lambda: SecureAnswer(step="Mask", participants=exchange.participants, key=hub.delivery(state, site)),
-            ),
-            "Consent": (exchange.consents, lambda: SecureAnswer(step="Consent", survivors=exchange.survivors)),
-            "Open": (
-                state.opened,
-                lambda: SecureAnswer(step="Open", sum=state.request, encrypted=self.sum_of(members)),
-            ),
-        }[self.step]
-        left = site not in members or (self.step == "Open" and (site in spoken or site not in exchange.consents))
-        if left:
-            return SecureAnswer(step="Over")
-        return SecureAnswer(step="Wait") if site in spoken else answer()
+    def steps(self, site: str) -> list[tuple]:
+        """The maker alone is asked for a key, and all get it."""
+        state, steps = self.state, super().steps(site)
+        share, mask, opening = steps[1], steps[2], steps[4]
+
+        def masking() -> SecureAnswer:
+            return SecureAnswer(step="Mask", participants=state.participants, key=hub.delivery(state, site))
+
+        def to_open() -> SecureAnswer:
+            survivors = state.survivors.survivors
+            return SecureAnswer(step="Open", sum=hub.sum_request(state), encrypted=self.sum_of(survivors))
+
+        others = self.samples.keys() - {hub.maker(state)} if state.participants else ()
+        steps[1] = (*share[:2], others, share[3])
+        steps[2] = (*mask[:3], masking)
+        steps[4] = (*opening[:2], state.numbers, to_open)
+        return steps
 
     def sum_of(self, sites) -> Download:
         """Of what they have handed in: added without a key, and in the store."""
@@ -129,7 +95,7 @@ class EncryptedRound(MaskedRound):
     def opened(self) -> np.ndarray:
         """The numbers of the sum that all sites have opened alike."""
         sha256 = hub.agreed(self.hub.state)
-        return self.hub.numbers(min(self.hub.state.opened), sha256)
+        return self.hub.numbers(min(self.hub.state.numbers), sha256)
 
     def values(self, site: str) -> np.ndarray:
         """Of a site's update, in their order."""

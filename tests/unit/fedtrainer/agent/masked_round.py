@@ -79,7 +79,11 @@ class Hub:
     def over(self) -> bool:
         """Whether all have opened the sum that are still there."""
         state = self.state
-        return bool(state.request) and len(state.openings) == len(self.there("Open", state.survivors.survivors))
+        return bool(state.request) and len(self.openers()) == len(self.there("Open", state.survivors.survivors))
+
+    def openers(self):
+        """Who has said what a sum needs."""
+        return self.state.openings
 
     @property
     def step(self) -> str:
@@ -120,16 +124,20 @@ class Hub:
             asked if asked.step in ("Over", "Wait") or self.there(asked.step, [site]) else SecureAnswer(step="Wait"),
         )
 
-    def _asked(self, site: str) -> SecureAnswer:
-        """What the hub waits for with a site: the first step whose words of it are not there, if it is that step's turn."""
+    def steps(self, site: str) -> list[tuple]:
+        """Of each: what closes it, who is asked, who has answered, and the question."""
         state = self.state
-        steps = (
+        return [
             (state.participants, state.terms.roster, state.advertisements, lambda: SecureAnswer(step="Advertise")),
             (state.sharers, self.samples, state.shares, lambda: SecureAnswer(step="Share", participants=state.participants)),
             (state.survivors, state.sharers, state.masked_sha256, lambda: SecureAnswer(step="Mask", delivery=hub.deliveries(state)[1][site])),
             (state.request, state.survivors and state.survivors.survivors, state.consents, lambda: SecureAnswer(step="Consent", survivors=state.survivors)),
             (None, state.survivors and state.survivors.survivors, state.openings, lambda: SecureAnswer(step="Open", request=state.request)),
-        )  # fmt: skip
+        ]  # fmt: skip
+
+    def _asked(self, site: str) -> SecureAnswer:
+        """What the hub waits for with a site: the first step whose words of it are not there, if it is that step's turn."""
+        steps = self.steps(site)
         _, members, spoken, ask = next(step for step in steps if step[0] is None)
         if site not in members or (site in spoken and ask is steps[-1][3]):
             return SecureAnswer(step="Over")

@@ -42,7 +42,7 @@ def round_(tmp_path):
 
 
 def assert_is_plain_sum(round_: EncryptedRound, sites=SAMPLES) -> None:
-    assert sorted(round_.hub.state.exchange.survivors.survivors) == sorted(sites)
+    assert sorted(round_.hub.state.survivors.survivors) == sorted(sites)
     assert np.array_equal(round_.opened(), round_.plain_sum(sites))
 
 
@@ -128,8 +128,8 @@ def test_an_image_without_the_library_is_told_the_way_out(round_, monkeypatch):
 
 def asked_for_vectors_again(round_: EncryptedRound) -> None:
     """The hub was killed before it had noted them."""
-    exchange = round_.hub.state.exchange.model_copy(update={"masked_sha256": {}, "survivors": None})
-    round_.hub.state = round_.hub.state.model_copy(update={"exchange": exchange, "tags": {}})
+    none = {"masked_sha256": {}, "tags": {}, "survivors": None}
+    round_.hub.state = round_.hub.state.model_copy(update=none)
 
 
 def test_a_hub_that_was_killed_is_given_the_same_vectors_and_numbers(round_):
@@ -138,10 +138,10 @@ def test_a_hub_that_was_killed_is_given_the_same_vectors_and_numbers(round_):
     asked_for_vectors_again(round_)
     round_.run()
     assert round_.hub.manifests == before
-    opened = round_.hub.state.opened
-    round_.hub.state = round_.hub.state.model_copy(update={"opened": {}})
+    opened = round_.hub.state.numbers
+    round_.hub.state = round_.hub.state.model_copy(update={"numbers": {}})
     round_.run()
-    assert round_.hub.state.opened == opened
+    assert round_.hub.state.numbers == opened
     assert_is_plain_sum(round_)
 
 
@@ -197,7 +197,7 @@ def test_a_vector_that_comes_to_the_hub_damaged_is_sent_again_as_it_is(round_, m
 def sum_of(round_: EncryptedRound, sites) -> dict:
     tag = hub.added_tags(round_.hub.state.tags[name] for name in sites)
     return {
-        "sum": round_.hub.state.request.model_copy(update={"tag": tag}),
+        "sum": hub.sum_request(round_.hub.state).model_copy(update={"tag": tag}),
         "encrypted": round_.hub.sum_of(sites),
     }
 
@@ -227,7 +227,7 @@ def test_a_sum_of_other_bytes_than_said(round_):
 
 def test_consents_that_are_not_enough(round_):
     at_step(round_, "Open")
-    request = round_.hub.state.request
+    request = hub.sum_request(round_.hub.state)
     few = request.model_copy(update={"consents": request.consents[:2]})
     assert "2 consents are below the 3" in str(asked_again(round_, "ada", sum=few))
 
@@ -235,7 +235,7 @@ def test_consents_that_are_not_enough(round_):
 def test_other_participants_than_those_of_the_key(round_):
     at_step(round_, "Mask")
     other = next(name for name in SAMPLES if name != hub.maker(round_.hub.state))
-    whole = round_.hub.state.exchange.participants
+    whole = round_.hub.state.participants
     fewer = whole.model_copy(update={"advertisements": whole.advertisements[:3]})
     for changed in (fewer, whole.model_copy(update={"whole_samples": 121})):
         assert asked_again(round_, other, participants=changed).code == securing.PROTOCOL_BROKEN
@@ -253,19 +253,19 @@ def test_another_key_than_before(round_):
 def test_a_site_that_is_not_drawn_makes_no_key(round_):
     at_step(round_, "Share")
     other = next(name for name in SAMPLES if name != hub.maker(round_.hub.state))
-    error = asked_again(round_, other, step="Share", participants=round_.hub.state.exchange.participants)
+    error = asked_again(round_, other, step="Share", participants=round_.hub.state.participants)
     assert "another site makes the key" in str(error)
 
 
 def test_weights_below_those_of_a_site(round_):
     at_step(round_, "Mask")
-    less = round_.hub.state.exchange.participants.model_copy(update={"whole_samples": 100})
+    less = round_.hub.state.participants.model_copy(update={"whole_samples": 100})
     assert "names 100 samples as the most, this site has 120" in str(asked_again(round_, "bob", participants=less))
 
 
 def test_noise_that_is_to_be_weighed(tmp_path):
     round_ = at_step(EncryptedRound(tmp_path, SAMPLES, privacy=NOISE, weighs=False), "Mask")
-    weighed = round_.hub.state.exchange.participants.model_copy(update={"whole_samples": 120})
+    weighed = round_.hub.state.participants.model_copy(update={"whole_samples": 120})
     assert "are to count alike" in str(asked_again(round_, "bob", participants=weighed))
 
 
@@ -313,7 +313,7 @@ def test_a_site_that_spoils_the_sum_is_told_of_and_nothing_is_said(round_, monke
         error = refusal(lambda name=name: round_.turn(name))
         assert error.code == SUM_SPOILT
         assert "leave sites out of the job, one at a time, to find it" in str(error)
-    assert not round_.hub.state.opened
+    assert not round_.hub.state.numbers
 
 
 def test_terms_of_masks_are_not_those_of_encryption(round_):
