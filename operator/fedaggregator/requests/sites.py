@@ -117,8 +117,14 @@ class SiteRequests:
             state = self._engine.state
             over = loop.time() >= until or gone.done() or self._engine.stopping
             if over or not secure.waits(state, *place):
-                return secure.answer(state, *place)
+                return await self._with_sum(secure.answer(state, *place), state, place)
             await self._engine.polls.hold(client, lambda after: secure.waits(after, *place), gone, until - loop.time())
+
+    async def _with_sum(self, answer: SecureAnswer, state: State, place: tuple[str, int, int]) -> SecureAnswer:
+        """With the encrypted sum, where a site is to open it."""
+        if (total := secure.offered(state, *place)) is None:
+            return answer
+        return answer.model_copy(update={"encrypted": await self._offer(total, place[0], inline=False)})
 
     async def _ordered(self, client: str, order: TrainOrder) -> None:
         """Notes whom an order was given, and when. Who asks for the same once more has lost what it trained."""

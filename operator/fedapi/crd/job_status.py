@@ -53,9 +53,9 @@ class RoundStatus(StatusPart):
     )
     exchange: Literal["Advertise", "Share", "Mask", "Consent", "Open"] | None = Field(
         None,
-        description="With privacy.secureAggregation, what the round waits for. Advertise: that sites train and name their keys. Share: "
-        "that they share secrets. Mask: masked updates. Consent: that the sites agree on whose updates are summed. Open: what opens "
-        "the sum.",
+        description="With privacy.secureAggregation or homomorphicEncryption, what the round waits for. Advertise: that sites train and name "
+        "their keys. Share: that they share secrets, or one makes the key of all. Mask: masked, or encrypted, updates. Consent: that the "
+        "sites agree on whose updates are summed. Open: what opens the sum.",
     )
     selected: Annotated[list[Name], Field(max_length=MAX_SELECTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
         default_factory=list,

@@ -176,9 +176,9 @@ def failed(
 def fold_failed(
     state: State, reason: str, message: str, now: float, judged: Judged = UNJUDGED
 ) -> tuple[State, tuple[Effect, ...]]:
-    """The state after a fold whose result cannot be committed; the model before it stays."""
+    """The state after a fold whose result cannot be committed, or a sum that there is none; the model before it stays."""
     attempt = state.current
-    if state.phase is not Phase.FOLDING or attempt is None:
+    if state.phase not in (Phase.OPENING, Phase.FOLDING) or attempt is None:
         return state, ()
     if judged.excluded:
         state = anomalies.told(state, judged, attempt.plan.round)

@@ -30,6 +30,7 @@ from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
     Accepted,
+    AddedUp,
     BroadcastLost,
     Configured,
     Encoded,
@@ -98,6 +99,7 @@ def taken(state: State, event: Event) -> Step:
             state = _in_trouble(state, event)
         case (
             Folded()
+            | AddedUp()
             | FoldFailed()
             | UpdatesDamaged()
             | Measured()
@@ -280,7 +282,7 @@ def told(text: str) -> str:
     return visible(text)[:_LONGEST]
 
 
-def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found) -> Step:
+def _answered(state: State, event: Folded | AddedUp | FoldFailed | UpdatesDamaged | _Found) -> Step:
     """What became of an effect that takes long."""
     if isinstance(event, _Found):
         return _found(state, event), ()
@@ -290,6 +292,8 @@ def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found
     match event:
         case Folded():
             return committing.committed(state, event)
+        case AddedUp():
+            return secure.added(state, attempt, event), ()
         case FoldFailed():
             return closing.fold_failed(state, event.reason, event.message, event.now, event.judged)
         case UpdatesDamaged():
