@@ -265,7 +265,7 @@ class SiteRequests:
         if commit is None:
             return None
         model = await self._offer(commit.model, client, inline)
-        training, initial = planning.training_now(state, client), await self._initial(commit.initial, client)
+        training, initial = state.training_of(client), await self._initial(commit.initial, client)
         return EvaluateOrder(round=commit.round, model=model, training=training, initial=initial)
 
     async def _initial(self, model: ObjectRef | None, client: str) -> Download | None:

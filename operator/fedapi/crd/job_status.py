@@ -41,7 +41,8 @@ class RoundStatus(StatusPart):
     attempt: int = Field(1, description="Attempt of this round, from 1.", ge=0)
     last_failure: Short = Field(
         "",
-        description="Why the attempt before came to nothing: QuorumNotReached, SecureAggregationFailed, UpdateDamaged and others; empty "
+        description="Why the attempt before came to nothing: QuorumNotReached, PrivacyBudgetSpent (of sites), SecureAggregationFailed, UpdateDamaged "
+        "and others; empty "
         "where none did.",
     )
     start_time: str | None = Field(None, description="When it was planned.", json_schema_extra={"format": "date-time"})
@@ -121,13 +122,23 @@ class ClientStatus(StatusPart):
 
     name: Name = Field(description="Name of the FLClient.")
     state: Literal[
-        "Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible", "HeldOut", "Suspended"
+        "Waiting",
+        "Training",
+        "Accepted",
+        "Failed",
+        "Late",
+        "Idle",
+        "Incompatible",
+        "HeldOut",
+        "Suspended",
+        "BudgetSpent",
     ] = Field(
         description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
         "Training, Accepted, Failed, Late: in this round. Idle: not selected. "
         "Incompatible: its trainer does not fit the hub or the job, the message says why. "
         "HeldOut: it never trains, and evaluates committed models (spec.evaluation). "
-        "Suspended: an update of it was anomalous (spec.anomalies); it is selected again once `anomalies.readmit` names it."
+        "Suspended: an update of it was anomalous (spec.anomalies); it is selected again once `anomalies.readmit` names it. "
+        "BudgetSpent: its updates have spent `privacy.dpSGD.targetEpsilon`; it is selected no more."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)

@@ -24,6 +24,7 @@ from fedcore.rounds import (
     rollback,
     secure,
     signatures,
+    spentsites,
     undoing,
 )
 from fedcore.rounds.attempt import Attempt
@@ -243,7 +244,8 @@ def _site_failed(state: State, event: SiteFailed) -> State:
     if not current or not attempt.waits_for(event.client):
         return state
     attempt = closing.without(state, attempt, {event.client: text}, event.now)
-    return troubled(replace(state, current=attempt), event.client, text)
+    state = spentsites.noted(replace(state, current=attempt), plan, event.client, event.reason)
+    return troubled(state, event.client, text)
 
 
 def _in_trouble(state: State, event: SiteFailed | Restarted | Refused) -> State:
