@@ -41,6 +41,7 @@ class EncryptedFederation(Federation):
     config: object = field(default_factory=encrypted_config)
     sites: dict[tuple[str, int, int], EncryptingState] = field(default_factory=dict)
     tags: dict[str, bytes] = field(default_factory=dict)  # by digest of the update
+    makers: list[str] = field(default_factory=list)  # who was asked for a key
     held: list[AddUp] | None = None  # sums that are under way, where they are not made at once
 
     def added_up(self, order: AddUp) -> Event:
@@ -51,6 +52,11 @@ class EncryptedFederation(Federation):
         self.uploads[sha256] = total
         ref = ObjectRef(key=f"models/{sha256}", sha256=sha256, size=total.nbytes)
         return AddedUp(self.now, order.of.round, order.of.attempt, ref)
+
+    def close_step(self) -> None:
+        if self.step == "Share":
+            self.makers.extend(self.state.current.secure.sharing)
+        super().close_step()
 
     def _perform(self, effects) -> None:
         if self.held is not None:
