@@ -65,10 +65,12 @@ def test_a_job_whose_updates_the_hub_cannot_read(tmp_path, masked):
 
 
 def test_whoever_is_killed_on_the_way_the_model_is_the_same(tmp_path, masked):
-    """In the first round each site but one at another step; in the second the hub in each of them, also while the sum is opened, when the store has all updates."""
-    stops = {name: {"MASKED_STOPS": f"1:{step}"} for name, step in zip(SITES, STEPS, strict=False)}
+    """In the first round who makes the key, and each site but one at another step; in the second the hub in each, also while the sum is opened, when the store has all updates."""
+    stops = {
+        name: {"MASKED_STOPS": f"1:Share,1:{step}"} for name, step in zip(SITES, (*STEPS, "Advertise"), strict=True)
+    }
     held = {SITES[-1]: {"MASKED_HOLD": ",".join(f"2:{step}" for step in STEPS)}}
-    lab = encrypted(tmp_path, stops | held)
+    lab = encrypted(tmp_path, {name: stops[name] | held.get(name, {}) for name in SITES})
     run, killed = lab.start(), set()
     try:
         for step in STEPS:
@@ -83,6 +85,8 @@ def test_whoever_is_killed_on_the_way_the_model_is_the_same(tmp_path, masked):
     finally:
         lab.close()
     assert code == 0, output
+    deaths = sorted(path.name.partition("-1:")[2] for path in (lab.folder / "marks").glob("at-*-1:*"))
+    assert deaths == sorted((*STEPS, "Advertise", "Share"))
     assert participants(lab) == [list(SITES)] * 2
     assert records(lab, FailureRecord, "failure") == []
     assert lab.digest() == masked
