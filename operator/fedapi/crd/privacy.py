@@ -203,7 +203,7 @@ class Privacy(Part):
         None,
         description="Sums of encrypted updates: the aggregator adds them up without the key, and learns the sum alone. Every selected site "
         "has the key, so that one that works with the aggregator, or reads its store, reads all updates; secureAggregation is for sites "
-        "that do not trust each other so far. About 32 bytes a value up, and as many down for the sum. Absent: the aggregator sees each.",
+        "that do not trust each other so far. About 36 bytes a value up, and 32 down for the sum. Absent: the aggregator sees each.",
     )
     dp_sgd: DPSGD | None = Field(
         None,

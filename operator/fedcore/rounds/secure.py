@@ -5,7 +5,6 @@ step waits for `exchangeTimeout` at most, goes on with those that are there, and
 closed durably before anybody hears of it; what is said in an open one is asked again after a restart.
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -119,7 +118,7 @@ def advanced(state: State, now: float) -> Change:
             case "Fail":
                 text = closing.shortfall(attempt, now)
                 return closing.failed(state, attempt, closing.QUORUM_NOT_REACHED, text, now)
-    elif _awaited(attempt) and now < ends_at(attempt):
+    elif _awaited(attempt) and ((until := ends_at(attempt)) is None or now < until):
         return state, ()
     try:
         return _CLOSE[attempt.secure.step](state, attempt, attempt.secure, now)
@@ -167,10 +166,10 @@ def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256
     return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * found.plan.secure.items)
 
 
-def ends_at(attempt: Attempt) -> float:
-    """When time alone ends the step."""
+def ends_at(attempt: Attempt) -> float | None:
+    """When time alone ends the step; None while the hub adds up."""
     if attempt.secure is not None and attempt.secure.is_adding:
-        return math.inf
+        return None
     until = attempt.secure.until if attempt.secure else None
     return closing.ends_at(attempt) if until is None else until
 

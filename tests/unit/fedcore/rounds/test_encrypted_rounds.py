@@ -10,7 +10,7 @@ from fedapi.wire.protocol import ENCRYPTED_SUMS, FEATURES, PROTOCOL
 from fedapi.wire.site import Refusal, UploadRequest
 from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
-from fedcore.rounds import admission, machine, planning, secure
+from fedcore.rounds import admission, assignment, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
@@ -99,12 +99,13 @@ def test_sites_wait_for_the_sum_and_no_time_ends_the_step_meanwhile():
     plan = federation.state.current.plan
     assert secure.offered(federation.state, "a", plan.round, plan.attempt) is None
     assert "too early" in federation.say("a", numbers=OpenedSum(site="a", sha256="0" * 64)).message
-    assert machine.wakes_at(federation.state) == float("inf")
+    assert machine.wakes_at(federation.state) is None
     federation.now += 1e6
     federation.hear()
     assert federation.step == "Open"
-    federation.held = None
+    federation.held, before = None, federation.state
     federation.do(federation.added_up(order))
+    assert assignment.concerned(before, federation.state) is None, "all that wait are answered"
     for name in ALL:
         federation.go_on(name)
     assert np.array_equal(federation.total(), sum_of(ALL))
