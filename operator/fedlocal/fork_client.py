@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi.jsonvalue import Json, JsonView
+from fedlocal import interpreter
 
 
 class ForkServerLostError(ConnectionError):
@@ -55,12 +55,10 @@ class ForkServer:
     async def started(cls, watched: int, env: Mapping[str, str], log: Path) -> "ForkServer":
         """Starts it: it loads torch while the runner does other things."""
         ours, theirs = socket.socketpair()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output, theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno()),
-                env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(watched, theirs.fileno()), start_new_session=True,
+        with theirs:
+            process = await interpreter.started(
+                ("-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno())),
+                env, log, (watched, theirs.fileno()),
             )  # fmt: skip
         server = cls(process, *await asyncio.open_unix_connection(sock=ours))
         server._following = asyncio.create_task(server._follow())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fedlocal import child
+from fedlocal import child, interpreter
 from fedlocal.fork_client import ForkServer, ForkServerLostError
 
 MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
@@ -114,14 +114,11 @@ class PlainLauncher:
     async def start(self, command: Command) -> OwnProcess:
         """Starts child.py, which runs the module."""
         how = ("-I", "-u", child.__file__) if command.isolated else ("-P", "-m", "fedlocal.child")
-        command.log.parent.mkdir(parents=True, exist_ok=True)
-        with command.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *how, str(self.watched), _own_path(), command.module, *command.arguments,
-                env=command.env, cwd=command.cwd, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                pass_fds=(self.watched,), start_new_session=True,
-            )  # fmt: skip
-            return OwnProcess(process)
+        process = await interpreter.started(
+            (*how, str(self.watched), _own_path(), command.module, *command.arguments),
+            command.env, command.log, (self.watched,), command.cwd,
+        )  # fmt: skip
+        return OwnProcess(process)
 
     async def close(self) -> None:
         """Lets go of the pipe: whatever still runs ends."""
