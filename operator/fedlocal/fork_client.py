@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,12 +52,14 @@ class ForkServer:
     _following: "asyncio.Task[None] | None" = None
 
     @classmethod
-    async def started(cls, watched: int, env: Mapping[str, str], log: Path) -> "ForkServer":
-        """Starts it: it loads torch while the runner does other things."""
+    async def started(
+        cls, watched: int, env: Mapping[str, str], log: Path, modules: Sequence[str] = ()
+    ) -> "ForkServer":
+        """Starts it: it loads torch while the runner does other things, and later these modules."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await interpreter.started(
-                ("-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno())),
+                ("-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno()), *modules),
                 env, log, (watched, theirs.fileno()),
             )  # fmt: skip
         server = cls(process, *await asyncio.open_unix_connection(sock=ours))

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from fedlocal.fork_client import ForkServer, ForkServerLostError
 
 MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
 SHARED_TRAINER = "fedlocal.shared_trainer"  # the program that serves several sites
+DP_SGD = ("fedtrainer.training.dpsgd.private", "fedtrainer.training.dpsgd.steps")  # for jobs with it: they load Opacus
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster
 
 # A library reads these when it is loaded, so a process that wants other values than the runner's is not forked.
@@ -140,9 +141,9 @@ class ForkingLauncher:
     _server: "asyncio.Task[ForkServer] | None" = None
     _losses: int = 0
 
-    def warm(self, env: Mapping[str, str], log: Path) -> None:
-        """Starts the fork server: it loads torch while the runner does other things."""
-        self._begin = lambda: ForkServer.started(self.plain.watched, env, log)
+    def warm(self, env: Mapping[str, str], log: Path, modules: Sequence[str] = ()) -> None:
+        """Starts the fork server: it loads torch while the runner does other things, and later these modules."""
+        self._begin = lambda: ForkServer.started(self.plain.watched, env, log, modules)
         self._server = asyncio.ensure_future(self._begin())
 
     async def start(self, command: Command) -> OwnProcess:
