@@ -17,6 +17,8 @@ from pathlib import Path
 from fedapi.jsonvalue import Json, JsonView
 from fedlocal import interpreter
 
+END_S = 2.0  # of a fork server that is no longer needed
+
 
 class ForkServerLostError(ConnectionError):
     """The fork server ended before it answered."""
@@ -78,15 +80,18 @@ class ForkServer:
         return fork
 
     async def close(self) -> None:
-        """Ends it, and with it what it has forked."""
+        """Ends it, and with it what it has forked. It is left the time to remove its temporary files, of which torch has some."""
         if self._following:
             self._following.cancel()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self.process.wait()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
 
     async def _follow(self) -> None:
         """Takes its reports until it is gone, however it went."""
