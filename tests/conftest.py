@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import failures, workers
+from tests import commands, failures, workers
 from tests.cluster import state
 from tests.e2e.world import World
 from tests.integration.fedlocal import custom
@@ -109,7 +109,5 @@ def embedded_digest(tmp_path_factory, request):
 
 
 def _trained(folder: Path) -> str:
-    command = [sys.executable, "-m", "fedcli", "run", folder, "--workdir", folder / "state", "--fresh"]
-    done = subprocess.run([*command, "--result", folder / "result.json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    commands.fedloom("run", folder, "--workdir", folder / "state", "--fresh", "--result", folder / "result.json")
     return World.read_result(folder / "result.json")["model"]["sha256"]
