@@ -1,10 +1,13 @@
 """What parallel workers share, and what several rings share: the real local cluster with Fedloom on it."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,15 @@ PACED, AGGREGATOR = ROOT / "tests" / "e2e" / "paced", ROOT / "tests" / "e2e" / "
 
 def pytest_xdist_make_scheduler(config, log):
     return workers.Scheduler(config, log)
+
+
+def pytest_configure(config):
+    """Temporary files of processes that are killed, torch's above all, end with the tests."""
+    if not hasattr(config, "workerinput"):
+        temporary = tempfile.mkdtemp(prefix="fedloom-")  # short: sockets are there, too
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        os.environ["TMPDIR"] = tempfile.tempdir = temporary
+        config.add_cleanup(partial(shutil.rmtree, temporary, ignore_errors=True))
 
 
 def pytest_sessionstart(session):
