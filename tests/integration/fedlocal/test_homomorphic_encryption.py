@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -57,7 +56,7 @@ def test_a_job_whose_updates_the_hub_cannot_read(tmp_path, masked):
     assert participants(lab) == [list(SITES)] * 2
     assert_models_are_plain_sums(lab)
     assert lab.digest() == masked
-    told = subprocess.run(lab.command("ledger", "verify", "lab"), capture_output=True, text=True, check=True).stdout
+    told = lab.fedloom("ledger", "verify", "lab").stdout
     assert "that sites were asked to open: 2, of 2 models" in told
     own = ("secure.json", "update.encrypted", "sum.encrypted", "sum.numbers")
     left = [path for path in lab.state.rglob("*") if path.name in own]
