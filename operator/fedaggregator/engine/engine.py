@@ -36,7 +36,7 @@ from fedaggregator.errors import (
 from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.commit import CommitRecord
-from fedcore.rounds import closing, modes
+from fedcore.rounds import closing, machine, modes
 from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
@@ -186,7 +186,7 @@ class Engine:
             config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 recorded.configured(self.ledger, before.config, config, self._config.sha256)
-                before = replace(before, config=config)
+                before = machine.configured(before, config, event.now)
                 after, effects = self._mode.step(before, event)
         recorded.taken(self.ledger, event, before)
         if effects:
