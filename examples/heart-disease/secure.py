@@ -1,7 +1,8 @@
-"""The same consortium with secure aggregation: keys for the four hospitals, and manifests whose aggregator sees sums alone.
+"""The same consortium with secure aggregation, or encrypted sums: keys for the four hospitals, and manifests whose aggregator sees sums alone.
 
     python prepare.py && python secure.py /tmp/secure && fedloom run /tmp/secure    # here, without a cluster
     python secure.py /tmp/secure --epsilon 60                                      # with noise of the sites, too
+    python secure.py /tmp/encrypted --encrypted                                    # encrypted sums in the place of masks
 
 Here one person makes all keys. In earnest each hospital makes its own (`fedloom site key new`, or `fedloom site join`), keeps the private
 half, and is told the others' public halves by their owners. The folder then holds secrets: it is made for its owner alone.
@@ -18,19 +19,19 @@ import yaml
 
 HERE = Path(__file__).parent
 PARTNERS = "partners"  # the ConfigMap with all hospitals' public keys
-SECURE = {"threshold": 3, "colluding": 1, "exchangeTimeout": "30s"}
+SECURE = {"threshold": 3, "exchangeTimeout": "30s"}
 ROUND = {"quorum": 3, "graceAfterQuorum": "1m", "deadline": "10m"}
 
 Document = dict[str, Any]
 
 
-def documents(epsilon: float | None = None) -> list[Document]:
+def documents(epsilon: float | None = None, *, encrypted: bool = False) -> list[Document]:
     """The example's manifests, changed, with Secrets of new keys and the ConfigMap of their public halves."""
     bodies = [body for name in ("sites.yaml", "job.yaml") for body in yaml.safe_load_all((HERE / name).read_text())]
     secrets, public = [], {}
     for body in bodies:
         if body["kind"] != "FLClient":
-            body["spec"] |= {"privacy": privacy(epsilon), "round": ROUND}
+            body["spec"] |= {"privacy": privacy(epsilon, encrypted=encrypted), "round": ROUND}
             continue
         name = body["metadata"]["name"]
         secret, identity = key(name)
@@ -41,12 +42,14 @@ def documents(epsilon: float | None = None) -> list[Document]:
     return [*secrets, partners, *bodies]
 
 
-def privacy(epsilon: float | None) -> Document:
+def privacy(epsilon: float | None, *, encrypted: bool) -> Document:
     """`spec.privacy`. Four hospitals are few: an epsilon that means much would leave no model."""
+    kind = "homomorphicEncryption" if encrypted else "secureAggregation"
+    asked = SECURE if encrypted else SECURE | {"colluding": 1}
     if epsilon is None:
-        return {"secureAggregation": SECURE | {"valueRange": "4"}}
+        return {kind: asked | {"valueRange": "4"}}
     noise = {"mode": "Distributed", "clipNorm": "0.5", "targetEpsilon": f"{epsilon:g}", "delta": "0.01"}
-    return {"secureAggregation": SECURE, "differentialPrivacy": noise}
+    return {kind: asked, "differentialPrivacy": noise}
 
 
 def key(name: str) -> tuple[Document, Document]:
@@ -61,9 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Writes a folder for `fedloom run`, and for `kubectl apply -f`.")
     parser.add_argument("out", type=Path, help="the folder")
     parser.add_argument("--epsilon", type=float, help="noise of the sites, up to this epsilon of a site")
+    parser.add_argument("--encrypted", action="store_true", help="encrypted sums in the place of masks")
     arguments = parser.parse_args()
+    bodies = documents(arguments.epsilon, encrypted=arguments.encrypted)
     arguments.out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (arguments.out / "manifests.yaml").write_text(yaml.safe_dump_all(documents(arguments.epsilon), sort_keys=False))
+    (arguments.out / "manifests.yaml").write_text(yaml.safe_dump_all(bodies, sort_keys=False))
     shutil.copy(HERE / "heart_disease.py", arguments.out)
     shutil.copytree(HERE / "volumes", arguments.out / "volumes", dirs_exist_ok=True)
 

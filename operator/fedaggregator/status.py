@@ -19,7 +19,7 @@ from fedapi.crd.privacy import PrivacyStatus
 from fedapi.crd.release import ReleaseStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, window
+from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, spentsites, window
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.state import Phase, Score, State
 
@@ -194,7 +194,7 @@ def _clients(state: State) -> list[api.ClientStatus]:
 def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
     failed = state.current is not None and state.current.failed.get(name, closing.LATE) != closing.LATE
     return (
-        not (failed or planning.misfit(state, name) or name in state.roster.suspended),
+        not (failed or _kept_out(state, name)),
         state.site(name).failures == 0,
         name,
     )
@@ -226,10 +226,8 @@ def _participation(state: State) -> list[api.SiteParticipation]:
 
 def _client_state(state: State, name: str) -> Any:
     attempt = state.current
-    if planning.misfit(state, name):
-        return "Incompatible"
-    if name in state.roster.suspended:
-        return "Suspended"
+    if out := _kept_out(state, name):
+        return out
     if attempt is not None and attempt.selected(name):
         return _state_in_attempt(state, attempt, name)
     if heldout.is_held_out(state, name) and (state.config.lifetime == "Round" or not planning.unheard(state, name)):
@@ -237,6 +235,15 @@ def _client_state(state: State, name: str) -> Any:
     if state.config.lifetime == "Round" or state.phase is Phase.FINISHED:
         return "Idle"
     return "Waiting" if planning.unheard(state, name) else "Idle"
+
+
+def _kept_out(state: State, name: str) -> str:
+    """What keeps a site out of rounds; empty: nothing."""
+    if planning.misfit(state, name):
+        return "Incompatible"
+    if name in state.roster.suspended:
+        return "Suspended"
+    return "BudgetSpent" if spentsites.is_spent(state, name) else ""
 
 
 def _state_in_attempt(state: State, attempt: Attempt, name: str) -> str:

@@ -95,6 +95,11 @@ class Site:
         """Of the FLClient."""
         return self.id.rpartition("/")[2]
 
+    @property
+    def in_manifest(self) -> bool:
+        """Whether `change` prints what is to be changed, and changes nothing."""
+        return self.cluster is None
+
     def change(self, spec: Mapping[str, object]) -> None:
         """Merges that into its spec: at once and whole, or not at all, where somebody else has changed it since it was read."""
         if self.cluster is None:

@@ -94,7 +94,11 @@ def approve(
     site = Site.found(place, name)  # as it is now: a person took the time to compare
     _require_approvable(asked, site)
     site.change(joining.let_in(site.spec, asked.public_key))
-    typer.echo(f"{site.id} signs by key id {asked.key_id} from now on; its token is used")
+    if site.in_manifest:  # standard output is the change alone
+        text = f"nothing is changed yet: with the change above in the manifest {site.id} signs by key id {asked.key_id}, and its token is used"
+        typer.echo(text, err=True)
+    else:
+        typer.echo(f"{site.id} signs by key id {asked.key_id} from now on; its token is used")
 
 
 def deny(
@@ -110,7 +114,12 @@ def deny(
         typer.echo(f"no token of {site.id} is out: nothing to do")
         return
     site.change({"enrollment": {"joinToken": None}})
-    typer.echo(f"the token of {site.id} is void")
+    if site.in_manifest:
+        typer.echo(
+            f"nothing is changed yet: with the change above in the manifest the token of {site.id} is void", err=True
+        )
+    else:
+        typer.echo(f"the token of {site.id} is void")
 
 
 def _lifetime(text: str) -> timedelta:

@@ -6,11 +6,13 @@ A private key stays in its file on the approver's machine. Exit codes: 0, 1 it c
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
+from fedapi import released
 from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire import release
@@ -100,12 +102,21 @@ def _decided(
         card = releasegate.card_digest(place.card, gate.uid, model)
         key = _key(key_file)
         _require_its_key(gate, who, key)
-        made = release.signed(key, gate.uid, Approval(who, decision, model, card, ""))
-        after = _put(place, gate, made, where)
+        gate = _with_ledger(gate, place)
+        made, after = _last(gate, who, model), gate
+        if made is None or (made.decision, made.card_sha256) != (decision, card):
+            number = released.next_number(gate.verdict(model), gate.recorded, who)
+            made = release.signed(key, gate.uid, Approval(who, decision, model, card, "", number))
+            after = _put(place, gate, made, where)
     said = after.verdict(model)
     if place.beside is None and said.state == "Approved":
         said = said._replace(message=f"{said.message}; it is released when the ledger tells that (condition Released)")
-    for line in (f"{who}: {decision} model {model}, card {card}", f"{job}: {said.message}", *said.notes):
+    changes = "" if after is not gate else ": decided already, nothing was changed"
+    for line in (
+        f"{who}: {decision} model {model}, card {card}, number {made.number}{changes}",
+        f"{job}: {said.message}",
+        *said.notes,
+    ):
         console.out().print(printable(line), markup=False)
 
 
@@ -140,12 +151,19 @@ def _require_its_key(gate: Gate, who: str, key: SigningKey) -> None:
         raise BadInputError(f"--key is not that of approver {who!r} in spec.release.approvers (there are: {names})")
 
 
+def _with_ledger(gate: Gate, place: _Place) -> Gate:
+    """With what the ledger tells: as the status says, or, of a local run, as it is once all is told."""
+    return replace(gate, recorded=local.tell(StateFolder(place.beside), gate.asked)) if place.beside else gate
+
+
+def _last(gate: Gate, who: str, model_sha256: str) -> Approval | None:
+    """The decision of this approver that counts."""
+    return next((each for each in gate.verdict(model_sha256).counted if each.approver == who), None)
+
+
 def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> Gate:
     """The approval among the others, in the place of an earlier one of the same approver."""
-    mine = {
-        "approver": made.approver, "decision": made.decision, "modelSHA256": made.model_sha256,
-        "cardSHA256": made.card_sha256, "signature": made.signature,
-    }  # fmt: skip
+    mine = released.in_spec(made).dump()
     others = [each.dump() for each in gate.asked.approvals if each.approver != made.approver]
     approvals = sorted([*others, mine], key=lambda each: str(each["approver"]))
     asked = gate.asked.model_validate({**gate.asked.dump(), "approvals": approvals})
@@ -163,7 +181,7 @@ def _put(place: _Place, gate: Gate, made: Approval, where: jobrecords.Where) -> 
             "spec": {"release": {"approvals": approvals}},
         }
         connect(where.kubeconfig, where.context, where.namespace).patch_job(metadata["name"], patch)
-    return Gate(gate.name, gate.uid, asked)
+    return replace(gate, asked=asked)
 
 
 def _key(file: Path) -> SigningKey:

@@ -57,7 +57,7 @@ class Gate:
 
     def verdict(self, model_sha256: str) -> release.Verdict:
         """What the approvals say."""
-        return released.verdict(self.asked, self.uid, model_sha256)
+        return released.verdict(self.asked, self.uid, model_sha256, self.recorded)
 
     @property
     def approvers(self) -> list[release.Approver]:

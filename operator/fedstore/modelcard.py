@@ -209,7 +209,7 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
             **dict.fromkeys(
                 ("strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"), True
             ),
-            "secure": {"threshold", "colluding", "minimum_cohort"},
+            "secure": {"threshold", "colluding", "minimum_cohort", "scheme"},
         },
         exclude={"privacy": {"row": {"earlier"}}},
     )

@@ -2,10 +2,10 @@
 
 Called by telling.py, in the aggregator of a job that has ended, and by fedlocal, for a run on this machine. What counts is
 what an approver has signed over this job and this model (fedapi.released). A decision is known by its signature: entries of one
-approver come in the order of the decisions, so that the last one says what holds.
+approver come in the order of the decisions, so that the last one says what holds; one that is older by its number is told no more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from fedaggregator.engine import records
@@ -34,44 +34,50 @@ class Final(NamedTuple):
 
 def told(ledger: Ledger, asked: Release, final: Final, entries: Iterable[Entry]) -> ReleaseStatus:
     """Appends what `entries`, the newest, back to the last commit and oldest first, do not tell; what the status says once that is durable."""
-    said, known = released.verdict(asked, *final), _known(entries, final.job_uid)
     keys = {each.name: each.public_key for each in asked.approvers}
+    known = _known(entries, final.job_uid, keys)
+    said = released.verdict(asked, *final, known.status)
     for each in said.counted:
         before = known.decisions.get(each.approver)
         if before is None or before.signature != each.signature:
             _decided(ledger, each, keys[each.approver], final.job_uid)
             known = known._replace(is_released=False)
-    rejected = [each for each in known.decisions.values() if each.decision == "Reject" and each.approver in keys]
-    withheld = released.withheld(said, ReleaseStatus(recorded=rejected))
-    if said.state == "Approved" and not known.is_released and not withheld:
+    if said.state == "Approved" and not known.is_released and not released.withheld(said, known.status):
         _released(ledger, said, final)
-    counted = [_recorded(each.approver, each.decision, each.signature) for each in said.counted]
-    recorded = (*counted, *(each for each in rejected if each.approver in withheld))
-    return ReleaseStatus(recorded=sorted(recorded, key=lambda each: each.approver))
+    counted = {
+        each.approver: _recorded(each.approver, each.decision, each.signature, each.number) for each in said.counted
+    }
+    return known._replace(decisions=known.decisions | counted).status
 
 
 class _Known(NamedTuple):
     decisions: dict[str, RecordedDecision]  # the last of each approver
     is_released: bool  # since then
 
+    @property
+    def status(self) -> ReleaseStatus:
+        """What the job's status says of them."""
+        return ReleaseStatus(recorded=[self.decisions[name] for name in sorted(self.decisions)])
 
-def _known(entries: Iterable[Entry], job_uid: str) -> _Known:
+
+def _known(entries: Iterable[Entry], job_uid: str, approvers: Container[str]) -> _Known:
     decisions: dict[str, RecordedDecision] = {}
     is_released = False
     for each in entries:
         if each.facts.get("job_uid") != job_uid:
             continue  # it is of something else, or of the job that this one was restored from
-        if (decision := _DECISIONS.get(each.kind)) is not None:
-            approver = str(each.facts.get("approver"))
-            decisions[approver] = _recorded(approver, decision, str(each.facts.get("signature")))
+        approver, number = str(each.facts.get("approver")), each.facts.get("number")
+        if (decision := _DECISIONS.get(each.kind)) is not None and approver in approvers:
+            decisions[approver] = _recorded(approver, decision, str(each.facts.get("signature")), number)
             is_released = False
         elif each.kind == _RELEASED:
             is_released = True
     return _Known(decisions, is_released)
 
 
-def _recorded(approver: str, decision: str, signature: str) -> RecordedDecision:
-    return RecordedDecision.model_validate({"approver": approver, "decision": decision, "signature": signature})
+def _recorded(approver: str, decision: str, signature: str, number: object) -> RecordedDecision:
+    said = {"approver": approver, "decision": decision, "signature": signature, "number": number or None}
+    return RecordedDecision.model_validate(said)
 
 
 def _decided(ledger: Ledger, said: Approval, public_key: str, job_uid: str) -> None:
@@ -83,6 +89,7 @@ def _decided(ledger: Ledger, said: Approval, public_key: str, job_uid: str) -> N
         model_sha256=said.model_sha256,
         card_sha256=said.card_sha256,
         signature=said.signature,
+        number=said.number or None,
     )
 
 

@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from fedaggregator.engine import decoding, verified
 from fedaggregator.engine.decoding import Layout
 from fedaggregator.engine.payloads import Payloads, Sent
@@ -15,7 +17,10 @@ from fedaggregator.errors import DamagedError, RequestRefusedError, UndecodableE
 from fedapi.wire.compression import Compression
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.site import Refusal
+from fedapi.wire.update import Payload
 from fedcore.compression.codec import MalformedEncodingError
+from fedcore.homomorphic import addition
+from fedcore.homomorphic.errors import MalformedError
 from fedcore.tensors import arithmetic, submodels, tensorfile
 from fedcore.tensors.tensorfile import MalformedTensorFileError, TensorFile
 from fedstore.errors import MissingError
@@ -106,6 +111,20 @@ def check_digest(ref: ObjectRef, data: bytes) -> None:
     if (found := hashlib.sha256(data).hexdigest()) != ref.sha256:
         message = f"the content has SHA-256 {found}, not {ref.sha256}"
         raise RequestRefusedError(Refusal(code="WrongDigest", message=message))
+
+
+def check_ciphertexts(payload: Payload, reader: Reader) -> None:
+    """RequestRefusedError where numbers of an encrypted update are none of the scheme: nothing of theirs could be added up."""
+    if payload.tag is None:
+        return
+    buffer = memoryview(bytearray(min(BLOCK_BYTES, max(1, reader.size))))
+    try:
+        for offset in range(0, reader.size, BLOCK_BYTES):
+            part = buffer[: min(BLOCK_BYTES, reader.size - offset)]
+            reader.read_into(part, offset)
+            addition.check(np.frombuffer(part, "<u8"))
+    except MalformedError as error:
+        raise RequestRefusedError(Refusal(code="Malformed", message=f"the encrypted update: {error}")) from error
 
 
 def check_update(store: ObjectStore, payloads: Payloads, sent: Sent, asked: Asked) -> None:

@@ -22,17 +22,19 @@ from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.errors import FatalError, RequestRefusedError, SupersededError
 from fedaggregator.ports import Delivery
 from fedapi.wire import statement, storekey
+from fedapi.wire.encryptedsum import OpenedSum
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.site import EvaluationReport, FailureReport, Receipt, Refusal, UploadRequest
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.storekey import UpdateKey
-from fedapi.wire.update import UPDATE, HandedUpdate, UpdateEnvelope, UpdateManifest
+from fedapi.wire.update import UPDATE, HandedUpdate, Payload, UpdateEnvelope, UpdateManifest
 from fedcore.rounds import admission, evaluation_requests, heldout, secure, signatures
 from fedcore.rounds.effects import Forget
 from fedcore.rounds.events import Accepted, Evaluated, Refused, Said, SiteEvaluated, SiteFailed
 from fedcore.rounds.signatures import Shown
 from fedstore.errors import HeadMovedError, StoreError, StoreFailedError, StoreFullError
+from fedstore.memory import MemoryReader
 from fedstore.objectstore import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -162,12 +164,26 @@ class Intake:
         try:
             stated = partial(statement.of_secure, engine.state.config.uid, client, said)
             self._check_signed(client, statement.shown(said), stated)
+            if said.numbers is not None:
+                await self._numbers_arrived(client, said, said.numbers)
             async with engine.lock:
                 _check(secure.said(engine.state, client, said))
                 await engine.handle_locked(Said(engine.clock(), client, said))
         except RequestRefusedError as error:
             await self.refused(client, error.refusal)
             raise
+
+    async def _numbers_arrived(self, client: str, said: SecureSaid, numbers: OpenedSum) -> None:
+        """RequestRefusedError where what a site says of a sum is not in the store."""
+        state = self._engine.state
+        _check(secure.said(state, client, said))
+        wanted = secure.numbers(state, client, said.round, said.attempt, numbers.sha256)
+        if wanted is None:
+            return
+        try:
+            await self._arrived(client, (said.round, said.attempt), wanted)
+        except StoreError as error:
+            raise self._unavailable(error) from error
 
     async def refused(self, client: str, refusal: Refusal) -> None:
         """Records a refusal, and counts it against the site where it is the site's doing. No client: a stranger."""
@@ -236,15 +252,17 @@ class Intake:
                 if ref.key in inline and payload.masked:
                     self._check_granted(client, manifest, ref)
                     content.check_digest(ref, inline[ref.key])
+                    content.check_ciphertexts(payload, MemoryReader(ref.key, inline[ref.key]))
                     self.check_room(client, await engine.blocking(self.others, ref))
                 elif payload.masked:  # what is in it nobody can see
-                    await self._arrived(client, manifest, ref)
+                    await self._arrived(client, (manifest.round, manifest.attempt), ref)
+                    await engine.blocking(self._check_ciphertexts, payload)
                 elif ref.key in inline:
                     self._check_granted(client, manifest, ref)
                     others = await engine.blocking(self._inline_others, sent, inline[ref.key], wanted)
                     self.check_room(client, others)
                 else:
-                    await self._arrived(client, manifest, ref)
+                    await self._arrived(client, (manifest.round, manifest.attempt), ref)
                     await engine.blocking(content.check_update, self._store, self._payloads, sent, wanted)
         except RequestRefusedError as error:
             refusal = error.refusal
@@ -256,9 +274,12 @@ class Intake:
             raise
         return asked[UPDATE].layout.table.size
 
-    async def _arrived(self, client: str, manifest: UpdateManifest, upload: ObjectRef) -> None:
+    def _check_ciphertexts(self, payload: Payload) -> None:
+        with self._store.reader(payload.object.key) as reader:
+            content.check_ciphertexts(payload, reader)
+
+    async def _arrived(self, client: str, attempt: tuple[int, int], upload: ObjectRef) -> None:
         """RequestRefusedError where the store has it not, or was asked in vain so often that it is not asked any more."""
-        attempt = (manifest.round, manifest.attempt)
         last, misses = self._misses.get(client, (attempt, 0))
         misses = misses if last == attempt else 0
         if misses >= MISSES:

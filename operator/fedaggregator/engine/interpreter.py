@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar, assert_never
 
-from fedaggregator.engine import broadcast, earlier, folding, judging, measuring, records, unmasking
+from fedaggregator.engine import adding, broadcast, earlier, folding, judging, measuring, records, unmasking
 from fedaggregator.engine.folding import ModelNotFiniteError
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, StoreDamagedError
@@ -44,6 +44,7 @@ from fedcore.rounds.closing import (
     TOO_FEW_UPDATES,
 )
 from fedcore.rounds.effects import (
+    AddUp,
     Commit,
     Discard,
     Effect,
@@ -62,6 +63,7 @@ from fedcore.rounds.effects import (
     WriteStep,
 )
 from fedcore.rounds.events import (
+    AddedUp,
     Encoded,
     Folded,
     FoldFailed,
@@ -89,7 +91,18 @@ _NO_MODEL: Mapping[type[Exception], str] = {  # why a fold gives none
     StrategyFailedError: STRATEGY_FAILED,
     AttemptFailedError: SECURE_AGGREGATION_FAILED,
 }
-Answer = Folded | Encoded | Measured | FoldFailed | UpdatesDamaged | RoundFound | RoundLost | ModelFound | ModelLost
+Answer = (
+    AddedUp
+    | Folded
+    | Encoded
+    | Measured
+    | FoldFailed
+    | UpdatesDamaged
+    | RoundFound
+    | RoundLost
+    | ModelFound
+    | ModelLost
+)
 
 
 class Interpreter:
@@ -100,7 +113,7 @@ class Interpreter:
         self._head, self._tag = head, tag
 
     def perform(self, effect: Effect) -> None:
-        """Makes one effect durable. What takes long is not performed here, and has an `answer`: Fold, Encode, FindRound."""
+        """Makes one effect durable. What takes long is not performed here, and has an `answer`: Fold, AddUp, Encode, FindRound."""
         match effect:
             case WritePlan():
                 self.write_plan(effect.plan)
@@ -138,6 +151,8 @@ class Interpreter:
         if isinstance(order, Encode):
             sent = self.encode(order.what, cancelled)
             return Encoded(now(), order.what, sent.object, sent.plain_bytes, sent.reference)
+        if isinstance(order, AddUp):
+            return self._added(order.of, cancelled, now)
         if isinstance(order, Measure):
             return measuring.measured(self._store, order, now())
         return self._folded(order, cancelled, now)
@@ -154,12 +169,17 @@ class Interpreter:
         except tuple(_NO_MODEL) as error:
             return FoldFailed(now(), order.round, order.attempt, _NO_MODEL[type(error)], str(error), judged)
         except DamagedError as error:
-            ours = (order.base, order.hub_state, order.initial)
-            if error.found.keys() & {ref.key for ref in ours if ref is not None}:
-                raise StoreDamagedError(str(error)) from error
-            named = {key: f"{key}: {what}" for key, what in error.found.items()}
-            return UpdatesDamaged(now(), order.round, order.attempt, named)
+            return _damaged(order, error, now())
         return Folded(now(), order.round, order.attempt, made.model, made.hub_state, judged, made.within)
+
+    def _added(self, order: Fold, cancelled: Callable[[], bool], now: Callable[[], float]) -> Answer:
+        try:
+            total = adding.added(self._store, self._payloads, self._layout, order, cancelled)
+        except AttemptFailedError as error:
+            return FoldFailed(now(), order.round, order.attempt, SECURE_AGGREGATION_FAILED, str(error))
+        except DamagedError as error:
+            return _damaged(order, error, now())
+        return AddedUp(now(), order.round, order.attempt, total)
 
     def write_plan(self, plan: PlanRecord) -> None:
         """plan.json"""
@@ -334,6 +354,15 @@ class Interpreter:
                 raise
             self._tag = found.tag  # an earlier try moved it and failed afterwards
         self._head = head
+
+
+def _damaged(order: Fold, error: DamagedError, now: float) -> UpdatesDamaged:
+    """That updates are not what was accepted; StoreDamagedError where it is what the order began with."""
+    ours = (order.base, order.hub_state, order.initial)
+    if error.found.keys() & {ref.key for ref in ours if ref is not None}:
+        raise StoreDamagedError(str(error)) from error
+    named = {key: f"{key}: {what}" for key, what in error.found.items()}
+    return UpdatesDamaged(now, order.round, order.attempt, named)
 
 
 def _over(said: StoreKey, effect: Discard) -> bool:

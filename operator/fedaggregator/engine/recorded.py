@@ -175,8 +175,8 @@ def stepped(ledger: Ledger, step: StepRecord) -> None:
         participants(
             ledger, step.round, step.attempt, found.fingerprint().hex(), [each.site for each in found.advertisements]
         )
-    if step.openings:
-        opened(ledger, step.round, step.attempt, [each.site for each in step.openings])
+    if openers := [each.site for each in step.openings] or [each.site for each in step.numbers]:
+        opened(ledger, step.round, step.attempt, openers)
 
 
 def participants(ledger: Ledger, round_: int, attempt: int, sha256: str, sites: Sequence[str]) -> None:

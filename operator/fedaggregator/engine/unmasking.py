@@ -1,32 +1,33 @@
-"""What sites sent under masks, made one plain update: summed in the ring, freed of what is left of masks, and divided. Blocking.
+"""The sum of updates that nobody sees one of, made one plain update: freed of what is left of masks, or as sites have read it, and divided.
 
-Called by interpreter.py before a fold, which then goes on as with an update that one site has sent. Memory is one block of each masked file
-and a few of the sum; integers are added, so no order and no block size decides a bit. What is read is verified in the same pass.
+Blocking. Called by interpreter.py before a fold, which then goes on as with an update that one site has sent.
 """
 
-import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fedaggregator.engine import adding
 from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.sources import Base
-from fedaggregator.engine.spans import Span, spans
-from fedaggregator.engine.verified import BLOCK_BYTES, Checked, Request, ahead
+from fedaggregator.engine.spans import spans
 from fedaggregator.errors import DamagedError, WorkCancelledError
+from fedapi.wire.ciphertext import Place
 from fedapi.wire.layout import Layout
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.update import UPDATE, Payload
+from fedcore.homomorphic import hub as encrypted
+from fedcore.homomorphic.hub import EncryptedState
 from fedcore.privacy.distributed import lattice
 from fedcore.privacy.distributed.lattice import Lattice
 from fedcore.rounds.effects import Fold, Term
-from fedcore.secagg import hub, masking, vector
+from fedcore.secagg import hub, vector
 from fedcore.secagg.errors import AttemptFailedError
 from fedcore.secagg.grouping import Group
 from fedcore.secagg.hub import HubState
-from fedcore.secagg.masking import Streams
+from fedcore.secagg.masking import Mask, Streams
 from fedcore.secagg.quantization import Scale
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Array
@@ -35,8 +36,6 @@ from fedcore.tensors.tensorfile import ITEM_BYTES
 from fedstore.objectstore import DIGEST, ObjectStore
 
 SUM = "sum"  # in the place of a site's name
-_ROOM_BYTES, _LEAST_BYTES = 64 << 20, 64 << 10  # blocks of all masked files together, and one of them
-_READERS = max(2, min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,73 @@ class OneSum:
 
 
 def summed(store: ObjectStore, payloads: Payloads, layout: Layout, order: Fold, cancelled: Callable[[], bool]) -> Fold:
-    """The fold of the one update that the terms' masked ones are together, or of one of each group; of none without samples.
+    """The fold of the one update that the terms' hidden ones are together, or of one of each group; of none without samples.
 
-    AttemptFailedError where the openings do not give the secrets; DamagedError names masked updates that are not what was accepted.
+    AttemptFailedError where the openings do not give the secrets, or sites read different sums; DamagedError names what is not what was
+    accepted.
     """
     state = order.secure
     if state is None:
         return order
-    found = hub.summed(_whole(state, order))
+    made = _Making(store, payloads, layout, cancelled)
+    if isinstance(state, EncryptedState):
+        term = _read(made, order, state)
+        return replace(order, secure=None, terms=(term,) if term is not None else ())
+    found = hub.summed(state)
+    _check_whole(state, order, found)
     terms = [
         term
         for number, sites in found.items()
-        if (term := _sum(store, payloads, layout, _of(order, number, sites), cancelled)) is not None
+        if (term := _unmasked(made, _of(order, number, sites), state)) is not None
     ]
     return replace(order, secure=None, terms=tuple(terms))
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What a sum is made with."""
+
+    store: ObjectStore
+    payloads: Payloads
+    layout: Layout
+    cancelled: Callable[[], bool]
+
+    def go_on(self, round_: int) -> None:
+        """WorkCancelledError when nobody waits for it any more."""
+        if self.cancelled():
+            raise WorkCancelledError(f"sum of round {round_} stopped")
+
+
+def _unmasked(made: _Making, what: OneSum, state: HubState) -> Term | None:
+    """Of masked updates."""
+    order = what.order
+    sent = [Sent(term.payloads[UPDATE], order.place(made.layout.uid, term, UPDATE)) for term in order.terms]
+    return _sum(made, what, state, sent, hub.masks(state, [term.client for term in order.terms]))
+
+
+def _read(made: _Making, order: Fold, state: EncryptedState) -> Term | None:
+    """Of encrypted updates, as sites have read it: by the first of them whose numbers are whole in the store."""
+    survivors = state.survivors.survivors if state.survivors else {}
+    _check_whole(state, order, {0: tuple(survivors)})
+    sha256, damaged = encrypted.agreed(state), dict[str, str]()
+    for client in sorted(state.numbers):
+        key = made.layout.update(client, order.round, sha256)
+        numbers = Payload(object=ObjectRef(key=key, sha256=sha256, size=adding.RING.size * state.terms.items))
+        place = Place(
+            job_uid=made.layout.uid,
+            round=order.round,
+            attempt=order.attempt,
+            client=client,
+            base_sha256=order.base.sha256,
+            payload=UPDATE,
+        )
+        try:
+            return _sum(made, OneSum(order, SUM, ()), state, [Sent(numbers, place)], [])
+        except DamagedError as error:
+            if error.found.keys() != {key}:
+                raise
+            damaged.update(error.found)
+    raise DamagedError(damaged)
 
 
 def _of(order: Fold, number: int, sites: Collection[str]) -> OneSum:
@@ -90,55 +142,43 @@ def _of(order: Fold, number: int, sites: Collection[str]) -> OneSum:
     return OneSum(replace(order, terms=terms), name, tuple(term.client for term in terms) if grouped else ())
 
 
-def _sum(
-    store: ObjectStore, payloads: Payloads, layout: Layout, what: OneSum, cancelled: Callable[[], bool]
-) -> Term | None:
-    """The update that some masked ones are together; None where they have no samples."""
-    order, state = what.order, what.order.secure
+def _sum(made: _Making, what: OneSum, state: HubState, sent: Sequence[Sent], masks: Sequence[Mask]) -> Term | None:
+    """The update that the integers in some files are together, once masks are off; None where it has no samples."""
+    order, store, payloads = what.order, made.store, made.payloads
     samples = sum(term.samples for term in order.terms)
-    if state is None or (order.privacy is None and not samples):
+    if order.privacy is None and not samples:
         return None
-    masks, how = hub.masks(state, [term.client for term in order.terms]), _mean(state, order)
-
-    def go_on() -> None:
-        if cancelled():
-            raise WorkCancelledError(f"sum of round {order.round} stopped")
-
+    how = _mean(state, order)
     with ExitStack() as files:
         base = Base.opened(payloads, order.base, files, Turn(order.round, order.strategy.fragments))
         header, table = tensorfile.canonical_header(base.asked.tensors)
         names = frozenset(tensor.name for tensor in vector.carried(base.asked, order.tensors))
-        parts = spans(table, frozenset(), _block_bytes(len(order.terms)), names)
-        sent = [Sent(term.payloads[UPDATE], order.place(layout.uid, term, UPDATE)) for term in order.terms]
+        parts = spans(table, frozenset(), adding.block_bytes(len(sent)), names)
         readers = [files.enter_context(payloads.accepted(each)) for each in sent]
-        key = layout.sum_of_updates(order.round, DIGEST)
+        key = made.layout.sum_of_updates(order.round, DIGEST)
         writer = payloads.fingerprints.noted(files.enter_context(store.writer(key, size=table.size)))
         writer.write(header)
-        totals, streams = _totals(readers, parts), Streams(masks)
+        counts = [part.size // ITEM_BYTES[part.dtype] for part in parts if part.exchanged]
+        totals, streams = adding.totals(readers, counts, adding.RING), Streams(masks)
         for part in parts:
-            go_on()
+            made.go_on(order.round)
             if not part.exchanged:
                 writer.write(bytes(part.size))
                 continue
             total = next(totals)
             streams.apply(total)
             writer.write(how.decoded(total, part.dtype).data.cast("B"))
-        _check(sent, readers)
+        adding.check(sent, readers)
         ref = writer.finish()
     return Term(what.name, {UPDATE: Payload(object=ref)}, max(1, samples), None, sites=what.sites)
 
 
-def _block_bytes(updates: int) -> int:
-    return max(_LEAST_BYTES, min(BLOCK_BYTES, _ROOM_BYTES // updates & -64))
-
-
-def _whole(state: HubState, order: Fold) -> HubState:
-    """The state, once the terms are seen to be the updates that it is about."""
+def _check_whole(state: HubState, order: Fold, sums: Mapping[int, Collection[str]]) -> None:
+    """AttemptFailedError unless the terms are the updates that its sums are of."""
     survivors = state.survivors.survivors if state.survivors else {}
-    counted = {name: survivors[name] for sites in hub.summed(state).values() for name in sites}
+    counted = {name: survivors[name] for sites in sums.values() for name in sites}
     if {term.client: term.payloads[UPDATE].object.sha256 for term in order.terms} != counted:
         raise AttemptFailedError("the updates are not those of the survivor set that sites have signed")
-    return state
 
 
 def _mean(state: HubState, order: Fold) -> _Mean:
@@ -149,35 +189,3 @@ def _mean(state: HubState, order: Fold) -> _Mean:
     whole = state.participants.whole_samples if state.participants else None
     weight = vector.total_weight([term.samples for term in order.terms], whole)
     return _Mean(Scale(terms.limit, len(terms.roster)), weight)
-
-
-def _totals(readers: Sequence[Checked], parts: Sequence[Span]) -> Iterator[Array]:
-    """The sums of the masked files' parts, in the ring; each valid until the next is asked for."""
-    sizes = [part.size // ITEM_BYTES[part.dtype] for part in parts if part.exchanged]
-    room = [memoryview(bytearray(vector.VALUE_BYTES * max(sizes, default=0))) for _ in readers]
-
-    def requests() -> Iterator[Request]:
-        offset = 0
-        for size in sizes:
-            extent = (offset, vector.VALUE_BYTES * size)
-            for reader, buffer in zip(readers, room, strict=True):
-                yield Request(reader, (extent,), buffer)
-            offset += vector.VALUE_BYTES * size
-
-    total = np.empty(max(sizes, default=0), "<u4")
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="masked") as threads:
-        blocks = ahead(requests(), threads, len(readers))
-        for size in sizes:
-            found = total[:size]
-            found[:] = 0
-            for _ in readers:
-                masking.add(found, np.frombuffer(next(blocks), "<u4"))
-            yield found
-
-
-def _check(sent: Sequence[Sent], readers: Sequence[Checked]) -> None:
-    damaged = {
-        each.ref.key: trouble for each, reader in zip(sent, readers, strict=True) if (trouble := reader.trouble())
-    }
-    if damaged:
-        raise DamagedError(damaged)

@@ -88,7 +88,7 @@ def _opened(attempt: Attempt) -> Iterator[_Missing]:
         return
     for kind, fact, tell, sites in (
         ("survivors", "survivors", recorded.survivors, list(attempt.closed)),
-        ("opened", "openers", recorded.opened, sorted(exchange.hub.openings)),
+        ("opened", "openers", recorded.opened, sorted(exchange.openers)),
     ):
         if sites:
             of = {"round": plan.round, "attempt": plan.attempt, fact: recorded.first_of(sites)}

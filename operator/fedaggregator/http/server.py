@@ -33,6 +33,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
     def __init__(self, config: uvicorn.Config, certificate: Certificate, limits: Limits) -> None:
         super().__init__(config)
         self._certificate, self._limits, self._connections = certificate, limits, Connections(limits)
+        self.servers: list[asyncio.Server] = []  # what ends before it listens is ended, too
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -117,8 +117,14 @@ class SiteRequests:
             state = self._engine.state
             over = loop.time() >= until or gone.done() or self._engine.stopping
             if over or not secure.waits(state, *place):
-                return secure.answer(state, *place)
+                return await self._with_sum(secure.answer(state, *place), state, place)
             await self._engine.polls.hold(client, lambda after: secure.waits(after, *place), gone, until - loop.time())
+
+    async def _with_sum(self, answer: SecureAnswer, state: State, place: tuple[str, int, int]) -> SecureAnswer:
+        """With the encrypted sum, where a site is to open it."""
+        if (total := secure.offered(state, *place)) is None:
+            return answer
+        return answer.model_copy(update={"encrypted": await self._offer(total, place[0], inline=False)})
 
     async def _ordered(self, client: str, order: TrainOrder) -> None:
         """Notes whom an order was given, and when. Who asks for the same once more has lost what it trained."""
@@ -259,7 +265,7 @@ class SiteRequests:
         if commit is None:
             return None
         model = await self._offer(commit.model, client, inline)
-        training, initial = planning.training_now(state, client), await self._initial(commit.initial, client)
+        training, initial = state.training_of(client), await self._initial(commit.initial, client)
         return EvaluateOrder(round=commit.round, model=model, training=training, initial=initial)
 
     async def _initial(self, model: ObjectRef | None, client: str) -> Download | None:

@@ -27,7 +27,7 @@ class DPSGD(Part):
     target_epsilon: Decimal | None = Field(
         None,
         description="The epsilon (of one record, at `delta`) that all updates of a site together may spend. A site trains no "
-        "round that would pass it, and says so with PrivacyBudgetSpent. A decimal string.",
+        "round that would pass it, and says so with PrivacyBudgetSpent: it is selected no more. A decimal string.",
     )
     delta: Decimal = Field(
         description="The delta of every epsilon: over 0 and at most 0.1, well below 1 / records of a site. A decimal string.",

@@ -26,6 +26,7 @@ from fedapi.crd.fields import (
     rule,
     rules,
 )
+from fedapi.crd.homomorphicencryption import ENCRYPTED
 from fedapi.crd.job_status import FederatedJobStatus
 from fedapi.crd.podfields import AggregatorPodPatch, Resources
 from fedapi.crd.privacy import CORRELATED, PRIVATE, Privacy
@@ -33,7 +34,8 @@ from fedapi.crd.release import SAME as SAME_RELEASE
 from fedapi.crd.release import Release
 from fedapi.crd.robust import ENOUGH_DRAWN
 from fedapi.crd.rounds import Round, Stop
-from fedapi.crd.secureaggregation import SECURE
+from fedapi.crd.secureaggregation import MASKED
+from fedapi.crd.securesums import NOISE_OF_SITES
 from fedapi.crd.sitestrategies import TRAINING_RULES
 from fedapi.crd.storage import Storage
 from fedapi.crd.storerules import APART_AND_RESIDENT
@@ -234,7 +236,9 @@ class FederatedJobSpec(Part):
             *SUB_MODELS,
             *PRIVATE,
             *CORRELATED,
-            *SECURE,
+            *MASKED,
+            *ENCRYPTED,
+            *NOISE_OF_SITES,
             *HIDING_RECORDS,
             *TRAINING_RULES,
             *APART_AND_RESIDENT,

@@ -41,7 +41,8 @@ class RoundStatus(StatusPart):
     attempt: int = Field(1, description="Attempt of this round, from 1.", ge=0)
     last_failure: Short = Field(
         "",
-        description="Why the attempt before came to nothing: QuorumNotReached, SecureAggregationFailed, UpdateDamaged and others; empty "
+        description="Why the attempt before came to nothing: QuorumNotReached, PrivacyBudgetSpent (of sites), SecureAggregationFailed, UpdateDamaged "
+        "and others; empty "
         "where none did.",
     )
     start_time: str | None = Field(None, description="When it was planned.", json_schema_extra={"format": "date-time"})
@@ -53,9 +54,9 @@ class RoundStatus(StatusPart):
     )
     exchange: Literal["Advertise", "Share", "Mask", "Consent", "Open"] | None = Field(
         None,
-        description="With privacy.secureAggregation, what the round waits for. Advertise: that sites train and name their keys. Share: "
-        "that they share secrets. Mask: masked updates. Consent: that the sites agree on whose updates are summed. Open: what opens "
-        "the sum.",
+        description="With privacy.secureAggregation or homomorphicEncryption, what the round waits for. Advertise: that sites train and name "
+        "their keys. Share: that they share secrets, or one makes the key of all. Mask: masked, or encrypted, updates. Consent: that the "
+        "sites agree on whose updates are summed. Open: what opens the sum.",
     )
     selected: Annotated[list[Name], Field(max_length=MAX_SELECTED, json_schema_extra={LIST_TYPE: "atomic"})] = Field(
         default_factory=list,
@@ -121,13 +122,23 @@ class ClientStatus(StatusPart):
 
     name: Name = Field(description="Name of the FLClient.")
     state: Literal[
-        "Waiting", "Training", "Accepted", "Failed", "Late", "Idle", "Incompatible", "HeldOut", "Suspended"
+        "Waiting",
+        "Training",
+        "Accepted",
+        "Failed",
+        "Late",
+        "Idle",
+        "Incompatible",
+        "HeldOut",
+        "Suspended",
+        "BudgetSpent",
     ] = Field(
         description="Waiting: not heard from yet (with training.lifetime Round: not since this round was planned). "
         "Training, Accepted, Failed, Late: in this round. Idle: not selected. "
         "Incompatible: its trainer does not fit the hub or the job, the message says why. "
         "HeldOut: it never trains, and evaluates committed models (spec.evaluation). "
-        "Suspended: an update of it was anomalous (spec.anomalies); it is selected again once `anomalies.readmit` names it."
+        "Suspended: an update of it was anomalous (spec.anomalies); it is selected again once `anomalies.readmit` names it. "
+        "BudgetSpent: its updates have spent `privacy.dpSGD.targetEpsilon`; it is selected no more."
     )
     last_round: int = Field(0, description="Last round with an accepted update.", ge=0)
     samples: int = Field(0, description="Training samples of its last accepted update.", ge=0)

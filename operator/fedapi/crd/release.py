@@ -16,6 +16,7 @@ SAME = rule(
 )
 _Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 _Digest = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
+_Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
 class Approver(Part):
@@ -37,6 +38,11 @@ class Approval(Part):
     signature: Annotated[str, Field(max_length=88, pattern=r"^[A-Za-z0-9+/]{86}==$")] = Field(
         description="Ed25519, 64 bytes in base64."
     )
+    number: _Number | None = Field(
+        None,
+        description="Greater than that of each decision of the approver before, as `fedloom model approve` chooses it: an older one does not "
+        "count once the ledger tells a newer one. Absent: 0.",
+    )
 
 
 class RecordedDecision(StatusPart):
@@ -45,13 +51,14 @@ class RecordedDecision(StatusPart):
     approver: _Name = Field(description="Name of the approver.")
     decision: Literal["Approve", "Reject"] = Field(description="As in spec.release.approvals.")
     signature: Annotated[str, Field(max_length=88)] = Field(description="That of the approval, by which it is known.")
+    number: _Number | None = Field(None, description="As in spec.release.approvals.")
 
 
 class ReleaseStatus(StatusPart):
     """What of `spec.release.approvals` the job's ledger tells. Written by the aggregator."""
 
     recorded: Annotated[list[RecordedDecision], Field(max_length=16, json_schema_extra=listed_by("approver"))] = Field(
-        description="Decisions that count, and which the ledger tells: the model is released by no others."
+        description="The last decision of each approver that the ledger tells: the model is released by no others."
     )
 
 

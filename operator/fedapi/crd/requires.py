@@ -16,8 +16,9 @@ class PrivacyDemand(Part):
 
     secure_aggregation: bool = Field(
         False,
-        description="The site takes part only where its updates are summed with those of others, and the aggregator sees no single one: "
-        "its trainer refuses any other order. Noise that is demanded beside it is then that of the sum (differentialPrivacy.mode "
+        description="The site takes part only where its updates are summed with those of others, and the aggregator sees no single one, even "
+        "if it works with another site: its trainer refuses any other order, that of a job with homomorphicEncryption included, in which "
+        "every site has the key. Noise that is demanded beside it is then that of the sum (differentialPrivacy.mode "
         "Distributed), and without it that of the site's own update (mode Local).",
     )
     min_noise_multiplier: Decimal | None = Field(

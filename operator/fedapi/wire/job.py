@@ -164,7 +164,7 @@ class JobConfig(Message):
     secure: SecureSettings | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="As spec.privacy.secureAggregation. An aggregator that does not know the field would see single updates.",
+        description="As spec.privacy.secureAggregation, or homomorphicEncryption. An aggregator that does not know the field would see single updates.",
     )
     roster: tuple[RosterEntry, ...] = Field(
         (),

@@ -1,12 +1,13 @@
 """What an approver signs, and whether enough of them have: the release of a job's final model. Pure.
 
 Read by the operator (the condition Released) and by whatever hands the model out (`fedloom model pull`). An approval names the
-model, its card and the job's uid, so that it says nothing of another model, of another card, or of a job made anew under the name.
-It loads the `cryptography` package, so nothing beside it imports it.
+model, its card and the job's uid, so that it says nothing of another model, of another card, or of a job made anew under the name;
+and a number, so that an approver's older decision cannot be put in the place of a newer one that the ledger tells. It loads the `cryptography` package, so nothing beside it imports it.
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import rfc8785
@@ -32,6 +33,28 @@ class Approval(NamedTuple):
     model_sha256: str
     card_sha256: str
     signature: str
+    number: int = (
+        0  # each decision of an approver on a job has a greater one than that before; 0: made when there were none
+    )
+
+    @property
+    def age(self) -> "Age":
+        """To be compared with that of others by the approver."""
+        return Age(self.number, self.decision)
+
+
+class Age(NamedTuple):
+    """Which of an approver's decisions is newer: the greater. Of two with one number the rejection, in doubt, holds."""
+
+    number: int
+    decision: str  # "Approve" < "Reject"
+
+
+class Told(NamedTuple):
+    """The last decision of an approver that the job's ledger tells."""
+
+    age: Age
+    signature: str
 
 
 class Verdict(NamedTuple):
@@ -45,9 +68,11 @@ class Verdict(NamedTuple):
 
 
 def statement(job_uid: str, said: Approval) -> bytes:
-    """Canonical JSON (RFC 8785) of what is signed."""
+    """Canonical JSON (RFC 8785) of what is signed. The number 0 is left out, as it was when there were no numbers."""
+    numbered = {"number": said.number} if said.number else {}
     return rfc8785.dumps(
         {
+            **numbered,
             "purpose": PURPOSE,
             "jobUid": job_uid,
             "approver": said.approver,
@@ -64,16 +89,24 @@ def signed(key: SigningKey, job_uid: str, said: Approval) -> Approval:
 
 
 def verdict(
-    approvers: Sequence[Approver], required: int, approvals: Iterable[Approval], job_uid: str, model_sha256: str
+    approvers: Sequence[Approver],
+    required: int,
+    approvals: Iterable[Approval],
+    job_uid: str,
+    model_sha256: str,
+    told: Mapping[str, Told] = MappingProxyType({}),
 ) -> Verdict:
-    """Of the model of that digest. One rejection keeps it back; approvals count by approver, and together for one card."""
+    """Of the model of that digest. One rejection keeps it back; approvals count by approver, and together for one card.
+
+    `told`: by approver, what the ledger tells; a decision that is older does not count.
+    """
     keys = {each.name: each.public_key for each in approvers}
     notes: list[str] = []
     counted: list[Approval] = []
     of_card: dict[str, set[str]] = {}
     rejected: set[str] = set()
     for each in approvals:
-        if doubt := _doubt(keys.get(each.approver), each, job_uid, model_sha256):
+        if doubt := _doubt(keys.get(each.approver), each, job_uid, model_sha256) or _older(each, told):
             notes.append(f"the decision of {each.approver!r} does not count: {doubt}")
             continue
         counted.append(each)
@@ -107,3 +140,18 @@ def _doubt(public_key: str | None, said: Approval, job_uid: str, model_sha256: s
     if said.decision not in {"Approve", "Reject"}:
         return f"{said.decision!r} is no decision"
     return "" if said.model_sha256 == model_sha256 else f"it is about model {said.model_sha256}"
+
+
+def _older(said: Approval, told: Mapping[str, Told]) -> str:
+    """How it is older than what the ledger tells of the approver; empty when it is not."""
+    last = told.get(said.approver)
+    if last is None or last.signature == said.signature or said.age > last.age:
+        return ""
+    return (
+        f"it is {_called(said.age)}, and the ledger tells {_called(last.age)}, which is newer: `fedloom model approve` and "
+        "`fedloom model reject` take the next number"
+    )
+
+
+def _called(age: Age) -> str:
+    return f"number {age.number} ({age.decision})"

@@ -155,10 +155,10 @@ class SecureSaid(Message):
     samples: Natural | None = Field(None, description="With the advertisement: of the update that is to be masked.")
     advertisement: Advertisement | None = None
     shares: Shares | None = None
-    key: SealedKey | None = None
+    key: SealedKey | None = Field(None, exclude_if=lambda value: value is None)
     consent: Consent | None = None
     opening: Opening | None = None
-    numbers: OpenedSum | None = None
+    numbers: OpenedSum | None = Field(None, exclude_if=lambda value: value is None)
     signature: SaidSignature = None
     key_id: SaidKeyId = None
 

@@ -1,4 +1,4 @@
-"""A site's side of an encrypted sum: values in, values out. Called by tests alone as yet; nothing selects it (docs/adr/0072).
+"""A site's side of an encrypted sum: values in, values out. Called by the trainer's agent.
 
 The steps are those of fedcore.secagg.site: start -> advertise -> share (the maker alone) -> delivered -> encrypted -> handed_in ->
 consent -> read. The caller makes a new state durable BEFORE it sends what came with it: at the maker the scheme's key too, which the library

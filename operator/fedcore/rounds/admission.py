@@ -79,6 +79,8 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
 
 def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
     """Whether nothing that a site may upload for an attempt can count: a grant lives no longer than this is None."""
+    if secure.offered(state, client, round_, attempt) is not None:
+        return stranger(state, client)
     refusal = misplaced(state, client, round_, attempt) or stranger(state, client)
     if refusal is None and client in state.accepted:
         return Refusal(code="Duplicate", message=_TAKEN.format(client, round_))
@@ -88,6 +90,8 @@ def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | 
 def upload(state: State, client: str, request: UploadRequest) -> Refusal | ObjectRef:
     """Where an announced update goes, or why it does not."""
     refusal = unwanted(state, client, request.round, request.attempt)
+    if (numbers := secure.numbers(state, client, request.round, request.attempt, request.sha256)) is not None:
+        return refusal or _exactly(numbers, request)
     if refusal is not None or (base := asked_of(state)) is None:
         return refusal or Refusal(code="StaleRound", message="no round takes updates now")
     kem, limit = _kem(state), _largest(state, base)
@@ -98,6 +102,14 @@ def upload(state: State, client: str, request: UploadRequest) -> Refusal | Objec
         return Refusal(code="TooLarge", message=message)
     key = state.layout.update(client, request.round, request.sha256, encrypted=kem is not None)
     return ObjectRef(key=key, sha256=request.sha256, size=request.size)
+
+
+def _exactly(wanted: ObjectRef, request: UploadRequest) -> Refusal | ObjectRef:
+    """What is wanted, or that something else was announced."""
+    if request.size == wanted.size:
+        return wanted
+    message = f"size {request.size} is not the {wanted.size} bytes of the numbers of the sum: send these"
+    return Refusal(code="WrongSize", message=message)
 
 
 def width(state: State, client: str) -> float | None:
@@ -123,14 +135,16 @@ def wanted(state: State) -> frozenset[str]:
 
 def _largest(state: State, base: ObjectRef) -> int:
     """Bytes that a payload may have: controls of 16-bit parameters have 32, as masked values do."""
-    if state.current is not None and (masked := state.current.plan.secure) is not None:
-        return secure.MASKED_BYTES * masked.items
+    current = state.current
+    if current is not None and current.plan.secure is not None and current.secure is not None:
+        return current.secure.update_bytes(current.plan.secure.items)
     return base.size * (2 if CONTROL in wanted(state) else 1) + EXTRA_BYTES
 
 
 def crowded(state: State, client: str, others: int) -> Refusal | None:
     """Whether a site that has stored so many other payloads in a round may store one more. Honest ones store one of each."""
-    each = len(wanted(state))
+    summed = state.current.plan.secure if state.current else None
+    each = len(wanted(state)) + (1 if summed is not None and summed.scheme is not None else 0)  # the numbers of a sum
     limit = each * (UPLOADS + state.attempt - 1)
     if others < limit:
         return None

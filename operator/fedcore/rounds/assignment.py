@@ -48,9 +48,9 @@ def concerned(before: State, after: State) -> frozenset[str] | None:
     return frozenset(failed | taken | (before.excused ^ after.excused))
 
 
-def _stages(attempt: Attempt) -> tuple[int, int, int, bool, str]:
+def _stages(attempt: Attempt) -> tuple[int, int, int, bool, tuple[str, bool] | None]:
     """What differs between two attempts, and before and after what ends or reopens one, or a step of its exchange."""
-    step = attempt.secure.step if attempt.secure else ""
+    step = (attempt.secure.step, attempt.secure.is_adding) if attempt.secure else None
     return attempt.plan.round, attempt.plan.attempt, attempt.reopened, attempt.closed is None, step
 
 

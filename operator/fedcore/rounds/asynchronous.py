@@ -21,6 +21,7 @@ from fedcore.rounds import (
     planning,
     reopening,
     signatures,
+    spentsites,
     window,
 )
 from fedcore.rounds.attempt import Attempt
@@ -89,7 +90,13 @@ def _site_failed(state: State, event: SiteFailed) -> State:
         return state
     text = machine.told(f"{event.reason}: {event.message}" if event.message else event.reason)
     attempt = closing.without(state, attempt, {event.client: text}, event.now)
-    return machine.troubled(replace(state, current=attempt), event.client, text)
+    state = replace(state, current=attempt)
+    if (event.round, event.attempt) == (
+        attempt.plan.round,
+        attempt.plan.attempt,
+    ):  # of an older order others may have been asked
+        state = spentsites.noted(state, attempt.plan, event.client, event.reason)
+    return machine.troubled(state, event.client, text)
 
 
 def _planned(state: State, now: float) -> Step:
@@ -146,7 +153,7 @@ def _failed(
         job_uid=plan.job_uid,
         round=plan.round,
         attempt=plan.attempt,
-        reason=reason,
+        reason=closing.reason_of(state, attempt, reason),
         message=message[:900],
         at=now,
         missed=tuple(sorted(attempt.failed)),

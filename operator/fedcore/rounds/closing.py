@@ -9,7 +9,7 @@ from fedapi.wire.seeds import derived
 from fedapi.wire.store import CloseRecord, FailureRecord
 from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import UNJUDGED, Judged
-from fedcore.rounds import anomalies, distributed, effort, window
+from fedcore.rounds import anomalies, budget, distributed, effort, spentsites, window
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Fold, Origin, Term, WriteClose, WriteFailure
 from fedcore.rounds.state import End, Phase, State
@@ -158,7 +158,7 @@ def failed(
         job_uid=plan.job_uid,
         round=plan.round,
         attempt=plan.attempt,
-        reason=reason,
+        reason=reason_of(state, attempt, reason),
         message=message[:900],
         at=now,
         missed=tuple(client for client in plan.selected if client not in attempt.here or client in judged.excluded),
@@ -176,9 +176,9 @@ def failed(
 def fold_failed(
     state: State, reason: str, message: str, now: float, judged: Judged = UNJUDGED
 ) -> tuple[State, tuple[Effect, ...]]:
-    """The state after a fold whose result cannot be committed; the model before it stays."""
+    """The state after a fold whose result cannot be committed, or a sum that there is none; the model before it stays."""
     attempt = state.current
-    if state.phase is not Phase.FOLDING or attempt is None:
+    if state.phase not in (Phase.OPENING, Phase.FOLDING) or attempt is None:
         return state, ()
     if judged.excluded:
         state = anomalies.told(state, judged, attempt.plan.round)
@@ -188,9 +188,15 @@ def fold_failed(
     return failed(state, attempt, reason, message, now, judged)
 
 
+def reason_of(state: State, attempt: Attempt, reason: str) -> str:
+    """Why an attempt comes to nothing: not for the quorum alone, where sites have spent their privacy budget."""
+    return budget.SPENT if reason == QUORUM_NOT_REACHED and spentsites.in_attempt(state, attempt) else reason
+
+
 def out_of_attempts(state: State, failure: FailureRecord, now: float) -> State:
-    """The state with an end, when more attempts failed than round.maxFailures allows."""
-    if state.attempt - 1 <= state.config.max_failures:
+    """The state with an end, when more attempts failed than round.maxFailures allows; those that had to find spent sites do not count."""
+    failures = state.attempt - 1 - sum(each.reason == budget.SPENT for each in state.void)
+    if failures <= state.config.max_failures or failure.reason == budget.SPENT:
         return state
     text = f"{failure.message}; that was attempt {state.attempt - 1}, round.maxFailures is {state.config.max_failures}"
     return replace(state, end=End("Failed", failure.reason, text[:1024], now))

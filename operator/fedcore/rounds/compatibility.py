@@ -16,6 +16,7 @@ from fedapi.wire.protocol import (
     DETERMINISM_WARN,
     DOWNLOAD,
     DP_SGD,
+    ENCRYPTED_SUMS,
     ENCRYPTION,
     EXCHANGE,
     FRAGMENTS,
@@ -106,7 +107,11 @@ def _needs(work: Work, partial: bool, own: TrainingSettings) -> Iterator[tuple[s
 def _privacy_needs(work: Work) -> Iterator[tuple[str, str, str]]:
     """The same of what sites do to their updates before these leave."""
     if work.secure is not None:
-        yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+        if work.secure.scheme is None:
+            yield SECAGG, "privacy.secureAggregation", "make the job anew without it"
+        else:
+            what = "privacy.homomorphicEncryption, for which it needs TenSEAL (fedloom[he])"
+            yield ENCRYPTED_SUMS, what, "make the job anew with secureAggregation in its place"
         if work.secure.groups is not None:
             yield SECAGG_GROUPS, "privacy.secureAggregation.groups", "remove these"
     if work.site_noise is not None if isinstance(work, PlanRecord) else _is_local(work):

@@ -146,6 +146,13 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class AddUp:
+    """Add up the encrypted updates of a fold, without a key, and answer with `AddedUp`, `FoldFailed` or `UpdatesDamaged`."""
+
+    of: Fold
+
+
+@dataclass(frozen=True)
 class Encode:
     """Encode a committed model for the way down, and answer with `Encoded`."""
 
@@ -238,7 +245,7 @@ class Discard:
 
 
 Finding = FindRound | FindModel
-Long = Fold | Encode | Measure | Finding  # what takes long, and is answered by an event
+Long = Fold | AddUp | Encode | Measure | Finding  # what takes long, and is answered by an event
 Effect = (
     WritePlan
     | WriteClose

@@ -125,8 +125,18 @@ class Folded:
 
 
 @dataclass(frozen=True)
+class AddedUp:
+    """The sum of the encrypted updates is in the store, for sites to open."""
+
+    now: float
+    round: int
+    attempt: int
+    total: ObjectRef
+
+
+@dataclass(frozen=True)
 class FoldFailed:
-    """The accepted updates are whole, and give no model that can be committed."""
+    """The accepted updates are whole, and give no model that can be committed, or no sum."""
 
     now: float
     round: int
@@ -235,6 +245,7 @@ Event = (
     | Refused
     | Restarted
     | Folded
+    | AddedUp
     | FoldFailed
     | UpdatesDamaged
     | Said

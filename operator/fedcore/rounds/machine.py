@@ -25,12 +25,14 @@ from fedcore.rounds import (
     rollback,
     secure,
     signatures,
+    spentsites,
     undoing,
 )
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, Finish, WriteEvaluation
 from fedcore.rounds.events import (
     Accepted,
+    AddedUp,
     BroadcastLost,
     Configured,
     Encoded,
@@ -99,6 +101,7 @@ def taken(state: State, event: Event) -> Step:
             state = _in_trouble(state, event)
         case (
             Folded()
+            | AddedUp()
             | FoldFailed()
             | UpdatesDamaged()
             | Measured()
@@ -250,7 +253,8 @@ def _site_failed(state: State, event: SiteFailed) -> State:
     if not current or not attempt.waits_for(event.client):
         return state
     attempt = closing.without(state, attempt, {event.client: text}, event.now)
-    return troubled(replace(state, current=attempt), event.client, text)
+    state = spentsites.noted(replace(state, current=attempt), plan, event.client, event.reason)
+    return troubled(state, event.client, text)
 
 
 def _in_trouble(state: State, event: SiteFailed | Restarted | Refused) -> State:
@@ -289,7 +293,7 @@ def told(text: str) -> str:
     return visible(text)[:_LONGEST]
 
 
-def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found) -> Step:
+def _answered(state: State, event: Folded | AddedUp | FoldFailed | UpdatesDamaged | _Found) -> Step:
     """What became of an effect that takes long."""
     if isinstance(event, _Found):
         return _found(state, event), ()
@@ -299,6 +303,8 @@ def _answered(state: State, event: Folded | FoldFailed | UpdatesDamaged | _Found
     match event:
         case Folded():
             return committing.committed(state, event)
+        case AddedUp():
+            return secure.added(state, attempt, event), ()
         case FoldFailed():
             return closing.fold_failed(state, event.reason, event.message, event.now, event.judged)
         case UpdatesDamaged():

@@ -13,7 +13,6 @@ from fedapi.names import SITE_LEASE_ACTIVE_S
 from fedapi.wire.compression import codec
 from fedapi.wire.job import JobConfig
 from fedapi.wire.plan import Acceptance, Overridden, PlanRecord, Selection
-from fedapi.wire.training import TrainingSettings
 from fedcore.rounds import (
     broadcasting,
     budget,
@@ -24,12 +23,13 @@ from fedcore.rounds import (
     secureplan,
     signatures,
     skipping,
+    spentsites,
     training,
     window,
 )
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.effects import Effect, WritePlan
-from fedcore.rounds.state import Phase, State
+from fedcore.rounds.state import End, Phase, State
 from fedcore.selection import choice
 from fedcore.selection.candidates import Candidate
 
@@ -40,8 +40,8 @@ def connected(state: State, now: float) -> tuple[str, ...]:
 
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
-    """Eligible sites that were heard lately or never, or whose update is here."""
-    able = secureplan.able(state, state.roster.eligible, now)
+    """Eligible sites that were heard lately or never, or whose update is here, and that have not spent their privacy budget."""
+    able = [n for n in secureplan.able(state, state.roster.eligible, now) if not spentsites.is_spent(state, n)]
     if by_round(state):
         return tuple(able)
     return tuple(n for n in able if n in state.carried or state.site(n).heard_at is None or _active(state, n, now))
@@ -97,7 +97,7 @@ def misfit(state: State, client: str) -> str:
         why = compatibility.misfit(speech, attempt.plan, training=attempt.plan.training_of(client))
     else:
         partial = state.tip is not None and state.tip.initial is not None
-        why = compatibility.misfit(speech, state.config, partial=partial, training=training_now(state, client))
+        why = compatibility.misfit(speech, state.config, partial=partial, training=state.training_of(client))
     return why or secureplan.misfit(state, client) or signatures.keyless(state, client)
 
 
@@ -114,6 +114,8 @@ def planned(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
         return _calm(state), ()
     if evaluateonly.applies(state):
         return _calm(state) if _waits(state, now) else evaluateonly.begun(state, now), ()
+    if (end := spentsites.over(state, now)) is not None:
+        return _ended(_calm(state), end, now), ()
     state, effects = broadcasting.due(state)  # while that is done, sites come
     state, more = secureplan.due(state)
     return (state, (*effects, *more)) if effects or more else _begun(state, now)
@@ -130,20 +132,25 @@ def _begun(state: State, now: float) -> tuple[State, tuple[Effect, ...]]:
     names = reachable(state, now)
     due, least = _due(state, names), choice.least(state.config)
     if len(due) < least or choice.rootless(state.config, due):
-        awaited = len(_due(state, state.roster.eligible)) >= least
+        awaited = len(_due(state, _unspent(state))) >= least
         return skipping.skipped(state, skipping.NOBODY_DUE, now, awaited=awaited)
     chosen = choice.selected(state.config, due, state.round, state.attempt)
     if len(chosen) < choice.fewest(state.config):  # a draw of Poisson, which nothing may enlarge
         return skipping.skipped(state, skipping.SMALL_DRAW if chosen else skipping.EMPTY_DRAW, now)
     plan = _plan(state, chosen, len(due), now)
     if secureplan.is_noisy(state.config) and plan.privacy is None:
-        return _spent(_calm(state), now), ()
+        # How much noise a sum takes is known with its sites: by now, after the last commit, it may be a round too many.
+        return _ended(_calm(state), budget.over(state, now), now), ()
     return replace(state, phase=Phase.COLLECTING, current=attempt_of(state, plan, now)), (WritePlan(plan),)
 
 
-def _spent(state: State, now: float) -> State:
-    """How much noise a sum takes is known with its sites: by then, after the last commit, it may be a round too many."""
-    end = budget.over(state, now)
+def _unspent(state: State) -> list[str]:
+    return [name for name in state.roster.eligible if not spentsites.is_spent(state, name)]
+
+
+def _ended(state: State, end: End | None, now: float) -> State:
+    """The state of a job that no round is left for."""
+    state = replace(state, carried={})
     if end is None or end.result == "Failed":  # there is no model of the job's to evaluate
         return replace(state, end=end)
     return ending.evaluating(state, end, now)
@@ -270,14 +277,6 @@ def _overrides(state: State, chosen: Iterable[str]) -> tuple[Overridden, ...]:
         if number is not None and number < len(state.config.overrides):
             whose.setdefault(number, []).append(client)
     return tuple(Overridden(clients=tuple(whose[n]), **state.config.overrides[n].model_dump()) for n in sorted(whose))
-
-
-def training_now(state: State, client: str) -> TrainingSettings:
-    """What a site outside of a round is told: the configuration's, with what it does otherwise."""
-    entry, others = state.roster.by_name.get(client), state.config.overrides
-    if entry is None or entry.override is None or entry.override >= len(others):
-        return state.config.training
-    return others[entry.override].of(state.config.training)
 
 
 def _active(state: State, client: str, now: float) -> bool:

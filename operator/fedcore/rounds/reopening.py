@@ -22,7 +22,7 @@ def reopened(state: State, found: Mapping[str, str], now: float) -> tuple[State,
     updates were masked: no sum is opened without one that was to be in it, and its keys mask nothing else.
     """
     attempt = state.current
-    if state.phase is not Phase.FOLDING or attempt is None:
+    if state.phase not in (Phase.OPENING, Phase.FOLDING) or attempt is None:
         return state, ()
     spoilt = damaged(attempt, found)
     state = told(state, spoilt, found)

@@ -1,4 +1,4 @@
-"""An attempt whose updates are summed under masks: what sites say, and when a step is over. Pure; called by machine.
+"""An attempt of whose updates the sum alone is seen: what sites say, and when a step is over. Pure; called by machine.
 
 Sites train first. Who advertises in time, by quorum, grace and deadline as in every round, is a participant; from then on each
 step waits for `exchangeTimeout` at most, goes on with those that are there, and fails the attempt where these are too few. A step is
@@ -7,41 +7,29 @@ closed durably before anybody hears of it; what is said in an open one is asked 
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import cache
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fedapi.wire.message import ObjectRef, Sha256
 from fedapi.wire.secureround import SecureAnswer, SecureSaid, Step, StepRecord, SummedGroup
 from fedapi.wire.site import Refusal
 from fedapi.wire.store import CloseRecord
-from fedapi.wire.update import UPDATE, UpdateManifest
+from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies.record import Judged
-from fedcore.rounds import claims, closing
+from fedcore.rounds import claims, closing, encryption
 from fedcore.rounds.attempt import Attempt
-from fedcore.rounds.effects import Effect, WriteClose, WriteStep
-from fedcore.rounds.events import Said
-from fedcore.rounds.exchange import Exchange
+from fedcore.rounds.effects import AddUp, Effect, WriteClose, WriteStep
+from fedcore.rounds.encryption import EncryptedExchange
+from fedcore.rounds.events import AddedUp, Said
+from fedcore.rounds.exchange import Exchange, core, without
 from fedcore.rounds.state import Phase, State
 from fedcore.secagg.errors import AttemptFailedError, RefusedError
 from fedcore.secagg.grouping import Group
 
-if TYPE_CHECKING:
-    from fedcore.secagg.hub import HubState
-
 _OPEN = (Phase.COLLECTING, Phase.OPENING)
 _OVER = SecureAnswer(step="Over")
 CLOSE_REASONS = frozenset({"Masked", "ExchangeTimeout"})  # of the close that names the survivors
-MASKED_BYTES = 4  # of a value under masks
 GROUP_FELL = "too few sites of its group are left to hide in"
 Change = tuple[State, tuple[Effect, ...]]
-
-
-@cache
-def core() -> ModuleType:
-    """The hub's side of the exchange itself."""
-    from fedcore.secagg import hub  # noqa: PLC0415 - `cryptography` is loaded where updates are masked
-
-    return hub
 
 
 def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | None:
@@ -54,7 +42,7 @@ def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | No
     if what.samples is not None and (excess := claims.excessive(attempt.max_samples, what.samples)):
         return excess
     try:
-        return _with(attempt.secure, what)
+        return attempt.secure.heard(what)
     except RefusedError as error:
         return Refusal(code="Malformed", message=f"secure aggregation, step {attempt.secure.step}: {error}"[:900])
 
@@ -76,20 +64,23 @@ def misplaced(attempt: Attempt, client: str) -> Refusal | None:
     exchange = attempt.secure
     if exchange is None or (exchange.step == "Mask" and client in exchange.asked and client not in attempt.failed):
         return None
-    text = f"round {attempt.plan.round} sums updates under masks, and site {client!r} is told {_told(attempt, client)}"
-    return Refusal(code="NotSelected", message=f"{text}: hand in the masked update when it is told Mask")
+    text = f"round {attempt.plan.round} sums updates {exchange.named}, and site {client!r} is told {_told(attempt, client)}"
+    return Refusal(code="NotSelected", message=f"{text}: hand in the update when it is told Mask")
 
 
 def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
-    """What is wrong with an accepted update's manifest, as far as masks go."""
+    """What is wrong with an accepted update's manifest, as far as its sum goes."""
     exchange, secure = attempt.secure, attempt.plan.secure
+    size = exchange.update_bytes(secure.items) if exchange and secure else 0
     if exchange is None or secure is None:
-        spoilt = [name for name, payload in manifest.payloads.items() if payload.masked]
+        spoilt = [name for name, payload in manifest.payloads.items() if payload.masked or payload.tag]
         text = f"payloads.{spoilt[0]} is masked, and the round asks for none" if spoilt else ""
     elif not all(payload.masked for payload in manifest.payloads.values()):
         text = "payloads.update is not masked, and the round asks for it"
-    elif any(payload.object.size != MASKED_BYTES * secure.items for payload in manifest.payloads.values()):
-        text = f"payloads.update.object.size is not {MASKED_BYTES * secure.items}, of {secure.items} masked values"
+    elif any(payload.object.size != size for payload in manifest.payloads.values()):
+        text = f"payloads.update.object.size is not {size}, of {secure.items} values {exchange.named}"
+    elif wrong := next(filter(None, map(exchange.unfit, manifest.payloads.values())), ""):
+        text = f"payloads.update.{wrong}"
     elif secure.overflow == "Fail" and any(payload.clipped for payload in manifest.payloads.values()):
         text = "payloads.update.clipped is over 0, and overflow is Fail"
     elif manifest.samples != (announced := exchange.samples.get(manifest.client)):
@@ -111,18 +102,14 @@ def taken(state: State, event: Said) -> State:
 
 
 def masked(attempt: Attempt, manifest: UpdateManifest) -> Attempt:
-    """The attempt in which a masked update is there."""
-    exchange = attempt.secure
-    if exchange is None:
-        return attempt
-    hub = core().masked(exchange.hub, manifest.client, manifest.payloads[UPDATE].object.sha256)
-    return replace(attempt, secure=replace(exchange, hub=hub))
+    """The attempt in which an update is there."""
+    return replace(attempt, secure=attempt.secure.handed_in(manifest)) if attempt.secure else attempt
 
 
 def advanced(state: State, now: float) -> Change:
     """The state after the step under way, when that is over."""
     attempt = state.current
-    if attempt is None or attempt.secure is None:
+    if attempt is None or attempt.secure is None or attempt.secure.is_adding:
         return state, ()
     if attempt.secure.step == "Advertise":
         match closing.verdict(attempt, now):
@@ -131,7 +118,7 @@ def advanced(state: State, now: float) -> Change:
             case "Fail":
                 text = closing.shortfall(attempt, now)
                 return closing.failed(state, attempt, closing.QUORUM_NOT_REACHED, text, now)
-    elif _awaited(attempt) and now < ends_at(attempt):
+    elif _awaited(attempt) and ((until := ends_at(attempt)) is None or now < until):
         return state, ()
     try:
         return _CLOSE[attempt.secure.step](state, attempt, attempt.secure, now)
@@ -153,8 +140,36 @@ def failed(state: State, attempt: Attempt, why: str, now: float) -> Change:
     )
 
 
-def ends_at(attempt: Attempt) -> float:
-    """When time alone ends the step."""
+def added(state: State, attempt: Attempt, event: AddedUp) -> State:
+    """The state in which sites open the sum of their encrypted updates, which is there."""
+    exchange = attempt.secure
+    if exchange is None or not exchange.is_adding:
+        return state
+    return replace(state, current=entered(attempt, encryption.with_sum(exchange, event.total), event.now))
+
+
+def offered(state: State, client: str, round_: int, attempt: int) -> ObjectRef | None:
+    """The sum of encrypted updates, where a site is to open it."""
+    found = _open(state, client, round_, attempt)
+    exchange = found.secure if found is not None else None
+    if not isinstance(exchange, EncryptedExchange) or exchange.told(client) != "Open":
+        return None
+    return exchange.total
+
+
+def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
+    """Where a site puts what it reads in an encrypted sum; None: it is not asked."""
+    found = _open(state, client, round_, attempt)
+    if found is None or found.plan.secure is None or offered(state, client, round_, attempt) is None:
+        return None
+    key = state.layout.update(client, round_, sha256)
+    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * found.plan.secure.items)
+
+
+def ends_at(attempt: Attempt) -> float | None:
+    """When time alone ends the step; None while the hub adds up."""
+    if attempt.secure is not None and attempt.secure.is_adding:
+        return None
     until = attempt.secure.until if attempt.secure else None
     return closing.ends_at(attempt) if until is None else until
 
@@ -162,12 +177,14 @@ def ends_at(attempt: Attempt) -> float:
 def entered(attempt: Attempt, exchange: Exchange, now: float) -> Attempt:
     """The attempt at the beginning of a step."""
     secure = attempt.plan.secure
-    until = now + secure.exchange_timeout_s if secure and exchange.step != "Advertise" else None
+    timed = exchange.step != "Advertise" and not exchange.is_adding
+    until = now + secure.exchange_timeout_s if secure and timed else None
     return replace(attempt, secure=replace(exchange, until=until))
 
 
 def _close_advertising(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
-    hub = _without(exchange.hub, "advertisements", attempt)
+    hub = exchange.hub
+    hub = hub.model_copy(update={"advertisements": without(hub.advertisements, attempt.failed)})
     samples = {client: exchange.samples[client] for client in sorted(hub.advertisements)}
     whole = None if attempt.plan.privacy else max(1, *samples.values())
     hub, participants = core().participants(hub, whole)
@@ -176,9 +193,8 @@ def _close_advertising(state: State, attempt: Attempt, exchange: Exchange, now: 
 
 
 def _close_sharing(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
-    hub, deliveries = core().deliveries(_without(exchange.hub, "shares", attempt))
-    record = _record(attempt, "Share", shares=tuple(hub.shares[client] for client in sorted(hub.shares)))
-    return _next(state, attempt, replace(exchange, hub=hub, deliveries=deliveries), record, now)
+    exchange, said = exchange.closed_sharing(attempt.failed)
+    return _next(state, attempt, exchange, _record(attempt, "Share", **said), now)
 
 
 def _close_masking(state: State, attempt: Attempt, exchange: Exchange, now: float) -> Change:
@@ -203,27 +219,25 @@ def _close_consenting(state: State, attempt: Attempt, exchange: Exchange, now: f
     hub, asked = core().request(exchange.hub)
     record = _record(attempt, "Consent", consents=asked.consents)
     state, effects = _next(state, attempt, replace(exchange, hub=hub), record, now)
-    return replace(state, current=narrowed(state.current or attempt, asked.seeds_of)), effects
+    attempt = narrowed(state.current or attempt, asked.seeds_of)
+    return replace(state, current=attempt), (*effects, *adding(state, attempt))
+
+
+def adding(state: State, attempt: Attempt) -> tuple[Effect, ...]:
+    """What makes the sum of encrypted updates, where that is due."""
+    is_due = attempt.secure is not None and attempt.secure.is_adding
+    return (AddUp(closing.fold(state, attempt)),) if is_due else ()
 
 
 def _close_opening(state: State, attempt: Attempt, exchange: Exchange, _: float) -> Change:
-    hub = exchange.hub
-    if len(hub.openings) < hub.terms.threshold:
-        raise AttemptFailedError(f"{len(hub.openings)} openings are below the threshold of {hub.terms.threshold}")
-    attempt = narrowed(attempt, opened(exchange))
-    record = _record(attempt, "Open", openings=tuple(hub.openings[client] for client in sorted(hub.openings)))
-    state, effects = closing.after_closing(state, attempt)
+    record = _record(attempt, "Open", **exchange.closed_opening())
+    state, effects = closing.after_closing(state, narrowed(attempt, exchange.opened()))
     return state, (WriteStep(record), *effects)
 
 
 def narrowed(attempt: Attempt, counted: Collection[str]) -> Attempt:
     """The closed attempt, without updates whose group has fallen since."""
     return replace(attempt, closed=tuple(client for client in attempt.closed or () if client in counted))
-
-
-def opened(exchange: Exchange) -> frozenset[str]:
-    """Whose updates are in a sum that was opened. AttemptFailedError where that is none."""
-    return frozenset(name for sites in core().summed(exchange.hub).values() for name in sites)
 
 
 def groups(attempt: Attempt, judged: Judged) -> tuple[SummedGroup, ...]:
@@ -234,7 +248,7 @@ def groups(attempt: Attempt, judged: Judged) -> tuple[SummedGroup, ...]:
     counted = frozenset(attempt.closed or ())
     return tuple(
         SummedGroup(number=number, sites=sites, norm=judged.norm_of(Group(number, ()).name))
-        for number, sites in core().summed(exchange.hub).items()
+        for number, sites in exchange.sums().items()
         if counted.issuperset(sites)
     )
 
@@ -251,7 +265,8 @@ _CLOSE: Mapping[Step, Callable[[State, Attempt, Exchange, float], Change]] = {
 def _next(state: State, attempt: Attempt, exchange: Exchange, record: StepRecord | None, now: float) -> Change:
     """The step after one that is closed. Who did nothing in that one has no part in the attempt any more."""
     attempt = _without_late(state, attempt, now)
-    gone = frozenset(attempt.secure.asked if attempt.secure else ()).difference(exchange.asked, attempt.failed)
+    before = attempt.secure.asked if attempt.secure else ()
+    gone = [client for client in before if client not in attempt.failed and exchange.told(client) == "Over"]
     if exchange.step != "Open":  # who has not consented opens nothing, and counts all the same
         attempt = closing.without(state, attempt, dict.fromkeys(sorted(gone), GROUP_FELL), now)
     return replace(state, current=entered(attempt, exchange, now)), (WriteStep(record),) if record else ()
@@ -277,29 +292,6 @@ def _open(state: State, client: str, round_: int, attempt: int) -> Attempt | Non
 
 def _told(attempt: Attempt, client: str) -> str:
     return attempt.secure.told(client) if attempt.secure and client not in attempt.failed else "Over"
-
-
-def _with(exchange: Exchange, what: SecureSaid) -> Exchange:
-    hub = exchange.hub
-    if what.advertisement is not None and what.samples is not None:
-        before = exchange.samples.get(what.advertisement.site, what.samples)
-        if before != what.samples:
-            raise RefusedError(f"samples {what.samples} are not the {before} that were announced before")
-        samples = {**exchange.samples, what.advertisement.site: what.samples}
-        return replace(exchange, hub=core().advertised(hub, what.advertisement), samples=samples)
-    if what.shares is not None:
-        return replace(exchange, hub=core().shared(hub, what.shares))
-    if what.consent is not None:
-        return replace(exchange, hub=core().consented(hub, what.consent))
-    return replace(exchange, hub=core().opened(hub, what.opening))
-
-
-def _without(hub: "HubState", what: str, attempt: Attempt) -> "HubState":
-    """Without what sites said that have failed since."""
-    found = getattr(hub, what)
-    return hub.model_copy(
-        update={what: {client: each for client, each in found.items() if client not in attempt.failed}}
-    )
 
 
 def _record(attempt: Attempt, step: Step, **said: Any) -> StepRecord:

@@ -1,4 +1,4 @@
-"""How the updates of a round that is planned are summed under masks: by which keys, and with how many sites. Pure.
+"""How the updates of a round that is planned are summed, under masks or encrypted: by which keys, and with how many sites. Pure.
 
 Called by planning, which freezes it, and asked before that which sites can take part at all.
 """
@@ -16,12 +16,14 @@ from fedapi.wire.secureround import SecurePlan
 from fedapi.wire.signature import key_id
 from fedcore.rounds import signatures
 from fedcore.rounds.effects import Effect, Measure
+from fedcore.rounds.encryption import EncryptedExchange
 from fedcore.rounds.exchange import Exchange
+from fedcore.rounds.masks import MaskedExchange
 from fedcore.rounds.state import State
 from fedcore.selection import choice
 
 _KEYLESS = (
-    "it has no key of its own that is valid now, and secure aggregation goes by the sites' keys: "
+    "it has no key of its own that is valid now, and sums that hide single updates go by the sites' keys: "
     "put its public key into spec.identity.keys of its FLClient (docs/security.md, Keys of sites)"
 )
 
@@ -78,7 +80,7 @@ def misfit(state: State, client: str) -> str:
 
 
 def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | None:
-    """What a plan says of it; None: updates are not masked."""
+    """What a plan says of it; None: each update is seen by itself."""
     asked, measured = state.config.secure, state.measured
     if asked is None or measured is None:
         return None
@@ -96,6 +98,7 @@ def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | N
         overflow=asked.overflow,
         exchange_timeout_s=asked.exchange_timeout_s,
         groups=asked.groups,
+        scheme=asked.scheme,
     )
 
 
@@ -114,13 +117,18 @@ def terms(plan: PlanRecord, secure: SecurePlan) -> Terms:
         limit=secure.value_range,
         order_sha256=commonorder.of_plan(plan, secure).sha256(),
         groups=secure.groups,
+        scheme=secure.scheme,
     )
 
 
 def begun(plan: PlanRecord) -> Exchange | None:
-    """The exchange of a fresh attempt by that plan; None: its updates are not masked."""
+    """The exchange of a fresh attempt by that plan; None: each update is seen by itself."""
     if plan.secure is None:
         return None
-    from fedcore.secagg.hub import HubState  # noqa: PLC0415 - `cryptography` is loaded where updates are masked
+    from fedcore.homomorphic.hub import EncryptedState  # noqa: PLC0415 - `cryptography` is loaded where updates are summed so
+    from fedcore.secagg.hub import HubState  # noqa: PLC0415 - as above
 
-    return Exchange(HubState(terms=terms(plan, plan.secure)))
+    agreed = terms(plan, plan.secure)
+    if agreed.scheme is not None:
+        return EncryptedExchange(EncryptedState(terms=agreed))
+    return MaskedExchange(HubState(terms=agreed))

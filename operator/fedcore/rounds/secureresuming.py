@@ -1,4 +1,4 @@
-"""An attempt whose updates are summed under masks, after a restart: it goes on from the last step that was closed. Pure.
+"""An attempt of whose updates the sum alone is seen, after a restart: it goes on from the last step that was closed. Pure.
 
 Called by recovery. What is recorded of a step decides; what sites said in an open one they say again, the same to the byte. A
 record that is damaged takes the attempt back to its step, where sites agree to nothing else than before.
@@ -9,10 +9,9 @@ from dataclasses import replace
 
 from fedapi.wire.secureround import Step, StepRecord
 from fedapi.wire.store import CloseRecord
-from fedapi.wire.update import UPDATE
 from fedcore.rounds import closing, secure
 from fedcore.rounds.attempt import Attempt
-from fedcore.rounds.exchange import Exchange
+from fedcore.rounds.exchange import Exchange, core
 from fedcore.rounds.state import Phase, State
 
 
@@ -30,21 +29,19 @@ def resumed(
         return replace(state, phase=Phase.COLLECTING, current=attempt), ()
     sharers = frozenset(exchange.asked)
     attempt = replace(attempt, accepted={name: each for name, each in attempt.accepted.items() if name in sharers})
-    masked = {name: each.payloads[UPDATE].object.sha256 for name, each in attempt.accepted.items()}
     if close is None:
-        exchange = replace(exchange, hub=exchange.hub.model_copy(update={"masked_sha256": masked}))
+        exchange = exchange.resumed_masking(attempt.accepted.values())
         return replace(state, phase=Phase.COLLECTING, current=secure.entered(attempt, exchange, now)), ()
     attempt = replace(attempt, closed=close.accepted, lost_s=close.lost_s)
     state = replace(state, phase=Phase.OPENING, current=attempt)
     if lost := sorted(set(close.accepted) - attempt.accepted.keys()):
         text = f"updates are lost or damaged in the store, of {', '.join(lost)}: the sum cannot be opened without them"
         return secure.failed(state, attempt, text, now)
-    counted = {name: masked[name] for name in close.accepted}
-    exchange = _opened(replace(exchange, hub=exchange.hub.model_copy(update={"masked_sha256": counted})), said)
+    exchange = _opened(exchange.resumed_masking(attempt.accepted[name] for name in close.accepted), said)
     attempt = secure.narrowed(secure.entered(attempt, exchange, now), exchange.counted)
     if exchange.step == "Open" and "Open" in said:
-        return closing.after_closing(state, secure.narrowed(attempt, secure.opened(exchange)))
-    return replace(state, current=attempt), ()
+        return closing.after_closing(state, secure.narrowed(attempt, exchange.opened()))
+    return replace(state, current=attempt), secure.adding(state, attempt)
 
 
 def _shared(exchange: Exchange, said: Mapping[Step, StepRecord]) -> Exchange:
@@ -55,22 +52,15 @@ def _shared(exchange: Exchange, said: Mapping[Step, StepRecord]) -> Exchange:
     advertisements = {each.site: each for each in first.participants.advertisements}
     hub = hub.model_copy(update={"advertisements": advertisements, "participants": first.participants})
     exchange = replace(exchange, hub=hub, samples=first.samples)
-    fingerprint = first.participants.fingerprint().hex()
-    if second is None or any(each.participants_sha256 != fingerprint for each in second.shares):
-        return exchange  # not recorded, or by an aggregator that was overtaken
-    hub = hub.model_copy(update={"shares": {each.site: each for each in second.shares}})
-    hub, deliveries = secure.core().deliveries(hub)
-    return replace(exchange, hub=hub, deliveries=deliveries)
+    return exchange if second is None else exchange.resumed_sharing(second)
 
 
 def _opened(exchange: Exchange, said: Mapping[Step, StepRecord]) -> Exchange:
     """With the survivor set, and what is recorded of Consent and Open."""
     third, fourth = said.get("Consent"), said.get("Open")
-    hub, _ = secure.core().survivors(exchange.hub)
-    if third is not None:
-        hub, _ = secure.core().request(
-            hub.model_copy(update={"consents": {each.site: each for each in third.consents}})
-        )
-        if fourth is not None:
-            hub = hub.model_copy(update={"openings": {each.site: each for each in fourth.openings}})
-    return replace(exchange, hub=hub)
+    hub, _ = core().survivors(exchange.hub)
+    if third is None:
+        return replace(exchange, hub=hub)
+    hub, _ = core().request(hub.model_copy(update={"consents": {each.site: each for each in third.consents}}))
+    exchange = replace(exchange, hub=hub)
+    return exchange if fourth is None else exchange.resumed_opening(fourth)

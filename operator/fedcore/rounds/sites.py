@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fedapi.wire.commit import CommitRecord, Participant
 from fedapi.wire.privacy import RecordPrivacy
+from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UPDATE
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.participation import NONE, Participation
@@ -33,6 +34,9 @@ class Site:
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
     privacy: RecordPrivacy | None = None  # of all updates that have left the site: the most that one of them has said
+    spent: TrainingSettings | None = (
+        None  # what would have passed the site's own budget, as it has said to this process
+    )
     part: Participation = NONE  # in committed rounds
     committed: Contribution | None = None  # the last of them
     failures: int = 0

@@ -18,6 +18,7 @@ from fedapi.wire.signature import Signed
 from fedapi.wire.site import EvaluationReport
 from fedapi.wire.siteevaluation import SiteEvaluationRecord
 from fedapi.wire.store import FailureRecord
+from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UpdateManifest
 from fedcore.anomalies import record
 from fedcore.anomalies.record import Record
@@ -209,6 +210,13 @@ class State:
     def site(self, client: str) -> Site:
         """What is known of a site; empty for a new one."""
         return self.sites.get(client, _UNKNOWN)
+
+    def training_of(self, client: str) -> TrainingSettings:
+        """What a site outside of a round is told: the configuration's, with what it does otherwise."""
+        entry, others = self.roster.by_name.get(client), self.config.overrides
+        if entry is None or entry.override is None or entry.override >= len(others):
+            return self.config.training
+        return others[entry.override].of(self.config.training)
 
     def protocol(self, client: str) -> int:
         """What a site speaks, as far as it has said so."""

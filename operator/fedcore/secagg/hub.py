@@ -29,6 +29,7 @@ from fedcore.secagg.errors import AttemptFailedError, RefusedError
 from fedcore.secagg.masking import Mask
 
 _Value = TypeVar("_Value")
+_State = TypeVar("_State", bound="HubState")  # or that of an encrypted sum, which is one with more in it
 
 
 class HubState(Record):
@@ -97,7 +98,7 @@ def deliveries(state: HubState) -> tuple[HubState, dict[str, Delivery]]:
     }
 
 
-def masked(state: HubState, site: str, sha256: str) -> HubState:
+def masked(state: _State, site: str, sha256: str) -> _State:
     """Takes note that a site's masked update is there, whole and durable."""
     if site not in _reached(state.sharers):
         raise RefusedError(f"site {site!r} did not share")
@@ -194,7 +195,7 @@ def _public(said: Advertisement) -> tuple[bytes, bytes]:
     return said.mask_key, said.share_key
 
 
-def _with(state: HubState, phase: str, site: str, said: Message | str, *, closed: bool) -> HubState:
+def _with(state: _State, phase: str, site: str, said: Message | str, *, closed: bool) -> _State:
     before: Mapping[str, Message | str] = getattr(state, phase)
     if site in before:
         if before[site] != said:

@@ -224,7 +224,7 @@ class Reason(Word):
     )
     NOT_PRIVATE = (
         "NotPrivate",
-        "The site demands that masks or noise hide its updates (spec.requires.privacy), and the job asks for none, or for less noise.",
+        "The site demands that masks or noise hide its updates (spec.requires.privacy), and the job asks for none, or for less noise; encrypted sums are no masks.",
     )
     REPLACING = "Replacing", "The old training Job makes room for one with the changed template."
     REPLACED_NEXT_ROUND = "ReplacedNextRound", "The template changed; the Job is replaced by the next round."

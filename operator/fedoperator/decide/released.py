@@ -27,12 +27,12 @@ def fact(context: JobContext) -> Fact | None:
     said = _verdict(context)
     if said is None:
         return Fact("False", Reason.NOT_FINISHED, "there is no final model yet")
+    if rejected := released.withheld(said, context.status.release):
+        text = f"the ledger tells that {', '.join(rejected)} rejected it, and spec.release.approvals lacks the decision"
+        return Fact("False", Reason.RELEASE_REJECTED, clipped("; ".join((text, *said.notes))))
     message = clipped("; ".join((said.message, *said.notes)))
     if said.state != "Approved":
         return Fact("False", _REASONS[said.state], message)
-    if rejected := released.withheld(said, context.status.release):
-        text = f"the ledger tells that {', '.join(rejected)} rejected it, and spec.release.approvals lacks the decision"
-        return Fact("False", Reason.RELEASE_REJECTED, clipped(text))
     if untold := _untold(context, said):
         text = f"{said.message}; the ledger does not tell yet what {', '.join(untold)} decided"
         return Fact("False", Reason.RECORDING_RELEASE, clipped(text))
@@ -62,7 +62,7 @@ def _verdict(context: JobContext) -> Verdict | None:
     asked, model = context.spec.release, context.status.model
     if asked is None or context.status.outcome is None or model is None:
         return None
-    return released.verdict(asked, context.identity.uid, model.sha256)
+    return released.verdict(asked, context.identity.uid, model.sha256, context.status.release)
 
 
 def _untold(context: JobContext, said: Verdict) -> list[str]:

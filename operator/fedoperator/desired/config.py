@@ -157,7 +157,7 @@ def job_config(
         evaluation=_evaluation(spec.evaluation, asked),
         identities=dict(identities),
         privacy=privacy.differential_privacy.told() if privacy and privacy.differential_privacy else None,
-        secure=privacy.secure_aggregation.told() if privacy and privacy.secure_aggregation else None,
+        secure=privacy.sum_alone.told() if privacy and privacy.sum_alone else None,
         roster=roster,
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedapi import names
+from fedapi import names, released
 from fedapi.wire import release
 from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
@@ -40,11 +40,10 @@ def decided(job, *decisions):
     """What the operator hands over, and what the status has to say of it."""
     key, model = SigningKey.generated(), job.status()["model"]["sha256"]
     made = [release.signed(key, UID, Approval("ann", said, model, "c" * 64, "")) for said in decisions]
-    named = ("approver", "decision", "modelSHA256", "cardSHA256", "signature")
     asked = {
         "approvers": [{"name": "ann", "publicKey": key.public_key}],
         "required": 1,
-        "approvals": [dict(zip(named, each, strict=True)) for each in made],
+        "approvals": [released.in_spec(each).dump() for each in made],
     }
     (job.root / names.RELEASE_FILE).write_text(json.dumps(asked))
     return [{"approver": "ann", "decision": each.decision, "signature": each.signature} for each in made]

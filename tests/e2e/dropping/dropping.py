@@ -6,18 +6,18 @@ import heart_disease
 
 from fedtrainer.agent import securing
 
-_hand_in = securing.Securing._hand_in
+_send = securing.Securing._send
 
 
-def _lost_in_turn(self, masked):
+def _lost_in_turn(self, vector):
     """A roster is in order, and the round says whose turn it is. The first process of a container cannot kill itself by a signal."""
     roster = sorted(self._secure.terms.roster)
     if self._own.settings.client == roster[self._order.round % len(roster)]:
         os._exit(137)
-    _hand_in(self, masked)
+    _send(self, vector)
 
 
-securing.Securing._hand_in = _lost_in_turn
+securing.Securing._send = _lost_in_turn
 
 
 def task():

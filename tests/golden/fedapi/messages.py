@@ -2,6 +2,7 @@
 
 from fedapi.wire.compression import Compression, Encoding
 from fedapi.wire.download import Download
+from fedapi.wire.encryptedsum import KeyDelivery, OpenedSum, SealedKey, SumRequest
 from fedapi.wire.entrusted import EntrustAnswer, EntrustRequest, Recalled, RecallRequest
 from fedapi.wire.job import JobConfig, StopRule
 from fedapi.wire.message import Message, ObjectRef
@@ -20,7 +21,7 @@ from fedapi.wire.secagg import (
     Terms,
     UnmaskRequest,
 )
-from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid
+from fedapi.wire.secureround import SecureAnswer, SecureOrder, SecureSaid, SecureSettings
 from fedapi.wire.site import (
     Assignment,
     EvaluationReport,
@@ -210,9 +211,42 @@ INLINE_TO_SITE |= {
     ),
     "secure-over": SecureAnswer(step="Over"),
 }
+ENCRYPTING_TERMS = MASKING_TERMS.model_copy(update={"colluding": 0, "minimum_cohort": 2, "scheme": "CKKS"})
+ROWS = Download(url="https://hub:8443/v1/blobs/models/y?exp=1", sha256=B, size=65536, expires_at=1800.5)
+INLINE_TO_HUB |= {
+    "updates-of-an-encrypted-sum": HandedUpdate(
+        body=MANIFEST.model_copy(
+            update={"payloads": {"update": Payload(object=UPDATE, masked=True, clipped=3, tag=bytes(16))}}
+        )
+    ),
+    "secure-key": SecureSaid(
+        key=SealedKey(site="oslo", participants_sha256=A, sealed={"bergen": bytes(48)}, key=b"key"), **SAID
+    ),
+    "secure-numbers": SecureSaid(numbers=OpenedSum(site="oslo", sha256=B), **SAID),
+}
+INLINE_TO_SITE |= {
+    "train-of-an-encrypted-sum": Assignment(
+        kind="Train", train=ORDER.model_copy(update={"secure": SecureOrder(terms=ENCRYPTING_TERMS, overflow="Clip")})
+    ),
+    "secure-mask-by-a-key": SecureAnswer(
+        step="Mask",
+        participants=Participants(advertisements=(ADVERTISED,), whole_samples=303),
+        key=KeyDelivery(maker="bergen", sealed=bytes(48), key=b"key"),
+    ),
+    "secure-open-an-encrypted-sum": SecureAnswer(
+        step="Open",
+        sum=SumRequest(consents=(Consent(site="oslo", signature=SIGNED),), tag=bytes(16)),
+        encrypted=ROWS,
+    ),
+}
 CONFIG = JobConfig(
     namespace="ns", name="heart", uid=UID, rounds=3, seed=5, per_round=2, policy="Random", quorum="50%",
     strategy=StrategySettings(name="FedAvg"), grace_after_quorum_s=5.0, training=TRAINING, image="i:1",
     stop=StopRule(metric="accuracy", target=0.9), store_uri="volume://c",
     roster=(RosterEntry(name="bergen", eligible=False, reason="Paused"), RosterEntry(name="oslo")),
 )  # fmt: skip
+ENCRYPTING = CONFIG.model_copy(
+    update={
+        "secure": SecureSettings(threshold=2, colluding=0, value_range=16.0, exchange_timeout_s=120.0, scheme="CKKS")
+    }
+)

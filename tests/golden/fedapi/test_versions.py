@@ -22,6 +22,7 @@ from fedtrainer.agent import answers
 from tests.golden.fedapi import released01
 from tests.golden.fedapi.messages import (
     CONFIG,
+    ENCRYPTING,
     INLINE_TO_HUB,
     INLINE_TO_SITE,
     MANIFEST,
@@ -102,7 +103,7 @@ def test_determinism_is_said_where_it_says_more_only():
     ("path", "message"),
     [(f"to-hub/{name}", m) for name, m in (TO_HUB | INLINE_TO_HUB).items()]
     + [(f"to-site/{name}", m) for name, m in (TO_SITE | INLINE_TO_SITE).items()]
-    + [("config", CONFIG)],
+    + [("config", CONFIG), ("config-of-encrypted-sums", ENCRYPTING)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_messages_have_the_form_of_this_version(path, message: Message):

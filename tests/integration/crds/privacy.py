@@ -61,7 +61,9 @@ PRIVACY = [
         "spec.privacy",
         {"differentialPrivacy": CENTRAL},
         {},
-        ["privacy says nothing: set privacy.differentialPrivacy, privacy.secureAggregation or privacy.dpSGD"],
+        [
+            "privacy says nothing: set privacy.differentialPrivacy, privacy.secureAggregation, privacy.homomorphicEncryption or"
+        ],
     ),
     (
         "spec.privacy",

@@ -15,6 +15,12 @@ OF_JOBS = [
     (PATH, {"approvers": [ANN]}, {"approvers": [ANN | {"publicKey": "AAAA"}]}, ["publicKey"]),
     (PATH, RELEASE | {"approvals": [APPROVAL]}, RELEASE | {"approvals": [APPROVAL, APPROVAL]}, ["Duplicate value"]),
     (PATH, RELEASE, RELEASE | {"approvals": [APPROVAL | {"decision": "Maybe"}]}, ["decision"]),
+    (
+        PATH,
+        RELEASE | {"approvals": [APPROVAL | {"number": 2}]},
+        RELEASE | {"approvals": [APPROVAL | {"number": 0}]},
+        ["number"],
+    ),
     (PATH, RELEASE, RELEASE | {"approvals": [APPROVAL | {"signature": "short"}]}, ["signature"]),
     (PATH, RELEASE, RELEASE | {"approvals": [APPROVAL | {"cardSHA256": "short"}]}, ["cardSHA256"]),
 ]

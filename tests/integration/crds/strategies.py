@@ -2,6 +2,7 @@
 
 from tests.integration.crds.anomalies import ANOMALIES
 from tests.integration.crds.asynchronous import ASYNCHRONOUS
+from tests.integration.crds.homomorphicencryption import ENCRYPTED
 from tests.integration.crds.privacy import PRIVACY
 from tests.integration.crds.secureaggregation import SECURE
 
@@ -251,6 +252,7 @@ STRATEGIES = [
     *ASYNCHRONOUS,
     *PRIVACY,
     *SECURE,
+    *ENCRYPTED,
 ]
 OWN = {"name": "Custom", "custom": {"name": "mine"}}
 OWN_NAME = ("spec.strategy.custom.name", "other", "strategy.custom.name cannot change")

@@ -12,6 +12,7 @@ from fedcli.cluster import connect
 from fedcli.evaluate import request
 from fedoperator.errors import RefusedError
 from tests.integration.crds import clients, confidential, identities, privacy, queues, release
+from tests.integration.crds.homomorphicencryption import ENCRYPTED_SPEC, FIXED_ENCRYPTED
 from tests.integration.crds.hostile import HOSTILE
 from tests.integration.crds.pools import POOLS, TRAINING
 from tests.integration.crds.privacy import FIXED_PRIVACY, PRIVATE_SPEC
@@ -438,14 +439,18 @@ def test_what_an_epsilon_is_of_cannot_change(api, path, value, words):
         api.delete("FederatedJob", NAMESPACE, "private")
 
 
-@pytest.mark.parametrize(("path", "value", "words"), FIXED_SECURE)
-def test_what_sites_were_promised_cannot_change(api, path, value, words):
-    body = api.create(job(NAMESPACE, "masked", **SECURE_SPEC))
+@pytest.mark.parametrize(
+    ("spec", "path", "value", "words"),
+    [(SECURE_SPEC, *case) for case in FIXED_SECURE] + [(ENCRYPTED_SPEC, *case) for case in FIXED_ENCRYPTED],
+)
+def test_what_sites_were_promised_cannot_change(api, spec, path, value, words):
+    (name,) = spec["privacy"]
+    body = api.create(job(NAMESPACE, "masked", **spec))
     try:
         with pytest.raises(RefusedError, match=f"{words} after creation"):
             updated(api, body, path, value)
-        raised = updated(api, body, "spec.privacy.secureAggregation.valueRange", "3")
-        assert raised["spec"]["privacy"]["secureAggregation"]["valueRange"] == "3"
+        raised = updated(api, body, f"spec.privacy.{name}.valueRange", "3")
+        assert raised["spec"]["privacy"][name]["valueRange"] == "3"
     finally:
         api.delete("FederatedJob", NAMESPACE, "masked")
 
@@ -552,6 +557,7 @@ def test_every_rule_is_in_the_table():
             *FIXED,
             *FIXED_PRIVACY,
             *FIXED_SECURE,
+            *FIXED_ENCRYPTED,
             OWN_NAME,
             *(case for case in identities.CHANGES if case[-1]),
         )

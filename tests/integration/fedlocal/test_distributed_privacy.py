@@ -1,8 +1,9 @@
-"""`fedloom run` of a job whose sites add the noise under their masks: the budget holds, and no update is ever in the store as it is."""
+"""`fedloom run` of a job whose sites add the noise before they mask, or encrypt, their updates: the budget holds, and no update is ever in the store as it is."""
 
 import json
 
 import numpy as np
+import pytest
 from safetensors.numpy import load
 
 from fedapi.wire.update import UpdateEnvelope
@@ -18,17 +19,21 @@ DEMANDING = {
 }
 
 
-def private(folder, **round_) -> Lab:
-    asked = {"differentialPrivacy": NOISE, "secureAggregation": {"threshold": "100%", "colluding": 1}}
+MASKS = {"secureAggregation": {"threshold": "100%", "colluding": 1}}
+ENCRYPTION = {"homomorphicEncryption": {"threshold": "100%"}}
+
+
+def private(folder, sums, demand) -> Lab:
     parts = [part for name in SITES for part in keyed(name)]
     for part in parts:
         if part["kind"] == "FLClient" and part["metadata"]["name"] == "bob":
-            part["spec"] |= DEMANDING
-    return Lab.of(folder, job(rounds=2, privacy=asked, round=round_), *parts)
+            part["spec"] |= demand
+    return Lab.of(folder, job(rounds=2, privacy={"differentialPrivacy": NOISE, **sums}), *parts)
 
 
-def test_the_budget_of_noise_that_sites_add(tmp_path):
-    lab = private(tmp_path)
+@pytest.mark.parametrize(("sums", "demand"), [(MASKS, DEMANDING), (ENCRYPTION, {})], ids=["masked", "encrypted"])
+def test_the_budget_of_noise_that_sites_add(tmp_path, sums, demand):
+    lab = private(tmp_path, sums, demand)
     code, output = lab.run("--trainers", "shared")
     assert code == 0, output
     found = commits(lab)[1:]
@@ -41,7 +46,9 @@ def test_the_budget_of_noise_that_sites_add(tmp_path):
     assert any(not np.array_equal(values, last[name]) for name, values in first.items())
     for path in store_of(lab).glob("updates/**/*.manifest.json"):
         body = UpdateEnvelope.stored(path.read_bytes()).body
-        assert all(payload.masked for payload in body.payloads.values())
+        assert all(payload.masked and bool(payload.tag) == (sums is ENCRYPTION) for payload in body.payloads.values())
+    if not demand:
+        return
     (record,) = (lab.state / "claims").rglob("bob/state/releases.json")
     counted = json.loads(record.read_bytes())["masked"]
     assert [each["round"] for each in counted] == [1, 2], "a site that demands it has an account of its own"

@@ -54,6 +54,8 @@ def test_the_model_is_handed_out_when_enough_have_approved_it(tmp_path):
     assert fedloom(lab, "model", "approve", "lab", "--approver", "bob", "--key", "bob.pem")[0] == 0
     code, output = fedloom(lab, *pull)
     assert code == 0, output
+    (held,) = lab.state.rglob("approvals.json")
+    assert [(each["approver"], each["number"]) for each in json.loads(held.read_text())] == [("ann", 1), ("bob", 2)]
     code, output = fedloom(lab, "ledger", "verify", "lab")
     assert code == 0, output
     told = [line.partition(": ")[2].split(" model")[0] for line in output.splitlines() if line.startswith("entry ")]
@@ -62,6 +64,7 @@ def test_the_model_is_handed_out_when_enough_have_approved_it(tmp_path):
     assert "compared with the job's status" in output
     again = fedloom(lab, "model", "approve", "lab", "--approver", "bob", "--key", "bob.pem")
     assert again[0] == 0, again[1]
+    assert "number 2: decided already, nothing was changed" in again[1]
     assert fedloom(lab, "ledger", "verify", "lab")[1] == output, "what is told already is not told twice"
     code, output = fedloom(lab, *pull, "--round", "1")
     assert (code, "it is about model" in output) == (1, True), "another model of the job was approved by nobody"

@@ -29,10 +29,12 @@ def keyed(name: str, **env) -> list[dict]:
     return [client, secret]
 
 
-def secured(folder, envs=None, *, rounds=2, threshold=3, timeout="300s", round_=None, **secure) -> Lab:
-    """A lab whose sites sum under masks. `envs`: of sites, by name."""
+def secured(
+    folder, envs=None, *, kind="secureAggregation", rounds=2, threshold=3, timeout="300s", round_=None, **secure
+) -> Lab:
+    """A lab whose sites sum under masks, or what else `kind` says. `envs`: of sites, by name."""
     asked = {"threshold": threshold, "valueRange": str(LIMIT), "exchangeTimeout": timeout, **secure}
-    spec = {"rounds": rounds, "privacy": {"secureAggregation": asked}, "round": round_ or {}}
+    spec = {"rounds": rounds, "privacy": {kind: asked}, "round": round_ or {}}
     made = job(task={"entrypoint": "masked:task", "image": "none"}, **spec)
     parts = [part for name in SITES for part in keyed(name, **(envs or {}).get(name, {}))]
     lab = Lab.of(folder, made, *parts)

@@ -1,4 +1,4 @@
-"""The heart-disease example with secure aggregation and noise of the hospitals, as its page runs it, on made-up patients."""
+"""The heart-disease example with secure aggregation, or encrypted sums, and noise of the hospitals, as its page runs it, on made-up patients."""
 
 import importlib.util
 import json
@@ -48,10 +48,10 @@ def run(*words):
     return done.stdout
 
 
-@pytest.mark.parametrize("epsilon", [None, 60])
-def test_the_example_learns_under_masks(hospitals, tmp_path, epsilon):
+@pytest.mark.parametrize(("kind", "epsilon"), [((), None), ((), 60), (("--encrypted",), None), (("--encrypted",), 60)])
+def test_the_example_learns_from_sums_alone(hospitals, tmp_path, kind, epsilon):
     out = tmp_path / "secure"
-    run(hospitals / "secure.py", out, *(("--epsilon", epsilon) if epsilon else ()))
+    run(hospitals / "secure.py", out, *kind, *(("--epsilon", epsilon) if epsilon else ()))
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     run("-m", "fedcli", "run", out, "--workdir", tmp_path / "state", "--result", tmp_path / "result.json")
     result = json.loads((tmp_path / "result.json").read_text())

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fedapi import names
+from fedapi import released as released_
 from fedapi.wire import release
 from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
@@ -46,8 +47,7 @@ def test_the_aggregator_comes_back_to_tell_an_approval(api, namespace, running):
     until(lambda: released(api, namespace) == ("False", "WaitingForApproval"))
     until(lambda: replicas(api, namespace) == 0)
     said = release.signed(key, made["metadata"]["uid"], Approval("ann", "Approve", MODEL, "c" * 64, ""))
-    named = ("approver", "decision", "modelSHA256", "cardSHA256", "signature")
-    approval = dict(zip(named, said, strict=True))
+    approval = released_.in_spec(said).dump()
     changed = {"spec": {"rounds": 9, "release": {"approvals": [approval]}}}
     api.patch("FederatedJob", namespace, "heart", changed)
     until(lambda: released(api, namespace) == ("False", "RecordingRelease"))

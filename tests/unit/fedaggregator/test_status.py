@@ -9,6 +9,7 @@ from fedcore.rounds import committing, machine
 from fedcore.rounds.events import Heard, Refused
 from fedcore.rounds.participation import Participation
 from tests.unit.fedcore.rounds import test_round_rules as rules
+from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation
 
 
 def test_status_while_collecting():
@@ -27,6 +28,17 @@ def test_status_while_collecting():
     assert shown["model"] == {"uri": "volume://claim/" + rules.ref(rules.A).key, "sha256": rules.A, "round": 0}
     assert "outcome" not in shown
     assert "headlineMetric" not in shown
+
+
+def test_a_step_that_no_time_ends_has_no_deadline():
+    """While the hub adds up encrypted updates."""
+    federation = EncryptedFederation(held=[]).start()
+    while not federation.held:
+        for name in "abcde":
+            federation.go_on(name)
+    shown = status(federation.state)["round"]
+    assert shown["exchange"] == "Open"
+    assert "deadline" not in shown
 
 
 def test_status_at_the_end():

@@ -6,6 +6,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedapi import released
 from fedapi.wire import release
 from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
@@ -22,9 +23,9 @@ SHA256 = hashlib.sha256(MODEL).hexdigest()
 CARD = json.dumps({"uid": LAYOUT.uid, "model_sha256": SHA256, "result": "Succeeded"}).encode()
 
 
-def approved(decision="Approve", *, card=CARD, uid=LAYOUT.uid, model=SHA256):
-    made = release.signed(KEY, uid, Approval("ann", decision, model, hashlib.sha256(card).hexdigest(), ""))
-    return dict(zip(("approver", "decision", "modelSHA256", "cardSHA256", "signature"), made, strict=True))
+def approved(decision="Approve", *, card=CARD, uid=LAYOUT.uid, model=SHA256, number=0):
+    made = release.signed(KEY, uid, Approval("ann", decision, model, hashlib.sha256(card).hexdigest(), "", number))
+    return released.in_spec(made).dump()
 
 
 @pytest.fixture
@@ -79,6 +80,15 @@ def test_an_approval_that_the_ledger_does_not_tell_releases_nothing(gated, tmp_p
     refused(node, tmp_path, "is not released yet: the ledger does not tell what ann decided")
     del node.job_status["release"]
     refused(node, tmp_path, "is not released yet: the ledger does not tell what ann decided")
+
+
+def test_an_approval_that_was_put_back_after_a_rejection_releases_nothing(gated, tmp_path):
+    node = gated(approved(number=1))
+    newer = approved("Reject", number=2)
+    node.job_status["release"]["recorded"] = [
+        {name: newer[name] for name in ("approver", "decision", "signature", "number")}
+    ]
+    refused(node, tmp_path, "the ledger tells number 2 .Reject., which is newer")
 
 
 def test_a_rejection_that_was_taken_out_of_the_spec_holds(gated, tmp_path):

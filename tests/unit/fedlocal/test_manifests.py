@@ -84,7 +84,7 @@ def refusals(tmp_path, *bodies):
         (JOB, "spec.round.quorum", 0, "spec.round.quorum: quorum must be a count of at least 1"),
         (JOB, "spec.round.quorum", True, "spec.round.quorum: is True, but must be an integer or a string"),
         (JOB, "spec.round.quorum", "70 percent", "spec.round.quorum: is '70 percent', but must have at most "),
-        (JOB, "spec.privacy", NOISE | {"secureAggregation": {}}, "spec.privacy: with differentialPrivacy, its mode Distributed and secureAggregation need each other"),
+        (JOB, "spec.privacy", NOISE | {"secureAggregation": {}}, "spec.privacy: with differentialPrivacy, mode Distributed needs secureAggregation or homomorphicEncryption"),
         (JOB, "spec.privacy.differentialPrivacy", COUNTED, "set noiseMultiplier and a countNoise over half of it, or remove countNoise"),
         (JOB, "spec.round.deadline", "0s", "spec.round.deadline: must be a duration longer than zero"),
         (JOB, "spec.round.deadline", "soon", "spec.round.deadline: is 'soon', but must match"),

@@ -70,7 +70,7 @@ class Control:
         return persist("reporting the failure", lambda: self._post("failures", report, Receipt), short)
 
     def secure(self, said: SecureSaid) -> SecureAnswer:
-        """Says a site's part in a sum under masks, and hears what is next; held by the aggregator for up to `wait_s`."""
+        """Says a site's part in a sum of updates that nobody is to see, and hears what is next; held by the aggregator for up to `wait_s`."""
         held = self._transport.held_s(said.wait_s)
         message = self._signer.secure(said.model_copy(update={"wait_s": held}))
         ask = partial(self._post, "secure", message, SecureAnswer, ANSWER_S + held)

@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Masked:
-    """What is said of an update that is masked."""
+    """What is said of an update that is masked, or encrypted for a sum."""
 
     clipped: int  # values that were beyond the range
+    tag: bytes | None  # of what is encrypted
 
 
 class Handing:
@@ -42,7 +43,7 @@ class Handing:
             objects = {name: inline.object(sha256, size) for name, (sha256, size) in files.items()}
             content = {name: paths[name].read_bytes() for name in files}
         else:
-            objects = {name: self._uploaded(order, *file, paths[name]) for name, file in files.items()}
+            objects = {name: self.put(order, paths[name], *file) for name, file in files.items()}
             content = {}
         manifest = UpdateManifest(
             job_uid=self._settings.job_uid,
@@ -61,7 +62,8 @@ class Handing:
         receipt = self._control.update(HandedUpdate(body=manifest, content=content))
         log.info("round %d attempt %d delivered%s", order.round, order.attempt, " again" if receipt.duplicate else "")
 
-    def _uploaded(self, order: TrainOrder, sha256: str, size: int, path: Path) -> ObjectRef:
+    def put(self, order: TrainOrder, path: Path, sha256: str, size: int) -> ObjectRef:
+        """A file of the site's part in an order, to where the hub says."""
         request = UploadRequest(round=order.round, attempt=order.attempt, sha256=sha256, size=size)
 
         def once() -> ObjectRef:
@@ -72,11 +74,11 @@ class Handing:
                 raise RetryError(str(error)) from error
             return grant.object
 
-        return persist("uploading the update", once, Patience(self._settings.patience_s))
+        return persist(f"uploading {path.name}", once, Patience(self._settings.patience_s))
 
 
 def _payload(name: str, object_: ObjectRef, finished: Finished, masked: Masked | None) -> Payload:
     if masked is not None:
-        return Payload(object=object_, masked=True, clipped=masked.clipped)
+        return Payload(object=object_, masked=True, clipped=masked.clipped, tag=masked.tag)
     codec = finished.codec if name == UPDATE else "None"
     return Payload(codec=codec, object=object_, encryption=finished.encryption)

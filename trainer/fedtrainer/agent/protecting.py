@@ -1,6 +1,6 @@
 """What must hide an update, and how much the site tells in all: stands between an order and the training, and between it and the hub.
 
-Called by work.py and securing.py. The hub says in the order whether updates are masked, and how much noise it wants. The site's own demand (spec.requires.privacy of its FLClient) is held here, against
+Called by work.py and securing.py. The hub says in the order whether updates are masked or encrypted, and how much noise it wants. The site's own demand (spec.requires.privacy of its FLClient) is held here, against
 a record that is the site's own: whoever gives the orders may ask again and again, and gets no more than was agreed to.
 """
 
@@ -35,9 +35,8 @@ class Protecting:
         demand = self._demand
         if demand is None:
             return
-        if demand.secure_aggregation and order.secure is None:
-            text = "the order asks for an update that the aggregator sees by itself"
-            raise NotPrivateError(f"{_DEMAND}.secureAggregation: {text}: set privacy.secureAggregation in the job")
+        if demand.secure_aggregation:
+            _check_masked(order)
         if not demand.asks_for_noise:
             return
         _check_least(demand, _asked(order, demand))
@@ -47,7 +46,7 @@ class Protecting:
             self._allow_masked(order, order.secure)
 
     def masked(self, order: TrainOrder, secure: SecureOrder) -> None:
-        """A masked update is about to be handed in, and may be opened in a sum: counted before. NotPrivateError where it is too much."""
+        """An update is about to be handed in masked or encrypted, and may be opened in a sum: counted before. NotPrivateError where it is too much."""
         if (release := self._allow_masked(order, secure)) is not None:
             self._releases.mask(release)
 
@@ -74,7 +73,7 @@ class Protecting:
         return self._releases.key(context, noise, update_sha256, partial(self._allow, noise))
 
     def _allow_masked(self, order: TrainOrder, secure: SecureOrder) -> MaskedRelease | None:
-        """What the site counts of an attempt under masks; None: there is no noise, and it has demanded none."""
+        """What the site counts of an attempt whose sum is opened; None: there is no noise, and it has demanded none."""
         if secure.privacy is None:
             return None
         release = MaskedRelease(
@@ -103,6 +102,17 @@ class Protecting:
         return self._found
 
 
+def _check_masked(order: TrainOrder) -> None:
+    """NotPrivateError for an update that one site which works with the aggregator could read."""
+    if order.secure is None:
+        text = "the order asks for an update that the aggregator sees by itself"
+    elif order.secure.terms.scheme is not None:
+        text = "the order asks for an update encrypted with a key that every site has, so that any of them can read it with the aggregator's help"
+    else:
+        return
+    raise NotPrivateError(f"{_DEMAND}.secureAggregation: {text}: set privacy.secureAggregation in the job")
+
+
 def _asked(order: TrainOrder, demand: PrivacyDemand) -> float:
     """The noiseMultiplier of what a site demands: of the sum under masks, or of its own update."""
     if demand.secure_aggregation:
@@ -112,7 +122,7 @@ def _asked(order: TrainOrder, demand: PrivacyDemand) -> float:
         return order.secure.privacy.noise_multiplier
     if order.site_noise is None:
         text, way_out = "the order asks for an update without noise of the site", "mode: Local in the job"
-        if order.secure is not None and order.secure.privacy is not None:
+        if order.secure is not None and order.secure.privacy is not None and order.secure.terms.scheme is None:
             way_out = f"{way_out}, or, where noise of a sum is enough, {_DEMAND}.secureAggregation: true"
         raise NotPrivateError(f"{_DEMAND}: {text}: set privacy.differentialPrivacy.{way_out}")
     return order.site_noise.noise_multiplier

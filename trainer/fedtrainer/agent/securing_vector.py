@@ -1,6 +1,6 @@
-"""An update as the vector that is masked: its floating tensors in their order, clipped to the range, weighed, and made whole steps.
+"""An update as the vector that is summed: its floating tensors in their order, clipped to the range, weighed, and made whole steps.
 
-Called by securing.py. With noise (mode Distributed) it is clipped to its norm and gets this site's share of the noise in place of that.
+Called by securing.py and its exchanges. With noise (mode Distributed) it is clipped to its norm and gets this site's share of the noise in place of that.
 No torch here; the numbers are those of the file.
 """
 
@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from fedapi.wire.secagg import Participants
 from fedapi.wire.secureround import SecureOrder
 from fedcore.privacy.distributed import lattice
 from fedcore.secagg import vector
+from fedcore.secagg.errors import RefusedError
 from fedcore.secagg.quantization import Scale
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import MalformedTensorFileError, Tensor
+from fedtrainer.agent.securing_record import FIELDS
 from fedtrainer.errors import RejectedError
 
 OUT_OF_RANGE, UNFIT = "ValueOutOfRange", "WrongShape"  # codes of what a site cannot send
@@ -46,12 +49,13 @@ class Values:
         limit = self.order.terms.limit
         found = sum(int(np.count_nonzero(~(np.abs(block) <= limit))) for block in self._blocks())
         if found and self.order.overflow == "Fail":
-            way_out = "raise privacy.secureAggregation.valueRange, set overflow: Clip, or lower training.optimizer.learningRate"
+            field = FIELDS[self.order.terms.scheme]
+            way_out = f"raise {field}.valueRange, set overflow: Clip, or lower training.optimizer.learningRate"
             raise RejectedError(OUT_OF_RANGE, f"{found} of {self.items} values are larger than {limit:g}: {way_out}")
         return found
 
     def encoded(self, weight: float, noise_key: bytes) -> Array:
-        """What is masked: uint32. `noise_key`: of this attempt alone, and of this site."""
+        """What is masked or encrypted: uint32. `noise_key`: of this attempt alone, and of this site."""
         if (done := self.order.privacy) is not None:
             noisy = lattice.of(self.order.terms, done.clip_norm, done.noise_multiplier)
             return noisy.contribution(np.concatenate(list(self._blocks())), noise_key)
@@ -71,6 +75,29 @@ class Values:
             for at in range(0, items.size, _BLOCK):
                 part = items[at : at + _BLOCK]
                 yield arithmetic.decoded(tensor.dtype, part, np.empty(part.size, np.float32)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one site adds to the sum: its update's values, as its samples count among those of all."""
+
+    values: Values
+    samples: int
+
+    def check(self, participants: Participants) -> None:
+        """RefusedError for other weights than it agrees to.
+
+        Noise is sized for updates that count alike; without it each counts by its samples, and none for more than whole.
+        """
+        whole, noise = participants.whole_samples, self.values.order.privacy is not None
+        if noise and whole is not None:
+            raise RefusedError("updates with noise of the sites are to count alike, and the hub weighs them by samples")
+        if not noise and whole is not None and whole < self.samples:
+            raise RefusedError(f"the hub names {whole} samples as the most, this site has {self.samples}")
+
+    def encoded(self, participants: Participants, noise_key: bytes) -> Array:
+        """As of Values, weighed."""
+        return self.values.encoded(vector.weight(self.samples, participants.whole_samples), noise_key)
 
 
 def values(path: Path, order: SecureOrder) -> Values:

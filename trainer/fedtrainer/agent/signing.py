@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedapi import names
-from fedapi.wire.protocol import DP_SGD, FEATURES, KEY, SIGNATURES
+from fedapi.wire.protocol import DP_SGD, ENCRYPTED_SUMS, FEATURES, KEY, SIGNATURES
 from fedapi.wire.secureround import SecureSaid
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from fedapi.wire.signing import Signable, SigningKey
 
 
+_OF_PACKAGES = {"opacus": DP_SGD, "tenseal": ENCRYPTED_SUMS}  # which an image may lack
+
+
 def said_features(folder: Path | None) -> tuple[str, ...]:
     """What a site can do: of this trainer, and to sign by the key in that folder, where there is one."""
-    can = (*FEATURES, DP_SGD) if find_spec("opacus") else FEATURES
+    can = (*FEATURES, *(feature for package, feature in _OF_PACKAGES.items() if find_spec(package)))
     return can if folder is None else (*can, SIGNATURES, f"{KEY}{site_key(folder).id}")
 
 
@@ -46,7 +49,7 @@ class Signer:
         return signed(site_key(self._folder), message)
 
     def secure(self, said: SecureSaid) -> SecureSaid:
-        """The same of what a site says of an update under masks. A question alone is not signed."""
+        """The same of what a site says of its part in a sum. A question alone is not signed."""
         if self._folder is None or said.says is None:
             return said
         from fedapi.wire.signing import signed_secure  # noqa: PLC0415 - as above

@@ -214,8 +214,8 @@ class Agent:
         self._hand_in(order, folder, self._trained(order, folder))
 
     def _secured(self, order: TrainOrder, secure: SecureOrder, folder: Folder, *, waits: bool) -> bool:
-        """Trains, and takes part in the sum under masks. What an earlier process trained must be whole: nobody else can see it."""
-        from fedtrainer.agent.securing import Securing, Site, check_not_lost  # noqa: PLC0415 - 7 MB where nothing is masked
+        """Trains, and takes part in a sum that the hub cannot take apart. What an earlier process trained must be whole: nobody else can see it."""
+        from fedtrainer.agent.securing import Securing, Site, check_not_lost  # noqa: PLC0415 - 7 MB where nothing is summed so
 
         finished = folder.finished()
         if finished is None or not is_whole(folder.update, finished.sha256):
@@ -225,6 +225,7 @@ class Agent:
         own = Site(
             self._settings,
             self._control,
+            self._bulk,
             self._handing,
             self._checkpoints,
             self._masked_rounds,

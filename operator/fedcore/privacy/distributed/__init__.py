@@ -2,5 +2,5 @@
 
 The distributed discrete Gaussian mechanism (Kairouz, Liu and Steinke 2021, ICML): lattice.py makes integers of an update, so that
 its length is bounded exactly, and adds discrete.py's noise; concentrated.py says what the sum of the survivors' costs.
-Secure aggregation (fedcore.secagg) adds up what comes of it, modulo 2^32. Nothing selects it yet.
+Secure aggregation (fedcore.secagg) adds up what comes of it, modulo 2^32.
 """

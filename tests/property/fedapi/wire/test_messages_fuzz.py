@@ -1,4 +1,4 @@
-"""Messages that are almost right: of hub and site, sealed in queues, of secure aggregation; answers of verifiers."""
+"""Messages that are almost right: of hub and site, sealed in queues, of sums under masks and encrypted ones; answers of verifiers."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,18 @@ from fedapi.wire.job import JobConfig
 from fedapi.wire.message import Message
 from fedapi.wire.queued import QueuedAnswer, QueuedRequest
 from fedapi.wire.update import HandedUpdate
+from fedcore.homomorphic.hub import EncryptedState
 from fedqueue import sealing
 from fedqueue.sealing import ForgedError, Seal
-from tests.golden.fedapi.messages import CONFIG, INLINE_TO_HUB, INLINE_TO_SITE, TO_HUB, TO_SITE
+from tests.golden.fedapi.messages import (
+    CONFIG,
+    ENCRYPTING,
+    ENCRYPTING_TERMS,
+    INLINE_TO_HUB,
+    INLINE_TO_SITE,
+    TO_HUB,
+    TO_SITE,
+)
 from tests.property.mutations import check
 from tests.unit.fedapi.wire.test_appraisal import KEYS, NOW, VERIFIER, statement, token
 from tests.unit.fedcore.secagg.federation import Federation, terms
@@ -48,8 +57,16 @@ def of_secagg() -> dict[type[Message], list[bytes]]:
     )  # fmt: skip
 
 
+def of_encrypted_sums() -> dict[type[Message], list[bytes]]:
+    """What differs from masks in an attempt."""
+    said = [INLINE_TO_HUB[name] for name in ("secure-key", "secure-numbers")]
+    told = [INLINE_TO_SITE[name] for name in ("secure-mask-by-a-key", "secure-open-an-encrypted-sum")]
+    state = EncryptedState(terms=ENCRYPTING_TERMS, key=said[0].key, tags={"oslo": bytes(16)})
+    return by_kind([said[0].key, said[1].numbers, told[0].key, told[1].sum, state])
+
+
 TO_THE_HUB = by_kind([*TO_HUB.values(), *INLINE_TO_HUB.values()])
-TO_THE_SITE = by_kind([*TO_SITE.values(), *INLINE_TO_SITE.values(), CONFIG])
+TO_THE_SITE = by_kind([*TO_SITE.values(), *INLINE_TO_SITE.values(), CONFIG, ENCRYPTING])
 TO_THE_SITE |= by_kind(
     [
         Attestation(tee="TDX", evidence=b"\xff{}", update_keys=KEYS),
@@ -57,7 +74,7 @@ TO_THE_SITE |= by_kind(
         QueuedAnswer(to="00" * 12, session="s", status=422, body="{}"),
     ]
 )
-SECAGG = of_secagg()
+SUMS = of_secagg() | of_encrypted_sums()
 
 
 def named(kind):
@@ -75,9 +92,9 @@ def test_what_a_site_is_told_is_a_message_or_invalid(kind):
     check(kind.told, TO_THE_SITE[kind], ValidationError)
 
 
-@pytest.mark.parametrize("kind", SECAGG, ids=named)
-def test_what_is_said_in_a_secure_aggregation_is_a_message_or_invalid(kind):
-    check(kind.told, SECAGG[kind], ValidationError, examples=100)
+@pytest.mark.parametrize("kind", SUMS, ids=named)
+def test_what_is_said_on_the_way_to_a_sum_is_a_message_or_invalid(kind):
+    check(kind.told, SUMS[kind], ValidationError, examples=100)
 
 
 def test_what_lies_in_a_queue_is_a_message_or_forged():

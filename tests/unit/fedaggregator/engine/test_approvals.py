@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedaggregator.engine import approvals
 from fedaggregator.engine.approvals import Final
 from fedaggregator.engine.ledger import Ledger
+from fedapi import released
 from fedapi.crd.release import Release
 from fedapi.wire import release
 from fedapi.wire.layout import Layout
@@ -21,9 +22,9 @@ KEYS = {name: SigningKey(Ed25519PrivateKey.from_private_bytes(name[:1].encode() 
 FINAL = Final("uid", "a" * 64)
 
 
-def decision(name, said="Approve", uid="uid", model=FINAL.model_sha256):
-    made = release.signed(KEYS[name], uid, Approval(name, said, model, "c" * 64, ""))
-    return dict(zip(("approver", "decision", "modelSHA256", "cardSHA256", "signature"), made, strict=True))
+def decision(name, said="Approve", uid="uid", model=FINAL.model_sha256, number=0):
+    made = release.signed(KEYS[name], uid, Approval(name, said, model, "c" * 64, "", number))
+    return released.in_spec(made).dump()
 
 
 def asked(*decisions, required=2):
@@ -62,11 +63,25 @@ def test_each_is_told_once_and_the_release_when_enough_approve():
     assert told.entries[-1].facts["approvers"] == ["ann", "bob"]
 
 
-def test_who_decides_anew_is_told_anew_though_the_signature_is_that_of_before():
+def test_who_decides_anew_is_told_anew():
     told = Told()
     assert told.tell(decision("ann"), required=1) == ["approved", "released"]
-    assert told.tell(decision("ann", "Reject"), required=1) == ["rejected"]
-    assert told.tell(decision("ann"), required=1) == ["approved", "released"]
+    assert told.tell(decision("ann", "Reject", number=1), required=1) == ["rejected"]
+    assert told.tell(decision("ann", number=2), required=1) == ["approved", "released"]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_older_decision_is_not_told_after_a_newer_one_and_the_status_keeps_the_newer(number):
+    """Whoever puts it back: number 0 is that of decisions without one, and of two with one number the rejection holds."""
+    told, newer = Told(), decision("ann", "Reject", number=number)
+    assert told.tell(decision("ann", number=number), required=1) == ["approved", "released"]
+    assert told.tell(newer, required=1) == ["rejected"]
+    for older in range(number + 1):
+        assert told.tell(decision("ann", number=older), required=1) == []
+        said = approvals.told(told.ledger, asked(decision("ann", number=older), required=1), FINAL, told.entries)
+        assert [each.signature for each in said.recorded] == [newer["signature"]]
+    assert told.tell(decision("ann", number=number + 1), required=1) == ["approved", "released"]
+    assert told.tell(newer, required=1) == [], "nor is an older rejection"
 
 
 @pytest.mark.parametrize("instead", [[], [decision("bob", uid="another")], [decision("bob", model="b" * 64)]])
@@ -76,7 +91,7 @@ def test_a_rejection_that_was_taken_out_is_still_said_and_releases_nothing(inste
     assert told.tell(decision("ann"), *instead, required=1) == ["approved"]
     said = approvals.told(told.ledger, asked(decision("ann"), *instead, required=1), FINAL, told.entries)
     assert [(each.approver, each.decision) for each in said.recorded] == [("ann", "Approve"), ("bob", "Reject")]
-    assert told.tell(decision("ann"), decision("bob"), required=1) == ["approved", "released"]
+    assert told.tell(decision("ann"), decision("bob", number=1), required=1) == ["approved", "released"]
 
 
 def test_a_process_that_dies_before_it_is_durable_leaves_it_to_the_next():
@@ -104,12 +119,17 @@ def test_what_the_ledger_tells_of_the_job_before_a_restore_is_not_taken_for_this
 
 def test_who_verifies_the_ledger_verifies_the_signatures_of_the_approvers():
     told = Told()
-    told.tell(decision("ann"), decision("bob", "Reject"), required=1)
+    told.tell(decision("ann"), decision("bob", "Reject", number=3), required=1)
     lines = [*ledgerapprovals.told(told.entries)]
     assert [line.split(" model")[0] for line in lines] == ["entry 0: ann has approved", "entry 1: bob has rejected"]
+    assert [line.rpartition(", ")[2] for line in lines] == ["number 0", "number 3"]
     turned = [Entry("approved", each.at_ms, each.facts) for each in told.entries]
     with pytest.raises(CommandError, match="entry 1 is not signed by the key of bob"):
         [*ledgerapprovals.told(turned)]
+    older = Told()
+    older.tell(decision("bob", number=2), required=1)
+    with pytest.raises(CommandError, match="entry 2 is decision 2 of bob, who had made decision 3 before"):
+        [*ledgerapprovals.told([*told.entries, older.entries[0]])]
 
 
 def test_a_release_is_shown():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from fedaggregator.engine import folding, unmasking
+from fedaggregator.engine import adding, folding, unmasking
 from fedaggregator.engine.payloads import Payloads
 from fedaggregator.errors import DamagedError, WorkCancelledError
 from fedapi.wire.strategy import StrategySettings
@@ -122,8 +122,8 @@ def test_blocks_decide_no_bit(tmp_path, monkeypatch, room):
     round_ = MaskedRound(tmp_path, SAMPLES)
     round_.run({"ada": "Mask"})
     expected = mean_of(round_)
-    monkeypatch.setattr(unmasking, "_LEAST_BYTES", room)
-    monkeypatch.setattr(unmasking, "_ROOM_BYTES", 0)
+    monkeypatch.setattr(adding, "LEAST_BYTES", room)
+    monkeypatch.setattr(adding, "ROOM_BYTES", 0)
     assert {name: values.tobytes() for name, values in mean_of(round_).items()} == {
         name: values.tobytes() for name, values in expected.items()
     }

@@ -17,6 +17,15 @@ from tests.unit.fedaggregator.http.test_certificate import NEW, POLL, answered, 
 from tests.waiting import PATIENCE_S
 
 
+def made(folder, port, routes) -> https.Server:
+    write(folder, NEW)
+    app = Starlette(routes=routes)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, http="httptools", lifespan="off", log_config=None)
+    config.load()
+    certificate = Certificate(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
+    return https.Server(config, certificate, Limits())
+
+
 async def stopped_beside_an_idle_site(folder):
     port, asked, held = free_port(), asyncio.Event(), asyncio.Event()
 
@@ -25,11 +34,7 @@ async def stopped_beside_an_idle_site(folder):
         await held.wait()
         return PlainTextResponse("done")
 
-    app = Starlette(routes=[Route("/v1/sites/{client}/next", poll, methods=["POST"])])
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, http="httptools", lifespan="off", log_config=None)
-    config.load()
-    certificate = Certificate(folder / names.FILE_TLS_CERT, folder / names.FILE_TLS_KEY)
-    server = https.Server(config, certificate, Limits())
+    server = made(folder, port, [Route("/v1/sites/{client}/next", poll, methods=["POST"])])
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
@@ -53,10 +58,21 @@ async def stopped_beside_an_idle_site(folder):
 
 def test_an_open_request_is_answered_and_an_idle_site_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(https, "_STOP_S", 10 * PATIENCE_S)
-    write(tmp_path, NEW)
 
     async def bounded():
         async with asyncio.timeout(PATIENCE_S):
             await stopped_beside_an_idle_site(tmp_path)
 
     asyncio.run(bounded())
+
+
+def test_a_server_that_is_ended_before_it_listens_is_ended(tmp_path):
+    """What the process ends for is told, and not that there was no listener yet."""
+
+    async def ended():
+        server = made(tmp_path, free_port(), [])
+        await server.stopped(asyncio.create_task(server.serve()))
+        for listener in server.servers:
+            listener.close()
+
+    asyncio.run(ended())

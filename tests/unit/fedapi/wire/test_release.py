@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedapi.wire import release
-from fedapi.wire.release import Approval, Approver
+from fedapi.wire.release import Approval, Approver, Told
 from fedapi.wire.signing import SigningKey
 
 UID, MODEL, CARD, OTHER = "uid-1", "a" * 64, "c" * 64, "f" * 64
@@ -16,20 +16,21 @@ KEYS = {
 APPROVERS = [Approver(name, key.public_key) for name, key in KEYS.items()]
 
 
-def approval(name, decision="Approve", *, uid=UID, model=MODEL, card=CARD, key=None):
-    return release.signed(key or KEYS[name], uid, Approval(name, decision, model, card, ""))
+def approval(name, decision="Approve", *, uid=UID, model=MODEL, card=CARD, key=None, number=0):
+    return release.signed(key or KEYS[name], uid, Approval(name, decision, model, card, "", number))
 
 
-def verdict(*approvals, required=2, model=MODEL):
-    return release.verdict(APPROVERS, required, approvals, UID, model)
+def verdict(*approvals, required=2, model=MODEL, told=None):
+    return release.verdict(APPROVERS, required, approvals, UID, model, told or {})
 
 
-def test_the_statement_is_canonical_json_of_all_that_is_decided():
+@pytest.mark.parametrize(("number", "as_text"), [(0, ""), (7, '"number":7,')])
+def test_the_statement_is_canonical_json_of_all_that_is_decided(number, as_text):
     assert (
-        release.statement(UID, Approval("ann", "Approve", MODEL, CARD, ""))
+        release.statement(UID, Approval("ann", "Approve", MODEL, CARD, "", number))
         == (
             f'{{"approver":"ann","cardSHA256":"{CARD}","decision":"Approve","jobUid":"uid-1","modelSHA256":"{MODEL}",'
-            '"purpose":"fedloom.dev/release/v1"}'
+            f'{as_text}"purpose":"fedloom.dev/release/v1"}}'
         ).encode()
     )
 
@@ -55,6 +56,8 @@ MALLORY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"m" * 32))
         (approval("bob")._replace(model_sha256=OTHER), "the signature is not that"),
         (approval("bob")._replace(card_sha256=OTHER), "the signature is not that"),
         (approval("bob")._replace(decision="Reject"), "the signature is not that"),
+        (approval("bob")._replace(number=1), "the signature is not that"),
+        (approval("bob", number=2)._replace(number=0), "the signature is not that"),
         (approval("bob")._replace(approver="ann"), "the signature is not that"),
         (approval("bob")._replace(approver="eve"), "has nobody of that name"),
         (approval("bob")._replace(signature="!"), "the signature is not that"),
@@ -71,6 +74,21 @@ def test_what_was_not_signed_for_this_does_not_count_and_is_told(bad, why):
 def test_a_forged_rejection_keeps_nothing_back():
     said = verdict(approval("ann"), approval("bob"), approval("cem", "Reject", key=MALLORY))
     assert said.state == "Approved"
+
+
+MADE = [(0, "Approve"), (0, "Reject"), (1, "Approve"), (1, "Reject"), (2, "Approve")]  # the older first
+
+
+@pytest.mark.parametrize(("before", "now"), list(product(MADE, repeat=2)))
+def test_a_decision_counts_that_is_not_older_than_what_the_ledger_tells(before, now):
+    (number, decision), (told_number, told_decision) = now, before
+    last = approval("ann", told_decision, number=told_number)
+    said = verdict(approval("ann", decision, number=number), required=1, told={"ann": Told(last.age, last.signature)})
+    counts = MADE.index(now) >= MADE.index(before)
+    assert len(said.counted) == counts
+    if not counts:
+        newer = f"it is number {number} ({decision}), and the ledger tells number {told_number} ({told_decision}), which is newer"
+        assert (said.state, newer in said.notes[0]) == ("Waiting", True)
 
 
 def test_approvals_of_different_cards_do_not_add_up():

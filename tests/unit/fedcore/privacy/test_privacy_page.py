@@ -14,7 +14,13 @@ from fedcore.privacy.factorization import noising, sensitivity_squared
 from fedcore.privacy.gaussian import mu_of
 
 DOCS = Path(__file__).parents[4] / "docs"
-PAGES = ("privacy.md", "noise-of-sites.md", "matrix-factorization.md", "secure-aggregation.md")
+PAGES = (
+    "privacy.md",
+    "noise-of-sites.md",
+    "matrix-factorization.md",
+    "secure-aggregation.md",
+    "homomorphic-encryption.md",
+)
 ROWS = [
     tuple(map(float, row))
     for row in re.findall(

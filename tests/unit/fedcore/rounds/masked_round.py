@@ -17,7 +17,7 @@ from fedapi.wire.signature import SiteKey
 from fedapi.wire.store import CloseRecord, FailureRecord, Head
 from fedapi.wire.update import Payload, UpdateManifest
 from fedcore.rounds import assignment, machine, recovery, secure, secureplan
-from fedcore.rounds.effects import Commit, Fold, Measure, WriteClose, WriteFailure, WritePlan, WriteStep
+from fedcore.rounds.effects import AddUp, Commit, Fold, Measure, WriteClose, WriteFailure, WritePlan, WriteStep
 from fedcore.rounds.events import Accepted, Event, Folded, Heard, InitialModelFound, Measured, Said, SiteFailed, Ticked
 from fedcore.rounds.recovery import Log
 from fedcore.rounds.state import Phase, State
@@ -101,6 +101,12 @@ class Federation:
                     self.do(Measured(self.now, ITEMS))
                 case Fold():
                     self.folds.append(effect)
+                case AddUp():
+                    self.do(self.added_up(effect))
+
+    def added_up(self, order: AddUp) -> Event:
+        """What becomes of a sum of encrypted updates."""
+        raise NotImplementedError
 
     def kill(self) -> None:
         """A process that knows what is durable alone goes on."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fedapi.wire.roster import RosterEntry
 from fedapi.wire.store import Head
 from fedapi.wire.training import TrainingOverride, TrainingSettings
-from fedcore.rounds import assignment, machine, planning, recovery
+from fedcore.rounds import assignment, machine, recovery
 from fedcore.rounds.effects import Commit, Discard, Fold, WriteClose, WriteFailure, WritePlan
 from fedcore.rounds.events import Folded, Ticked
 from fedcore.rounds.recovery import Log
@@ -76,7 +76,7 @@ def test_what_some_sites_do_otherwise_is_frozen_in_the_plan():
     config = {"training": training, "overrides": table, "roster": roster}
     state = rules.collecting("abc")
     state = replace(state, config=state.config.model_copy(update=config))
-    told = {client: planning.training_now(state, client) for client in "abcz"}
+    told = {client: state.training_of(client) for client in "abcz"}
     assert (told["a"], told["z"]) == (training, training)
     state, _ = machine.step(state, Ticked(110.0))
     plan = state.current.plan
@@ -86,6 +86,6 @@ def test_what_some_sites_do_otherwise_is_frozen_in_the_plan():
     assert {client: plan.training_of(client) for client in "abcz"} == told
     assert (told["c"].batch_size, told["c"].epochs) == (4, 3)
     assert (told["b"].batch_size, told["b"].epochs, told["b"].local_steps) == (32, None, 7)
-    assert planning.training_now(state, "b") == training
+    assert state.training_of("b") == training
     again = type(plan).stored(plan.sealed().canonical())
     assert again.training_of("c") == told["c"]

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedapi import names
+from fedapi import names, released
 from fedapi.wire import release
 from fedapi.wire.release import Approval
 from fedapi.wire.signing import SigningKey
@@ -22,15 +22,15 @@ def asked(*approvals):
     return {"release": {"approvers": approvers, "required": 1, "approvals": list(approvals)}}
 
 
-def approval(decision="Approve", uid=None):
+def approval(decision="Approve", uid=None, number=0):
     uid = uid or s.job().metadata.uid
-    made = release.signed(KEY, uid, Approval("ann", decision, MODEL["sha256"], "c" * 64, ""))
-    return dict(zip(("approver", "decision", "modelSHA256", "cardSHA256", "signature"), made, strict=True))
+    made = release.signed(KEY, uid, Approval("ann", decision, MODEL["sha256"], "c" * 64, "", number))
+    return released.in_spec(made).dump()
 
 
 def recorded(*approvals):
     """What the aggregator says that the ledger tells."""
-    known = [{name: each[name] for name in ("approver", "decision", "signature")} for each in approvals]
+    known = [{name: each.get(name) for name in ("approver", "decision", "signature", "number")} for each in approvals]
     return {"release": {"recorded": known}}
 
 
@@ -83,7 +83,7 @@ def test_an_approval_that_the_ledger_does_not_tell_releases_nothing():
     status, reason, message = condition(ENDED, **asked(approval()))
     assert (status, reason) == ("False", "RecordingRelease")
     assert message == "approved by ann; the ledger does not tell yet what ann decided"
-    other = condition(ENDED | recorded(approval("Reject")), **asked(approval()))
+    other = condition(ENDED | recorded(approval("Reject")), **asked(approval(number=1)))
     assert other[:2] == ("False", "RecordingRelease"), "the ledger tells another decision"
 
 
@@ -115,6 +115,14 @@ def test_the_aggregator_comes_back_with_the_configuration_that_the_job_has_ended
 
 def test_what_does_not_count_brings_nobody_back():
     assert replicas_of(decided(ENDED, **asked(approval(uid="another")))) == []
+
+
+def test_an_approval_that_was_put_back_after_a_rejection_releases_nothing_and_is_told():
+    told = ENDED | recorded(approval("Reject", number=2))
+    status, reason, message = condition(told, **asked(approval(number=1)))
+    assert (status, reason) == ("False", "ReleaseRejected")
+    assert "it is number 1 (Approve), and the ledger tells number 2 (Reject), which is newer" in message
+    assert replicas_of(decided(told, **asked(approval(number=1)))) == [], "there is nothing to tell"
 
 
 def test_a_rejection_that_was_taken_out_of_the_spec_holds():

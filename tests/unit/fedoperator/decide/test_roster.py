@@ -127,11 +127,17 @@ def test_a_site_that_demands_noise_of_its_own_waits_for_a_job_that_asks_for_as_m
     [
         ({}, None, "NotPrivate"),
         ({}, {"differentialPrivacy": {"mode": "Local", "noiseMultiplier": "9"}}, "NotPrivate"),
+        ({}, {"homomorphicEncryption": {}}, "NotPrivate"),  # every site has the key
         ({}, {"secureAggregation": {}}, ""),
         ({"minNoiseMultiplier": "2"}, {"secureAggregation": {}}, "NotPrivate"),
         (
             {"minNoiseMultiplier": "2"},
             {"secureAggregation": {}, "differentialPrivacy": {"mode": "Distributed", "noiseMultiplier": "1.9"}},
+            "NotPrivate",
+        ),
+        (
+            {"minNoiseMultiplier": "2"},
+            {"homomorphicEncryption": {}, "differentialPrivacy": {"mode": "Distributed", "noiseMultiplier": "2"}},
             "NotPrivate",
         ),
         (

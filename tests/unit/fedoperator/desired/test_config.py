@@ -10,6 +10,7 @@ from fedapi.crd.fields import Decimal, Part
 from fedapi.crd.strategy import Strategy
 from fedapi.wire.job import JobConfig
 from fedapi.wire.roster import MAX_STRATA, RosterEntry
+from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.training import MAX_OVERRIDES
 from fedoperator.decide.reasons import Reason
 from fedoperator.desired import config
@@ -33,6 +34,27 @@ def test_numbers_and_seconds_for_the_aggregator():
     assert (made.training.optimizer.learning_rate, made.training.optimizer.momentum) == (0.01, 0.9)
     plain = config.job_config(s.job(), ())
     assert (plain.training.epochs, plain.stop, plain.fraction, plain.grace_after_quorum_s) == (1, None, None, None)
+
+
+def of_sums(colluding: int, scheme: str | None = None, **asked) -> SecureSettings:
+    numbers = {"value_range": 16.0, "overflow": "Fail", "exchange_timeout_s": 120.0} | asked
+    return SecureSettings(colluding=colluding, scheme=scheme, **numbers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"dpSGD": {"maxGradNorm": "1", "noiseMultiplier": "1", "delta": "1e-5"}}, None),
+        ({"secureAggregation": {}}, of_sums(1)),
+        ({"homomorphicEncryption": {}}, of_sums(0, "CKKS")),
+        (
+            {"homomorphicEncryption": {"threshold": "60%", "valueRange": "0.5", "overflow": "Clip", "exchangeTimeout": "5s"}},
+            of_sums(0, "CKKS", threshold="60%", value_range=0.5, overflow="Clip", exchange_timeout_s=5.0),
+        ),
+    ],
+)  # fmt: skip
+def test_how_updates_are_summed_of_which_nobody_sees_a_single_one(asked, told):
+    assert config.job_config(s.job(privacy=asked), ()).secure == told
 
 
 class Numbers(Part):

@@ -1,5 +1,6 @@
 """Sites as the trainer's agent has them and a hub in memory, in a round under masks. Sites are lost, and killed, where a test says so."""
 
+import hashlib
 from contextlib import closing
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Hub:
         self.store, self.manifests = MemoryStore(), {}
         self.lost: dict[str, str] = {}  # site: the step that it does not make any more
         self.said: list[tuple[str, SecureSaid]] = []
+        self.granted: set[tuple[str, str]] = set()  # site, and SHA-256 of what it uploads
         self.held = ""  # the step that it neither asks for nor closes
 
     def there(self, step: str, of) -> list[str]:
@@ -73,6 +75,15 @@ class Hub:
             self.state = hub.consented(self.state, said.consent)
         if said.opening:
             self.state = hub.opened(self.state, said.opening)
+
+    def over(self) -> bool:
+        """Whether all have opened the sum that are still there."""
+        state = self.state
+        return bool(state.request) and len(self.openers()) == len(self.there("Open", state.survivors.survivors))
+
+    def openers(self):
+        """Who has said what a sum needs."""
+        return self.state.openings
 
     @property
     def step(self) -> str:
@@ -113,16 +124,20 @@ class Hub:
             asked if asked.step in ("Over", "Wait") or self.there(asked.step, [site]) else SecureAnswer(step="Wait"),
         )
 
-    def _asked(self, site: str) -> SecureAnswer:
-        """What the hub waits for with a site: the first step whose words of it are not there, if it is that step's turn."""
+    def steps(self, site: str) -> list[tuple]:
+        """Of each: what closes it, who is asked, who has answered, and the question."""
         state = self.state
-        steps = (
+        return [
             (state.participants, state.terms.roster, state.advertisements, lambda: SecureAnswer(step="Advertise")),
             (state.sharers, self.samples, state.shares, lambda: SecureAnswer(step="Share", participants=state.participants)),
             (state.survivors, state.sharers, state.masked_sha256, lambda: SecureAnswer(step="Mask", delivery=hub.deliveries(state)[1][site])),
             (state.request, state.survivors and state.survivors.survivors, state.consents, lambda: SecureAnswer(step="Consent", survivors=state.survivors)),
             (None, state.survivors and state.survivors.survivors, state.openings, lambda: SecureAnswer(step="Open", request=state.request)),
-        )  # fmt: skip
+        ]  # fmt: skip
+
+    def _asked(self, site: str) -> SecureAnswer:
+        """What the hub waits for with a site: the first step whose words of it are not there, if it is that step's turn."""
+        steps = self.steps(site)
         _, members, spoken, ask = next(step for step in steps if step[0] is None)
         if site not in members or (site in spoken and ask is steps[-1][3]):
             return SecureAnswer(step="Over")
@@ -143,12 +158,19 @@ class Link:
         return self._hub.answer(self._site, said)
 
     def grant(self, request) -> UploadGrant:
+        self._hub.granted.add((self._site, request.sha256))
         key = LAYOUT.update(self._site, request.round, request.sha256)
         ref = ObjectRef(key=key, sha256=request.sha256, size=request.size)
         return UploadGrant(url="https://hub/blob", expires_at=0.0, object=ref)
 
     def upload(self, path: Path, grant: UploadGrant) -> None:
         assert self._hub.store.put_once(grant.object.key, path.read_bytes()) == grant.object
+
+    def download(self, what: Download, path: Path, name: str) -> None:
+        data = self._hub.store.get(what.url)
+        if (len(data), hashlib.sha256(data).hexdigest()) != (what.size, what.sha256):
+            raise RejectedError("WrongDigest", name)
+        path.write_bytes(data)
 
     def update(self, handed) -> Receipt:
         self._hub.take(self._site, handed.body)
@@ -157,6 +179,8 @@ class Link:
 
 class MaskedRound:
     """`samples` by site. Every turn of a site is a new process of it."""
+
+    hub_of, scheme = Hub, None
 
     def __init__(
         self,
@@ -177,14 +201,14 @@ class MaskedRound:
         self.base = save(tensors(0))
         self.model = MemoryStore().put_once("base", self.base)
         self.order = self.ordered(1, threshold, privacy, overflow, limit, groups=groups)
-        self.hub = Hub(self.order.secure.terms, **hub_)
+        self.hub = self.hub_of(self.order.secure.terms, **hub_)
         self.updates = {name: tensors(1 + at) for at, name in enumerate(samples)}
 
     def ordered(self, attempt: int, threshold=3, privacy=None, overflow="Fail", limit=LIMIT, **changed) -> TrainOrder:
         values = {
             "job_uid": UID, "round": 4, "attempt": attempt, "base_sha256": self.model.sha256,
             "roster": {name: key.raw for name, key in self.keys.items()}, "threshold": threshold, "colluding": 0,
-            "minimum_cohort": 2, "items": ITEMS, "limit": limit,
+            "minimum_cohort": 2, "items": ITEMS, "limit": limit, "scheme": self.scheme,
         }  # fmt: skip
         names = PARAMETERS if privacy else None
         items = PARAMETER_ITEMS if privacy else ITEMS
@@ -218,6 +242,7 @@ class MaskedRound:
             own = Site(
                 settings_,
                 link,
+                link,
                 Handing(settings_, link, link),
                 checkpoints,
                 rounds,
@@ -231,9 +256,7 @@ class MaskedRound:
         self.hub.lost = lost or {}
         for _ in range(3 * len(STEPS)):
             over = [self.turn(name) for name in self.hub.there(self.hub.step, self.samples)]
-            if self.hub.state.request and len(self.hub.state.openings) == len(
-                self.hub.there("Open", self.hub.state.survivors.survivors)
-            ):
+            if self.hub.over():
                 return
         raise AssertionError(f"the round does not end: {over}")
 
@@ -255,6 +278,49 @@ class MaskedRound:
                 sum(steps) * (LIMIT / levels) / sum(weights[name] for name in sorted(survivors, key=self.samples.get))
             )
         return mean
+
+
+class KilledError(BaseException):
+    """A site's process is no more."""
+
+
+def killed_at(monkeypatch, call: int, *, heard: bool, site: str = "bob") -> list[str]:
+    """The site dies at its so-manieth request, before the hub hears it or after; which requests it made."""
+    made: list[str] = []
+
+    def dying(method):
+        def made_instead(self, *args):
+            if self._site != site:
+                return method(self, *args)
+            made.append(method.__name__)
+            if len(made) == call + 1 and not heard:
+                raise KilledError
+            answer = method(self, *args)
+            if len(made) == call + 1:
+                raise KilledError
+            return answer
+
+        return made_instead
+
+    for name in ("secure", "grant", "upload", "update", "download"):
+        monkeypatch.setattr(Link, name, dying(getattr(Link, name)))
+    return made
+
+
+def at_step(made: MaskedRound, step: str) -> MaskedRound:
+    """A round that is at that step for all sites."""
+    made.hub.held = step
+    for _ in range(5):
+        [made.turn(name) for name in made.samples]
+    assert made.hub.step == step
+    made.hub.held = ""
+    return made
+
+
+def asked_again(round_: MaskedRound, site: str, **changed) -> RejectedError:
+    """The hub gives the site an answer with something else in it."""
+    round_.hub.tamper = lambda name, answer: answer.model_copy(update=changed) if name == site else answer
+    return refusal(lambda: round_.turn(site))
 
 
 def refusal(act) -> RejectedError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from fedapi.wire.protocol import DP_SGD, FEATURES, OLDEST_AT_SITE, PROTOCOL
+from fedapi.wire.protocol import DP_SGD, ENCRYPTED_SUMS, FEATURES, OLDEST_AT_SITE, PROTOCOL
 from fedapi.wire.site import Assignment
 from fedtrainer.agent.control import Control
 from fedtrainer.agent.transport import Https
@@ -37,7 +37,7 @@ def test_each_question_says_what_the_trainer_speaks():
     asks = control(200, b'{"kind": "Wait"}', said)
     asks.next(20.0)
     asks.peek(5.0, (7, 2))
-    speaks = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": [*FEATURES, DP_SGD]}
+    speaks = {"protocol": PROTOCOL, "oldest_protocol": OLDEST_AT_SITE, "features": [*FEATURES, DP_SGD, ENCRYPTED_SUMS]}
     assert said == [{"wait_s": 20.0, "doing": None} | speaks, {"wait_s": 5.0, "doing": [7, 2]} | speaks]
 
 

@@ -33,7 +33,9 @@ def order(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: st
     )
 
 
-def masked(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: str = "0" * 64) -> TrainOrder:
+def masked(
+    noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: str = "0" * 64, scheme: str | None = None
+) -> TrainOrder:
     """An order of five sites, of which three stay at least and one may collude."""
     plain = order(None, round_, attempt, base)
     terms = Terms(
@@ -43,10 +45,11 @@ def masked(noise: float | None = 4.0, round_: int = 1, attempt: int = 1, base: s
         base_sha256=base,
         roster={f"s{number}": bytes([number]) * 32 for number in range(5)},
         threshold=4,
-        colluding=1,
+        colluding=0 if scheme else 1,
         minimum_cohort=3,
         items=100,
         limit=1.0,
+        scheme=scheme,
     )
     done = Mechanism(
         mode="Distributed", clip_norm=1.0, clipping="Flat", noise_multiplier=noise or 1.0, delta=DELTA, denominator=5
@@ -147,6 +150,20 @@ def test_a_site_that_wants_to_be_seen_in_sums_alone_refuses_all_else(tmp_path):
             NotPrivateError, match=r"secureAggregation: .* aggregator sees by itself: set privacy\.secureAggr"
         ):
             site.check(asked)
+
+
+@pytest.mark.parametrize("noise", [None, 9.0])
+def test_an_encrypted_update_is_none_that_only_sums_show(tmp_path, noise):
+    """Every site of the job has its key."""
+    asked = masked(noise=noise, scheme="CKKS")
+    with pytest.raises(
+        NotPrivateError,
+        match=r"requires\.privacy\.secureAggregation: .* a key that every site has.*: set privacy\.secureAggregation in the job",
+    ):
+        protecting(tmp_path, secure_aggregation=True).check(asked)
+    with pytest.raises(NotPrivateError, match=r"set privacy\.differentialPrivacy\.mode: Local in the job$"):
+        protecting(tmp_path, min_noise_multiplier=2.0).check(asked)
+    protecting(tmp_path).check(asked)
 
 
 def test_noise_of_a_sum_is_enough_only_where_the_site_says_so(tmp_path):

@@ -20,36 +20,19 @@ from fedtrainer.agent import securing
 from fedtrainer.agent.checkpoint_store import CheckpointStore
 from fedtrainer.errors import BadSettingsError, NotPrivateError
 from tests.unit.fedaggregator.engine.test_unmasking import assert_is_plain_mean, mean_of
-from tests.unit.fedtrainer.agent.masked_round import ITEMS, Hub, Link, MaskedRound, refusal
+from tests.unit.fedtrainer.agent import masked_round
+from tests.unit.fedtrainer.agent.masked_round import (
+    ITEMS,
+    Hub,
+    KilledError,
+    Link,
+    MaskedRound,
+    asked_again,
+    killed_at,
+    refusal,
+)
 
 SAMPLES = {"ada": 30, "bob": 120, "cleo": 77, "dora": 120, "emil": 1}
-
-
-class KilledError(BaseException):
-    pass
-
-
-def killed_at(monkeypatch, call: int, *, heard: bool, site: str = "bob") -> list[str]:
-    """The site dies at its so-manieth request, before the hub hears it or after; which requests it made."""
-    made: list[str] = []
-
-    def dying(method):
-        def made_instead(self, *args):
-            if self._site != site:
-                return method(self, *args)
-            made.append(method.__name__)
-            if len(made) == call + 1 and not heard:
-                raise KilledError
-            answer = method(self, *args)
-            if len(made) == call + 1:
-                raise KilledError
-            return answer
-
-        return made_instead
-
-    for name in ("secure", "grant", "upload", "update"):
-        monkeypatch.setattr(Link, name, dying(getattr(Link, name)))
-    return made
 
 
 @pytest.mark.parametrize("heard", [False, True])
@@ -173,21 +156,9 @@ def test_a_site_without_a_key_is_told_the_way_out(tmp_path):
 # A hub that does not keep to the protocol. What a site says to it is in the state that it has kept, and stays so.
 
 
-def asked_again(round_: MaskedRound, site: str, **changed):
-    """The hub gives the site an answer with something else in it."""
-    round_.hub.tamper = lambda name, answer: answer.model_copy(update=changed) if name == site else answer
-    return refusal(lambda: round_.turn(site))
-
-
 def at_step(tmp_path, step: str, **round_) -> MaskedRound:
     """A round that is at that step for all sites."""
-    made = MaskedRound(tmp_path, SAMPLES, **round_)
-    made.hub.held = step
-    for _ in range(5):
-        [made.turn(name) for name in SAMPLES]
-    assert made.hub.step == step
-    made.hub.held = ""
-    return made
+    return masked_round.at_step(MaskedRound(tmp_path, SAMPLES, **round_), step)
 
 
 @pytest.mark.parametrize("change", ["job_uid", "round", "attempt", "base_sha256"])
@@ -271,20 +242,15 @@ def test_an_order_that_is_not_that_of_all_sites(tmp_path, told_to_one):
     assert "do not say that other sites were ordered the same" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("change", "privacy", "said"),
-    [
-        ({"scheme": "CKKS"}, None, "this trainer masks them"),
-        ({"groups": Groups(size=3, minimum=3)}, NOISE, "noise of one sum, and for sums of groups"),
-    ],
-)
-def test_terms_that_a_hub_alone_could_want(tmp_path, change, privacy, said):
+def test_noise_of_one_sum_for_sums_of_groups(tmp_path):
     round_ = MaskedRound(tmp_path, SAMPLES)
     secure = round_.order.secure
-    told = changed(round_.order, secure=changed(secure, terms=changed(secure.terms, **change), privacy=privacy))
-    error = refusal(lambda: round_.turn("ada", told))
+    terms = changed(secure.terms, groups=Groups(size=3, minimum=3))
+    error = refusal(
+        lambda: round_.turn("ada", changed(round_.order, secure=changed(secure, terms=terms, privacy=NOISE)))
+    )
     assert error.code == securing.PROTOCOL_BROKEN
-    assert said in str(error)
+    assert "noise of one sum, and for sums of groups" in str(error)
     assert not round_.hub.said
 
 

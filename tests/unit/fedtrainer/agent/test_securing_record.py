@@ -1,6 +1,8 @@
 """An attempt that a site has left it joins no more, it says when a second sum is opened from one model, and masks are not left out later."""
 
+import json
 import logging
+import re
 
 import pytest
 
@@ -9,7 +11,7 @@ from fedapi.wire.orders import TrainOrder
 from fedapi.wire.secagg import Terms
 from fedapi.wire.secureround import SecureOrder
 from fedapi.wire.training import TrainingSettings
-from fedtrainer.agent.securing_record import LEFT, UNMASKED, MaskedRounds
+from fedtrainer.agent.securing_record import LEFT, MaskedRounds
 from fedtrainer.errors import BadSettingsError, RejectedError
 
 MASKS = SecureOrder(
@@ -27,6 +29,9 @@ MASKS = SecureOrder(
     ),
     overflow="Fail",
 )
+
+
+CKKS = MASKS.model_copy(update={"terms": MASKS.terms.model_copy(update={"scheme": "CKKS"})})
 
 
 def order(attempt: int, round_: int = 4, base: str = "a", secure: SecureOrder | None = MASKS) -> TrainOrder:
@@ -63,16 +68,30 @@ def test_a_second_sum_from_one_model_is_told_whatever_was_opened_in_between(tmp_
     assert caplog.records[-1].fields["before"] == ["round 4 attempt 1"]
 
 
-def test_a_job_that_has_asked_for_masks_gets_no_update_without(tmp_path):
-    plain = order(2, secure=None)
-    MaskedRounds(tmp_path).check(plain)
+@pytest.mark.parametrize(
+    ("began", "later", "said"),
+    [
+        (MASKS, None, "MasksLeftOut: round 4 asks for plain updates, and the job began with masked updates: a job keeps privacy.secureAggregation"),
+        (MASKS, CKKS, "MasksLeftOut: round 4 asks for encrypted updates, and the job began with masked updates"),
+        (CKKS, None, "EncryptionLeftOut: round 4 asks for plain updates, and the job began with encrypted updates: a job keeps privacy.homomorphicEncryption"),
+        (CKKS, MASKS, "EncryptionLeftOut: round 4 asks for masked updates, and the job began with encrypted updates"),
+    ],
+)  # fmt: skip
+def test_a_job_hides_updates_as_it_began(tmp_path, began, later, said):
+    MaskedRounds(tmp_path).check(order(1, secure=None))
+    MaskedRounds(tmp_path).check(order(1, secure=began))
+    MaskedRounds(tmp_path).leave(order(1, secure=began))
+    MaskedRounds(tmp_path).open(order(2, secure=began))
+    with pytest.raises(RejectedError, match=re.escape(said)):
+        MaskedRounds(tmp_path).check(order(3, secure=later))
+    MaskedRounds(tmp_path).check(order(3, secure=began))
+
+
+def test_a_record_of_before_there_was_encryption_is_of_masks(tmp_path):
     MaskedRounds(tmp_path).check(order(1))
-    with pytest.raises(
-        RejectedError, match="round 4 asks for an update without masks, and the job began with them"
-    ) as raised:
-        MaskedRounds(tmp_path).check(plain)
-    assert raised.value.code == UNMASKED
-    MaskedRounds(tmp_path).check(order(2))
+    assert json.loads((tmp_path / "masked-rounds.json").read_bytes()).keys() == {"left", "opened", "checksum"}
+    with pytest.raises(RejectedError, match="MasksLeftOut"):
+        MaskedRounds(tmp_path).check(order(2, secure=CKKS))
 
 
 def test_a_damaged_record_is_told_with_the_way_out(tmp_path):

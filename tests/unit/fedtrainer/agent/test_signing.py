@@ -4,9 +4,10 @@ import pytest
 
 from fedapi import names
 from fedapi.wire import statement
-from fedapi.wire.protocol import DP_SGD, FEATURES, KEY, SIGNATURES
+from fedapi.wire.protocol import DP_SGD, ENCRYPTED_SUMS, FEATURES, KEY, SIGNATURES
 from fedapi.wire.signing import SigningKey, verifies
 from fedapi.wire.site import FailureReport
+from fedtrainer.agent import signing
 from fedtrainer.agent.signing import Signer, said_features
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.settings import TrainerSettings
@@ -22,7 +23,14 @@ def settings(folder=None) -> TrainerSettings:
 def test_a_site_without_a_key_signs_nothing():
     signer = Signer(settings())
     assert signer.signed(REPORT) is REPORT
-    assert signer.features == (*FEATURES, DP_SGD) == said_features(None)
+    assert signer.features == (*FEATURES, DP_SGD, ENCRYPTED_SUMS) == said_features(None)
+
+
+@pytest.mark.parametrize("package", ["opacus", "tenseal"])
+def test_a_site_can_do_what_its_image_has_the_package_for(monkeypatch, package):
+    monkeypatch.setattr(signing, "find_spec", lambda name: None if name == package else object())
+    can = {"opacus": ENCRYPTED_SUMS, "tenseal": DP_SGD}[package]
+    assert said_features(None) == (*FEATURES, can)
 
 
 def test_a_site_signs_by_the_key_that_is_there_now(tmp_path):
@@ -32,7 +40,7 @@ def test_a_site_signs_by_the_key_that_is_there_now(tmp_path):
     signer = Signer(settings(tmp_path))
     for key in (one, two):
         file.write_bytes(key.pem())
-        assert signer.features == (*FEATURES, DP_SGD, SIGNATURES, f"{KEY}{key.id}")
+        assert signer.features == (*FEATURES, DP_SGD, ENCRYPTED_SUMS, SIGNATURES, f"{KEY}{key.id}")
         made = signer.signed(REPORT)
         assert made.key_id == key.id
         assert verifies(key.raw, made.signature, statement.of_report(made))
