@@ -82,6 +82,15 @@ class SecureSettings(Message):
     scheme: PlannedScheme = None
 
 
+EarlierMakers = Annotated[
+    tuple[SiteName, ...],
+    Field(
+        exclude_if=lambda value: not value,
+        description="Selected sites that were to make the key in attempts of the round that came to nothing.",
+    ),
+]
+
+
 class SecurePlan(Message):
     """How the updates of a planned round are summed. With the plan's job, round, attempt and base these are the terms."""
 
@@ -96,6 +105,7 @@ class SecurePlan(Message):
     exchange_timeout_s: float = Field(gt=0)
     groups: Grouping = None
     scheme: PlannedScheme = None
+    earlier_makers: EarlierMakers = ()
 
 
 PlannedMasks = Annotated[

@@ -32,8 +32,7 @@ class EncryptedState(HubState):
 
 def maker(state: EncryptedState) -> str:
     """The site that is asked for a key, once advertising is closed."""
-    participants = _reached(state.participants)
-    return agreement.maker(_seen(state, participants).bond, participants)
+    return agreement.maker(_seen(state, _reached(state.participants)))
 
 
 def keyed(state: EncryptedState, said: SealedKey) -> EncryptedState:
@@ -50,7 +49,7 @@ def keyed(state: EncryptedState, said: SealedKey) -> EncryptedState:
 
 
 def delivered(state: EncryptedState) -> EncryptedState:
-    """Closes sharing: all participants get the key. AttemptFailedError where its maker was lost: the next attempt has another one."""
+    """Closes sharing: all participants get the key. AttemptFailedError where its maker was lost: the next attempt asks another one."""
     if state.key is None:
         raise AttemptFailedError(f"site {maker(state)!r} was to make the key, and did not")
     return state.model_copy(update={"sharers": tuple(sorted(_seen(state, _reached(state.participants)).said))})

@@ -167,6 +167,7 @@ def failed(
         anomalies=judged.anomalies,
         privacy=distributed.of_failure(state, attempt),
         site_noise=plan.site_noise,
+        maker=attempt.secure.maker if attempt.secure else None,
     )
     void = (*state.void, failure)
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)

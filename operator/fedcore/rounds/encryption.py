@@ -59,6 +59,11 @@ class EncryptedExchange(Exchange):
         """Between Consent and the sum."""
         return self.step == "Open" and self.total is None
 
+    @property
+    def maker(self) -> str | None:
+        """Drawn with the participants."""
+        return str(encrypted().maker(self.hub)) if self.hub.participants else None
+
     def brought(self, told: Told, client: str) -> Said:
         """The key to Mask, and what shows that the sum is what was agreed on; the sum itself is added by who can offer it."""
         match told:

@@ -99,6 +99,7 @@ def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | N
         exchange_timeout_s=asked.exchange_timeout_s,
         groups=asked.groups,
         scheme=asked.scheme,
+        earlier_makers=tuple(sorted(roster.keys() & {each.maker for each in state.void})),
     )
 
 
@@ -118,6 +119,7 @@ def terms(plan: PlanRecord, secure: SecurePlan) -> Terms:
         order_sha256=commonorder.of_plan(plan, secure).sha256(),
         groups=secure.groups,
         scheme=secure.scheme,
+        earlier_makers=secure.earlier_makers,
     )
 
 

@@ -15,7 +15,7 @@ from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
-from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, sum_of
+from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, encrypted_config, sum_of
 from tests.unit.fedcore.rounds.masked_round import STEPS, attempt
 from tests.unit.fedcore.secagg.federation import signing_key
 
@@ -71,15 +71,30 @@ def test_the_maker_alone_is_asked_for_a_key_and_where_it_is_lost_another_one_is(
     (failure,) = federation.of(FailureRecord)
     assert failure.reason == "SecureAggregationFailed"
     assert f"site {first!r} was to make the key, and did not" in failure.message
-    makers = {first}
-    for _ in range(8):
+    assert failure.maker == first
+
+
+def test_no_site_is_to_make_the_key_twice_in_a_round_before_all_were():
+    federation = EncryptedFederation(config=encrypted_config(max_failures=9)).start()
+    makers = []
+    for number in range(len(ALL) + 1):
         for name in ALL:
             federation.go_on(name)
-        makers.add(maker(federation))
-        federation.close_step()
-        if len(makers) > 1 or federation.state.current is None:
-            break
-    assert len(makers) > 1
+        assert federation.step == "Share"
+        makers.append(maker(federation))
+        if number % 2:
+            federation.kill()
+            assert maker(federation) == makers[-1]
+        if number == 1:  # a key that others cannot use
+            federation.go_on(makers[-1])
+            for name in ALL:
+                federation.fail(name)
+        else:
+            federation.close_step()
+    assert sorted(makers[: len(ALL)]) == list(ALL)
+    attempt(federation, {})
+    federation.commit()
+    assert federation.state.current.plan.secure.earlier_makers == ()
 
 
 def test_a_maker_that_says_it_has_failed_is_not_waited_for():
