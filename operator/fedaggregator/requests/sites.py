@@ -309,7 +309,7 @@ def _waits(state: State, *, client: str, doing: tuple[int, int] | None) -> bool:
 
 
 def _secure(plan: PlanRecord) -> SecureOrder | None:
-    """How updates are masked."""
+    """How updates are summed, under masks or encrypted."""
     if plan.secure is None:
         return None
     return SecureOrder(

@@ -75,7 +75,7 @@ def without(state: State, attempt: Attempt, failed: Mapping[str, str], now: floa
 
 
 def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, ...]]:
-    """What follows once it is decided, durably, whose updates count, and masked ones are opened: now, and after a restart."""
+    """What follows once it is decided, durably, whose updates count, and their sum is opened where it alone is seen: now, and after a restart."""
     return replace(state, phase=Phase.FOLDING, current=attempt), (fold(state, attempt),)
 
 

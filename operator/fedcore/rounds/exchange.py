@@ -149,7 +149,7 @@ class Exchange(ABC):
     @property
     @abstractmethod
     def named(self) -> str:
-        """What becomes of updates, for people: `under masks`."""
+        """How updates are summed, for people: `under masks`."""
 
     @property
     @abstractmethod

@@ -44,7 +44,9 @@ def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | No
     try:
         return attempt.secure.heard(what)
     except RefusedError as error:
-        return Refusal(code="Malformed", message=f"secure aggregation, step {attempt.secure.step}: {error}"[:900])
+        return Refusal(
+            code="Malformed", message=f"sum {attempt.secure.named}, step {attempt.secure.step}: {error}"[:900]
+        )
 
 
 def answer(state: State, client: str, round_: int, attempt: int) -> SecureAnswer:
@@ -60,7 +62,7 @@ def waits(state: State, client: str, round_: int, attempt: int) -> bool:
 
 
 def misplaced(attempt: Attempt, client: str) -> Refusal | None:
-    """Why a masked update is not awaited from a site now."""
+    """Why an update that is to be summed is not awaited from a site now."""
     exchange = attempt.secure
     if exchange is None or (exchange.step == "Mask" and client in exchange.asked and client not in attempt.failed):
         return None
@@ -74,9 +76,9 @@ def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
     size = exchange.update_bytes(secure.items) if exchange and secure else 0
     if exchange is None or secure is None:
         spoilt = [name for name, payload in manifest.payloads.items() if payload.masked or payload.tag]
-        text = f"payloads.{spoilt[0]} is masked, and the round asks for none" if spoilt else ""
+        text = f"payloads.{spoilt[0]} is masked or encrypted for a sum, and the round asks for none" if spoilt else ""
     elif not all(payload.masked for payload in manifest.payloads.values()):
-        text = "payloads.update is not masked, and the round asks for it"
+        text = f"payloads.update.masked is false, and updates are summed {exchange.named}"
     elif any(payload.object.size != size for payload in manifest.payloads.values()):
         text = f"payloads.update.object.size is not {size}, of {secure.items} values {exchange.named}"
     elif wrong := next(filter(None, map(exchange.unfit, manifest.payloads.values())), ""):

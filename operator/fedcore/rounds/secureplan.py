@@ -29,7 +29,7 @@ _KEYLESS = (
 
 
 def is_noisy(config: JobConfig) -> bool:
-    """Whether sites add noise under their masks."""
+    """Whether sites add the noise, before they mask or encrypt."""
     return config.privacy is not None and config.privacy.mode == "Distributed"
 
 

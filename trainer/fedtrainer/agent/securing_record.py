@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
 from fedapi.wire.orders import TrainOrder
-from fedapi.wire.secagg import Scheme
+from fedapi.wire.secagg import FIELDS, Scheme
 from fedapi.wire.secureround import PlannedScheme
 from fedtrainer.errors import BadSettingsError, RejectedError
 from fedtrainer.training import durable
@@ -21,7 +21,6 @@ from fedtrainer.training import durable
 log = logging.getLogger(__name__)
 
 LEFT, UNMASKED, UNENCRYPTED = "AttemptLeft", "MasksLeftOut", "EncryptionLeftOut"  # codes of the refusals
-FIELDS: dict[Scheme | None, str] = {None: "privacy.secureAggregation", "CKKS": "privacy.homomorphicEncryption"}
 _KEPT = "masked-rounds.json"
 _UPDATES: dict[Scheme | None, str] = {None: "masked updates", "CKKS": "encrypted updates"}
 

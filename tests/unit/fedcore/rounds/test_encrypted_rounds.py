@@ -12,7 +12,7 @@ from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
 from fedcore.rounds import admission, assignment, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
+from fedcore.rounds.events import Accepted, FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
 from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, encrypted_config, sum_of
@@ -193,7 +193,7 @@ def test_numbers_are_uploaded_by_sites_that_are_asked_for_them_alone():
     [
         ({"tag": None}, "payloads.update.tag is missing"),
         ({"tag": b"\xff" * 16}, "payloads.update.tag: a tag is not two numbers"),
-        ({"masked": False}, "payloads.update is not masked"),
+        ({"masked": False}, "payloads.update.masked is false, and updates are summed by encryption"),
         ({"size": 32}, "payloads.update.object.size is not 65536, of 8 values by encryption"),
     ],
 )
@@ -209,6 +209,14 @@ def test_an_encrypted_update_is_what_the_order_says(values, words):
     assert admission.update(federation.state, "a", good) is None
     refused = admission.update(federation.state, "a", bad)
     assert (refused.code, words in refused.message) == ("Malformed", True), refused.message
+
+
+def test_values_that_were_clipped_are_told_by_the_field_of_the_job():
+    federation = up_to("Mask")
+    payloads = federation.manifest("a", "f" * 64).payloads
+    clipped = {"update": payloads["update"].model_copy(update={"clipped": 3})}
+    federation.do(Accepted(federation.now, federation.manifest("a", "f" * 64, payloads=clipped)))
+    assert "larger than privacy.homomorphicEncryption.valueRange" in federation.state.site("a").message
 
 
 def test_what_is_of_masks_is_refused():
