@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +42,10 @@ def test_the_rounds_of_a_job_meet_the_target(lab):
     assert code == 0, output
     assert lab.result()["rounds"] == 3
     told = status(lab)
+    assert lab.result()["privacy"] == {"record": {"epsilon": float(told["recordPrivacy"]["epsilon"]), "delta": 0.001}}
+    assert (
+        f"privacy: epsilon {told['recordPrivacy']['epsilon']} of targetEpsilon 3 (of one record, delta 0.001)" in output
+    )
     assert told["recordPrivacy"]["unit"] == "Record"
     assert 2.7 < float(told["recordPrivacy"]["epsilon"]) <= 3.0
     assert {key: told["recordPrivacy"][key] for key in ("delta", "targetEpsilon")} == {
@@ -52,11 +55,11 @@ def test_the_rounds_of_a_job_meet_the_target(lab):
     assert {each["name"]: each["recordEpsilon"] for each in told["clients"]} == dict.fromkeys(
         ("north", "south"), told["recordPrivacy"]["epsilon"]
     )
-    rows = subprocess.run(lab.command("history", JOB, "-o", "csv"), capture_output=True, text=True, check=True).stdout
+    rows = lab.fedloom("history", JOB, "-o", "csv").stdout
     epsilons = [row["record_epsilon"] for row in csv.DictReader(io.StringIO(rows))]
     assert epsilons[0] == ""
     assert sorted(map(float, epsilons[1:])) == [*map(float, epsilons[1:])]
-    card = subprocess.run(lab.command("model", "card", JOB), capture_output=True, text=True, check=True).stdout
+    card = lab.fedloom("model", "card", JOB).stdout
     assert "record\\_privacy.epsilon" in card
     assert "Record" in card
     assert len(list((lab.folder / "state").rglob(FILE))) == 2
