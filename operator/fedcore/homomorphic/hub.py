@@ -84,6 +84,8 @@ def opened(state: EncryptedState, said: OpenedSum) -> EncryptedState:
     _reached(state.request)
     if said.site not in state.consents:
         raise RefusedError(f"site {said.site!r} has not signed the survivor set")
+    if said.sha256 == state.masked_sha256.get(said.site):
+        raise RefusedError(f"what site {said.site!r} says of the sum is that of its own update")
     if state.numbers.get(said.site, said) != said:
         raise RefusedError(f"site {said.site!r} said another sum before")
     return state.model_copy(update={"numbers": {**state.numbers, said.site: said}})

@@ -211,6 +211,15 @@ def test_an_encrypted_update_is_what_the_order_says(values, words):
     assert (refused.code, words in refused.message) == ("Malformed", True), refused.message
 
 
+def test_an_update_is_not_said_to_be_the_numbers_of_the_sum():
+    """It is in the store under that name, with another size, for which a bucket would have it deleted."""
+    federation = up_to("Open")
+    own = OpenedSum(site="a", sha256=federation.state.accepted["a"].payloads["update"].object.sha256)
+    refused = federation.say("a", numbers=own)
+    assert "is that of its own update" in refused.message
+    assert federation.answer("a").step == "Open"
+
+
 def test_values_that_were_clipped_are_told_by_the_field_of_the_job():
     federation = up_to("Mask")
     payloads = federation.manifest("a", "f" * 64).payloads
