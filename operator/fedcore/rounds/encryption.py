@@ -80,8 +80,6 @@ class EncryptedExchange(Exchange):
             return replace(self, hub=encrypted().keyed(self.hub, what.key))
         if what.numbers is None:
             raise RefusedError("updates are encrypted, and what is said is of masked ones")
-        if self.is_adding:
-            raise RefusedError("it is too early: the sum is not there yet")
         return replace(self, hub=encrypted().opened(self.hub, what.numbers))
 
     def with_update(self, client: str, payload: Payload) -> "EncryptedState":

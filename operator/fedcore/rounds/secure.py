@@ -159,13 +159,20 @@ def offered(state: State, client: str, round_: int, attempt: int) -> ObjectRef |
     return exchange.total
 
 
-def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
-    """Where a site puts what it reads in an encrypted sum; None: it is not asked."""
+def reads(state: State, client: str, round_: int, attempt: int) -> bool:
+    """Whether a site is to say what it reads in an encrypted sum: also while a restarted hub adds up anew what it has read already."""
     found = _open(state, client, round_, attempt)
-    if found is None or found.plan.secure is None or offered(state, client, round_, attempt) is None:
+    exchange = found.secure if found is not None else None
+    return isinstance(exchange, EncryptedExchange) and exchange.step == "Open" and exchange.told(client) != "Over"
+
+
+def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
+    """Where a site puts what it reads; None: it is not asked."""
+    secure = state.current.plan.secure if state.current else None
+    if secure is None or not reads(state, client, round_, attempt):
         return None
     key = state.layout.update(client, round_, sha256)
-    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * found.plan.secure.items)
+    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * secure.items)
 
 
 def ends_at(attempt: Attempt) -> float | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedapi.wire.encryptedsum import OpenedSum
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import ENCRYPTED_SUMS, FEATURES, PROTOCOL
 from fedapi.wire.site import Refusal, UploadRequest
 from fedapi.wire.store import FailureRecord
@@ -113,7 +114,6 @@ def test_sites_wait_for_the_sum_and_no_time_ends_the_step_meanwhile():
     assert {federation.answer(name).step for name in ALL} == {"Wait"}
     plan = federation.state.current.plan
     assert secure.offered(federation.state, "a", plan.round, plan.attempt) is None
-    assert "too early" in federation.say("a", numbers=OpenedSum(site="a", sha256="0" * 64)).message
     assert machine.wakes_at(federation.state) is None
     federation.now += 1e6
     federation.hear()
@@ -133,6 +133,24 @@ def test_a_sum_is_made_anew_by_the_next_hub():
     federation.kill()
     first, second = federation.held
     assert first.of.terms == second.of.terms
+
+
+def test_what_sites_have_read_is_taken_while_the_next_hub_adds_up_anew():
+    federation = up_to("Open")
+    plan = federation.state.current.plan
+    read = {name: federation.read(name, federation.answer(name).sum) for name in ALL}
+    federation.held = []
+    federation.kill()
+    (order,) = federation.held
+    for name, numbers in read.items():
+        request = UploadRequest(round=plan.round, attempt=plan.attempt, sha256=numbers.sha256, size=32)
+        assert admission.unwanted(federation.state, name, plan.round, plan.attempt) is None
+        assert isinstance(admission.upload(federation.state, name, request), ObjectRef)
+        assert federation.say(name, numbers=numbers) is not None
+        assert federation.answer(name).step == "Over"
+    assert federation.folds == []
+    federation.do(federation.added_up(order))
+    assert np.array_equal(federation.total(), sum_of(ALL))
 
 
 @pytest.mark.parametrize("failed", [True, False])
