@@ -87,6 +87,12 @@ class SiteRequests:
         """What a site speaks, as far as it said."""
         return self._engine.state.protocol(client)
 
+    @property
+    def selected(self) -> int:
+        """How many sites are in the attempt under way."""
+        attempt = self._engine.state.current
+        return len(attempt.plan.selected) if attempt is not None else 0
+
     async def heard(self, client: str, speech: Speech | None = None) -> None:
         """An admitted site made itself known."""
         await self._engine.heard(client, speech)
@@ -311,7 +317,7 @@ def _uncommitted(site: Site) -> tuple[int, int] | None:
 
 
 def _secure(plan: PlanRecord) -> SecureOrder | None:
-    """How updates are masked."""
+    """How updates are summed, under masks or encrypted."""
     if plan.secure is None:
         return None
     return SecureOrder(

@@ -31,7 +31,7 @@ class Sum:
     base_sha256: str = ""
     participants: frozenset[str] = frozenset()
     survivors: frozenset[str] = frozenset()
-    openers: frozenset[str] = frozenset()  # whose openings gave the hub the sum
+    openers: frozenset[str] = frozenset()  # who gave the hub the sum
     end: End = "not over"
     rho: str = ""  # what a failed one has charged, where sites add noise
 

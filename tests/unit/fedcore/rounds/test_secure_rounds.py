@@ -119,7 +119,7 @@ def test_a_masked_update_is_not_taken_before_its_step(step):
     ("values", "words"),
     [
         ({"samples": 99}, "samples 99 are not the"),
-        ({"masked": False}, "payloads.update is not masked"),
+        ({"masked": False}, "payloads.update.masked is false, and updates are summed under masks"),
         ({"clipped": 3}, "payloads.update.clipped is over 0, and overflow is Fail"),
         ({"size": 4 * 9}, "payloads.update.object.size is not 32, of 8 values under masks"),
         ({"codec": "Int8"}, "payloads.update.codec is Int8"),
