@@ -5,9 +5,7 @@ shares on to its participants. Bytes are base64 in JSON; names are in order wher
 """
 
 import hashlib
-from collections.abc import Mapping
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -44,9 +42,6 @@ class Groups(Message):
 
 
 Scheme = Literal["CKKS"]
-FIELDS: Mapping[Scheme | None, str] = MappingProxyType(  # of a job that asks for sums of that kind
-    {None: "privacy.secureAggregation", "CKKS": "privacy.homomorphicEncryption"}
-)
 
 
 class Terms(Message):

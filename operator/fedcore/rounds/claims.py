@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.privacy import RecordPrivacy
-from fedapi.wire.secagg import FIELDS
+from fedapi.wire.secureround import FIELDS
 from fedapi.wire.site import Refusal
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UpdateManifest

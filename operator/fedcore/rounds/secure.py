@@ -45,7 +45,7 @@ def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | No
         return attempt.secure.heard(what)
     except RefusedError as error:
         return Refusal(
-            code="Malformed", message=f"sum {attempt.secure.named}, step {attempt.secure.step}: {error}"[:900]
+            code="Malformed", message=f"the sum {attempt.secure.named}, step {attempt.secure.step}: {error}"[:900]
         )
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
 from fedapi.wire.orders import TrainOrder
-from fedapi.wire.secagg import FIELDS, Scheme
-from fedapi.wire.secureround import PlannedScheme
+from fedapi.wire.secagg import Scheme
+from fedapi.wire.secureround import FIELDS, PlannedScheme
 from fedtrainer.errors import BadSettingsError, RejectedError
 from fedtrainer.training import durable
 

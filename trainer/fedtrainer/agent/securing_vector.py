@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedapi.wire.secagg import FIELDS, Participants
-from fedapi.wire.secureround import SecureOrder
+from fedapi.wire.secagg import Participants
+from fedapi.wire.secureround import FIELDS, SecureOrder
 from fedcore.privacy.distributed import lattice
 from fedcore.secagg import vector
 from fedcore.secagg.errors import RefusedError

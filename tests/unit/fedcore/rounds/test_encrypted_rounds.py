@@ -11,13 +11,13 @@ from fedapi.wire.protocol import ENCRYPTED_SUMS, FEATURES, PROTOCOL
 from fedapi.wire.site import Refusal, UploadRequest
 from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
-from fedcore.rounds import admission, assignment, machine, planning, secure
+from fedcore.rounds import admission, assignment, claims, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import Accepted, FoldFailed, Heard, UpdatesDamaged
+from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
 from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, encrypted_config, sum_of
-from tests.unit.fedcore.rounds.masked_round import STEPS, attempt
+from tests.unit.fedcore.rounds.masked_round import STEPS, Federation, attempt, config, settings
 from tests.unit.fedcore.secagg.federation import signing_key
 
 ALL = "abcde"
@@ -238,14 +238,6 @@ def test_an_update_is_not_said_to_be_the_numbers_of_the_sum():
     assert federation.answer("a").step == "Open"
 
 
-def test_values_that_were_clipped_are_told_by_the_field_of_the_job():
-    federation = up_to("Mask")
-    payloads = federation.manifest("a", "f" * 64).payloads
-    clipped = {"update": payloads["update"].model_copy(update={"clipped": 3})}
-    federation.do(Accepted(federation.now, federation.manifest("a", "f" * 64, payloads=clipped)))
-    assert "larger than privacy.homomorphicEncryption.valueRange" in federation.state.site("a").message
-
-
 def test_what_is_of_masks_is_refused():
     federation = up_to("Share")
     name = maker(federation)
@@ -274,3 +266,18 @@ def test_a_consent_signs_as_with_masks():
     survivors = federation.answer("a").survivors
     _, consent = site.consent(federation.site("a"), survivors, signing_key("b").sign)
     assert "did not sign this survivor set" in federation.say("a", consent=consent).message
+
+
+@pytest.mark.parametrize(
+    ("federation", "field"),
+    [
+        (Federation(config(secure=settings(overflow="Clip"))), "privacy.secureAggregation.valueRange"),
+        (EncryptedFederation(), "privacy.homomorphicEncryption.valueRange"),
+    ],
+)
+def test_what_was_clipped_is_told_with_the_field_that_says_the_range(federation, field):
+    federation.start()
+    said = federation.manifest("a", "0" * 64)
+    clipped = {name: payload.model_copy(update={"clipped": 3}) for name, payload in said.payloads.items()}
+    told = claims.taken(federation.state, said.model_copy(update={"payloads": clipped}))
+    assert told.message.startswith(f"warning: 3 values of its update of round 1 were larger than {field} and were")
