@@ -13,7 +13,7 @@ from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
 from fedcore.rounds import admission, assignment, claims, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import Accepted, FoldFailed, Heard, UpdatesDamaged
+from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
 from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, encrypted_config, sum_of
@@ -236,14 +236,6 @@ def test_an_update_is_not_said_to_be_the_numbers_of_the_sum():
     refused = federation.say("a", numbers=own)
     assert "is that of its own update" in refused.message
     assert federation.answer("a").step == "Open"
-
-
-def test_values_that_were_clipped_are_told_by_the_field_of_the_job():
-    federation = up_to("Mask")
-    payloads = federation.manifest("a", "f" * 64).payloads
-    clipped = {"update": payloads["update"].model_copy(update={"clipped": 3})}
-    federation.do(Accepted(federation.now, federation.manifest("a", "f" * 64, payloads=clipped)))
-    assert "larger than privacy.homomorphicEncryption.valueRange" in federation.state.site("a").message
 
 
 def test_what_is_of_masks_is_refused():
