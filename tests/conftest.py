@@ -1,17 +1,20 @@
 """What parallel workers share, and what several rings share: the real local cluster with Fedloom on it."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import failures, workers
+from tests import commands, failures, workers
 from tests.cluster import state
 from tests.e2e.world import World
 from tests.integration.fedlocal import custom
@@ -29,6 +32,15 @@ PACED, AGGREGATOR = ROOT / "tests" / "e2e" / "paced", ROOT / "tests" / "e2e" / "
 
 def pytest_xdist_make_scheduler(config, log):
     return workers.Scheduler(config, log)
+
+
+def pytest_configure(config):
+    """Temporary files of processes that are killed, torch's above all, end with the tests."""
+    if not hasattr(config, "workerinput"):
+        temporary = tempfile.mkdtemp(prefix="fedloom-")  # short: sockets are there, too
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+        os.environ["TMPDIR"] = tempfile.tempdir = temporary
+        config.add_cleanup(partial(shutil.rmtree, temporary, ignore_errors=True))
 
 
 def pytest_sessionstart(session):
@@ -109,7 +121,5 @@ def embedded_digest(tmp_path_factory, request):
 
 
 def _trained(folder: Path) -> str:
-    command = [sys.executable, "-m", "fedcli", "run", folder, "--workdir", folder / "state", "--fresh"]
-    done = subprocess.run([*command, "--result", folder / "result.json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    commands.fedloom("run", folder, "--workdir", folder / "state", "--fresh", "--result", folder / "result.json")
     return World.read_result(folder / "result.json")["model"]["sha256"]

@@ -11,11 +11,10 @@ import fcntl
 import os
 import random
 import socket
-import tempfile
 from pathlib import Path
 
 _LOWEST, _HIGHEST = 15_000, 29_999  # below Linux's outgoing connections (32768) and a cluster's NodePorts (30000)
-_COUNTER = Path(tempfile.gettempdir()) / f"fedloom-test-ports-{os.getuid()}"
+_COUNTER = Path("/tmp") / f"fedloom-test-ports-{os.getuid()}"  # whatever folder a process has for temporary files
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -24,14 +24,19 @@ forked.set_forkserver_preload(
         "torch._dynamo",  # every optimizer loads it at its first step
         "fedaggregator.adapters.presigned",
         "fedaggregator.engine.engine",
+        "fedaggregator.handin",
         "fedaggregator.http.app",
         "fedaggregator.http.server",
         "fedaggregator.queued.running",
         "fedaggregator.requests.sites",
+        "fedcli.commands",
         "fedtrainer.agent.work",
         "fedtrainer.agent.follow",
         "fedtrainer.ring.torchdist",
+        "fedtrainer.training.dpsgd.private",
+        "fedtrainer.training.dpsgd.steps",
         "tests.contract.fedtrainer.rank",
+        "tests.preforked",
         "tests.unit.fedtrainer.training.ring_ranks",
     ]
 )
@@ -43,10 +48,21 @@ class Program:
     It is no member of the tests' process group, which an interrupt goes to: it is killed when the process of this object ends.
     """
 
-    def __init__(self, module: str, *arguments: str, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        errors: Path | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        """`errors`: of its standard error, if that is not for the log. `begin` is called in the fork while it has no thread."""
+        self.log = log
         theirs, self._stdin = forked.Pipe(duplex=False)
         watched, self._alive = forked.Pipe(duplex=False)
-        given = (theirs, watched, (module, *arguments), dict(env), str(cwd), str(log))
+        given = (theirs, watched, (module, *arguments), dict(env), str(cwd), str(log), str(errors or log), begin)
         self._process = forked.Process(target=_run, args=given)
         self._process.start()
         self._asking = threading.Lock()  # of two threads that ask for its end at once, one would read no exit code
@@ -84,14 +100,25 @@ class Program:
 
 
 def _run(
-    stdin: Connection, watched: Connection, words: tuple[str, ...], env: dict[str, str], cwd: str, log: str
+    stdin: Connection,
+    watched: Connection,
+    words: tuple[str, ...],
+    env: dict[str, str],
+    cwd: str,
+    log: str,
+    errors: str,
+    begin: Callable[[], None] | None,
 ) -> None:
     """The program, in a fork that is what a process of its own would be: a session, files, an environment, a path."""
     os.setsid()
+    if begin:
+        begin()
     child.die_with(watched.fileno())
     os.dup2(stdin.fileno(), 0)
     stdin.close()
-    child.take_over(log, cwd, env)
-    sys.path[:0] = env["PYTHONPATH"].split(os.pathsep)
+    child.take_over(errors, cwd, env)
+    with Path(log).open("ab") as output:
+        os.dup2(output.fileno(), 1)
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv[1:] = words[1:]
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)

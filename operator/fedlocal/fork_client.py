@@ -10,12 +10,14 @@ import json
 import os
 import signal
 import socket
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedapi.jsonvalue import Json, JsonView
+from fedlocal import interpreter
+
+END_S = 2.0  # of a fork server that is no longer needed
 
 
 class ForkServerLostError(ConnectionError):
@@ -52,15 +54,15 @@ class ForkServer:
     _following: "asyncio.Task[None] | None" = None
 
     @classmethod
-    async def started(cls, watched: int, env: Mapping[str, str], log: Path) -> "ForkServer":
-        """Starts it: it loads torch while the runner does other things."""
+    async def started(
+        cls, watched: int, env: Mapping[str, str], log: Path, modules: Sequence[str] = ()
+    ) -> "ForkServer":
+        """Starts it: it loads torch while the runner does other things, and later these modules."""
         ours, theirs = socket.socketpair()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output, theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno()),
-                env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(watched, theirs.fileno()), start_new_session=True,
+        with theirs:
+            process = await interpreter.started(
+                ("-P", "-m", "fedlocal.fork_server", str(watched), str(theirs.fileno()), *modules),
+                env, log, (watched, theirs.fileno()),
             )  # fmt: skip
         server = cls(process, *await asyncio.open_unix_connection(sock=ours))
         server._following = asyncio.create_task(server._follow())
@@ -78,15 +80,18 @@ class ForkServer:
         return fork
 
     async def close(self) -> None:
-        """Ends it, and with it what it has forked."""
+        """Ends it, and with it what it has forked. It is left the time to remove its temporary files, of which torch has some."""
         if self._following:
             self._following.cancel()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self.process.wait()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
 
     async def _follow(self) -> None:
         """Takes its reports until it is gone, however it went."""

@@ -1,7 +1,8 @@
 """A process that imports torch once and forks a trainer whenever it is asked: a site starts in milliseconds.
 
-`python -m fedlocal.fork_server WATCH_FD SOCKET_FD`, started by fork_client.py, Linux only. It stays single-threaded
-and never uses torch itself, so that its forks are as good as new. One JSON object per line in both directions.
+`python -m fedlocal.fork_server WATCH_FD SOCKET_FD [MODULE…]`, started by fork_client.py, Linux only; the modules are what
+this job's trainings need beside what all need. It stays single-threaded and never uses torch itself, so that its forks
+are as good as new. One JSON object per line in both directions.
 """
 
 import contextlib
@@ -15,14 +16,15 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fedapi.jsonvalue import Json
 from fedlocal import child
 
 NEEDED = ("torch", "numpy.random", "safetensors.torch")
-# Parts of the trainer whose libraries only sites of several ranks need (httpx: 0.17 s), which load them themselves.
-NEVER = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla", "fedtrainer.launch")
+# Parts of the trainer whose libraries only sites of several ranks need (httpx: 0.17 s), which load them themselves, or
+# only jobs with DP-SGD (Opacus: 1.2 s), whose runner names what they need.
+SOME = ("fedtrainer.ring.horovod", "fedtrainer.ring.xla", "fedtrainer.launch", "fedtrainer.training.dpsgd.")
 LATER = ("torch._dynamo",)  # every optimizer loads it at its first step: seconds, but the init step needs none
 
 
@@ -38,13 +40,13 @@ def preload_trainer() -> None:
     with contextlib.suppress(ImportError):
         package = importlib.import_module("fedtrainer")
         for module in pkgutil.walk_packages(package.__path__, "fedtrainer."):
-            if not module.name.endswith("__main__") and not module.name.startswith(NEVER):
+            if not module.name.endswith("__main__") and not module.name.startswith(SOME):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(module.name)
 
 
-def serve(watched: int, control: socket.socket) -> None:
-    """Forks for each request and reports each end, until the runner is gone."""
+def serve(watched: int, control: socket.socket, later: Sequence[str]) -> None:
+    """Forks for each request and reports each end, until the runner is gone. Trainings need the modules for later."""
     waking, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -55,12 +57,12 @@ def serve(watched: int, control: socket.socket) -> None:
     while True:
         readable, _, _ = select.select([control.fileno(), waking], [], [], 0.0 if idle else None)
         if not readable:
-            preload(LATER)
+            preload(later)
             idle = False
         if waking in readable:
             os.read(waking, 4096)
             _report(control, running)
-            idle = not running and LATER[0] not in sys.modules  # the init step is over, its end is told
+            idle = not running and later[0] not in sys.modules  # the init step is over, its end is told
         if control.fileno() in readable:
             data = control.recv(65536)
             if not data:
@@ -69,7 +71,7 @@ def serve(watched: int, control: socket.socket) -> None:
             for line in lines:
                 request = json.loads(line)
                 if request["args"][:1] != ["init"]:
-                    preload(LATER)
+                    preload(later)
                 pid = _fork(request, (watched, lifeline[0]), control, (waking, woken, lifeline[1]))
                 with contextlib.suppress(OSError):  # it leads its own group before anybody hears of it
                     os.setpgid(pid, pid)
@@ -138,7 +140,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[2]))
     preload(NEEDED)
     preload_trainer()
-    serve(int(sys.argv[1]), control)
+    serve(int(sys.argv[1]), control, (*LATER, *sys.argv[3:]))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fedlocal import child
+from fedlocal import child, interpreter
 from fedlocal.fork_client import ForkServer, ForkServerLostError
 
 MOST_LOSSES = 3  # of fork servers in one run: then trainers are started plainly
 SHARED_TRAINER = "fedlocal.shared_trainer"  # the program that serves several sites
+DP_SGD = ("fedtrainer.training.dpsgd.private", "fedtrainer.training.dpsgd.steps")  # for jobs with it: they load Opacus
 ENV_FORK = "FEDLOOM_LOCAL_FORK"  # "0": every trainer loads torch itself, as on a cluster
 
 # A library reads these when it is loaded, so a process that wants other values than the runner's is not forked.
@@ -114,14 +115,11 @@ class PlainLauncher:
     async def start(self, command: Command) -> OwnProcess:
         """Starts child.py, which runs the module."""
         how = ("-I", "-u", child.__file__) if command.isolated else ("-P", "-m", "fedlocal.child")
-        command.log.parent.mkdir(parents=True, exist_ok=True)
-        with command.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *how, str(self.watched), _own_path(), command.module, *command.arguments,
-                env=command.env, cwd=command.cwd, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                pass_fds=(self.watched,), start_new_session=True,
-            )  # fmt: skip
-            return OwnProcess(process)
+        process = await interpreter.started(
+            (*how, str(self.watched), _own_path(), command.module, *command.arguments),
+            command.env, command.log, (self.watched,), command.cwd,
+        )  # fmt: skip
+        return OwnProcess(process)
 
     async def close(self) -> None:
         """Lets go of the pipe: whatever still runs ends."""
@@ -143,9 +141,9 @@ class ForkingLauncher:
     _server: "asyncio.Task[ForkServer] | None" = None
     _losses: int = 0
 
-    def warm(self, env: Mapping[str, str], log: Path) -> None:
-        """Starts the fork server: it loads torch while the runner does other things."""
-        self._begin = lambda: ForkServer.started(self.plain.watched, env, log)
+    def warm(self, env: Mapping[str, str], log: Path, modules: Sequence[str] = ()) -> None:
+        """Starts the fork server: it loads torch while the runner does other things, and later these modules."""
+        self._begin = lambda: ForkServer.started(self.plain.watched, env, log, modules)
         self._server = asyncio.ensure_future(self._begin())
 
     async def start(self, command: Command) -> OwnProcess:

@@ -32,7 +32,7 @@ from fedlocal.localnode import Node
 from fedlocal.manifests import namespace
 from fedlocal.mounts import Places
 from fedlocal.pods import finished
-from fedlocal.processes import ForkingLauncher, launcher
+from fedlocal.processes import DP_SGD, ForkingLauncher, launcher
 from fedlocal.reconcile import Reconciler
 from fedlocal.sharing import SharingLauncher
 from fedlocal.trainer_pool import TrainerPool
@@ -146,8 +146,10 @@ class _Run:
         kubelet = Kubelet(self.cluster, node, using)
         following = asyncio.create_task(self._follow_aggregator())
         try:
-            if isinstance(self.launcher, ForkingLauncher) and not self._job()["spec"].get("suspend"):
-                self.launcher.warm(node.inherited(), self.state.logs / "fork-server.log")
+            spec = self._job()["spec"]
+            if isinstance(self.launcher, ForkingLauncher) and not spec.get("suspend"):
+                modules = DP_SGD if dig(spec, "privacy", "dpSGD") else ()
+                self.launcher.warm(node.inherited(), self.state.logs / "fork-server.log", modules)
             return await self._loop(kubelet)
         finally:
             following.cancel()

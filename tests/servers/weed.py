@@ -19,6 +19,7 @@ _PORTS = (
     "s3.port", "s3.port.https", "s3.port.grpc", "master.port", "master.port.grpc", "filer.port", "filer.port.grpc",
     "volume.port", "volume.port.grpc", "admin.port", "admin.port.grpc",
 )  # fmt: skip
+_SOCKETS = Path("/tmp")  # by its code
 _KMS_KEYS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 
 
@@ -40,6 +41,9 @@ def serving(folder: Path, *, tls: bool = True, kms: str = "") -> Iterator[S3Serv
             yield server
     finally:
         client.close()
+        for number in ports.values():  # which has a socket of its own each, where none is asked for
+            for path in _SOCKETS.glob(f"seaweedfs-*-grpc-{number}.sock"):
+                path.unlink(missing_ok=True)
 
 
 def _identities() -> dict:

@@ -1,11 +1,11 @@
-"""Runs the aggregator as it is between two looks at HEAD, however slow the machine: that another took over it learns
-from its commit."""
+"""Runs the aggregator as it is between two looks at HEAD and two writes of the ledger, however slow the machine: that
+another took over it learns from its commit."""
 
 import sys
 
 from fedaggregator.__main__ import main
-from fedaggregator.engine import engine
+from fedaggregator.engine import engine, ledger
 
-assert engine._HEAD_CHECK_S > 0
-engine._HEAD_CHECK_S = 1e9
+assert min(engine._HEAD_CHECK_S, ledger._EVERY_S) > 0
+engine._HEAD_CHECK_S = ledger._EVERY_S = 1e9
 sys.exit(main())

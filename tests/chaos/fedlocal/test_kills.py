@@ -50,7 +50,7 @@ def fork_server(process):
 
     def found():
         below = descendants(process.pid)
-        return min((pid for pid, line in below.items() if "fedlocal.fork_server" in line), default=None)
+        return min((pid for pid, line in below.items() if "fork_server" in line), default=None)
 
     return until(found)
 

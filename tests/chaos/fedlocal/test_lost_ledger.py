@@ -1,16 +1,13 @@
 """The ledger of a stopped run loses a file: the next run says so, a repair has it begun anew, and the model is the same."""
 
 import signal
-import subprocess
 
 from tests.chaos.fedlocal.test_damaged_store import SITES
 from tests.integration.fedlocal.runs import TASK, Lab, finish, job, site
 
 
 def said(lab, *words):
-    done = subprocess.run(lab.command(*words), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return " ".join(done.stdout.split())
+    return " ".join(lab.fedloom(*words).stdout.split())
 
 
 def test_a_lost_ledger_is_named_repaired_and_told(tmp_path, embedded_digest):

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +14,7 @@ from fedstore.care.s3 import S3Care
 from fedstore.care.wanted import Wanted
 from fedstore.errors import StoreDeniedError, UnfitStoreError
 from fedstore.opening import open_store
+from tests.commands import fedloom
 from tests.servers import minio as minio_server
 from tests.servers import moto, weed
 from tests.unit.fedstore import test_history as rounds
@@ -222,9 +221,8 @@ def test_replication_that_others_have_set_stays(moto, tmp_path):
 
 
 def storage(*words, environment=None):
-    command = [sys.executable, "-m", "fedcli", "storage", *words]
     left = {name: value for name, value in os.environ.items() if environment is None or not name.startswith("AWS_")}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**left, **(environment or {})})
+    return fedloom("storage", *words, env=left | (environment or {}), check=False)
 
 
 def test_the_commands_tell_in_a_table_or_json_and_by_their_code(moto, tmp_path):

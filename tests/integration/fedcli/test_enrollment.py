@@ -2,14 +2,13 @@
 
 import base64
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
 
 from fedapi.wire.signing import SigningKey
 from fedoperator.key_material import Keys
+from tests import commands
 from tests.integration.fedoperator.kit import ROOT, operator, site, until
 
 pytestmark = pytest.mark.apiserver
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.apiserver
 
 def fedloom(api, *words, code=0):
     where = () if "join" in words else ("--kubeconfig", str(api.cluster.kubeconfig))
-    command = [sys.executable, "-m", "fedcli", "site", *map(str, words), *where]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = commands.fedloom("site", *words, *where, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 

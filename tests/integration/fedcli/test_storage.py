@@ -1,13 +1,12 @@
 """`fedloom storage` as a user has it: processes, real servers of three clouds, credentials in folders."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from fedstore.disk import DiskStore
 from fedstore.opening import open_store
+from tests import commands
 from tests.property.fedaggregator.simulation import UID
 from tests.unit.fedstore.test_copying import after
 
@@ -16,8 +15,7 @@ ALL = {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 def fedloom(*words):
-    command = [sys.executable, "-m", "fedcli", "storage", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **ALL})
+    done = commands.fedloom("storage", *words, env=os.environ | ALL, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

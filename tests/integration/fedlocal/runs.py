@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from tests import commands, preforked
 from tests.waiting import until
 
 TASK = Path(__file__).parent / "task" / "lab.py"
@@ -58,14 +57,19 @@ class Lab:
     def state(self):
         return self.folder / "state" / JOB
 
-    def command(self, *arguments):
-        return [sys.executable, "-m", "fedcli", *arguments, "--workdir", str(self.folder / "state")]
+    def fedloom(self, *words, **how):
+        """A command of this folder's runs."""
+        return commands.fedloom(*words, "--workdir", self.folder / "state", **how)
 
     def start(self, *options, **env):
-        command = self.command("run", str(self.folder), "--result", str(self.folder / "result.json"), *options)
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **env}
-        )
+        """A run of its one job."""
+        return self.begin("--result", self.folder / "result.json", *options, **env)
+
+    def begin(self, *options, **env):
+        """A run of its jobs."""
+        log, state = self.folder / "said" / f"{len(self.started)}.txt", self.folder / "state"
+        words = ("run", self.folder, *options, "--workdir", state)
+        process = commands.started(*words, log=log, env=os.environ | env)
         self.started.append(process)
         return process
 
@@ -73,7 +77,7 @@ class Lab:
         """Ends what a failed test left running."""
         for process in self.started:
             process.kill()
-            process.communicate()
+            process.wait(TIMEOUT_S)
 
     def run(self, *options, **env):
         """Exit code and everything that was printed."""
@@ -98,13 +102,12 @@ class Lab:
 
 
 def finish(process, timeout_s=TIMEOUT_S):
+    """Exit code and everything that was printed."""
     try:
-        output, _ = process.communicate(timeout=timeout_s)
+        return process.wait(timeout_s), process.log.read_text()
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        output, _ = process.communicate()
-        raise AssertionError(f"no end within {timeout_s} s:\n{output}") from None
-    return process.returncode, output
+        process.kill()
+        raise AssertionError(f"no end within {timeout_s} s:\n{process.log.read_text()}") from None
 
 
 def descendants(pid):
@@ -137,7 +140,10 @@ def variable(pid, name):
 
 
 def command_line(pid):
+    """Of a fork that has a name of its own, that name: its command line is that of the process it was forked from."""
     try:
+        if (name := Path(f"/proc/{pid}/comm").read_text().strip()).startswith(preforked.NAMES[:2]):
+            return name
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""

@@ -3,18 +3,17 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from safetensors.numpy import load_file
+
+from tests import commands
 
 FOLDER = Path(__file__).parents[3] / "examples" / "adapters"
 
 
 def fedloom(folder, *arguments):
-    command = [sys.executable, "-m", "fedcli", *arguments, "--workdir", str(folder / "state")]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return commands.fedloom(*arguments, "--workdir", folder / "state").stdout
 
 
 def test_the_example_learns_and_its_rounds_are_small(tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import subprocess
 
 from tests.integration.fedlocal.runs import Lab, job, site
 
@@ -11,7 +10,7 @@ SITES = (site("east"), site("north"), site("south"), site("west", LAB_TIMES="100
 
 
 def told(lab, *words):
-    return subprocess.run(lab.command(*words), check=True, capture_output=True, text=True).stdout
+    return lab.fedloom(*words).stdout
 
 
 def test_a_broken_site_is_suspended_and_told_of(tmp_path):

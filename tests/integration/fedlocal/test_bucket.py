@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import secrets
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +12,7 @@ from fedapi.wire import location
 from fedcli import modelreader
 from fedstore import copying
 from fedstore.opening import open_store
+from tests.commands import fedloom
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
 SECRET = "fedloom-store-models"
@@ -37,7 +36,7 @@ def test_a_job_in_a_bucket_ends_with_the_model_of_a_volume(tmp_path, minio, encr
         assert files["AWS_SECRET_ACCESS_KEY"] not in output
         models.append(lab.digest())
     assert models[0] == models[1]
-    fedloom(*lab.command("model", "pull", JOB, "--output", str(tmp_path / "model")))
+    lab.fedloom("model", "pull", JOB, "--output", tmp_path / "model")
     assert hashlib.sha256((tmp_path / "model").read_bytes()).hexdigest() == models[1]
     told = json.loads((lab.state / "job.json").read_text())["status"]
     found = {each["requirement"]: each["state"] for each in told["storage"]["findings"]}
@@ -57,7 +56,7 @@ def test_a_bucket_is_repaired_with_the_users_credentials_and_tells_what_was_issu
     lab, place, credentials = _ended(tmp_path, minio)
     store, (layout,) = open_store(place, credentials), copying.jobs(open_store(place, credentials))
     store.delete(layout.head)
-    told = fedloom(*lab.command("store", "repair", JOB))
+    told = lab.fedloom("store", "repair", JOB).stdout
     assert "HEAD.json is missing" in told
     assert "HEAD was set to round 3" in told
     (last,) = (key for key in store.keys(f"{layout.models()}/000003-"))
@@ -67,14 +66,13 @@ def test_a_bucket_is_repaired_with_the_users_credentials_and_tells_what_was_issu
     assert last in said[0]
     assert said[1].startswith("HEAD was set to round 2")
     assert modelreader.repair_store(cluster, JOB, credentials) == ["the store is whole: nothing was changed"]
-    rows = json.loads(fedloom(*lab.command("storage", "issued", JOB, "--json")))
+    rows = json.loads(lab.fedloom("storage", "issued", JOB, "--json").stdout)
     assert {(row["site"], row["method"], row["for_round"]) for row in rows if row["site"] in {"north", "south"}} == {
         (name, *what) for name in ("north", "south") for what in (("GET", 0), ("PUT", 1), ("PUT", 2), ("PUT", 3))
     }
     one = ["--round", "2", "--site", "north"]
-    table = fedloom(
-        sys.executable, "-m", "fedcli", "storage", "issued", "--store", place, "--credentials", credentials, *one
-    )
+    given = ("--store", place, "--credentials", credentials, *one)
+    table = fedloom("storage", "issued", *given, env=os.environ | {"NO_COLOR": "1"}).stdout
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["2"] * len(table.splitlines()[1:])
     assert "client_north_round_2-" in table
     assert "south" not in table
@@ -107,9 +105,3 @@ class Cluster:
     def job(self, name):
         assert name == self.record["metadata"]["name"]
         return self.record
-
-
-def fedloom(*words):
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, job
 
@@ -32,9 +31,9 @@ def test_a_job_in_a_bucket_gives_the_same_model_and_goes_on_from_its_backup_when
     assert status["model"]["uri"].startswith(f"s3://{store}/lab/models/default/{JOB}-")
     assert not list((lab.state / "claims").glob("*")), "nothing of it is on this machine"
 
-    subprocess.run([*lab.command("model", "pull", JOB), "-o", tmp_path / "model"], check=True)
+    lab.fedloom("model", "pull", JOB, "-o", tmp_path / "model")
     assert hashlib.sha256((tmp_path / "model").read_bytes()).hexdigest() == lab.digest()
-    listed = subprocess.run(lab.command("model", "list", JOB), capture_output=True, text=True, check=True)
+    listed = lab.fedloom("model", "list", JOB)
     assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["0", "1", "2", "3"]
 
     with seaweedfs.clients() as client:

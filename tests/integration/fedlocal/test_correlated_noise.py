@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import subprocess
 
 import numpy as np
 import pytest
@@ -39,8 +38,7 @@ def lab(tmp_path):
 
 def model(lab, round_):
     target = lab.folder / f"{round_}.safetensors"
-    command = lab.command("model", "pull", JOB, "--round", str(round_), "-o", str(target))
-    subprocess.run(command, check=True, capture_output=True)
+    lab.fedloom("model", "pull", JOB, "--round", round_, "-o", target)
     return np.concatenate([values.ravel() for _, values in sorted(load_file(target).items())]).astype(np.float64)
 
 
@@ -52,7 +50,7 @@ def test_the_last_model_has_less_noise_than_independent_noise_of_its_epsilon_wou
     status = json.loads((lab.state / "aggregator-status.json").read_text())
     assert float(status["privacy"]["epsilon"]) == pytest.approx(epsilon_of(math.sqrt(squares), 1e-5), abs=1e-4)
 
-    told = subprocess.run(lab.command("history", JOB, "-o", "json"), capture_output=True, text=True, check=True).stdout
+    told = lab.fedloom("history", JOB, "-o", "json").stdout
     took_part = [set(row["participants"]) for row in json.loads(told)][1:]
     assert all(len(each) == PER_ROUND for each in took_part)
     assert not any(a & b for a, b in itertools.pairwise(took_part))

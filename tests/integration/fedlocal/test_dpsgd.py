@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,11 +55,11 @@ def test_the_rounds_of_a_job_meet_the_target(lab):
     assert {each["name"]: each["recordEpsilon"] for each in told["clients"]} == dict.fromkeys(
         ("north", "south"), told["recordPrivacy"]["epsilon"]
     )
-    rows = subprocess.run(lab.command("history", JOB, "-o", "csv"), capture_output=True, text=True, check=True).stdout
+    rows = lab.fedloom("history", JOB, "-o", "csv").stdout
     epsilons = [row["record_epsilon"] for row in csv.DictReader(io.StringIO(rows))]
     assert epsilons[0] == ""
     assert sorted(map(float, epsilons[1:])) == [*map(float, epsilons[1:])]
-    card = subprocess.run(lab.command("model", "card", JOB), capture_output=True, text=True, check=True).stdout
+    card = lab.fedloom("model", "card", JOB).stdout
     assert "record\\_privacy.epsilon" in card
     assert "Record" in card
     assert len(list((lab.folder / "state").rglob(FILE))) == 2

@@ -1,23 +1,18 @@
 """A site joins with the commands as people give them, and the run that follows takes its signed updates."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import yaml
 
 from fedapi.wire.signing import SigningKey
 from fedoperator.key_material import Keys
+from tests import commands
 from tests.integration.fedlocal.runs import Lab, job, site
 from tests.integration.fedlocal.test_site_keys import commits
 
 
 def fedloom(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "fedcli", *map(str, words)], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return commands.fedloom(*words).stdout
 
 
 def test_a_site_that_joined_takes_part_and_one_that_did_not_is_left_out(tmp_path):

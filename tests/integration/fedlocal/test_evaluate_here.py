@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 
 import pytest
 
@@ -14,8 +13,7 @@ from tests.integration.fedlocal.test_held_out import labelled
 
 
 def evaluate(lab, *options):
-    command = lab.command("evaluate", "lab", "--manifests", str(lab.folder), *options)
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    return lab.fedloom("evaluate", "lab", "--manifests", lab.folder, *options, check=False)
 
 
 @pytest.fixture

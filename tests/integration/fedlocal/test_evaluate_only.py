@@ -1,7 +1,6 @@
 """A local run of a job of no rounds: from the manifest to the records, and what it says."""
 
 import json
-import subprocess
 
 import pytest
 
@@ -9,8 +8,7 @@ from tests.integration.fedlocal.runs import SITES, Lab, job, site
 
 
 def history(lab):
-    command = [*lab.command("history", "lab"), "--output", "json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(lab.fedloom("history", "lab", "--output", "json").stdout)
 
 
 @pytest.mark.parametrize("lifetime", ["Job", "Round"])

@@ -5,12 +5,11 @@ The task draws its data so that sites differ in their means alone: what stays at
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 from safetensors.numpy import load_file
 
+from tests.commands import fedloom
 from tests.integration.fedlocal.runs import JOB, Lab, finish, job, site
 
 MIXED = """
@@ -109,7 +108,7 @@ def mean(lab, what, name, round_):
 
 def pulled(lab, *options):
     target = lab.folder / "pulled.safetensors"
-    subprocess.run(lab.command("model", "pull", JOB, "-o", str(target), *options), check=True, capture_output=True)
+    lab.fedloom("model", "pull", JOB, "-o", target, *options)
     return load_file(target)
 
 
@@ -217,10 +216,8 @@ def test_a_backup_is_proved_and_restored_with_its_frozen_backbone(made):
     lab = made("lab", training=TRAINING, backup={"everyRounds": 1})
     run(lab)
     (archive,) = (lab.state / "claims").glob(f"{JOB}-backup-*")
-    command = [sys.executable, "-m", "fedcli", "backup", "verify", str(archive), "--task", TASK["entrypoint"]]
-    tried = [*command, "--task-path", str(lab.folder), "--data", str(lab.folder), "--tolerance", "1000"]
-    proof = subprocess.run(tried, check=False, capture_output=True, text=True)
-    assert proof.returncode == 0, proof.stdout + proof.stderr
+    given = ("--task", TASK["entrypoint"], "--task-path", lab.folder, "--data", lab.folder)
+    proof = fedloom("backup", "verify", archive, *given, "--tolerance", "1000")
     assert "round 3, loss" in proof.stdout
     undisturbed = made("undisturbed", training=TRAINING, rounds=5)
     run(undisturbed)

@@ -1,7 +1,6 @@
 """A local run with a site that is held out of training: the same code as on a cluster, from the manifest to the records."""
 
 import json
-import subprocess
 
 import pytest
 
@@ -36,11 +35,7 @@ def test_a_held_out_site_evaluates_and_changes_no_bit(tmp_path, done, lifetime):
     assert all(each["held_out"] and each["samples"] == 16 and "loss" in each["metrics"] for each in told)
     assert not (tmp_path / "marks" / "watch-1").exists(), "it never trains"
     assert [client["rounds"] for client in lab.result()["clients"]] == [3, 3, 0]
-    command = [*lab.command("history", "lab"), "--output", "jsonl"]
-    rows = [
-        json.loads(line)
-        for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    ]
+    rows = [json.loads(line) for line in lab.fedloom("history", "lab", "--output", "jsonl").stdout.splitlines()]
     assert [(row["round"], row["participants"]) for row in rows] == [
         (0, []),
         *((n, ["north", "south"]) for n in (1, 2, 3)),

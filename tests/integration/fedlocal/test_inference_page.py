@@ -31,10 +31,7 @@ def test_the_program_on_the_page_predicts_with_the_model_of_a_round(tmp_path):
         (data / name).write_text("\n".join((COLUMNS, *[SICK, WELL] * 40)) + "\n")
     code, output = lab.run()
     assert code == 0, output
-    pull = lab.command(
-        "model", "pull", "heart-disease", "--round", "2", "--output", str(tmp_path / "model.safetensors")
-    )
-    subprocess.run(pull, check=True, capture_output=True)
+    lab.fedloom("model", "pull", "heart-disease", "--round", "2", "--output", tmp_path / "model.safetensors")
     (tmp_path / "patients.csv").write_text(f"{COLUMNS}\n{SICK}\n{WELL}\n")
     (tmp_path / "predict.py").write_text(page)
     done = subprocess.run([sys.executable, "predict.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,7 +1,6 @@
 """`fedloom run` of a job whose sites add the noise: what is told of it, and a site that demands more than the job asks for."""
 
 import json
-import subprocess
 
 import pytest
 
@@ -42,7 +41,7 @@ def test_updates_are_counted_at_the_site_and_at_the_hub(lab_of):
     }
     (record,) = (lab.state / "claims").rglob("north/state/releases.json")
     assert [each["round"] for each in json.loads(record.read_bytes())["releases"]] == [1, 2]
-    told = subprocess.run(lab.command("model", "card", JOB), capture_output=True, text=True, check=True).stdout
+    told = lab.fedloom("model", "card", JOB).stdout
     for row in (
         "| privacy.mode | Local |",
         "| privacy.adjacency | Replacement |",

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import subprocess
 
 import pytest
 
@@ -26,7 +25,7 @@ def test_rounds_are_charged_for_until_the_budget_is_spent(lab):
     status = json.loads((lab.state / "aggregator-status.json").read_text())
     assert status["outcome"]["reason"] == "PrivacyBudgetSpent"
     assert status["privacy"]["epsilon"] == "6.5730"
-    told = subprocess.run(lab.command("history", JOB, "-o", "csv"), capture_output=True, text=True, check=True).stdout
+    told = lab.fedloom("history", JOB, "-o", "csv").stdout
     epsilons = [row["epsilon"] for row in csv.DictReader(io.StringIO(told))]
     assert epsilons[0] == ""
     assert [float(epsilon) for epsilon in epsilons[1:]] == pytest.approx([4.3771781, 6.5729701], abs=1e-5)

@@ -2,24 +2,19 @@
 
 import json
 import stat
-import subprocess
 
+from tests import commands
 from tests.integration.fedlocal.runs import SITES, Lab, job
 
 
 def fedloom(lab, *words):
-    command = lab.command(*words)
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=lab.folder)
+    done = lab.fedloom(*words, cwd=lab.folder, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 def approver(folder, name):
     """What a new approver gives the author of the job."""
-    lab = Lab.of(folder)
-    done = subprocess.run(
-        [*lab.command("model", "approver")[:-2], name, "--key", f"{name}.pem"],
-        check=True, capture_output=True, text=True, cwd=folder,
-    )  # fmt: skip
+    done = commands.fedloom("model", "approver", name, "--key", f"{name}.pem", cwd=folder)
     assert stat.S_IMODE((folder / f"{name}.pem").stat().st_mode) == 0o600
     key = done.stdout.split("publicKey: ")[1].strip()
     return {"name": name, "publicKey": key}

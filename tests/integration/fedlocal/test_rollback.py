@@ -1,7 +1,6 @@
 """A local run that goes back to an earlier round, by its manifest."""
 
 import signal
-import subprocess
 
 import yaml
 
@@ -22,8 +21,7 @@ def test_a_stopped_run_goes_back_by_its_manifest_and_says_so(tmp_path):
     assert code == 0, output
     assert "lab: rolled back: round 3 has the model of round 1" in output
     assert "lab is complete: 6/6 rounds" in output
-    command = lab.command("model", "list", "lab")
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    listed = lab.fedloom("model", "list", "lab").stdout.splitlines()
     assert [line.split()[0] for line in listed[1:]] == list("0123456")
     assert "back to 1" in listed[4]
     assert listed[4].split()[-1] == listed[2].split()[-1], "the same model"

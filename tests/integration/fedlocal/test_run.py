@@ -1,7 +1,6 @@
 """`fedloom run` end to end: real manifests, real processes, real training of a few milliseconds."""
 
 import hashlib
-import subprocess
 
 import pytest
 from safetensors.numpy import load_file
@@ -48,9 +47,7 @@ def test_a_job_per_round_gives_the_same_model_from_a_new_process_each_round(done
 def test_the_model_is_pulled_and_a_damaged_one_is_refused(done, tmp_path):
     lab, _ = done
     target = tmp_path / "model.safetensors"
-    pulled = subprocess.run(
-        lab.command("model", "pull", JOB, "-o", str(target)), check=True, capture_output=True, text=True
-    )
+    pulled = lab.fedloom("model", "pull", JOB, "-o", target)
     assert lab.digest() in pulled.stdout
     assert hashlib.sha256(target.read_bytes()).hexdigest() == lab.digest()
     assert set(load_file(target)) == {"weight", "bias"}
@@ -58,9 +55,7 @@ def test_the_model_is_pulled_and_a_damaged_one_is_refused(done, tmp_path):
     kept, mode = source.read_bytes(), source.stat().st_mode
     source.chmod(0o644)
     source.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
-    refused = subprocess.run(
-        lab.command("model", "pull", JOB, "-o", str(target)), check=False, capture_output=True, text=True
-    )
+    refused = lab.fedloom("model", "pull", JOB, "-o", target, check=False)
     source.write_bytes(kept)
     source.chmod(mode)
     assert (refused.returncode, "damaged" in refused.stderr) == (1, True)
@@ -68,7 +63,7 @@ def test_the_model_is_pulled_and_a_damaged_one_is_refused(done, tmp_path):
 
 
 def test_rounds_are_listed_with_their_times(done):
-    listed = subprocess.run(done[0].command("rounds"), check=True, capture_output=True, text=True).stdout
+    listed = done[0].fedloom("rounds").stdout
     assert [line.split()[:2] for line in listed.splitlines()[1:4]] == [["1", "2"], ["2", "2"], ["3", "2"]]
     assert "median overhead" in listed
 

@@ -1,21 +1,18 @@
 """What a user is told: before anything is trained where it cannot work, in words that are safe, once and for all jobs."""
 
 import json
-import os
 import signal
-import subprocess
 
 import pytest
 
+from tests.commands import fedloom
 from tests.integration.fedlocal.runs import SITES, Lab, document, finish, job, site, until
 
 EVIL = "\x1b]0;owned\x07no rows\x1b[2J\nlab: phase Complete\u202e"
 
 
 def run(lab, *arguments):
-    done = subprocess.run(
-        [*lab.command("run", *arguments)], capture_output=True, text=True, check=False, env=dict(os.environ)
-    )
+    done = lab.fedloom("run", *arguments, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -39,8 +36,7 @@ def test_a_result_that_cannot_be_written_is_refused_before_anything_starts(lab, 
 @pytest.mark.parametrize("workdir", ["a-file", "a-file/state", "/sys/fedloom"])
 def test_a_state_folder_that_cannot_be_written_is_refused_before_anything_starts(lab, tmp_path, workdir):
     (tmp_path / "a-file").write_text("")
-    command = [*lab.command("run", str(lab.folder))[:-2], "--workdir", str(tmp_path / workdir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = fedloom("run", lab.folder, "--workdir", tmp_path / workdir, check=False)
     assert (done.returncode, "cannot be written" in done.stderr) == (2, True), done.stderr
     assert "--workdir" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -124,9 +120,7 @@ def test_a_config_map_is_mounted_as_on_a_cluster(tmp_path, by):
 def test_one_signal_ends_all_jobs_of_a_folder(tmp_path, number):
     other = job() | {"metadata": {"name": "other"}}
     lab = Lab.of(tmp_path, job(), other, site("north", LAB_HOLD="1"))
-    command = lab.command("run", str(tmp_path))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    lab.started.append(process)
+    process = lab.begin()
     try:
         until((tmp_path / "marks/north-1").exists)
         process.send_signal(number)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import fedloom
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "heart-disease"
 ROUNDS = 15
 
@@ -53,7 +55,7 @@ def test_the_example_learns_from_sums_alone(hospitals, tmp_path, kind, epsilon):
     out = tmp_path / "secure"
     run(hospitals / "secure.py", out, *kind, *(("--epsilon", epsilon) if epsilon else ()))
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
-    run("-m", "fedcli", "run", out, "--workdir", tmp_path / "state", "--result", tmp_path / "result.json")
+    fedloom("run", out, "--workdir", tmp_path / "state", "--result", tmp_path / "result.json")
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["rounds"] == ROUNDS
     assert result["metrics"]["accuracy"] > 0.7

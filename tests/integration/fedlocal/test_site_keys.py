@@ -1,7 +1,5 @@
 """`fedloom site key new`, its public half into an FLClient, and a run: the commits hold the site's signatures."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +8,13 @@ import yaml
 from fedapi.wire import statement
 from fedapi.wire.commit import CommitRecord
 from fedapi.wire.signing import SigningKey, verifies
+from tests.commands import fedloom
 from tests.integration.fedlocal.runs import JOB, Lab, job, site
 
 
 def made_key(name: str) -> tuple[dict, dict]:
     """The Secret, and what the FLClient gets: as the command prints them."""
-    command = [sys.executable, "-m", "fedcli", "site", "key", "new", name, "--secret"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = fedloom("site", "key", "new", name, "--secret")
     return yaml.safe_load(done.stdout), yaml.safe_load(done.stderr)["spec"]
 
 
@@ -41,19 +39,13 @@ def test_a_site_with_a_key_signs_every_round(tmp_path, trainers):
         assert kept.key_id == key.id
         assert verifies(key.raw, kept.signature, statement.of_participant(commit, by_name["north"], kept))
         assert by_name["south"].signed is None
-    verify = lab.command("ledger", "verify", JOB)
-    done = subprocess.run(
-        [*verify, "--site-keys", str(tmp_path / "manifests.yaml")], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = lab.fedloom("ledger", "verify", JOB, "--site-keys", tmp_path / "manifests.yaml")
     said = "2 updates are signed by their sites; 2 are of sites without a key"
     assert said in " ".join(done.stdout.split())
     (tmp_path / "other.yaml").write_text(
         yaml.safe_dump(site("north") | {"spec": site("north")["spec"] | made_key("north")[1]})
     )
-    done = subprocess.run(
-        [*verify, "--site-keys", str(tmp_path / "other.yaml")], check=False, capture_output=True, text=True
-    )
+    done = lab.fedloom("ledger", "verify", JOB, "--site-keys", tmp_path / "other.yaml", check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the update of site 'north' in round 1 is signed by key" in " ".join(done.stderr.split())
 

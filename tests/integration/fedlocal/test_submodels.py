@@ -115,8 +115,7 @@ def test_each_number_is_the_mean_of_the_sites_that_have_it(made):
         (["south"], 0.25), (["north"], 0.5), (["east"], None),
     ]  # fmt: skip
     target = lab.folder / "pulled.safetensors"
-    lab_command = lab.command("model", "pull", JOB, "-o", str(target))
-    assert os.spawnv(os.P_WAIT, lab_command[0], lab_command) == 0
+    lab.fedloom("model", "pull", JOB, "-o", target)
     assert all((load_file(target)[name] == values).all() for name, values in committed[3].items())
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.commands import fedloom
+
 FOLDER = Path(__file__).parents[3] / "examples" / "topologies"
 TRAIN, TEST, ROUNDS = 200, 80, 2
 MODEL = 4 * 5258  # bytes of its parameters
@@ -48,7 +50,7 @@ def table(tmp_path_factory):
         path.write_text(yaml.safe_dump_all(documents))
     write_images(home / "package")
     python(folder / "prepare.py", "--source", home / "package", "--train", TRAIN, "--test", TEST)
-    python("-m", "fedcli", "run", folder, "--workdir", home / "state")
+    fedloom("run", folder, "--workdir", home / "state")
     said = python(folder / "table.py", "--workdir", home / "state", "--json", home / "rows.json")
     found = json.loads((home / "rows.json").read_text())
     return said, found["data_bytes"], {row["topology"]: row for row in found["rows"]}

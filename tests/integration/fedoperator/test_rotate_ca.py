@@ -1,8 +1,6 @@
 """`fedloom keys rotate-ca` on a real API server: each step once, in its time, and the operator goes on with what it finds."""
 
 import base64
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from fedapi import names
 from fedoperator.certificates import LIFETIME
 from fedoperator.key_material import FILE_CA_CHANGED, Keys
+from tests import commands
 from tests.integration.fedoperator.kit import SYSTEM, operator, until
 
 pytestmark = pytest.mark.apiserver
@@ -18,8 +17,7 @@ SECRET = "fedloom-operator-keys"
 
 def rotated(api, namespace, *words):
     where = ("-n", namespace, "--kubeconfig", str(api.cluster.kubeconfig), *(words or ("--lifetime", "24h")))
-    command = [sys.executable, "-m", "fedcli", "keys", "rotate-ca", *where]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.fedloom("keys", "rotate-ca", *where, check=False)
 
 
 def kept(api, namespace) -> Keys:

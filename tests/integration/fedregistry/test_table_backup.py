@@ -1,15 +1,12 @@
 """A table that its registry has backed up by itself is restored by `fedloom registry restore`, and the next registry takes it."""
 
-import subprocess
-import sys
-
+from tests import commands
 from tests.integration.fedregistry.harness import running
 from tests.waiting import until
 
 
 def fedloom(*words):
-    command = [sys.executable, "-m", "fedcli", "registry", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.fedloom("registry", *words, check=False)
 
 
 def test_from_a_backup_to_the_next_registry(moto, tmp_path):

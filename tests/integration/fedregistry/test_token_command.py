@@ -3,13 +3,12 @@
 import base64
 import json
 import stat
-import subprocess
-import sys
 
 import pytest
 
 from fedapi import names
 from fedapi.wire.tokens import heartbeat_token
+from tests import commands
 from tests.integration.fedregistry.harness import KEY, KEYS
 
 pytestmark = pytest.mark.apiserver
@@ -18,8 +17,7 @@ NAME = "fedloom-registry"
 
 def token(api, namespace, *words):
     where = ("-n", namespace, "--kubeconfig", str(api.cluster.kubeconfig))
-    command = [sys.executable, "-m", "fedcli", "registry", "token", *words, *where]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.fedloom("registry", "token", *words, *where, check=False)
 
 
 @pytest.fixture

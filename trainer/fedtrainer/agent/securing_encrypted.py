@@ -100,7 +100,7 @@ class EncryptedExchange:
             self._files.encrypted.unlink(missing_ok=True)
         self._fetch(encrypted, self._files.sum, "the encrypted sum")
         try:
-            numbers = site.read(self._state, request, _rows(self._files.sum)).astype("<i4")
+            numbers = site.read(self._state, request, _rows(self._files.sum)).astype("<i4", copy=False)
         except NotASumError as error:
             text = f"{error}; a site whose update is in the sum has spoilt it, and nobody can tell which"
             raise RejectedError(SUM_SPOILT, f"{text}: leave sites out of the job, one at a time, to find it") from error
@@ -139,4 +139,4 @@ def _written(file: BinaryIO, rows: Iterable[Coefficients]) -> Iterator[Coefficie
 
 def _rows(path: Path) -> Sequence[Coefficients]:
     """Ciphertexts of a file of whole ones, as they are on the disk."""
-    return list(np.memmap(path, "<u8", "r").reshape(-1, COEFFICIENTS))
+    return list(np.asarray(np.memmap(path, "<u8", "r")).reshape(-1, COEFFICIENTS))

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch._dynamo  # every optimizer loads it at its first step; here it is not counted as training
 
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.compression import Compression, Encoding
@@ -231,6 +231,7 @@ class Session:
         private = opened(settings.dp_sgd, self._ring, round_, self._order)
         ctx = replace(self._context(round_, "train", folder, settings, stopped, method, own), private=private)
         ctx.epoch_generator(0)
+        import_module("torch._dynamo")  # every optimizer loads it at its first step: seconds that are no training
         started = time.monotonic()
         with task_code("train()"), seeding.algorithms(settings.determinism), closing(ctx):
             result = self._task.train(self._model, data, settings, ctx)
