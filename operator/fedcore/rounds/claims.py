@@ -47,7 +47,8 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
     """A site's entry with an accepted update; a jump of its samples since the last one is told, and values that were clipped."""
     before = state.site(manifest.client)
     privacy = most_told(before.privacy, manifest.privacy)
-    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy)
+    sent = last_sent(before, manifest)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy, sent=sent)
     if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
         text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
         field = FIELDS[state.config.secure.scheme if state.config.secure else None]
@@ -60,6 +61,11 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
         f"{manifest.round}, by a factor of more than {JUMP}: they are the update's weight, ask the site why"
     )
     return replace(site, message=text)
+
+
+def last_sent(before: Site, manifest: UpdateManifest) -> tuple[int, int]:
+    """The newest order of a site that an update of its own answers, whatever becomes of that."""
+    return max(before.sent or (0, 0), (manifest.round, manifest.attempt))
 
 
 def most_told(*said: RecordPrivacy | None) -> RecordPrivacy | None:

@@ -142,6 +142,7 @@ INLINE_TO_SITE |= {
         train=ORDER.model_copy(update={"initial": MODEL, "training": TRAINING.model_copy(update={"model_width": 0.5})}),
     ),
     "train-taken-back": Assignment(kind="Train", train=ORDER, taken_back=True),
+    "train-accepted": Assignment(kind="Train", train=ORDER, committed=(6, 1), accepted=(7, 1)),
     "train-fragments": Assignment(
         kind="Train",
         train=ORDER.model_copy(

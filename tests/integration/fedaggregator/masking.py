@@ -79,6 +79,7 @@ class MaskingSite(SigningSite):
                 weight = vector.weight(self.samples, state.participants.whole_samples)
                 encoded = values(self.updates[where], order.secure).encoded(weight, site.noise_key(state))
                 state = site.mask(state, answer.delivery, encoded)
+                self.states[where] = state  # before the hub has it, as the trainer does
                 self.upload(order, encoded.tobytes()).raise_for_status()
             case "Consent":
                 state, consent = site.consent(state, answer.survivors, self._sign)
