@@ -6,8 +6,6 @@ There is no kubelet: tests play it where they must. Used by tests/integration an
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ from fedoperator.errors import GoneError, OperatorError
 from tests import waiting, workers
 from tests.cluster.api import Cluster
 from tests.ports import free_ports
+from tests.preloaded import Program
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -257,7 +256,7 @@ def ago(seconds: float) -> str:
 class OperatorProcess:
     """`python -m fedoperator`, its probes and its log."""
 
-    process: subprocess.Popen
+    process: Program
     probe: int
     metrics: int
     log: Path
@@ -313,9 +312,7 @@ class OperatorProcess:
 
 
 @contextmanager
-def operator(
-    api: Api, folder: Path, *, program: tuple[str, ...] = ("-m", "fedoperator"), name: str = "op", **settings: object
-) -> Iterator[OperatorProcess]:
+def operator(api: Api, folder: Path, *, name: str = "op", **settings: object) -> Iterator[OperatorProcess]:
     """Runs the operator as long as the block lasts."""
     probe, metrics = free_ports(2)
     given = {
@@ -333,8 +330,8 @@ def operator(
         for key, value in given.items()
     }
     log = folder / f"{name}-{os.urandom(2).hex()}.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen([sys.executable, *program], env=environment, stdout=sink, stderr=sink)
+    log.touch()
+    process = Program("fedoperator", env=environment, cwd=folder, log=log)
     running = OperatorProcess(process, probe, metrics, log, environment)
     try:
         yield running
