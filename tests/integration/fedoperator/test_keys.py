@@ -58,7 +58,7 @@ def test_a_job_goes_on_with_new_keys_and_says_why(api, namespace, tmp_path):
             now = secrets_in_use(api, namespace)
             return len(now) == 2 and not now & old and now
 
-        new = until(renewed, 60)
+        new = until(renewed)
         made_anew = {o["metadata"]["name"] for o in api.listed("Secret", namespace, f"{names.LABEL_JOB}=heart")}
         assert new <= made_anew
 
