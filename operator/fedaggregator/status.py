@@ -11,6 +11,7 @@ from typing import Any
 
 from fedaggregator import anomalystatus
 from fedaggregator.timetext import time_text
+from fedapi import decimals
 from fedapi.crd import job_status as api
 from fedapi.crd.dpsgd import RecordPrivacyStatus
 from fedapi.crd.fields import DECIMAL_PATTERN
@@ -174,10 +175,10 @@ def _best(state: State, scores: tuple[Score, ...]) -> api.BestRound | None:
 
 def _decimal(value: float) -> str:
     """As the API takes numbers, whose exponents have two digits: what is nearer to 0 is 0, what is further is the furthest."""
-    text = f"{value:.6g}"
+    text = decimals.short(value)
     if re.fullmatch(DECIMAL_PATTERN, text):
         return text
-    return "0" if abs(value) < 1 else f"{math.copysign(_FURTHEST, value):.6g}"
+    return "0" if abs(value) < 1 else decimals.short(math.copysign(_FURTHEST, value))
 
 
 def _goodput(state: State) -> str | None:

@@ -4,7 +4,6 @@ Exit codes of `run`: 0 Complete, 1 Failed, 2 bad input (nothing was done), 130 i
 """
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -14,7 +13,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fedapi.jsonvalue import Json
 from fedapi.printable import printable
 from fedapi.wire.message import ObjectRef
 from fedcli import (
@@ -35,11 +33,11 @@ from fedcli import (
 from fedcli import result as results
 from fedcli.display import display
 from fedcli.errors import CommandError
+from fedcli.summary import summary
 from fedlocal import records
 from fedlocal.errors import BadInputError
 from fedlocal.intake import Request, Trainers
-from fedlocal.manifests import Document, Manifests, load
-from fedlocal.runner import Ending
+from fedlocal.manifests import Manifests, load
 from fedlocal.runner import run as run_locally
 from fedlocal.statefolder import DEFAULT_WORKDIR, StateFolder
 
@@ -110,60 +108,11 @@ def _run_one(request: Request, result: Path | None) -> int:
     with display(screen, request.manifests.workers()) as shown:
         ending = asyncio.run(run_locally(request, shown.show))
     content = results.result(ending.job, ending.seconds)
-    for line in _summary(request.job, ending, request, content):
+    for line in summary(request.job, ending, request, content):
         screen.print(printable(line), markup=False)
     if result:
         results.write(result, content)
     return CODES[ending.phase]
-
-
-def _summary(document: Document, ending: Ending, request: Request, content: Json) -> list[str]:
-    name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
-    told = (ending.job.get("status") or {}).get("round") or {}  # more than were asked for, where the job went back
-    asked = document.body["spec"]["rounds"]
-    done = f"{content['rounds']}/{told.get('total') or asked} rounds" if asked else "evaluation"
-    match ending.phase:
-        case "Complete" if before:
-            lines = [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
-        case "Complete":
-            lines = [f"{name} is complete: {done} in {ending.seconds:.1f} s"]
-        case "Failed":
-            how = "failed before (mend the cause and run with --fresh)" if before else "failed"
-            lines = [f"{name} {how}: {ending.message or 'no reason was given'}", f"logs: {state.logs}"]
-        case "Stalled":
-            lines = [f"{name} stands still: {ending.message}", f"mend it and run again; logs: {state.logs}"]
-        case "Suspended":
-            lines = [f"{name} is suspended (spec.suspend is true): nothing runs; set it to false and run again"]
-        case "Interrupted":
-            lines = [f"{name} stopped after {done}: run again, without --fresh, to go on from there"]
-    metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
-    if metrics:
-        lines.append(f"metrics: {metrics}")
-    if ending.phase == "Complete" and asked:
-        lines += _without_update(ending.job, state)
-    if content["model"]["uri"]:
-        lines.append(f"model: {content['model']['sha256']} ({how_to_pull(document.body, request.workdir)})")
-    return lines
-
-
-def how_to_pull(job: Json, workdir: Path) -> str:
-    """The command that gives a local run's model, and what has to come first."""
-    gate = ", once it is approved: fedloom model approve" if job["spec"].get("release") else ""
-    return f"fedloom model pull {job['metadata']['name']} --workdir {workdir}{gate}"
-
-
-def _without_update(job: Json, state: StateFolder) -> Iterator[str]:
-    """Who has no update in the model: a site that was never drawn has nothing in its logs to look for."""
-    clients = (job.get("status") or {}).get("clients") or ()
-    absent = [each for each in clients if not each.get("rounds") and each["state"] != "HeldOut"]
-    idle = [
-        each for each in absent if each["state"] == "Idle" and not each.get("selected") and not each.get("failures")
-    ]
-    drawn = sorted(each["name"] for each in absent if each not in idle)
-    if drawn:
-        yield f"no update of theirs is in the model: {', '.join(drawn)}; logs: {state.logs}"
-    if idle:
-        yield f"never drawn: {', '.join(sorted(each['name'] for each in idle))}"
 
 
 @app.command()

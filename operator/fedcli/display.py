@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fedapi.jsonvalue import Json
 from fedapi.printable import in_a_cell, printable
+from fedcli.privacytext import spent
 from fedcli.transitions import metric_text, transitions
 from fedoperator.decide.decision import Event
 
@@ -101,8 +102,9 @@ class Tables:
             round_.get("progress") or "-",
         )
         title.append(f"  sites {status.get('participants') or '-'}  {in_a_cell(status.get('headlineMetric') or '')}")
+        budgets = [Text(f"privacy: {each}") for each in spent(status)]
         notes = [Text(printable(note), style="yellow") for note in self._notes[-NOTES_SHOWN:]]
-        return Group(title, _sites_table(status, self.workers), self._rounds_table(), *notes)
+        return Group(title, *budgets, _sites_table(status, self.workers), self._rounds_table(), *notes)
 
     def _rounds_table(self) -> Table:
         table = Table("ROUND", "METRICS", box=None, header_style="dim")
@@ -117,12 +119,16 @@ def _changes(before: Json, after: Json, events: Sequence[Event]) -> list[str]:
 
 
 def _sites_table(status: Json, workers: Mapping[str, int]) -> Table:
-    """Where some site has several workers, how many of them are ready is shown."""
+    """Where some site has several workers, how many of them are ready is shown; where sites account for records, their epsilon."""
     rings = any(count > 1 for count in workers.values())
     ready = {site["name"]: site.get("ready", 0) for site in status.get("sites") or ()}
-    head = ("SITE", "STATE", *(["READY"] if rings else []), "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES")
-    table = Table(*head, box=None, header_style="dim")
     clients = sorted(status.get("clients") or (), key=lambda c: str(c["name"]))
+    account = any(client.get("recordEpsilon") for client in clients)
+    head = (
+        "SITE", "STATE", *(["READY"] if rings else []), "LAST ROUND", "ROUNDS", "SAMPLES", "FAILURES",
+        *(["RECORD-EPSILON"] if account else []),
+    )  # fmt: skip
+    table = Table(*head, box=None, header_style="dim")
     if len(clients) > SITES_SHOWN:
         clients.sort(key=lambda c: c["state"] in _AS_USUAL)
     for client in clients[:SITES_SHOWN]:
@@ -130,7 +136,8 @@ def _sites_table(status: Json, workers: Mapping[str, int]) -> Table:
         state = Text(client["state"], style=_COLOURS.get(client["state"], ""))
         pods = [f"{ready.get(name, 0)}/{workers.get(name, 1)}"] if rings else []
         numbers = (str(client.get(field_, 0)) for field_ in ("lastRound", "rounds", "samples", "failures"))
-        table.add_row(name, state, *pods, *numbers)
+        epsilons = [client.get("recordEpsilon") or "-"] if account else []
+        table.add_row(name, state, *pods, *numbers, *epsilons)
     if len(clients) > SITES_SHOWN:
         table.add_row(Text(f"… and {_count(status, len(clients)) - SITES_SHOWN} more", style="dim"))
     return table

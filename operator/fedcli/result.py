@@ -12,7 +12,7 @@ from fedlocal.errors import BadInputError
 
 
 def result(job: Json, seconds: float | None = None) -> Json:
-    """{job, phase, rounds, metrics, clients, model, seconds} from a FederatedJob with status."""
+    """{job, phase, rounds, metrics, privacy, clients, model, seconds} from a FederatedJob with status."""
     status = job.get("status") or {}
     model = status.get("model") or {}
     return {
@@ -20,6 +20,11 @@ def result(job: Json, seconds: float | None = None) -> Json:
         "phase": phase(status),
         "rounds": (status.get("round") or {}).get("committed", 0),
         "metrics": {metric["name"]: float(metric["value"]) for metric in status.get("metrics") or ()},
+        "privacy": {
+            told["unit"].lower(): {"epsilon": float(told["epsilon"]), "delta": float(told["delta"])}
+            for leaf in ("privacy", "recordPrivacy")
+            if (told := status.get(leaf))
+        },
         "clients": [
             {"name": client["name"], "samples": client.get("samples", 0), "rounds": client.get("rounds", 0)}
             for client in sorted(status.get("clients") or (), key=lambda c: str(c["name"]))

@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -50,6 +50,22 @@ def violations(value: Any, schema: Json, old: Any = None, path: str = "") -> Ite
         yield path.lstrip("."), f"is {value!r}, but must be a time with its zone, such as 2027-01-31T00:00:00Z"
     for child_path, child, child_schema, child_old in _children(value, schema, old, path):
         yield from violations(child, child_schema, child_old, child_path)
+
+
+def below(schema: Json, place: Iterable[int | str]) -> Json:
+    """The schema of a value within one of this schema; what is no field, such as the branch of a union, is passed over."""
+    for part in place:
+        inner = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
+        inner = inner if isinstance(inner, dict) else schema.get("additionalProperties")
+        schema = inner if isinstance(inner, dict) else schema
+    return schema
+
+
+def broken(value: Any, schema: Json) -> Iterator[str]:
+    """Messages of the rules of that field that refuse the value."""
+    for entry in schema.get(VALIDATIONS, ()):
+        if "oldSelf" not in entry["rule"] and _broken(entry["rule"], value, None) is not None:
+            yield entry["message"]
 
 
 def _children(value: Any, schema: Json, old: Any, path: str) -> Iterator[tuple[str, Any, Json, Any]]:

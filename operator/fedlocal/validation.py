@@ -34,6 +34,7 @@ _SAID = {  # by pydantic's type of the error, whose context has the rest
     "less_than": "must be under {lt}",
     "less_than_equal": "must be at most {le}",
 }
+_OF_TEXTS = ("string_pattern_mismatch", "string_type")
 SPECS: dict[str, type[BaseModel]] = {names.JOB_KIND: FederatedJobSpec, names.CLIENT_KIND: FLClientSpec}
 _UNION_BRANCHES = ("int", "str", "constrained-int", "constrained-str")  # pydantic adds the branch of `int | str`
 
@@ -51,7 +52,7 @@ def checked(body: Json, old: Json | None = None) -> tuple[Json, list[schema_rule
         **(body if findings else object_meta.filled(body)),
         "spec": schema_rules.defaulted(body["spec"], schema["properties"]["spec"]),
     }
-    findings += _structural_findings(SPECS[body["kind"]], full["spec"])
+    findings += _structural_findings(SPECS[body["kind"]], full["spec"], schema["properties"]["spec"])
     if not findings:
         findings += list(schema_rules.violations(_ruled(full), schema, _ruled(old) if old else None))
     return full, findings
@@ -67,7 +68,7 @@ def _schemas() -> Json:
     return {spec["names"]["kind"]: spec["versions"][0]["schema"]["openAPIV3Schema"] for spec in specs}
 
 
-def _structural_findings(model: type[BaseModel], spec: Json) -> list[schema_rules.Finding]:
+def _structural_findings(model: type[BaseModel], spec: Json, schema: Json) -> list[schema_rules.Finding]:
     try:
         model.model_validate(spec, strict=True)
     except ValidationError as error:
@@ -77,7 +78,8 @@ def _structural_findings(model: type[BaseModel], spec: Json) -> list[schema_rule
                 continue  # the schema's rules say it, in the words of the API server
             path = _path(entry)
             other = path in found and not isinstance(entry.get("input"), str)  # than what a union takes
-            found[path] = _EITHER.format(entry.get("input")) if other else _text(entry, model)
+            words = _ruled_out(entry, schema) or _text(entry, model)
+            found[path] = _EITHER.format(entry.get("input")) if other else words
         return list(found.items())
     return []
 
@@ -107,6 +109,15 @@ def _text(entry: ErrorDetails, model: type[BaseModel]) -> str:
     if entry["type"] in _SAID:
         return f"is {value!r}, but {_SAID[entry['type']].format(**entry.get('ctx', {}))}"
     return f"is {value!r}: {entry['msg']}"
+
+
+def _ruled_out(entry: ErrorDetails, schema: Json) -> str:
+    """What a rule of the field says of a text, or of a number as text, in plainer words than its pattern; empty: no rule refuses it."""
+    value = entry.get("input")
+    if entry["type"] not in _OF_TEXTS or not isinstance(value, str | int | float) or isinstance(value, bool):
+        return ""
+    found = schema_rules.broken(str(value), schema_rules.below(schema, entry["loc"]))
+    return next((f"is {value!r}, but {message}" for message in found), "")
 
 
 def _suggestion(entry: ErrorDetails, model: type[BaseModel]) -> str:

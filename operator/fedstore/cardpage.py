@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fedapi import decimals
 from fedapi.printable import in_a_cell
 from fedstore.modelcard import Card, Measurement
 
@@ -112,7 +113,7 @@ def _metrics(card: Card) -> Iterable[str]:
 
 def _measured(by: str, said: Measurement) -> Iterable[tuple[str, ...]]:
     for name, value in said.metrics.items():
-        yield _text(name), f"{value:.6g}", str(said.round), f"{said.sites} {by}", str(said.samples)
+        yield _text(name), decimals.short(value), str(said.round), f"{said.sites} {by}", str(said.samples)
 
 
 def _settings(card: Card) -> Iterable[str]:
@@ -131,7 +132,17 @@ def _flat(prefix: str, said: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(f"{prefix}{name}.", value)
         elif value not in (None, "", [], ()):
-            yield _text(f"{prefix}{name}"), _text(value if isinstance(value, str) else json.dumps(value))
+            yield _text(f"{prefix}{name}"), _text(_said(value))
+
+
+def _said(value: object) -> str:
+    match value:
+        case str():
+            return value
+        case float():
+            return decimals.exact(value)
+        case _:
+            return json.dumps(value)
 
 
 def _bound(card: Card) -> Iterable[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from fedaggregator.engine.ledger import Ledger
 from fedaggregator.ports import Holder
+from fedapi import decimals
 from fedapi.crd.job_status import AttestationStatus
 from fedapi.wire.anomalies import Anomaly, Undoing
 from fedapi.wire.attestation import Attestation
@@ -223,7 +224,7 @@ def accepted(ledger: Ledger, manifest: UpdateManifest) -> None:
 
 def _of_a_record(said: RecordPrivacy) -> dict[str, str]:
     """What a site says that it has told of one record of its data."""
-    return {"unit": said.unit, "epsilon": repr(said.epsilon), "delta": repr(said.delta)}
+    return {"unit": said.unit, "epsilon": decimals.exact(said.epsilon), "delta": decimals.exact(said.delta)}
 
 
 def digests(manifest: UpdateManifest) -> dict[str, str]:
@@ -244,7 +245,7 @@ def _anomalous(ledger: Ledger, round_: int, attempt: int, anomalies: Iterable[An
 
 def _text(value: object) -> str:
     """Numbers with a fraction are told as texts: each reader of JSON has its own."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else decimals.exact(value) if isinstance(value, float) else json.dumps(value)
 
 
 def _undone(ledger: Ledger, committed: int, undoing: Undoing) -> None:

@@ -82,8 +82,8 @@ def listed_by(*keys: str) -> Json:
 
 
 LONGEST_DURATION = "8760h"  # a year: what is longer is a slip, and overflows clocks and timers further on
-_DURATION_BOUNDS = (
-    "must be a duration longer than zero and at most 8760h (a year), such as 90s, 10m or 1h30m"  # the message of both
+_DURATION_BOUNDS = (  # the message of both
+    "must be a duration with its units, longer than zero and at most 8760h (a year), such as 90s, 10m or 1h30m"
 )
 # What every reader of a number takes for a finite one: 15 digits, 10^-99 to 10^99.
 DECIMAL_PATTERN = r"^-?[0-9]{1,15}([.][0-9]+)?([eE][-+]?[0-9]{1,2})?$"
@@ -106,17 +106,13 @@ def _finite(text: str) -> str:
     return text
 
 
+DURATION_RULE = rule(
+    f"self.matches('{DURATION_PATTERN}') && duration(self) > duration('0s') && duration(self) <= duration('{LONGEST_DURATION}')",
+    _DURATION_BOUNDS,
+)
 Duration = Annotated[
     str,
-    Field(
-        max_length=32,
-        pattern=DURATION_PATTERN,
-        json_schema_extra=rules(
-            rule(
-                f"duration(self) > duration('0s') && duration(self) <= duration('{LONGEST_DURATION}')", _DURATION_BOUNDS
-            )
-        ),
-    ),
+    Field(max_length=32, pattern=DURATION_PATTERN, json_schema_extra=rules(DURATION_RULE)),
     AfterValidator(_bounded_duration),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
@@ -134,11 +130,15 @@ Decimal = Annotated[
     ),
     AfterValidator(_finite),
 ]
+QUANTITY_PATTERN = "^[0-9]+([.][0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 Quantity = Annotated[
     str,
     Field(
         max_length=32,
-        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+        pattern=QUANTITY_PATTERN,
+        json_schema_extra=rules(
+            rule(f"self.matches('{QUANTITY_PATTERN}')", "must be a quantity, such as 500m, 2, 1.5G or 4Gi")
+        ),
     ),
 ]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]

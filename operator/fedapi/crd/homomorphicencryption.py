@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedapi.crd.fields import Duration, Part
-from fedapi.crd.securesums import DEFAULT_RANGE, Kind, Overflow, Threshold, ValueRange, summed
+from fedapi.crd.fields import Part
+from fedapi.crd.securesums import DEFAULT_RANGE, ExchangeTimeout, Kind, Overflow, Threshold, ValueRange, summed
 from fedapi.duration import seconds
 from fedapi.wire import secureround as wire
 
@@ -30,7 +30,7 @@ class HomomorphicEncryption(Part):
     )
     value_range: ValueRange = None
     overflow: Overflow = None
-    exchange_timeout: Duration = Field(
+    exchange_timeout: ExchangeTimeout = Field(
         "2m",
         description="How long each step after training (making the key, sending the encrypted update, agreeing on who is in the sum, opening "
         "it) waits for sites that are silent. The round goes on without them where threshold allows.",

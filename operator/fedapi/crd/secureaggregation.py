@@ -5,8 +5,8 @@ The protocol is in fedcore.secagg; docs/secure-aggregation.md says what is promi
 
 from pydantic import Field
 
-from fedapi.crd.fields import Duration, Part, rule
-from fedapi.crd.securesums import DEFAULT_RANGE, NOISY, Kind, Overflow, Threshold, ValueRange, summed
+from fedapi.crd.fields import Part, rule
+from fedapi.crd.securesums import DEFAULT_RANGE, NOISY, ExchangeTimeout, Kind, Overflow, Threshold, ValueRange, summed
 from fedapi.duration import seconds
 from fedapi.wire import secagg
 from fedapi.wire import secureround as wire
@@ -51,7 +51,7 @@ class SecureAggregation(Part):
     )
     value_range: ValueRange = None
     overflow: Overflow = None
-    exchange_timeout: Duration = Field(
+    exchange_timeout: ExchangeTimeout = Field(
         "2m",
         description="How long each step after training (sharing keys, sending the masked update, agreeing on who is in the sum, opening it) "
         "waits for sites that are silent. The round goes on without them where threshold allows.",

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedapi.crd.fields import INT_OR_STRING, Decimal, rule, rules
+from fedapi.crd.fields import DURATION_RULE, INT_OR_STRING, Decimal, Duration, rule, rules
+from fedapi.duration import PATTERN as DURATION_PATTERN
 
 # Weighted sums of updates, whatever the hub's optimizer makes of them: nothing else can be told of what nobody sees.
 SUMS = ("FedAvg", "FedAvgM", "FedProx", "FedSGD", "DiLoCo", "FedAdagrad", "FedAdam", "FedYogi")
@@ -39,6 +40,18 @@ ValueRange = Annotated[
                 "valueRange must be from 1e-9 to 1e9: for example '16', or what your updates' values have at most",
             )
         ),
+    ),
+]
+ExchangeTimeout = Annotated[
+    Duration,
+    Field(
+        json_schema_extra=rules(
+            DURATION_RULE,
+            rule(
+                f"!self.matches('{DURATION_PATTERN}') || duration(self) >= duration('1s')",
+                "exchangeTimeout must be at least 1s, or no site can answer in time: for example 30s or 2m",
+            ),
+        )
     ),
 ]
 Overflow = Annotated[

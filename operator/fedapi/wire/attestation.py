@@ -16,7 +16,6 @@ from fedapi.wire.message import Inline, Message, Name, Sha256
 Tee = Literal["SEV-SNP", "TDX", "NitroEnclave"]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UpdateKeys = Annotated[dict[Kem, Sha256], Field(min_length=1, max_length=2)]
-REPORT_DATA_BYTES = 64  # of a report of SEV-SNP or TDX; a Nitro document holds more
 
 
 class AttestationRequest(Message):
@@ -48,7 +47,7 @@ class Statement(Message):
     update_keys: UpdateKeys
 
     def report_data(self) -> bytes:
-        """64 bytes: the SHA-256 of the canonical statement in hex, since agents take them as text."""
+        """64 bytes, as reports of SEV-SNP and TDX have: the SHA-256 of the canonical statement in hex, since agents take them as text."""
         return self.digest().encode()
 
 

@@ -42,7 +42,7 @@ class SiteKey:
         if len(saved) > MOST_KEY_BYTES:
             raise MalformedError(f"a key has at most {MOST_KEY_BYTES} bytes, not {len(saved)}")
         with foreign("the bytes are no key"):
-            library = ts.context_from(saved)
+            library = ts.context_from(saved, n_threads=1)
             alike = library.has_secret_key() and Envelope.of(encrypted(library, [0.0])) == self.envelope
         if not alike:
             raise MalformedError("the bytes are no key of the parameters of this version")
@@ -65,7 +65,10 @@ def encrypted(library: Any, numbers: list[float]) -> bytes:
 
 def _with_new_key() -> Any:
     symmetric = ts.ENCRYPTION_TYPE.SYMMETRIC
-    made = ts.context(ts.SCHEME_TYPE.CKKS, DEGREE, coeff_mod_bit_sizes=list(MODULUS_BITS), encryption_type=symmetric)
+    bits = list(MODULUS_BITS)
+    made = ts.context(  # by itself each has as many threads as the machine has cores, and vectors go ciphertext by ciphertext
+        ts.SCHEME_TYPE.CKKS, DEGREE, coeff_mod_bit_sizes=bits, encryption_type=symmetric, n_threads=1
+    )
     made.global_scale = SCALE
     made.auto_relin = made.auto_rescale = made.auto_mod_switch = False
     return made

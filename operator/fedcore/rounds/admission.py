@@ -6,6 +6,7 @@ The content of an update is judged elsewhere (fedcore.tensors.tensorfile and the
 
 import math
 
+from fedapi import decimals
 from fedapi.printable import fit_for_a_name
 from fedapi.wire.ciphertext import Kem, stored_bytes
 from fedapi.wire.compression import Compression, codec
@@ -292,9 +293,11 @@ def _unfit_privacy(state: State, manifest: UpdateManifest) -> Refusal | None:
     said = manifest.privacy
     if (asked and asked.delta) == (said and said.delta):
         return None
-    told = f"privacy is of delta {said.delta:g}" if said else "privacy is not said"
+    told = f"privacy is of delta {decimals.short(said.delta)}" if said else "privacy is not said"
     wanted = (
-        f"round {manifest.round} trains by DP-SGD with delta {asked.delta:g}" if asked else "no DP-SGD is asked for"
+        f"round {manifest.round} trains by DP-SGD with delta {decimals.short(asked.delta)}"
+        if asked
+        else "no DP-SGD is asked for"
     )
     return Refusal(code="Malformed", message=f"{told}, but {wanted}: do as the order says")
 

@@ -8,6 +8,7 @@ distributed.py.
 
 import math
 
+from fedapi import decimals
 from fedapi.wire.job import JobConfig
 from fedapi.wire.privacy import Charge, Mechanism, Privacy, SiteNoise
 from fedapi.wire.secureround import SecurePlan
@@ -92,7 +93,7 @@ def over(state: State, now: float) -> End | None:
         return End("Failed", UNPROTECTED, text, now)
     told, rounds = spent(state).epsilon(asked.delta), sum(1 for each in state.history if not each.skipped) - 1
     text = (
-        f"{rounds} rounds have spent epsilon {told:.6g} (of one site, delta {asked.delta:g}), and one more would pass "
+        f"{rounds} rounds have spent epsilon {told:.6g} (of one site, delta {decimals.short(asked.delta)}), and one more would pass "
         f"targetEpsilon {asked.target_epsilon:g}: for more rounds raise it, or noiseMultiplier in a new job"
     )
     return End("Succeeded" if rounds else "Failed", SPENT, text, now)

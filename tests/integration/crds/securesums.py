@@ -39,7 +39,13 @@ def of_kind(name, least, words):
         field(name, {"valueRange": "1e-9"}, {"valueRange": "0"}, "valueRange must be from 1e-9 to 1e9"),
         field(name, {"valueRange": "0.5"}, {"valueRange": "1e10"}, "valueRange must be from 1e-9 to 1e9"),
         field(name, {"overflow": "Clip"}, {"overflow": "Wrap"}, f"spec.privacy.{name}.overflow"),
-        field(name, {"exchangeTimeout": "30s"}, {"exchangeTimeout": "0s"}, "must be a duration longer than zero"),
+        field(
+            name,
+            {"exchangeTimeout": "30s"},
+            {"exchangeTimeout": "0s"},
+            "must be a duration with its units, longer than zero",
+        ),
+        field(name, {"exchangeTimeout": "1s"}, {"exchangeTimeout": "999ms"}, "exchangeTimeout must be at least 1s"),
         *(
             with_sum(name, {}, strategy(refused, **numbers), f"privacy.{name} goes with strategies that add up updates")
             for refused, numbers in [("FedNova", {}), ("SCAFFOLD", {}), ("Median", {}), ("FedBuff", {"fedBuff": {}})]

@@ -42,6 +42,10 @@ def test_the_rounds_of_a_job_meet_the_target(lab):
     assert code == 0, output
     assert lab.result()["rounds"] == 3
     told = status(lab)
+    assert lab.result()["privacy"] == {"record": {"epsilon": float(told["recordPrivacy"]["epsilon"]), "delta": 0.001}}
+    assert (
+        f"privacy: epsilon {told['recordPrivacy']['epsilon']} of targetEpsilon 3 (of one record, delta 0.001)" in output
+    )
     assert told["recordPrivacy"]["unit"] == "Record"
     assert 2.7 < float(told["recordPrivacy"]["epsilon"]) <= 3.0
     assert {key: told["recordPrivacy"][key] for key in ("delta", "targetEpsilon")} == {

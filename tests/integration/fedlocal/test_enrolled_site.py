@@ -40,7 +40,8 @@ def test_a_site_that_joined_takes_part_and_one_that_did_not_is_left_out(tmp_path
     lab = Lab.of(tmp_path / "lab", job(rounds=2), north, site("south"), east, secret)
     code, output = lab.run()
     assert code == 0, output
-    assert "east" in output
+    assert "left out: east: NotEnrolled: " in output
+    assert "never drawn" not in output
     for commit in commits(lab)[1:]:
         assert {each.client: each.signed and each.signed.key_id for each in commit.participants} == {
             "north": key.id,

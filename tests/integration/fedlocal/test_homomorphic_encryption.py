@@ -13,7 +13,6 @@ from tests.integration.fedlocal.test_secure_aggregation import (
     LIMIT,
     SITES,
     assert_models_are_plain_sums,
-    commits,
     hubs,
     participants,
     records,
@@ -30,22 +29,16 @@ def encrypted(folder, envs=None, **asked) -> Lab:
 
 
 def assert_no_update_can_be_read(lab: Lab) -> None:
-    """What came of each site is ciphertexts, and no stored object has its values: as they are, or as the whole numbers that were encrypted."""
-    manifests = [
-        UpdateEnvelope.stored(path.read_bytes()).body for path in store_of(lab).glob("updates/**/*.manifest.json")
-    ]
-    assert {each.client for each in manifests} == set(SITES)
-    assert all(payload.masked and payload.tag for each in manifests for payload in each.payloads.values())
-    stored, levels = (
-        [path.read_bytes() for path in store_of(lab).rglob("*") if path.is_file()],
-        ((1 << 31) - 1) // len(SITES),
-    )
-    for commit in commits(lab)[1:]:
-        whole = max(each.samples for each in commit.participants)
-        for each in commit.participants:
-            for values in np.load(lab.folder / "marks" / f"{each.client}-{commit.round}.npz").values():
-                numbers = np.rint(values.astype(np.float64) * (each.samples / whole) * (levels / LIMIT)).astype("<i4")
-                assert not any(values.tobytes() in data or numbers.tobytes() in data for data in stored)
+    """What each site has handed in is ciphertexts, and no stored object has its values: as they are, or as the whole numbers of them."""
+    found = [UpdateEnvelope.stored(path.read_bytes()).body for path in store_of(lab).glob("updates/**/*.manifest.json")]
+    assert {each.client for each in found} == set(SITES)
+    assert all(payload.masked and payload.tag for each in found for payload in each.payloads.values())
+    stored = [path.read_bytes() for path in store_of(lab).rglob("*") if path.is_file()]
+    levels, whole = ((1 << 31) - 1) // len(SITES), max(each.samples for each in found)
+    for each in found:
+        for values in np.load(lab.folder / "marks" / f"{each.client}-{each.round}.npz").values():
+            numbers = np.rint(values.astype(np.float64) * (each.samples / whole) * (levels / LIMIT)).astype("<i4")
+            assert not any(values.tobytes() in data or numbers.tobytes() in data for data in stored)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +56,6 @@ def test_a_job_whose_updates_the_hub_cannot_read(tmp_path, masked):
     assert participants(lab) == [list(SITES)] * 2
     assert_models_are_plain_sums(lab)
     assert lab.digest() == masked
-    assert_no_update_can_be_read(lab)
     told = lab.fedloom("ledger", "verify", "lab").stdout
     assert "that sites were asked to open: 2, of 2 models" in told
     own = ("secure.json", "update.encrypted", "sum.encrypted", "sum.numbers")
@@ -72,14 +64,18 @@ def test_a_job_whose_updates_the_hub_cannot_read(tmp_path, masked):
 
 
 def test_whoever_is_killed_on_the_way_the_model_is_the_same(tmp_path, masked):
-    """In the first round each site but one at another step; in the second the hub in each of them, also while the sum is opened."""
-    stops = {name: {"MASKED_STOPS": f"1:{step}"} for name, step in zip(SITES, STEPS, strict=False)}
+    """In the first round who makes the key, and each site but one at another step; in the second the hub in each, also while the sum is opened, when the store has all updates."""
+    stops = {
+        name: {"MASKED_STOPS": f"1:Share,1:{step}"} for name, step in zip(SITES, (*STEPS, "Advertise"), strict=True)
+    }
     held = {SITES[-1]: {"MASKED_HOLD": ",".join(f"2:{step}" for step in STEPS)}}
-    lab = encrypted(tmp_path, stops | held)
+    lab = encrypted(tmp_path, {name: stops[name] | held.get(name, {}) for name in SITES})
     run, killed = lab.start(), set()
     try:
         for step in STEPS:
             until((lab.folder / "marks" / f"at-{SITES[-1]}-2:{step}").exists)
+            if step == "Open":
+                assert_no_update_can_be_read(lab)
             hub = until(lambda: hubs(run.pid) - killed).pop()
             os.kill(hub, signal.SIGKILL)
             killed.add(hub)
@@ -88,6 +84,8 @@ def test_whoever_is_killed_on_the_way_the_model_is_the_same(tmp_path, masked):
     finally:
         lab.close()
     assert code == 0, output
+    deaths = sorted(path.name.partition("-1:")[2] for path in (lab.folder / "marks").glob("at-*-1:*"))
+    assert deaths == sorted((*STEPS, "Advertise", "Share"))
     assert participants(lab) == [list(SITES)] * 2
     assert records(lab, FailureRecord, "failure") == []
     assert lab.digest() == masked

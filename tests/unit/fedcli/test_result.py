@@ -23,18 +23,47 @@ STATUS = {
 }  # fmt: skip
 
 
+def drawn(job, workers=None):
+    """The words of each line of the table."""
+    console = Console(file=io.StringIO(), width=100)
+    table = Tables(console, workers or {})
+    table.show(job, ())
+    console.print(table.drawn(job))
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
 def test_result_has_the_agreed_form():
     assert result({"metadata": {"name": "j"}, "status": STATUS}) == {
         "job": "j",
         "phase": "Complete",
         "rounds": 3,
         "metrics": {"accuracy": 0.75},
+        "privacy": {},
         "clients": [{"name": "a", "samples": 0, "rounds": 0}, {"name": "b", "samples": 2, "rounds": 3}],
         "model": {"uri": "volume://c/k", "sha256": "ab"},
         "seconds": 7.0,
     }
     empty = result({"metadata": {"name": "j"}}, seconds=1.23456)
     assert (empty["phase"], empty["rounds"], empty["model"]["uri"], empty["seconds"]) == ("Pending", 0, None, 1.235)
+
+
+def test_what_is_told_of_sites_and_records_is_in_the_result_and_in_the_table():
+    privacy = {"unit": "Site", "epsilon": "1.5", "delta": "1e-5"}
+    clients = [{"name": "a", "state": "Idle"}, {"name": "b", "state": "BudgetSpent", "recordEpsilon": "2.9"}]
+    told = STATUS | {
+        "clients": clients,
+        "privacy": privacy,
+        "recordPrivacy": privacy | {"unit": "Record", "epsilon": "2.9"},
+    }
+    job = {"metadata": {"name": "j"}, "status": told}
+    assert result(job)["privacy"] == {
+        "site": {"epsilon": 1.5, "delta": 1e-5},
+        "record": {"epsilon": 2.9, "delta": 1e-5},
+    }
+    lines = drawn(job)
+    assert ["privacy:", "epsilon", "2.9", "(of", "one", "record,", "delta", "1e-5)"] in lines
+    assert ["b", "BudgetSpent", "0", "0", "0", "0", "2.9"] in lines
+    assert ["a", "Idle", "0", "0", "0", "0", "-"] in lines
 
 
 def test_transitions_are_told_once():
@@ -56,15 +85,8 @@ def test_transitions_are_told_once():
 def test_sites_with_several_workers_show_how_many_are_ready():
     job = {"metadata": {"name": "j"}, "status": STATUS | {"sites": [{"name": "b", "ready": 1}]}}
 
-    def drawn(workers):
-        console = Console(file=io.StringIO(), width=100)
-        table = Tables(console, workers)
-        table.show(job, ())
-        console.print(table.drawn(job))
-        return [line.split() for line in console.file.getvalue().splitlines()]
-
-    assert ["b", "Idle", "1/2", "0", "3", "2", "0"] in drawn({"a": 1, "b": 2})
-    assert ["b", "Idle", "0", "3", "2", "0"] in drawn({"a": 1, "b": 1})
+    assert ["b", "Idle", "1/2", "0", "3", "2", "0"] in drawn(job, {"a": 1, "b": 2})
+    assert ["b", "Idle", "0", "3", "2", "0"] in drawn(job, {"a": 1, "b": 1})
 
 
 def test_a_result_that_finds_no_room_is_one_line():

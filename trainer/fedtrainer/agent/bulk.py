@@ -48,7 +48,7 @@ class Bulk:
             if _is(what, what.content):
                 overwriting.write(path, what.content)
                 return
-            log.warning("the model in the order is not the one that it names: fetches it")
+            log.warning("%s, as it came with the order, is not what that names: fetches it", name)
         for _ in range(BAD_DOWNLOADS):
             found = persist(f"downloading {name}", lambda: self._download(what, path), self._patience)
             if found == what.sha256:

@@ -7,6 +7,7 @@ a record that is the site's own: whoever gives the orders may ask again and agai
 from functools import partial
 from pathlib import Path
 
+from fedapi import decimals
 from fedapi.wire.orders import TrainOrder
 from fedapi.wire.privacy import Mechanism, PrivacyDemand, SiteNoise
 from fedapi.wire.secureround import SecureOrder
@@ -92,7 +93,7 @@ class Protecting:
         if after > demand.max_epsilon:
             text = f"{len(self._releases)} updates of this job were sent, and one more would make epsilon {after:.4g}"
             raise NotPrivateError(
-                f"{_DEMAND}.maxEpsilon {demand.max_epsilon:g} (of this site, delta {demand.delta:g}): {text}: the site sends no more"
+                f"{_DEMAND}.maxEpsilon {demand.max_epsilon:g} (of this site, delta {decimals.short(demand.delta)}): {text}: the site sends no more"
             )
 
     @property

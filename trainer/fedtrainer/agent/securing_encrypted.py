@@ -100,7 +100,7 @@ class EncryptedExchange:
             self._files.encrypted.unlink(missing_ok=True)
         self._fetch(encrypted, self._files.sum, "the encrypted sum")
         try:
-            numbers = site.read(self._state, request, _rows(self._files.sum)).astype("<i4")
+            numbers = site.read(self._state, request, _rows(self._files.sum)).astype("<i4", copy=False)
         except NotASumError as error:
             text = f"{error}; a site whose update is in the sum has spoilt it, and nobody can tell which"
             raise RejectedError(SUM_SPOILT, f"{text}: leave sites out of the job, one at a time, to find it") from error

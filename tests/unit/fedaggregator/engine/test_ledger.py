@@ -329,7 +329,7 @@ def test_what_a_round_has_spent_and_gone_back_to_is_told_with_its_commit():
         "clip_norm": "1.5",
         "noise_multiplier": "2.0",
         "epsilon": "0.30000000000000004",
-        "delta": "1e-05",
+        "delta": "1e-5",
     }
     assert refused.facts == {"round": 1, "id": "one", "to": 0, "refused": "it is gone"}
     assert (done.kind, done.facts) == ("rollback", {"round": 1, "id": "two", "to": 1})

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +116,11 @@ def test_a_site_with_another_key_spoils_the_sum_and_is_found_out(key):
 
 def test_a_key_is_not_shown(key):
     assert repr(key) == str(key) == "SiteKey(…)"
+
+
+def test_a_key_takes_one_thread_however_many_cores_there_are():
+    """By itself TenSEAL starts one for each, for every key that is made or loaded."""
+    saved, tasks = SiteKey().saved(), Path("/proc/self/task")
+    before = len([*tasks.iterdir()])
+    kept = [SiteKey(saved) for _ in range(3)]
+    assert len([*tasks.iterdir()]) <= before + len(kept)

@@ -54,7 +54,7 @@ def test_a_target_is_met_by_the_last_round():
         "mode": "Central",
         "unit": "Site",
         "epsilon": "3.0000",
-        "delta": "1e-05",
+        "delta": "1e-5",
         "targetEpsilon": "3",
         "noiseMultiplier": f"{commits[-1].privacy.noise_multiplier:.6g}",
     }
@@ -65,7 +65,7 @@ def test_a_round_that_would_pass_the_target_is_not_run():
     assert len(commits) == 3
     assert commits[-1].privacy.epsilon <= 4.0 < state.account.charged(2.0).epsilon(DELTA)
     assert (state.end.result, state.end.reason) == ("Succeeded", "PrivacyBudgetSpent")
-    assert "of one site, delta 1e-05" in state.end.message
+    assert "of one site, delta 1e-5" in state.end.message
     assert "targetEpsilon 4" in state.end.message
     assert status(state)["outcome"]["reason"] == "PrivacyBudgetSpent"
 

@@ -18,7 +18,7 @@ from fedcore.privacy.distributed import lattice
 from fedcore.secagg.site import noise_key
 from fedtrainer.agent import securing, securing_encrypted
 from fedtrainer.agent.securing_encrypted import SUM_SPOILT
-from fedtrainer.errors import BadSettingsError
+from fedtrainer.errors import BadSettingsError, LinkExpiredError
 from tests.unit.fedtrainer.agent.encrypted_round import EncryptedRound
 from tests.unit.fedtrainer.agent.masked_round import (
     ITEMS,
@@ -223,6 +223,20 @@ def test_a_sum_of_other_bytes_than_said(round_):
     at_step(round_, "Open")
     false = round_.hub.served(bytes(65536)).model_copy(update={"sha256": "0" * 64})
     assert asked_again(round_, "ada", encrypted=false).code == "WrongDigest"
+
+
+def test_a_sum_whose_url_is_over_is_asked_for_anew(round_, monkeypatch):
+    at_step(round_, "Open")
+
+    def over(*_):
+        raise LinkExpiredError("403")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Link, "download", over)
+        with pytest.raises(LinkExpiredError):
+            round_.turn("ada")
+    round_.run()
+    assert_is_plain_sum(round_)
 
 
 def test_consents_that_are_not_enough(round_):

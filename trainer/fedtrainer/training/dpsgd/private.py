@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from fedapi import decimals
 from fedapi.wire.privacy import DPSGD, RecordPrivacy
 from fedtrainer.errors import BadSettingsError, BudgetSpentError, SiteStateError, TaskInvalidError, TrainerError
 from fedtrainer.ring import operations
@@ -114,7 +115,11 @@ class PrivateTraining:
         nothing = Release(1.0, 1.0, 0)  # of a site without training data, whose update may be committed all the same
         account.charge(update or (self._round, 1), sha256, self._release or nothing)
         spent = accountant.epsilon(account.releases, self.asked.delta)
-        log.info("privacy: epsilon %.4f of one record at delta %g, this update included", spent, self.asked.delta)
+        log.info(
+            "privacy: epsilon %.4f of one record at delta %s, this update included",
+            spent,
+            decimals.short(self.asked.delta),
+        )
         return RecordPrivacy(epsilon=spent, delta=self.asked.delta)
 
     def _opened(self) -> Account:
@@ -149,6 +154,6 @@ class PrivateTraining:
     def _over(self, what: str) -> BudgetSpentError:
         spent = accountant.epsilon(self._opened().releases, self.asked.delta)
         return BudgetSpentError(
-            f"this site's updates have spent epsilon {spent:.6g} (of one record, delta {self.asked.delta:g}), and {what} "
+            f"this site's updates have spent epsilon {spent:.6g} (of one record, delta {decimals.short(self.asked.delta)}), and {what} "
             f"privacy.dpSGD.targetEpsilon {self.asked.target_epsilon:g}: for more rounds raise it"
         )
