@@ -33,7 +33,6 @@ forked.set_forkserver_preload(
         "fedbackup.restore",
         "fedbackup.verify",
         "fedcli.commands",
-        "fedoperator.lifecycle",
         "fedtrainer.agent.work",
         "fedtrainer.agent.follow",
         "fedtrainer.ring.torchdist",

@@ -6,6 +6,8 @@ There is no kubelet: tests play it where they must. Used by tests/integration an
 import json
 import os
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,7 +25,6 @@ from fedoperator.errors import GoneError, OperatorError
 from tests import waiting, workers
 from tests.cluster.api import Cluster
 from tests.ports import free_ports
-from tests.preloaded import Program
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -256,7 +257,7 @@ def ago(seconds: float) -> str:
 class OperatorProcess:
     """`python -m fedoperator`, its probes and its log."""
 
-    process: Program
+    process: subprocess.Popen
     probe: int
     metrics: int
     log: Path
@@ -330,8 +331,8 @@ def operator(api: Api, folder: Path, *, name: str = "op", **settings: object) ->
         for key, value in given.items()
     }
     log = folder / f"{name}-{os.urandom(2).hex()}.log"
-    log.touch()
-    process = Program("fedoperator", env=environment, cwd=folder, log=log)
+    with log.open("wb") as sink:
+        process = subprocess.Popen([sys.executable, "-m", "fedoperator"], env=environment, stdout=sink, stderr=sink)
     running = OperatorProcess(process, probe, metrics, log, environment)
     try:
         yield running
