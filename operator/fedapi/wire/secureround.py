@@ -8,6 +8,7 @@ encrypted update itself, and the numbers of an encrypted sum, go the way of all 
 asks, or is asked, again: what is said again is the same to the byte.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
@@ -36,6 +37,9 @@ from fedapi.wire.signature import SaidKeyId, SaidSignature
 
 Step = Literal["Advertise", "Share", "Mask", "Consent", "Open"]
 Overflow = Literal["Fail", "Clip"]
+FIELDS: Mapping[Scheme | None, str] = MappingProxyType(  # of a job, by scheme
+    {None: "privacy.secureAggregation", "CKKS": "privacy.homomorphicEncryption"}
+)
 FILES = MappingProxyType(  # of an attempt's folder: what closed a step. The Mask step is closed by close.json
     {
         "Advertise": "secure-participants.json",

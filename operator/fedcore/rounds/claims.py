@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.privacy import RecordPrivacy
+from fedapi.wire.secureround import FIELDS
 from fedapi.wire.site import Refusal
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UpdateManifest
@@ -49,7 +50,8 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
     site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy)
     if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
         text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
-        text = f"{text} secureAggregation.valueRange and were clipped: raise it, or lower the site's learning rate"
+        field = FIELDS[state.config.secure.scheme if state.config.secure else None]
+        text = f"{text} {field}.valueRange and were clipped: raise it, or lower the site's learning rate"
         return replace(site, message=text)
     if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
         return site

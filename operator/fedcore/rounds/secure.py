@@ -44,7 +44,9 @@ def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | No
     try:
         return attempt.secure.heard(what)
     except RefusedError as error:
-        return Refusal(code="Malformed", message=f"secure aggregation, step {attempt.secure.step}: {error}"[:900])
+        return Refusal(
+            code="Malformed", message=f"the sum {attempt.secure.named}, step {attempt.secure.step}: {error}"[:900]
+        )
 
 
 def answer(state: State, client: str, round_: int, attempt: int) -> SecureAnswer:

@@ -139,4 +139,4 @@ def _written(file: BinaryIO, rows: Iterable[Coefficients]) -> Iterator[Coefficie
 
 def _rows(path: Path) -> Sequence[Coefficients]:
     """Ciphertexts of a file of whole ones, as they are on the disk."""
-    return list(np.memmap(path, "<u8", "r").reshape(-1, COEFFICIENTS))
+    return list(np.asarray(np.memmap(path, "<u8", "r")).reshape(-1, COEFFICIENTS))

@@ -10,13 +10,13 @@ from fedapi.wire.protocol import ENCRYPTED_SUMS, FEATURES, PROTOCOL
 from fedapi.wire.site import Refusal, UploadRequest
 from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
-from fedcore.rounds import admission, assignment, machine, planning, secure
+from fedcore.rounds import admission, assignment, claims, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
 from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, sum_of
-from tests.unit.fedcore.rounds.masked_round import STEPS, attempt
+from tests.unit.fedcore.rounds.masked_round import STEPS, Federation, attempt, config, settings
 from tests.unit.fedcore.secagg.federation import signing_key
 
 ALL = "abcde"
@@ -224,3 +224,18 @@ def test_a_consent_signs_as_with_masks():
     survivors = federation.answer("a").survivors
     _, consent = site.consent(federation.site("a"), survivors, signing_key("b").sign)
     assert "did not sign this survivor set" in federation.say("a", consent=consent).message
+
+
+@pytest.mark.parametrize(
+    ("federation", "field"),
+    [
+        (Federation(config(secure=settings(overflow="Clip"))), "privacy.secureAggregation.valueRange"),
+        (EncryptedFederation(), "privacy.homomorphicEncryption.valueRange"),
+    ],
+)
+def test_what_was_clipped_is_told_with_the_field_that_says_the_range(federation, field):
+    federation.start()
+    said = federation.manifest("a", "0" * 64)
+    clipped = {name: payload.model_copy(update={"clipped": 3}) for name, payload in said.payloads.items()}
+    told = claims.taken(federation.state, said.model_copy(update={"payloads": clipped}))
+    assert told.message.startswith(f"warning: 3 values of its update of round 1 were larger than {field} and were")

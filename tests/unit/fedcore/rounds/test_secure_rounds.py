@@ -247,6 +247,23 @@ def test_a_site_that_signs_by_another_key_than_planned_waits_for_the_next_attemp
     assert federation.answer("a").step == "Over"
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_site_whose_key_is_revoked_is_waited_for_no_longer_in_any_step(step):
+    """What it signed before stays what it is."""
+    federation = Federation().start()
+    federation.do(
+        Heard(federation.now, ("b",), {"b": replace(SPEECH, features=SPEECH.features | {f"key:{key_of('b').id}"})})
+    )
+    for at in STEPS:
+        if at == step:
+            identities = {**federation.config.identities, "b": (key_of("b").model_copy(update={"revoked": True}),)}
+            federation.do(Configured(federation.now, federation.config.model_copy(update={"identities": identities})))
+        for name in "abcde":
+            if name != "b" or STEPS.index(at) < STEPS.index(step):
+                assert federation.go_on(name) == at
+    assert np.array_equal(federation.total(), plain_sum("acde" if step in STEPS[:3] else "abcde"))
+
+
 def test_a_trainer_without_the_feature_gets_no_order():
     federation = Federation().start()
     plain = replace(SPEECH, features=SPEECH.features - {"secagg"})

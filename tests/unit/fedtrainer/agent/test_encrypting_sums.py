@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -121,6 +122,12 @@ def test_an_image_without_the_library_is_told_the_way_out(round_, monkeypatch):
     monkeypatch.setitem(sys.modules, "fedtrainer.agent.securing_encrypted", None)
     with pytest.raises(BadSettingsError, match=r"needs the package tenseal.*fedloom\[he\]"):
         round_.turn("ada")
+
+
+def test_who_masks_does_not_load_the_library():
+    code = "import fedtrainer.agent.securing, sys; print('tenseal' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 # A site whose disk, or whose way to the hub, spoils what it has encrypted: nothing is ever encrypted twice for the hub.
