@@ -7,7 +7,7 @@ from fedcore.secagg.keys import bound
 
 
 def maker(seen: View) -> str:
-    """The participant that makes the key: by lot, so that no site makes all, of those that were not to make it in the round before.
+    """The participant that makes the key: by lot, so that no site makes all, of those that made none of the keys before in this round.
 
     So a site that is silent then, or seals a key that others cannot use, costs a round one attempt. A hub that names others gains nothing:
     each site has the key in the end.
