@@ -184,10 +184,11 @@ def _waited_for(attempt: Attempt) -> frozenset[str]:
 
 
 def configured(state: State, config: JobConfig, now: float) -> State:
-    """The state with another configuration, in which nobody waits for sites that it bars: by a key that is revoked, for example."""
+    """The state with another configuration, in which nobody waits for sites that it bars: whose only key is revoked, for example."""
     state = replace(state, config=config)
     for client in state.sites:
-        state = _without_misfit(state, client, now)
+        if _is_secure(state) or not signatures.may_sign(state, client):  # else it may go on by another key
+            state = _without_misfit(state, client, now)
     return state
 
 

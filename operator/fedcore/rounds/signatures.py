@@ -80,6 +80,11 @@ def keyless(state: State, client: str) -> str:
     return f"its trainer signs by a key {named}, which is revoked or not in spec.identity.keys: put it there, or exchange the site's key"
 
 
+def may_sign(state: State, client: str) -> bool:
+    """Whether a site has a key that is not revoked."""
+    return any(not key.revoked for key in keys(state, client))
+
+
 def noted(state: State, event: Accepted) -> State:
     """The state with the signature of an update that is taken."""
     if event.signed is None:
