@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 ROOT = Path(__file__).resolve().parents[1]
+AFTER_SOCKETS = -101  # multiprocessing removes the folder of its sockets with -100
 PACED, AGGREGATOR = ROOT / "tests" / "e2e" / "paced", ROOT / "tests" / "e2e" / "aggregator"
 
 
@@ -40,7 +41,7 @@ def pytest_configure(config):
         temporary = tempfile.mkdtemp(prefix="fedloom-")  # short: sockets are there, too
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
-        config.add_cleanup(partial(shutil.rmtree, temporary, ignore_errors=True))
+        Finalize(None, shutil.rmtree, (temporary,), {"ignore_errors": True}, AFTER_SOCKETS)
 
 
 def pytest_sessionstart(session):

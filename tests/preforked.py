@@ -10,6 +10,7 @@ import fcntl
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class Waiting:
 
     def kill(self) -> None:
         """SIGKILL."""
-        os.kill(self.pid, 9)
+        os.kill(self.pid, signal.SIGKILL)
 
     def _reap(self, loop: asyncio.AbstractEventLoop, watch: int) -> None:
         loop.remove_reader(watch)

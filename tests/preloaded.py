@@ -29,6 +29,9 @@ forked.set_forkserver_preload(
         "fedaggregator.http.server",
         "fedaggregator.queued.running",
         "fedaggregator.requests.sites",
+        "fedbackup.evaluating",
+        "fedbackup.restore",
+        "fedbackup.verify",
         "fedcli.commands",
         "fedtrainer.agent.work",
         "fedtrainer.agent.follow",
@@ -43,14 +46,14 @@ forked.set_forkserver_preload(
 
 
 class Program:
-    """`python -m MODULE ARGUMENTS`, as subprocess.Popen has it. Its standard input stays open until `close`.
+    """`python -m PROGRAM ARGUMENTS`, or of a file of that path, as subprocess.Popen has it. Its standard input stays open until `close`.
 
     It is no member of the tests' process group, which an interrupt goes to: it is killed when the process of this object ends.
     """
 
     def __init__(
         self,
-        module: str,
+        program: str,
         *arguments: str,
         env: Mapping[str, str],
         cwd: Path,
@@ -62,7 +65,7 @@ class Program:
         self.log = log
         theirs, self._stdin = forked.Pipe(duplex=False)
         watched, self._alive = forked.Pipe(duplex=False)
-        given = (theirs, watched, (module, *arguments), dict(env), str(cwd), str(log), str(errors or log), begin)
+        given = (theirs, watched, (program, *arguments), dict(env), str(cwd), str(log), str(errors or log), begin)
         self._process = forked.Process(target=_run, args=given)
         self._process.start()
         self._asking = threading.Lock()  # of two threads that ask for its end at once, one would read no exit code
@@ -121,4 +124,7 @@ def _run(
         os.dup2(output.fileno(), 1)
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv[1:] = words[1:]
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    if words[0].endswith(".py"):
+        runpy.run_path(words[0], run_name="__main__")
+    else:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)

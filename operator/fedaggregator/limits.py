@@ -10,9 +10,12 @@ import resource
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fedapi.wire.message import MAX_INLINE_BYTES
+from fedapi.wire.encryptedsum import MAX_KEY_BYTES
+from fedapi.wire.message import LONGEST_NAME, MAX_INLINE_BYTES
+from fedapi.wire.secagg import SEALED_BYTES
 
 log = logging.getLogger(__name__)
+_MARKS = 6  # of a name and a text in JSON: quotes, colon and comma
 _OTHER_FILES = 256  # open files beside connections: store, log, configuration, up to three per transfer
 
 
@@ -113,7 +116,16 @@ class Limits(BaseSettings):
     @property
     def update_bytes(self) -> int:
         """Longest message that hands in an update: what comes in it is base64."""
-        return self.message_bytes + -(-self.inline_bytes // 3) * 4
+        return self.message_bytes + _base64(self.inline_bytes)
+
+    def exchange_bytes(self, sites: int) -> int:
+        """Longest message of an exchange among so many sites: it may bring something to each of them, and a key of all."""
+        return self.message_bytes + _base64(MAX_KEY_BYTES) + sites * (LONGEST_NAME + _base64(SEALED_BYTES) + _MARKS)
+
+
+def _base64(size: int) -> int:
+    """Characters of so many bytes."""
+    return -(-size // 3) * 4
 
 
 def within_open_files(limits: Limits) -> Limits:

@@ -52,7 +52,7 @@ UPDATE_RATIO = Gauge(
 )
 CLIPPED = Counter(
     "fedloom_aggregator_clipped_values",
-    "Values of accepted updates that were beyond the range of a sum under masks, and were clipped to it.",
+    "Values of accepted updates that were beyond the range of a sum of masked or encrypted updates, and were clipped to it.",
     registry=REGISTRY,
 )
 ANOMALIES = Counter(

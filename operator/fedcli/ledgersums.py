@@ -1,4 +1,4 @@
-"""What a ledger tells of sums under masks, in lines for a person. Used by ledger.py."""
+"""What a ledger tells of sums of masked or encrypted updates, in lines for a person. Used by ledger.py."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +11,6 @@ def told(found: Sequence[Sum]) -> Iterator[str]:
     if not found:
         return
     models = len({each.base_sha256 for each in found})
-    yield f"sums under masks that sites were asked to open: {len(found)}, of {models} models"
+    yield f"sums of masked or encrypted updates that sites were asked to open: {len(found)}, of {models} models"
     for base, some in sums.of_one_model(found).items():
         yield f"model {base} has {len(some)} of them, whose difference can be told: {'; '.join(each.text() for each in some)}"

@@ -17,33 +17,39 @@ _NAMED = 10  # sites with their reasons
 
 def summary(document: Document, ending: Ending, request: Request, content: Json) -> list[str]:
     """The last lines. `content`: the run's result."""
-    name, state, before = document.body["metadata"]["name"], request.state, ending.seconds is None
     told = (ending.job.get("status") or {}).get("round") or {}  # more than were asked for, where the job went back
     asked = document.body["spec"]["rounds"]
-    done = f"{content['rounds']}/{told.get('total') or asked} rounds" if asked else "evaluation"
-    match ending.phase:
-        case "Complete" if before:
-            lines = [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
-        case "Complete":
-            lines = [f"{name} is complete: {done} in {ending.seconds:.1f} s"]
-        case "Failed":
-            how = "failed before (mend the cause and run with --fresh)" if before else "failed"
-            lines = [f"{name} {how}: {ending.message or 'no reason was given'}", f"logs: {state.logs}"]
-        case "Stalled":
-            lines = [f"{name} stands still: {ending.message}", f"mend it and run again; logs: {state.logs}"]
-        case "Suspended":
-            lines = [f"{name} is suspended (spec.suspend is true): nothing runs; set it to false and run again"]
-        case "Interrupted":
-            lines = [f"{name} stopped after {done}: run again, without --fresh, to go on from there"]
+    total = told.get("total") or asked
+    lines = _ended(ending, request.state, f"{content['rounds']}/{total} rounds" if asked else "evaluation")
+    if ending.phase == "Complete" and content["rounds"] < total:
+        lines.append(f"no more rounds: {ending.message}")
     metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in content["metrics"].items())
     if metrics:
         lines.append(f"metrics: {metrics}")
     lines += [f"privacy: {each}" for each in spent(ending.job.get("status") or {})]
     if ending.phase == "Complete" and asked:
-        lines += without_update(ending.job, state)
+        lines += without_update(ending.job, request.state)
     if content["model"]["uri"]:
         lines.append(f"model: {content['model']['sha256']} ({how_to_pull(document.body, request.workdir)})")
     return lines
+
+
+def _ended(ending: Ending, state: StateFolder, done: str) -> list[str]:
+    name, before = ending.job["metadata"]["name"], ending.seconds is None
+    match ending.phase:
+        case "Complete" if before:
+            return [f"{name} was complete already ({done}): nothing to do; --fresh runs it anew"]
+        case "Complete":
+            return [f"{name} is complete: {done} in {ending.seconds:.1f} s"]
+        case "Failed":
+            how = "failed before (mend the cause and run with --fresh)" if before else "failed"
+            return [f"{name} {how}: {ending.message or 'no reason was given'}", f"logs: {state.logs}"]
+        case "Stalled":
+            return [f"{name} stands still: {ending.message}", f"mend it and run again; logs: {state.logs}"]
+        case "Suspended":
+            return [f"{name} is suspended (spec.suspend is true): nothing runs; set it to false and run again"]
+        case "Interrupted":
+            return [f"{name} stopped after {done}: run again, without --fresh, to go on from there"]
 
 
 def how_to_pull(job: Json, workdir: Path) -> str:

@@ -41,7 +41,7 @@ def _site_lines(before: Json, after: Json) -> list[str]:
     lines = []
     for client in after.get("clients") or ():
         known = old.get(client["name"], {})
-        if client["state"] != known.get("state") and client["state"] in ("Failed", "Late"):
+        if client["state"] != known.get("state") and client["state"] in ("Failed", "Late", "BudgetSpent"):
             lines.append(f"site {client['name']}: {client['state']}{_because(client)}")
     jobs = {site["name"]: site for site in before.get("sites") or ()}
     for site in after.get("sites") or ():

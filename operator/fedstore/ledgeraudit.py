@@ -32,7 +32,7 @@ class Verified:
     entries: list[Entry]
     commits: int  # that are bound to it
     first_round: int | None  # of those
-    sums: list[Sum]  # under masks
+    sums: list[Sum]  # of masked or encrypted updates
 
     @property
     def restarted(self) -> Entry | None:

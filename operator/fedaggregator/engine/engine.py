@@ -36,7 +36,7 @@ from fedaggregator.errors import (
 from fedaggregator.ledgerstatus import Told
 from fedaggregator.ports import Clock
 from fedapi.wire.commit import CommitRecord
-from fedcore.rounds import closing, modes
+from fedcore.rounds import closing, machine, modes
 from fedcore.rounds.effects import Commit, Discard, Effect, Encode, Finding, Fold, Long, WriteEvaluation
 from fedcore.rounds.events import Configured, Encoded, Event, Heard, Ticked, UpdatesDamaged
 from fedcore.rounds.modes import Mode
@@ -77,6 +77,7 @@ class Engine:
         self._writes: asyncio.Task[None] | None = None  # the ledger, between two commits
         self.state: State
         self._check = ModelCheck(self, store)
+        self._counted_to = clock()  # of the time that deadlines take
         self._background = Background()
         self.ended = self._background.ended
         self._work = Retrying(clock, pool, store_retry_s, self._background, self.news)
@@ -96,6 +97,7 @@ class Engine:
         self.interpreter = Interpreter(self._store, self._payloads, layout, head, tag)
         self.history = HistoryFile(self._store, layout, self.clock)
         self.state, effects = self._mode.recovered(config, stored, self.clock())
+        self._counted_to = self.clock()
         if self.state.current is not None:  # before sites train for what could not be folded
             strategy_rules(self.state.current.plan.strategy)
         metrics.EPOCH.set(head.epoch)
@@ -178,20 +180,31 @@ class Engine:
 
     async def handle_locked(self, event: Event) -> None:
         """The same, for a caller that holds the lock."""
-        before = replace(closing.delayed(self.state, self._work.outage.lost_s()), ledger=self.ledger.anchor)
+        before = replace(closing.delayed(self.state, self._lost_s()), ledger=self.ledger.anchor)
         after, effects = self._mode.step(before, event)
         if effects:
             config = await self.under_lock(self._config.changed)
             if config is not None:  # what is planned now follows the newest configuration
                 recorded.configured(self.ledger, before.config, config, self._config.sha256)
-                before = replace(before, config=config)
+                before = machine.configured(before, config, event.now)
                 after, effects = self._mode.step(before, event)
         recorded.taken(self.ledger, event, before)
-        await self._perform_all(effects)
+        if effects:
+            await self._perform_all(effects)
+            after = closing.delayed(after, self._lost_s(writing=True))  # nobody has heard of it yet
         self._show(after)
         first_heard = isinstance(event, Heard) and any(observed.new(before, after, client) for client in event.clients)
         if not isinstance(event, Heard | Ticked) or effects or first_heard or after.phase is not before.phase:
             self.news.set()
+
+    def _lost_s(self, *, writing: bool = False) -> float:
+        """Seconds since this was asked last in which sites could do nothing: the store failed, or they are not let in yet.
+
+        `writing`: what they wait for was being made durable all the time.
+        """
+        outage_s, before = self._work.outage.lost_s(), self._counted_to
+        self._counted_to = self.clock()
+        return outage_s if self._check.done and not writing else self._counted_to - before
 
     def _show(self, state: State) -> None:
         """The new state becomes visible, and whom it concerns is told."""

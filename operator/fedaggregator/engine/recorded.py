@@ -59,7 +59,7 @@ def is_urgent(effect: Effect) -> bool:
 
 
 def names_survivors(close: CloseRecord) -> bool:
-    """Whether it closes an attempt whose updates are masked."""
+    """Whether it closes an attempt of whose updates the sum alone is seen."""
     return close.reason in secure.CLOSE_REASONS
 
 
@@ -187,12 +187,12 @@ def participants(ledger: Ledger, round_: int, attempt: int, sha256: str, sites: 
 
 
 def survivors(ledger: Ledger, round_: int, attempt: int, sites: Sequence[str]) -> None:
-    """Whose masked updates are summed."""
+    """Whose masked or encrypted updates are summed."""
     _of_sites(ledger, "survivors", "survivors", sites, round=round_, attempt=attempt)
 
 
 def opened(ledger: Ledger, round_: int, attempt: int, sites: Sequence[str]) -> None:
-    """Whose openings gave the sum."""
+    """Who opened the sum."""
     _of_sites(ledger, "opened", "openers", sites, round=round_, attempt=attempt)
 
 

@@ -38,15 +38,17 @@ async def chunks(receive: Receive, pace: Pace) -> AsyncGenerator[bytes]:
         yield body
 
 
-async def received(receive: Receive, model: type[_M], limits: Limits, most_bytes: int | None = None) -> _M:
-    """The message of a request; RequestRefusedError when it is too large, too slow, or none."""
+async def received(
+    receive: Receive, model: type[_M], limits: Limits, most_bytes: int | None = None, sites: int = 0
+) -> _M:
+    """The message of a request; RequestRefusedError when it is too large, too slow, or none. `sites`: as of `parsed`."""
     most_bytes = most_bytes or limits.message_bytes
     data = bytearray()
     async for chunk in chunks(receive, Pace(limits.header_s, limits.least_bytes_per_s)):
         data += chunk
         if len(data) > most_bytes:
             raise _refused("TooLarge", f"a message has at most {most_bytes} bytes")
-    return parsed(bytes(data), model)
+    return parsed(bytes(data), model, sites)
 
 
 def sent(message: Message) -> Response:

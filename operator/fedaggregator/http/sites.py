@@ -78,7 +78,8 @@ class SiteRoutes:
         """What to do next in an exchange of secure aggregation; held as above."""
         client = await self._proven(request)
         await self._sites.heard(client)
-        said = await self._message(request, client, SecureSaid, self._limits.update_bytes)
+        sites = self._sites.selected
+        said = await self._message(request, client, SecureSaid, self._limits.exchange_bytes(sites), sites)
         accesslog.concerns(said)
         gone = asyncio.ensure_future(messages.gone(request.receive))
         try:
@@ -100,10 +101,12 @@ class SiteRoutes:
 
         return post
 
-    async def _message(self, request: Request, client: str, model: type[_M], most_bytes: int | None = None) -> _M:
+    async def _message(
+        self, request: Request, client: str, model: type[_M], most_bytes: int | None = None, sites: int = 0
+    ) -> _M:
         """What a proven site says."""
         try:
-            return await messages.received(request.receive, model, self._limits, most_bytes)
+            return await messages.received(request.receive, model, self._limits, most_bytes, sites)
         except RequestRefusedError as error:
             await self._sites.refused(client, error.refusal)
             raise

@@ -17,23 +17,23 @@ MOST_VALUES = 256  # keys and values of one message; the largest honest one has 
 _LONGEST_REASON = 900
 
 
-def parsed(data: bytes, model: type[_M]) -> _M:
-    """The message in these bytes; RequestRefusedError names its faults."""
+def parsed(data: bytes, model: type[_M], sites: int = 0) -> _M:
+    """The message in these bytes; RequestRefusedError names its faults. `sites`: to how many others it may bring something."""
     try:
         value = from_json(data)
     except ValueError as error:
         raise _malformed(f"not a {model.__name__}: {error}") from error
-    if not _few(value):
-        raise _malformed(f"not a {model.__name__}: it has more than {MOST_VALUES} keys and values")
+    if not _few(value, most := MOST_VALUES + sites):
+        raise _malformed(f"not a {model.__name__}: it has more than {most} keys and values")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise _malformed(f"not a {model.__name__}: {faults(error)}") from error
 
 
-def _few(value: Any) -> bool:
+def _few(value: Any, most: int) -> bool:
     """Whether a JSON value has few parts, however they are nested. Stops counting when it does not."""
-    left, waiting = MOST_VALUES, [value]
+    left, waiting = most, [value]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict | list):

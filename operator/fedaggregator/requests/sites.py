@@ -41,6 +41,7 @@ from fedapi.wire.update import HandedUpdate
 from fedcore.rounds import admission, assignment, planning, secure, secureplan
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import Restarted
+from fedcore.rounds.sites import Site
 from fedcore.rounds.state import State
 from fedstore.errors import StoreError
 from fedstore.objectstore import DIGEST
@@ -85,6 +86,12 @@ class SiteRequests:
     def protocol(self, client: str) -> int:
         """What a site speaks, as far as it said."""
         return self._engine.state.protocol(client)
+
+    @property
+    def selected(self) -> int:
+        """How many sites are in the attempt under way."""
+        attempt = self._engine.state.current
+        return len(attempt.plan.selected) if attempt is not None else 0
 
     async def heard(self, client: str, speech: Speech | None = None) -> None:
         """An admitted site made itself known."""
@@ -217,6 +224,7 @@ class SiteRequests:
             evaluate=await self._evaluate(state, client, inline) if kind == "Evaluate" else None,
             committed=(last.round, last.attempt) if last else None,
             committed_sha256=last.sha256 if last else None,
+            accepted=_uncommitted(site) if asked.protocol > 1 else None,
             taken_back=asked.protocol > 1 and last is None and site.part.accepted > 0,
         )
 
@@ -302,8 +310,14 @@ def _waits(state: State, *, client: str, doing: tuple[int, int] | None) -> bool:
     return assignment.kind(state, client, doing) == "Wait"
 
 
+def _uncommitted(site: Site) -> tuple[int, int] | None:
+    """The order that a site's last accepted update answers, where that is in no commit."""
+    last = site.committed
+    return site.sent if last is None or site.sent != (last.round, last.attempt) else None
+
+
 def _secure(plan: PlanRecord) -> SecureOrder | None:
-    """How updates are masked."""
+    """How updates are summed, under masks or encrypted."""
     if plan.secure is None:
         return None
     return SecureOrder(

@@ -103,7 +103,7 @@ class Layout:
         return f"{self.models()}/{round_:06d}-{sha256}{BROADCAST_SUFFIX}"
 
     def sum_of_updates(self, round_: int, sha256: str) -> str:
-        """Key of what sites sent under masks for a round, summed: beside the models for the same reason."""
+        """Key of what sites sent under masks or encrypted for a round, summed: beside the models for the same reason."""
         return f"{self.models()}/{round_:06d}-{sha256}{SUM_SUFFIX}"
 
     def hub_states(self) -> str:

@@ -72,6 +72,11 @@ class Terms(Message):
         exclude_if=lambda value: value is None,
         description="By which updates are encrypted, and added so (wire.encryptedsum); None: they are masked.",
     )
+    earlier_makers: Names = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Sites that were to make the key in attempts of the round that came to nothing: others are asked first.",
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -8,6 +8,7 @@ encrypted update itself, and the numbers of an encrypted sum, go the way of all 
 asks, or is asked, again: what is said again is the same to the byte.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
@@ -36,6 +37,9 @@ from fedapi.wire.signature import SaidKeyId, SaidSignature
 
 Step = Literal["Advertise", "Share", "Mask", "Consent", "Open"]
 Overflow = Literal["Fail", "Clip"]
+FIELDS: Mapping[Scheme | None, str] = MappingProxyType(  # of a job, by scheme
+    {None: "privacy.secureAggregation", "CKKS": "privacy.homomorphicEncryption"}
+)
 FILES = MappingProxyType(  # of an attempt's folder: what closed a step. The Mask step is closed by close.json
     {
         "Advertise": "secure-participants.json",
@@ -82,6 +86,15 @@ class SecureSettings(Message):
     scheme: PlannedScheme = None
 
 
+EarlierMakers = Annotated[
+    tuple[SiteName, ...],
+    Field(
+        exclude_if=lambda value: not value,
+        description="Selected sites that were to make the key in attempts of the round that came to nothing.",
+    ),
+]
+
+
 class SecurePlan(Message):
     """How the updates of a planned round are summed. With the plan's job, round, attempt and base these are the terms."""
 
@@ -96,19 +109,20 @@ class SecurePlan(Message):
     exchange_timeout_s: float = Field(gt=0)
     groups: Grouping = None
     scheme: PlannedScheme = None
+    earlier_makers: EarlierMakers = ()
 
 
 PlannedMasks = Annotated[
     SecurePlan | None,
     Field(
         exclude_if=lambda value: value is None,
-        description="How updates are summed under masks; None: each is seen by itself.",
+        description="How updates are summed, under masks or encrypted; None: each is seen by itself.",
     ),
 ]
 
 
 class SecureOrder(Message):
-    """In an order to train: the update is masked, and never leaves the site without."""
+    """In an order to train: the update is masked or encrypted, and never leaves the site without."""
 
     terms: Terms
     overflow: Overflow
@@ -116,7 +130,7 @@ class SecureOrder(Message):
     privacy: Mechanism | None = Field(
         None,
         exclude_if=lambda value: value is None,
-        description="The site clips its update and adds its share of the noise (mode Distributed) before it masks.",
+        description="The site clips its update and adds its share of the noise (mode Distributed) before it masks or encrypts.",
     )
 
 
@@ -124,7 +138,7 @@ Masking = Annotated[  # of an order
     SecureOrder | None,
     Field(
         exclude_if=lambda value: value is None,
-        description="Updates are summed under masks; in jobs whose sites all have the feature `secagg`, or `encrypted-sums`. Without it they are not.",
+        description="Updates are summed, under masks or encrypted; in jobs whose sites all have the feature `secagg`, or `encrypted-sums`. Without it they are not.",
     ),
 ]
 Masked = Annotated[  # of a payload
@@ -152,7 +166,7 @@ class SecureSaid(Message):
     round: Natural
     attempt: Natural
     wait_s: float = Field(25.0, ge=0, le=300)
-    samples: Natural | None = Field(None, description="With the advertisement: of the update that is to be masked.")
+    samples: Natural | None = Field(None, description="With the advertisement: of the update that is to be summed.")
     advertisement: Advertisement | None = None
     shares: Shares | None = None
     key: SealedKey | None = Field(None, exclude_if=lambda value: value is None)

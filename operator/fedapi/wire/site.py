@@ -89,6 +89,11 @@ class Assignment(Message):
         exclude_if=lambda value: value is None,
         description="Of that update's payload `update`: a store that was put back has another update of the same round and attempt.",
     )
+    accepted: tuple[int, int] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Round and attempt of this site's update that was accepted last, where that is in no commit; not told to sites of protocol 1.",
+    )
     taken_back: bool = Field(
         False,
         exclude_if=lambda value: not value,

@@ -103,6 +103,11 @@ class FailureRecord(Record):
     site_noise: SiteNoise | None = Field(
         None, exclude_if=lambda value: value is None, description="Of its plan: sites may have sent updates with it."
     )
+    maker: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="The site that was to make the key of its encrypted sum: the next attempt asks another.",
+    )
 
 
 class CloseRecord(Record):

@@ -13,7 +13,7 @@ from fedapi.wire.message import ObjectRef
 
 @dataclass(frozen=True)
 class RecordKey:
-    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure, issues, or a step under masks."""
+    """A record of one attempt by one aggregator: plan, close, commit, evaluation, failure, issues, or a step of an exchange."""
 
     round: int
     epoch: int
@@ -39,7 +39,7 @@ class BroadcastKey:
 
 @dataclass(frozen=True)
 class SumKey:
-    """What sites sent under masks for a round, summed."""
+    """What sites sent under masks or encrypted for a round, summed."""
 
     round: int
     sha256: str

@@ -32,8 +32,7 @@ class EncryptedState(HubState):
 
 def maker(state: EncryptedState) -> str:
     """The site that is asked for a key, once advertising is closed."""
-    participants = _reached(state.participants)
-    return agreement.maker(_seen(state, participants).bond, participants)
+    return agreement.maker(_seen(state, _reached(state.participants)))
 
 
 def keyed(state: EncryptedState, said: SealedKey) -> EncryptedState:
@@ -50,7 +49,7 @@ def keyed(state: EncryptedState, said: SealedKey) -> EncryptedState:
 
 
 def delivered(state: EncryptedState) -> EncryptedState:
-    """Closes sharing: all participants get the key. AttemptFailedError where its maker was lost: the next attempt has another one."""
+    """Closes sharing: all participants get the key. AttemptFailedError where its maker was lost: the next attempt asks another one."""
     if state.key is None:
         raise AttemptFailedError(f"site {maker(state)!r} was to make the key, and did not")
     return state.model_copy(update={"sharers": tuple(sorted(_seen(state, _reached(state.participants)).said))})
@@ -85,6 +84,8 @@ def opened(state: EncryptedState, said: OpenedSum) -> EncryptedState:
     _reached(state.request)
     if said.site not in state.consents:
         raise RefusedError(f"site {said.site!r} has not signed the survivor set")
+    if said.sha256 == state.masked_sha256.get(said.site):
+        raise RefusedError(f"what site {said.site!r} says of the sum is that of its own update")
     if state.numbers.get(said.site, said) != said:
         raise RefusedError(f"site {said.site!r} said another sum before")
     return state.model_copy(update={"numbers": {**state.numbers, said.site: said}})

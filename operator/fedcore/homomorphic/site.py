@@ -51,7 +51,7 @@ def share(state: EncryptingState, participants: Participants) -> tuple[Encryptin
     """The maker's word: a key that is new for this attempt, sealed to each other participant."""
     state = _among(state, participants)
     seen, own = _seen(state), state.exchange.site
-    if agreement.maker(seen.bond, participants) != own:
+    if agreement.maker(seen) != own:
         raise RefusedError("another site makes the key of this attempt")
     saved = state.made or SiteKey().saved()
     content, secret = ContentKey.made(state.exchange.seed, seen.bond), _secret(state, seen)
@@ -67,7 +67,7 @@ def delivered(state: EncryptingState, participants: Participants, delivery: KeyD
     state = _among(state, participants)
     if state.delivery not in (None, delivery):
         raise RefusedError("another key was delivered before")
-    if delivery.maker != agreement.maker(_seen(state).bond, participants):
+    if delivery.maker != agreement.maker(_seen(state)):
         raise RefusedError(f"site {delivery.maker!r} is not the one that makes the key of this attempt")
     state = state.model_copy(update={"delivery": delivery})
     _unlocked(state)

@@ -1,4 +1,4 @@
-"""Which sums under masks a ledger tells of: who took part, whose updates were summed, who opened it, what became of it. Pure.
+"""Which sums of masked or encrypted updates a ledger tells of: who took part, whose updates were summed, who opened it, what became of it. Pure.
 
 From the moment on at which a survivor set was named its sites may open the sum to the hub, whether or not a model comes of it. So
 each named set counts as a sum here, and two of one model tell their difference.
@@ -31,7 +31,7 @@ class Sum:
     base_sha256: str = ""
     participants: frozenset[str] = frozenset()
     survivors: frozenset[str] = frozenset()
-    openers: frozenset[str] = frozenset()  # whose openings gave the hub the sum
+    openers: frozenset[str] = frozenset()  # who gave the hub the sum
     end: End = "not over"
     rho: str = ""  # what a failed one has charged, where sites add noise
 

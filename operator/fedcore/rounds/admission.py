@@ -80,7 +80,7 @@ def misplaced(state: State, client: str, round_: int, attempt: int) -> Refusal |
 
 def unwanted(state: State, client: str, round_: int, attempt: int) -> Refusal | None:
     """Whether nothing that a site may upload for an attempt can count: a grant lives no longer than this is None."""
-    if secure.offered(state, client, round_, attempt) is not None:
+    if secure.reads(state, client, round_, attempt):
         return stranger(state, client)
     refusal = misplaced(state, client, round_, attempt) or stranger(state, client)
     if refusal is None and client in state.accepted:

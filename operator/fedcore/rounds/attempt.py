@@ -33,7 +33,7 @@ class Attempt:
     anew: Mapping[str, float] = field(default_factory=dict)  # sites that began anew, and when
     closed: tuple[str, ...] | None = None  # sites whose updates are folded, once that is decided
     reopened: int = 0  # how often, by this process, because accepted updates were damaged
-    secure: Exchange | None = None  # where updates are masked
+    secure: Exchange | None = None  # where the sum alone is seen
 
     @cached_property
     def pending(self) -> frozenset[str]:
@@ -42,7 +42,7 @@ class Attempt:
 
     @property
     def here(self) -> Collection[str]:
-        """Sites that have trained, as far as the close goes by them: with an update, or where it is masked an advertisement."""
+        """Sites that have trained, as far as the close goes by them: with an update, or where the sum alone is seen an advertisement."""
         return (
             self.accepted.keys() if self.secure is None else self.secure.hub.advertisements.keys() - self.failed.keys()
         )

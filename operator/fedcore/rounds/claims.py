@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.privacy import RecordPrivacy
+from fedapi.wire.secureround import FIELDS
 from fedapi.wire.site import Refusal
 from fedapi.wire.training import TrainingSettings
 from fedapi.wire.update import UpdateManifest
@@ -46,10 +47,12 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
     """A site's entry with an accepted update; a jump of its samples since the last one is told, and values that were clipped."""
     before = state.site(manifest.client)
     privacy = most_told(before.privacy, manifest.privacy)
-    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy)
+    sent = last_sent(before, manifest)
+    site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy, sent=sent)
     if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
         text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
-        text = f"{text} secureAggregation.valueRange and were clipped: raise it, or lower the site's learning rate"
+        field = FIELDS[state.config.secure.scheme if state.config.secure else None]
+        text = f"{text} {field}.valueRange and were clipped: raise it, or lower the site's learning rate"
         return replace(site, message=text)
     if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
         return site
@@ -58,6 +61,11 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
         f"{manifest.round}, by a factor of more than {JUMP}: they are the update's weight, ask the site why"
     )
     return replace(site, message=text)
+
+
+def last_sent(before: Site, manifest: UpdateManifest) -> tuple[int, int]:
+    """The newest order of a site that an update of its own answers, whatever becomes of that."""
+    return max(before.sent or (0, 0), (manifest.round, manifest.attempt))
 
 
 def most_told(*said: RecordPrivacy | None) -> RecordPrivacy | None:

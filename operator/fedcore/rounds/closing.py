@@ -75,7 +75,7 @@ def without(state: State, attempt: Attempt, failed: Mapping[str, str], now: floa
 
 
 def after_closing(state: State, attempt: Attempt) -> tuple[State, tuple[Effect, ...]]:
-    """What follows once it is decided, durably, whose updates count, and masked ones are opened: now, and after a restart."""
+    """What follows once it is decided, durably, whose updates count, and their sum is opened where it alone is seen: now, and after a restart."""
     return replace(state, phase=Phase.FOLDING, current=attempt), (fold(state, attempt),)
 
 
@@ -167,6 +167,7 @@ def failed(
         anomalies=judged.anomalies,
         privacy=distributed.of_failure(state, attempt),
         site_noise=plan.site_noise,
+        maker=attempt.secure.maker if attempt.secure else None,
     )
     void = (*state.void, failure)
     state = replace(state, phase=Phase.WAITING, current=None, attempt=plan.attempt + 1, void=void)

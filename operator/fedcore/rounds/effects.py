@@ -105,7 +105,7 @@ class Fold:
     initial: ObjectRef | None = None  # the initial model, where the plan names it: it says what sub-models are
     privacy: Mechanism | None = None  # of the plan; None: updates are neither clipped nor is noise added
     judging: Judging | None = None  # None: all updates count
-    secure: "HubState | None" = None  # what opens the sum of masked updates; None: they are not masked
+    secure: "HubState | None" = None  # what opens the sum of masked or encrypted updates; None: each is seen
     tensors: tuple[str, ...] | None = None  # that are in that sum; None: all that travel and are no integers
 
     def without(self, clients: Collection[str]) -> "Fold":
@@ -161,7 +161,7 @@ class Encode:
 
 @dataclass(frozen=True)
 class Measure:
-    """Count the values of an update of that model, for sums under masks, and answer with `Measured`."""
+    """Count the values of an update of that model, for sums of masked or encrypted ones, and answer with `Measured`."""
 
     model: ObjectRef
     hub_state: ObjectRef | None = None
@@ -239,9 +239,7 @@ class Discard:
     round: int
     keep: frozenset[str]  # their SHA-256
     unsettled: Unsettled | None = None  # in asynchronous rounds: which updates stay all the same
-    exchanges: bool = (
-        False  # whether the round may have what sites said to each other under secure aggregation: that too
-    )
+    exchanges: bool = False  # whether the round may have what sites said to each other in exchanges: that too
 
 
 Finding = FindRound | FindModel

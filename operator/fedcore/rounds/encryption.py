@@ -59,6 +59,11 @@ class EncryptedExchange(Exchange):
         """Between Consent and the sum."""
         return self.step == "Open" and self.total is None
 
+    @property
+    def maker(self) -> str | None:
+        """Drawn with the participants."""
+        return str(encrypted().maker(self.hub)) if self.hub.participants else None
+
     def brought(self, told: Told, client: str) -> Said:
         """The key to Mask, and what shows that the sum is what was agreed on; the sum itself is added by who can offer it."""
         match told:
@@ -75,8 +80,6 @@ class EncryptedExchange(Exchange):
             return replace(self, hub=encrypted().keyed(self.hub, what.key))
         if what.numbers is None:
             raise RefusedError("updates are encrypted, and what is said is of masked ones")
-        if self.is_adding:
-            raise RefusedError("it is too early: the sum is not there yet")
         return replace(self, hub=encrypted().opened(self.hub, what.numbers))
 
     def with_update(self, client: str, payload: Payload) -> "EncryptedState":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fedapi.wire.commit import CommitRecord
-from fedcore.rounds import heldout
+from fedcore.rounds import heldout, signatures
 from fedcore.rounds.state import Closing, End, Phase, State
 
 EVALUATION_MIN_S, EVALUATION_TRAININGS = 60.0, 2.0  # the last step waits so long, or so many times the longest training
@@ -18,7 +18,13 @@ def evaluating(state: State, end: End, now: float) -> State:
     if state.tip is None:
         return replace(state, end=end)
     expected = state.roster.eligible.intersection(_last_participants(state, state.tip)) | heldout.at_hand(state)
-    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + _evaluation_s(state), end))
+    return awaiting(state, Closing(expected, now + _evaluation_s(state), end))
+
+
+def awaiting(state: State, closing: Closing) -> State:
+    """The state that waits for those sites' evaluations; not for who could not sign its own."""
+    excused = state.excused.union(client for client in closing.expected if signatures.keyless(state, client))
+    return replace(state, phase=Phase.EVALUATING, closing=closing, excused=excused)
 
 
 def _last_participants(state: State, tip: CommitRecord) -> Iterable[str]:

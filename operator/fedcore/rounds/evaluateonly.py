@@ -4,12 +4,10 @@ Called by planning, once as many sites are there as a first round waits for, and
 has after its last round; here it is what the job is for, so all sites are asked, and quorum and deadline are a round's.
 """
 
-from dataclasses import replace
-
 from fedapi.duration import quorum_count
-from fedcore.rounds import heldout
+from fedcore.rounds import ending, heldout
 from fedcore.rounds.closing import QUORUM_NOT_REACHED
-from fedcore.rounds.state import Closing, End, Phase, State
+from fedcore.rounds.state import Closing, End, State
 
 _LONGEST = 1024  # characters of a message
 
@@ -22,7 +20,7 @@ def applies(state: State) -> bool:
 def begun(state: State, now: float) -> State:
     """The state in which all sites evaluate; how that ends is not known yet."""
     expected = state.roster.eligible | heldout.at_hand(state)
-    return replace(state, phase=Phase.EVALUATING, closing=Closing(expected, now + state.config.deadline_s, None))
+    return ending.awaiting(state, Closing(expected, now + state.config.deadline_s, None))
 
 
 def ended(state: State, closing: Closing, now: float) -> End:

@@ -142,9 +142,14 @@ class Exchange(ABC):
         return False
 
     @property
+    def maker(self) -> str | None:
+        """Who makes the key of all sites, once that is drawn; None: nobody."""
+        return None
+
+    @property
     @abstractmethod
     def named(self) -> str:
-        """What becomes of updates, for people: `under masks`."""
+        """How updates are summed, for people: `under masks`."""
 
     @property
     @abstractmethod

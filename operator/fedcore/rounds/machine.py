@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from fedapi.printable import visible
+from fedapi.wire.job import JobConfig
 from fedapi.wire.update import UpdateManifest
 from fedcore.rounds import (
     broadcasting,
@@ -85,7 +86,7 @@ def taken(state: State, event: Event) -> Step:
         case Ticked():
             pass
         case Configured():
-            state = replace(state, config=event.config)
+            state = configured(state, event.config, event.now)
         case InitialModelFound():
             state, effects = committing.initial(state, event.model, event.now, event.partial)
         case Heard():
@@ -180,6 +181,14 @@ def _waited_for(attempt: Attempt) -> frozenset[str]:
     if attempt.secure is None:
         return attempt.pending
     return frozenset(client for client in attempt.plan.selected if attempt.waits_for(client))
+
+
+def configured(state: State, config: JobConfig, now: float) -> State:
+    """The state with another configuration, in which nobody waits for sites that it bars: by a key that is revoked, for example."""
+    state = replace(state, config=config)
+    for client in state.sites:
+        state = _without_misfit(state, client, now)
+    return state
 
 
 def _heard(state: State, event: Heard) -> State:

@@ -163,10 +163,9 @@ def _with_participants(state: State, commit: CommitRecord) -> State:
 def _with_void_updates(state: State, log: Log) -> State:
     """With what updates have told that are in no commit: those of attempts that came to nothing have left their sites, too."""
     for manifest in log.manifests:
-        if manifest.privacy is not None:
-            site = state.site(manifest.client)
-            told = replace(site, privacy=claims.most_told(site.privacy, manifest.privacy))
-            state = state.with_site(manifest.client, told)
+        site = state.site(manifest.client)
+        privacy, sent = claims.most_told(site.privacy, manifest.privacy), claims.last_sent(site, manifest)
+        state = state.with_site(manifest.client, replace(site, privacy=privacy, sent=sent))
     return state
 
 

@@ -44,7 +44,9 @@ def said(state: State, client: str, what: SecureSaid) -> Exchange | Refusal | No
     try:
         return attempt.secure.heard(what)
     except RefusedError as error:
-        return Refusal(code="Malformed", message=f"secure aggregation, step {attempt.secure.step}: {error}"[:900])
+        return Refusal(
+            code="Malformed", message=f"the sum {attempt.secure.named}, step {attempt.secure.step}: {error}"[:900]
+        )
 
 
 def answer(state: State, client: str, round_: int, attempt: int) -> SecureAnswer:
@@ -60,7 +62,7 @@ def waits(state: State, client: str, round_: int, attempt: int) -> bool:
 
 
 def misplaced(attempt: Attempt, client: str) -> Refusal | None:
-    """Why a masked update is not awaited from a site now."""
+    """Why an update that is to be summed is not awaited from a site now."""
     exchange = attempt.secure
     if exchange is None or (exchange.step == "Mask" and client in exchange.asked and client not in attempt.failed):
         return None
@@ -74,9 +76,9 @@ def unfit(attempt: Attempt, manifest: UpdateManifest) -> Refusal | None:
     size = exchange.update_bytes(secure.items) if exchange and secure else 0
     if exchange is None or secure is None:
         spoilt = [name for name, payload in manifest.payloads.items() if payload.masked or payload.tag]
-        text = f"payloads.{spoilt[0]} is masked, and the round asks for none" if spoilt else ""
+        text = f"payloads.{spoilt[0]} is masked or encrypted for a sum, and the round asks for none" if spoilt else ""
     elif not all(payload.masked for payload in manifest.payloads.values()):
-        text = "payloads.update is not masked, and the round asks for it"
+        text = f"payloads.update.masked is false, and updates are summed {exchange.named}"
     elif any(payload.object.size != size for payload in manifest.payloads.values()):
         text = f"payloads.update.object.size is not {size}, of {secure.items} values {exchange.named}"
     elif wrong := next(filter(None, map(exchange.unfit, manifest.payloads.values())), ""):
@@ -157,13 +159,20 @@ def offered(state: State, client: str, round_: int, attempt: int) -> ObjectRef |
     return exchange.total
 
 
-def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
-    """Where a site puts what it reads in an encrypted sum; None: it is not asked."""
+def reads(state: State, client: str, round_: int, attempt: int) -> bool:
+    """Whether a site is to say what it reads in an encrypted sum: also while a restarted hub adds up anew what it has read already."""
     found = _open(state, client, round_, attempt)
-    if found is None or found.plan.secure is None or offered(state, client, round_, attempt) is None:
+    exchange = found.secure if found is not None else None
+    return isinstance(exchange, EncryptedExchange) and exchange.step == "Open" and exchange.told(client) != "Over"
+
+
+def numbers(state: State, client: str, round_: int, attempt: int, sha256: Sha256) -> ObjectRef | None:
+    """Where a site puts what it reads; None: it is not asked."""
+    secure = state.current.plan.secure if state.current else None
+    if secure is None or not reads(state, client, round_, attempt):
         return None
     key = state.layout.update(client, round_, sha256)
-    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * found.plan.secure.items)
+    return ObjectRef(key=key, sha256=sha256, size=encryption.NUMBER_BYTES * secure.items)
 
 
 def ends_at(attempt: Attempt) -> float | None:

@@ -29,7 +29,7 @@ _KEYLESS = (
 
 
 def is_noisy(config: JobConfig) -> bool:
-    """Whether sites add noise under their masks."""
+    """Whether sites add the noise, before they mask or encrypt."""
     return config.privacy is not None and config.privacy.mode == "Distributed"
 
 
@@ -99,6 +99,7 @@ def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | N
         exchange_timeout_s=asked.exchange_timeout_s,
         groups=asked.groups,
         scheme=asked.scheme,
+        earlier_makers=tuple(sorted(roster.keys() & {each.maker for each in state.void})),
     )
 
 
@@ -118,6 +119,7 @@ def terms(plan: PlanRecord, secure: SecurePlan) -> Terms:
         order_sha256=commonorder.of_plan(plan, secure).sha256(),
         groups=secure.groups,
         scheme=secure.scheme,
+        earlier_makers=secure.earlier_makers,
     )
 
 

@@ -33,6 +33,7 @@ class Site:
     speech: Speech | None = None  # to this process
     last_round: int = 0  # last round with an accepted update
     samples: int = 0  # of its last accepted update
+    sent: tuple[int, int] | None = None  # round and attempt of its last accepted update, as far as this process knows
     privacy: RecordPrivacy | None = None  # of all updates that have left the site: the most that one of them has said
     spent: TrainingSettings | None = (
         None  # what would have passed the site's own budget, as it has said to this process

@@ -36,7 +36,7 @@ class Phase(Enum):
 
     WAITING = "Waiting"  # for the initial model, for sites, for somebody to be eligible
     COLLECTING = "Collecting"  # a plan is durable, updates come in
-    OPENING = "Opening"  # it is decided which masked updates are summed, and the sites open the sum
+    OPENING = "Opening"  # it is decided whose updates are in the one sum, and the sites open the sum
     FOLDING = "Folding"  # the attempt is closed, the next model is being made
     EVALUATING = "Evaluating"  # after the last round: the last model is measured
     FINISHED = "Finished"

@@ -34,6 +34,10 @@ def main() -> None:
         return result
 
     setattr(owner, name, wrapped)
+    for module in list(sys.modules.values()):  # in a fork of a preloaded process some have it by its name already
+        for known, value in list(getattr(module, "__dict__", {}).items()):
+            if value is original:
+                setattr(module, known, wrapped)
     words = sys.argv[5:]
     program = importlib.import_module("fedbackup.__main__" if words else "fedaggregator.__main__")
     sys.exit(program.main(words) if words else program.main())

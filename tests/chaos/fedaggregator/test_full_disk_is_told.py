@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.chaos.fedaggregator.test_full_disk import LIMITED, fill, free
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config, until
+from tests.waiting import PATIENCE_S
 
 MODEL = {"weight": np.zeros((64, 256), np.float32)}  # 64 KiB: it no longer fits where records still do
 
@@ -29,6 +30,6 @@ def test_a_full_store_is_told_while_it_lasts_and_no_longer(tmp_path):
         b.take_part(b.next(5.0).train)
         threads = [a.start(), b.start()]
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
     assert job.head().finished == "Succeeded"
     assert "trouble" not in job.status()

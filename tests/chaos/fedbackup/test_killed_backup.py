@@ -67,8 +67,8 @@ def test_a_restore_killed_at(tmp_path, job, undisturbed, point):
 def test_two_at_once_are_both_good(tmp_path, job):
     backups = Backups(tmp_path)
     both = [backups.start("create", job, **{names.ENV_BACKUP_KEEP_LAST: "2"}) for _ in range(2)]
-    logs = [process.communicate(timeout=PATIENCE_S)[1] for process in both]
-    assert [process.returncode for process in both] == [Exit.OK, Exit.OK], logs
+    codes = [process.wait(PATIENCE_S) for process in both]
+    assert codes == [Exit.OK, Exit.OK], [process.log.read_text() for process in both]
     made = backups.of(job).names()
     assert len(made) == 2
     for name in made:

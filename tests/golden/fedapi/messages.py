@@ -142,6 +142,7 @@ INLINE_TO_SITE |= {
         train=ORDER.model_copy(update={"initial": MODEL, "training": TRAINING.model_copy(update={"model_width": 0.5})}),
     ),
     "train-taken-back": Assignment(kind="Train", train=ORDER, taken_back=True),
+    "train-accepted": Assignment(kind="Train", train=ORDER, committed=(6, 1), accepted=(7, 1)),
     "train-fragments": Assignment(
         kind="Train",
         train=ORDER.model_copy(
@@ -211,7 +212,9 @@ INLINE_TO_SITE |= {
     ),
     "secure-over": SecureAnswer(step="Over"),
 }
-ENCRYPTING_TERMS = MASKING_TERMS.model_copy(update={"colluding": 0, "minimum_cohort": 2, "scheme": "CKKS"})
+ENCRYPTING_TERMS = MASKING_TERMS.model_copy(
+    update={"colluding": 0, "minimum_cohort": 2, "scheme": "CKKS", "earlier_makers": ("bergen",)}
+)
 ROWS = Download(url="https://hub:8443/v1/blobs/models/y?exp=1", sha256=B, size=65536, expires_at=1800.5)
 INLINE_TO_HUB |= {
     "updates-of-an-encrypted-sum": HandedUpdate(

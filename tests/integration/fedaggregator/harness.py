@@ -237,17 +237,17 @@ class Aggregator:
     """The real process. As a context manager it is ended, and a traceback in its log fails the test."""
 
     def __init__(self, job: JobFolder, *wrapper: str, forked: bool = True) -> None:
-        """`wrapper`: a file that runs it, and what that is told. Such a process, and one that is not to be `forked` because it
-        is measured, has imports of its own.
+        """`wrapper`: a file that runs it, and what that is told. One that is not to be `forked`, because it is measured, has
+        imports of its own.
         """
         self.job = job
         self.log_path = job.root / f"aggregator-{time.monotonic_ns()}.log"
         self.log_path.touch()
         self.process: Program | subprocess.Popen
-        if forked and not wrapper:
-            self.process = Program("fedaggregator", env=job.env(), cwd=job.root, log=self.log_path)
+        if forked:
+            self.process = Program(*(wrapper or ("fedaggregator",)), env=job.env(), cwd=job.root, log=self.log_path)
         else:
-            command = [sys.executable, *(wrapper or ("-m", "fedaggregator"))]
+            command = [sys.executable, "-m", "fedaggregator"]
             with self.log_path.open("wb") as log:
                 self.process = subprocess.Popen(command, env=job.env(), stdout=log, stderr=log, cwd=job.root)
         job.hand_in_beside(self.process)

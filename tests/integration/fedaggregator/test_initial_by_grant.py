@@ -25,6 +25,7 @@ from tests.integration.fedaggregator.harness import (
     small_model,
     until,
 )
+from tests.waiting import PATIENCE_S
 
 MODEL = save(small_model())
 SHA256 = hashlib.sha256(MODEL).hexdigest()
@@ -152,5 +153,5 @@ def test_the_program_waits_for_the_aggregator_and_says_why_it_ends(tmp_path):
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as early:
         until(lambda: "tried again" in early.stderr.readline())
         with Aggregator(job).ready():
-            assert early.wait(60) == 0
+            assert early.wait(PATIENCE_S) == 0
             assert job.head().round == 0

@@ -9,6 +9,7 @@ import pytest
 from fedaggregator.settings import Settings
 from fedapi import names
 from fedapi.outcome import Exit
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[3]
 NEEDED = {names.ENV_JOB: "j", names.ENV_NAMESPACE: "n", names.ENV_JOB_UID: "u", names.ENV_PUBLIC_URL: "https://a"}
@@ -29,7 +30,9 @@ def test_what_lies_in_the_store_volume_is_never_imported(tmp_path):
         "PYTHONHOME": "", "PYTHONINSPECT": "", "HOME": str(tmp_path), "PATH": str(tmp_path),
     }  # fmt: skip
     command = [sys.executable, *names.AGGREGATOR_COMMAND[1:]]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert done.returncode == Exit.BAD_SETTINGS, done.stderr
     assert names.ENV_JOB in done.stderr
     assert not ran.exists(), ran.read_text()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.integration.fedaggregator.harness import (
     config,
     run_sites,
 )
+from tests.preloaded import Program
 from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,8 +73,8 @@ class Backups:
     def of(self, job: JobFolder) -> Archive:
         return Archive(open_store(self.place, self.place_credentials), job.layout)
 
-    def start(self, step: str, job: JobFolder, *wrapper: str, **env: str) -> subprocess.Popen:
-        variables = {
+    def _environment(self, job: JobFolder, env: dict[str, str]) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'trainer'}:{ROOT}",
             names.ENV_JOB: job.config.name,
@@ -87,15 +89,24 @@ class Backups:
             **self.env,
             **env,
         }
-        command = [sys.executable, *(wrapper or ("-m", "fedbackup")), step]
-        return subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+
+    def start(self, step: str, job: JobFolder, **env: str) -> Program:
+        log = self.folder / f"{step}-{time.monotonic_ns()}.log"
+        return Program("fedbackup", step, env=self._environment(job, env), cwd=self.folder, log=log)
 
     def run(self, step: str, job: JobFolder, *wrapper: str, **env: str) -> tuple[int, str]:
-        """Exit code, and the log."""
-        process = self.start(step, job, *wrapper, **env)
-        _, log = process.communicate(timeout=PATIENCE_S)
+        """Exit code, and the log. `wrapper`: a file that runs it in a process of its own, and what that is told."""
+        if wrapper:
+            command, given = [sys.executable, *wrapper, step], self._environment(job, env)
+            done = subprocess.run(
+                command, env=given, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
+            )
+            code, log = done.returncode, done.stderr
+        else:
+            process = self.start(step, job, **env)
+            code, log = process.wait(PATIENCE_S), process.log.read_text()
         assert "Traceback" not in log, log
-        return process.returncode, log
+        return code, log
 
     def verify(self, job: JobFolder, accuracy: float, data: Path | None = None, **env: str) -> tuple[int, int, str]:
         """With the task's process beside; exit codes of both, and the log of the verification."""
@@ -104,8 +115,11 @@ class Backups:
         for left in shared.iterdir():
             left.unlink()
         data = data or self._sandbox()
-        evaluating = subprocess.Popen(
-            [sys.executable, "-m", "fedtrainer", "evaluate"],
+        evaluating = Program(
+            "fedtrainer",
+            "evaluate",
+            cwd=self.folder,
+            log=self.folder / f"evaluate-{time.monotonic_ns()}.log",
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'trainer'}:{Path(__file__).parent / 'task'}",

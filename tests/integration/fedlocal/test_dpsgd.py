@@ -78,7 +78,8 @@ def test_sites_that_have_told_enough_end_the_job_with_the_reason(lab):
         assert each["state"] == "BudgetSpent"
         assert "PrivacyBudgetSpent" in each["message"]
         assert "of one record, delta 0.001" in each["message"]
-    assert "PrivacyBudgetSpent" in output
+    assert "no more rounds: PrivacyBudgetSpent: 2 of 2 sites have spent privacy.dpSGD.targetEpsilon 4" in output
+    assert "site north: BudgetSpent: PrivacyBudgetSpent: this site's updates have spent epsilon" in output
 
 
 def test_a_strategy_without_steps_is_refused_before_anything_runs(tmp_path):

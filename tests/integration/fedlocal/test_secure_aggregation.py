@@ -158,7 +158,7 @@ def test_below_the_threshold_nothing_is_opened_and_the_round_is_made_with_new_ke
     assert commit.attempt == 2
     assert_models_are_plain_sums(lab)
     told = lab.fedloom("ledger", "verify", "lab").stdout
-    assert "sums under masks that sites were asked to open: 2, of 1 models" in told
+    assert "sums of masked or encrypted updates that sites were asked to open: 2, of 1 models" in told
     assert "round 1 attempt 1 (failed), of ada, bob, cleo, dora; round 1 attempt 2 (committed), of " in told
 
 

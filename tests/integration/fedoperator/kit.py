@@ -313,9 +313,7 @@ class OperatorProcess:
 
 
 @contextmanager
-def operator(
-    api: Api, folder: Path, *, program: tuple[str, ...] = ("-m", "fedoperator"), name: str = "op", **settings: object
-) -> Iterator[OperatorProcess]:
+def operator(api: Api, folder: Path, *, name: str = "op", **settings: object) -> Iterator[OperatorProcess]:
     """Runs the operator as long as the block lasts."""
     probe, metrics = free_ports(2)
     given = {
@@ -334,7 +332,7 @@ def operator(
     }
     log = folder / f"{name}-{os.urandom(2).hex()}.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen([sys.executable, *program], env=environment, stdout=sink, stderr=sink)
+        process = subprocess.Popen([sys.executable, "-m", "fedoperator"], env=environment, stdout=sink, stderr=sink)
     running = OperatorProcess(process, probe, metrics, log, environment)
     try:
         yield running

@@ -13,6 +13,7 @@ from fedoperator.cluster.secret_store import SecretStore
 from fedoperator.desired.secret_requests import SecretRequest
 from tests.integration.fedoperator.kit import SYSTEM, complete, consortium, operator, rest, until
 from tests.integration.fedoperator.kit import job as kit_job
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.apiserver
 RENEWED_AFTER = renewed_after(LIFETIME)
@@ -57,7 +58,7 @@ def test_a_job_goes_on_with_new_keys_and_says_why(api, namespace, tmp_path):
             now = secrets_in_use(api, namespace)
             return len(now) == 2 and not now & old and now
 
-        new = until(renewed, 60)
+        new = until(renewed)
         made_anew = {o["metadata"]["name"] for o in api.listed("Secret", namespace, f"{names.LABEL_JOB}=heart")}
         assert new <= made_anew
 
@@ -75,7 +76,7 @@ def test_keys_that_are_replaced_are_taken_up(api, namespace, tmp_path):
         until(running.acting)
         stored = until(lambda: api.get("Secret", SYSTEM, KEYS))["data"]
         api.patch("Secret", SYSTEM, KEYS, {"data": stored | {"id": "b3RoZXI="}})
-        assert running.process.wait(30) == 1, "Kubernetes starts it again, and then it reads them"
+        assert running.process.wait(PATIENCE_S) == 1, "Kubernetes starts it again, and then it reads them"
 
 
 def test_sites_and_init_step_have_certificates_that_are_renewed(api, namespace):

@@ -10,6 +10,7 @@ from fedoperator.certificates import LIFETIME
 from fedoperator.key_material import FILE_CA_CHANGED, Keys
 from tests import commands
 from tests.integration.fedoperator.kit import SYSTEM, operator, until
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.apiserver
 SECRET = "fedloom-operator-keys"
@@ -67,7 +68,7 @@ def test_the_operator_takes_up_the_next_ca(api, namespace, tmp_path):
         until(running.acting)
         before = until(lambda: api.get("Secret", SYSTEM, SECRET))["data"]
         assert rotated(api, SYSTEM).returncode == 0
-        assert running.process.wait(60) == 1, "Kubernetes starts it again, and then it reads them"
+        assert running.process.wait(PATIENCE_S) == 1, "Kubernetes starts it again, and then it reads them"
     try:
         with operator(api, tmp_path, RESYNC_S=1) as again:
             again.wait_ready()

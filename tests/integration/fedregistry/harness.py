@@ -17,7 +17,7 @@ from fedapi import names
 from fedapi.wire.tokens import heartbeat_token, reader_token, registry_key
 from fedoperator.key_material import Keys, registry_files
 from tests.ports import free_ports
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 KEYS = Keys.generated(datetime.now(UTC))
 KEY = registry_key(KEYS.master)
@@ -44,7 +44,7 @@ class Registry:
         import ssl
 
         context = ssl.create_default_context(cafile=str(self.folder / "credentials" / names.FILE_CA))
-        return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=30)
+        return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=PATIENCE_S)
 
     def heartbeat(self, http: httpx.Client, client_id: str, token: str | None = None, **said: Any) -> httpx.Response:
         """As a site sends it, with the site's token unless another is given."""
@@ -104,7 +104,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -10,7 +10,7 @@ import pytest
 from fedapi.wire.tokens import heartbeat_token, reader_token
 from tests.integration.fedregistry.harness import KEY, running
 from tests.servers import moto as moto_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 CAPABILITY = {"cpu": "16", "memory": "64Gi", "accelerator": "nvidia.com/gpu x4"}
 
@@ -205,7 +205,7 @@ def test_an_outage_of_the_table_is_told_and_passes(tmp_path):
 def test_a_table_that_does_not_fit_ends_the_process(moto, tmp_path):
     credentials = moto.credentials(tmp_path / "credentials")
     with running(tmp_path / "r", moto.endpoint, credentials, ready=False, create_table="false") as started:
-        assert started.process.wait(60) == 19
+        assert started.process.wait(PATIENCE_S) == 19
         assert "does not exist" in started.log
 
 

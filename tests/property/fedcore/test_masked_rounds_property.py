@@ -1,8 +1,10 @@
 """Every way in which sites can be lost in a round that hides updates: the survivors' sum to the bit, or nothing."""
 
+import random
 from itertools import combinations_with_replacement
 
 import numpy as np
+import pytest
 
 from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic.hub import LEAST_AGREEING
@@ -51,3 +53,16 @@ def test_every_drop_out_pattern_gives_the_sum_of_encrypted_updates_or_fails_clos
             assert not federation.folds, pattern
             assert len(federation.of(FailureRecord)) == 1
     assert min(counted.values()) > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_beyond_the_complete_graph_losses_and_kills_at_random_give_the_survivors_sum(seed):
+    drawn = random.Random(seed)
+    names = [f"{chr(97 + number % 26)}{number}" for number in range(40)]
+    federation = Federation(config(names)).start()
+    lost = {name: drawn.randrange(NEVER) for name in drawn.sample(names, 6)}
+    attempt(federation, lost, frozenset(step for step in range(NEVER) if drawn.random() < 0.5))
+    masked = [name for name in federation.state.current.plan.selected if lost.get(name, NEVER) > STEPS.index("Mask")]
+    assert 0 < len(masked) < len(names)
+    assert np.array_equal(federation.total(), plain_sum(masked))
+    assert [term.client for term in federation.folds[-1].terms] == masked

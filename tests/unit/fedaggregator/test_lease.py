@@ -10,7 +10,7 @@ from fedapi.outcome import Exit
 from fedstore.errors import FencedOffError, StoreFailedError
 from fedstore.fencing import WRITE_S
 from fedstore.s3expiring import APART_S
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 TERMS = Terms(renewed_s=0.001)  # as often as the test's machine can: the clock stands
 
@@ -157,7 +157,7 @@ def test_a_holder_that_was_paused_while_another_took_it_never_writes_again(clock
         lease.check()  # resumed, before it has asked
     lost = threading.Event()
     lease.keep(lost.set)
-    assert lost.wait(60)
+    assert lost.wait(PATIENCE_S)
     with pytest.raises(FencedOffError, match="other's now"):
         lease.check()
     other.check()

@@ -23,6 +23,7 @@ from fedcore.rounds.state import End, Phase
 from fedstore.care.wanted import Finding
 from fedstore.memory import MemoryStore
 from tests.unit.fedcore.rounds import test_round_rules as rules
+from tests.waiting import PATIENCE_S
 
 
 class BrokenSink:
@@ -114,7 +115,7 @@ class Kept:
         self.told.put(status)
 
     async def next(self):
-        return await asyncio.to_thread(self.told.get, timeout=30)
+        return await asyncio.to_thread(self.told.get, timeout=PATIENCE_S)
 
 
 def finish(engine):
@@ -162,7 +163,7 @@ def test_the_first_status_has_what_the_first_look_at_the_bucket_found(tmp_path, 
     sink, may_look = Kept(), threading.Event()
 
     def look():
-        assert may_look.wait(60)
+        assert may_look.wait(PATIENCE_S)
         return (Finding("versions are kept", "Versioning", "missing", "what is deleted is gone"),)
 
     async def run():

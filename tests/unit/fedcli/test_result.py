@@ -80,6 +80,8 @@ def test_transitions_are_told_once():
         {"name": "b", "reason": "TaskFailed", "message": "why"},
     ]
     assert transitions(STATUS, STATUS | {"sites": sites}) == ["site b: TaskFailed: why"]
+    spent = [{"name": "a", "state": "BudgetSpent", "message": "PrivacyBudgetSpent: enough"}]
+    assert transitions(STATUS, STATUS | {"clients": spent}) == ["site a: BudgetSpent: PrivacyBudgetSpent: enough"]
 
 
 def test_sites_with_several_workers_show_how_many_are_ready():

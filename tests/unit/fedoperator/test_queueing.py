@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from fedoperator.queueing import BACKOFF_FIRST_S, BACKOFF_MOST_S, WorkKey, WorkQueue
+from tests.waiting import PATIENCE_S
 
 A, B = WorkKey("ns", "FederatedJob", "a"), WorkKey("ns", "FederatedJob", "b")
 
@@ -82,7 +83,7 @@ def test_nothing_is_handed_out_before_the_lists_are_in(clock):
     worker.join(0.05)
     assert got == []
     queue.open()
-    worker.join(60)
+    worker.join(PATIENCE_S)
     assert got == [A]
 
 
@@ -93,7 +94,7 @@ def test_shutting_wakes_those_who_wait(queue):
         worker.start()
     queue.shut()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE_S)
     assert got == [None] * 3
 
 
@@ -131,5 +132,5 @@ def test_every_added_key_is_worked_on_by_threads_that_share_the_queue():
     for key in keys * 3:
         queue.add(key)
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE_S)
     assert set(seen) == set(keys)

@@ -7,6 +7,7 @@ import pytest
 from fedstore import many
 from fedstore.errors import StoreFailedError
 from fedstore.memory import MemoryStore
+from tests.waiting import PATIENCE_S
 
 
 class Distant(MemoryStore):
@@ -31,7 +32,7 @@ class Distant(MemoryStore):
         with self._lock:
             self.underway += 1
             self.most = max(self.most, self.underway)
-        self._meet.wait(30)
+        self._meet.wait(PATIENCE_S)
         super().delete(key)
         with self._lock:
             self.underway -= 1

@@ -74,7 +74,7 @@ class Control:
         held = self._transport.held_s(said.wait_s)
         message = self._signer.secure(said.model_copy(update={"wait_s": held}))
         ask = partial(self._post, "secure", message, SecureAnswer, ANSWER_S + held)
-        return persist("going on with the secure aggregation", ask, self._patience)
+        return persist("going on with the sum", ask, self._patience)
 
     def entrust(self, request: EntrustRequest) -> EntrustAnswer:
         """Where to put the site's state, or that the hub has it. One try: RetryError is the caller's."""

@@ -15,7 +15,7 @@ from fedapi.wire.update import UPDATE, payloads
 from fedtrainer.errors import NotPrivateError
 from fedtrainer.settings import TrainerSettings
 from fedtrainer.training.releases import Context, MaskedRelease, Protection, Releases
-from fedtrainer.training.state_files import Committed
+from fedtrainer.training.state_files import Committed, Update
 
 _DEMAND = "spec.requires.privacy"
 
@@ -27,11 +27,11 @@ class Protecting:
         self._settings, self._demand, self._folder = settings, settings.requires_privacy, folder
         self._found: Releases | None = None
 
-    def check(self, order: TrainOrder, committed: Committed | None = None) -> None:
+    def check(self, order: TrainOrder, committed: Committed | None = None, accepted: Update | None = None) -> None:
         """NotPrivateError where what an order asks for is hidden less than the site demands, or would tell more than is left.
 
         Also of an update that an earlier process has trained, whose site may have demanded less. `committed`: the site's update that
-        the hub has committed last. SiteStateError where what was told is not known wholly.
+        the hub has committed last; `accepted`: one since then that is in no commit. SiteStateError where what was told is not known wholly.
         """
         demand = self._demand
         if demand is None:
@@ -41,8 +41,8 @@ class Protecting:
         if not demand.asks_for_noise:
             return
         _check_least(demand, _asked(order, demand))
-        if demand.max_epsilon is not None and committed is not None:
-            self._releases.check(committed)
+        if demand.max_epsilon is not None:
+            self._releases.check(committed, accepted)
         if order.secure is not None:
             self._allow_masked(order, order.secure)
 

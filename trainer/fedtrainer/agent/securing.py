@@ -124,13 +124,13 @@ class Securing:
         terms = self._secure.terms
         about = (terms.job_uid, terms.round, terms.attempt, terms.base_sha256)
         if about != (self._own.settings.job_uid, *self._attempt, self._order.base_sha256):
-            raise RejectedError(PROTOCOL_BROKEN, "the terms of the secure aggregation are those of another order")
+            raise RejectedError(PROTOCOL_BROKEN, "the terms of the sum are those of another order")
         if terms.groups is not None and self._secure.privacy is not None:
             raise RejectedError(
                 PROTOCOL_BROKEN, "the order asks for noise of one sum, and for sums of groups, which have less"
             )
         if terms.order_sha256 != commonorder.of_order(self._order).sha256():
-            text = "the terms of the secure aggregation do not say that other sites were ordered the same"
+            text = "the terms of the sum do not say that other sites were ordered the same"
             raise RejectedError(PROTOCOL_BROKEN, f"{text}: model, training, tensors and noise are to be those of all")
 
     def _made(self, files: SecureFiles, contribution: Contribution) -> Exchange:

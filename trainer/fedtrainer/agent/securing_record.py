@@ -14,14 +14,13 @@ from pathlib import Path
 from fedapi.wire.message import DamagedRecordError, Message, Natural, NewerRecordError, Record, Sha256
 from fedapi.wire.orders import TrainOrder
 from fedapi.wire.secagg import Scheme
-from fedapi.wire.secureround import PlannedScheme
+from fedapi.wire.secureround import FIELDS, PlannedScheme
 from fedtrainer.errors import BadSettingsError, RejectedError
 from fedtrainer.training import durable
 
 log = logging.getLogger(__name__)
 
 LEFT, UNMASKED, UNENCRYPTED = "AttemptLeft", "MasksLeftOut", "EncryptionLeftOut"  # codes of the refusals
-FIELDS: dict[Scheme | None, str] = {None: "privacy.secureAggregation", "CKKS": "privacy.homomorphicEncryption"}
 _KEPT = "masked-rounds.json"
 _UPDATES: dict[Scheme | None, str] = {None: "masked updates", "CKKS": "encrypted updates"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedapi.wire.secagg import Participants
-from fedapi.wire.secureround import SecureOrder
+from fedapi.wire.secureround import FIELDS, SecureOrder
 from fedcore.privacy.distributed import lattice
 from fedcore.secagg import vector
 from fedcore.secagg.errors import RefusedError
@@ -19,7 +19,6 @@ from fedcore.secagg.quantization import Scale
 from fedcore.tensors import arithmetic, tensorfile
 from fedcore.tensors.arithmetic import Array
 from fedcore.tensors.tensorfile import MalformedTensorFileError, Tensor
-from fedtrainer.agent.securing_record import FIELDS
 from fedtrainer.errors import RejectedError
 
 OUT_OF_RANGE, UNFIT = "ValueOutOfRange", "WrongShape"  # codes of what a site cannot send

@@ -94,6 +94,7 @@ class Agent:
         self._masked_rounds = MaskedRounds(checkpoints.state.folder)
         self._why_lost = ""  # of the state of that update, where it is lost
         self._committed: Committed | None = None  # the site's update that was committed last
+        self._accepted: Update | None = None  # the one that was accepted last, where that is in no commit
         self._taken_back = False  # whether the job went back to before the site's first
         self._reporting, self._repeating = Reporting(settings, control), Repeating(settings.patience_s)
         self._models, self._guard = Models(bulk, checkpoints), Guard(settings, self._reporting.failed)
@@ -130,7 +131,7 @@ class Agent:
     def _settle(self, answer: Assignment) -> None:
         """What the answer says of the site's state. An order, or the end, says that all other updates are void."""
         self._committed = Committed(answer.committed, answer.committed_sha256) if answer.committed else None
-        self._taken_back = answer.taken_back
+        self._accepted, self._taken_back = answer.accepted, answer.taken_back
         self._checkpoints.state.promote(self._committed)
         if answer.train is not None:
             self._checkpoints.state.discard((answer.train.round, answer.train.attempt))
@@ -176,7 +177,7 @@ class Agent:
         folder = self._checkpoints.order(order)
         try:
             self._masked_rounds.check(order)
-            self._protecting.check(order, self._committed)
+            self._protecting.check(order, self._committed, self._accepted)
             if order.secure is not None:
                 return self._secured(order, order.secure, folder, waits=waits)
             self._deliver(order, folder)
@@ -320,6 +321,8 @@ class Agent:
         of_hub = None if hub_state is None else self._checkpoints.hub_state(hub_state.sha256)
         if hub_state is not None and of_hub is not None:
             self._bulk.download(hub_state, of_hub, "the strategy's state at the hub")
-        own = OrderState(self._checkpoints.state, self._committed, update, self._why_lost, self._taken_back)
+        own = OrderState(
+            self._checkpoints.state, self._committed, update, self._why_lost, self._taken_back, self._accepted
+        )
         encoded = order.encoded.encoding if isinstance(order, TrainOrder) and order.encoded else None
         return self._group().load(path, order.round, own, order.training, of_hub, initial, encoded)

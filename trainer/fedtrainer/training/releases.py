@@ -27,7 +27,7 @@ from fedcore.privacy import account, gaussian
 from fedcore.privacy.distributed import concentrated
 from fedtrainer.errors import SiteStateError
 from fedtrainer.training import durable
-from fedtrainer.training.state_files import Committed
+from fedtrainer.training.state_files import Committed, Update
 
 KEY_FILE, RELEASES_FILE = "noise.key", "releases.json"
 KEY_BYTES = 32
@@ -106,16 +106,23 @@ class Releases:
         if not self.has_masked(release):
             self._write(_Record(releases=self._known, masked=(*self._masked, release)))
 
-    def check(self, committed: Committed) -> None:
-        """SiteStateError when it lacks an update of the round in which the hub has committed one: then it is not whole."""
-        rounds = {each.round for each in self._known} | {each.round for each in self._masked}
-        if committed.update[0] in rounds:
-            return
-        raise SiteStateError(
-            f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of round "
-            f"{committed.update[0]}, which the hub has committed, so nobody knows what the site has told so far: put back the "
-            "volume that held it (spec.state of the FLClient); in a job that was restored from a backup copy the file from the folder "
-            "of the job before; or take the site out of the job"
+    def check(self, committed: Committed | None, accepted: Update | None = None) -> None:
+        """SiteStateError when it lacks an update of the round in which the hub has committed one, or accepted: then it is not whole.
+
+        A masked update is known by its attempt, too: each is for a sum with noise of its own.
+        """
+        rounds = {each.round for each in self._known}
+        masked = {(each.round, each.attempt) for each in self._masked}
+        if committed is not None and committed.update[0] not in rounds.union(round_ for round_, _ in masked):
+            raise self._lacking(f"round {committed.update[0]}, which the hub has committed")
+        if accepted is not None and accepted[0] not in rounds and accepted not in masked:
+            raise self._lacking(f"round {accepted[0]}, attempt {accepted[1]}, which the hub has accepted")
+
+    def _lacking(self, what: str) -> SiteStateError:
+        return SiteStateError(
+            f"spec.requires.privacy.maxEpsilon: {self._folder / RELEASES_FILE} lacks the site's update of {what}, so nobody knows what "
+            "the site has told so far: put back the volume that held it (spec.state of the FLClient); in a job that was restored from a "
+            "backup copy the file from the folder of the job before; or take the site out of the job"
         )
 
     def has(self, context: Context, noise: SiteNoise) -> bool:

@@ -146,3 +146,4 @@ class OrderState:
     update: Update | None = None  # whose state it stages; an evaluation stages none
     why_lost: str = ""  # what is to be said where that state is not there
     taken_back: bool = False  # the hub knows of the site's updates, and that none is in the model: it begins anew
+    accepted: Update | None = None  # which one the hub has accepted last, where that is in no commit

@@ -35,6 +35,7 @@ from fedstore.errors import MissingError, UnfitStoreError
 from fedstore.memory import MemoryStore
 from fedstore.objectstore import DIGEST
 from tests.unit.fedcore.rounds import test_round_rules as rules
+from tests.waiting import PATIENCE_S
 
 UPDATE = save({"w": np.ones(4, np.float32)})
 
@@ -49,7 +50,7 @@ class SlowStore(MemoryStore):
     def add(self, key, data, sha256):
         if f"/{self.site}/" in key and key.endswith(".manifest.json"):
             self.reached.set()
-            assert self.go.wait(30)
+            assert self.go.wait(PATIENCE_S)
         return super().add(key, data, sha256)
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fedaggregator.engine.spanwise import Turns, computed
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_room_is_one_spans_until_the_next_result_is_asked_for(threads):
 
 
 def test_all_threads_are_used(threads):
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=PATIENCE_S)
     assert len(list(computed(6, lambda _i, _r: together.wait(), range(3), threads))) == 6
 
 
@@ -62,7 +63,7 @@ def test_a_failure_or_a_close_ends_what_is_under_way_and_nothing_waits_for_ever(
         with pytest.raises(ValueError, match="damaged"):
             list(results)
     assert len(begun) < 20
-    assert threads.submit(lambda: 1).result(10) == 1
+    assert threads.submit(lambda: 1).result(PATIENCE_S) == 1
 
 
 def test_a_file_is_read_from_its_beginning_to_its_end_by_whichever_thread(threads):

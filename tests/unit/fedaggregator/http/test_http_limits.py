@@ -1,5 +1,6 @@
 """The parts that bound what clients cost: who gives way, how slow is too slow, which messages are looked at, log lines."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -8,13 +9,17 @@ import resource
 import pytest
 
 from fedaggregator.errors import RequestRefusedError
+from fedaggregator.http import messages
 from fedaggregator.http.connections import Connections
 from fedaggregator.http.pace import Pace
 from fedaggregator.limits import Limits, within_open_files
 from fedaggregator.ports import Holder
 from fedaggregator.requests import parsing
 from fedapi import jsonlog, names
+from fedapi.wire.encryptedsum import MAX_KEY_BYTES, SEALED_KEY_BYTES, SealedKey
 from fedapi.wire.metrics import MAX_METRICS
+from fedapi.wire.secagg import MAX_SITES, SEALED_BYTES, SHARE_BYTES, Opening, Shares
+from fedapi.wire.secureround import SecureSaid
 from fedapi.wire.site import EvaluationReport, FailureReport, NextRequest
 from fedapi.wire.update import MAX_PAYLOADS, HandedUpdate
 
@@ -118,6 +123,40 @@ def test_the_largest_honest_messages_pass(model):
     assert len(data) <= Limits().message_bytes
     assert Limits().update_bytes == Limits().message_bytes + len(base64.b64encode(bytes(Limits().inline_bytes)))
     assert parsing.parsed(data, model) == model.model_validate_json(data)
+
+
+def _names(count: int) -> list[str]:
+    return sorted(f"{'c' * 249}{n:04d}" for n in range(count))
+
+
+def _exchanged(sites: int) -> list[SecureSaid]:
+    """The largest that a site says to so many others."""
+    names, of = _names(sites), {"round": 1 << 30, "attempt": 1 << 30, "signature": "s" * 86 + "==", "key_id": "0" * 32}
+    sealed = dict.fromkeys(names, bytes(SEALED_KEY_BYTES))
+    shares = dict.fromkeys(names, bytes(SEALED_BYTES))
+    seeds = dict.fromkeys(names, bytes(SHARE_BYTES))
+    parts = {
+        "key": SealedKey(site=names[0], participants_sha256="a" * 64, sealed=sealed, key=bytes(MAX_KEY_BYTES)),
+        "shares": Shares(site=names[0], participants_sha256="a" * 64, sealed=shares),
+        "opening": Opening(site=names[0], seeds=seeds, mask_keys={}),
+    }
+    return [SecureSaid(**of, **{name: part}) for name, part in parts.items()]
+
+
+async def _received(said: SecureSaid, limits: Limits, sites: int) -> SecureSaid:
+    body = said.model_dump_json().encode()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body}
+
+    return await messages.received(receive, SecureSaid, limits, limits.exchange_bytes(sites), sites)
+
+
+@pytest.mark.parametrize("sites", [2, MAX_SITES])
+@pytest.mark.parametrize("limits", [Limits(), Limits(message_bytes=16384, inline_bytes=0)], ids=["default", "small"])
+def test_what_sites_say_in_an_exchange_passes_however_many_they_are(sites, limits):
+    for said in _exchanged(sites):
+        assert asyncio.run(_received(said, limits, sites)) == said
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,7 @@ class Attempt:
             self.states[name] = site.start(masked_site.start(name, asked, asked.roster, seed(name, asked)))
         told = [site.advertise(self.state(name), signing_key(name).sign) for name in sorted(self.states)]
         self.participants = Participants(advertisements=tuple(told))
-        bond = view(asked, self.participants).bond
-        self.maker = agreement.maker(bond, self.participants)
+        self.maker = agreement.maker(view(asked, self.participants))
         self.states[self.maker], self.said = site.share(self.state(self.maker), self.participants)
         return self
 

@@ -127,9 +127,8 @@ class EncryptedFederation(Federation):
         key = self.state.layout.update(name, self.state.current.plan.round, sha256)
         payload = ObjectRef(key=key, sha256=sha256, size=size(ITEMS))
         tag = self.tags.get(sha256, bytes(16))
-        return super().manifest(
-            name, sha256, payloads={"update": Payload(object=payload, masked=True, tag=tag)} | values
-        )
+        payloads = {"update": Payload(object=payload, masked=True, tag=tag)}
+        return super().manifest(name, sha256, **{"payloads": payloads} | values)
 
     def total(self) -> Array:
         """The sum that the fold of the last closed attempt is given."""

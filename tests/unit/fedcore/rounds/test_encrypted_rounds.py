@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from fedapi.wire.encryptedsum import OpenedSum
+from fedapi.wire.message import ObjectRef
 from fedapi.wire.protocol import ENCRYPTED_SUMS, FEATURES, PROTOCOL
 from fedapi.wire.site import Refusal, UploadRequest
 from fedapi.wire.store import FailureRecord
 from fedcore.homomorphic import site
-from fedcore.rounds import admission, assignment, machine, planning, secure
+from fedcore.rounds import admission, assignment, claims, machine, planning, secure
 from fedcore.rounds.compatibility import Speech
 from fedcore.rounds.events import FoldFailed, Heard, UpdatesDamaged
 from fedcore.rounds.state import Phase
 from fedcore.secagg import site as masked_site
-from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, sum_of
-from tests.unit.fedcore.rounds.masked_round import STEPS, attempt
+from tests.unit.fedcore.rounds.encrypted_round import EncryptedFederation, encrypted_config, sum_of
+from tests.unit.fedcore.rounds.masked_round import STEPS, Federation, attempt, config, settings
 from tests.unit.fedcore.secagg.federation import signing_key
 
 ALL = "abcde"
@@ -71,15 +72,30 @@ def test_the_maker_alone_is_asked_for_a_key_and_where_it_is_lost_another_one_is(
     (failure,) = federation.of(FailureRecord)
     assert failure.reason == "SecureAggregationFailed"
     assert f"site {first!r} was to make the key, and did not" in failure.message
-    makers = {first}
-    for _ in range(8):
+    assert failure.maker == first
+
+
+def test_no_site_is_to_make_the_key_twice_in_a_round_before_all_were():
+    federation = EncryptedFederation(config=encrypted_config(max_failures=9)).start()
+    makers = []
+    for number in range(len(ALL) + 1):
         for name in ALL:
             federation.go_on(name)
-        makers.add(maker(federation))
-        federation.close_step()
-        if len(makers) > 1 or federation.state.current is None:
-            break
-    assert len(makers) > 1
+        assert federation.step == "Share"
+        makers.append(maker(federation))
+        if number % 2:
+            federation.kill()
+            assert maker(federation) == makers[-1]
+        if number == 1:  # a key that others cannot use
+            federation.go_on(makers[-1])
+            for name in ALL:
+                federation.fail(name)
+        else:
+            federation.close_step()
+    assert sorted(makers[: len(ALL)]) == list(ALL)
+    attempt(federation, {})
+    federation.commit()
+    assert federation.state.current.plan.secure.earlier_makers == ()
 
 
 def test_a_maker_that_says_it_has_failed_is_not_waited_for():
@@ -98,7 +114,6 @@ def test_sites_wait_for_the_sum_and_no_time_ends_the_step_meanwhile():
     assert {federation.answer(name).step for name in ALL} == {"Wait"}
     plan = federation.state.current.plan
     assert secure.offered(federation.state, "a", plan.round, plan.attempt) is None
-    assert "too early" in federation.say("a", numbers=OpenedSum(site="a", sha256="0" * 64)).message
     assert machine.wakes_at(federation.state) is None
     federation.now += 1e6
     federation.hear()
@@ -118,6 +133,24 @@ def test_a_sum_is_made_anew_by_the_next_hub():
     federation.kill()
     first, second = federation.held
     assert first.of.terms == second.of.terms
+
+
+def test_what_sites_have_read_is_taken_while_the_next_hub_adds_up_anew():
+    federation = up_to("Open")
+    plan = federation.state.current.plan
+    read = {name: federation.read(name, federation.answer(name).sum) for name in ALL}
+    federation.held = []
+    federation.kill()
+    (order,) = federation.held
+    for name, numbers in read.items():
+        request = UploadRequest(round=plan.round, attempt=plan.attempt, sha256=numbers.sha256, size=32)
+        assert admission.unwanted(federation.state, name, plan.round, plan.attempt) is None
+        assert isinstance(admission.upload(federation.state, name, request), ObjectRef)
+        assert federation.say(name, numbers=numbers) is not None
+        assert federation.answer(name).step == "Over"
+    assert federation.folds == []
+    federation.do(federation.added_up(order))
+    assert np.array_equal(federation.total(), sum_of(ALL))
 
 
 @pytest.mark.parametrize("failed", [True, False])
@@ -178,7 +211,7 @@ def test_numbers_are_uploaded_by_sites_that_are_asked_for_them_alone():
     [
         ({"tag": None}, "payloads.update.tag is missing"),
         ({"tag": b"\xff" * 16}, "payloads.update.tag: a tag is not two numbers"),
-        ({"masked": False}, "payloads.update is not masked"),
+        ({"masked": False}, "payloads.update.masked is false, and updates are summed by encryption"),
         ({"size": 32}, "payloads.update.object.size is not 65536, of 8 values by encryption"),
     ],
 )
@@ -194,6 +227,15 @@ def test_an_encrypted_update_is_what_the_order_says(values, words):
     assert admission.update(federation.state, "a", good) is None
     refused = admission.update(federation.state, "a", bad)
     assert (refused.code, words in refused.message) == ("Malformed", True), refused.message
+
+
+def test_an_update_is_not_said_to_be_the_numbers_of_the_sum():
+    """It is in the store under that name, with another size, for which a bucket would have it deleted."""
+    federation = up_to("Open")
+    own = OpenedSum(site="a", sha256=federation.state.accepted["a"].payloads["update"].object.sha256)
+    refused = federation.say("a", numbers=own)
+    assert "is that of its own update" in refused.message
+    assert federation.answer("a").step == "Open"
 
 
 def test_what_is_of_masks_is_refused():
@@ -224,3 +266,18 @@ def test_a_consent_signs_as_with_masks():
     survivors = federation.answer("a").survivors
     _, consent = site.consent(federation.site("a"), survivors, signing_key("b").sign)
     assert "did not sign this survivor set" in federation.say("a", consent=consent).message
+
+
+@pytest.mark.parametrize(
+    ("federation", "field"),
+    [
+        (Federation(config(secure=settings(overflow="Clip"))), "privacy.secureAggregation.valueRange"),
+        (EncryptedFederation(), "privacy.homomorphicEncryption.valueRange"),
+    ],
+)
+def test_what_was_clipped_is_told_with_the_field_that_says_the_range(federation, field):
+    federation.start()
+    said = federation.manifest("a", "0" * 64)
+    clipped = {name: payload.model_copy(update={"clipped": 3}) for name, payload in said.payloads.items()}
+    told = claims.taken(federation.state, said.model_copy(update={"payloads": clipped}))
+    assert told.message.startswith(f"warning: 3 values of its update of round 1 were larger than {field} and were")

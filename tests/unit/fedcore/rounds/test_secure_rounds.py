@@ -119,7 +119,7 @@ def test_a_masked_update_is_not_taken_before_its_step(step):
     ("values", "words"),
     [
         ({"samples": 99}, "samples 99 are not the"),
-        ({"masked": False}, "payloads.update is not masked"),
+        ({"masked": False}, "payloads.update.masked is false, and updates are summed under masks"),
         ({"clipped": 3}, "payloads.update.clipped is over 0, and overflow is Fail"),
         ({"size": 4 * 9}, "payloads.update.object.size is not 32, of 8 values under masks"),
         ({"codec": "Int8"}, "payloads.update.codec is Int8"),
@@ -245,6 +245,23 @@ def test_a_site_that_signs_by_another_key_than_planned_waits_for_the_next_attemp
     federation.do(Heard(federation.now, ("a",), {"a": other}))
     assert "it signs by another key" in federation.state.site("a").message
     assert federation.answer("a").step == "Over"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_site_whose_key_is_revoked_is_waited_for_no_longer_in_any_step(step):
+    """What it signed before stays what it is."""
+    federation = Federation().start()
+    federation.do(
+        Heard(federation.now, ("b",), {"b": replace(SPEECH, features=SPEECH.features | {f"key:{key_of('b').id}"})})
+    )
+    for at in STEPS:
+        if at == step:
+            identities = {**federation.config.identities, "b": (key_of("b").model_copy(update={"revoked": True}),)}
+            federation.do(Configured(federation.now, federation.config.model_copy(update={"identities": identities})))
+        for name in "abcde":
+            if name != "b" or STEPS.index(at) < STEPS.index(step):
+                assert federation.go_on(name) == at
+    assert np.array_equal(federation.total(), plain_sum("acde" if step in STEPS[:3] else "abcde"))
 
 
 def test_a_trainer_without_the_feature_gets_no_order():

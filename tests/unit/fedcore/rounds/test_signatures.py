@@ -9,10 +9,13 @@ from fedapi.wire import statement
 from fedapi.wire.protocol import FEATURES, KEY, PROTOCOL, SIGNATURES
 from fedapi.wire.signature import SiteKey
 from fedapi.wire.signing import SigningKey, signed
+from fedapi.wire.site import EvaluationReport
 from fedapi.wire.update import UpdateEnvelope
 from fedcore.rounds import machine, planning, signatures
 from fedcore.rounds.compatibility import Speech
-from fedcore.rounds.events import Accepted, Configured, Folded, Heard
+from fedcore.rounds.effects import Fold
+from fedcore.rounds.events import Accepted, Configured, Evaluated, Folded, Heard
+from fedcore.rounds.state import Phase
 from tests.unit.fedcore.rounds import test_round_rules as rules
 
 OURS, OLD, THEIRS = (SigningKey(Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32)) for n in (1, 2, 3))
@@ -115,3 +118,37 @@ def test_a_changed_roster_acts_at_once():
     state, _ = machine.step(state, Configured(15.0, rules.config(identities={"a": KNOWN})))
     assert signatures.keys(state, "a") == KNOWN
     assert replace(state).signed == {}
+
+
+def revoking(state):
+    """Both sites spoke; then the key of one is revoked."""
+    said = Speech(PROTOCOL, 2, frozenset((*FEATURES, SIGNATURES, f"{KEY}{OURS.id}")))
+    state, _ = machine.step(state, Heard(11.0, ("a", "b"), {"a": said, "b": said}))
+    revoked = (SiteKey(public_key=OURS.public_key, revoked=True),)
+    identities = {**state.config.identities, "a": revoked}
+    return machine.step(state, Configured(15.0, state.config.model_copy(update={"identities": identities})))[0]
+
+
+SIGNING = {client: (SiteKey(public_key=OURS.public_key),) for client in "ab"}
+
+
+def test_a_round_does_not_wait_for_a_site_whose_key_is_revoked():
+    state = revoking(rules.collecting(identities=SIGNING, quorum=1))
+    assert "revoked" in state.current.failed["a"]
+    assert state.site("a").failures == 1
+    state, effects = rules.accept(state, "b")
+    assert [term.client for effect in effects if isinstance(effect, Fold) for term in effect.terms] == ["b"]
+
+
+@pytest.mark.parametrize("when", ["before", "in"])
+def test_the_last_evaluation_does_not_wait_for_it_either(when):
+    state = rules.collecting(identities=SIGNING, rounds=1)
+    state, _ = rules.accept(state, "a")
+    state = revoking(state) if when == "before" else state
+    state, _ = rules.accept(state, "b")
+    state, _ = machine.step(state, Folded(30.0, 1, 1, rules.ref(rules.C)))
+    state = revoking(state) if when == "in" else state
+    assert (state.phase, state.excused) == (Phase.EVALUATING, {"a"})
+    said = {"model_sha256": state.tip.model.sha256, "samples": 1, "metrics": {"accuracy": 1.0}}
+    state, _ = machine.step(state, Evaluated(31.0, EvaluationReport(job_uid="uid", round=1, client="b", **said)))
+    assert state.end.result == "Succeeded"

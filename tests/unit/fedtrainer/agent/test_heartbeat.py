@@ -10,6 +10,7 @@ from fedapi import names
 from fedtrainer.agent.heartbeat import Beating
 from fedtrainer.errors import BadSettingsError
 from fedtrainer.heartbeat_settings import HeartbeatSettings
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -36,11 +37,11 @@ def test_a_site_whose_name_is_too_long_for_the_registry_is_told(site, caplog):
     logging.getLogger("fedtrainer.agent.heartbeat").addHandler(handler)
     try:
         thread.start()
-        assert told.wait(10)
+        assert told.wait(PATIENCE_S)
         assert thread.is_alive(), "it goes on"
     finally:
         beating.__exit__(None, None, None)
-        thread.join(10)
+        thread.join(PATIENCE_S)
         logging.getLogger("fedtrainer.agent.heartbeat").removeHandler(handler)
     assert f"default/{'b' * 64} cannot be a site of the registry: client_id: " in caplog.text
 

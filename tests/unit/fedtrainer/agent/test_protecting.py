@@ -141,6 +141,25 @@ def test_an_account_that_was_put_back_allows_nothing(tmp_path):
         protecting(tmp_path, **of_sums).check(masked(round_=4), Committed((3, 1), None))
 
 
+def test_an_account_from_between_two_commits_allows_nothing(tmp_path):
+    """What it lacks was accepted, and its attempt came to nothing: an opened sum has told it all the same."""
+    demand, account = {"max_epsilon": 50.0, "delta": DELTA}, tmp_path / "uid" / "a" / "state" / RELEASES_FILE
+    of_sums = demand | {"secure_aggregation": True}
+    protecting(tmp_path, **demand).protection(order(round_=8)).key(bytes(32))
+    protecting(tmp_path, **of_sums).masked(masked(attempt=1), masked(attempt=1).secure)
+    snapshot = account.read_bytes()
+    protecting(tmp_path, **of_sums).masked(masked(attempt=2), masked(attempt=2).secure)
+    third = masked(attempt=3)
+    protecting(tmp_path, **of_sums).check(third, None, (third.round, 2))
+    account.write_bytes(snapshot)
+    protecting(tmp_path, **of_sums).check(third, None, (third.round, 1))
+    with pytest.raises(SiteStateError, match=f"round {third.round}, attempt 2, which the hub has accepted"):
+        protecting(tmp_path, **of_sums).check(third, None, (third.round, 2))
+    protecting(tmp_path, **demand).check(order(round_=8, attempt=3), None, (8, 2))  # the same update, however often
+    with pytest.raises(SiteStateError, match="round 9, attempt 1, which the hub has accepted"):
+        protecting(tmp_path, **demand).check(order(round_=9), None, (9, 1))
+
+
 def test_a_site_that_wants_to_be_seen_in_sums_alone_refuses_all_else(tmp_path):
     site = protecting(tmp_path, secure_aggregation=True)
     site.check(masked(noise=None))

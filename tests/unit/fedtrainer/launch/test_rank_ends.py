@@ -8,6 +8,7 @@ import pytest
 from fedapi.outcome import Exit
 from fedtrainer.launch.ranks import Ranks
 from fedtrainer.ring.slot import Slot
+from tests.waiting import PATIENCE_S
 
 LEFT = "import os, signal; from fedtrainer import termination; termination.note('inside train() ');"
 
@@ -41,5 +42,5 @@ def test_a_rank_that_is_ended_inside_the_tasks_code_has_not_ended_well(program, 
     ends = queue.Queue()
     with Ranks((sys.executable, "-c", program), ends.put) as ranks:
         ranks.start(Slot(rank=1, size=2), {})
-        ended = ends.get(timeout=60)
+        ended = ends.get(timeout=PATIENCE_S)
     assert (ended.code, ended.line[: len(line)]) == (code, line)

@@ -20,6 +20,7 @@ from fedtrainer.training.tensors import on_host, read
 from fedtrainer.training.writing import payload_file
 from tests.ports import free_port
 from tests.preloaded import forked
+from tests.waiting import PATIENCE_S
 
 ENTRYPOINT = "tests.unit.fedtrainer.training.ring_tasks:task"
 
@@ -79,9 +80,9 @@ def site(script: Script, slot: Slot) -> list[list[Outcome]]:
         theirs.close()
         pipes.append(ours)
         processes.append(process)
-    found = [pipe.recv() if pipe.poll(120) else [] for pipe in pipes]
+    found = [pipe.recv() if pipe.poll(PATIENCE_S) else [] for pipe in pipes]
     for process in processes:
-        process.join(20)
+        process.join(PATIENCE_S)
         process.kill()
         process.join()
     return found

@@ -48,17 +48,17 @@ class Account:
         """Oldest first."""
         return tuple(entry.release for entry in self._entries)
 
-    def check(self, committed: Committed | None) -> None:
-        """SiteStateError when it lacks the update that the aggregator has committed: then it is not whole."""
-        if committed is None or self._path is None:
-            return
-        if any((entry.round, entry.attempt) == committed.update for entry in self._entries):
-            return
-        raise SiteStateError(
-            f"privacy.dpSGD: the site's privacy account {self._path} lacks its update of round {committed.update[0]}, attempt "
-            f"{committed.update[1]}, which the aggregator has committed, so that no epsilon would hold: put back the volume that "
-            "held it (spec.state of the FLClient), or take the site out of the job"
-        )
+    def check(self, committed: Committed | None, accepted: Update | None = None) -> None:
+        """SiteStateError when it lacks an update that the aggregator has committed, or accepted: then it is not whole."""
+        known = {(entry.round, entry.attempt) for entry in self._entries}
+        for update, has in ((committed.update if committed else None, "committed"), (accepted, "accepted")):
+            if update is None or update in known or self._path is None:
+                continue
+            raise SiteStateError(
+                f"privacy.dpSGD: the site's privacy account {self._path} lacks its update of round {update[0]}, attempt {update[1]}, "
+                f"which the aggregator has {has}, so that no epsilon would hold: put back the volume that held it (spec.state of the "
+                "FLClient), or take the site out of the job"
+            )
 
     def charge(self, update: Update, sha256: str, release: Release) -> None:
         """Durable when this returns."""

@@ -125,7 +125,8 @@ class PrivateTraining:
     def _opened(self) -> Account:
         if self._account is None:
             self._account = Account(None if self._order is None else self._order.files.folder)
-            self._account.check(None if self._order is None else self._order.committed)
+            if self._order is not None:
+                self._account.check(self._order.committed, self._order.accepted)
         return self._account
 
     def _noise_multiplier(self, rate: float, steps: int) -> float:

@@ -53,6 +53,15 @@ def test_an_account_without_what_the_hub_has_committed_is_not_whole(tmp_path, ke
         account.check(Committed((2, 1), DIGEST))
 
 
+def test_an_account_without_what_the_hub_has_accepted_since_is_not_whole(tmp_path):
+    account = charged(tmp_path, (1, 1), (2, 1))
+    account.check(Committed((1, 1), DIGEST), (2, 1))
+    with pytest.raises(
+        SiteStateError, match="lacks its update of round 2, attempt 2, which the aggregator has accepted"
+    ):
+        account.check(Committed((1, 1), DIGEST), (2, 2))
+
+
 def test_an_account_that_has_it_is(tmp_path):
     account = charged(tmp_path, (1, 1), (2, 1), (3, 1))
     account.check(Committed((2, 1), DIGEST))
