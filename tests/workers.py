@@ -27,6 +27,7 @@ API_SERVERS = {
         "tests/integration/fedregistry/test_operator.py",
         "tests/integration/fedregistry/test_token_command.py",
         "tests/chaos/fedoperator/",
+        "tests/long/test_certmanager.py",
     ),
     "chart": ("tests/chart/",),
 }

@@ -39,15 +39,33 @@ class IssuedCertificates:
         except GoneError as error:
             way_out = "install cert-manager, or take certificates.issuerRef away"
             raise RefusedError(f"the cluster has no Certificates of {CERTIFICATE.group}: {way_out}", 404) from error
-        ready = _ready(live)
+        ready = _condition(live, "Ready")
         if ready.get("status") == "True" and ready.get("observedGeneration") == live["metadata"]["generation"]:
             return
         told = f"{self._issuer.kind} {self._issuer.name} has not issued Certificate {request.name}"
-        if self._now() < datetime.fromisoformat(live["metadata"]["creationTimestamp"]) + PATIENCE:
+        if self._now() < _asked(live) + PATIENCE:
             raise AwaitedError(told, _SOON_S)
-        raise RefusedError(f"{told}: {ready.get('message') or 'cert-manager says nothing of it: does it run?'}", 0)
+        raise RefusedError(f"{told}: {_reason(live)}", 0)
 
 
-def _ready(live: Json) -> Json:
+def _asked(live: Json) -> datetime:
+    """When the operator last changed what it asks for: an older Certificate may be of another lifetime."""
+    ours = (each for each in live["metadata"]["managedFields"] if each["manager"] == names.OPERATOR_MANAGER)
+    return datetime.fromisoformat(next(each["time"] for each in ours if each["operation"] == "Apply"))
+
+
+def _condition(live: Json, kind: str) -> Json:
     conditions = (live.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == "Ready"), {})
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def _reason(live: Json) -> str:
+    """What cert-manager says on the Certificate, and where it says more: an issuer that is missing or not ready is on its request alone."""
+    ready, issuing = _condition(live, "Ready"), _condition(live, "Issuing")
+    failed = issuing.get("status") == "False"
+    if not (said := issuing.get("message") if failed else ready.get("message")):
+        return "cert-manager says nothing of it: does it run?"
+    namespace, ref = live["metadata"]["namespace"], live["spec"]["issuerRef"]
+    issuer = f"kubectl -n {namespace} describe {ref['kind']}.{ref['group']} {ref['name']}".lower()
+    request = f"kubectl -n {namespace} describe certificaterequests"
+    return f"{said}. `{issuer}` and `{request}` tell why: mend the issuer, or set certificates.issuerRef to another"

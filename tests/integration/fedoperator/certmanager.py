@@ -1,4 +1,7 @@
-"""cert-manager's own CustomResourceDefinition of Certificates, out of its Go module, and what its controller does, played by tests."""
+"""cert-manager's own CustomResourceDefinitions, out of its Go module, and what its controller does, played by tests.
+
+The controller itself runs in tests/long.
+"""
 
 import base64
 import json
@@ -15,13 +18,13 @@ from fedoperator.desired.kinds import CERTIFICATE, SECRET
 from fedoperator.key_material import Keys
 from tests.cluster.paths import cache_root
 
-MODULE = "github.com/cert-manager/cert-manager@v1.19.1"
-SUM = "h1:Txh8L/nLWTDcb7ZnXuXbTe15BxQnLbLirXmbNk0fGgY="  # of the module's content, as in a go.sum
+MODULE = "github.com/cert-manager/cert-manager@v1.21.2"
+SUM = "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68="  # of the module's content, as in a go.sum
 NAME = "certificates.cert-manager.io"
 FORCED = {"fieldManager": "cert-manager-certificates-issuing", "force": "true"}
 
 
-def definition() -> str:
+def definition(resource: str = "certificates") -> str:
     """The YAML, fetched by the Go that the API server was built with."""
     go = shutil.which("go") or str(cache_root() / "tools" / "go" / "bin" / "go")
     command = [go, "mod", "download", "-json", MODULE]
@@ -29,7 +32,7 @@ def definition() -> str:
     found = json.loads(done.stdout or "{}")
     assert "Dir" in found, f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}"
     assert found["Sum"] == SUM, "not the module that this test was written for"
-    return (Path(found["Dir"]) / "deploy/crds/cert-manager.io_certificates.yaml").read_text()
+    return (Path(found["Dir"]) / f"deploy/crds/cert-manager.io_{resource}.yaml").read_text()
 
 
 def asked(api, namespace: str) -> list[dict]:

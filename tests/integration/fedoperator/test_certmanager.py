@@ -47,12 +47,14 @@ def written(folder, data):
 
 
 def shaken(server_files, client_files, host):
-    """A mutual handshake in memory: the name in the client's certificate."""
+    """A mutual handshake in memory, as strict as those of Python 3.13: the name in the client's certificate."""
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(server_files / "ca.crt"))
     server.verify_mode = ssl.CERT_REQUIRED
     server.load_cert_chain(server_files / "tls.crt", server_files / "tls.key")
     client = ssl.create_default_context(cafile=str(client_files / "ca.crt"))
     client.load_cert_chain(client_files / "tls.crt", client_files / "tls.key")
+    for each in (server, client):
+        each.verify_flags |= ssl.VERIFY_X509_STRICT
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (
         client.wrap_bio(to_client, to_server, server_hostname=host),
@@ -106,9 +108,12 @@ def test_a_certificate_that_nobody_issues_is_told(api, namespace, certificates, 
 
         def said():
             status = api.get("FederatedJob", namespace, "heart").get("status", {})
-            return [each for each in status.get("conditions", ()) if 'issuer "company" not found' in each["message"]]
+            return [each["message"] for each in status.get("conditions", ()) if "has not issued" in each["message"]]
 
-        until(said, 90)
+        message = until(said, 90)[0]
+        assert 'issuer "company" not found. `kubectl' in message
+        assert f"`kubectl -n {namespace} describe issuer.cert-manager.io company`" in message
+        assert "certificates.issuerRef" in message
 
 
 def test_without_cert_manager_the_way_out_is_told(api, namespace, tmp_path):
