@@ -39,6 +39,7 @@ def pytest_configure(config):
     """Temporary files of processes that are killed, torch's above all, end with the tests."""
     if not hasattr(config, "workerinput"):
         temporary = tempfile.mkdtemp(prefix="fedloom-")  # short: sockets are there, too
+        Path(temporary).chmod(0o711)  # some processes become another user
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
         Finalize(None, shutil.rmtree, (temporary,), {"ignore_errors": True}, AFTER_SOCKETS)
