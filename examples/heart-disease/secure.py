@@ -23,10 +23,11 @@ SECURE = {"threshold": 3, "exchangeTimeout": "30s"}
 ROUND = {"quorum": 3, "graceAfterQuorum": "1m", "deadline": "10m"}
 
 Document = dict[str, Any]
+Keys = dict[str, tuple[Document, Document]]  # of each hospital
 
 
-def documents(epsilon: float | None = None, *, encrypted: bool = False) -> list[Document]:
-    """The example's manifests, changed, with Secrets of new keys and the ConfigMap of their public halves."""
+def documents(epsilon: float | None = None, *, encrypted: bool = False, keys: Keys | None = None) -> list[Document]:
+    """The example's manifests, changed, with Secrets of keys and the ConfigMap of their public halves. `keys`: in the place of new ones."""
     bodies = [body for name in ("sites.yaml", "job.yaml") for body in yaml.safe_load_all((HERE / name).read_text())]
     secrets, public = [], {}
     for body in bodies:
@@ -34,7 +35,7 @@ def documents(epsilon: float | None = None, *, encrypted: bool = False) -> list[
             body["spec"] |= {"privacy": privacy(epsilon, encrypted=encrypted), "round": ROUND}
             continue
         name = body["metadata"]["name"]
-        secret, identity = key(name)
+        secret, identity = (keys or {}).get(name) or key(name)
         public[name] = identity["keys"][0]["publicKey"]
         body["spec"]["identity"] = identity | {"peers": {"configMapRef": {"name": PARTNERS}}}
         secrets.append(secret)
@@ -59,6 +60,16 @@ def key(name: str) -> tuple[Document, Document]:
     return yaml.safe_load(done.stdout), yaml.safe_load(done.stderr)["spec"]["identity"]
 
 
+def kept(manifests: Path) -> Keys:
+    """The keys of an earlier run: whoever knows their public halves need not be told others."""
+    bodies = list(yaml.safe_load_all(manifests.read_text())) if manifests.exists() else []
+    secrets, clients = ([body for body in bodies if body["kind"] == kind] for kind in ("Secret", "FLClient"))
+    return {
+        client["metadata"]["name"]: (secret, {"keys": client["spec"]["identity"]["keys"]})
+        for secret, client in zip(secrets, clients, strict=True)
+    }
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Writes a folder for `fedloom run`, and for `kubectl apply -f`.")
@@ -66,11 +77,14 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, help="noise of the sites, up to this epsilon of a site")
     parser.add_argument("--encrypted", action="store_true", help="encrypted sums in the place of masks")
     arguments = parser.parse_args()
-    bodies = documents(arguments.epsilon, encrypted=arguments.encrypted)
+    manifests = arguments.out / "manifests.yaml"
+    keys = kept(manifests)
+    bodies = documents(arguments.epsilon, encrypted=arguments.encrypted, keys=keys)
     arguments.out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (arguments.out / "manifests.yaml").write_text(yaml.safe_dump_all(bodies, sort_keys=False))
+    manifests.write_text(yaml.safe_dump_all(bodies, sort_keys=False))
     shutil.copy(HERE / "heart_disease.py", arguments.out)
     shutil.copytree(HERE / "volumes", arguments.out / "volumes", dirs_exist_ok=True)
+    print(f"{manifests}: with {'the keys that were there' if keys else 'new keys'}")
 
 
 if __name__ == "__main__":
