@@ -14,6 +14,7 @@ from fedapi import names
 from fedapi.crd.storage import SecretRef, cloud_of
 from fedapi.jsonvalue import Json
 from fedapi.wire.roster import MAX_SITES
+from fedapi.wire.secureround import FIELDS
 from fedlocal import memory, open_files
 from fedlocal.cluster import Cluster
 from fedlocal.errors import BadInputError, Problem
@@ -39,6 +40,7 @@ def check(request: Request, observed: Observed, places: Places, plan: memory.Pla
         *_number_of_sites(request, observed),
         *_quorum_too_high(request, observed),
         *_too_few_for_the_strategy(request, observed),
+        *_too_few_for_a_sum(request, observed),
         *_missing_data(request, observed, places),
         *_missing_secrets(request, observed),
         *_missing_other_secrets(request, observed),
@@ -101,6 +103,20 @@ def _too_few_for_the_strategy(request: Request, observed: Observed) -> Iterator[
     ):
         text = f"is {root!r}, which is no selected site that can take part: give one, or unpause it"
         yield Problem(request.job.where, "spec.strategy.flTrust.rootClient", text)
+
+
+def _too_few_for_a_sum(request: Request, observed: Observed) -> Iterator[Problem]:
+    """Where updates are summed under masks, or encrypted: who has no key has no part in it."""
+    spec = observed.job.spec
+    if spec.privacy is None or spec.privacy.sum_alone is None or spec.suspend:
+        return
+    sums, chosen = spec.privacy.sum_alone.told(), [site for site in trainees(observed) if not site.barred]
+    keyed = [site for site in chosen if site.client.spec.identity and site.client.spec.identity.keys]
+    if chosen and len(keyed) < sums.fewest:
+        without = [site.name for site in chosen if site not in keyed]
+        named = f" ({', '.join(without[:NAMED_SITES])}: no key in spec.identity.keys)" if without else ""
+        text = f"{len(keyed)} of {len(chosen)} sites can take part{named}, and {sums.said}: lower it, or add sites or their keys"
+        yield Problem(request.job.where, f"spec.{FIELDS[sums.scheme]}", text)
 
 
 def plan(request: Request, observed: Observed, free_mib: int | None, *, forked: bool) -> memory.Plan:

@@ -85,6 +85,27 @@ class SecureSettings(Message):
     groups: Grouping = None
     scheme: PlannedScheme = None
 
+    @property
+    def cohort(self) -> int:
+        """Updates that a sum has at least: those of two sites beside the colluding ones, or it were one site's."""
+        return self.colluding + 2
+
+    @property
+    def fewest(self) -> int:
+        """Sites without which no sum is opened, whatever share of the selected ones is asked for."""
+        count = self.threshold if isinstance(self.threshold, int) else 0
+        return max(self.cohort, count, self.groups.size * self.groups.minimum if self.groups else 0)
+
+    @property
+    def said(self) -> str:
+        """What of the job says so."""
+        field = FIELDS[self.scheme]
+        return (
+            f"{field}.threshold is {self.threshold}"
+            if self.fewest == self.threshold
+            else f"{field} needs {self.fewest}"
+        )
+
 
 EarlierMakers = Annotated[
     tuple[SiteName, ...],

@@ -20,7 +20,6 @@ from fedcore.rounds.encryption import EncryptedExchange
 from fedcore.rounds.exchange import Exchange
 from fedcore.rounds.masks import MaskedExchange
 from fedcore.rounds.state import State
-from fedcore.selection import choice
 
 _KEYLESS = (
     "it has no key of its own that is valid now, and sums that hide single updates go by the sites' keys: "
@@ -76,7 +75,9 @@ def misfit(state: State, client: str) -> str:
         return "" if has_key or state.config.secure is None else _KEYLESS
     if speech is None or f"{KEY}{key_id(plan.roster[client])}" in speech.features:
         return ""
-    return f"it signs by another key than round {state.round} was planned with: it can take part in the next attempt"
+    return signatures.keyless(state, client) or (
+        f"it signs by another key than round {state.round} was planned with: it can take part in the next attempt"
+    )
 
 
 def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | None:
@@ -91,7 +92,7 @@ def planned(state: State, chosen: tuple[str, ...], now: float) -> SecurePlan | N
         roster=roster,
         threshold=max(sound, quorum_count(wanted, len(chosen))),
         colluding=asked.colluding,
-        minimum_cohort=choice.cohort(asked),
+        minimum_cohort=asked.cohort,
         items=measured.items,
         tensors=measured.tensors,
         value_range=asked.value_range,

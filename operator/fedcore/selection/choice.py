@@ -10,7 +10,6 @@ from fedapi.crd.job_status import MAX_SELECTED
 from fedapi.duration import quorum_count
 from fedapi.wire.job import JobConfig
 from fedapi.wire.secagg import Groups
-from fedapi.wire.secureround import SecureSettings
 from fedapi.wire.strategy import StrategySettings
 from fedcore.selection import every, fair, poisson, resource_aware, stratified, uniform
 from fedcore.selection.candidates import Candidate, Draw, Policy
@@ -51,18 +50,13 @@ def fewest(config: JobConfig) -> int:
     """The fewest for which the strategy, and a sum under masks, are defined; else one site."""
     asked = config.secure
     least = updates(config.strategy, asked.groups if asked else None)
-    return least if asked is None else max(least, cohort(asked), quorum_count(asked.threshold or 1, 1))
+    return least if asked is None else max(least, asked.fewest)
 
 
 def updates(strategy: StrategySettings, groups: Groups | None) -> int:
     """Sites that a strategy needs: of groups, whose means it combines, as many as of updates, and those that must stay."""
     least = table.fewest(strategy)
     return least if groups is None else max(least, groups.minimum) * groups.size
-
-
-def cohort(asked: SecureSettings) -> int:
-    """Updates that a sum under masks has at least: those of two sites beside the colluding ones, or it were one site's."""
-    return asked.colluding + 2
 
 
 def selected(config: JobConfig, candidates: Iterable[Candidate], round_: int, attempt: int) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Policy: the facts that become conditions of a job under way: aggregator, quorum, progress, suspension."""
 
 from fedapi import names
+from fedapi.wire.secureround import SecureSettings
 from fedoperator.decide import anomalies, early, failures, pending, podless, refused, store
 from fedoperator.decide.context import JobContext
 from fedoperator.decide.facts import Fact, Trouble
@@ -111,6 +112,10 @@ def _out_of_reach(context: JobContext) -> Fact | None:
             "take part: add or unpause sites, or lower its byzantine"
         )
         return Fact("False", Reason.TOO_FEW_SITES, message)
+    sums = _sums(context)
+    if sums is not None and max(fit, 1) < sums.fewest:
+        message = f"{sums.said}, {fit} of {len(context.trainees)} matching sites can take part: lower it, or add or unpause sites"
+        return Fact("False", Reason.TOO_FEW_SITES, message)
     root = context.spec.strategy.root
     if root and all(site.name != root or (site.barred and not context.in_round(root)) for site in context.trainees):
         message = (
@@ -136,7 +141,15 @@ def _needed(context: JobContext) -> tuple[int, str]:
         (quorum, f"round.quorum is {quorum}"),
         (least := spec.strategy.fewest(), f"strategy {spec.strategy.name} needs {least}"),
     ]
+    if (sums := _sums(context)) is not None:
+        asked.append((sums.fewest, sums.said))
     return max(asked, key=lambda each: each[0])
+
+
+def _sums(context: JobContext) -> SecureSettings | None:
+    """How updates are summed so that the aggregator sees no single one."""
+    privacy = context.spec.privacy
+    return privacy.sum_alone.told() if privacy and privacy.sum_alone else None
 
 
 def _too_few(context: JobContext) -> Fact | None:

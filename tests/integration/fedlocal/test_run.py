@@ -113,6 +113,10 @@ WITH_DATA = document("FLClient", "north", provider="AWS", data=VOLUME)
     [
         ((job(), WITH_DATA), "spec.data.volumes[0].persistentVolumeClaim.claimName: the folder {folder}/volumes/north-rows is not there"),
         ((job(clients={"minAvailable": 2}), site("north")), "spec.clients.minAvailable: is 2, but 1 of 1 selected sites can take part"),
+        (
+            (job(privacy={"homomorphicEncryption": {"threshold": 4}}, round={"quorum": "60%"}), site("north"), site("south")),
+            "0 of 2 sites can take part (north, south: no key in spec.identity.keys), and privacy.homomorphicEncryption.threshold is 4",
+        ),
         ((job(clients={"selector": {"matchLabels": {"a": "b"}}}), site("north")), "spec.clients.selector: matches none of the 1 FLClients"),
         ((job(rounds=-1), site("north")), "spec.rounds: is -1"),
         ((site("north"),), "no FederatedJob"),

@@ -240,11 +240,13 @@ def test_sites_without_a_key_of_their_own_take_no_part():
 
 
 def test_a_site_that_signs_by_another_key_than_planned_waits_for_the_next_attempt():
-    federation = Federation().start()
-    other = replace(SPEECH, features=SPEECH.features | {f"key:{key_of('z').id}"})
-    federation.do(Heard(federation.now, ("a",), {"a": other}))
-    assert "it signs by another key" in federation.state.site("a").message
-    assert federation.answer("a").step == "Over"
+    identities = {**config().identities, "a": (key_of("z"), key_of("a"))}
+    federation = Federation(config(identities=identities)).start()
+    for client, key, words in (("a", "z", "it signs by another key"), ("b", "y", "not in spec.identity.keys")):
+        other = replace(SPEECH, features=SPEECH.features | {f"key:{key_of(key).id}"})
+        federation.do(Heard(federation.now, (client,), {client: other}))
+        assert words in federation.state.site(client).message
+        assert federation.answer(client).step == "Over"
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -15,6 +15,21 @@ def progressing(*sites, status=None, **spec):
     return s.condition(decide(observed, s.NOW), "Progressing")
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ({"homomorphicEncryption": {"threshold": 5}}, "privacy.homomorphicEncryption.threshold is 5"),
+        ({"secureAggregation": {"colluding": 4}}, "privacy.secureAggregation needs 6"),
+    ],
+)
+def test_a_sum_that_needs_more_sites_is_named_before_a_round(kind, said):
+    sites = [s.site(name) for name in "abcd"]
+    value, reason, message = progressing(*sites, privacy=kind)
+    assert (value, reason) == ("False", Reason.TOO_FEW_SITES)
+    assert message.startswith(f"{said}, 4 of 4 matching sites can take part: lower it")
+    assert progressing(*sites, s.site("e"), s.site("f"), privacy=kind)[0] == "True"
+
+
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_quorum_above_the_sites_that_can_take_part_is_named(paused):
     sites = [s.site("a"), s.site("b"), *([s.site("c", paused=True)] if paused else [])]
