@@ -15,6 +15,7 @@ from fedapi.wire.layout import Layout
 from fedapi.wire.message import DamagedRecordError, NewerRecordError
 from fedapi.wire.plan import PlanRecord
 from fedapi.wire.privacy import RecordPrivacy
+from fedapi.wire.secureround import FIELDS
 from fedapi.wire.store import Head, RestoreRecord
 from fedstore import history, historyrows
 from fedstore.errors import MissingError
@@ -72,7 +73,9 @@ class Card:
     taken_back: int  # of which nothing is in the model, by a rollback
     sites: tuple[Site, ...]
     missed: Mapping[str, int]  # selections of a site that brought no update into the model
-    settings: Mapping[str, Any]  # strategy, selection, training, compression, encryption, quorum
+    settings: Mapping[
+        str, Any
+    ]  # strategy, selection, training, compression, clientEncryption, quorum, how updates are summed
     evaluation: Measurement | None
     held_out: Measurement | None
     images: tuple[str, ...]
@@ -209,11 +212,14 @@ def _settings(store: Readable, layout: Layout, commit: CommitRecord | None) -> d
             **dict.fromkeys(
                 ("strategy", "selection", "training", "compression", "quorum", "privacy", "site_noise"), True
             ),
-            "secure": {"threshold", "colluding", "minimum_cohort", "scheme"},
+            "secure": {"threshold", "colluding", "minimum_cohort", "scheme", "value_range", "overflow"},
         },
         exclude={"privacy": {"row": {"earlier"}}},
     )
-    return {**told, "codec": plan.codec, "encryption": plan.encryption or "None", "selected": len(plan.selected)}
+    if plan.secure is not None:
+        told[FIELDS[plan.secure.scheme].rpartition(".")[2]] = told.pop("secure")
+    client_encryption = plan.encryption or "None"
+    return {**told, "codec": plan.codec, "clientEncryption": client_encryption, "selected": len(plan.selected)}
 
 
 def _measured(newest_first: Iterable[Row]) -> tuple[Measurement | None, Measurement | None]:
