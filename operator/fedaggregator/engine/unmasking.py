@@ -14,7 +14,6 @@ from fedaggregator.engine.payloads import Payloads, Sent
 from fedaggregator.engine.sources import Base
 from fedaggregator.engine.spans import spans
 from fedaggregator.errors import DamagedError, WorkCancelledError
-from fedapi.wire.ciphertext import Place
 from fedapi.wire.layout import Layout
 from fedapi.wire.message import ObjectRef
 from fedapi.wire.update import UPDATE, Payload
@@ -113,19 +112,12 @@ def _read(made: _Making, order: Fold, state: EncryptedState) -> Term | None:
     survivors = state.survivors.survivors if state.survivors else {}
     _check_whole(state, order, {0: tuple(survivors)})
     sha256, damaged = encrypted.agreed(state), dict[str, str]()
-    for client in sorted(state.numbers):
-        key = made.layout.update(client, order.round, sha256)
+    for term in (each for each in order.terms if each.client in state.numbers):
+        key = made.layout.update(term.client, order.round, sha256)
         numbers = Payload(object=ObjectRef(key=key, sha256=sha256, size=adding.RING.size * state.terms.items))
-        place = Place(
-            job_uid=made.layout.uid,
-            round=order.round,
-            attempt=order.attempt,
-            client=client,
-            base_sha256=order.base.sha256,
-            payload=UPDATE,
-        )
+        sent = Sent(numbers, order.place(made.layout.uid, term, UPDATE))
         try:
-            return _sum(made, OneSum(order, SUM, ()), state, [Sent(numbers, place)], [])
+            return _sum(made, OneSum(order, SUM, ()), state, [sent], [])
         except DamagedError as error:
             if error.found.keys() != {key}:
                 raise

@@ -42,12 +42,12 @@ def asked(config: JobConfig, candidates: int) -> int:
 
 
 def least(config: JobConfig) -> int:
-    """The fewest sites with which a round can succeed: a quorum that is a count, what the strategy or a sum under masks needs."""
+    """The fewest sites with which a round can succeed: a quorum that is a count, what the strategy, or a sum that alone is seen, needs."""
     return max(quorum_count(config.quorum, 1), fewest(config))
 
 
 def fewest(config: JobConfig) -> int:
-    """The fewest for which the strategy, and a sum under masks, are defined; else one site."""
+    """The fewest for which the strategy, and a sum that alone is seen, are defined; else one site."""
     asked = config.secure
     least = updates(config.strategy, asked.groups if asked else None)
     return least if asked is None else max(least, asked.fewest)
