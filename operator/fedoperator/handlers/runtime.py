@@ -116,9 +116,9 @@ class Watches:
         namespaces: tuple[str, ...],
         reconnect_s: int,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        take_signals: Callable[[], None],
     ) -> None:
-        """Watches until `stop`; raises when a watch cannot go on. `started`: kopf has taken the signal handlers."""
+        """Watches until `stop`; raises when a watch cannot go on. `take_signals`: takes them back from kopf."""
         logging.getLogger("kopf").setLevel(logging.WARNING)
         registry = self.registry()
         sessions = SessionMaker(login, self._health, self._cache, self._enqueue)
@@ -128,30 +128,24 @@ class Watches:
 
         kopf.on.login(registry=registry, id="login")(log_in)
         self._health.begin(streams(namespaces, self._kinds))
-        stopped, up = asyncio.create_task(stop.wait()), asyncio.Event()
-        told = asyncio.create_task(_after(up, started))
+        stopped = asyncio.create_task(stop.wait())
         async with Generators() as generators:
-            watching = asyncio.create_task(
-                kopf.operator(
-                    registry=registry,
-                    settings=watch_settings(reconnect_s, self._kinds),
-                    standalone=True,
-                    clusterwide=not namespaces,
-                    namespaces=namespaces,
-                    identity="fedloom-operator",
-                    ready_flag=up,
-                )
+            others = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
+                registry=registry,
+                settings=watch_settings(reconnect_s, self._kinds),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                identity="fedloom-operator",
             )
+            take_signals()  # in the same turn of the loop in which kopf took them
+            watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
             await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it complains of requests that it cuts itself
             generators.end()
-            for task in (stopped, told, watching):
+            for task in (stopped, watching):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-
-
-async def _after(event: asyncio.Event, act: Callable[[], None]) -> None:
-    await event.wait()
-    act()
