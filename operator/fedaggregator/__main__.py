@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,8 @@ def main() -> int:
         log.info("limits", extra={"fields": limits.model_dump(mode="json")})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, limits))
+    except asyncio.CancelledError:
+        log.info("ended as it was asked to, before it served")
     except ValidationError as error:
         return ended(Exit.BAD_SETTINGS, faults(error), termination_log)
     except FatalError as error:
@@ -93,7 +96,9 @@ def main() -> int:
 
 
 async def serve(settings: Settings, limits: Limits) -> None:
-    """Serves one job until SIGTERM or a fatal error."""
+    """Serves one job until SIGTERM or a fatal error. CancelledError when SIGTERM comes before it serves."""
+    if beginning := asyncio.current_task():
+        _at_signals(beginning.cancel)  # to become the one writer, and recovery, may take their time
     secrets = credentials(settings.credentials_dir)
     writer = solewriter.chosen(settings)
     store = open_store(settings.store, settings.store_credentials_dir, writer)
@@ -116,7 +121,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     try:
         async with Monitoring(
             routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
-        ):  # to become the one writer, and recovery, may take their time
+        ):
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
             attested = await attestations.first(settings.tee_verifier) if attestations else None
@@ -178,9 +183,7 @@ async def _serve(
     certificate = Certificate(secrets.certificate, secrets.private_key, secrets.ca)
     app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
     https = server(app, settings.host, settings.port, certificate, limits)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, engine.stop)
+    _at_signals(engine.stop)
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
     try:
@@ -193,6 +196,12 @@ async def _serve(
         await publishing
         await engine.history.over()
         transfers.shutdown(cancel_futures=True)
+
+
+def _at_signals(act: Callable[[], object]) -> None:
+    """What SIGTERM and SIGINT do from now on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 def _attestations(settings: Settings, tee: Tee, secrets: Credentials, hub_key: bytes) -> "Attestations":

@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fedaggregator import jsonlog
 from fedaggregator.ending import ended
 from fedaggregator.errors import FatalError, faults
-from fedapi import names
+from fedapi import names, sigterm
 from fedapi.outcome import Exit
 from fedapi.wire import location
 from fedapi.wire.location import Folder, Memory, UnknownLocationError
@@ -84,6 +84,7 @@ class _AgainError(Exception):
 def main() -> int:
     """The exit code is one of fedapi.outcome."""
     termination_log: Path | None = None
+    sigterm.ends()
     try:
         settings = Settings()
         termination_log = settings.termination_log

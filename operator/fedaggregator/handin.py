@@ -28,7 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fedaggregator import jsonlog
 from fedaggregator.ending import ended
 from fedaggregator.errors import FatalError, faults
-from fedapi import names
+from fedapi import names, sigterm
 from fedapi.https_server import HttpsServer
 from fedapi.outcome import Exit
 from fedapi.wire.initial import INITIAL, InitialManifest, InitialUpload
@@ -161,6 +161,7 @@ def _check(method: str, status: int, content: bytes) -> None:
 def main() -> int:
     """The exit code is one of fedapi.outcome."""
     termination_log: Path | None = None
+    sigterm.ends()
     try:
         settings = Settings()
         termination_log = settings.termination_log

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from fedapi import jsonlog, names
+from fedapi import jsonlog, names, sigterm
 from fedapi.outcome import Exit
 from fedapi.wire.job import JobConfig
 from fedapi.wire.layout import Layout
@@ -46,6 +46,7 @@ def main(words: list[str]) -> int:
     if len(words) != 1 or words[0] not in steps:
         sys.stderr.write(f"arguments are {words}: use one of {', '.join(steps)}\n")
         return Exit.BAD_SETTINGS
+    sigterm.ends()
     jsonlog.configure("INFO")
     try:
         return steps[words[0]]()

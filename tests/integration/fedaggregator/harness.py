@@ -147,12 +147,16 @@ class JobFolder:
 
     def hand_in(self, patience_s: float = PATIENCE_S, url: str = "") -> None:
         """What the init Job's second container does with what the first one made; `url`: of what is in front of the hub."""
-        credentials = self.root / "init-credentials"
-        credentials.mkdir(exist_ok=True)
-        (credentials / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
-        (credentials / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
         values = {"job_uid": self.config.uid, "aggregator_url": url or self.url, "patience_s": patience_s}
-        handin.run(handin.Settings(credentials_dir=credentials, init_dir=self.init_dir, **values))
+        handin.run(handin.Settings(credentials_dir=self.init_credentials(), init_dir=self.init_dir, **values))
+
+    def init_credentials(self) -> Path:
+        """Writes the folder of the init step's Secret."""
+        folder = self.root / "init-credentials"
+        folder.mkdir(exist_ok=True)
+        (folder / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
+        (folder / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
+        return folder
 
     def hand_in_beside(self, aggregator: Program | subprocess.Popen) -> None:
         """The same in a thread, unless it is done, as long as the aggregator lives. What goes wrong shows in what it lacks."""
