@@ -232,6 +232,8 @@ SITE_LEASE_RENEW_S = 60  # the aggregator renews a site's Lease at most this oft
 JOB_LEASE_S = 30  # who writes a job's store alone, where the store has no conditional writes, renews this Lease
 SITE_EXPIRES_S = 24 * 3600  # a site that was not heard from for so long has expired, in whichever registry
 
+WARNING = "warning: "  # a message of a site that begins so is no reason to stop: people should look
+
 BACKUP_ACCOUNT_SUFFIX = "-fedloom-backup"  # so that no account of somebody else's backups has such a name
 
 MAX_JOB_NAME = 52  # a batch/v1 Job name that leaves room for the pod's suffix

@@ -1,6 +1,7 @@
 """What changed between two looks at a job, as lines for a log. Pure; used by display.py."""
 
 from fedapi.jsonvalue import Json
+from fedapi.names import WARNING
 from fedoperator.decide.reasons import Reason
 
 
@@ -43,6 +44,8 @@ def _site_lines(before: Json, after: Json) -> list[str]:
         known = old.get(client["name"], {})
         if client["state"] != known.get("state") and client["state"] in ("Failed", "Late", "BudgetSpent"):
             lines.append(f"site {client['name']}: {client['state']}{_because(client)}")
+        elif (told := client.get("message") or "").startswith(WARNING) and told != known.get("message"):
+            lines.append(f"site {client['name']}: {told}")
     jobs = {site["name"]: site for site in before.get("sites") or ()}
     for site in after.get("sites") or ():
         known = jobs.get(site["name"], {})

@@ -7,6 +7,7 @@ steps are bounded by what the plan lets so many samples make. Who relies on them
 
 from dataclasses import replace
 
+from fedapi.names import WARNING
 from fedapi.wire.metrics import MAX_SAMPLES
 from fedapi.wire.privacy import RecordPrivacy
 from fedapi.wire.secureround import FIELDS
@@ -50,14 +51,14 @@ def taken(state: State, manifest: UpdateManifest) -> Site:
     sent = last_sent(before, manifest)
     site = replace(before, last_round=manifest.round, samples=manifest.samples, privacy=privacy, sent=sent)
     if clipped := sum(payload.clipped for payload in manifest.payloads.values()):
-        text = f"warning: {clipped} values of its update of round {manifest.round} were larger than"
+        text = f"{WARNING}{clipped} values of its update of round {manifest.round} were larger than"
         field = FIELDS[state.config.secure.scheme if state.config.secure else None]
         text = f"{text} {field}.valueRange and were clipped: raise it, or lower the site's learning rate"
         return replace(site, message=text)
     if before.last_round in (0, manifest.round) or not _jumps(before.samples, manifest.samples):
         return site
     text = (
-        f"warning: samples went from {before.samples} in round {before.last_round} to {manifest.samples} in round "
+        f"{WARNING}samples went from {before.samples} in round {before.last_round} to {manifest.samples} in round "
         f"{manifest.round}, by a factor of more than {JUMP}: they are the update's weight, ask the site why"
     )
     return replace(site, message=text)

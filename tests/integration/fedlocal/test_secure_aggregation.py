@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -171,3 +172,5 @@ def test_values_beyond_the_range_are_never_silent(tmp_path, overflow, code):
     assert found == code, output
     logs = "\n".join(path.read_text() for path in lab.state.rglob("*.log"))
     assert ("were clipped" if overflow == "Clip" else "values are larger than 4") in logs
+    if overflow == "Clip":
+        assert re.search(r"site ada: warning: \d+ values of its update of round 1 were larger than", output), output
