@@ -20,7 +20,7 @@ from fedapi.crd.privacy import PrivacyStatus
 from fedapi.crd.release import ReleaseStatus
 from fedapi.jsonvalue import JsonView
 from fedapi.wire.message import ObjectRef
-from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, spentsites, window
+from fedcore.rounds import budget, closing, evaluation, heldout, lines, planning, secure, signatures, spentsites, window
 from fedcore.rounds.attempt import Attempt
 from fedcore.rounds.state import Phase, Score, State
 
@@ -202,7 +202,8 @@ def _urgency(state: State, name: str) -> tuple[bool, bool, str]:
 
 
 def _client(state: State, name: str) -> api.ClientStatus:
-    site, misfit = state.site(name), planning.misfit(state, name)
+    site = state.site(name)
+    why = planning.misfit(state, name) or signatures.untimely(state, name, site.heard_at or 0.0)  # as it was then
     return api.ClientStatus(
         name=name,
         state=_client_state(state, name),
@@ -212,7 +213,7 @@ def _client(state: State, name: str) -> api.ClientStatus:
         selected=site.part.selected,
         record_epsilon=None if site.privacy is None else _rounded_up(site.privacy.epsilon),
         failures=site.failures,
-        message=misfit[:1024] or site.message,
+        message=why[:1024] or site.message,
     )
 
 

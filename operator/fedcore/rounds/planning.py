@@ -35,13 +35,14 @@ from fedcore.selection.candidates import Candidate
 
 
 def connected(state: State, now: float) -> tuple[str, ...]:
-    """Eligible sites that were heard lately."""
-    return tuple(name for name in state.roster.eligible if _active(state, name, now))
+    """Eligible sites that were heard lately and can sign."""
+    return tuple(n for n in state.roster.eligible if _active(state, n, now) and not signatures.untimely(state, n, now))
 
 
 def reachable(state: State, now: float) -> tuple[str, ...]:
-    """Eligible sites that were heard lately or never, or whose update is here, and that have not spent their privacy budget."""
+    """Eligible sites that were heard lately or never, or whose update is here, and that can sign and have not spent their privacy budget."""
     able = [n for n in secureplan.able(state, state.roster.eligible, now) if not spentsites.is_spent(state, n)]
+    able = [n for n in able if n in state.carried or not signatures.untimely(state, n, now)]
     if by_round(state):
         return tuple(able)
     return tuple(n for n in able if n in state.carried or state.site(n).heard_at is None or _active(state, n, now))

@@ -80,6 +80,19 @@ def keyless(state: State, client: str) -> str:
     return f"its trainer signs by a key {named}, which is revoked or not in spec.identity.keys: put it there, or exchange the site's key"
 
 
+def untimely(state: State, client: str, now: float) -> str:
+    """Why a site gets no order at this time, whose trainer signs by a key of its own that is not valid now; empty where it is, or none is.
+
+    That passes: by the clock, by another key at the site, or in its FLClient. So nothing else is wrong with the site.
+    """
+    speech = state.site(client).speech
+    said = [key for key in keys(state, client) if speech and not key.revoked and f"{KEY}{key.id}" in speech.features]
+    if not said or any(is_valid(key, now) for key in said):
+        return ""
+    way_out = "change that, or exchange the site's key"
+    return f"its trainer signs by key {said[-1].id}, which is not valid now by {_KEYS.format(client)} (notBefore, notAfter): {way_out}"
+
+
 def may_sign(state: State, client: str) -> bool:
     """Whether a site has a key that is not revoked."""
     return any(not key.revoked for key in keys(state, client))

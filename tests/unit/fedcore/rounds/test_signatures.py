@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedaggregator.status import status
 from fedapi.wire import statement
 from fedapi.wire.protocol import FEATURES, KEY, PROTOCOL, SIGNATURES
 from fedapi.wire.signature import SiteKey
@@ -88,6 +89,26 @@ def test_a_site_with_keys_whose_trainer_has_none_gets_no_order():
         said = Speech(PROTOCOL, 2, frozenset((*FEATURES, SIGNATURES, f"{KEY}{key.id}")))
         state, _ = machine.step(state, Heard(13.0, ("a",), {"a": said}))
         assert f"signs by a key {key.id}, which is revoked or not in" in planning.misfit(state, "a")
+
+
+@pytest.mark.parametrize(("now", "selected"), [(99.0, False), (100.0, True), (199.0, True), (200.0, False)])
+def test_a_site_is_selected_while_its_key_is_valid(now, selected):
+    """Before and after it waits, and is told why: it is no reason to end its process."""
+    state = replace(rules.collecting(identities={"a": KNOWN}), phase=Phase.WAITING, current=None)
+    said = Speech(PROTOCOL, 2, frozenset((*FEATURES, SIGNATURES, f"{KEY}{OURS.id}")))
+    state, _ = machine.step(state, Heard(now, ("a", "b"), {"a": said}))
+    assert ("a" in planning.reachable(state, now), "a" in planning.connected(state, now)) == (selected, selected)
+    assert planning.misfit(state, "a") == ""
+    site = next(each for each in status(state)["clients"] if each["name"] == "a")
+    assert ("is not valid now" in site["message"], site["state"]) == (not selected, "Training" if selected else "Idle")
+
+
+def test_a_site_that_signs_by_another_key_from_then_on_is_selected_again():
+    state = rules.collecting(identities={"a": (KNOWN[0], SiteKey(public_key=THEIRS.public_key))})
+    for key, reachable in ((OURS, False), (THEIRS, True)):
+        said = Speech(PROTOCOL, 2, frozenset((*FEATURES, SIGNATURES, f"{KEY}{key.id}")))
+        state, _ = machine.step(state, Heard(200.0, ("a",), {"a": said}))
+        assert ("a" in planning.reachable(state, 200.0)) is reachable
 
 
 def accepted(state, client, key):
