@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,6 @@ def main() -> int:
         log.info("limits", extra={"fields": limits.model_dump(mode="json")})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, limits))
-    except asyncio.CancelledError:
-        log.info("ended as it was asked to, before it served")
     except ValidationError as error:
         return ended(Exit.BAD_SETTINGS, faults(error), termination_log)
     except FatalError as error:
@@ -96,14 +95,13 @@ def main() -> int:
 
 
 async def serve(settings: Settings, limits: Limits) -> None:
-    """Serves one job until SIGTERM or a fatal error. CancelledError when SIGTERM comes before it serves."""
-    if beginning := asyncio.current_task():
-        _at_signals(beginning.cancel)  # to become the one writer, and recovery, may take their time
+    """Serves one job until SIGTERM or a fatal error."""
     secrets = credentials(settings.credentials_dir)
     writer = solewriter.chosen(settings)
+    _at_signals(partial(_end_before_serving, writer))  # to become the one writer, and recovery, may take their time
     store = open_store(settings.store, settings.store_credentials_dir, writer)
     config = ConfigFile(settings.config_file, settings.job_uid)
-    check_region(store, config.first().residency)
+    await asyncio.to_thread(check_region, store, config.first().residency)
     layout = Layout(settings.namespace, settings.job, settings.job_uid)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking")
     hub_key = (
@@ -123,7 +121,8 @@ async def serve(settings: Settings, limits: Limits) -> None:
             routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
         ):
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
-            store.clean((f"{layout.models()}/", f"{layout.hub_states()}/"))  # what comes in parts
+            parts = (f"{layout.models()}/", f"{layout.hub_states()}/")  # what comes in parts
+            await engine.blocking(store.clean, parts)
             attested = await attestations.first(settings.tee_verifier) if attestations else None
             await engine.start(told)
             if attested:
@@ -202,6 +201,14 @@ def _at_signals(act: Callable[[], object]) -> None:
     """What SIGTERM and SIGINT do from now on."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, act)
+
+
+def _end_before_serving(writer: SoleWriter | None) -> None:
+    """Ends the process at once: nobody was told anything, and no thread that waits for a store is waited for."""
+    log.info("ended as it was asked to, before it served")
+    if writer is not None:
+        writer.release()
+    os._exit(Exit.OK)
 
 
 def _attestations(settings: Settings, tee: Tee, secrets: Credentials, hub_key: bytes) -> "Attestations":

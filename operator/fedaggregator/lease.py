@@ -101,7 +101,7 @@ class JobLease:
                     seen, since = found, now
                 free = not found.holder and (found.transitions or not used())
                 if free or now - since > self._terms.lasts_s:
-                    self._write(Held(self._me, found.version, found.transitions + 1))
+                    self._take(found)
                     self.waits_for = ""
                     return
                 self.waits_for = (
@@ -113,6 +113,11 @@ class JobLease:
                 self.waits_for = f"the job's Lease cannot be had: {error}"
                 refused_since = self._refused_since(error, refused_since)
             self._ended.wait(min(1.0, self._terms.renewed_s))
+
+    def _take(self, found: Held) -> None:
+        with self._lock:  # so that it is given up again by a release that comes meanwhile
+            if not self._ended.is_set():
+                self._write(Held(self._me, found.version, found.transitions + 1))
 
     def _refused_since(self, error: StatusUnavailableError, since: float | None) -> float | None:
         if error.code not in _REFUSED:

@@ -14,7 +14,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from fedapi.wire.message import ObjectRef
 from fedbackup import manifest as manifests
 from fedbackup.errors import BadRequestError, NotRestorableError, Reason
 from fedbackup.manifest import Entry, Evidence, Manifest, Signer
-from fedstore.errors import MissingError
+from fedstore.errors import MissingError, StoreError
 from fedstore.objectstore import ObjectStore
 
 GRACE_S = 24 * 3600.0  # longer than anybody copies
@@ -148,8 +148,11 @@ class Archive:
         self.store.put_once(key, json.dumps({"since": clock()}).encode())
         try:
             yield key
-        finally:
-            self.store.delete(key)
+        except BaseException:
+            with suppress(StoreError):  # what ended the work is told
+                self.store.delete(key)
+            raise
+        self.store.delete(key)
 
     def others(self, work: Work, own: str, clock: Clock) -> list[str]:
         """Keys of others who do so; those that must be long dead left out."""

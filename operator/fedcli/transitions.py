@@ -59,4 +59,5 @@ def _site_lines(before: Json, after: Json) -> list[str]:
 
 
 def _because(client: Json) -> str:
-    return f": {client['message']}" if client.get("message") else ""
+    message = client.get("message") or ""
+    return f": {message}" if message and not message.startswith(WARNING) else ""

@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 CODE = 128 + signal.SIGTERM  # where the kernel ends it, Popen tells a negative number
 
 
+def address(server: socket.socket) -> str:
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
 def bucket(host: str) -> str:
     return S3("bucket", "job", "us-east-1", f"http://{host}").text()
 
@@ -49,7 +53,7 @@ def backing_up(folder: Path, host: str) -> tuple[str, dict[str, str]]:
 def test_a_program_of_one_step_ends_itself(tmp_path, program):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_S)
-        command, env = program(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}")
+        command, env = program(tmp_path, address(silent))
         env |= {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'operator'}"}
         with (
             subprocess.Popen([sys.executable, "-m", *command.split()], env=env, stderr=subprocess.PIPE) as process,
@@ -69,3 +73,13 @@ def test_an_aggregator_that_waits_for_another_ends_in_order(tmp_path):
             waiting.process.send_signal(signal.SIGTERM)
             assert waiting.wait() == Exit.OK
     assert "before it served" in waiting.log()
+
+
+def test_an_aggregator_that_waits_for_its_store_ends(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_S)
+        key = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        job = JobFolder(tmp_path, config(), model=None, place=bucket(address(silent)), extra_env=key)
+        with Aggregator(job) as waiting, silent.accept()[0]:
+            waiting.process.send_signal(signal.SIGTERM)
+            assert waiting.wait() == Exit.OK

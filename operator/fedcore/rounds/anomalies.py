@@ -6,6 +6,7 @@ are anomalous is decided in fedcore.anomalies.
 
 from dataclasses import replace
 
+from fedapi.names import WARNING
 from fedapi.wire.anomalies import Anomaly
 from fedapi.wire.commit import CommitRecord
 from fedcore.anomalies.judging import LEAST
@@ -46,7 +47,7 @@ def told(state: State, judged: Judged, round_: int) -> State:
     """The state in which the sites' entries say it; an update that is left out is a failure of its site."""
     for anomaly in judged.anomalies:
         out, whose = anomaly.is_excluded, "the mean of its group in" if anomaly.sites else "its update of"
-        text = f"{'refused' if out else 'warning'}: {whose} round {round_} is anomalous: {anomaly.text}"[:_LONGEST]
+        text = f"{'refused: ' if out else WARNING}{whose} round {round_} is anomalous: {anomaly.text}"[:_LONGEST]
         for client in anomaly.owners:
             site = state.site(client)
             failed = replace(site, failures=site.failures + 1, failed_round=round_) if out else site

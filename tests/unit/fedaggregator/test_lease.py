@@ -205,3 +205,25 @@ def test_rights_that_are_missing_are_waited_for_and_then_end_the_process(clock):
     clock.now += TERMS.patience_s + 1
     thread.join()
     assert ended == [Exit.STATUS_REFUSED]
+
+
+def test_what_is_taken_while_it_is_given_up_is_given_up_too(clock):
+    server, begun, go_on = Server(), threading.Event(), threading.Event()
+    write = server.write
+
+    def slow(held):
+        begun.set()
+        go_on.wait(PATIENCE_S)
+        return write(held)
+
+    server.write = slow
+    lease = of(server, clock)
+    thread = taking(lease, used=False)
+    assert begun.wait(PATIENCE_S)
+    releasing = threading.Thread(target=lease.release, daemon=True)
+    releasing.start()
+    releasing.join(0.1)  # it may wait for the write, or be over
+    go_on.set()
+    for each in (thread, releasing):
+        each.join(PATIENCE_S)
+    assert server.lease.holder == ""

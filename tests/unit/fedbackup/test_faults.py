@@ -8,7 +8,7 @@ from fedbackup.archive import GRACE_S, SWEEP_S
 from fedbackup.create import Maker, Policy
 from fedbackup.errors import BackupError, BadRequestError, NotBackedUpError, Reason, StoreTroubleError
 from fedstore.disk import DiskStore
-from fedstore.errors import StoreDeniedError, StoreFullError
+from fedstore.errors import StoreDeniedError, StoreFailedError, StoreFullError
 from fedstore.memory import MemoryStore
 from tests.property.fedaggregator.simulation import Crash, CrashingStore
 from tests.unit.fedbackup.jobs import (
@@ -417,6 +417,18 @@ def test_clocks_that_jump(job, undisturbed):
     made = maker(job, to, clock, keep_last=2).made()
     assert to.names() == [names[-1], made.found.name]
     good(to, undisturbed)
+
+
+@pytest.mark.parametrize("end", [SystemExit(143), ValueError("x")])
+def test_what_ended_a_backup_is_told_also_where_its_store_is_lost(monkeypatch, end):
+    to = archive()
+
+    def lost(_: str) -> None:
+        raise StoreFailedError("gone")
+
+    monkeypatch.setattr(to.store, "delete", lost)
+    with pytest.raises(type(end)), to.at_work("create", Clock()):
+        raise end
 
 
 def test_halves_that_killed_backups_left_on_a_volume_go_with_the_next_sweep(job, tmp_path):

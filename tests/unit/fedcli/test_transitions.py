@@ -19,4 +19,4 @@ def test_a_warning_of_a_site_is_told_once():
     jumped = claims.taken(state, rules.manifest(state, "a", samples=500, round=2)).message
     assert told("", jumped) == [f"site a: {jumped}"]
     assert told(jumped, jumped) == told("", "") == []
-    assert told("", jumped, "Failed") == [f"site a: Failed: {jumped}"]
+    assert told("", jumped, "Late") == ["site a: Late"], "of an earlier round"
