@@ -2,13 +2,15 @@
 
 SIGTERM and SIGINT raise Terminated at once, except inside `deferred`: there only a flag is raised, so that the ranks
 of a site can agree on the step after which they end. SIGUSR1, from the launcher, asks rank 0 to regroup.
-Children that a task forks have none of this: they end when they are told to.
+Children that a task forks have none of this: they end when they are told to. While a process forks, signals wait: Python
+drops those that reach a child before it has set it up, and an error that is raised by a handler then would be lost.
 """
 
 import faulthandler
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,8 @@ from fedtrainer.errors import Terminated
 log = logging.getLogger(__name__)
 
 LATEST_S = 20.0  # from the signal to the end of a process that finds no good moment for it
+SOON_S = 0.01  # from one that came while it forked
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM)
 LONGEST_REASON = 1000  # characters; the kubelet takes 4096 bytes
 
 
@@ -38,6 +42,7 @@ class _Signals:
 
 
 _signals = _Signals()
+_forking: dict[int, set[int | signal.Signals]] = {}  # threads that do, and which signals were blocked there before
 
 
 def install() -> None:
@@ -153,14 +158,16 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
     if _signals.number:
         return  # once is enough
     _signals.number = number
-    if not _signals.depth:
+    if not (_signals.depth or _forking):
         raise Terminated(number)
     signal.signal(signal.SIGALRM, _overdue)  # not before: the alarm may be somebody else's
-    signal.setitimer(signal.ITIMER_REAL, LATEST_S)
+    signal.setitimer(signal.ITIMER_REAL, LATEST_S if _signals.depth else SOON_S)
 
 
 def _overdue(_number: int, _frame: FrameType | None) -> None:
-    if wanted():
+    if _forking:
+        signal.setitimer(signal.ITIMER_REAL, SOON_S)
+    elif wanted():
         raise Terminated(_signals.number)
 
 
@@ -168,15 +175,29 @@ def _regroup(_number: int, _frame: FrameType | None) -> None:
     _signals.regroup = True
 
 
+def _hold() -> None:
+    thread = threading.get_ident()
+    _forking[thread] = set()
+    _forking[thread] = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+
+
+def _let_go() -> None:
+    thread = threading.get_ident()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking[thread])
+    del _forking[thread]
+
+
 def _forget() -> None:
     """In a forked child: SIGTERM ends it at once, and its crash is not its parent's."""
     _signals.number, _signals.depth, _signals.regroup = 0, 0, False
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM):
+    for number in NUMBERS:
         if signal.getsignal(number) in (_terminate, _overdue, _regroup):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if _signals.crashes is not None:
         with suppress(OSError):
             faulthandler.enable(2, all_threads=False)
+    _let_go()
+    _forking.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)

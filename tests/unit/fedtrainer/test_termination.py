@@ -1,8 +1,10 @@
 """SIGTERM at once, deferred or overdue; SIGUSR1; and the reason that a process leaves."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -111,6 +113,42 @@ def test_a_forked_child_ends_by_the_signal_itself():
     assert [told_child(what) for what in ("SIGTERM", "SIGUSR1")] == [-signal.SIGTERM, -signal.SIGUSR1]
     assert told_child("SIGINT") == 1, "KeyboardInterrupt, as in any program"
     assert not termination.wanted()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_child_that_is_told_as_soon_as_there_is_one_ends(inside):
+    """Python drops a signal that it gets before it has set the child up."""
+    with termination.deferred() if inside else contextlib.nullcontext():
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    time.sleep(60)
+                finally:
+                    os._exit(1)
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+
+def held_back() -> None:
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    assert not termination.wanted(), "it is blocked in the thread that forks"
+
+
+def taken_by_another_thread() -> None:
+    termination._terminate(signal.SIGTERM, None)
+    assert termination.wanted()
+
+
+@pytest.mark.parametrize("come", [held_back, taken_by_another_thread])
+def test_what_comes_while_it_forks_ends_the_process_soon_after(come):
+    """Nothing may be raised before the fork is over: Python would print it, and go on."""
+    termination._hold()
+    come()
+    termination._let_go()
+    with pytest.raises(Terminated):
+        time.sleep(60)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def square(number: int) -> int:
