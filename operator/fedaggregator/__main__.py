@@ -38,7 +38,7 @@ from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.initial import InitialRoutes
 from fedaggregator.http.monitoring import Monitoring, routes
-from fedaggregator.http.server import server
+from fedaggregator.http.server import Server, server
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
@@ -116,9 +116,10 @@ async def serve(settings: Settings, limits: Limits) -> None:
     check = BucketCheck(look, engine.news.set, engine.clock) if look else None
     checking = asyncio.create_task(check.run()) if check else None
     told = asyncio.create_task(ledgerstatus.told(sink, layout.ledger_origin))
+    doors: list[Server] = []  # where sites come in, once it is there
     try:
         async with Monitoring(
-            routes(lambda: _unready(engine, writer), metrics.REGISTRY), settings.host, settings.monitoring_port
+            routes(lambda: _unready(engine, writer, doors), metrics.REGISTRY), settings.host, settings.monitoring_port
         ):
             await solewriter.begun(writer, lambda: store.head(layout.head) is not None, engine)
             parts = (f"{layout.models()}/", f"{layout.hub_states()}/")  # what comes in parts
@@ -132,7 +133,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
             tells = asyncio.create_task(telling.run())
             try:
                 await _serve(
-                    engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested()
+                    engine, store, payloads, settings, limits, secrets, publisher, attestations or Unattested(), doors
                 )
             finally:
                 tells.cancel()
@@ -156,6 +157,7 @@ async def _serve(
     secrets: Credentials,
     publisher: Publisher,
     attester: Attester,
+    doors: list[Server],
 ) -> None:
     """Serves sites from a state that is recovered."""
     urls = UrlSigner(blob_key(secrets.job_key), settings.public_url, settings.url_lifetime_s)
@@ -182,6 +184,7 @@ async def _serve(
     certificate = Certificate(secrets.certificate, secrets.private_key, secrets.ca)
     app = application(sites, InitialRoutes(initial, identity, limits), None if is_bucket else blobs)
     https = server(app, settings.host, settings.port, certificate, limits)
+    doors.append(https)
     _at_signals(engine.stop)
     publishing = asyncio.create_task(publisher.run())
     serving = asyncio.create_task(https.serve())
@@ -225,9 +228,12 @@ def _store_retry_s(settings: Settings, store: ObjectStore) -> float:
     return _RETRY_FAR_S if many.is_far(store) else _RETRY_S
 
 
-def _unready(engine: Engine, writer: SoleWriter | None) -> str:
-    """Why sites may not come yet: another writes the store, it was not found whole, or the process ends."""
-    return "stopping" if engine.stopping else (writer.waits_for if writer else "") or engine.unready
+def _unready(engine: Engine, writer: SoleWriter | None, doors: list[Server]) -> str:
+    """Why sites may not come yet: another writes the store, it was not found whole, nobody listens yet, or the process ends."""
+    if engine.stopping:
+        return "stopping"
+    closed = "" if any(each.started for each in doors) else "the server does not listen yet"
+    return (writer.waits_for if writer else "") or engine.unready or closed
 
 
 def _sink(settings: Settings) -> StatusSink:
