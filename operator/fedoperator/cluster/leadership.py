@@ -24,6 +24,8 @@ from fedoperator.desired.kinds import LEASE
 from fedoperator.errors import GoneError, OperatorError
 from fedoperator.settings import OperatorSettings
 
+log = logging.getLogger(__name__)
+
 _MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -34,6 +36,9 @@ class LeaseLock:
         self.name, self.namespace, self.identity = name, namespace, identity
         self._connection = connection
         self._lease: Json = {}
+        self._writing = threading.Lock()
+        self._written = False  # at least once, or so it may be
+        self._ended = threading.Event()
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
         """(True, record), or (False, what the library reads of an ApiException)."""
@@ -63,20 +68,41 @@ class LeaseLock:
         return self._write("PUT", LEASE.path(namespace, name), self._lease | {"spec": spec})
 
     def release(self) -> bool:
-        """Gives the Lease up if this process holds it, so that another replica need not wait for its end."""
-        found, record = self.get(self.name, self.namespace)
-        if not found or record.holder_identity != self.identity:
-            return False
-        spec = {k: v for k, v in self._lease["spec"].items() if k not in ("holderIdentity", "acquireTime")}
-        return self._write("PUT", LEASE.path(self.namespace, self.name), self._lease | {"spec": spec})
+        """Gives the Lease up if this process holds it, so that another replica need not wait for its end.
 
-    def _write(self, method: str, path: str, body: Json) -> bool:
+        From now on it is neither renewed nor taken; a write under way, which may just take it, is waited for.
+        """
+        self._ended.set()
+        with self._writing:
+            if not self._written:
+                return False
+        path = LEASE.path(self.namespace, self.name)
         try:
-            self._lease = self._connection.request(method, path, body, query={"fieldManager": names.OPERATOR_MANAGER})
+            lease = self._connection.request("GET", path)
+            spec = lease.get("spec") or {}
+            if spec.get("holderIdentity") != self.identity:
+                return False
+            spec = {k: v for k, v in spec.items() if k not in ("holderIdentity", "acquireTime")}
+            self._sent("PUT", path, lease | {"spec": spec})
         except OperatorError as error:
-            logging.getLogger(__name__).info("the Lease was not written: %s", error)
+            log.info("the Lease was not given up: %s", error)
             return False
         return True
+
+    def _write(self, method: str, path: str, body: Json) -> bool:
+        with self._writing:
+            if self._ended.is_set():
+                return False
+            self._written = True
+            try:
+                self._lease = self._sent(method, path, body)
+            except OperatorError as error:
+                log.info("the Lease was not written: %s", error)
+                return False
+        return True
+
+    def _sent(self, method: str, path: str, body: Json) -> Json:
+        return self._connection.request(method, path, body, query={"fieldManager": names.OPERATOR_MANAGER})
 
 
 class Election:
@@ -105,16 +131,15 @@ class Election:
         threading.Thread(target=self._run, name="election", daemon=True).start()
 
     def stop(self) -> None:
-        """Gives the Lease up. The process must end now: the election's thread could take it again."""
+        """Gives the Lease up, also one that is just being taken. This process does not take it again."""
         self._stopping.set()
-        if self.leading.is_set():
-            self._lock.release()
+        self._lock.release()
 
     def _run(self) -> None:
         try:
             self._election.run()
         except Exception:
-            logging.getLogger(__name__).exception("the election failed")
+            log.exception("the election failed")
             self._lost()
 
     def _stopped(self) -> None:
