@@ -12,6 +12,7 @@ import pytest
 from fedapi.wire import broker
 from fedqueue.errors import QueueDeniedError, QueueMissingError
 from fedqueue.opening import open_queues
+from tests.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parents[3] / "docs" / "events.md"
 CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -54,8 +55,8 @@ def test_a_site_sends_to_the_hub_and_receives_its_own_and_nothing_else(users):
             await hub.make(name)
         await site.send(hub_queue, "asked")
         await hub.send(own, "answered")
-        (asked,) = await hub.receive(hub_queue, 10.0)
-        (answered,) = await site.receive(own, 10.0)
+        (asked,) = await hub.receive(hub_queue, PATIENCE_S)
+        (answered,) = await site.receive(own, PATIENCE_S)
         assert (asked.body, answered.body) == ("asked", "answered")
         await site.settle(answered)
         for theirs in (hub_queue, other):
