@@ -18,7 +18,7 @@ from fedaggregator.errors import FatalError, faults
 from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.monitoring import Monitoring
 from fedaggregator.http.monitoring import routes as monitoring_routes
-from fedaggregator.http.server import server
+from fedaggregator.http.server import Server, server
 from fedaggregator.limits import Limits, within_open_files
 from fedapi import names
 from fedapi.outcome import Exit
@@ -62,15 +62,22 @@ async def serve(settings: Settings, limits: Limits) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     tokens = Tokens(_key(settings.credentials_dir), settings.generations_file)
     registry = DynamoSites.open(settings.table, settings.region, settings.endpoint, settings.table_credentials_dir)
-    missing = ["the table was not looked at yet"]
-    unready = monitoring_routes(lambda: missing[0] if missing else "", REGISTRY)
+    missing, doors = ["the table was not looked at yet"], list[Server]()  # where sites come in, once it is there
+    unready = monitoring_routes(lambda: _unready(missing, doors), REGISTRY)
     async with Monitoring(unready, settings.host, settings.monitoring_port):
         try:
             if await _table_fits(registry, settings, missing, stopping):
                 missing.clear()
-                await _serve(registry, tokens, settings, limits, stopping)
+                await _serve(registry, tokens, settings, limits, stopping, doors)
         finally:
             registry.close()
+
+
+def _unready(missing: list[str], doors: list[Server]) -> str:
+    """Why sites may not come yet."""
+    if missing:
+        return missing[0]
+    return "" if any(each.started for each in doors) else "the server does not listen yet"
 
 
 async def _table_fits(registry: DynamoSites, settings: Settings, missing: list[str], stopping: asyncio.Event) -> bool:
@@ -93,7 +100,12 @@ async def _table_fits(registry: DynamoSites, settings: Settings, missing: list[s
 
 
 async def _serve(
-    registry: DynamoSites, tokens: Tokens, settings: Settings, limits: Limits, stopping: asyncio.Event
+    registry: DynamoSites,
+    tokens: Tokens,
+    settings: Settings,
+    limits: Limits,
+    stopping: asyncio.Event,
+    doors: list[Server],
 ) -> None:
     readings = Readings(registry, settings.scan_s, time.time)
     folder = settings.credentials_dir
@@ -101,6 +113,7 @@ async def _serve(
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="table") as threads:
         routes = Routes(registry, readings, tokens, limits, threads, time.time)
         https = server(routes.application(), settings.host, settings.port, certificate, limits)
+        doors.append(https)
         serving = asyncio.create_task(https.serve())
         beside = [asyncio.create_task(readings.run()), asyncio.create_task(_look(tokens))]
         if settings.backup_every_hours:
