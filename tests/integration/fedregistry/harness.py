@@ -52,9 +52,10 @@ class Registry:
         return http.post("/heartbeat", json={"client_id": client_id, **said}, headers=headers)
 
     def sites(self, http: httpx.Client) -> dict[str, dict]:
-        """As the operator reads them."""
-        answer = http.get("/sites", headers={"authorization": f"Bearer {reader_token(self.key)}"})
-        return {site["client_id"]: site for site in answer.raise_for_status().json()["sites"]}
+        """As the operator reads them: a registry that has not read its table for some seconds is asked again."""
+        headers = {"authorization": f"Bearer {reader_token(self.key)}"}
+        answer = until(lambda: _unless_busy(http.get("/sites", headers=headers)))
+        return {site["client_id"]: site for site in answer.json()["sites"]}
 
     def metric(self, name: str) -> float:
         """A line of /metrics."""
@@ -100,6 +101,8 @@ def running(
     try:
         if ready:
             until(lambda: _ready(started), not_yet=(httpx.TransportError, httpx.HTTPStatusError))
+            with started.client() as http:
+                started.sites(http)
         yield started
     finally:
         process.terminate()
@@ -111,8 +114,11 @@ def running(
 
 
 def _ready(started: Registry) -> bool:
+    """As Kubernetes asks it; from then on sites can come."""
     if started.process.poll() is not None:
         raise AssertionError(started.log)
-    httpx.get(f"{started.monitoring}/readyz", trust_env=False, verify=False).raise_for_status()
-    with started.client() as http:
-        return bool(started.sites(http) is not None)
+    return httpx.get(f"{started.monitoring}/readyz", trust_env=False, verify=False).raise_for_status().is_success
+
+
+def _unless_busy(answer: httpx.Response) -> httpx.Response | None:
+    return answer.raise_for_status() if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE else None

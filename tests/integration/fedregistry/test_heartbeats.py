@@ -4,7 +4,6 @@ import json
 import socket
 import threading
 
-import httpx
 import pytest
 
 from fedapi.wire.tokens import heartbeat_token, reader_token
@@ -176,7 +175,7 @@ def test_many_sites_at_once(registry, http):
         thread.join()
     assert failures == []
     crowd = lambda: [name for name in registry.sites(http) if name.startswith("crowd/")]  # noqa: E731
-    until(lambda: len(crowd()) == 200, not_yet=(httpx.HTTPStatusError,))
+    until(lambda: len(crowd()) == 200)
 
 
 def test_an_outage_of_the_table_is_told_and_passes(tmp_path):
@@ -199,7 +198,7 @@ def test_an_outage_of_the_table_is_told_and_passes(tmp_path):
             )
             client.close()
             until(lambda: started.heartbeat(http, "ns/b").status_code == 200)
-            assert until(lambda: started.sites(http).keys() >= {"ns/b"}, not_yet=(httpx.HTTPStatusError,))
+            assert until(lambda: started.sites(http).keys() >= {"ns/b"})
 
 
 def test_a_table_that_does_not_fit_ends_the_process(moto, tmp_path):

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import httpx
 import pytest
 
 from fedapi import names
@@ -38,7 +37,7 @@ def test_a_site_is_seen(registry, tmp_path):
     with site(registry, tmp_path / "s", "berlin", heartbeat_token(KEY, "hospitals/berlin")) as process:
         try:
             with registry.client() as http:
-                seen = until(lambda: registry.sites(http).get("hospitals/berlin"), not_yet=(httpx.HTTPStatusError,))
+                seen = until(lambda: registry.sites(http).get("hospitals/berlin"))
         finally:
             process.terminate()
             process.communicate()
