@@ -75,8 +75,13 @@ def allowed(cluster, user, asked):
 
 
 def may(cluster, user, namespace):
-    """Whether the API server has heard of a user's new rights, which takes it a moment: jobs can be changed there."""
-    return allowed(cluster, user, [("patch", "fedloom.dev/federatedjobs/status", namespace, "")]) == [True]
+    """Whether the API server has heard of a user's new rights, which takes it a moment: there, and beside the operator."""
+    asked = [
+        ("patch", "fedloom.dev/federatedjobs/status", namespace, ""),
+        ("get", "/secrets", NAMESPACE, "fedloom-operator-keys"),
+        ("update", "coordination.k8s.io/leases", NAMESPACE, "fedloom-operator"),
+    ]
+    return all(allowed(cluster, user, asked))
 
 
 def established(cluster):
