@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedoperator.desired.kinds import JOBSET
 from tests.cluster.paths import cache_root
 from tests.integration.fedoperator.kit import Api, until
 
@@ -31,7 +32,15 @@ def definition() -> str:
 def jobset(api: Api) -> Iterator[None]:
     """The cluster has the resource, but not its controller: tests play that."""
     api.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=definition())
-    until(lambda: api.listed("JobSet", "default") is not None)
+    until(lambda: api.listed("JobSet", "default") is not None and told(api))
     yield
     api.cluster.kubectl("delete", "crd", NAME)
-    until(lambda: api.listed("JobSet", "default") is None)
+    until(lambda: api.listed("JobSet", "default") is None and not told(api))
+
+
+def told(api: Api) -> bool:
+    """Whether the API server tells of the resource, by which an operator that begins goes, and not only serves it."""
+    path = f"/apis/{JOBSET.api_version}"
+    return api.exists(path) and JOBSET.plural in {
+        each["name"] for each in api.connection.request("GET", path)["resources"]
+    }
