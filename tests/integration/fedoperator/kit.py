@@ -246,7 +246,7 @@ def rest(api: Api, namespace: str, running: "OperatorProcess") -> None:
         until(lambda: running.metric("fedloom_operator_reconcile_total") >= looks + 8)
         return len(api.writes(namespace)) == before
 
-    until(quiet, 90)
+    until(quiet)
 
 
 def ago(seconds: float) -> str:

@@ -110,7 +110,7 @@ def test_a_certificate_that_nobody_issues_is_told(api, namespace, certificates, 
             status = api.get("FederatedJob", namespace, "heart").get("status", {})
             return [each["message"] for each in status.get("conditions", ()) if "has not issued" in each["message"]]
 
-        message = until(said, 90)[0]
+        message = until(said)[0]
         assert 'issuer "company" not found. `kubectl' in message
         assert f"`kubectl -n {namespace} describe issuer.cert-manager.io company`" in message
         assert "certificates.issuerRef" in message

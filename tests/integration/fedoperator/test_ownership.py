@@ -209,7 +209,7 @@ def test_what_is_added_by_hand_is_taken_back_and_told(api, namespace, running, k
         everything[what] = query
     for what, query in everything.items():
         api.connection.request("PATCH", path, patches[what], content_type=STRATEGIC, query=query)
-    until(lambda: content(api.get(kind, namespace, AGGREGATOR)) == before, 60)
+    until(lambda: content(api.get(kind, namespace, AGGREGATOR)) == before)
 
     def told():
         seen = api.connection.request("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")["items"]

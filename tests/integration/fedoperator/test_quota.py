@@ -27,13 +27,13 @@ def test_a_quota_is_named_and_when_there_is_room_the_job_goes_on(api, namespace,
     consortium(api, namespace, "site-a", pendingDeadline="60s")
     complete(api, namespace, 1)
     for type_ in ("AggregatorReady", "Progressing"):
-        until(lambda type_=type_: told(type_)[0] == "PodsRefused" and "exceeded quota: small" in told(type_)[1], 60)
+        until(lambda type_=type_: told(type_)[0] == "PodsRefused" and "exceeded quota: small" in told(type_)[1])
     # room for one pod: the aggregator's
     api.connection.request("DELETE", f"{quotas}/small")
-    until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"), 120)
+    until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_AGGREGATOR}"))
     until(lambda: told("AggregatorReady")[0] == "Starting")
     until(lambda: api.pods_ready(namespace, names.ROLE_AGGREGATOR))
-    until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_INIT}"), 120)
+    until(lambda: api.listed("Pod", namespace, f"{names.LABEL_ROLE}={names.ROLE_INIT}"))
     until(lambda: told("Progressing")[0] != "PodsRefused")
 
 
@@ -59,6 +59,6 @@ def test_a_jobs_own_refusal_is_read_from_its_events(api, namespace, running):
         found = api.get("FederatedJob", namespace, "heart").get("status", {}).get("conditions", ())
         return next((c["message"] for c in found if c["type"] == "Progressing" and c["reason"] == "PodsRefused"), "")
 
-    until(lambda: "exceeded quota: two" in told(), 60)
+    until(lambda: "exceeded quota: two" in told())
     api.connection.request("DELETE", f"{quotas}/two")
-    until(lambda: not told(), 120)
+    until(lambda: not told())
