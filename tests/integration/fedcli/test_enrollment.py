@@ -128,7 +128,7 @@ def test_of_two_approvals_at_once_one_is_done(api, namespace, keys, tmp_path):
 def test_the_operator_tells_who_has_not_joined(api, namespace, keys, tmp_path):
     def ready():
         conditions = api.get("FLClient", namespace, "berlin")["status"]["conditions"]
-        return next((each["status"], each["reason"]) for each in conditions if each["type"] == "Ready")
+        return {each["type"]: (each["status"], each["reason"]) for each in conditions}["Ready"]
 
     command = enroll(api, namespace, "berlin", "--provider", "AWS")
     with operator(api, tmp_path, RESYNC_S=1) as running:

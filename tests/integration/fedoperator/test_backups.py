@@ -26,7 +26,7 @@ def job_of_role(api, namespace, role):
 
 def condition(api, namespace, type_):
     status = api.get("FederatedJob", namespace, "heart")["status"]
-    return next(c for c in status["conditions"] if c["type"] == type_)
+    return {each["type"]: each for each in status["conditions"]}[type_]
 
 
 def told(api, namespace, **leaves):

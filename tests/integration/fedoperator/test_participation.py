@@ -22,7 +22,7 @@ def test_rounds_of_ended_and_deleted_jobs_are_counted_once(api, namespace, tmp_p
         process.wait_ready()
         heart = consortium(api, namespace, "site-a", "site-b")
         complete(api, namespace, 2)
-        assert counters("site-a") == (None,) * 5
+        until(lambda: counters("site-a") == (None,) * 5)
         api.outcome(heart, participation=[told("site-a", 5, 4), told("site-b", 5, 5)], outcome=ENDED)
         until(lambda: counters("site-a") == (5, 4, 1, 4, "heart"))
         until(lambda: counters("site-b") == (5, 5, 0, 5, "heart"))

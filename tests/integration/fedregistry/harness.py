@@ -58,9 +58,9 @@ class Registry:
         return {site["client_id"]: site for site in answer.json()["sites"]}
 
     def metric(self, name: str) -> float:
-        """A line of /metrics."""
+        """A line of /metrics; what was never counted has none."""
         lines = httpx.get(f"{self.monitoring}/metrics", trust_env=False, verify=False).text.splitlines()
-        return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name)))
+        return float(next((line.rpartition(" ")[2] for line in lines if line.startswith(name)), 0))
 
     @property
     def log(self) -> str:
