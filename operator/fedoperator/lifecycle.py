@@ -103,8 +103,7 @@ class Operator:
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
 
     def _serve(self) -> None:
-        health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
-        serve(self._settings.probe_port, health)
+        """Metrics first: who asks for them when this process is ready finds them."""
         self._metrics.watch(
             self._queue.depth,
             self._health.ages_s,
@@ -115,6 +114,8 @@ class Operator:
             lambda: storage_readings(self._cache.every(names.JOB_KIND)),
         )
         serve(self._settings.metrics_port, {"/metrics": lambda: (200, METRICS_TEXT, self._metrics.text())})
+        health = {"/healthz": lambda: verdict(self._unhealthy()), "/readyz": lambda: verdict(self._unready())}
+        serve(self._settings.probe_port, health)
 
     def _unhealthy(self) -> str:
         silent = self._health.silent()
