@@ -17,6 +17,7 @@ import pytest
 from fedapi import names
 from tests.chart.rendering import NAMESPACE, ROOT, environment, of_values
 from tests.chart.server import HEART, apply
+from tests.integration.fedoperator.kit import whole_lines
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S, until
 
@@ -113,7 +114,7 @@ def test_the_operator_does_its_work_with_the_rights_of_the_chart(cluster, mode, 
     assert "forbidden" not in log.read_text().lower()
     refused = [
         entry["requestURI"]
-        for entry in map(json.loads, cluster.audit_log.read_text().splitlines())
+        for entry in map(json.loads, whole_lines(cluster.audit_log))
         if entry["user"]["username"].endswith(":fedloom-operator") and entry["responseStatus"]["code"] == 403
     ]
     assert refused == []
