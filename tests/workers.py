@@ -76,6 +76,11 @@ def serving(server: str, end: Callable[[], None]) -> Iterator[None]:
         _end(server)
 
 
+def served(server: str) -> bool:
+    """Whether tests of this process have that API server up."""
+    return server in _ends
+
+
 def passed(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """A test is over. Without parallel workers, tests of one server are not all behind one another."""
     server = together(item.nodeid)

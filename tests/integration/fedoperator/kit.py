@@ -35,7 +35,8 @@ CHILDREN = tuple(kind for kind in WATCHED if not kind.ours and kind.kind not in 
 
 @pytest.fixture(scope="session")
 def api() -> Iterator["Api"]:
-    cluster = Cluster.up("opshell", api_only=True, controllers=True)
+    fresh = not workers.served("api")  # one that a run before left behind, which was killed, has its objects
+    cluster = Cluster.up("opshell", api_only=True, controllers=True, fresh=fresh)
     with workers.serving("api", cluster.down):
         yield Api.prepared(cluster)
 

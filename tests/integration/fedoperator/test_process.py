@@ -120,7 +120,7 @@ def test_silent_watches_make_it_unhealthy_until_they_speak_again(api, namespace,
 
 
 def test_it_waits_for_the_custom_resources(api, tmp_path):
-    cluster = Cluster.up("opbare", api_only=True)
+    cluster = Cluster.up("opbare", api_only=True, fresh=True)
     try:
         settings = {"KUBECONFIG": str(cluster.kubeconfig)}
         with operator(api, tmp_path, **settings) as process:
