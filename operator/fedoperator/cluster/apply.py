@@ -95,6 +95,8 @@ class Applier:
         for event in (*decision.events, *done.events):
             try:
                 self._writer.event(about, event, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+            except GoneError as error:
+                log.debug("an event was not recorded in a namespace that is being deleted: %s", error)
             except OperatorError as error:
                 log.warning("an event was not recorded: %s", error)
 
