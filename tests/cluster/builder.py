@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.cluster import processes, registry
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Dirs, cache_root
-from tests.cluster.shell import attempt, run
+from tests.cluster.shell import attempt, downloaded, run
 
 # A fixed port: buildah remembers by address which compressed layers a registry has.
 PUSH_TO = "127.0.0.1:15055"
@@ -27,8 +27,9 @@ class Builder:
     def build(self, tag: str, context: Path, arguments: Mapping[str, str], target: str = "") -> None:
         words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         words += [f"--target={target}"] if target else []
-        _buildah("build", "--layers", "--isolation=chroot", "--network=host", "--format=oci", "--pull-never",
-                 *_mounts(), *words, f"--file={context / 'Dockerfile'}", f"--tag={tag}", context, log=self.log)  # fmt: skip
+        how = ("--layers", "--isolation=chroot", "--network=host", "--format=oci", "--pull-never", *_mounts())
+        where = (f"--file={context / 'Dockerfile'}", f"--tag={tag}", context)
+        downloaded(lambda: _buildah("build", *how, *words, *where, log=self.log))  # layers that are done stay
 
     def has(self, tag: str) -> bool:
         return attempt("buildah", *_storage(), "inspect", "--type=image", tag)

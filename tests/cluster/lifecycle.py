@@ -154,8 +154,8 @@ def _end_pods(where: Dirs, netns: str) -> None:
         containerd.ctr(where, "containers", "rm", *left)
     processes.stop(where.pids, ["containerd"], grace_s=5)
     processes.end_all(cgroups.pids(netns))  # pods, where containerd was gone already
-    while left := processes.in_netns(netns):  # and everything else that this cluster started, or those still start
-        processes.end_all(left)
+    while others := processes.in_netns(netns):  # and everything else that this cluster started, or those still start
+        processes.end_all(others)
     for socket in sockets:
         socket.unlink(missing_ok=True)
     _forget(f"{where.run}/")

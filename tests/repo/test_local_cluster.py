@@ -9,9 +9,9 @@ import threading
 import pytest
 
 from tests import certificates, ports
-from tests.cluster import builder, client, processes
+from tests.cluster import builder, client, processes, shell
 from tests.cluster.client import Client
-from tests.cluster.errors import ClusterError, NoAnswerError
+from tests.cluster.errors import CannotRunError, ClusterError, NoAnswerError
 
 
 def test_no_test_is_given_the_port_that_images_are_pushed_to():
@@ -89,3 +89,20 @@ def test_patience_ends(server):
     with pytest.raises(NoAnswerError):
         asked.request("GET", "/api", patience_s=0)
     assert not asked.answers("/readyz")
+
+
+def test_what_downloads_is_done_again_when_a_server_has_cut_it_short(tmp_path, monkeypatch):
+    monkeypatch.setattr(shell, "_PAUSE_S", 0)
+    script = tmp_path / "cut"
+    script.write_text(f"#!/bin/sh\necho try >>{tmp_path}/tries\n[ $(wc -l <{tmp_path}/tries) -ge $1 ]\n")
+    script.chmod(0o755)
+    shell.downloaded(lambda: shell.run(script, "3"))
+    with pytest.raises(ClusterError):
+        shell.downloaded(lambda: shell.run(script, "9"))
+    assert len((tmp_path / "tries").read_text().split()) == 6
+
+
+def test_a_program_that_is_not_there_is_looked_for_once(monkeypatch):
+    monkeypatch.setattr(shell, "_PAUSE_S", float("nan"))
+    with pytest.raises(CannotRunError):
+        shell.downloaded(lambda: shell.run("no-such-program"))
