@@ -92,4 +92,4 @@ def test_with_lifetime_round_only_selected_sites_have_pods(world, platform):
         assert seen[f"{record.round}-{record.attempt}"] == {p.client for p in record.participants}
     assert {p.client for p in first.participants} != {p.client for p in last.participants}
     phases = lambda: {pod["status"]["phase"] for pod in world.list("pods", "fedloom.dev/role=trainer")}  # noqa: E731
-    world.wait("pods to end", lambda: phases() <= {"Succeeded"}, 60)
+    world.wait("pods to end", lambda: phases() <= {"Succeeded"})

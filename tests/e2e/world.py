@@ -173,11 +173,11 @@ class World:
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
                 environment = set((folder / "environ").read_text(errors="replace").split("\0"))
-            except OSError:
+                if module.encode() in words and wanted <= environment:
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return int(folder.name)
+            except OSError:  # it ended meanwhile
                 continue
-            if module.encode() in words and wanted <= environment:
-                os.kill(int(folder.name), signal.SIGKILL)
-                return int(folder.name)
         raise AssertionError(f"no process of {module} for {client or 'the job'}\n{self.picture()}")
 
     def pods(self, client: str) -> Sequence[dict[str, Any]]:
