@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,9 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
 
 from fedapi.wire.commit import CommitRecord
+from tests.cluster.addresses import HOST_IP
 from tests.cluster.tools import binary
+from tests.ports import free_port
 
 # Looking is done over one connection: a kubectl process per look costs more than what is looked at.
 PATHS = {
@@ -188,6 +191,13 @@ class World:
         """What the site's launchers logged: `generation 1: workers 0, 1`."""
         logs = [self.kubectl("logs", pod["metadata"]["name"], check=False) for pod in self.pods(client)]
         return re.findall(r"generation \d+: workers [\d, ]+\d", "\n".join(logs))
+
+
+@contextmanager
+def held() -> Iterator[dict[str, str]]:
+    """Arguments for `job`: its sites do not end their second training before this is left, however slow a test is."""
+    with socket.create_server((HOST_IP, free_port()), backlog=1024) as listening:
+        yield {"hold": "{}:{}".format(*listening.getsockname())}
 
 
 def commits(store: Path) -> list[CommitRecord]:
