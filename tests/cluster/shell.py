@@ -57,7 +57,7 @@ def run(
         return ""
     done = subprocess.run(words, env=full_env, cwd=cwd, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
-        msg = f"{' '.join(words)} failed with {done.returncode}: {done.stderr.strip()[-500:]}"
+        msg = f"{' '.join(words)} failed with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}"
         raise ClusterError(msg)
     return done.stdout
 

