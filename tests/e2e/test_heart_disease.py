@@ -1,12 +1,11 @@
 """The first example: the same model embedded and on the cluster, whatever was killed in between."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.e2e.world import prepare
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -21,7 +20,7 @@ def documents(*sources: Path):
 @pytest.fixture(scope="module")
 def undisturbed(embedded_digest):
     """Digest of the model that `fedloom run` makes of the example, in a folder that nobody else writes."""
-    return embedded_digest(documents(*MANIFESTS), EXAMPLE / "heart_disease.py", prepare=EXAMPLE / "prepare.py")
+    return embedded_digest(documents(*MANIFESTS), EXAMPLE / "heart_disease.py", preparing=EXAMPLE / "prepare.py")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def hospitals(platform, tmp_path_factory):
     """The example's documents and data; its image on the cluster."""
     deploy.task_image(platform, EXAMPLE, "localhost/fedloom-heart-disease:dev")
     maps = tmp_path_factory.mktemp("heart-disease") / "data.yaml"
-    subprocess.run([sys.executable, EXAMPLE / "prepare.py", "--configmaps", maps], check=True)
+    prepare(EXAMPLE / "prepare.py", "--configmaps", maps)
     return documents(maps, *MANIFESTS)
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from kubernetes.config.kube_config import load_kube_config
 
 from fedapi.wire.commit import CommitRecord
 from tests.cluster.addresses import HOST_IP
+from tests.cluster.shell import downloaded, run
 from tests.cluster.tools import binary
 from tests.ports import free_port
 
@@ -191,6 +193,11 @@ class World:
         """What the site's launchers logged: `generation 1: workers 0, 1`."""
         logs = [self.kubectl("logs", pod["metadata"]["name"], check=False) for pod in self.pods(client)]
         return re.findall(r"generation \d+: workers [\d, ]+\d", "\n".join(logs))
+
+
+def prepare(program: Path, *words: str | Path) -> None:
+    """An example's prepare.py, which downloads its data."""
+    downloaded(lambda: run(sys.executable, program, *words))
 
 
 @contextmanager
