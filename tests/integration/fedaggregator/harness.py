@@ -463,7 +463,7 @@ class Site:
         }
         return {name: value - told[name] / 4 if told else value for name, value in rows.items()}
 
-    def step(self, wait_s: float = 5.0) -> str:
+    def step(self, wait_s: float = ORDER_WITHIN_S) -> str:
         """Asks once and does what it is told; the kind of the assignment."""
         assignment = self.next(wait_s)
         if assignment.train:
@@ -479,7 +479,7 @@ class Site:
         """Until Done; like the trainer it outlives a restart of the aggregator."""
         while True:
             try:
-                if self.step() == "Done":
+                if self.step(5.0) == "Done":
                     return
             except (httpx.TransportError, httpx.HTTPStatusError):
                 time.sleep(0.05)

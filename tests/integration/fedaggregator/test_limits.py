@@ -127,7 +127,7 @@ def test_a_trailer_that_never_ends_is_ended(hub, kind, trailer):
     """The parser keeps a header until it is whole: a request that somebody waits for may have one of any length."""
     job, _ = hub
     site = Site(job, "a")
-    order = site.next(5.0).train
+    order = site.next().train
     head = {
         "message": lambda: asking("a", transfer_encoding="chunked"),
         "upload": lambda: blob_request("PUT", site.grant(order, save(BIG)).url, "transfer-encoding: chunked"),
@@ -181,7 +181,7 @@ def blob_request(method: str, blob: str, *headers: str) -> bytes:
 
 
 def download_request(site: Site) -> bytes:
-    return blob_request("GET", site.next(5.0).train.model.url)
+    return blob_request("GET", site.next().train.model.url)
 
 
 def test_a_download_ends_with_its_client(hub):
@@ -199,7 +199,7 @@ def test_a_download_ends_with_its_client(hub):
 
 def downloads_are_free(job: JobFolder) -> bool:
     site = Site(job, "c")
-    return site.http.get(site.next(5.0).train.model.url).status_code == 200
+    return site.http.get(site.next().train.model.url).status_code == 200
 
 
 def test_stalled_downloads_are_bounded_and_ended(hub):
@@ -230,7 +230,7 @@ def test_a_slow_but_steady_reader_gets_everything(hub):
 def test_an_upload_that_stops_is_told_so_and_leaves_nothing(hub):
     job, _ = hub
     site = Site(job, "a")
-    request = blob_request("PUT", site.grant(site.next(5.0).train, save(BIG)).url, f"content-length: {1 << 20}")
+    request = blob_request("PUT", site.grant(site.next().train, save(BIG)).url, f"content-length: {1 << 20}")
     with connected(job) as raw:
         raw.send(request + b"x" * 9999)
         assert raw.status() == 408

@@ -45,7 +45,7 @@ def test_a_stop_in_the_middle_of_transfers_is_no_error(tmp_path, way):
                 request, act = download_request(site), read
             else:
                 content = save(BIG)
-                url = site.grant(site.next(5.0).train, content).url
+                url = site.grant(site.next().train, content).url
                 request, act = blob_request("PUT", url, f"content-length: {len(content)}"), write
             raw.send(request)
             threads.append(threading.Thread(target=act, args=(raw, begun)))
