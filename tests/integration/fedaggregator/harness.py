@@ -154,8 +154,11 @@ class JobFolder:
         """Writes the folder of the init step's Secret."""
         folder = self.root / "init-credentials"
         folder.mkdir(exist_ok=True)
-        (folder / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
-        (folder / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
+        ca = (self.root / "credentials" / names.FILE_CA).read_bytes()
+        for name, content in {names.FILE_TOKEN: init_token(JOB_KEY).encode(), names.FILE_CA: ca}.items():
+            beside = folder / f".{name}-{threading.get_ident()}"
+            beside.write_bytes(content)
+            beside.replace(folder / name)  # the thread of an aggregator that was killed may be reading it
         return folder
 
     def hand_in_beside(self, aggregator: Program | subprocess.Popen) -> None:
