@@ -26,7 +26,7 @@ def test_a_full_store_is_told_while_it_lasts_and_no_longer(tmp_path):
         free(job)
         a.http.put(grant.url, content=data).raise_for_status()
         a.post("updates", a.manifest(order, grant)).raise_for_status()
-        until(lambda: "trouble" not in job.status(), 60)
+        until(lambda: "trouble" not in job.status())
         b.take_part(b.next().train)
         threads = [a.start(), b.start()]
         for thread in threads:
