@@ -22,6 +22,7 @@ def started(
     """What it prints is in `log`, and in `errors` what it prints there, if that is given. What a run starts is forked, too."""
     arguments, env, cwd = [str(word) for word in words], dict(os.environ if env is None else env), cwd or Path.cwd()
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()  # whoever looks before it has begun finds nothing in it
     if libraries_alike(env):
         runs = arguments[0] == "run"
         begin = partial(preforked.begin, preforked.search_path(), preforked.NAMES if runs else ())

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.util import Finalize
@@ -16,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import commands, failures, workers
 from tests.cluster import state
-from tests.e2e.world import World
+from tests.e2e.world import World, prepare
 from tests.integration.fedlocal import custom
 from tools import deploy
 
@@ -105,8 +103,8 @@ def embedded_digest(tmp_path_factory, request):
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if hasattr(request.config, "workerinput") else own
 
-    def digest(documents: Sequence[Any], task: Path = PACED / "paced.py", prepare: Path | None = None) -> str:
-        """`prepare`: a program that puts the sites' data beside the manifests, where there are any."""
+    def digest(documents: Sequence[Any], task: Path = PACED / "paced.py", preparing: Path | None = None) -> str:
+        """`preparing`: a program that puts the sites' data beside the manifests, where there are any."""
         manifests = World.as_yaml(documents)
         folder = shared / f"embedded-{hashlib.sha256(manifests.encode()).hexdigest()[:16]}"
         folder.mkdir(exist_ok=True)
@@ -114,8 +112,8 @@ def embedded_digest(tmp_path_factory, request):
             if not (folder / "digest").exists():
                 (folder / "manifests.yaml").write_text(manifests)
                 (folder / task.name).write_bytes(task.read_bytes())
-                if prepare:
-                    subprocess.run([sys.executable, prepare, "--out", folder], check=True)
+                if preparing:
+                    prepare(preparing, "--out", folder)
                 (folder / "digest").write_text(_trained(folder))
         return (folder / "digest").read_text()
 

@@ -13,7 +13,8 @@ import random
 import socket
 from pathlib import Path
 
-_LOWEST, _HIGHEST = 15_000, 29_999  # below Linux's outgoing connections (32768) and a cluster's NodePorts (30000)
+# Above the port that images are pushed to (15055), below a cluster's NodePorts (30000) and outgoing connections (32768).
+LOWEST, HIGHEST = 15_100, 29_999
 _COUNTER = Path("/tmp") / f"fedloom-test-ports-{os.getuid()}"  # whatever folder a process has for temporary files
 
 
@@ -25,7 +26,7 @@ def free_ports(count: int) -> list[int]:
         counter.seek(0)
         port = _last_given(counter.read())
         while len(found) < count:
-            port = port + 1 if port < _HIGHEST else _LOWEST
+            port = port + 1 if port < HIGHEST else LOWEST
             if _is_free(port):
                 found.append(port)
         counter.truncate(0)
@@ -40,9 +41,9 @@ def free_port() -> int:
 
 def _last_given(text: str) -> int:
     """The counter's port; any of the range when there is none yet, or when a killed process left half of one."""
-    if text.isdigit() and _LOWEST <= int(text) <= _HIGHEST:
+    if text.isdigit() and LOWEST <= int(text) <= HIGHEST:
         return int(text)
-    return random.SystemRandom().randint(_LOWEST, _HIGHEST)
+    return random.SystemRandom().randint(LOWEST, HIGHEST)
 
 
 def _is_free(port: int) -> bool:

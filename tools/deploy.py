@@ -12,7 +12,8 @@ from tests.cluster.registry import digest as registry_digest
 from tests.cluster.tools import binary, client
 
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEM_NAMESPACE = "fedloom-system"
+SYSTEM_NAMESPACE, RELEASE = "fedloom-system", "fedloom"
+PATIENCE_S = 600  # ends a hang: on a busy machine the operator's imports alone take a minute
 LOCAL_IMAGES = {
     "operator.image.repository": "localhost/fedloom-operator",
     "aggregator.image.repository": "localhost/fedloom-aggregator",
@@ -39,20 +40,30 @@ def _local_images() -> dict[str, str]:
     return {**LOCAL_IMAGES, "operator.podAnnotations.image": digest or ""}
 
 
+def forget_pending(kubeconfig: Path) -> None:
+    """What a helm that was killed left half done: it would refuse every later one."""
+    states = "status in (pending-install,pending-upgrade,pending-rollback)"
+    where = (f"--kubeconfig={kubeconfig}", f"--namespace={SYSTEM_NAMESPACE}")
+    chosen = f"--selector=owner=helm,name={RELEASE},{states}"
+    subprocess.run([binary("kubectl"), *where, "delete", "secret", chosen], check=True, capture_output=True)
+
+
 def install_chart(kubeconfig: Path, registry: str | None, **values: str) -> None:
     """Helm-installs the chart and waits until the operator is ready. `registry` None: images of the local cluster."""
     chosen = {"image.registry": registry, "image.tag": "dev"} if registry else _local_images()
     helm = client("helm") if registry else binary("helm")
+    if not registry:
+        forget_pending(kubeconfig)
     settings = [f"--set={key}={value}" for key, value in {**chosen, **values}.items()]
     command = [
         str(helm),
         f"--kubeconfig={kubeconfig}",
         "upgrade",
         "--install",
-        "fedloom",
+        RELEASE,
         str(ROOT / "charts/fedloom"),
     ]
     subprocess.run(
-        [*command, f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace", "--wait", "--timeout=180s", *settings],
+        [*command, f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace", "--wait", f"--timeout={PATIENCE_S}s", *settings],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip

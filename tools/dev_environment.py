@@ -32,8 +32,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "images" / "trainer")]
 
 import horovod_wheel  # noqa: E402 - a script of the trainer's image, standard library only
 
-from tests.cluster import packages  # noqa: E402 - standard library only
-from tests.cluster.errors import CannotRunError  # noqa: E402
+from tests.cluster import packages, shell  # noqa: E402 - standard library only
+from tests.cluster.errors import CannotRunError, ClusterError  # noqa: E402
 
 
 def requirements() -> list[str]:
@@ -66,8 +66,8 @@ def _install(home: Path, constraints: Path, wanted: list[str]) -> None:
     environment = os.environ | {"PIP_CACHE_DIR": str(horovod_wheel.cache_root() / "pip")}
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pip += ["--constraint", str(constraints)]
-    subprocess.run([*pip, *wanted], check=True, env=environment)
-    subprocess.run([*pip, str(horovod(home / "bin" / "python"))], check=True, env=environment)
+    shell.downloaded(lambda: shell.run(*pip, *wanted, env=environment))
+    shell.run(*pip, horovod(home / "bin" / "python"), env=environment)
     (home / "complete").touch()
 
 
@@ -78,7 +78,17 @@ def horovod(python: Path) -> Path:
             packages.install({"g++": "g++", "make": "make", "python3-dev": str(horovod_wheel.header(python))})
         except CannotRunError as error:
             sys.exit(str(error))
-    return horovod_wheel.wheel(python)
+    made: list[Path] = []
+    shell.downloaded(lambda: made.append(_wheel(python)))
+    return made[-1]
+
+
+def _wheel(python: Path) -> Path:
+    """Most of what can go wrong is a download."""
+    try:
+        return horovod_wheel.wheel(python)
+    except SystemExit as error:
+        raise ClusterError(str(error)) from error
 
 
 def main() -> None:
@@ -119,4 +129,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ClusterError as error:
+        sys.exit(str(error))

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from tests.cluster.paths import cache_root
-from tests.cluster.shell import run, say
+from tests.cluster.shell import downloaded, run, say
 
 RELEASE = "bookworm"
 PYTHON = (3, 11)  # of this release, as its C library: what a wheel built on this machine has to fit
@@ -27,11 +27,14 @@ def context() -> Path:
     if not archive.exists():
         say("making the base image's system with debootstrap (a minute)")
         system = folder / "system"
-        shutil.rmtree(system, ignore_errors=True)
         system.parent.mkdir(parents=True, exist_ok=True)
-        run(
-            "debootstrap", "--variant=minbase", f"--include={_INCLUDE}", RELEASE, system, log=folder / "debootstrap.log"
-        )
+        words = ("--variant=minbase", f"--include={_INCLUDE}", RELEASE, system)
+
+        def make() -> None:
+            shutil.rmtree(system, ignore_errors=True)
+            run("debootstrap", *words, log=folder / "debootstrap.log")
+
+        downloaded(make)
         for each in _DROP:
             shutil.rmtree(system / each, ignore_errors=True)
             (system / each).mkdir()

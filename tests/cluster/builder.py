@@ -14,10 +14,10 @@ from pathlib import Path
 from tests.cluster import processes, registry
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Dirs, cache_root
-from tests.cluster.shell import attempt, run
+from tests.cluster.shell import attempt, downloaded, run
 
 # A fixed port: buildah remembers by address which compressed layers a registry has.
-_PUSH_TO = "127.0.0.1:15055"
+PUSH_TO = "127.0.0.1:15055"
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Builder:
     def build(self, tag: str, context: Path, arguments: Mapping[str, str], target: str = "") -> None:
         words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         words += [f"--target={target}"] if target else []
-        _buildah("build", "--layers", "--isolation=chroot", "--network=host", "--format=oci", "--pull-never",
-                 *_mounts(), *words, f"--file={context / 'Dockerfile'}", f"--tag={tag}", context, log=self.log)  # fmt: skip
+        how = ("--layers", "--isolation=chroot", "--network=host", "--format=oci", "--pull-never", *_mounts())
+        where = (f"--file={context / 'Dockerfile'}", f"--tag={tag}", context)
+        downloaded(lambda: _buildah("build", *how, *words, *where, log=self.log))  # layers that are done stay
 
     def has(self, tag: str) -> bool:
         return attempt("buildah", *_storage(), "inspect", "--type=image", tag)
 
     def push(self, tag: str) -> None:
-        target = tag.replace("localhost/", f"docker://{_PUSH_TO}/", 1)
+        target = tag.replace("localhost/", f"docker://{PUSH_TO}/", 1)
         _buildah("push", "--tls-verify=false", "--compression-format=zstd", "--compression-level=1",
                  tag, target, log=self.log)  # fmt: skip
 
@@ -83,7 +84,7 @@ def opened() -> Iterator[Builder]:
     """A builder with the registry up on this machine's loopback. The caller holds the lock `images`."""
     where = Dirs("images", cache_root() / "push", cache_root() / "push")
     processes.stop(where.pids, ["registry"], grace_s=1)  # a crash left it
-    registry.start(where, _PUSH_TO, netns=None)
+    registry.start(where, PUSH_TO, netns=None)
     try:
         yield Builder(cache_root() / "log" / "images.log")
     except ClusterError as error:

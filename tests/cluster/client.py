@@ -7,6 +7,7 @@ Used while a cluster comes up (ready? node ready? default objects), by `volumes`
 import http.client
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.errors import ClusterError
+from tests.cluster.errors import ClusterError, NoAnswerError
+
+_NOT_NOW = {429, 500, 502, 503, 504}  # as while etcd waits for a slow disk
+_PATIENCE_S, _PAUSE_S = 120.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,32 @@ class Client:
             response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")[:300]
-            raise ClusterError(f"{what}: {error.code} {text}") from error
+            kind = NoAnswerError if error.code in _NOT_NOW else ClusterError
+            raise kind(f"{what}: {error.code} {text}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(f"{what}: {error}") from error
+            raise NoAnswerError(f"{what}: {error}") from error
         return response
 
-    def request(self, method: str, path: str, body: object = None, *, content: str = "application/json") -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content: str = "application/json",
+        patience_s: float = _PATIENCE_S,
+    ) -> bytes:
+        """Asks until it is answered: a request may so arrive twice, which all of the harness's own can."""
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                return self._once(method, path, body, content)
+            except NoAnswerError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    def _once(self, method: str, path: str, body: object, content: str) -> bytes:
         request = urllib.request.Request(self.server + path, method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
@@ -50,7 +74,7 @@ class Client:
             with self._open(request, timeout_s=10) as response:
                 return response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(f"{method} {path}: {error}") from error
+            raise NoAnswerError(f"{method} {path}: {error}") from error
 
     def get(self, path: str) -> Any:
         return json.loads(self.request("GET", path))
@@ -68,9 +92,9 @@ class Client:
         url = f"{path}/{body['metadata']['name']}?fieldManager=test-cluster&force=true"
         self.request("PATCH", url, body, content="application/apply-patch+yaml")
 
-    def answers(self, path: str) -> bool:
+    def answers(self, path: str, patience_s: float = 0) -> bool:
         try:
-            self.request("GET", path)
+            self.request("GET", path, patience_s=patience_s)
         except ClusterError:
             return False
         return True

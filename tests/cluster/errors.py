@@ -8,5 +8,9 @@ class ClusterError(Exception):
     """Something failed while running: exit status 1, the message names the log to read."""
 
 
+class NoAnswerError(ClusterError):
+    """A server does not answer, or not now: asked once more it may."""
+
+
 class CannotRunError(ClusterError):
     """This machine lacks something: exit status 2, the message names it and the way out."""

@@ -45,8 +45,8 @@ def build_own(name: str, only: tuple[str, ...] = tuple(OWN), wheel: Path | None 
     if unknown := set(only) - set(OWN):
         raise CannotRunError(f"no image {', '.join(sorted(unknown))}; there are {', '.join(OWN)}")
     tools.check(api_only=False)
-    contexts = {image: _gather(image, wheel or newest_wheel()) for image in only}
     with state.locked("images"), builder.opened() as made:
+        contexts = {image: _gather(image, wheel or newest_wheel()) for image in only}
         _base(made)
         for image, context in contexts.items():
             _build(made, tag(image), context, {"BASE_IMAGE": base.NAME, **OWN[image].arguments}, OWN[image].target)

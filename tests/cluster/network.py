@@ -7,6 +7,7 @@ clusters reach each other's NodePorts. Called by `lifecycle`; processes are not 
 
 from pathlib import Path
 
+from tests.cluster import state
 from tests.cluster.addresses import BRIDGE, HOST_IP, NODES_PREFIX, Addresses
 from tests.cluster.shell import attempt, lines, run
 
@@ -17,18 +18,19 @@ def netns(name: str) -> str:
 
 def create(name: str, addresses: Addresses) -> None:
     space = netns(name)
-    _host_bridge()
     run("ip", "netns", "add", space)
     inside = ("ip", "-n", space)
     run(*inside, "link", "set", "lo", "up")
     run(*inside, "link", "add", "node0", "type", "bridge")
     run(*inside, "addr", "add", f"{addresses.node_ip}/{NODES_PREFIX}", "dev", "node0")
-    run("ip", "link", "add", addresses.veth, "type", "veth", "peer", "name", "uplink", "netns", space)
+    with state.locked("bridge"):  # its last cluster takes it along
+        _host_bridge()
+        run("ip", "link", "add", addresses.veth, "type", "veth", "peer", "name", "uplink", "netns", space)
+        run("ip", "link", "set", addresses.veth, "master", BRIDGE, "up")
     run(*inside, "link", "set", "uplink", "master", "node0", "up")
     run(*inside, "link", "set", "node0", "up")
     # kube-proxy and pods complain without a default route
     run(*inside, "route", "add", "default", "via", HOST_IP)
-    run("ip", "link", "set", addresses.veth, "master", BRIDGE, "up")
     for reach in (addresses.pods, addresses.services):
         run("ip", "route", "replace", reach, "via", addresses.node_ip, "dev", BRIDGE)
     enter = ("nsenter", f"--net=/run/netns/{space}")
@@ -54,5 +56,6 @@ def remove(name: str, addresses: Addresses) -> None:
         attempt("ip", "link", "del", addresses.veth)
     if Path(f"/run/netns/{netns(name)}").exists():
         attempt("ip", "netns", "del", netns(name))
-    if not lines(["ip", "-o", "link", "show", "master", BRIDGE]):
-        attempt("ip", "link", "del", BRIDGE)
+    with state.locked("bridge"):
+        if not lines(["ip", "-o", "link", "show", "master", BRIDGE]):
+            attempt("ip", "link", "del", BRIDGE)

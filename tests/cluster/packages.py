@@ -11,7 +11,9 @@ from pathlib import Path
 from tests.cluster import state
 from tests.cluster.errors import CannotRunError
 from tests.cluster.paths import cache_root
-from tests.cluster.shell import find, run, say
+from tests.cluster.shell import downloaded, find, run, say
+
+_LOCK_S = 600
 
 
 def missing(wanted: Mapping[str, str]) -> list[str]:
@@ -30,5 +32,11 @@ def install(wanted: Mapping[str, str]) -> None:
         say(f"installing {' '.join(lacks)}")
         log = cache_root() / "log" / "apt.log"
         env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        run("apt-get", "update", env=env, log=log)
-        run("apt-get", "install", "-y", "--no-install-recommends", *lacks, env=env, log=log)
+        # a new machine's own updates may be under way
+        apt = ("apt-get", "-y", f"--option=DPkg::Lock::Timeout={_LOCK_S}", "--no-install-recommends")
+
+        def install_them() -> None:
+            run(*apt, "update", env=env, log=log)
+            run(*apt, "install", *lacks, env=env, log=log)
+
+        downloaded(install_them)

@@ -9,13 +9,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.shell import need
 
 Command = list[str | Path]
+_LISTEN = "0A"  # the state's number in /proc/net/tcp
+_DYING_S = 120  # of a killed process that still waits for a slow disk; ends a hang
 
 
 def _stat(pid: int) -> tuple[str, str] | None:
@@ -57,17 +59,31 @@ def start(
 
 
 def _recorded(pids: Path, name: str) -> int | None:
-    """The pid of a recorded process that still runs."""
+    """The pid of a recorded process that still runs. Half a record, of a start that was killed or had no disk, is none."""
     try:
-        pid, _, started = (pids / name).read_text().partition(" ")
-    except OSError:
+        pid, started = map(int, (pids / name).read_text().split())
+    except (OSError, ValueError):
         return None
-    stat = _stat(int(pid))
-    return int(pid) if stat and stat[0] != "Z" and stat[1] == started else None
+    stat = _stat(pid)
+    return pid if stat and stat[0] != "Z" and int(stat[1]) == started else None
 
 
 def alive(pids: Path, name: str) -> bool:
     return _recorded(pids, name) is not None
+
+
+def listens(pids: Path, name: str, port: int) -> bool:
+    """Whether it is this process that holds a TCP port over IPv4, in whichever network namespace it is."""
+    pid = _recorded(pids, name)
+    try:
+        table = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        held = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:  # it ended, or closed something meanwhile
+        return False
+    return any(
+        row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port and f"socket:[{row[9]}]" in held
+        for row in table
+    )
 
 
 def names(pids: Path) -> list[str]:
@@ -86,7 +102,7 @@ def stop(pids: Path, which: Iterable[str], *, grace_s: float) -> None:
     for name, pid in running.items():
         if alive(pids, name):
             _signal(pid, signal.SIGKILL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + _DYING_S
     while any(alive(pids, name) for name in running):
         if time.monotonic() > until:
             msg = f"processes do not end: {running}"
@@ -112,13 +128,15 @@ def paused(pids: Path, name: str) -> Iterator[None]:
         _signal(pid, signal.SIGCONT)
 
 
-def end_all(found: Iterable[int]) -> None:
+def end_all(found: Collection[int]) -> None:
     """SIGKILL to pids that the caller identified by cgroup or network namespace."""
     for pid in found:
         _signal(pid, signal.SIGKILL)
+    until = time.monotonic() + _DYING_S
     for pid in found:
-        until = time.monotonic() + 5
-        while (stat := _stat(pid)) and stat[0] != "Z" and time.monotonic() < until:
+        while (stat := _stat(pid)) and stat[0] != "Z":
+            if time.monotonic() > until:
+                raise ClusterError(f"process {pid} does not end")
             time.sleep(0.01)
 
 

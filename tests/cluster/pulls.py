@@ -51,7 +51,7 @@ def _pull(where: Dirs, client: Client, tags: list[str]) -> None:
     for pod in pods:
         _delete(client, pod)
     for pod, tag in pods.items():
-        client.request("POST", _PODS, _pod(pod, tag))
+        client.apply(_PODS, _pod(pod, tag))
     for pod, tag in pods.items():
 
         def pulled(pod: str = pod, tag: str = tag) -> bool:

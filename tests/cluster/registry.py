@@ -7,6 +7,7 @@ Only layers that the other side lacks travel, which is the reason for it.
 from pathlib import Path
 
 from tests.cluster import processes
+from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Dirs, cache_root
 
 _CONFIG = """\
@@ -30,6 +31,14 @@ def start(dirs: Dirs, address: str, *, netns: str | None) -> None:
     config.write_text(_CONFIG.format(store=store(), address=address))
     command: processes.Command = ["docker-registry", "serve", config]
     processes.start("registry", command, pids=dirs.pids, log=dirs.log, netns=netns)
+    port, log = int(address.rpartition(":")[2]), dirs.log / "registry.log"
+
+    def ready() -> bool:
+        if not processes.alive(dirs.pids, "registry"):
+            raise ClusterError(f"the image registry does not serve {address}; read {log}")
+        return processes.listens(dirs.pids, "registry", port)
+
+    processes.wait_until("the image registry", ready, timeout_s=300, log=log)
 
 
 def digest(tag: str) -> str | None:

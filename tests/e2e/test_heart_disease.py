@@ -1,28 +1,26 @@
 """The first example: the same model embedded and on the cluster, whatever was killed in between."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.world import World
+from tests.e2e.world import prepare
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "heart-disease"
+MANIFESTS = (EXAMPLE / "sites.yaml", EXAMPLE / "job.yaml")
+
+
+def documents(*sources: Path):
+    return [body for source in sources for body in yaml.safe_load_all(source.read_text())]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Digest of the model that `fedloom run` makes of the example."""
-    subprocess.run([sys.executable, EXAMPLE / "prepare.py"], check=True)
-    folder = tmp_path_factory.mktemp("embedded")
-    command = [sys.executable, "-m", "fedcli", "run", EXAMPLE, "--workdir", folder / "state"]
-    done = subprocess.run([*command, "--result", folder / "result.json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return World.read_result(folder / "result.json")["model"]["sha256"]
+def undisturbed(embedded_digest):
+    """Digest of the model that `fedloom run` makes of the example, in a folder that nobody else writes."""
+    return embedded_digest(documents(*MANIFESTS), EXAMPLE / "heart_disease.py", preparing=EXAMPLE / "prepare.py")
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +28,8 @@ def hospitals(platform, tmp_path_factory):
     """The example's documents and data; its image on the cluster."""
     deploy.task_image(platform, EXAMPLE, "localhost/fedloom-heart-disease:dev")
     maps = tmp_path_factory.mktemp("heart-disease") / "data.yaml"
-    subprocess.run([sys.executable, EXAMPLE / "prepare.py", "--configmaps", maps], check=True)
-    sources = (maps, EXAMPLE / "sites.yaml", EXAMPLE / "job.yaml")
-    return [body for source in sources for body in yaml.safe_load_all(source.read_text())]
+    prepare(EXAMPLE / "prepare.py", "--configmaps", maps)
+    return documents(maps, *MANIFESTS)
 
 
 def test_the_model_is_the_embedded_one_after_aggregator_and_trainer_were_killed(world, hospitals, undisturbed):

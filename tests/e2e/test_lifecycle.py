@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.world import CHILDREN, TWO_SITES, job
+from tests.e2e.world import CHILDREN, TWO_SITES, held, job
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -45,10 +45,11 @@ def test_a_job_completes_with_the_embedded_runners_digest(world, embedded_digest
 
 
 def test_suspend_frees_the_pods_and_resume_goes_on(world, embedded_digest):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":true}}')
-    world.wait("no pods", lambda: not world.list("pods", "fedloom.dev/role in (aggregator,trainer)"))
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        world.wait("no pods", lambda: not world.list("pods", "fedloom.dev/role in (aggregator,trainer)"))
     world.wait("Suspended", lambda: world.condition("paced", "Suspended").get("status") == "True")
     world.wait("the phase", lambda: world.status("paced")["phase"] == "Suspended")
     world.kubectl("patch", "fj", "paced", "--type=merge", "-p", '{"spec":{"suspend":false}}')

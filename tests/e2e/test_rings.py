@@ -1,14 +1,12 @@
 """Sites of several pods on the real cluster: the example two-rings with its TPU pool, and Jobs that live one round."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.cluster import packages
-from tests.e2e.world import commits, job, site
+from tests.e2e.world import commits, job, prepare, site
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -35,7 +33,7 @@ def documents(*more: Path):
 @pytest.fixture
 def undisturbed(images_of_clothing, embedded_digest):
     """Digest of the model that `fedloom run` makes of the example."""
-    return embedded_digest(documents(), TASK, prepare=EXAMPLE / "prepare.py")
+    return embedded_digest(documents(), TASK, preparing=EXAMPLE / "prepare.py")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def two_rings(platform, images_of_clothing, tmp_path_factory):
     deploy.task_image(platform, EXAMPLE, "localhost/fedloom-two-rings-tpu:dev", "trainer-tpu")
     platform.pretend_tpu("tpu-v5-lite-podslice", "2x2", chips=8)
     maps = tmp_path_factory.mktemp("two-rings") / "images.yaml"
-    subprocess.run([sys.executable, EXAMPLE / "prepare.py", "--configmaps", maps], check=True)
+    prepare(EXAMPLE / "prepare.py", "--configmaps", maps)
     return documents(maps)
 
 
@@ -92,4 +90,4 @@ def test_with_lifetime_round_only_selected_sites_have_pods(world, platform):
         assert seen[f"{record.round}-{record.attempt}"] == {p.client for p in record.participants}
     assert {p.client for p in first.participants} != {p.client for p in last.participants}
     phases = lambda: {pod["status"]["phase"] for pod in world.list("pods", "fedloom.dev/role=trainer")}  # noqa: E731
-    world.wait("pods to end", lambda: phases() <= {"Succeeded"}, 60)
+    world.wait("pods to end", lambda: phases() <= {"Succeeded"})

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e.world import prepare
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -34,7 +35,7 @@ def data(platform, tmp_path_factory):
     shutil.copy(EXAMPLE / "heart_disease.py", context)
     deploy.task_image(platform, context, IMAGE)
     maps = context.parent / "data.yaml"
-    subprocess.run([sys.executable, EXAMPLE / "prepare.py", "--configmaps", maps], check=True)
+    prepare(EXAMPLE / "prepare.py", "--configmaps", maps)
     return list(yaml.safe_load_all(maps.read_text()))
 
 

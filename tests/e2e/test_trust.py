@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from tests.e2e.world import job, site
+from tests.e2e.world import held, job, site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -29,19 +29,16 @@ def test_a_job_with_everything_survives_a_kill_and_is_proven_afterwards(world, t
     approver = yaml.safe_load(_fedloom("model", "approver", "board", "--key", str(tmp_path / "board.pem")).stdout)
     sites = [_signing_site(world, name) for name in ("north", "south")]
     privacy = {"differentialPrivacy": {"mode": "Central", "clipNorm": "1", "noiseMultiplier": "2", "delta": "0.00001"}}
-    asked = job(
-        seconds="2",
-        clients={
-            "selector": {"matchLabels": {"consortium": "test"}},
-            "minAvailable": 2,
-            "certificates": "Required",
-        },
-        privacy=privacy,
-        release={"required": 1, "approvers": approver},
-    )
-    world.apply([*sites, asked])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kill("fedaggregator", world.get("fj", "paced")["metadata"]["uid"])
+    clients = {
+        "selector": {"matchLabels": {"consortium": "test"}},
+        "minAvailable": 2,
+        "certificates": "Required",
+    }
+    release = {"required": 1, "approvers": approver}
+    with held() as args:
+        world.apply([*sites, job(args=args, clients=clients, privacy=privacy, release=release)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kill("fedaggregator", world.get("fj", "paced")["metadata"]["uid"])
     status = world.completes("paced")
     assert status["round"]["progress"] == "3/3"
     assert float(status["privacy"]["epsilon"]) > 0

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,10 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
 
 from fedapi.wire.commit import CommitRecord
+from tests.cluster.addresses import HOST_IP
+from tests.cluster.shell import downloaded, run
 from tests.cluster.tools import binary
+from tests.ports import free_port
 
 # Looking is done over one connection: a kubectl process per look costs more than what is looked at.
 PATHS = {
@@ -173,11 +178,11 @@ class World:
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
                 environment = set((folder / "environ").read_text(errors="replace").split("\0"))
-            except OSError:
+                if module.encode() in words and wanted <= environment:
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return int(folder.name)
+            except OSError:  # it ended meanwhile
                 continue
-            if module.encode() in words and wanted <= environment:
-                os.kill(int(folder.name), signal.SIGKILL)
-                return int(folder.name)
         raise AssertionError(f"no process of {module} for {client or 'the job'}\n{self.picture()}")
 
     def pods(self, client: str) -> Sequence[dict[str, Any]]:
@@ -188,6 +193,18 @@ class World:
         """What the site's launchers logged: `generation 1: workers 0, 1`."""
         logs = [self.kubectl("logs", pod["metadata"]["name"], check=False) for pod in self.pods(client)]
         return re.findall(r"generation \d+: workers [\d, ]+\d", "\n".join(logs))
+
+
+def prepare(program: Path, *words: str | Path) -> None:
+    """An example's prepare.py, which downloads its data."""
+    downloaded(lambda: run(sys.executable, program, *words))
+
+
+@contextmanager
+def held() -> Iterator[dict[str, str]]:
+    """Arguments for `job`: its sites do not end their second training before this is left, however slow a test is."""
+    with socket.create_server((HOST_IP, free_port()), backlog=1024) as listening:
+        yield {"hold": "{}:{}".format(*listening.getsockname())}
 
 
 def commits(store: Path) -> list[CommitRecord]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.cluster import packages, state, tools
 from tests.cluster.errors import CannotRunError
 from tests.cluster.paths import cache_root
-from tests.cluster.shell import run, say
+from tests.cluster.shell import downloaded, run, say
 
 VERSIONS = Path(__file__).resolve().parent / "versions"
 GO = ("weed", "minio", "fake-gcs-server")
@@ -61,7 +61,8 @@ def _build(program: str) -> None:
         shutil.copy(VERSIONS / f"{program}.{name}", source / name)
     env = {"CGO_ENABLED": "0", "GOBIN": str(folder / "bin"), "GOFLAGS": "-buildvcs=false"}
     flags = ("-trimpath", "-ldflags", "-s -w")
-    run(tools.go(), "install", *flags, "tool", cwd=source, env=env, log=folder / "build.log")
+    go = tools.go()
+    downloaded(lambda: run(go, "install", *flags, "tool", cwd=source, env=env, log=folder / "build.log"))
 
 
 def _install_azurite() -> None:
@@ -72,7 +73,8 @@ def _install_azurite() -> None:
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(VERSIONS / f"azurite.{name}", part / name)
-        run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=part, log=cache_root() / "log" / "npm.log")
+        npm = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        downloaded(lambda: run(*npm, cwd=part, log=cache_root() / "log" / "npm.log"))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.e2e.world import TWO_SITES, job, site
+from tests.e2e.world import TWO_SITES, held, job, site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -17,25 +17,28 @@ def undisturbed(embedded_digest):
 
 
 def test_aggregator_killed_in_mid_round(world, undisturbed):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kill("fedaggregator", world.get("fj", "paced")["metadata"]["uid"])
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kill("fedaggregator", world.get("fj", "paced")["metadata"]["uid"])
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 
 def test_site_killed_in_mid_round_comes_back(world, undisturbed):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kill("fedtrainer", world.get("fj", "paced")["metadata"]["uid"], "north")
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kill("fedtrainer", world.get("fj", "paced")["metadata"]["uid"], "north")
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 
 def test_a_store_whose_head_is_lost_says_so_and_is_repaired(platform, world, undisturbed):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    claim = world.list("pvc", "fedloom.dev/job=paced")[0]["metadata"]["uid"]
-    (head,) = (platform.dirs.run / "volumes" / f"pvc-{claim}").rglob("HEAD.json")
-    head.unlink()
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        claim = world.list("pvc", "fedloom.dev/job=paced")[0]["metadata"]["uid"]
+        (head,) = (platform.dirs.run / "volumes" / f"pvc-{claim}").rglob("HEAD.json")
+        head.unlink()
     ready = world.wait(
         "StoreDamaged",
         lambda: (c := world.condition("paced", "AggregatorReady")).get("reason") == "StoreDamaged" and c,
@@ -50,10 +53,11 @@ def test_a_store_whose_head_is_lost_says_so_and_is_repaired(platform, world, und
 
 
 def test_children_deleted_by_hand_come_back(world, undisturbed):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kubectl("delete", "deployment,service,configmap", "-l", "fedloom.dev/job=paced", "--wait=false")
-    world.kubectl("delete", "job", "-l", "fedloom.dev/client=south", "--wait=false")
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kubectl("delete", "deployment,service,configmap", "-l", "fedloom.dev/job=paced", "--wait=false")
+        world.kubectl("delete", "job", "-l", "fedloom.dev/client=south", "--wait=false")
     assert world.completes("paced")["model"]["sha256"] == undisturbed
 
 
@@ -132,9 +136,10 @@ def fails(world):
 
 
 def test_a_pool_changed_in_mid_job_acts_at_the_next_round(world, undisturbed):
-    world.apply([*TWO_SITES, job(seconds="3")])
-    world.wait("round 1", lambda: world.in_round("paced", 1))
-    before = {entry["metadata"]["name"] for entry in world.list("jobs", "fedloom.dev/client=north")}
-    world.apply([site("north", pool={"resources": {"requests": {"cpu": "20m"}}})])
+    with held() as args:
+        world.apply([*TWO_SITES, job(args=args)])
+        world.wait("round 1", lambda: world.in_round("paced", 1))
+        before = {entry["metadata"]["name"] for entry in world.list("jobs", "fedloom.dev/client=north")}
+        world.apply([site("north", pool={"resources": {"requests": {"cpu": "20m"}}})])
     assert world.completes("paced")["model"]["sha256"] == undisturbed
     assert before.isdisjoint(entry["metadata"]["name"] for entry in world.list("jobs", "fedloom.dev/client=north"))

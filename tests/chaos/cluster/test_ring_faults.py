@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import commits, job, site
+from tests.e2e.world import commits, held, job, site
 from tools import deploy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -16,12 +16,13 @@ BARE = Path(__file__).parents[2] / "e2e" / "no_horovod"
 
 def test_workers_killed_in_mid_round(world, platform, embedded_digest):
     """A worker of one site, worker 0 of the other, in one round: both rings join again, and every update counts once."""
-    world.apply([*RINGS, job(seconds="3", rounds=ROUNDS)])
-    uid = world.get("fj", "paced")["metadata"]["uid"]
-    world.wait("round 2", lambda: world.in_round("paced", 2))
-    world.kill("fedtrainer", uid, "north", worker=1)
-    first = next(p["metadata"]["name"] for p in world.pods("south") if labels(p)[INDEX] == "0")
-    world.kubectl("delete", "pod", first, "--force", "--grace-period=0")
+    with held() as args:
+        world.apply([*RINGS, job(args=args, rounds=ROUNDS)])
+        uid = world.get("fj", "paced")["metadata"]["uid"]
+        world.wait("round 2", lambda: world.in_round("paced", 2))
+        world.kill("fedtrainer", uid, "north", worker=1)
+        first = next(p["metadata"]["name"] for p in world.pods("south") if labels(p)[INDEX] == "0")
+        world.kubectl("delete", "pod", first, "--force", "--grace-period=0")
     status = world.completes("paced")
 
     assert status["model"]["sha256"] == embedded_digest([*RINGS, job(rounds=ROUNDS)])

@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 import pytest
 from safetensors.numpy import save
 
@@ -215,7 +216,7 @@ def test_a_url_whose_time_is_over_is_refused_by_the_store_itself(tmp_path, minio
             sites[0].at(grant).get(orders[0].model.url),
         ):
             assert answer.status_code == 403
-        assert sites[0].download(sites[0].next().train.model)
+        until(lambda: sites[0].download(sites[0].next().train.model), not_yet=(httpx.HTTPStatusError,))  # over again
         finish(job, sites)
     assert models(job) == quiet
 

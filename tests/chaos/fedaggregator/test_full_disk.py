@@ -32,6 +32,7 @@ def free(job: JobFolder) -> None:
 
 
 def test_a_site_is_told_to_send_again(job):
+    job.extra_env["FEDLOOM_STORE_RETRY_S"] = "600"  # the ledger may be due while the disk is full
     with Aggregator(job, LIMITED).ready():
         a, b = Site(job, "a"), Site(job, "b")
         a.next(0.0)

@@ -16,7 +16,7 @@ def test_a_full_store_is_told_while_it_lasts_and_no_longer(tmp_path):
         a, b = Site(job, "a"), Site(job, "b")
         a.next(0.0)
         b.next(0.0)
-        order = a.next(5.0).train
+        order = a.next().train
         data = a.download(order.model)
         grant = a.grant(order, data)
         fill(job)
@@ -26,8 +26,8 @@ def test_a_full_store_is_told_while_it_lasts_and_no_longer(tmp_path):
         free(job)
         a.http.put(grant.url, content=data).raise_for_status()
         a.post("updates", a.manifest(order, grant)).raise_for_status()
-        until(lambda: "trouble" not in job.status(), 60)
-        b.take_part(b.next(5.0).train)
+        until(lambda: "trouble" not in job.status())
+        b.take_part(b.next().train)
         threads = [a.start(), b.start()]
         for thread in threads:
             thread.join(PATIENCE_S)

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from tests.chaos.fedlocal.test_kills import RING, descendants, ends_as, ranks
-from tests.integration.fedlocal.runs import TASK, Lab, job, site
+from tests.chaos.fedlocal.test_kills import RING, ends_as, ranks
+from tests.integration.fedlocal.runs import TASK, Lab, hubs, job, site
 
 SGD, ADAMW = {"learningRate": "0.1"}, {"name": "AdamW", "learningRate": "0.05"}
 STRATEGIES = {
@@ -77,5 +77,5 @@ def test_ranks_killed_in_mid_round(tmp_path, embedded_digest, name):
 
 
 def aggregator(process):
-    (pid,) = (pid for pid, line in descendants(process.pid).items() if "fedaggregator" in line)
+    (pid,) = hubs(process.pid)
     return pid

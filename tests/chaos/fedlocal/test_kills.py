@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, ranks, site, until
+from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, hubs, job, ranks, site, until
 from tests.processes import running
 
 SITES = (site("north"), site("south", LAB_HOLD="2"))
@@ -40,17 +40,17 @@ def test_a_trainer_killed_in_mid_round_comes_back(lab, undisturbed):
 def test_an_aggregator_killed_in_mid_round_comes_back(lab, undisturbed):
     process = lab.start()
     lab.pid_in_round("south", 2)
-    (aggregator,) = (pid for pid, line in descendants(process.pid).items() if "fedaggregator" in line)
+    (aggregator,) = hubs(process.pid)
     os.kill(aggregator, signal.SIGKILL)
     ends_as(lab, process, undisturbed)
 
 
 def fork_server(process):
-    """The process that forks trainers, as soon as it is there."""
+    """The process that forks trainers, which have its name, as soon as it is there."""
 
     def found():
         below = descendants(process.pid)
-        return min((pid for pid, line in below.items() if "fork_server" in line), default=None)
+        return next((pid for pid, line in below.items() if "fork_server" in line), None)
 
     return until(found)
 

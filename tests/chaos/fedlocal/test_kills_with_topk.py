@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, site
+from tests.integration.fedlocal.runs import TASK, Lab, finish, hubs, job, site
 
 SPEC = {
     "task": {"entrypoint": "lab:task", "image": "none", "args": {"width": 1200}},
@@ -36,7 +36,7 @@ def test_what_was_not_sent_survives(tmp_path, undisturbed, killed):
         if killed == "trainer":
             os.kill(trainer, signal.SIGKILL)
         elif killed == "aggregator":
-            (aggregator,) = (pid for pid, line in descendants(process.pid).items() if "fedaggregator" in line)
+            (aggregator,) = hubs(process.pid)
             os.kill(aggregator, signal.SIGKILL)
         else:
             process.send_signal(signal.SIGKILL)

@@ -13,10 +13,10 @@ SITES = ("a", "b")
 def final_model(folder: Path, rounds: int, hostile: int, threads: int = 2) -> str:
     """Digest of the job's last model; so many hostile requests were answered meanwhile and after."""
     job = JobFolder(folder, config(SITES, rounds=rounds, deadline_s=600))
-    with Aggregator(job).ready(60):
+    with Aggregator(job).ready():
         for name in SITES:
             Site(job, name).next(0.0)
-        url = Site(job, "a").next(10.0).train.model.url
+        url = Site(job, "a").next().train.model.url
         clients = [Hostile(job, SITES, derived(7, "hostile", number), url) for number in range(threads)]
         errors: list[BaseException] = []
         running = [threading.Thread(target=_guarded, args=(c, hostile // threads, errors)) for c in clients]

@@ -154,8 +154,11 @@ class JobFolder:
         """Writes the folder of the init step's Secret."""
         folder = self.root / "init-credentials"
         folder.mkdir(exist_ok=True)
-        (folder / names.FILE_TOKEN).write_text(init_token(JOB_KEY))
-        (folder / names.FILE_CA).write_bytes((self.root / "credentials" / names.FILE_CA).read_bytes())
+        ca = (self.root / "credentials" / names.FILE_CA).read_bytes()
+        for name, content in {names.FILE_TOKEN: init_token(JOB_KEY).encode(), names.FILE_CA: ca}.items():
+            beside = folder / f".{name}-{threading.get_ident()}"
+            beside.write_bytes(content)
+            beside.replace(folder / name)  # the thread of an aggregator that was killed may be reading it
         return folder
 
     def hand_in_beside(self, aggregator: Program | subprocess.Popen) -> None:
@@ -463,7 +466,7 @@ class Site:
         }
         return {name: value - told[name] / 4 if told else value for name, value in rows.items()}
 
-    def step(self, wait_s: float = 5.0) -> str:
+    def step(self, wait_s: float = ORDER_WITHIN_S) -> str:
         """Asks once and does what it is told; the kind of the assignment."""
         assignment = self.next(wait_s)
         if assignment.train:
@@ -479,7 +482,7 @@ class Site:
         """Until Done; like the trainer it outlives a restart of the aggregator."""
         while True:
             try:
-                if self.step() == "Done":
+                if self.step(5.0) == "Done":
                     return
             except (httpx.TransportError, httpx.HTTPStatusError):
                 time.sleep(0.05)

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from fedapi import names
 from fedapi.wire.tokens import site_token
 from tests.integration.fedaggregator.harness import JOB_KEY, JobFolder
-
-PATIENCE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 class Raw:

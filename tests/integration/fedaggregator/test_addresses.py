@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from fedapi import names
-from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config, until
+from tests.integration.fedaggregator.harness import Aggregator, JobFolder, config
+from tests.waiting import PATIENCE_S, until
 
 BOTH = [404, 200]
 
@@ -27,7 +28,7 @@ def answer(job, address):
     host = f"[{address}]" if ":" in address else address
     urls = f"https://{host}:{job.port}/nowhere", f"http://{host}:{job.monitoring_port}/readyz"
     try:
-        return [httpx.get(url, verify=context, trust_env=False).status_code for url in urls]
+        return [httpx.get(url, verify=context, trust_env=False, timeout=PATIENCE_S).status_code for url in urls]
     except httpx.TransportError:
         return None
 
@@ -41,6 +42,6 @@ def test_which_addresses_answer(tmp_path, host, answering, silent):
         pytest.skip("this machine has no IPv6")
     job = JobFolder(tmp_path, config(), extra_env={names.ENV_HOST: host})
     with Aggregator(job) as aggregator:
-        until(lambda: answer(job, answering[0]) == BOTH or aggregator.process.poll() is not None, 30, aggregator.log)
+        until(lambda: answer(job, answering[0]) == BOTH or aggregator.process.poll() is not None, why=aggregator.log)
         assert [answer(job, address) for address in answering] == [BOTH] * len(answering)
         assert [answer(job, address) for address in silent] == [None] * len(silent)

@@ -185,7 +185,7 @@ def test_a_killed_aggregator_has_new_keys_and_asks_again_for_what_only_the_old_o
     with Aggregator(job).ready() as hub:
         for site in sites:
             site.next(0.0)
-        first = sites[0].next(5.0).train
+        first = sites[0].next().train
         assert sites[0].take_part(first).status_code == 200
         hub.process.send_signal(signal.SIGKILL)
         hub.wait()

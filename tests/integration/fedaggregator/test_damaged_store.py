@@ -69,7 +69,7 @@ def with_one_accepted(job: JobFolder) -> list[Site]:
     with Aggregator(job).ready():
         for site in sites:
             site.next(0.0)
-        assert sites[0].take_part(sites[0].next(5.0).train).status_code == 200
+        assert sites[0].take_part(sites[0].next().train).status_code == 200
     return sites
 
 
@@ -113,7 +113,7 @@ def test_a_flipped_base_ends_the_process_by_name_and_blames_no_site(tmp_path):
     with Aggregator(job).ready() as aggregator:
         for site in sites:
             site.next(0.0)
-        order = sites[0].next(5.0).train
+        order = sites[0].next().train
         model = object_of(job, "models/*/*/*.safetensors")
         changed(model)
         message = f"WrongDigest: the model's bytes have SHA-256 {'0' * 64}, the order says {order.model.sha256}"
@@ -135,7 +135,7 @@ def test_a_base_that_is_flipped_after_it_was_checked_is_never_folded(tmp_path):
     with Aggregator(job).ready() as aggregator:
         for site in sites:
             site.next(0.0)
-        orders = [site.next(5.0).train for site in sites]
+        orders = [site.next().train for site in sites]
         sites[0].take_part(orders[0])
         data = save(small_model())
         grant = sites[1].grant(orders[1], data)
@@ -159,7 +159,7 @@ def test_without_head_the_job_does_not_begin_anew_and_repair_goes_on(tmp_path, u
         for site in sites:
             site.next(0.0)
         for site in sites:
-            site.take_part(site.next(5.0).train)
+            site.take_part(site.next().train)
         until(lambda: job.head().round == 1)
     (tmp_path / "store" / job.layout.head).unlink()
     with Aggregator(job) as aggregator:
@@ -187,7 +187,7 @@ def test_an_older_head_is_named_and_repair_goes_on_from_the_newest_round(tmp_pat
         for site in sites:
             site.next(0.0)
         for site in sites:
-            site.take_part(site.next(5.0).train)
+            site.take_part(site.next().train)
         until(lambda: job.head().round == 1)
     path.chmod(0o640)
     path.write_bytes(older)
@@ -282,7 +282,7 @@ def test_one_site_does_not_end_a_job_by_what_it_claims(tmp_path):
         sites = {client: Site(job, client) for client in (*CLIENTS, "liar", "paused")}
         for site in sites.values():
             site.next(0.0)
-        order = sites["liar"].next(5.0).train
+        order = sites["liar"].next().train
         roster = tuple(
             RosterEntry(name=name, eligible=name != "paused", reason="Paused" if name == "paused" else "")
             for name in sites

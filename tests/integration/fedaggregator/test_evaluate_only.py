@@ -1,12 +1,15 @@
 """A job of no rounds, by the real process: its sites evaluate the first model, over a kill -9, and nobody trains."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from fedstore import historyrows
 from tests.integration.fedaggregator.harness import Aggregator, JobFolder, Site, config
 from tests.waiting import PATIENCE_S, until
+
+AHEAD = str(Path(__file__).with_name("ahead.py"))
 
 
 def test_what_was_measured_before_a_kill_counts_after_it(tmp_path):
@@ -38,10 +41,11 @@ def test_what_was_measured_before_a_kill_counts_after_it(tmp_path):
 
 @pytest.mark.parametrize(("quorum", "result"), [("100%", "Failed"), (1, "Succeeded")])
 def test_a_site_that_never_comes_is_told_by_the_quorum(tmp_path, quorum, result):
-    job = JobFolder(tmp_path, config(("a", "b"), rounds=0, min_available=1, quorum=quorum, deadline_s=2.0))
-    with Aggregator(job).ready():
-        site = Site(job, "a")
-        site.run()
+    settings = config(("a", "b"), rounds=0, min_available=1, quorum=quorum)
+    job = JobFolder(tmp_path, settings, extra_env={"AHEAD": str(tmp_path / "ahead")})
+    with Aggregator(job, AHEAD).ready():
+        assert Site(job, "a").step() == "Evaluate"
+        (tmp_path / "ahead").touch()
         until(lambda: "outcome" in job.status())
     outcome = job.status()["outcome"]
     assert outcome["result"] == result

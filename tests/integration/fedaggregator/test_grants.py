@@ -32,19 +32,19 @@ def stored(job: JobFolder, client: str) -> int:
 
 def finish_round(job: JobFolder, number: int) -> None:
     site = Site(job, "a")
-    site.take_part(site.next(10.0).train).raise_for_status()
+    site.take_part(site.next().train).raise_for_status()
     other = Site(job, "b")
-    other.fail(other.next(10.0).train)
+    other.fail(other.next().train)
     until(lambda: job.head().round == number)
 
 
 def test_of_an_earlier_round_and_of_a_finished_job(job):
     late = Site(job, "b")
-    first = late.grant(late.next(5.0).train, DATA)
+    first = late.grant(late.next().train, DATA)
     finish_round(job, 1)
-    assert late.next(10.0).train.round == 2
+    assert late.next().train.round == 2
     assert put(late, first) == (409, "StaleRound")
-    second = late.grant(late.next(5.0).train, DATA)
+    second = late.grant(late.next().train, DATA)
     finish_round(job, 2)
     until(lambda: {Site(job, client).step(0.1) for client in ("a", "b")} == {"Done"})  # they evaluate first
     for grant in (first, second):
@@ -54,7 +54,7 @@ def test_of_an_earlier_round_and_of_a_finished_job(job):
 
 def test_of_an_earlier_attempt(job):
     sites = [Site(job, client) for client in ("a", "b")]
-    orders = [site.next(5.0).train for site in sites]
+    orders = [site.next().train for site in sites]
     grant = sites[0].grant(orders[0], DATA)
     for site, order in zip(sites, orders, strict=True):
         site.fail(order)
@@ -64,7 +64,7 @@ def test_of_an_earlier_attempt(job):
 
 def test_under_way_when_its_attempt_ends(job):
     late = Site(job, "b")
-    order = late.next(5.0).train
+    order = late.next().train
     url = urlsplit(late.grant(order, DATA).url)
     with connected(job) as raw:
         raw.send(
@@ -81,10 +81,10 @@ def test_under_way_when_its_attempt_ends(job):
 
 def test_after_the_update_that_counts_and_after_the_site_has_left(job):
     site, leaver = Site(job, "a"), Site(job, "b")
-    grant = site.grant(site.next(5.0).train, DATA)
-    order = leaver.next(5.0).train
+    grant = site.grant(site.next().train, DATA)
+    order = leaver.next().train
     other = leaver.grant(order, DATA)
-    site.take_part(site.next(5.0).train).raise_for_status()
+    site.take_part(site.next().train).raise_for_status()
     assert put(site, grant) == (409, "Duplicate")
     job.write_config(job.config.model_copy(update={"roster": (RosterEntry(name="a"),)}))
     until(lambda: leaver.http.get(order.model.url).status_code == 403)

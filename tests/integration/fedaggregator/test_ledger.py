@@ -194,7 +194,8 @@ def went_back(tmp_path):
     job = JobFolder(tmp_path, config(rounds=2))
     with Aggregator(job).ready():
         until(lambda: job.status().get("ledger"))
-        held = objects(job)  # with what of the ledger there is by now
+    held = objects(job)  # with what of the ledger there is by now; nobody writes it meanwhile
+    with Aggregator(job).ready():
         run_sites(job)
         until(lambda: "outcome" in job.status())
     put_back(job, held)

@@ -35,7 +35,7 @@ def test_a_plan_that_this_version_cannot_carry_out_ends_it_by_name_and_stays(tmp
         sites = [Site(job, client) for client in CLIENTS]
         for site in sites:
             site.next(0.0)
-        sites[0].take_part(sites[0].next(5.0).train)  # acknowledged
+        sites[0].take_part(sites[0].next().train)  # acknowledged
     (plan,) = (tmp_path / "store").rglob("plan.json")
     ours = plan.read_bytes()
     plan.chmod(0o640)

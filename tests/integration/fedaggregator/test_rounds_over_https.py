@@ -257,7 +257,7 @@ def test_parts_of_a_model(tmp_path):
     job = JobFolder(tmp_path, config(("a",), rounds=1), model=large)
     with Aggregator(job).ready():
         site = Site(job, "a")
-        model = site.next(10.0).train.model
+        model = site.next().train.model
         whole = site.download(model)
         for begin, end in ((0, 1), (8, 4096), (1000, 3 << 20), (len(whole) - 7, len(whole)), (0, len(whole))):
             part = site.http.get(model.url, headers={"range": f"bytes={begin}-{end - 1}"})

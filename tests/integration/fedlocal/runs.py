@@ -111,18 +111,25 @@ def finish(process, timeout_s=TIMEOUT_S):
 
 
 def descendants(pid):
-    """{pid: command line} of all processes below one, by /proc."""
+    """{pid: command line} of all processes below one, by /proc: children come before theirs. Those that have ended are none."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
     found, new = {}, {pid}
     while new:
         new = {child for child, parent in parents.items() if parent in new} - set(found)
         found |= {child: command_line(child) for child in new}
     return found
+
+
+def hubs(pid):
+    """Aggregators below a process. What hands in the initial model may not have ended yet, and is none."""
+    return {child for child, line in descendants(pid).items() if "fedaggregator" in line.split()}
 
 
 def ranks(pid):

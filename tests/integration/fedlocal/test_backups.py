@@ -4,7 +4,7 @@ import json
 import signal
 
 from tests.integration.fedlocal.runs import JOB, SITES, Lab, finish, job, site
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 SANDBOX = {
     "apiVersion": "v1",
@@ -47,7 +47,7 @@ def test_a_backup_is_made_proved_while_the_job_trains_and_the_job_begins_anew_fr
     lab = Lab.of(tmp_path / "lab", job(backup=backup), *HELD, SANDBOX)
     running = lab.start()
     verified = until(
-        lambda: status(lab)["backup"].get("verifiedTime"), 240, not_yet=(OSError, KeyError, ValueError)
+        lambda: status(lab)["backup"].get("verifiedTime"), 3 * PATIENCE_S, not_yet=(OSError, KeyError, ValueError)
     )  # the next full minute, and two processes that load torch
     lab.go(3)
     code, output = finish(running)

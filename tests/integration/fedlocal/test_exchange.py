@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from tests.commands import fedloom
 from tests.integration.fedlocal.runs import JOB, Lab, finish, job, site
+from tests.waiting import until
 
 MIXED = """
 import json
@@ -188,10 +189,15 @@ def test_a_pattern_that_does_not_do_ends_the_job_and_is_named(made):
 
 
 def test_a_site_that_freezes_other_parameters_is_told_the_first(made):
-    sites = kept("north"), kept("south", LAB_FREEZES="less")
+    sites = kept("north", LAB_HOLD="1"), kept("south", LAB_FREEZES="less")
     lab = made("lab", *sites, training=TRAINING, rounds=1, round={"quorum": 1, "graceAfterQuorum": "1s"})
-    output = run(lab)
-    assert "tensor 'backbone.bias' travels at this site, and is frozen by the job's initial model" in output, output
+    process = lab.start()
+    words = "tensor 'backbone.bias' travels at this site, and is frozen by the job's initial model"
+    until(lambda: words in process.log.read_text() or process.poll() is not None, why=process.log.read_text)
+    lab.go(1)
+    code, output = finish(process)
+    assert code == 0, output
+    assert words in output, output
 
 
 def test_going_back_to_the_initial_model_and_keeping_few_models(made):

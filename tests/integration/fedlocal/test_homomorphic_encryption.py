@@ -8,12 +8,11 @@ import pytest
 
 from fedapi.wire.store import FailureRecord
 from fedapi.wire.update import UpdateEnvelope
-from tests.integration.fedlocal.runs import Lab, finish
+from tests.integration.fedlocal.runs import Lab, finish, hubs
 from tests.integration.fedlocal.test_secure_aggregation import (
     LIMIT,
     SITES,
     assert_models_are_plain_sums,
-    hubs,
     participants,
     records,
     secured,

@@ -7,6 +7,7 @@ import pytest
 
 from fedlocal.processes import Command, ForkingLauncher, PlainLauncher
 from tests.integration.fedlocal.runs import TIMEOUT_S, Lab, finish, job, site
+from tests.integration.fedlocal.together import PATIENCE_S
 
 MANY, SITES = 200, 100
 
@@ -26,9 +27,8 @@ async def started_together(tmp_path):
         await launcher.close()
 
 
-@pytest.mark.timeout(300)
 def test_no_start_is_lost_among_many_at_once(tmp_path):
-    codes, pids = asyncio.run(asyncio.wait_for(started_together(tmp_path), 240))
+    codes, pids = asyncio.run(asyncio.wait_for(started_together(tmp_path), PATIENCE_S))
     assert codes == [0] * MANY
     assert len(pids) == MANY
     assert all("2026" in (tmp_path / f"{number}.log").read_text() for number in range(MANY))
@@ -51,7 +51,7 @@ async def given_up(tmp_path):
 
 
 def test_a_start_that_is_given_up_does_not_disturb_the_next(tmp_path):
-    assert asyncio.run(asyncio.wait_for(given_up(tmp_path), 100)) == -9
+    assert asyncio.run(asyncio.wait_for(given_up(tmp_path), PATIENCE_S)) == -9
 
 
 @pytest.mark.timeout(900)

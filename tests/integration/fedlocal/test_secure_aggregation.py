@@ -13,7 +13,7 @@ from safetensors.numpy import load
 
 from fedapi.wire.commit import CommitRecord
 from fedapi.wire.store import CloseRecord, FailureRecord
-from tests.integration.fedlocal.runs import TASK, Lab, descendants, finish, job, site
+from tests.integration.fedlocal.runs import TASK, Lab, finish, hubs, job, site
 from tests.integration.fedlocal.test_site_keys import made_key
 from tests.waiting import until
 
@@ -142,10 +142,6 @@ def test_a_hub_that_is_killed_at_every_step_goes_on(tmp_path, undisturbed):
     assert participants(lab) == [list(SITES)] * 2
     assert records(lab, FailureRecord, "failure") == []
     assert lab.digest() == undisturbed
-
-
-def hubs(runner: int) -> set[int]:
-    return {pid for pid, command in descendants(runner).items() if "fedaggregator" in command}
 
 
 def test_below_the_threshold_nothing_is_opened_and_the_round_is_made_with_new_keys(tmp_path):

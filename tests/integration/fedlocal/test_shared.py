@@ -8,9 +8,10 @@ import pytest
 from fedlocal.memory import SPARE_TRAINERS
 from tests.integration.fedlocal.runs import Lab, descendants, finish, job, site
 from tests.processes import running
+from tests.waiting import until
 
 NAMES = ("ada", "ben", "cleo", "dora", "emil", "fay")
-LENIENT = {"quorum": 2, "graceAfterQuorum": "1s", "deadline": "2m"}
+LENIENT = {"quorum": 2, "graceAfterQuorum": "1s", "deadline": "10m"}
 
 MEMORY = """
 import os
@@ -60,9 +61,12 @@ def held():
     return [job(), *(site(name, LAB_HOLD="2" if name == "dora" else "") for name in NAMES)]
 
 
-def remembering(round_, **modes):
+def remembering(round_, waits="", **modes):
+    """Six sites; one may wait in round 1."""
     task = {"entrypoint": "memory:task", "image": "none"}
-    return [job(task=task, round=round_), *(site(name, WHO=name, MODE=modes.get(name, "")) for name in NAMES)]
+    held = {name: "1" if name == waits else "" for name in NAMES}
+    sites = [site(name, WHO=name, MODE=modes.get(name, ""), LAB_HOLD=held[name]) for name in NAMES]
+    return [job(task=task, round=round_), *sites]
 
 
 def rounds(lab):
@@ -115,9 +119,9 @@ def test_a_run_is_stopped_in_mid_training_and_goes_on(lab, apart):
     lab.pid_in_round("dora", 2)
     below = descendants(process.pid)
     process.send_signal(signal.SIGINT)
-    code, output = finish(process, 60)
+    code, output = finish(process)
     assert code == 130, output
-    assert not any(map(running, below))
+    until(lambda: not any(map(running, below)))
     lab.go(2)
     assert lab.run("--trainers", "shared")[0] == 0
     assert lab.digest() == apart
@@ -136,10 +140,16 @@ def test_nothing_of_one_site_is_seen_by_the_next(tmp_path):
 
 
 def test_sites_that_fail_fail_alone(tmp_path):
+    """One of the two whose updates are needed waits until each of the others is told of."""
     modes = {"ada": "killed", "cleo": "exits", "dora": "raises", "fay": "diverges"}
-    lab = Lab.of(tmp_path, *remembering(LENIENT, **modes))
+    lab = Lab.of(tmp_path, *remembering(LENIENT, "emil", **modes))
     (lab.folder / "memory.py").write_text(MEMORY)
-    code, output = lab.run("--trainers", "shared")
+    process = lab.start("--trainers", "shared")
+    try:
+        until(lambda: all(f"site {name}: " in process.log.read_text() for name in modes), why=process.log.read_text)
+        lab.go(1)
+        code, output = finish(process)
+    finally:
+        lab.close()
     assert code == 0, output
     assert rounds(lab) == {name: 0 if name in modes else 3 for name in NAMES}
-    assert all(f"site {name}: " in output for name in modes), output

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.integration.fedlocal.runs import JOB, Lab, descendants, finish, job, site
+from tests.integration.fedlocal.runs import JOB, Lab, finish, hubs, job, site
 
 SLIM = """
 import torch
@@ -142,7 +142,7 @@ def test_a_run_whose_processes_are_killed_makes_the_same_model(made):
     os.kill(lab.pid_in_round("south", 2), signal.SIGKILL)
     lab.go(2)
     lab.pid_in_round("north", 3)
-    (aggregator,) = (pid for pid, line in descendants(process.pid).items() if "fedaggregator" in line)
+    (aggregator,) = hubs(process.pid)
     os.kill(aggregator, signal.SIGKILL)
     lab.go(3)
     code, output = finish(process)

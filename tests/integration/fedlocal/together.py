@@ -19,6 +19,7 @@ from fedlocal.processes import launcher
 from fedlocal.statefolder import StateFolder
 
 AT_ONCE = 4
+PATIENCE_S = 540.0  # ends a hang before the test's own timeout does, which leaves processes behind
 
 
 async def _run_all(folder, names, trainers):
@@ -37,7 +38,7 @@ async def _run_all(folder, names, trainers):
         patch.setattr(runner, "launcher", lambda: kept)
         patch.setattr(runner, "_signals", lambda _stop: contextlib.nullcontext())
         try:
-            endings = await asyncio.wait_for(asyncio.gather(*map(one, requests.values())), 300)
+            endings = await asyncio.wait_for(asyncio.gather(*map(one, requests.values())), PATIENCE_S)
         finally:
             await shared.close()
     return {name: (ending, requests[name].state) for name, ending in zip(requests, endings, strict=True)}

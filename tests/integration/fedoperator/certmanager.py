@@ -4,11 +4,7 @@ The controller itself runs in tests/long.
 """
 
 import base64
-import json
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 
@@ -16,7 +12,7 @@ from fedoperator.certificates import client_certificate, server_certificate
 from fedoperator.cluster.connection import APPLY_PATCH, MERGE_PATCH
 from fedoperator.desired.kinds import CERTIFICATE, SECRET
 from fedoperator.key_material import Keys
-from tests.cluster.paths import cache_root
+from tests.cluster import tools
 
 MODULE = "github.com/cert-manager/cert-manager@v1.21.2"
 SUM = "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68="  # of the module's content, as in a go.sum
@@ -25,14 +21,8 @@ FORCED = {"fieldManager": "cert-manager-certificates-issuing", "force": "true"}
 
 
 def definition(resource: str = "certificates") -> str:
-    """The YAML, fetched by the Go that the API server was built with."""
-    go = shutil.which("go") or str(cache_root() / "tools" / "go" / "bin" / "go")
-    command = [go, "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache_root())
-    found = json.loads(done.stdout or "{}")
-    assert "Dir" in found, f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}"
-    assert found["Sum"] == SUM, "not the module that this test was written for"
-    return (Path(found["Dir"]) / f"deploy/crds/cert-manager.io_{resource}.yaml").read_text()
+    """The YAML."""
+    return (tools.module(MODULE, SUM) / f"deploy/crds/cert-manager.io_{resource}.yaml").read_text()
 
 
 def asked(api, namespace: str) -> list[dict]:

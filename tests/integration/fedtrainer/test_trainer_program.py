@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fedaggregator.clock import steady_clock
 from fedapi import names
 from fedapi.outcome import Exit
 from fedtrainer.agent import checkpoint_store
@@ -177,16 +178,19 @@ def test_divergence_is_reported_and_the_site_goes_on(tmp_path, made, kind):
     assert not hub.updates
 
 
-def test_dropped_work_stops_early(tmp_path, made):
+def test_dropped_work_stops_early(tmp_path, made, monkeypatch):
     """The deadline passes, and the job has no second attempt: the site is told in the middle of its training."""
-    hub = made(deadline_s=4.0, max_failures=0, inline=False)
+    steady, ahead_s = steady_clock(), [0.0]
+    monkeypatch.setattr("fedaggregator.__main__.steady_clock", lambda: lambda: steady() + ahead_s[0])
+    hub = made(deadline_s=600.0, max_failures=0, inline=False)
     site = Site(tmp_path / "site", hub)
     hub.give(site.initial_model())
     process = site.start("train", "Endless")
     until(lambda: any(e.route == "get" for e in hub.line.exchanges))
     own = site.folder / "state" / UID / "site-a"
     os.utime(own, (0, 0))
-    until(lambda: not own.exists() or own.stat().st_mtime > 0)  # a training that goes on is in use
+    until(lambda: own.stat().st_mtime > 0)  # a training that goes on is in use
+    ahead_s[0] = 601.0
     ended = site.end(process)
     assert ended.code == 0, ended.log
     assert "no longer wanted" in ended.log

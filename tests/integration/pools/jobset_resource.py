@@ -1,14 +1,10 @@
 """JobSet's own CustomResourceDefinition, out of its Go module: for tests that put it on an API server."""
 
-import json
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.cluster.paths import cache_root
+from tests.cluster import tools
 from tests.integration.fedoperator.kit import Api, until
 
 MODULE = "sigs.k8s.io/jobset@v0.10.1"
@@ -17,14 +13,8 @@ NAME = "jobsets.jobset.x-k8s.io"
 
 
 def definition() -> str:
-    """The YAML, fetched by the Go that the API server was built with."""
-    go = shutil.which("go") or str(cache_root() / "tools" / "go" / "bin" / "go")
-    command = [go, "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache_root())
-    found = json.loads(done.stdout or "{}")
-    assert "Dir" in found, f"Go cannot fetch {MODULE}: {found.get('Error') or done.stderr.strip()[-300:]}"
-    assert found["Sum"] == SUM, "not the module that this test was written for"
-    return (Path(found["Dir"]) / "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml").read_text()
+    """The YAML."""
+    return (tools.module(MODULE, SUM) / "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml").read_text()
 
 
 @pytest.fixture

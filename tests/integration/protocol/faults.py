@@ -57,6 +57,13 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The request arrives when the test lets it."""
+
+    let: threading.Event
+
+
+@dataclass(frozen=True)
 class Changed:
     """Other bytes arrive, in the request's body or in the answer's."""
 
@@ -75,7 +82,7 @@ class Newer:
     """The answer says more than this version knows: what a newer aggregator may do."""
 
 
-Fault = Answer | Cut | Delay | Changed | Spoilt | Newer
+Fault = Answer | Cut | Delay | Held | Changed | Spoilt | Newer
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, Delay):
             time.sleep(fault.seconds)
+        if isinstance(fault, Held):
+            fault.let.wait(PATIENCE_S)
         body = _met(body, "request", fault)
         try:
             status, answer = self._handed_on(body)

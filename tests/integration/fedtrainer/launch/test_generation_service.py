@@ -20,7 +20,7 @@ def service():
 
 
 def line(service: Service, token: str = "secret") -> Client:
-    return Client("127.0.0.1", service.port, token, 5)
+    return Client("127.0.0.1", service.port, token, PATIENCE_S)
 
 
 def join(worker: int, **values) -> JoinRequest:
@@ -54,7 +54,7 @@ def test_refusals_reach_the_launcher_as_errors(service):
             client.join(join(2))
         done = Report(worker=1, incarnation="1", generation=1, what="Finished")
         with pytest.raises(BadSettingsError, match="only worker 0"):
-            client.report(done, 1)
+            client.report(done, PATIENCE_S)
 
 
 def test_a_held_question_is_answered_by_the_event(service):
@@ -70,7 +70,7 @@ def test_a_held_question_is_answered_by_the_event(service):
             target=lambda: answers.append(one.watch(WatchRequest(worker=1, incarnation="1", generation=1)))
         )
         watch.start()
-        zero.report(Report(worker=0, incarnation="0", generation=1, what="Finished"), 1)
+        zero.report(Report(worker=0, incarnation="0", generation=1, what="Finished"), PATIENCE_S)
         watch.join(PATIENCE_S)
         assert answers[1] == g.Done()
         assert service.everybody_knows()

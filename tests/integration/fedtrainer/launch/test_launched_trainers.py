@@ -1,6 +1,7 @@
 """The trainer itself as the ranks of a launcher: two pods, an aggregator over HTTPS, a pod that has to go."""
 
 import signal
+import threading
 
 import pytest
 
@@ -8,6 +9,7 @@ from fedapi import names
 from tests.integration.fedtrainer.launch.pool import Pool
 from tests.integration.fedtrainer.programs import HERE, Site
 from tests.integration.protocol.application import UID, Hub
+from tests.integration.protocol.faults import Held
 from tests.waiting import PATIENCE_S, until
 
 
@@ -31,11 +33,14 @@ def test_two_pods_train_as_one_site_and_go_on_after_one_has_left(tmp_path, hub, 
     token = hub.token("site-a")
     pool = Pool(tmp_path, program=("-m", "fedtrainer", "train"), env={**kept, **own})
     pool.env.pop(names.ENV_TERMINATION_LOG)
+    paused = threading.Event()
+    hub.line.plan("updates", Held(paused))  # the second round waits until the other pod is there
     try:
         pods = [pool.start(0, token=token), pool.start(1, token=token)]
         hub.give(model)
         until(lambda: hub.step == "Train")
-        hub.pause()  # the second round waits until the other pod is there
+        hub.pause()
+        paused.set()
         until(lambda: hub.updates)
         pods[1].terminate()
         assert pods[1].wait(PATIENCE_S) == 128 + signal.SIGTERM, pool.log(1)

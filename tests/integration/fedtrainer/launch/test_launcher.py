@@ -90,7 +90,7 @@ def test_a_peer_that_cannot_be_reached_is_named(pools):
     pod = pool.start(0)
     nobody = free_port()
     token = hkdf(TOKEN.encode(), TOKEN_INFO).hex()
-    with Client("localhost", pool.port, token, 30) as client:
+    with Client("localhost", pool.port, token, PATIENCE_S) as client:
         place = Place.of(g.Worker(1, "x", "127.0.0.1", nobody))
         assert isinstance(client.join(JoinRequest(place=place, slots=1)), g.Start)
     assert pod.wait(PATIENCE_S) == Exit.PEER_UNREACHABLE

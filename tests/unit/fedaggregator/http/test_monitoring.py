@@ -75,6 +75,7 @@ def test_who_says_nothing_or_reads_nothing_is_cut_in_time(monkeypatch):
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
             await asyncio.sleep(1.0)  # it does not read
+            monkeypatch.undo()
             answered = await sent(port, b"GET /healthz HTTP/1.1\r\n\r\n")
             writer.close()
             return answered
