@@ -20,9 +20,9 @@ from tools import deploy
 
 pytest_plugins = ["tests.servers.fixtures"]
 
-# No test depends on the machine's speed.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+# No test depends on the machine's speed, nor on what a run happens to draw.
+settings.register_profile("any-run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-run")
 
 ROOT = Path(__file__).resolve().parents[1]
 AFTER_SOCKETS = -101  # multiprocessing removes the folder of its sockets with -100

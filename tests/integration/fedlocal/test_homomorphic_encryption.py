@@ -28,14 +28,20 @@ def encrypted(folder, envs=None, **asked) -> Lab:
 
 
 def assert_no_update_can_be_read(lab: Lab) -> None:
-    """What each site has handed in is ciphertexts, and no stored object has its values: as they are, or as the whole numbers of them."""
+    """What each site has handed in is ciphertexts, and no stored object has its values: as they are, or as the whole numbers of them.
+
+    A single value of four bytes is in many ciphertexts by chance.
+    """
     found = [UpdateEnvelope.stored(path.read_bytes()).body for path in store_of(lab).glob("updates/**/*.manifest.json")]
     assert {each.client for each in found} == set(SITES)
     assert all(payload.masked and payload.tag for each in found for payload in each.payloads.values())
     stored = [path.read_bytes() for path in store_of(lab).rglob("*") if path.is_file()]
     levels, whole = ((1 << 31) - 1) // len(SITES), max(each.samples for each in found)
     for each in found:
-        for values in np.load(lab.folder / "marks" / f"{each.client}-{each.round}.npz").values():
+        trained = np.load(lab.folder / "marks" / f"{each.client}-{each.round}.npz")
+        long = [values for values in trained.values() if values.nbytes >= 16]
+        assert long
+        for values in long:
             numbers = np.rint(values.astype(np.float64) * (each.samples / whole) * (levels / LIMIT)).astype("<i4")
             assert not any(values.tobytes() in data or numbers.tobytes() in data for data in stored)
 

@@ -71,7 +71,7 @@ class Api:
 
     def namespace(self, name: str, *, exact: bool = False) -> str:
         slug = "".join(c if c.isalnum() else "-" for c in name.lower())[:40].strip("-")
-        name = name if exact else f"{slug}-{os.urandom(3).hex()}"
+        name = name if exact else f"{slug}-{os.urandom(6).hex()}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         self.connection.request("PATCH", f"/api/v1/namespaces/{name}", body, content_type=APPLY_PATCH, query=MANAGER)
         until(lambda: self.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"))
@@ -331,7 +331,7 @@ def operator(api: Api, folder: Path, *, name: str = "op", **settings: object) ->
         key if key.startswith(("KUBE", "CRASH")) else f"FEDLOOM_OPERATOR_{key}": str(value)
         for key, value in given.items()
     }
-    log = folder / f"{name}-{os.urandom(2).hex()}.log"
+    log = folder / f"{name}-{probe}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen([sys.executable, "-m", "fedoperator"], env=environment, stdout=sink, stderr=sink)
     running = OperatorProcess(process, probe, metrics, log, environment)

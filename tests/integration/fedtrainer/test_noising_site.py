@@ -61,7 +61,7 @@ def test_what_arrives_is_noise_over_a_clipped_update(tmp_path, made, ranks):
     noised = np.concatenate(
         [found[name].reshape(-1) for name in ("0.weight", "0.bias", "1.weight", "1.bias", "2.weight")]
     )
-    assert noised.std() == pytest.approx(2.0, rel=4 / np.sqrt(2 * noised.size))
+    assert noised.std() == pytest.approx(2.0, rel=7 / np.sqrt(2 * noised.size))  # standard deviations
     assert not any(found[name].any() for name in found if "running" in name or "tracked" in name)
     assert len(releases(site)) == 3
     assert [commit.privacy.releases for commit in commits(hub)[1:]] == [1, 1, 1]

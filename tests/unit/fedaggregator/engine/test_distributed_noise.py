@@ -11,10 +11,16 @@ from fedaggregator.engine.payloads import Payloads
 from fedapi.wire.privacy import Mechanism
 from fedapi.wire.update import UPDATE
 from tests.unit.fedaggregator.engine.test_unmasking import fold_of, summed
+from tests.unit.fedtrainer.agent import masked_round
 from tests.unit.fedtrainer.agent.masked_round import LAYOUT, PARAMETERS, MaskedRound, refusal, tensors
 
 SAMPLES = {"ada": 30, "bob": 120, "cleo": 77, "dora": 120, "emil": 0}
 CLIP = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _the_same_noise_in_every_run(monkeypatch):
+    masked_round.seeded(monkeypatch)
 
 
 def mechanism(noise_multiplier: float, denominator: int = 5) -> Mechanism:

@@ -1,8 +1,10 @@
 """Sites as the trainer's agent has them and a hub in memory, in a round under masks. Sites are lost, and killed, where a test says so."""
 
 import hashlib
+import itertools
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from safetensors.numpy import save
@@ -22,6 +24,7 @@ from fedapi.wire.update import UPDATE, UpdateManifest
 from fedcore.secagg import hub
 from fedcore.secagg.hub import HubState
 from fedstore.memory import MemoryStore
+from fedtrainer.agent import securing
 from fedtrainer.agent.checkpoint_store import CheckpointStore, Finished
 from fedtrainer.agent.handing import Handing
 from fedtrainer.agent.protecting import Protecting
@@ -194,7 +197,7 @@ class MaskedRound:
         **hub_,
     ) -> None:
         self.root, self.samples = root, samples
-        self.keys = {name: SigningKey.generated() for name in samples}
+        self.keys = {name: SigningKey.of_seed(_drawn(name)) for name in samples}
         for name, key in self.keys.items():
             (root / name / "key").mkdir(parents=True)
             (root / name / "key" / names.FILE_SIGNING_KEY).write_bytes(key.pem())
@@ -278,6 +281,16 @@ class MaskedRound:
                 sum(steps) * (LIMIT / levels) / sum(weights[name] for name in sorted(survivors, key=self.samples.get))
             )
         return mean
+
+
+def _drawn(of: object) -> bytes:
+    return hashlib.sha256(repr(of).encode()).digest()
+
+
+def seeded(monkeypatch) -> None:
+    """Sites draw the same seeds in every run, so that masks and noise are the same, and what statistics say of them."""
+    counted = itertools.count()
+    monkeypatch.setattr(securing, "os", SimpleNamespace(urandom=lambda _size: _drawn(next(counted))))
 
 
 class KilledError(BaseException):

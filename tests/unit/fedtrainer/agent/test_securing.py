@@ -411,8 +411,9 @@ def test_a_hub_that_was_refused_gets_the_same_words_once_it_keeps_to_the_protoco
     assert_is_plain_mean(round_)
 
 
-def test_a_masked_update_looks_like_any_bytes(tmp_path):
+def test_a_masked_update_looks_like_any_bytes(tmp_path, monkeypatch):
     """Chi-square of its bytes against the uniform distribution, of two sites with the same update."""
+    masked_round.seeded(monkeypatch)
     round_ = MaskedRound(tmp_path, SAMPLES)
     round_.updates["bob"] = round_.updates["ada"] = {name: value * 0 for name, value in round_.updates["ada"].items()}
     round_.run()

@@ -7,7 +7,7 @@ from fedapi.wire.training import TrainingSettings
 from fedtrainer import Data, Task
 from fedtrainer.errors import DroppedError, TaskInvalidError
 from fedtrainer.training.dpsgd import randomness
-from tests.unit.fedtrainer.training.dpsgd.sites import asked, context, flat, trained
+from tests.unit.fedtrainer.training.dpsgd.sites import Seeded, asked, context, flat, trained
 
 CLIP = 0.3
 QUIET = asked(noise_multiplier=1e-9, max_grad_norm=CLIP)  # what is seen is the sum alone
@@ -64,7 +64,8 @@ def test_a_step_over_no_record_is_noise_alone(monkeypatch):
     assert torch.allclose(before - flat(model), torch.full_like(before, 3 * 2.0 * CLIP / 8), atol=1e-6)
 
 
-def test_the_noise_has_the_standard_deviation_that_is_said():
+def test_the_noise_has_the_standard_deviation_that_is_said(monkeypatch):
+    monkeypatch.setattr(randomness.os, "urandom", Seeded(31).urandom)
     moved = []
     for _ in range(60):
         model = torch.nn.Linear(100, 1, bias=False)
