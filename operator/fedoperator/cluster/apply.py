@@ -96,7 +96,7 @@ class Applier:
             try:
                 self._writer.event(about, event, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
             except GoneError as error:
-                log.debug("an event was not recorded in a namespace that is being deleted: %s", error)
+                log.debug("an event was not recorded in a namespace that is gone, or going: %s", error)
             except OperatorError as error:
                 log.warning("an event was not recorded: %s", error)
 

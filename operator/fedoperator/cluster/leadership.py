@@ -21,7 +21,7 @@ from fedapi import names
 from fedapi.jsonvalue import Json
 from fedoperator.cluster.connection import Connection
 from fedoperator.desired.kinds import LEASE
-from fedoperator.errors import GoneError, OperatorError
+from fedoperator.errors import GoneError, OperatorError, RetryLaterError
 from fedoperator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class LeaseLock:
         self._connection = connection
         self._lease: Json = {}
         self._writing = threading.Lock()
-        self._written = False  # at least once, or so it may be
+        self._written = False  # a write was sent: it may have arrived even where it failed
         self._ended = threading.Event()
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
@@ -70,23 +70,30 @@ class LeaseLock:
     def release(self) -> bool:
         """Gives the Lease up if this process holds it, so that another replica need not wait for its end.
 
-        From now on it is neither renewed nor taken; a write under way, which may just take it, is waited for.
+        From now on it is neither renewed nor taken; a write under way, which may just take it, is waited for. One that
+        had no answer may still arrive: it is met once.
         """
         self._ended.set()
         with self._writing:
             if not self._written:
                 return False
-        path = LEASE.path(self.namespace, self.name)
         try:
-            lease = self._connection.request("GET", path)
-            spec = lease.get("spec") or {}
-            if spec.get("holderIdentity") != self.identity:
-                return False
-            spec = {k: v for k, v in spec.items() if k not in ("holderIdentity", "acquireTime")}
-            self._sent("PUT", path, lease | {"spec": spec})
+            try:
+                return self._freed()
+            except RetryLaterError as error:
+                return error.conflict and self._freed()
         except OperatorError as error:
             log.info("the Lease was not given up: %s", error)
             return False
+
+    def _freed(self) -> bool:
+        path = LEASE.path(self.namespace, self.name)
+        lease = self._connection.request("GET", path)
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") != self.identity:
+            return False
+        spec = {k: v for k, v in spec.items() if k not in ("holderIdentity", "acquireTime")}
+        self._sent("PUT", path, lease | {"spec": spec})
         return True
 
     def _write(self, method: str, path: str, body: Json) -> bool:
@@ -140,7 +147,7 @@ class Election:
             self._election.run()
         except Exception:
             log.exception("the election failed")
-            self._lost()
+            self._stopped()
 
     def _stopped(self) -> None:
         if not self._stopping.is_set():

@@ -21,19 +21,21 @@ class Server:
     """One Lease, as an API server has it; `after` lets something happen between a request of a method and its answer."""
 
     def __init__(self):
-        self.lease, self.after, self.requests = None, {}, []
+        self.lease, self.after, self.requests, self.over = None, {}, [], False
 
     def with_timeout(self, _):
         return self
 
     def request(self, method, path, body=None, **_):
+        if self.over:
+            raise RuntimeError("the test is over")  # ends the thread that asks
         self.requests.append(method)
-        answer = self._answer(method, body)
+        answer = self.answer(method, body)
         if act := self.after.pop(method, None):
             act()
         return answer
 
-    def _answer(self, method, body):
+    def answer(self, method, body):
         if method == "POST":
             self.lease = body | {"metadata": body["metadata"] | {"resourceVersion": "1"}}
         elif self.lease is None:
@@ -64,7 +66,9 @@ def record():
 
 @pytest.fixture
 def server():
-    return Server()
+    made = Server()
+    yield made
+    made.over = True
 
 
 @pytest.fixture
@@ -85,6 +89,12 @@ def elsewhere(act, within_s=PATIENCE_S):
 def test_a_renewal_does_not_come_between(server, held):
     assert held.get("l", "ns")[0]
     server.after["GET"] = lambda: elsewhere(lambda: held.update("l", "ns", record()))
+    assert held.release()
+    assert server.holder is None
+
+
+def test_a_renewal_that_had_no_answer_and_arrives_late_is_met(server, held):
+    server.after["GET"] = lambda: server.answer("PUT", server.lease)
     assert held.release()
     assert server.holder is None
 
