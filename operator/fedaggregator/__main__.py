@@ -38,7 +38,7 @@ from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.delivery import SignedUrls
 from fedaggregator.http.initial import InitialRoutes
 from fedaggregator.http.monitoring import Monitoring, routes
-from fedaggregator.http.server import Server, server
+from fedaggregator.http.server import Server, server, unopened
 from fedaggregator.http.signedurls import UrlSigner
 from fedaggregator.http.sites import SiteRoutes
 from fedaggregator.limits import Limits, within_open_files
@@ -232,8 +232,7 @@ def _unready(engine: Engine, writer: SoleWriter | None, doors: list[Server]) -> 
     """Why sites may not come yet: another writes the store, it was not found whole, nobody listens yet, or the process ends."""
     if engine.stopping:
         return "stopping"
-    closed = "" if any(each.started for each in doors) else "the server does not listen yet"
-    return (writer.waits_for if writer else "") or engine.unready or closed
+    return (writer.waits_for if writer else "") or engine.unready or unopened(doors)
 
 
 def _sink(settings: Settings) -> StatusSink:

@@ -18,7 +18,7 @@ from fedaggregator.errors import FatalError, faults
 from fedaggregator.http.certificate import Certificate
 from fedaggregator.http.monitoring import Monitoring
 from fedaggregator.http.monitoring import routes as monitoring_routes
-from fedaggregator.http.server import Server, server
+from fedaggregator.http.server import Server, server, unopened
 from fedaggregator.limits import Limits, within_open_files
 from fedapi import names
 from fedapi.outcome import Exit
@@ -63,7 +63,7 @@ async def serve(settings: Settings, limits: Limits) -> None:
     tokens = Tokens(_key(settings.credentials_dir), settings.generations_file)
     registry = DynamoSites.open(settings.table, settings.region, settings.endpoint, settings.table_credentials_dir)
     missing, doors = ["the table was not looked at yet"], list[Server]()  # where sites come in, once it is there
-    unready = monitoring_routes(lambda: _unready(missing, doors), REGISTRY)
+    unready = monitoring_routes(lambda: missing[0] if missing else unopened(doors), REGISTRY)
     async with Monitoring(unready, settings.host, settings.monitoring_port):
         try:
             if await _table_fits(registry, settings, missing, stopping):
@@ -71,13 +71,6 @@ async def serve(settings: Settings, limits: Limits) -> None:
                 await _serve(registry, tokens, settings, limits, stopping, doors)
         finally:
             registry.close()
-
-
-def _unready(missing: list[str], doors: list[Server]) -> str:
-    """Why sites may not come yet."""
-    if missing:
-        return missing[0]
-    return "" if any(each.started for each in doors) else "the server does not listen yet"
 
 
 async def _table_fits(registry: DynamoSites, settings: Settings, missing: list[str], stopping: asyncio.Event) -> bool:

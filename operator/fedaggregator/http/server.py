@@ -7,7 +7,7 @@ Called by __main__. What a connection may cost is in protocol.py (HTTP), tls.py 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -25,6 +25,11 @@ _STOP_S = 1.0  # open requests get so long to end, and as long to notice that th
 _LOOK_S = 0.02  # between two looks whether they have ended; idle sites never answer the closing, and are not waited for
 _TICKS = 2  # of 0.1 s: connections are looked after so often
 _LOOKS = 10  # ticks between two looks for a new certificate
+
+
+def unopened(servers: Sequence["Server"]) -> str:
+    """Why nobody can come in yet; empty as soon as one of them listens."""
+    return "" if any(each.started for each in servers) else "the server does not listen yet"
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not checked
