@@ -20,8 +20,9 @@ from tools import deploy
 
 pytest_plugins = ["tests.servers.fixtures"]
 
-# No test depends on the machine's speed, nor on what a run happens to draw.
-settings.register_profile("any-run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# No test depends on the machine's speed, nor on what a run happens to draw: `make test-repeat` searches with new examples.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any-run", settings.get_profile("search"), derandomize=True)
 settings.load_profile("any-run")
 
 ROOT = Path(__file__).resolve().parents[1]

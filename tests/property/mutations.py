@@ -44,7 +44,7 @@ def check(parse: Callable[[bytes], object], samples: Sequence[bytes], *refusals:
     for sample in samples:
         parse(sample)
 
-    @settings(max_examples=examples, derandomize=True, database=None)
+    @settings(max_examples=examples)
     @given(st.integers(0, (1 << 64) - 1))
     def holds(seed):
         data = mutated(samples, random.Random(seed))
