@@ -17,12 +17,12 @@ PENDING = ("get", "secrets", "--namespace", NAMESPACE, "--selector=owner=helm,st
 def test_a_release_that_is_half_done_is_forgotten(cluster):
     assert (NAMESPACE, RELEASE[0]) == (deploy.SYSTEM_NAMESPACE, deploy.RELEASE)
     command = [binary("helm"), f"--kubeconfig={cluster.kubeconfig}", "install", *RELEASE, "--wait"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as helm:
-        until(
-            lambda: cluster.kubectl(*PENDING) or helm.poll()
-        )  # and no longer: no node is there that the operator could start on
-        helm.kill()
     try:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as helm:
+            try:  # it goes on waiting: no node is there that the operator could start on
+                until(lambda: cluster.kubectl(*PENDING) or helm.poll() is not None)
+            finally:
+                helm.kill()
         with pytest.raises(HelmError, match="another operation"):
             release(cluster, "upgrade", "--install", *RELEASE)
         deploy.forget_pending(cluster.kubeconfig)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +147,7 @@ def test_what_never_is_settled_ends_among_the_dead_letters(place, name):
             await queues.make(name)
             await queues.send(name, "poison")
         dead, deliveries = None, -1
-        while dead is None:
+        while dead is None and deliveries <= DELIVERIES:
             deliveries += 1
             async with place.consumer() as queues:
                 dead = await dead_letter(queues, name)
@@ -261,16 +261,17 @@ def test_a_held_sqs_message_stays_hidden_as_long_as_its_receiver_lives(moto, tmp
     async def story():
         where, keys = Sqs("us-east-1", moto.endpoint), moto.credentials(tmp_path / "keys")
         holder, other = (SqsQueues(where, keys, HELD_S) for _ in range(2))
-        await holder.make(name)
-        await holder.send(name, "held")
-        (delivery,) = await holder.receive(name, PATIENCE_S)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + HELD_S + 1
-        while loop.time() < until:
-            assert list(await other.receive(name, 1.0)) == []
-        await holder.settle(delivery)
-        await holder.close()
-        await other.close()
+        async with AsyncExitStack() as open_ones:
+            for each in (holder, other):
+                open_ones.push_async_callback(each.close)
+            await holder.make(name)
+            await holder.send(name, "held")
+            (delivery,) = await holder.receive(name, PATIENCE_S)
+            loop = asyncio.get_running_loop()
+            until = loop.time() + HELD_S + 1
+            while loop.time() < until:
+                assert list(await other.receive(name, 1.0)) == []
+            await holder.settle(delivery)
 
     asyncio.run(story())
 

@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Delay):
             time.sleep(fault.seconds)
         if isinstance(fault, Held):
-            fault.let.wait(PATIENCE_S)
+            assert fault.let.wait(PATIENCE_S), "the test never let it"
         body = _met(body, "request", fault)
         try:
             status, answer = self._handed_on(body)

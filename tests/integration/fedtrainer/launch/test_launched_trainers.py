@@ -49,6 +49,7 @@ def test_two_pods_train_as_one_site_and_go_on_after_one_has_left(tmp_path, hub, 
         hub.pause(False)
         assert [pod.wait(PATIENCE_S) for pod in pods] == [0, 0], pool.log(0) + pool.log(1)
     finally:
+        paused.set()
         pool.close()
     assert [(m.round, m.client, m.samples, m.job_uid) for m in hub.updates] == [
         (1, "site-a", 48, UID),
