@@ -55,7 +55,7 @@ class Client:
         content: str = "application/json",
         patience_s: float = _PATIENCE_S,
     ) -> bytes:
-        """Asks until it is answered: a request may so arrive twice, which all of the harness's own can."""
+        """Asks until it is answered. It may so arrive twice: what makes something is best applied."""
         until = time.monotonic() + patience_s
         while True:
             try:

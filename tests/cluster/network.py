@@ -23,7 +23,7 @@ def create(name: str, addresses: Addresses) -> None:
     run(*inside, "link", "set", "lo", "up")
     run(*inside, "link", "add", "node0", "type", "bridge")
     run(*inside, "addr", "add", f"{addresses.node_ip}/{NODES_PREFIX}", "dev", "node0")
-    with state.locked("bridge"):  # its last cluster takes it along
+    with state.locked("bridge"):  # its last cluster, of those in this cache, takes it along
         _host_bridge()
         run("ip", "link", "add", addresses.veth, "type", "veth", "peer", "name", "uplink", "netns", space)
         run("ip", "link", "set", addresses.veth, "master", BRIDGE, "up")

@@ -69,7 +69,7 @@ class Provisioner:
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
             },
         }
-        self.client.request("POST", _VOLUMES, volume)
+        self.client.apply(_VOLUMES, volume)
 
     def watch(self, path: str, changed: threading.Event) -> None:
         """Sets `changed` at every event; reconnects for ever, as the API server ends watches at will."""
