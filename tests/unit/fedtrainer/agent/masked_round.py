@@ -4,7 +4,6 @@ import hashlib
 import itertools
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from safetensors.numpy import save
@@ -290,7 +289,7 @@ def _drawn(of: object) -> bytes:
 def seeded(monkeypatch) -> None:
     """Sites draw the same seeds in every run, so that masks and noise are the same, and what statistics say of them."""
     counted = itertools.count()
-    monkeypatch.setattr(securing, "os", SimpleNamespace(urandom=lambda _size: _drawn(next(counted))))
+    monkeypatch.setattr(securing.os, "urandom", lambda size: _drawn(next(counted))[:size])
 
 
 class KilledError(BaseException):
