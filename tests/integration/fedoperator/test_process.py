@@ -24,7 +24,7 @@ SHORT = {"LEASE_DURATION_S": 40, "LEASE_RENEW_DEADLINE_S": 35}
 
 
 def test_a_standby_passes_its_probes_and_takes_over_after_a_kill(api, namespace, tmp_path):
-    lease = ELECTION | SHORT | {"LEASE_NAME": namespace[-40:]}
+    lease = ELECTION | SHORT | {"LEASE_NAME": namespace}
     with operator(api, tmp_path, name="first", **lease) as first:
         first.wait_ready()
         until(first.acting)
@@ -42,7 +42,7 @@ def test_a_standby_passes_its_probes_and_takes_over_after_a_kill(api, namespace,
 
 
 def test_losing_the_lease_ends_the_process(api, namespace, tmp_path):
-    lease = ELECTION | SHORT | {"LEASE_NAME": namespace[-40:]}
+    lease = ELECTION | SHORT | {"LEASE_NAME": namespace}
     with operator(api, tmp_path, **lease) as process:
         process.wait_ready()
         until(process.acting)
@@ -59,7 +59,7 @@ def test_losing_the_lease_ends_the_process(api, namespace, tmp_path):
 
 
 def test_sigterm_ends_cleanly_and_gives_the_lease_up(api, namespace, tmp_path):
-    lease = ELECTION | {"LEASE_NAME": namespace[-40:]}
+    lease = ELECTION | {"LEASE_NAME": namespace}
     with operator(api, tmp_path, name="first", **lease) as first:
         first.wait_ready()
         until(first.acting)
@@ -84,7 +84,7 @@ def test_sigterm_in_the_middle_of_the_first_lists_ends_as_cleanly(api, namespace
 
 
 def test_sigterm_ends_a_standby(api, namespace, tmp_path):
-    lease = ELECTION | {"LEASE_NAME": namespace[-40:]}
+    lease = ELECTION | {"LEASE_NAME": namespace}
     with operator(api, tmp_path, name="first", **lease) as first:
         until(first.acting)
         with operator(api, tmp_path, name="second", **lease) as second:
